@@ -1,0 +1,42 @@
+"""dispatcher: ``tracker.emit`` never waits, and what it took is delivered to every destination or can be shown."""
+
+from dispatcher import segment, tracker
+from dispatcher.errors import (
+    DispatcherError,
+    DropEvent,
+    EventTooLargeError,
+    InvalidEventError,
+    NotEncodableError,
+    OutboxError,
+    OutboxFullError,
+    ProcessorError,
+    SettingsError,
+    StoreUnavailableError,
+)
+from dispatcher.event import Event
+from dispatcher.tracker import Tracker, configure, flush
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: RUF022 - grouped by subject
+    # Emitting
+    "tracker",
+    "segment",
+    "Tracker",
+    "Event",
+    # Setting up and winding up
+    "configure",
+    "flush",
+    # Processors
+    "DropEvent",
+    # Errors
+    "DispatcherError",
+    "EventTooLargeError",
+    "InvalidEventError",
+    "NotEncodableError",
+    "OutboxError",
+    "OutboxFullError",
+    "ProcessorError",
+    "SettingsError",
+    "StoreUnavailableError",
+]

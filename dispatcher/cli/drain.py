@@ -1,0 +1,77 @@
+"""``dispatcher drain``: wait until everything was delivered."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dispatcher import config
+from dispatcher.batches import BatchStore
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.ledger import Ledger, take_ledger
+from dispatcher.redis_pool import RedisPool
+
+# Seconds between looks. What is on its way from an outbox to the store for less than that could be missed by one.
+_EVERY_SECONDS = 0.2
+
+
+@click.command()
+@click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def drain(timeout: float, as_json: bool) -> None:
+    """Wait until outboxes and queues are empty. Exit code 0 once they are, 1 if they are not in time.
+
+    It only waits: relays and workers do the work. Dead letters and parked retries that are not due yet count as
+    undelivered and delivered respectively only when they are: parked ones wait, dead ones do not.
+
+    \b
+    Example, before a machine is taken away:
+      dispatcher drain --timeout 120
+    """
+    settings = config.load()
+    store = BatchStore(RedisPool(settings.store, timeout_seconds=2))
+    deadline = time.monotonic() + timeout
+    ledger = _wait(settings, store, deadline)
+    waiting = ledger.waiting if ledger is not None else None
+    if as_json:
+        click.echo(json.dumps({"drained": waiting == 0, "waiting": waiting}))
+    elif waiting == 0:
+        click.echo("drained: outboxes and queues are empty")
+    else:
+        click.echo(f"not drained after {timeout:g} s: {_left(ledger)}", err=True)
+    raise SystemExit(0 if waiting == 0 else 1)
+
+
+def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledger | None:
+    columns = (TextColumn("draining"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    ledger: Ledger | None = None
+    # Two empty looks in a row: an event that went from outbox to store between the two counts of one look shows in
+    # the second.
+    empty = 0
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("draining", total=None)
+        most = 0
+        while True:
+            try:
+                ledger = take_ledger(settings, store)
+            except StoreUnavailableError:
+                ledger = None
+            if ledger is not None:
+                most = max(most, ledger.waiting)
+                progress.update(task, total=most, completed=most - ledger.waiting)
+                empty = empty + 1 if ledger.waiting == 0 else 0
+            if empty == 2 or time.monotonic() >= deadline:
+                return ledger
+            time.sleep(_EVERY_SECONDS)
+
+
+def _left(ledger: Ledger | None) -> str:
+    if ledger is None:
+        return "Redis does not answer; start it, or set DISPATCHER_BROKER_URL"
+    parts = [f"{ledger.in_outboxes:,} events in outboxes"] if ledger.in_outboxes else []
+    parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
+    return f"{', '.join(parts)} still wait; `dispatcher status` says why"

@@ -1,0 +1,61 @@
+"""The command group, and how errors leave it: one line on stderr and an exit code that means something."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+import dispatcher
+from dispatcher.cli.drain import drain
+from dispatcher.cli.emit import emit
+from dispatcher.cli.explain import explain
+from dispatcher.cli.flower import flower
+from dispatcher.cli.relay import relay
+from dispatcher.cli.settings import settings
+from dispatcher.cli.sink import sink
+from dispatcher.cli.status import status
+from dispatcher.cli.up import up
+from dispatcher.cli.worker import worker
+from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+
+#: 0 is success and 1 a negative answer, such as "not drained" or "goes nowhere"; click itself uses 2 for wrong usage.
+EXIT_SETTINGS = 3
+EXIT_UNAVAILABLE = 4
+EXIT_ERROR = 5
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            for problem in error.problems:
+                click.echo(f"settings: {problem}", err=True)
+            sys.exit(EXIT_SETTINGS)
+        except StoreUnavailableError as error:
+            click.echo(f"Error: {error}. Start one with `dispatcher up`, or set DISPATCHER_BROKER_URL", err=True)
+            sys.exit(EXIT_UNAVAILABLE)
+        except DispatcherError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_ERROR)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(dispatcher.__version__, prog_name="dispatcher")
+def main() -> None:
+    """Events from web apps to the tracking log, Segment and every other destination. Nothing is lost on the way.
+
+    \b
+    Start here:
+      dispatcher up                          everything on one machine, until Ctrl-C
+      dispatcher emit shop.order.paid        one event, from another terminal
+      dispatcher status --watch              where the events are
+
+    Exit codes: 0 success, 1 a negative answer, 2 wrong usage, 3 wrong settings, 4 Redis does not answer, 5 other errors.
+    """
+
+
+for command in (up, emit, status, drain, explain, settings, worker, relay, flower, sink):
+    main.add_command(command)

@@ -1,0 +1,68 @@
+"""``dispatcher relay``: a relay in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+
+import click
+
+from dispatcher import config
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.relay import Relay, RelayLoop
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Relay what is there and exit: 0 when all of it was put, 1 when not.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to try for, with --once."
+)
+def relay(once: bool, timeout: float) -> None:
+    """Move events from the outboxes of this machine to the batch store, those of dead processes too.
+
+    Emitting processes do this themselves in a thread, unless relay.mode is "external". Beside them this command adopts
+    what killed processes left behind.
+
+    \b
+    Examples:
+      dispatcher relay              until SIGTERM or Ctrl-C
+      dispatcher relay --once       what is there now, then exit
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = config.load()
+    process = Relay(settings)
+    try:
+        if once:
+            raise SystemExit(0 if _drain(process, timeout) else 1)
+        click.echo(f"relaying {settings.outbox_directory} to {config.masked_url(settings.store)}", err=True)
+        options = settings.relay
+        loop = RelayLoop(
+            process, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.stop())
+        loop.run()
+    finally:
+        process.close()
+
+
+def _drain(process: Relay, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    total = 0
+    while True:
+        try:
+            moved = process.step()
+            total += moved
+            if moved == 0 and process.is_drained():
+                click.echo(f"{total:,} deliveries were put into the batch store", err=True)
+                return True
+        except StoreUnavailableError as error:
+            if time.monotonic() >= deadline:
+                click.echo(f"Error: {error}", err=True)
+                return False
+            moved = 0
+        if time.monotonic() >= deadline:
+            return False
+        if moved == 0:
+            time.sleep(0.05)

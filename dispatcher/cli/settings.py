@@ -1,0 +1,131 @@
+"""``dispatcher settings``: show what the settings come to and who said it, and check them before a start."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from dispatcher.config import check_options, masked, masked_url, read
+from dispatcher.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dispatcher.config import DestinationSettings, Reading
+    from dispatcher.config.layers import KeyPath
+
+#: ``settings check`` found mistakes.
+_MISTAKES: Final = 1
+
+# Beyond this a source would be pushed out of sight by one long list.
+_SOURCE_COLUMN: Final = 56
+
+
+@click.group()
+def settings() -> None:
+    """Show and check the settings."""
+
+
+@settings.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(as_json: bool) -> None:
+    """Print every setting and who said it. Credentials are masked."""
+    reading = read()
+    click.echo(json.dumps(_as_json(reading), indent=2, default=str) if as_json else "\n".join(_as_toml(reading)))
+
+
+@settings.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(as_json: bool) -> None:
+    """Look for mistakes, those in the destinations' own settings too. Exit code 1 when there is one."""
+    try:
+        reading = read()
+        problems = check_options(reading.settings, reading.source)
+    except SettingsError as error:
+        reading, problems = None, list(error.problems)
+    if as_json:
+        click.echo(json.dumps({"ok": not problems, "problems": problems, **_summary(reading)}, indent=2))
+    elif reading is None or problems:
+        _print_problems(problems)
+    else:
+        _print_summary(reading)
+    sys.exit(_MISTAKES if problems else 0)
+
+
+def _print_problems(problems: list[str] | tuple[str, ...]) -> None:
+    for line in problems:
+        click.echo(line, err=True)
+    click.echo(f"{len(problems)} mistake{'s' if len(problems) != 1 else ''} in the settings", err=True)
+
+
+def _print_summary(reading: Reading) -> None:
+    summary = _summary(reading)
+    click.echo(f"ok: environment {summary['environment']}, broker {summary['broker_url'] or 'embedded'}")
+    for name, takes in summary["destinations"].items():
+        click.echo(f"  {name}: {takes}")
+    for file in summary["files"]:
+        click.echo(f"  read {file}")
+
+
+def _summary(reading: Reading | None) -> dict[str, Any]:
+    if reading is None:
+        return {}
+    settings = reading.settings
+    return {
+        "environment": settings.environment,
+        "broker_url": None if settings.broker_url is None else masked_url(settings.broker_url),
+        "destinations": {name: _takes(table) for name, table in settings.destinations.items()},
+        "files": [str(file) for file in reading.files],
+    }
+
+
+def _takes(table: DestinationSettings) -> str:
+    if not table.enabled:
+        return "disabled"
+    if table.events is None:
+        return "all events" if table.type == "tracking_log" else "no allowlist"
+    return f"an allowlist of {len(table.events)}"
+
+
+def _as_json(reading: Reading) -> dict[str, Any]:
+    values = masked("", reading.settings.model_dump())
+    sources = {".".join(path): reading.source(path) for path, _ in _leaves((), values)}
+    return {
+        "environment": reading.settings.environment,
+        "files": [str(file) for file in reading.files],
+        "settings": values,
+        "sources": sources,
+    }
+
+
+def _as_toml(reading: Reading) -> Iterator[str]:
+    """Lines of TOML, with the source of each value as a comment."""
+    table: KeyPath = ()
+    values = masked("", reading.settings.model_dump())
+    for path, value in sorted(_leaves((), values), key=_top_level_first):
+        if path[:-1] != table:
+            table = path[:-1]
+            yield from ("", f"[{'.'.join(table)}]")
+        yield f"{_line(path[-1], value):{_SOURCE_COLUMN}}  # {reading.source(path)}"
+
+
+def _top_level_first(leaf: tuple[KeyPath, Any]) -> KeyPath:
+    # A sort that only looks at the tables keeps the order of the schema inside each.
+    return leaf[0][:-1]
+
+
+def _line(key: str, value: Any) -> str:
+    if value is None:
+        return f"# {key} is not set"
+    return f"{key} = {json.dumps(value, default=str, ensure_ascii=False)}"
+
+
+def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict) and (value or not path):
+        for key, inner in value.items():
+            yield from _leaves((*path, str(key)), inner)
+    else:
+        yield path, value

@@ -1,0 +1,36 @@
+"""``dispatcher sink``: the local stand-in for Segment as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import click
+
+from dispatcher.sink import Sink
+
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+@click.command(hidden=True)
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="0 finds a free one.")
+@click.option(
+    "--file", type=click.Path(dir_okay=False, path_type=Path), help="Append each message to this file, one a line."
+)
+@click.option("--quiet", is_flag=True, help="Print the address only, not a line for each request.")
+def sink(port: int, file: Path | None, quiet: bool) -> None:
+    """Stand in for Segment on this machine. Prints its address first; SIGTERM or Ctrl-C stops it."""
+    # Before the first thread, so that every thread leaves them to sigwait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    server = Sink(port=port, file=file, on_request=None if quiet else click.echo)
+    try:
+        server.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"the sink cannot start: {error}; give a free --port and a --file that can be written"
+        ) from error
+    try:
+        click.echo(server.url)
+        signal.sigwait(_STOP_SIGNALS)
+    finally:
+        server.stop()

@@ -1,0 +1,220 @@
+"""``dispatcher up``: everything on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from dispatcher import config
+from dispatcher.batches import BatchStore
+from dispatcher.cli.flower import flower_arguments, is_installed
+from dispatcher.cli.worker import worker_arguments
+from dispatcher.embedded import find_server, server_command, socket_path
+from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.ledger import take_ledger
+from dispatcher.redis_pool import RedisPool
+from dispatcher.sink import Sink
+from dispatcher.supervisor import Child, Supervisor
+
+# Seconds for Redis to load what it has kept.
+_REDIS_SECONDS = 60.0
+_COLOURS = {"redis": "magenta", "worker": "green", "relay": "cyan", "flower": "yellow", "segment": "blue"}
+
+
+@click.command()
+@click.option("--flower-port", type=click.IntRange(0, 65535), default=5555, show_default=True, help="0: any free port.")
+@click.option("--no-flower", is_flag=True, help="Without Flower.")
+@click.option("-c", "--concurrency", type=click.IntRange(1), help="Deliveries at a time [worker.concurrency].")
+@click.option("-q", "--quiet", is_flag=True, help="Only what goes wrong.")
+def up(flower_port: int, no_flower: bool, concurrency: int | None, quiet: bool) -> None:
+    """Run everything on this machine until Ctrl-C: Redis, a worker, a relay, Flower, and a stand-in for Segment.
+
+    Redis is started only where DISPATCHER_BROKER_URL is not set, the stand-in only for Segment destinations that have
+    no write key. What is undelivered when it stops is there when it starts again.
+
+    \b
+    Then, from another terminal:
+      dispatcher emit shop.order.paid --data '{"order": 17}'
+      dispatcher status --watch
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopped.set())
+    settings = config.load()
+    problems = config.check_options(settings)
+    if problems:
+        raise SettingsError(problems)
+    everything = _Up(settings, console, quiet=quiet)
+    try:
+        everything.start(flower_port=None if no_flower else flower_port, concurrency=concurrency, stopped=stopped)
+        everything.run(stopped)
+    finally:
+        everything.stop()
+
+
+class _Up:
+    """The parts, and what is said about them on the terminal."""
+
+    def __init__(self, settings: config.Settings, console: Console, *, quiet: bool) -> None:
+        self._settings = settings
+        self._console = console
+        self._quiet = quiet
+        self._supervisor = Supervisor(self._say)
+        self._pool = RedisPool(settings.store, timeout_seconds=2)
+        self._store = BatchStore(self._pool)
+        self._sink: Sink | None = None
+        self._ledger_line = ""
+
+    def start(self, *, flower_port: int | None, concurrency: int | None, stopped: threading.Event) -> None:
+        settings = self._settings
+        settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.broker_url is None:
+            self._start_redis()
+        self._wait_for_redis(stopped)
+        environ = self._start_sink()
+        worker = worker_arguments(
+            queues=None, concurrency=concurrency, pool=None, loglevel="WARNING", events=False, name=None
+        )
+        self._supervisor.start(Child("worker", worker, environ))
+        self._supervisor.start(Child("relay", [sys.executable, "-m", "dispatcher", "relay"]))
+        self._start_flower(flower_port)
+        for name, table in settings.destinations.items():
+            if table.type == "tracking_log" and table.enabled:
+                self._tell(name, f"writing {table.options['path']}")
+        self._tell("up", "ready: `dispatcher emit NAME` from another terminal; Ctrl-C stops everything")
+
+    def run(self, stopped: threading.Event) -> None:
+        while not stopped.wait(0.25):
+            self._supervisor.tend()
+            if not self._quiet:
+                self._tell_ledger()
+
+    def stop(self) -> None:
+        self._tell("up", "stopping")
+        self._supervisor.stop()
+        if self._sink is not None:
+            self._sink.stop()
+        self._pool.close()
+        self._tell("up", "stopped")
+
+    def _start_redis(self) -> None:
+        socket_file = socket_path(self._settings.state_directory)
+        with contextlib.suppress(StoreUnavailableError):
+            self._pool.execute("PING")
+            raise DispatcherError(
+                f"`dispatcher up` is running already for {self._settings.state_directory}; stop it, "
+                "or set DISPATCHER_STATE_DIRECTORY to run another beside it"
+            )
+        server = find_server()
+        self._supervisor.start(Child("redis", server_command(server, self._settings.state_directory)))
+        self._tell("redis", f"{server} on {socket_file}")
+
+    def _wait_for_redis(self, stopped: threading.Event) -> None:
+        deadline = time.monotonic() + _REDIS_SECONDS
+        while not stopped.wait(0.05):
+            try:
+                self._pool.execute("PING")
+            except StoreUnavailableError:
+                self._supervisor.tend()
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                return
+
+    def _start_sink(self) -> dict[str, str]:
+        """Stand in for Segment where there is no write key; returns what the worker needs to find it."""
+        keyless = [
+            name
+            for name, table in self._settings.destinations.items()
+            if table.type == "segment" and table.enabled and not table.options.get("write_key")
+        ]
+        if not keyless:
+            return {}
+        kept = self._settings.state_directory / "segment-sink.jsonl"
+        self._sink = Sink(file=kept, on_request=lambda line: self._tell("segment", line))
+        self._sink.start()
+        self._tell("segment", f"no write key is set, so {self._sink.url} stands in for Segment and keeps {kept}")
+        environ = {}
+        for name in keyless:
+            environ[f"DISPATCHER_DESTINATIONS__{name.upper()}__HOST"] = self._sink.url
+            environ[f"DISPATCHER_DESTINATIONS__{name.upper()}__WRITE_KEY"] = "local"
+        return environ
+
+    def _start_flower(self, port: int | None) -> None:
+        if port is None:
+            return
+        if not is_installed():
+            self._tell("flower", "not installed; for the dashboard: pip install 'dispatcher[flower]'")
+            return
+        port = _free_port(port)
+        password = _flower_password(self._settings.state_directory)
+        environ = {"FLOWER_BASIC_AUTH": f"dispatcher:{password}"}
+        self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
+        self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
+
+    def _tell_ledger(self) -> None:
+        try:
+            ledger = take_ledger(self._settings, self._store)
+        except StoreUnavailableError:
+            return
+        parts = [
+            f"{name} {counts.delivered:,} delivered"
+            + (f", {counts.waiting:,} waiting" if counts.waiting else "")
+            + (f", {counts.dead:,} dead" if counts.dead else "")
+            for name, counts in ledger.destinations.items()
+            if counts.delivered or counts.waiting or counts.dead
+        ]
+        line = " · ".join(parts)
+        if line and line != self._ledger_line:
+            self._tell("ledger", line)
+        self._ledger_line = line
+
+    def _tell(self, name: str, line: str) -> None:
+        if not self._quiet:
+            self._say(name, line)
+
+    def _say(self, name: str, line: str) -> None:
+        colour = _COLOURS.get(name, "bold")
+        self._console.print(f"[{colour}]{name:>12}[/] {escape(line)}")
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with _bound(port) as found:
+            if found is not None:
+                return found
+    return wanted
+
+
+@contextlib.contextmanager
+def _bound(port: int) -> Iterator[int | None]:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            yield None
+        else:
+            yield probe.getsockname()[1]
+
+
+def _flower_password(state_directory: Path) -> str:
+    path = state_directory / "flower-password"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        password = secrets.token_urlsafe(12)
+        path.touch(mode=0o600)
+        path.write_text(password)
+        return password

@@ -1,0 +1,68 @@
+"""``dispatcher worker``: a Celery worker with sensible options."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from dispatcher import config
+from dispatcher.errors import SettingsError
+
+
+def worker_arguments(
+    *, queues: str | None, concurrency: int | None, pool: str | None, loglevel: str, events: bool, name: str | None
+) -> list[str]:
+    """The command line of the Celery worker."""
+    # Celery's gossip and mingle talk to every other worker and serve nothing here; heartbeats stay, for Flower.
+    arguments = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--without-gossip", "--without-mingle"]
+    arguments += ["--loglevel", loglevel]
+    if queues:
+        arguments += ["--queues", queues]
+    if concurrency is not None:
+        arguments += ["--concurrency", str(concurrency)]
+    if pool is not None:
+        arguments += ["--pool", pool]
+    if events:
+        arguments.append("--task-events")
+    if name is not None:
+        arguments += ["--hostname", name]
+    return arguments
+
+
+@click.command()
+@click.option("-Q", "--queues", help="Destinations to serve, separated by commas. All by default.")
+@click.option("-c", "--concurrency", type=click.IntRange(1), help="Deliveries at a time [worker.concurrency].")
+@click.option("-P", "--pool", type=click.Choice(["threads", "prefork", "solo", "gevent"]), help="[worker.pool]")
+@click.option("-l", "--loglevel", default="INFO", show_default=True, help="As Celery's.")
+@click.option("-E", "--events", is_flag=True, help="Send task events for Flower. Flower turns them on by itself.")
+@click.option("-n", "--name", help="The worker's name, when several run on one host: log@%h.")
+def worker(
+    queues: str | None, concurrency: int | None, pool: str | None, loglevel: str, events: bool, name: str | None
+) -> None:
+    """Deliver events: run a Celery worker until SIGTERM, which lets it finish what it has begun.
+
+    \b
+    Examples:
+      dispatcher worker                              one worker for every destination
+      dispatcher worker -Q tracking_log -c 1         one for the tracking log only
+      dispatcher worker -Q segment -c 16             sixteen requests at a time to Segment
+    """
+    _check_queues(queues)
+    # The container's SIGTERM gives work back after worker_soft_shutdown_timeout instead of waiting for all of it.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    arguments = worker_arguments(
+        queues=queues, concurrency=concurrency, pool=pool, loglevel=loglevel, events=events, name=name
+    )
+    os.execv(sys.executable, arguments)  # noqa: S606 - the process becomes the worker, so that signals reach it
+
+
+def _check_queues(queues: str | None) -> None:
+    settings = config.load()
+    known = [name for name, table in settings.destinations.items() if table.enabled]
+    unknown = [name for name in (queues or "").split(",") if name and name not in known]
+    if unknown:
+        raise SettingsError(
+            [f"there is no destination {name!r}; the enabled ones are {', '.join(known)}" for name in unknown]
+        )

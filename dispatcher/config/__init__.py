@@ -1,0 +1,38 @@
+"""Settings: what operators decide, read from files and the environment into one frozen object."""
+
+from dispatcher.config.destination_options import check_options
+from dispatcher.config.destination_types import installed_types, load_type
+from dispatcher.config.loading import Reading, load, read, source_files
+from dispatcher.config.masking import masked, masked_url
+from dispatcher.config.schema import (
+    DestinationSettings,
+    Origin,
+    OutboxSettings,
+    RelaySettings,
+    RetrySettings,
+    Settings,
+    WorkerSettings,
+)
+
+__all__ = [  # noqa: RUF022 - grouped by subject
+    # The schema
+    "DestinationSettings",
+    "Origin",
+    "OutboxSettings",
+    "RelaySettings",
+    "RetrySettings",
+    "Settings",
+    "WorkerSettings",
+    # Reading it
+    "Reading",
+    "load",
+    "read",
+    "source_files",
+    # Showing it
+    "masked",
+    "masked_url",
+    # Destination types
+    "check_options",
+    "installed_types",
+    "load_type",
+]

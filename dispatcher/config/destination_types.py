@@ -1,0 +1,45 @@
+"""Destination types: found by entry point or as ``package.module:Class``. Only ``load_type`` imports one."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+from dispatcher.errors import SettingsError
+
+#: Packages add a type by an entry point of this group: ``name = "package.module:Class"``.
+GROUP: Final = "dispatcher.destinations"
+
+_CLASS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def installed_types() -> tuple[str, ...]:
+    """The names of the installed types, sorted. Reads package metadata and imports none of them."""
+    return tuple(sorted(entry_points(group=GROUP).names))
+
+
+def is_class_path(type_name: str) -> bool:
+    """Whether the text has the form ``package.module:Class``."""
+    return _CLASS.fullmatch(type_name) is not None
+
+
+def load_type(type_name: str) -> type[Any]:
+    """Import the class of a destination type. Raises SettingsError when there is none or it cannot be imported."""
+    try:
+        loaded = _entry_point(type_name).load()
+    except (ImportError, AttributeError) as error:
+        raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}"]) from error
+    if not isinstance(loaded, type):
+        raise SettingsError([f"destination type {type_name!r} is no class: {loaded!r}"])
+    return loaded
+
+
+def _entry_point(type_name: str) -> EntryPoint:
+    if is_class_path(type_name):
+        return EntryPoint(name=type_name, value=type_name, group=GROUP)
+    found = tuple(entry_points(group=GROUP, name=type_name))
+    if not found:
+        known = ", ".join(installed_types()) or "none"
+        raise SettingsError([f"there is no destination type {type_name!r}; installed types: {known}"])
+    return found[0]

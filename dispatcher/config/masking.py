@@ -1,0 +1,50 @@
+"""What must not be shown: values under keys that look like credentials, and passwords inside URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+MASK: Final = "***"
+
+# Compound spellings such as apikey and writeKey have no word border, so the end of a word is what counts.
+_SECRET_WORD: Final = re.compile(
+    r"(key|token|secret|password|passwd|passphrase|pwd|credential|authorization|dsn)s?$", re.IGNORECASE
+)
+_COMMON_SECRETS: Final = ("key", "token", "secret", "password", "credentials")
+_WORD_BORDER: Final = re.compile(r"[^a-zA-Z0-9]+")
+# Greedy up to the last @: a password that holds one unescaped would otherwise show its second half.
+_USER_INFO: Final = re.compile(r"(://[^/:@\s;]*):[^\s;]*@")
+_QUERY_VALUE: Final = re.compile(r"([?&]([^=&#\s;]+)=)[^&#\s;]+")
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key looks like that of a credential: ``write_key``, ``client_secret``, ``apiToken`` and the like."""
+    return any(_SECRET_WORD.search(word) for word in _WORD_BORDER.split(key))
+
+
+def may_be_secret(key: str) -> bool:
+    """Whether a key that is not known could be a misspelt credential, such as ``write_ky`` and ``pasword``."""
+    words = (word.lower() for word in _WORD_BORDER.split(key))
+    return is_secret(key) or any(get_close_matches(word, _COMMON_SECRETS, n=1, cutoff=0.75) for word in words)
+
+
+def masked_url(text: str) -> str:
+    """The text with every password inside a URL replaced, in the user part and in the query."""
+    text = _USER_INFO.sub(rf"\1:{MASK}@", text)
+    return _QUERY_VALUE.sub(lambda found: found[1] + MASK if is_secret(found[2]) else found[0], text)
+
+
+def masked(key: str, value: Any) -> Any:
+    """The value as it may be shown under this key; tables and lists are masked all the way down."""
+    if value is not None and not isinstance(value, bool) and is_secret(key):
+        return MASK
+    if isinstance(value, str):
+        return masked_url(value)
+    if isinstance(value, Mapping):
+        return {inner: masked(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(masked(key, item) for item in value) if type(value) in (list, tuple) else value
+    return value

@@ -1,0 +1,51 @@
+"""Paths in settings: ``~`` and ``$VARIABLES`` are expanded once, here, so that every process means the same file."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_VARIABLE: Final = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+def expand(path: str | Path, environ: Mapping[str, str]) -> Path:
+    """The absolute path, with ``~``, ``$NAME`` and ``${NAME}`` replaced. Raises ValueError for what is not set."""
+
+    def value_of(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in environ:
+            raise ValueError(f"it uses ${name}, and no environment variable of that name is set")
+        return environ[name]
+
+    text = _VARIABLE.sub(value_of, os.fspath(path))
+    if not text:
+        raise ValueError("it must not be empty")
+    if "\0" in text:
+        raise ValueError("it must not hold a NUL character")
+    if text == "~" or text.startswith("~/"):
+        text = str(_home(environ)) + text[1:]
+    try:
+        # Made absolute now: a later chdir of the web server would otherwise move the outbox.
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("no user of that name has a home directory; give an absolute path") from None
+
+
+def default_state_directory(environ: Mapping[str, str]) -> Path:
+    """``$XDG_STATE_HOME/dispatcher``, else ``~/.local/state/dispatcher``. Raises ValueError without a home."""
+    state_home = environ.get("XDG_STATE_HOME", "")
+    # The XDG specification has relative values ignored.
+    parent = Path(state_home) if state_home.startswith("/") else _home(environ) / ".local" / "state"
+    return parent / "dispatcher"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME", "") or os.path.expanduser("~")
+    if not home.startswith("/"):
+        raise ValueError("this user has no home directory; give an absolute path as DISPATCHER_STATE_DIRECTORY")
+    return Path(home)

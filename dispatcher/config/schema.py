@@ -1,0 +1,309 @@
+"""The schema: frozen models with every setting, its default and what it means. Reads no file; load does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from dispatcher.config.masking import masked
+from dispatcher.config.paths import default_state_directory, expand
+from dispatcher.config.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis
+from dispatcher.embedded import embedded_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
+_GIB: Final = 1024 * _MIB
+
+# What a journal file needs beside its largest event: its header, the frame's and the alignment of both to pages.
+_JOURNAL_OVERHEAD_BYTES: Final = 4096
+
+#: Where a type does better with another default than the schema's: a line costs less to write than an HTTP item.
+_TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {"tracking_log": {"batch_events": 500, "batch_bytes": 1_000_000}}
+)
+
+_PROCESSOR: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNone = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Table(BaseModel):
+    """Base of every table: frozen, unknown keys refused, credentials never shown in its repr."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python counts True as 1, so that a misplaced "true" would become one second or one thread.
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            if annotation in (int, float):
+                raise ValueError("it must be a number, not true or false")
+        return value
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for key, value in super().__repr_args__():
+            yield key, masked(key or "", value)
+
+
+class OutboxSettings(_Table):
+    """The durable local outbox of each emitting process."""
+
+    directory: Path | None = Field(None, description="Where the journals are; <state_directory>/outbox when absent.")
+    max_bytes: Count = Field(2 * _GIB, description="What all journals of a process may take; then emit refuses.")
+    max_event_bytes: Count = Field(1 * _MIB, description="Largest encoded event, in bytes.")
+    journal_bytes: Count = Field(4 * _MIB, validate_default=True, description="Size of one journal file.")
+    sync_seconds: Seconds = Field(1.0, description="How often a backlog is synced to disk.")
+    exit_flush_seconds: SecondsOrNone = Field(1.0, description="How long a process that ends waits for its relay.")
+
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _expand(cls, value: Any, info: ValidationInfo) -> Any:
+        return _expanded(value, info)
+
+    @field_validator("journal_bytes", mode="after")
+    @classmethod
+    def _check_sizes(cls, value: int, info: ValidationInfo) -> int:
+        largest, total = info.data.get("max_event_bytes"), info.data.get("max_bytes")
+        if largest is not None and value < largest + _JOURNAL_OVERHEAD_BYTES:
+            raise ValueError(
+                f"it must be at least max_event_bytes + {_JOURNAL_OVERHEAD_BYTES} = "
+                f"{largest + _JOURNAL_OVERHEAD_BYTES}, or the largest event would fit no journal; "
+                "raise journal_bytes or lower max_event_bytes"
+            )
+        if total is not None and value > total:
+            raise ValueError(
+                f"it must not exceed max_bytes = {total}, or nothing could be kept; "
+                "lower journal_bytes or raise max_bytes"
+            )
+        return value
+
+
+class RelaySettings(_Table):
+    """Who moves events from the outbox to the batch store, and how eagerly."""
+
+    mode: Literal["thread", "external"] = Field(
+        "thread", description="A thread of the emitting process, or left to a `dispatcher relay` process."
+    )
+    linger_seconds: SecondsOrNone = Field(0.05, description="How long events are collected before they are put.")
+    backoff_max_seconds: Seconds = Field(5.0, description="Longest pause between tries while the store is down.")
+    adopt_seconds: Seconds = Field(5.0, description="How often the journals of dead processes are looked for.")
+    reload_seconds: Seconds = Field(2.0, description="How often the settings files are looked at for a change.")
+    timeout_seconds: Seconds = Field(0.5, description="How long one call to the store or the broker may take.")
+
+
+class WorkerSettings(_Table):
+    """The Celery worker."""
+
+    pool: Literal["threads", "prefork", "solo", "gevent"] = Field("threads", description="Celery's pool.")
+    concurrency: Count = Field(4, description="Deliveries at a time in one worker.")
+    bell_seconds: Seconds = Field(1.0, description="How often what is due or was never answered is rung again.")
+
+
+class RetrySettings(_Table):
+    """The backoff of a failed delivery: first, first * factor, first * factor squared, ... up to max."""
+
+    first_seconds: Seconds = Field(1.0, description="The pause before the second try.")
+    max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause.")
+    factor: float = Field(2.0, ge=1, description="By how much each pause is longer than the one before.")
+
+    @field_validator("max_seconds", mode="after")
+    @classmethod
+    def _check_order(cls, value: float, info: ValidationInfo) -> float:
+        first = info.data.get("first_seconds")
+        if first is not None and value < first:
+            raise ValueError(f"it must be at least first_seconds = {first}; raise max_seconds or lower first_seconds")
+        return value
+
+
+class DestinationSettings(_Table):
+    """One destination. Keys beyond these are the type's own ``options``, which the type checks."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="A type such as segment, or package.module:Class; the table's name when absent.")
+    enabled: bool = Field(True, description="Whether events are routed there.")
+    events: tuple[str, ...] | None = Field(
+        None, description="Allowlist: names, * and ? globs, ! exceptions. Absent: all for tracking_log, else none."
+    )
+    internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
+    batch_events: Count = Field(100, description="Most events in a batch (tracking_log: 500).")
+    batch_bytes: Count = Field(475_000, description="Most bytes in a batch (tracking_log: 1 000 000).")
+    lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
+    retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults_of_the_type(cls, data: Any) -> Any:
+        return {**_TYPE_DEFAULTS.get(str(data.get("type")), {}), **data} if isinstance(data, dict) else data
+
+    @field_validator("events", mode="after")
+    @classmethod
+    def _check_events(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        _check_allowlist(value or ())
+        return value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The type's own keys, such as ``write_key`` and ``path``: a copy, with credentials in the clear."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Origin(Protocol):
+    """Where settings were read, and how to read them again."""
+
+    def load(self) -> Settings:
+        """The settings as they are there now. Raises SettingsError."""
+        ...
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that ``load`` would read, whether or not they exist now. Raises SettingsError."""
+        ...
+
+
+class Settings(_Table):
+    """Everything that an operator can decide. Frozen, so that it can be shared by threads and kept after fork."""
+
+    environment: str = Field("development", description="Chosen by DISPATCHER_ENV.")
+    broker_url: str | None = Field(None, description="Celery's broker. Absent: `dispatcher up` starts a Redis.")
+    store_url: str | None = Field(
+        None, validate_default=True, description="Redis of the batch store; the broker's when that is a Redis."
+    )
+    state_directory: Path = Field(
+        default=None,
+        validate_default=True,
+        description="Outbox, embedded Redis, logs; $XDG_STATE_HOME/dispatcher or ~/.local/state/dispatcher.",
+    )
+    strict: bool = Field(False, description="Whether emit raises for an event that it cannot take.")
+    processors: tuple[str, ...] = Field((), description="package.module:callable, in the order in which they run.")
+    internal_events: tuple[str, ...] = Field(
+        ("edx.bi.*",), description="Names and globs of events for internal use only."
+    )
+    outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="The durable local outbox.")
+    relay: RelaySettings = Field(default_factory=RelaySettings, description="From the outbox to the batch store.")
+    worker: WorkerSettings = Field(default_factory=WorkerSettings, description="The Celery worker.")
+    destinations: Mapping[DestinationName, DestinationSettings] = Field(
+        default_factory=dict, description="A table for each destination, under its name."
+    )
+
+    _origin: Origin | None = PrivateAttr(None)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where they were read; None for settings that were made in code."""
+        return self._origin
+
+    @property
+    def broker(self) -> str:
+        """Celery's broker: the one that is set, else the embedded Redis of `dispatcher up`."""
+        return embedded_url(self.state_directory) if self.broker_url is None else self.broker_url
+
+    @property
+    def store(self) -> str:
+        """The Redis of the batch store: the one that is set, else the broker's."""
+        return self.broker if self.store_url is None else self.store_url
+
+    @property
+    def outbox_directory(self) -> Path:
+        """Where the journals are."""
+        return self.state_directory / "outbox" if self.outbox.directory is None else self.outbox.directory
+
+    @field_validator("broker_url", mode="after")
+    @classmethod
+    def _check_broker(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_url(value, BROKER_SCHEMES, "a broker")
+        return value
+
+    @field_validator("store_url", mode="after")
+    @classmethod
+    def _check_store(cls, value: str | None, info: ValidationInfo) -> str | None:
+        broker = info.data.get("broker_url")
+        if value is not None:
+            check_url(value, REDIS_SCHEMES, "the batch store")
+        elif broker is not None and not is_redis(broker):
+            raise ValueError("the broker is no Redis, so the batch store needs one of its own; set store_url")
+        return broker if value is None else value
+
+    @field_validator("state_directory", mode="before")
+    @classmethod
+    def _expand_state_directory(cls, value: Any, info: ValidationInfo) -> Any:
+        return default_state_directory(_environ(info)) if value is None else _expanded(value, info)
+
+    @field_validator("processors", mode="after")
+    @classmethod
+    def _check_processors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _PROCESSOR.fullmatch(entry):
+                raise ValueError(f"{entry!r} must have the form package.module:callable")
+        return value
+
+    @field_validator("internal_events", mode="after")
+    @classmethod
+    def _check_internal_events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _check_allowlist(value)
+        return value
+
+    @field_validator("destinations", mode="before")
+    @classmethod
+    def _name_the_types(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: {"type": name, **table} if isinstance(table, dict) else table for name, table in value.items()}
+
+    @field_validator("destinations", mode="after")
+    @classmethod
+    def _place_the_tracking_logs(
+        cls, value: Mapping[str, DestinationSettings], info: ValidationInfo
+    ) -> Mapping[str, DestinationSettings]:
+        state_directory = info.data.get("state_directory")
+        if state_directory is None:
+            return value
+        default = {"path": str(state_directory / "tracking.log")}
+        return {
+            name: table.model_copy(update=default)
+            if table.type == "tracking_log" and "path" not in table.options
+            else table
+            for name, table in value.items()
+        }
+
+
+def _environ(info: ValidationInfo) -> Mapping[str, str]:
+    environ: Mapping[str, str] = os.environ if info.context is None else info.context["environ"]
+    return environ
+
+
+def _expanded(value: Any, info: ValidationInfo) -> Any:
+    return expand(value, _environ(info)) if isinstance(value, str | Path) else value
+
+
+def _check_allowlist(entries: Iterable[str]) -> None:
+    entries = tuple(entries)
+    for entry in entries:
+        pattern = entry.removeprefix("!")
+        if not pattern or pattern != pattern.strip() or pattern.startswith("!"):
+            raise ValueError(f'{entry!r} must be a name, a glob such as "edx.course.*", or one of them after a "!"')
+    if entries and all(entry.startswith("!") for entry in entries):
+        raise ValueError('it holds exceptions only, so that nothing would match; add "*" if everything else should')

@@ -1,0 +1,107 @@
+"""The bound context: who, where and in which course, for the current request or task.
+
+It lives in a contextvar, so threads, asyncio tasks and greenlets each have their own. What is bound is a snapshot:
+a dict that is changed after it was entered changes no event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+import msgspec
+
+from dispatcher.diagnosis import ENCODING_ERRORS, find_non_finite
+
+_encoder = msgspec.json.Encoder()
+
+
+class BoundContext:
+    """The contexts entered so far, merged in the order entered, and their JSON. Never changed once made."""
+
+    __slots__ = ("json", "layers", "merged", "size")
+
+    def __init__(self, layers: tuple[tuple[str, Mapping[str, Any]], ...]) -> None:
+        self.layers: Final = layers
+        merged: dict[str, Any] = {}
+        for _, layer in layers:
+            merged.update(layer)
+        self.merged: Final = merged
+        #: Encoded here, once a request, so that emit only has to splice it in; None where it cannot be encoded.
+        self.json: Final[msgspec.Raw | None] = _encode(merged)
+        #: The length of that JSON in bytes.
+        self.size: Final = 0 if self.json is None else len(memoryview(self.json))
+
+    def with_layer(self, name: str, ctx: Mapping[str, Any]) -> BoundContext:
+        """A layer of the same name is replaced where it stands, as event-tracking does."""
+        if any(layer == name for layer, _ in self.layers):
+            return BoundContext(tuple((layer, ctx if layer == name else old) for layer, old in self.layers))
+        return BoundContext((*self.layers, (name, ctx)))
+
+    def without_layer(self, name: str) -> BoundContext:
+        layers = tuple(entry for entry in self.layers if entry[0] != name)
+        if len(layers) == len(self.layers):
+            raise KeyError(name)
+        return BoundContext(layers) if layers else EMPTY
+
+    def layer(self, name: str) -> Mapping[str, Any] | None:
+        return next((ctx for layer, ctx in self.layers if layer == name), None)
+
+
+def _encode(merged: dict[str, Any]) -> msgspec.Raw | None:
+    try:
+        encoded = _encoder.encode(merged)
+    except ENCODING_ERRORS:
+        return None
+    # msgspec writes NaN and infinity as null, so a null has to be looked into.
+    if b"null" in encoded and find_non_finite(merged) is not None:
+        return None
+    return msgspec.Raw(encoded)
+
+
+EMPTY: Final = BoundContext(())
+
+_bound: ContextVar[BoundContext] = ContextVar("dispatcher_context", default=EMPTY)
+
+#: The bound context of whoever calls. Neither blocks nor raises.
+current = _bound.get
+
+
+def enter_context(name: str, ctx: Mapping[str, Any]) -> None:
+    """Bind ``ctx`` under ``name`` until ``exit_context(name)``. Later contexts win over earlier ones, key by key.
+
+    Raises:
+        TypeError: ``ctx`` is not a mapping.
+    """
+    _bound.set(_bound.get().with_layer(name, _snapshot(name, ctx)))
+
+
+def exit_context(name: str) -> None:
+    """Unbind what was entered under ``name``. Raises KeyError when nothing was."""
+    _bound.set(_bound.get().without_layer(name))
+
+
+@contextmanager
+def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
+    """Bind ``ctx`` for the length of a with block; what ``name`` stood for before is bound again after it."""
+    before = _bound.get().layer(name)
+    enter_context(name, ctx)
+    try:
+        yield
+    finally:
+        bound = _bound.get()
+        if before is not None:
+            _bound.set(bound.with_layer(name, before))
+        elif bound.layer(name) is not None:
+            _bound.set(bound.without_layer(name))
+
+
+def _snapshot(name: str, ctx: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(ctx, Mapping):
+        raise TypeError(
+            f"the context {name!r} must be a dict, not {type(ctx).__name__}: "
+            "call tracker.context('request', {'user_id': 7}) or the like"
+        )
+    return dict(ctx)

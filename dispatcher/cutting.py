@@ -1,0 +1,186 @@
+"""Cutting: a stretch of one journal becomes a share for each destination, split where a batch is full. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from dispatcher.batches import EMIT, DeadEvent, Put, pack
+from dispatcher.doorbell import Ring
+from dispatcher.event import EventType, decode
+from dispatcher.routing import Router
+
+# Every payload starts like this, with an id of 36 characters unless the event brought its own.
+_TYPE: Final = b'","type":"'
+_NAME: Final = b'","name":"'
+_FIRST: Final = 7  # len('{"id":"')
+
+# Heads of payloads whose route is remembered; names come from callers, so there has to be an end to them.
+_MAX_KNOWN: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Where one destination's batches are cut."""
+
+    events: int
+    bytes: int
+
+
+class Cutter:
+    """Cuts what a relay has read into shares. Keeps the open shares of one stretch; one thread at a time."""
+
+    def __init__(self, router: Router, limits: Mapping[str, BatchLimits]) -> None:
+        self._router = router
+        self._limits = limits
+        self._known: dict[bytes, _Way] = {}
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """All that shares are cut for, with the ledger's own."""
+        return (*self._limits, EMIT)
+
+    def begin(self, journal: str, start: int, positions: Mapping[str, int]) -> Stretch:
+        """A new stretch from ``start`` on. What is before a destination's position was put already."""
+        shares = {
+            name: _Share(name, max(start, positions.get(name, -1)), self._limits.get(name, _NO_LIMITS))
+            for name in self.destinations
+        }
+        return Stretch(self, journal, start, shares)
+
+    def way(self, payload: bytes) -> _Way:
+        """Where an event goes, known by the head of its payload. Raises msgspec.DecodeError."""
+        type_at = payload.find(_TYPE, _FIRST) + len(_TYPE)
+        name_at = payload.find(_NAME, type_at)
+        head = payload[type_at : payload.find(b'"', name_at + len(_NAME))]
+        way = self._known.get(head)
+        if way is None:
+            way = self._find_way(payload)
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            # A name with an escaped quote in it looks shorter than it is, and another might look the same.
+            if not head.endswith(b"\\"):
+                self._known[head] = way
+        return way
+
+    def _find_way(self, payload: bytes) -> _Way:
+        event = decode(payload)
+        routes = self._router.route(event.name, event.type)
+        filtered = tuple((name, reason) for name, reason in routes.skipped.items() if name in self._limits)
+        return _Way(event.type, event.name, routes.destinations, filtered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    kind: EventType
+    name: str
+    destinations: tuple[str, ...]
+    filtered: tuple[tuple[str, str], ...]
+
+
+_NO_LIMITS: Final = BatchLimits(events=1000, bytes=1_000_000)
+
+
+class _Share:
+    """What one destination gets of the stretch, since its last cut."""
+
+    __slots__ = ("dead", "example", "filtered", "limits", "name", "payloads", "size", "start")
+
+    def __init__(self, name: str, start: int, limits: BatchLimits) -> None:
+        self.name = name
+        self.limits = limits
+        self.start = start
+        self.clear()
+
+    def clear(self) -> None:
+        self.payloads: list[bytes] = []
+        self.filtered: dict[str, int] = {}
+        self.dead: list[DeadEvent] = []
+        self.size = 0
+        self.example = ""
+
+
+class Stretch:
+    """Shares being cut. ``add`` the events in order, then ``finish``."""
+
+    def __init__(self, cutter: Cutter, journal: str, start: int, shares: dict[str, _Share]) -> None:
+        self._cutter = cutter
+        self._journal = journal
+        self._shares = shares
+        self.end = start
+        self.puts: list[Put] = []
+        self.rings: list[Ring] = []
+
+    def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:
+        """Share out events, each with the position behind it."""
+        shares = self._shares
+        for payload, end in zip(payloads, ends, strict=True):
+            try:
+                way = self._cutter.way(payload)
+            except msgspec.DecodeError as error:
+                self._bury(payload, end, "undecodable", str(error))
+                continue
+            if way.kind in ("dead", "dropped"):
+                self._bury_letter(payload, end)
+                continue
+            for name in way.destinations:
+                share = shares[name]
+                if end > share.start:
+                    if share.payloads and share.size + len(payload) > share.limits.bytes:
+                        self._cut(share, self.end)
+                    if not share.payloads:
+                        share.example = way.name
+                    share.payloads.append(payload)
+                    share.size += len(payload)
+                    if len(share.payloads) >= share.limits.events:
+                        self._cut(share, end)
+            for name, reason in way.filtered:
+                share = shares[name]
+                if end > share.start:
+                    share.filtered[reason] = share.filtered.get(reason, 0) + 1
+            self.end = end
+
+    def finish(self) -> None:
+        """Cut what is open, so that the shares of every destination reach to the end of the stretch."""
+        for share in self._shares.values():
+            if share.start < self.end and (share.payloads or share.filtered or share.dead):
+                self._cut(share, self.end)
+
+    def _bury_letter(self, payload: bytes, end: int) -> None:
+        event = decode(payload)
+        if event.type == "dropped":
+            share = self._shares[EMIT]
+            if end > share.start:
+                reason = str(event.data["reason"])
+                share.filtered[reason] = share.filtered.get(reason, 0) + 1
+            self.end = end
+        else:
+            self._bury(payload, end, str(event.data["reason"]), str(event.data["error"]))
+
+    def _bury(self, payload: bytes, end: int, reason: str, error: str) -> None:
+        share = self._shares[EMIT]
+        if end > share.start:
+            share.dead.append(DeadEvent(reason, error, payload))
+        self.end = end
+
+    def _cut(self, share: _Share, end: int) -> None:
+        put = Put(
+            destination=share.name,
+            journal=self._journal,
+            start=share.start,
+            end=end,
+            packed=pack(share.payloads) if share.payloads else b"",
+            count=len(share.payloads),
+            filtered=share.filtered,
+            dead=share.dead,
+        )
+        self.puts.append(put)
+        if share.payloads:
+            self.rings.append(
+                Ring(destination=share.name, batch_id=put.batch_id, count=put.count, example=share.example)
+            )
+        share.start = end
+        share.clear()

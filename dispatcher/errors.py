@@ -1,0 +1,94 @@
+"""The error tree: one root, split by what a caller can do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class DispatcherError(Exception):
+    """Root of everything that dispatcher raises."""
+
+
+class InvalidEventError(DispatcherError, ValueError):
+    """An event that cannot be taken as it is: mend the call.
+
+    Raised by ``emit`` only where ``strict = true``; in production such an event becomes a dead letter with this
+    error's reason.
+    """
+
+    #: What the ledger calls it.
+    reason = "invalid"
+
+    def __init__(self, message: str, *, event_name: str) -> None:
+        super().__init__(message)
+        self.event_name = event_name
+
+
+class NotEncodableError(InvalidEventError):
+    """A value in the event's data or context has no JSON form."""
+
+    reason = "not_encodable"
+
+
+class EventTooLargeError(InvalidEventError):
+    """The encoded event is larger than ``outbox.max_event_bytes``."""
+
+    reason = "too_large"
+
+
+class ProcessorError(InvalidEventError):
+    """A processor raised something other than ``DropEvent``."""
+
+    reason = "processor_failed"
+
+
+class OutboxError(DispatcherError):
+    """The outbox could not take the event: make room, or mend the directory."""
+
+    #: What the ledger calls it.
+    reason = "outbox_unavailable"
+
+
+class OutboxFullError(OutboxError):
+    """The outbox holds as much as ``outbox.max_bytes`` lets it."""
+
+    reason = "outbox_full"
+
+
+class OutboxInUseError(OutboxError):
+    """Another living process writes to, or relays from, this journal."""
+
+
+class SettingsError(DispatcherError):
+    """Settings that cannot be used. ``problems`` holds one line for each mistake, all of them at once."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class StoreUnavailableError(DispatcherError):
+    """Redis did not answer, or answered that it cannot now. What was asked may or may not have happened."""
+
+
+class LeaseLostError(DispatcherError):
+    """The batch was taken over by another worker while this one held it; its outcome was not recorded."""
+
+    def __init__(self, *, destination: str, batch_id: str) -> None:
+        super().__init__(
+            f"the lease on batch {batch_id} of {destination!r} ran out and another worker has it now; "
+            f"raise destinations.{destination}.lease_seconds if deliveries take that long"
+        )
+        self.destination = destination
+        self.batch_id = batch_id
+
+
+class DropEvent(Exception):  # noqa: N818 - it is a decision of a processor, not an error
+    """Raised by a processor to filter an event out. ``reason`` is counted in the ledger."""
+
+    def __init__(self, reason: str = "processor") -> None:
+        super().__init__(reason)
+        self.reason = reason

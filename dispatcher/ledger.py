@@ -1,0 +1,42 @@
+"""The ledger: for each destination, what was accepted and what has become of it; and what still waits in outboxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dispatcher.batches import EMIT, BatchStore, Counts
+from dispatcher.outbox.survey import OutboxSurvey, survey
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One look at everything. ``emit`` stands for what never got as far as a destination."""
+
+    destinations: Mapping[str, Counts]
+    outboxes: tuple[OutboxSurvey, ...]
+
+    @property
+    def in_outboxes(self) -> int:
+        """Events that are in no batch store yet."""
+        return sum(outbox.waiting for outbox in self.outboxes)
+
+    @property
+    def waiting(self) -> int:
+        """Events in outboxes, and deliveries in the store, that are still to come."""
+        return self.in_outboxes + sum(counts.waiting for counts in self.destinations.values())
+
+
+def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
+    """Look now. Outboxes first: what moves on in between is then seen twice rather than not at all.
+
+    Raises:
+        StoreUnavailableError: Redis does not answer.
+    """
+    outboxes = tuple(survey(settings.outbox_directory))
+    names = [name for name, table in settings.destinations.items() if table.enabled]
+    return Ledger(store.counts([*names, EMIT]), outboxes)

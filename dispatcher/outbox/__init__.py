@@ -1,0 +1,7 @@
+"""The durable local outbox: a journal for each emitting process, and the reader that a relay has of it."""
+
+from dispatcher.outbox.memory import MemoryOutbox
+from dispatcher.outbox.outbox import Outbox
+from dispatcher.outbox.reader import Reader, find_outboxes
+
+__all__ = ["MemoryOutbox", "Outbox", "Reader", "find_outboxes"]

@@ -1,0 +1,140 @@
+"""The journal files of one outbox: the next one is made ahead, what is done with is unmapped, and all of it is synced.
+
+That is the work of one small thread, so that emit has none of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import mmap
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from dispatcher.outbox.journal import SUFFIX, create, journal_path
+from dispatcher.outbox.state import State
+
+logger = logging.getLogger(__name__)
+
+# One store a page makes the kernel bring it in, so that emit's own store does not have to wait for that.
+_PAGES_A_SLICE: Final = 16
+# Seconds between slices, in which the threads that emit can have the interpreter.
+_PAUSE_SECONDS: Final = 0.00005
+
+
+class JournalFiles:
+    """Makes, prepares and syncs the files of one outbox directory. ``take`` is called by one thread at a time."""
+
+    def __init__(self, directory: Path, *, size: int, max_bytes: int, state: State) -> None:
+        self._directory = directory
+        self._size = size
+        self._max_bytes = max_bytes
+        self._state = state
+        self._index = 0
+        self._spare_path = directory / f"spare{SUFFIX}"
+        self._spare: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._retired: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def take(self, index: int) -> mmap.mmap:
+        """The map of file ``index``: the spare one, or one made now. Raises OSError when there is no room."""
+        self._index = index
+        path = journal_path(self._directory, index)
+        try:
+            spare = self._spare.get_nowait()
+        except queue.Empty:
+            return self._create(path)
+        else:
+            self._spare_path.rename(path)
+            return spare
+        finally:
+            self._wake.set()
+
+    def retire(self, finished: mmap.mmap) -> None:
+        """Have a full file unmapped. Does not block."""
+        self._retired.put(finished)
+
+    def keep(self, sync_seconds: float) -> None:
+        """Start the thread that keeps a spare file ready and syncs what is not relayed."""
+        self._thread = threading.Thread(target=self._run, args=(sync_seconds,), name="dispatcher-journal", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread and remove the spare file, which nothing was written to."""
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        if not self._spare.empty():
+            self._spare.get_nowait().close()
+        self._spare_path.unlink(missing_ok=True)
+
+    def _run(self, sync_seconds: float) -> None:
+        synced_at = time.monotonic()
+        while not self._closed:
+            self._wake.clear()
+            self._prepare()
+            while not self._retired.empty():
+                self._retired.get_nowait().close()
+            if time.monotonic() - synced_at >= sync_seconds:
+                self._sync()
+                synced_at = time.monotonic()
+            self._wake.wait(sync_seconds)
+
+    def _prepare(self) -> None:
+        if not self._spare.empty():
+            return
+        try:
+            spare = self._create(self._spare_path)
+        except OSError as error:
+            # emit will meet the same error when it needs the file, and say so.
+            logger.debug("no spare journal in %s: %s", self._directory, error)
+            return
+        self._prefault(spare)
+        self._spare.put(spare)
+
+    def _prefault(self, spare: mmap.mmap) -> None:
+        step = mmap.PAGESIZE
+        for offset in range(0, self._size, step):
+            spare[offset] = 0
+            if (offset // step) % _PAGES_A_SLICE == 0:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _create(self, path: Path) -> mmap.mmap:
+        in_use = sum(entry.stat().st_size for entry in self._directory.parent.glob(f"*/*{SUFFIX}"))
+        if in_use + self._size > self._max_bytes:
+            raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
+        return create(path, self._size)
+
+    def _sync(self) -> None:
+        first = self._state.position // self._size
+        if self._state.position % self._size == 0 and first == self._index:
+            return
+        for index in range(first, self._index + 1):
+            try:
+                fd = os.open(journal_path(self._directory, index), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # relayed in the meantime
+            try:
+                _off_the_loop(os.fdatasync, fd)
+            except OSError as error:
+                logger.warning("%s could not be synced to disk: %s", journal_path(self._directory, index), error)
+            finally:
+                os.close(fd)
+
+
+def _off_the_loop(call: Callable[[int], None], fd: int) -> None:
+    # Where gevent has replaced threads, this one is a greenlet, and a blocking call would hold up all the others.
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        sys.modules["gevent"].get_hub().threadpool.apply(call, (fd,))
+    else:
+        call(fd)

@@ -1,0 +1,154 @@
+"""Outbox: the journals that one process writes to, in a directory of its own.
+
+``append`` is the hot path: no system call, no wait for anything but another thread's copy into the map.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+from zlib import crc32
+
+from dispatcher.errors import OutboxError, OutboxFullError
+from dispatcher.outbox.files import JournalFiles
+from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED
+from dispatcher.outbox.state import State
+
+logger = logging.getLogger(__name__)
+
+_pack = HEADER.pack_into
+
+# Seconds for which a full outbox refuses at once, before it looks again whether there is room.
+_REFUSE_SECONDS: Final = 0.2
+
+
+class Outbox:
+    """A durable queue on local disk with one writing process. Safe in threads; a forked child needs one of its own.
+
+    Args:
+        root: The directory of all outboxes; made, with mode 0700, where it does not exist.
+        journal_bytes: The size of one journal file.
+        max_bytes: What all outboxes under ``root`` may take up together.
+        sync_seconds: How often what is not relayed yet is synced to disk.
+
+    Raises:
+        OutboxError: The directory cannot be made or written to.
+    """
+
+    def __init__(self, root: Path, *, journal_bytes: int, max_bytes: int, sync_seconds: float = 1.0) -> None:
+        self.pid: Final = os.getpid()
+        self.name: Final = f"{self.pid}-{uuid4().hex[:16]}"
+        self.directory: Final = root / self.name
+        self.journal_bytes: Final = journal_bytes
+        self._max_bytes = max_bytes
+        self._refuse_until = 0.0
+        # Re-entrant, since a signal handler or a finalizer that emits may run while this very thread holds it.
+        self._lock = threading.RLock()
+        try:
+            self.state: Final = _make_directory(root, self.directory, journal_bytes)
+            self._files = JournalFiles(self.directory, size=journal_bytes, max_bytes=max_bytes, state=self.state)
+            self._map: mmap.mmap = self._files.take(0)
+        except OSError as error:
+            raise OutboxError(
+                f"the outbox directory {root} cannot be used: {error.strerror or error}; make it writable for this "
+                "user, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY) to a directory on a local disk with room"
+            ) from error
+        self._index = 0
+        self._offset = 0
+        self._files.keep(sync_seconds)
+
+    @property
+    def position(self) -> int:
+        """Where the next event will stand. What is before it is in the journal."""
+        return self._index * self.journal_bytes + self._offset
+
+    def has_relayed(self, position: int) -> bool:
+        """Whether everything before ``position`` was put into the batch store."""
+        return self.state.position >= position
+
+    def append(self, payload: bytes) -> None:
+        """Take one encoded event. Once this returns, the event survives the death of the process.
+
+        Raises:
+            OutboxFullError: ``max_bytes`` are in use, or the disk is full. Nothing was written.
+            OutboxError: The next file cannot be made for another reason. Nothing was written.
+        """
+        size = len(payload)
+        header = crc32(payload) << 32 | size
+        with self._lock:
+            start = self._offset
+            end = start + HEADER_BYTES + size
+            if end > self.journal_bytes:
+                self._rotate()
+                start = self._offset
+                end = start + HEADER_BYTES + size
+            # From here to the commit nothing is called that could let another thread or a signal handler in: the
+            # offset has moved on before the header makes the frame valid, so no frame is ever written over.
+            self._map[start + HEADER_BYTES : end] = payload
+            self._offset = (end + 7) & -8
+            _pack(self._map, start, header)
+
+    def _rotate(self) -> None:
+        if time.monotonic() < self._refuse_until:
+            self._refuse(None)
+        try:
+            following = self._files.take(self._index + 1)
+        except OSError as error:
+            self._refuse_until = time.monotonic() + _REFUSE_SECONDS
+            self._refuse(error)
+        finished, offset = self._map, self._offset
+        self._map, self._index, self._offset = following, self._index + 1, 0
+        if offset + HEADER_BYTES <= self.journal_bytes:
+            _pack(finished, offset, ROTATED)
+        self._files.retire(finished)
+
+    def _refuse(self, error: OSError | None) -> None:
+        self.state.refused += 1
+        raise OutboxFullError(
+            f"the outbox {self.directory.parent} is full "
+            f"({error.strerror if error else 'it was a moment ago'}; outbox.max_bytes is {self._max_bytes:,}); "
+            "start workers and a relay so that it drains, give it more disk, or raise DISPATCHER_OUTBOX__MAX_BYTES"
+        ) from error
+
+    def close(self) -> None:
+        """Let go of the files and the lock; remove the directory if all of it was relayed. May be called twice.
+
+        What was not relayed stays, for the next relay that looks.
+        """
+        with self._lock:
+            relayed = self.has_relayed(self.position)
+            self._files.close()
+            if relayed:
+                _remove(self.directory)
+            self.state.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what was inherited, without touching what is still the parent's."""
+        self._map.close()
+        self.state.close()
+
+
+def _make_directory(root: Path, directory: Path, journal_bytes: int) -> State:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Under a hidden name until it is locked: a relay that looks for the dead must not find it in between.
+    hidden = directory.with_name(f".{directory.name}")
+    hidden.mkdir(mode=0o700)
+    state = State.create(hidden, journal_bytes=journal_bytes)
+    hidden.rename(directory)
+    return state
+
+
+def _remove(directory: Path) -> None:
+    try:
+        for path in directory.iterdir():
+            path.unlink(missing_ok=True)
+        directory.rmdir()
+    except OSError as error:
+        # A relay will find it empty and try again.
+        logger.debug("%s was not removed: %s", directory, error)

@@ -1,0 +1,204 @@
+"""Reader: the relay's side of one outbox directory. It reads from where the last one stopped, in bounded memory."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from dispatcher.errors import OutboxInUseError
+from dispatcher.outbox.journal import SUFFIX, Frames, journal_path, parse, resynchronise
+from dispatcher.outbox.state import NAME, State
+
+logger = logging.getLogger(__name__)
+
+# Bytes read from a file at once; some 200 events of the usual size.
+_CHUNK_BYTES: Final = 262_144
+#: Frames handed out at once: parsing them takes the interpreter for some 50 µs, which an emit beside it can wait for.
+SLICE_FRAMES: Final = 64
+# Reads of a frame that is not whole before it counts as damaged: a store may show late to another processor.
+_PATIENCE: Final = 3
+
+
+class Reader:
+    """Reads one outbox directory, whose writer may be alive or dead. One thread at a time; holds the relay's lock.
+
+    Raises:
+        OutboxInUseError: Another relay reads it.
+        OutboxError: The directory is no outbox.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory: Final = directory
+        self.name: Final = directory.name
+        self._lock_fd = os.open(directory / "relay.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.state: Final = State.open(directory)
+        except BlockingIOError:
+            os.close(self._lock_fd)
+            raise OutboxInUseError(f"another relay reads {directory}") from None
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+        self._size = self.state.journal_bytes
+        #: Everything before it was handed out by ``read``.
+        self.position = self.state.position
+        self._kept_from = self.position // self._size
+        self._file: tuple[int, int] | None = None
+        self._buffer = b""
+        self._buffer_at = 0
+        self._misses = 0
+
+    def read(self) -> tuple[list[bytes], list[int]]:
+        """The next payloads and the position behind each; both empty when there is nothing new.
+
+        Call ``commit`` once they were put into the store. Damaged frames are set aside in the directory
+        ``damaged`` beside the outboxes, and reading goes on behind them.
+        """
+        while True:
+            index, offset = divmod(self.position, self._size)
+            frames = self._parse(index, offset)
+            if frames.payloads:
+                self._misses = 0
+                base = index * self._size
+                self.position = base + frames.offset
+                return frames.payloads, [base + end for end in frames.ends]
+            if frames.rotated:
+                self.position = (index + 1) * self._size
+            elif frames.damaged:
+                if not self._skip_damage(index, offset):
+                    return [], []
+            elif not self._past_gap(index):
+                return [], []
+
+    def commit(self, position: int) -> None:
+        """Everything before ``position`` is in the store: remember it, and delete the files that hold nothing else."""
+        self.state.position = position
+        index = position // self._size
+        for done in range(self._kept_from, index):
+            journal_path(self.directory, done).unlink(missing_ok=True)
+        self._kept_from = index
+
+    def rewind(self) -> None:
+        """Read again from what was committed last."""
+        self.position = self.state.position
+        self._buffer = b""
+
+    @property
+    def writer_is_dead(self) -> bool:
+        """Whether no process writes here any more. Once True, it stays so."""
+        return self.state.try_lock()
+
+    def remove(self) -> None:
+        """Delete the directory. Only for one whose writer is dead and of which everything was committed."""
+        for path in self.directory.glob(f"*{SUFFIX}"):
+            path.unlink(missing_ok=True)
+        (self.directory / NAME).unlink(missing_ok=True)
+        (self.directory / "relay.lock").unlink(missing_ok=True)
+        self.directory.rmdir()
+
+    def close(self) -> None:
+        """Let go of the lock. May be called twice."""
+        self._close_file()
+        if self._lock_fd >= 0:
+            self.state.close()
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _parse(self, index: int, offset: int) -> Frames:
+        at = index * self._size + offset - self._buffer_at
+        if 0 <= at < len(self._buffer):
+            frames = parse(self._buffer, at, most=SLICE_FRAMES)
+            if frames.payloads or frames.rotated:
+                return self._shifted(frames, index)
+        # What is left of the buffer is stale or holds half a frame: read on from here.
+        frames = self._load(index, offset, _CHUNK_BYTES)
+        if frames.damaged and not frames.payloads:
+            frames = self._load(index, offset, self._size)
+        return frames
+
+    def _load(self, index: int, offset: int, size: int) -> Frames:
+        self._buffer = self._pread(index, offset, min(size, self._size - offset))
+        self._buffer_at = index * self._size + offset
+        return self._shifted(parse(self._buffer, 0, most=SLICE_FRAMES), index)
+
+    def _shifted(self, frames: Frames, index: int) -> Frames:
+        shift = self._buffer_at - index * self._size
+        ends = [end + shift for end in frames.ends]
+        # Less than a header is left at the end of a file: no frame and no mark fits there.
+        rotated = frames.rotated or frames.offset + shift + 8 > self._size
+        return Frames(frames.payloads, ends, frames.offset + shift, rotated=rotated, damaged=frames.damaged)
+
+    def _pread(self, index: int, offset: int, size: int) -> bytes:
+        if self._file is None or self._file[0] != index:
+            self._close_file()
+            try:
+                fd = os.open(journal_path(self.directory, index), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return b""
+            self._file = (index, fd)
+        return os.pread(self._file[1], size, offset)
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file[1])
+            self._file = None
+
+    def _skip_damage(self, index: int, offset: int) -> bool:
+        self._misses += 1
+        if self._misses < _PATIENCE and not self.writer_is_dead:
+            return False
+        # A payload never ends in a zero byte, so what is left after this is all that was ever written.
+        rest = self._pread(index, offset, self._size - offset).rstrip(b"\0")
+        found = resynchronise(rest, 0)
+        if found is None and not self._is_finished(index):
+            return False  # the writer goes on behind the damage, at a place that its next frame will show
+        self._misses = 0
+        self._set_aside(index, offset, rest[:found])
+        self._buffer = b""
+        self.position = (index + 1) * self._size if found is None else index * self._size + offset + found
+        return True
+
+    def _is_finished(self, index: int) -> bool:
+        return journal_path(self.directory, index + 1).exists() or self.writer_is_dead
+
+    def _past_gap(self, index: int) -> bool:
+        # A file that is missing or was cut off ends early. When a later one exists, go on there.
+        following = [int(path.stem) for path in self.directory.glob(f"[0-9]*{SUFFIX}")]
+        later = [other for other in following if other > index]
+        if not later or (index in following and self._zero_ahead(index)):
+            return False
+        self._set_aside(index, self.position % self._size, b"")
+        self.position = min(later) * self._size
+        return True
+
+    def _zero_ahead(self, index: int) -> bool:
+        # The writer takes the next file just before it marks this one: a whole file without the mark is read again.
+        return journal_path(self.directory, index).stat().st_size >= self._size and not self.writer_is_dead
+
+    def _set_aside(self, index: int, offset: int, rest: bytes) -> None:
+        place = self.directory.parent / "damaged"
+        place.mkdir(mode=0o700, exist_ok=True)
+        target = place / f"{self.name}-{index * self._size + offset}.bin"
+        target.write_bytes(rest)
+        logger.error(
+            "the journal %s is damaged at byte %d: %d bytes are no event and were set aside in %s; "
+            "reading went on behind them. Check the disk, and look for readable events in that file",
+            journal_path(self.directory, index),
+            offset,
+            len(rest),
+            target,
+        )
+
+
+def find_outboxes(root: Path) -> list[Path]:
+    """The outbox directories under ``root``, oldest first. Empty where ``root`` does not exist."""
+    try:
+        found = [path for path in root.iterdir() if not path.name.startswith(".") and (path / NAME).exists()]
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=lambda path: path.name)

@@ -1,0 +1,357 @@
+"""Relay: read the journals, route, put into the batch store, ring, and only then move on.
+
+Whatever it is told or not told by the store, it never counts an event as put before the store has said so; putting one
+again is harmless, since the store knows how far each journal was put.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dispatcher import config, doorbell
+from dispatcher.batches import BatchStore
+from dispatcher.cutting import BatchLimits, Cutter, Stretch
+from dispatcher.errors import OutboxError, OutboxInUseError, SettingsError, StoreUnavailableError
+from dispatcher.outbox import Outbox, Reader, find_outboxes
+from dispatcher.redis_pool import RedisPool
+from dispatcher.routing import Router
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from dispatcher.config import Settings
+
+logger = logging.getLogger(__name__)
+
+# Bytes of events that go to the store in one round trip, well within its timeout.
+_STRETCH_BYTES: Final = 1_000_000
+# Seconds between slices in the emitting process: long enough for a thread that waits for the interpreter to get it.
+_YIELD_SECONDS: Final = 0.00005
+# The first wait after the store did not answer; doubled up to relay.backoff_max_seconds.
+_BACKOFF_SECONDS: Final = 0.1
+
+
+class Relay:
+    """Relays the outboxes under one root. One thread at a time; not safe after fork.
+
+    Args:
+        settings: Where the outboxes and the store are, and the allowlists.
+        own: The directory of this process's outbox, which it relays although its writer lives; None in a process
+            of its own, which relays every outbox that no other relay has.
+        pause: Called between slices of work, to let other threads in.
+    """
+
+    def __init__(self, settings: Settings, *, own: Path | None = None, pause: Callable[[], None] = lambda: None) -> None:
+        self._settings = settings
+        self._own = own
+        self._pause = pause
+        self._pool = RedisPool(settings.store, timeout_seconds=settings.relay.timeout_seconds)
+        self._store = BatchStore(self._pool)
+        self._celery = _producer(settings)
+        self._cutter = _cutter(settings)
+        self._watch = SettingsWatch(settings)
+        self._readers: dict[Path, Reader] = {}
+        self._positions: dict[str, Mapping[str, int]] = {}
+        self._looked_at = float("-inf")
+
+    def step(self) -> int:
+        """Relay what there is, up to a megabyte of each outbox. Returns how many events were put.
+
+        Raises:
+            StoreUnavailableError: Nothing is lost; call again later.
+        """
+        self._reload()
+        self._look_for_outboxes()
+        return sum(self._relay(reader) for reader in list(self._readers.values()))
+
+    def is_drained(self) -> bool:
+        """Whether no outbox holds anything that is not put. Looks at the disk."""
+        self._look_for_outboxes(now=True)
+        return all(_is_empty(reader) for reader in self._readers.values())
+
+    def close(self) -> None:
+        """Let go of the outboxes and connections."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+        self._pool.close()
+
+    def _relay(self, reader: Reader) -> int:
+        stretch = self._read(reader)
+        if not stretch.puts and stretch.end == reader.state.position:
+            self._remove_if_dead(reader)
+            return 0
+        try:
+            self._publish(stretch)
+        except BaseException:
+            # What of it was put is not known: ask the store before cutting it again.
+            self._forget(reader)
+            raise
+        reader.commit(stretch.end)
+        return sum(put.count for put in stretch.puts)
+
+    def _read(self, reader: Reader) -> Stretch:
+        positions = self._positions.get(reader.name)
+        if positions is None:
+            positions = self._store_positions(reader)
+        stretch = self._cutter.begin(reader.name, reader.position, positions)
+        size = 0
+        while size < _STRETCH_BYTES:
+            payloads, ends = reader.read()
+            if not payloads:
+                break
+            stretch.add(payloads, ends)
+            size += sum(map(len, payloads))
+            self._pause()
+        stretch.finish()
+        return stretch
+
+    def _store_positions(self, reader: Reader) -> Mapping[str, int]:
+        if _is_empty(reader):
+            # Nothing to cut yet, and nothing can have been put: spare the idle process the connection.
+            return {}
+        positions = self._store.positions(self._cutter.destinations, reader.name)
+        self._positions[reader.name] = {}
+        return positions
+
+    def _publish(self, stretch: Stretch) -> None:
+        if not stretch.puts:
+            return
+        more = doorbell.commands(stretch.rings) if self._celery is None else []
+        # A share that the store has in part was cut from stale positions: it takes the next turn to cut it anew.
+        if any(position is not None for position in self._store.put(stretch.puts, *more)):
+            raise StoreUnavailableError("the store has part of what was put already; cutting it again")
+        if self._celery is not None:
+            self._ring(stretch)
+
+    def _ring(self, stretch: Stretch) -> None:
+        assert self._celery is not None
+        try:
+            doorbell.send(self._celery, stretch.rings)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            # The events are in the store, and the workers' bells ring for what was not rung for.
+            logger.warning("the broker did not take a doorbell; the workers' bell will ring it: %s", error)
+
+    def _forget(self, reader: Reader) -> None:
+        self._positions.pop(reader.name, None)
+        reader.rewind()
+
+    def _look_for_outboxes(self, *, now: bool = False) -> None:
+        every = self._settings.relay.adopt_seconds if self._own is not None else self._settings.relay.linger_seconds
+        if not now and time.monotonic() - self._looked_at < every:
+            return
+        self._looked_at = time.monotonic()
+        for directory in find_outboxes(self._settings.outbox_directory):
+            if directory not in self._readers:
+                self._take(directory)
+
+    def _take(self, directory: Path) -> None:
+        try:
+            reader = Reader(directory)
+        except OutboxInUseError:
+            return
+        except FileNotFoundError:
+            return  # removed in the meantime
+        except (OutboxError, OSError) as error:
+            logger.error("the outbox %s cannot be read: %s", directory, error)
+            return
+        if self._own is not None and directory != self._own and not reader.writer_is_dead:
+            reader.close()  # its own process relays it
+            return
+        if directory != self._own and reader.writer_is_dead:
+            logger.info("relaying the outbox %s, whose process %d is gone", directory, reader.state.pid)
+        self._readers[directory] = reader
+
+    def _remove_if_dead(self, reader: Reader) -> None:
+        if reader.directory == self._own or not reader.writer_is_dead or not _is_empty(reader):
+            return
+        del self._readers[reader.directory]
+        self._positions.pop(reader.name, None)
+        try:
+            reader.remove()
+        except OSError as error:
+            logger.warning("the empty outbox %s cannot be removed: %s", reader.directory, error)
+        reader.close()
+
+    def _reload(self) -> None:
+        settings = self._watch.changed()
+        if settings is not None:
+            self._settings = settings
+            self._cutter = _cutter(settings)
+            self._positions.clear()
+            for reader in self._readers.values():
+                reader.rewind()
+
+
+class SettingsWatch:
+    """Sees that a settings file has changed, and reads it anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._every = settings.relay.reload_seconds
+        self._origin = settings.origin
+        self._stamps = self._stamp()
+        self._looked_at = time.monotonic()
+
+    def changed(self) -> Settings | None:
+        """The new settings once after each change; None otherwise, and where the new ones cannot be used."""
+        if time.monotonic() - self._looked_at < self._every:
+            return None
+        self._looked_at = time.monotonic()
+        stamps = self._stamp()
+        if stamps == self._stamps:
+            return None
+        self._stamps = stamps
+        assert self._origin is not None
+        try:
+            settings = self._origin.load()
+        except SettingsError as error:
+            logger.error("the settings have changed but cannot be used; the old ones stay in force: %s", error)
+            return None
+        logger.info("the settings have changed and were read again")
+        return settings
+
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        if self._origin is None:
+            return ()
+        return tuple(_file_stamp(path) for path in self._origin.files())
+
+
+def _file_stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_ino)
+
+
+def _is_empty(reader: Reader) -> bool:
+    payloads, _ = reader.read()
+    reader.rewind()
+    return not payloads
+
+
+def _cutter(settings: Settings) -> Cutter:
+    limits = {
+        name: BatchLimits(destination.batch_events, destination.batch_bytes)
+        for name, destination in settings.destinations.items()
+        if destination.enabled
+    }
+    return Cutter(Router(settings), limits)
+
+
+def _producer(settings: Settings) -> Celery | None:
+    """A Celery that only sends, where the broker is not the Redis of the batch store."""
+    if settings.broker == settings.store:
+        return None
+    from celery import Celery  # noqa: PLC0415 - most web processes never need it
+
+    app = Celery("dispatcher-relay", broker=settings.broker, set_as_current=False)
+    timeout = settings.relay.timeout_seconds
+    app.conf.update(
+        task_publish_retry=False,
+        task_publish_retry_policy={"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+        broker_connection_timeout=timeout,
+        broker_transport_options={
+            "max_retries": 0,
+            "interval_start": 0,
+            "interval_step": 0,
+            "interval_max": 0,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+        },
+        result_backend=None,
+        task_ignore_result=True,
+    )
+    return app
+
+
+class RelayLoop:
+    """Steps a relay until it is stopped: at once while there is more, else every ``linger``; slower while it fails."""
+
+    def __init__(self, relay: Relay, *, linger_seconds: float, backoff_max_seconds: float) -> None:
+        self._relay = relay
+        self._linger = linger_seconds
+        self._backoff_max = backoff_max_seconds
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._failures = 0
+
+    def run(self) -> None:
+        """Block until ``stop``."""
+        while not self._stopped.is_set():
+            wait = self._step()
+            if wait > 0:
+                self._wake.wait(wait)
+                self._wake.clear()
+
+    def wake(self) -> None:
+        """Have the next step come now. Safe in threads and signal handlers."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Have ``run`` return after the step under way."""
+        self._stopped.set()
+        self._wake.set()
+
+    def _step(self) -> float:
+        try:
+            moved = self._relay.step()
+        except StoreUnavailableError as error:
+            return self._back_off(error)
+        except Exception as error:  # noqa: BLE001 - a relay that dies would leave all that follows undelivered
+            logger.exception("the relay failed and will try again")
+            return self._back_off(error)
+        if self._failures:
+            logger.warning("the relay is working again after %d failed tries", self._failures)
+            self._failures = 0
+        return 0 if moved else self._linger
+
+    def _back_off(self, error: Exception) -> float:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("events stay in the outbox until this is mended: %s", error)
+        return min(self._backoff_max, _BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
+
+
+class RelayThread:
+    """The relay inside an emitting process. ``start`` returns at once; nothing of it outlives the process."""
+
+    def __init__(self, settings: Settings, *, own: Outbox) -> None:
+        self._settings = settings
+        self._own = own
+        self._loop: RelayLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="dispatcher-relay", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the relay look now rather than after ``linger``."""
+        if self._loop is not None:
+            self._loop.wake()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Finish the step under way, for up to ``timeout`` seconds."""
+        if self._loop is not None:
+            self._loop.stop()
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        relay = Relay(self._settings, own=self._own.directory, pause=_yield)
+        options = self._settings.relay
+        self._loop = RelayLoop(
+            relay, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
+        )
+        try:
+            self._loop.run()
+        finally:
+            relay.close()
+
+
+def _yield() -> None:
+    time.sleep(_YIELD_SECONDS)

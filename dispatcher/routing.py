@@ -1,0 +1,220 @@
+"""Routing: which destinations an event goes to, and why. Pure: it reads the settings it was given and nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from fnmatch import translate
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+from dispatcher.event import DIRECT_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dispatcher.config import DestinationSettings, Settings
+    from dispatcher.event import EventType
+
+#: Why an event does not go to a destination:
+#: not_on_allowlist: no entry matches its name; excluded: an entry after a ``!`` does;
+#: internal: its name is internal and the destination takes none; direct: a call meant for Segment only;
+#: dead: it is kept for a person to look at; disabled: the destination is switched off.
+Reason = Literal["not_on_allowlist", "excluded", "internal", "direct", "dead", "disabled"]
+
+# Names come from users' browsers: without a bound the cache would be a way to fill the memory.
+_CACHED_ROUTES: Final = 10_000
+_CACHED_NAME_CHARACTERS: Final = 255
+
+# Below this likeness a suggestion would only mislead.
+_NEAR: Final = 0.6
+
+# The type of a destination that takes Segment's own calls, and of one that takes every event without an allowlist.
+_DIRECT_DESTINATION: Final = "segment"
+_UNFILTERED_DESTINATION: Final = "tracking_log"
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Where events of one name and type go, and why they do not go elsewhere."""
+
+    destinations: tuple[str, ...]
+    skipped: Mapping[str, Reason] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why an event goes to a destination or does not.
+
+    Args:
+        destination: Its name.
+        goes: Whether the event goes there.
+        sentence: Why, for a person.
+        reason: Why not, in a word; None when it goes.
+        entry: The entry of a list that decided it, if one did.
+        nearest: The allowlist entry that may have been meant, when none matches.
+    """
+
+    destination: str
+    goes: bool
+    sentence: str
+    reason: Reason | None = None
+    entry: str | None = None
+    nearest: str | None = None
+
+
+class Allowlist:
+    """Names, ``*`` and ``?`` globs, and exceptions after a ``!``. Their order does not matter; case does.
+
+    A name is on the list when an entry matches it and no exception does.
+    """
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self.entries = tuple(entries)
+        self._allowed = _Patterns(entry for entry in self.entries if not entry.startswith("!"))
+        self._excluded = _Patterns(entry[1:] for entry in self.entries if entry.startswith("!"))
+
+    def __contains__(self, name: str) -> bool:
+        return self.entry_for(name) is not None and self.exception_for(name) is None
+
+    def entry_for(self, name: str) -> str | None:
+        """The entry that matches the name, whether or not an exception does too."""
+        return self._allowed.find(name)
+
+    def exception_for(self, name: str) -> str | None:
+        """The exception that matches the name, with its ``!``."""
+        found = self._excluded.find(name)
+        return None if found is None else f"!{found}"
+
+    def nearest(self, name: str) -> str | None:
+        """The entry most like the name, if one is near; one that differs by case only is nearest."""
+        allowed = [entry for entry in self.entries if not entry.startswith("!")]
+        likeness, entry = max(((_likeness(name, entry), entry) for entry in allowed), default=(0.0, ""))
+        return entry if likeness >= _NEAR else None
+
+
+class Router:
+    """Decides for a name and a type of event. Immutable but for its cache; may be shared by threads.
+
+    Args:
+        settings: Their ``destinations`` and ``internal_events``. After a change make a new router.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._internal = Allowlist(settings.internal_events)
+        self._rules = tuple(_Rule(name, table) for name, table in settings.destinations.items())
+        self._cache: dict[tuple[str, str], Routes] = {}
+
+    def route(self, name: str, type: EventType = "event") -> Routes:
+        """Where an event goes. After the first of its kind this is one look into a dict."""
+        known = self._cache.get((type, name))
+        if known is not None:
+            return known
+        routes = _routes(self._explain(name, type))
+        if len(name) <= _CACHED_NAME_CHARACTERS:
+            if len(self._cache) >= _CACHED_ROUTES:
+                self._cache.clear()
+            self._cache[type, name] = routes
+        return routes
+
+    def explain(self, name: str, type: EventType = "event") -> list[Explanation]:
+        """Why it goes or does not go to each destination, in the order of the settings, with what may have been meant.
+
+        Slow for long names: it is for people, not for the relay.
+        """
+        return [
+            replace(one, nearest=rule.allowlist.nearest(name)) if one.reason == "not_on_allowlist" else one
+            for rule, one in zip(self._rules, self._explain(name, type), strict=True)
+        ]
+
+    def is_internal(self, name: str) -> bool:
+        """Whether ``internal_events`` names it."""
+        return name in self._internal
+
+    def _explain(self, name: str, type: EventType) -> list[Explanation]:
+        internal_entry = self._internal.entry_for(name) if self.is_internal(name) else None
+        return [rule.explain(name, type, internal_entry) for rule in self._rules]
+
+
+class _Rule:
+    """What one destination takes."""
+
+    def __init__(self, name: str, table: DestinationSettings) -> None:
+        self.name = name
+        self._table = table
+        unlisted = ("*",) if table.type == _UNFILTERED_DESTINATION else ()
+        self.allowlist = Allowlist(unlisted if table.events is None else table.events)
+
+    def explain(self, name: str, type: EventType, internal_entry: str | None) -> Explanation:
+        if not self._table.enabled:
+            return self._skip("disabled", f"destinations.{self.name}.enabled is false")
+        if type == "dead":
+            return self._skip("dead", "a dead event is kept for a person to look at and goes nowhere")
+        if type in DIRECT_TYPES:
+            return self._explain_direct(type)
+        if internal_entry is not None and not self._table.internal:
+            sentence = f"it is internal, and destinations.{self.name}.internal is false"
+            return self._skip("internal", sentence, entry=internal_entry)
+        return self._explain_by_name(name)
+
+    def _explain_direct(self, type: EventType) -> Explanation:
+        if self._table.type == _DIRECT_DESTINATION:
+            return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
+        return self._skip("direct", f"{type} is a call to Segment and goes nowhere else")
+
+    def _explain_by_name(self, name: str) -> Explanation:
+        entry = self.allowlist.entry_for(name)
+        if entry is None:
+            return self._explain_unlisted(name)
+        exception = self.allowlist.exception_for(name)
+        if exception is not None:
+            return self._skip("excluded", "an exception of its allowlist matches", entry=exception)
+        if self._table.events is None:
+            sentence = "it has no allowlist and takes every event"
+            return Explanation(destination=self.name, goes=True, sentence=sentence)
+        sentence = "its allowlist names it" if entry == name else "a glob of its allowlist matches"
+        return Explanation(destination=self.name, goes=True, sentence=sentence, entry=entry)
+
+    def _explain_unlisted(self, name: str) -> Explanation:
+        if not self.allowlist.entries:
+            return self._skip("not_on_allowlist", f"destinations.{self.name}.events lists nothing")
+        return self._skip("not_on_allowlist", "no entry of its allowlist matches")
+
+    def _skip(self, reason: Reason, sentence: str, *, entry: str | None = None) -> Explanation:
+        return Explanation(destination=self.name, goes=False, sentence=sentence, reason=reason, entry=entry)
+
+
+class _Patterns:
+    """Names in a set, globs as compiled expressions."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = tuple(patterns)
+        self._names = frozenset(pattern for pattern in patterns if not _is_glob(pattern))
+        self._globs = tuple((pattern, _compiled(pattern)) for pattern in patterns if _is_glob(pattern))
+
+    def find(self, name: str) -> str | None:
+        if name in self._names:
+            return name
+        return next((pattern for pattern, expression in self._globs if expression.match(name)), None)
+
+
+def _is_glob(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
+
+
+def _compiled(glob: str) -> re.Pattern[str]:
+    # fnmatch gives brackets a meaning, which names of events hold as they are; its expressions do not backtrack,
+    # so that a hostile name costs no more than another of its length.
+    return re.compile(translate(glob.replace("[", "[[]")))
+
+
+def _routes(explanations: Iterable[Explanation]) -> Routes:
+    explanations = tuple(explanations)
+    skipped = {one.destination: one.reason for one in explanations if one.reason is not None}
+    return Routes(tuple(one.destination for one in explanations if one.goes), MappingProxyType(skipped))
+
+
+def _likeness(name: str, entry: str) -> float:
+    name, entry = name.lower(), entry.lower()
+    return 1.0 if _compiled(entry).match(name) else SequenceMatcher(None, name, entry).ratio()

@@ -1,0 +1,141 @@
+"""Supervisor: the processes of ``dispatcher up``. It starts them, starts them again when they end, and leaves none."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Final
+
+# Seconds between SIGTERM and SIGKILL.
+_GRACE_SECONDS: Final = 10.0
+# Seconds before a process that has ended is started again; doubled each time, up to the second.
+_RESTART_SECONDS: Final = (0.5, 10.0)
+# A process that ran for so many seconds has proved that it can: the next restart is quick again.
+_PROVEN_SECONDS: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that is to be kept running.
+
+    Args:
+        name: What its lines of output are marked with.
+        command: The program and its arguments.
+        environ: Variables on top of this process's own.
+    """
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    started_at: float = 0.0
+    restart_at: float | None = None
+    pause: float = _RESTART_SECONDS[0]
+
+
+class Supervisor:
+    """Runs children until told to stop. For one thread: the one that makes it, which must live on.
+
+    Args:
+        say: Called with a child's name and a line of its output, from a thread for each child.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._children: list[Child] = []
+
+    def start(self, child: Child) -> None:
+        """Start a process and keep it running. Raises OSError where there is no such program."""
+        self._children.append(child)
+        self._spawn(child)
+
+    def is_running(self, name: str) -> bool:
+        """Whether that process is up now."""
+        return any(child.name == name and child.process is not None for child in self._children)
+
+    def tend(self) -> None:
+        """Start again what has ended. Call it a few times a second."""
+        now = time.monotonic()
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                self._note_end(child, now)
+            if child.restart_at is not None and now >= child.restart_at:
+                self._spawn(child)
+
+    def stop(self) -> None:
+        """End all processes, the last started first, each with all that it has started."""
+        for child in reversed(self._children):
+            if child.process is not None:
+                _end(child.process)
+                child.process = None
+            child.restart_at = None
+
+    def _spawn(self, child: Child) -> None:
+        child.restart_at = None
+        child.started_at = time.monotonic()
+        child.process = subprocess.Popen(
+            child.command,
+            env={**os.environ, **child.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # In a session of its own, so that Ctrl-C reaches only this process, which then ends them in order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - it only calls prctl
+        )
+        assert child.process.stdout is not None
+        threading.Thread(target=self._pump, args=(child.name, child.process.stdout), daemon=True).start()
+
+    def _note_end(self, child: Child, now: float) -> None:
+        assert child.process is not None
+        code = child.process.returncode
+        if now - child.started_at >= _PROVEN_SECONDS:
+            child.pause = _RESTART_SECONDS[0]
+        self._say(child.name, f"ended with {_meaning(code)}; starting again in {child.pause:g} s")
+        child.process = None
+        child.restart_at = now + child.pause
+        child.pause = min(child.pause * 2, _RESTART_SECONDS[1])
+
+    def _pump(self, name: str, lines: IO[str]) -> None:
+        with lines:
+            for line in lines:
+                self._say(name, line.rstrip())
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    # Where this process is killed with -9 it can end nothing itself; the kernel then does.
+    assert _libc is not None
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    # The group, since a worker with the prefork pool has children of its own.
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _meaning(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

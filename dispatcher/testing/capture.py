@@ -1,0 +1,69 @@
+"""Capture: the default tracker's memory twin. Events go through the same encoding, so they look as a worker sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dispatcher import tracker
+from dispatcher.event import Event, decode
+from dispatcher.outbox import MemoryOutbox
+
+
+class Captured:
+    """What was emitted inside ``capture``. May be looked at while it goes on."""
+
+    def __init__(self, outbox: MemoryOutbox) -> None:
+        self._outbox = outbox
+
+    @property
+    def events(self) -> list[Event]:
+        """All events, oldest first, calls of ``segment.track`` and the like included."""
+        return [decode(payload) for payload in list(self._outbox.payloads)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the events, oldest first."""
+        return [event.name for event in self.events]
+
+    def named(self, name: str) -> list[Event]:
+        """The events of one name, oldest first."""
+        return [event for event in self.events if event.name == name]
+
+    def one(self, name: str, **data: Any) -> Event:
+        """The only event of this name whose data has these values.
+
+        Raises:
+            AssertionError: There is none, or more than one. It says what was emitted instead.
+        """
+        found = [
+            event
+            for event in self.named(name)
+            if isinstance(event.data, dict) and all(event.data.get(key, ...) == value for key, value in data.items())
+        ]
+        if len(found) != 1:
+            wanted = f"{name!r} with {data!r}" if data else repr(name)
+            emitted = "".join(f"\n  {event.name} {event.data}" for event in self.events) or " nothing"
+            raise AssertionError(f"wanted one event {wanted}, found {len(found)}; emitted were:{emitted}")
+        return found[0]
+
+    def clear(self) -> None:
+        """Forget what was emitted so far."""
+        self._outbox.payloads.clear()
+
+
+@contextmanager
+def capture(*, strict: bool = True) -> Iterator[Captured]:
+    """Have the default tracker emit into memory for the length of a with block.
+
+    Args:
+        strict: Raise for an event that cannot be taken, rather than keep it as a dead letter.
+    """
+    outbox = MemoryOutbox()
+    twin = tracker.Tracker(outbox=outbox, strict=strict)
+    before = tracker.set_tracker(twin)
+    try:
+        yield Captured(outbox)
+    finally:
+        tracker.set_tracker(before)

@@ -1,0 +1,75 @@
+"""The bell: a thread in every worker that rings for batches which are due, or whose first ring came to nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from dispatcher import doorbell
+from dispatcher.batches import BatchStore
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import RedisPool
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from dispatcher.config import Settings
+
+logger = logging.getLogger(__name__)
+
+# Seconds that one look may take.
+_TIMEOUT_SECONDS = 5.0
+
+
+class Bell:
+    """Rings for every destination, not only for those that this worker serves. Any number of bells may run."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app = app
+        self._every = settings.worker.bell_seconds
+        self._destinations = [name for name, table in settings.destinations.items() if table.enabled]
+        self._on_redis = settings.broker == settings.store
+        self._url = settings.store
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start ringing. Returns at once."""
+        self._thread = threading.Thread(target=self._run, name="dispatcher-bell", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop ringing. Does not wait for a ring under way."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        pool = RedisPool(self._url, timeout_seconds=_TIMEOUT_SECONDS)
+        store = BatchStore(pool)
+        failing = False
+        while not self._stopped.wait(self._every):
+            try:
+                for name in self._destinations:
+                    self._ring(pool, store, name)
+                failing = False
+            except StoreUnavailableError as error:
+                if not failing:
+                    logger.warning("the bell rests until this is mended: %s", error)
+                failing = True
+            except Exception:  # a bell that dies would leave retries waiting for good
+                logger.exception("the bell failed and will try again")
+        pool.close()
+
+    def _ring(self, pool: RedisPool, store: BatchStore, destination: str) -> None:
+        idle = self._on_redis and pool.execute("LLEN", destination) == 0
+        due = store.due(destination, idle=idle, every_seconds=self._every * 0.9)
+        rings = [
+            doorbell.Ring(destination=destination, batch_id=batch.batch_id, count=batch.count, attempts=batch.attempts)
+            for batch in due
+        ]
+        if not rings:
+            return
+        if self._on_redis:
+            pool.execute_many(doorbell.commands(rings))
+        else:
+            doorbell.send(self._app, rings)

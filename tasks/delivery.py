@@ -1,0 +1,155 @@
+"""The base task: claim a batch, hand it to its destination, and record what became of each event."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from celery import Task
+from celery.exceptions import Retry
+
+from dispatcher.batches import BatchStore, Claim, DeadEvent, Settlement
+from dispatcher.doorbell import task_name
+from dispatcher.errors import LeaseLostError, StoreUnavailableError
+from tasks.destination import Batch, Destination
+from tasks.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
+
+if TYPE_CHECKING:
+    from dispatcher.config import DestinationSettings, RetrySettings
+
+logger = logging.getLogger(__name__)
+
+# Seconds between tries to record an outcome while Redis is away.
+_SETTLE_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
+
+
+class Delivery(Task):  # type: ignore[misc]
+    """The task ``tasks.<destination>.deliver``. Its one argument is a batch's id.
+
+    Nothing is lost when it fails or its worker dies: the batch stays claimed until the lease runs out, and is rung
+    for again.
+    """
+
+    acks_late = True
+    reject_on_worker_lost = True
+    ignore_result = True
+
+    def __init__(
+        self,
+        store: BatchStore,
+        destination: str,
+        settings: DestinationSettings,
+        build: Callable[[], Destination[Any]],
+    ) -> None:
+        self.name = task_name(destination)
+        self._store = store
+        self._destination = destination
+        self._settings = settings
+        self._build = build
+        self._built: tuple[int, Destination[Any]] | None = None
+        self._building = threading.Lock()
+
+    def run(self, batch_id: str) -> str:
+        """Deliver one batch. Returns a line for the log.
+
+        Raises:
+            Retry: Some of it is parked, to be tried again.
+            StoreUnavailableError: Redis does not answer; the batch stays where it is.
+        """
+        claim = self._store.claim(
+            self._destination, batch_id, token=uuid4().hex, lease_seconds=self._settings.lease_seconds
+        )
+        if isinstance(claim, str):
+            return f"nothing to do: the batch is {claim}"
+        deadline = time.monotonic() + self._settings.lease_seconds
+        outcomes = self._deliver(claim)
+        settlement = tally(claim, outcomes, retry=self._settings.retry, now=time.time())
+        self._settle(claim, settlement, deadline)
+        if settlement.left:
+            due = datetime.fromtimestamp(settlement.due_ms / 1000, UTC)
+            raise Retry(settlement.error, when=due)
+        return f"{settlement.delivered} delivered, {len(settlement.dead)} dead"
+
+    def _deliver(self, claim: Claim) -> Sequence[Outcome]:
+        batch = Batch(
+            destination=claim.destination,
+            id=claim.batch_id,
+            payloads=claim.payloads,
+            attempt=claim.attempts,
+            maybe_delivered=claim.maybe_delivered,
+        )
+        try:
+            return self.destination.deliver(batch)
+        except Exception as error:  # noqa: BLE001 - the outermost ring: whatever it was, the batch is tried again
+            logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=logger.isEnabledFor(10))
+            return [RetryAfter(f"{type(error).__name__}: {error}")] * len(claim.payloads)
+
+    def _settle(self, claim: Claim, settlement: Settlement, deadline: float) -> None:
+        # Once delivered, it is worth some patience to record it: else it may be delivered again.
+        pauses = iter(_SETTLE_PAUSES)
+        pause = next(pauses)
+        while True:
+            try:
+                if not self._store.settle(claim, settlement):
+                    logger.warning(
+                        "%s", LeaseLostError(destination=claim.destination, batch_id=claim.batch_id)
+                    )
+                return
+            except StoreUnavailableError:
+                if time.monotonic() + pause >= deadline:
+                    raise
+            time.sleep(pause)
+            pause = next(pauses, pause)
+
+    @property
+    def destination(self) -> Destination[Any]:
+        """The destination of this process, made at its first batch: what it holds open must not cross a fork."""
+        if self._built is None or self._built[0] != os.getpid():
+            with self._building:
+                if self._built is None or self._built[0] != os.getpid():
+                    self._built = (os.getpid(), self._build())
+        return self._built[1]
+
+
+def tally(claim: Claim, outcomes: Sequence[Outcome], *, retry: RetrySettings, now: float) -> Settlement:
+    """What to record of a batch, from the outcome of each event. ``now`` is in seconds since 1970."""
+    delivered = 0
+    filtered: Counter[str] = Counter()
+    dead: list[DeadEvent] = []
+    left: list[bytes] = []
+    error = ""
+    asked = 0.0
+    for outcome, payload in zip(outcomes, claim.payloads, strict=True):
+        match outcome:
+            case Delivered():
+                delivered += 1
+            case RetryAfter():
+                left.append(payload)
+                error = outcome.error
+                asked = max(asked, outcome.seconds or 0.0)
+            case Dead():
+                dead.append(DeadEvent(outcome.reason, outcome.error, payload))
+                error = error or outcome.error
+            case Filtered():
+                filtered[outcome.reason] += 1
+    return Settlement(
+        delivered=delivered,
+        filtered=filtered,
+        dead=dead,
+        left=left,
+        due_ms=int((now + max(asked, backoff_seconds(retry, claim.attempts))) * 1000),
+        error=error,
+    )
+
+
+def backoff_seconds(retry: RetrySettings, attempts: int) -> float:
+    """How long to wait after ``attempts`` earlier failures: exponential, capped."""
+    # The exponent is bounded, since a factor to the power of a month's attempts would overflow.
+    return min(retry.max_seconds, retry.first_seconds * retry.factor ** min(attempts, 64))

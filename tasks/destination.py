@@ -1,0 +1,68 @@
+"""Destination: what every destination module provides, and the batch that it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Events on their way to one destination.
+
+    Args:
+        destination: The name of the destination's table in the settings.
+        id: Unique for the destination, and the same when the batch comes again.
+        payloads: The encoded events, oldest first.
+        attempt: How often the batch was parked before; 0 at first.
+        maybe_delivered: It was claimed before and never settled, so it may have been delivered already.
+    """
+
+    destination: str
+    id: str
+    payloads: tuple[bytes, ...]
+    attempt: int = 0
+    maybe_delivered: bool = False
+
+
+class Options(BaseModel):
+    """Base of a destination's own settings: unknown keys are refused, values cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Destination(ABC, Generic[OptionsT]):
+    """One place that events are delivered to. Made once in each worker process; ``deliver`` is called from threads.
+
+    Args:
+        name: The name of its table in the settings, also its queue.
+        options: The validated settings of its own.
+    """
+
+    Options: ClassVar[type[Options]]
+
+    def __init__(self, name: str, options: OptionsT) -> None:
+        self.name = name
+        self.options = options
+
+    @abstractmethod
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Deliver a batch and say what became of each event, in order. May block up to the lease.
+
+        Raises:
+            Exception: Whatever it raises parks the whole batch, to be tried again.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Let go of files and connections. May be called twice."""

@@ -1,0 +1,39 @@
+"""The closed set of what can become of an event at a destination. One outcome for each event, not for each batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The destination has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Not this time. ``seconds`` is what the destination asked for; None leaves it to the backoff."""
+
+    error: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It will never be taken: ``reason`` is one word for the ledger, ``error`` a sentence for a person."""
+
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """The destination was right to leave it out, for ``reason``."""
+
+    reason: str
+
+
+Outcome = Delivered | RetryAfter | Dead | Filtered
+
+DELIVERED: Final = Delivered()

@@ -1,0 +1,219 @@
+"""Appends: the record of what was appended to the tracking log, and the turn that each append waits for.
+
+A ring of fixed entries in a file beside the log, whose lock is the log's lock. An entry is written before its append
+and again after it, so whoever has the next turn can see an append that was cut short, and a batch that comes again can
+be asked how far it got.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import time
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Sequence, key, inode, offset, length, first line, lines, done; then a CRC-32 of these.
+_ENTRY: Final = struct.Struct("<Q16sQQQII?3x")
+_CRC: Final = struct.Struct("<I")
+_ENTRY_BYTES: Final = _ENTRY.size + _CRC.size
+
+# What is remembered: more batches than are under way at any time, in 4 MiB.
+SLOTS: Final = 65_536
+
+# Entries read at once when looking for what others have appended.
+_BLOCK: Final = 16
+
+# Between two attempts at a lock that is held. An append holds it for some tens of microseconds.
+_FIRST_PAUSE_SECONDS: Final = 50e-6
+_LONGEST_PAUSE_SECONDS: Final = 2e-3
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One append to the log.
+
+    Args:
+        sequence: Counts the appends, from 1.
+        key: The batch's, 16 bytes.
+        inode: Of the file that it went to.
+        offset: Where it began there, in bytes.
+        length: Its bytes.
+        first: The index in the batch of its first line: how many lines earlier appends of the batch had written.
+        lines: Its lines.
+        done: What the rest says is in the file. Until then it is what was to be written.
+    """
+
+    sequence: int
+    key: bytes
+    inode: int
+    offset: int
+    length: int
+    first: int
+    lines: int
+    done: bool = False
+
+
+class Appends:
+    """The record. For one thread at a time; after a fork, ``close`` it before use.
+
+    Args:
+        path: The ring's file, made when it is not there.
+        slots: How many appends it remembers.
+    """
+
+    def __init__(self, path: Path, *, slots: int = SLOTS) -> None:
+        self._path = path
+        self._slots = slots
+        self._fd = -1
+        self._inode = 0
+        self._last: Append | None = None
+
+    @property
+    def last(self) -> Append | None:
+        """The latest append of any process. Known within a turn only."""
+        return self._last
+
+    @contextmanager
+    def turn(self, timeout_seconds: float) -> Iterator[None]:
+        """Hold the log's lock. Raises TimeoutError where another holds it for so long."""
+        self._lock(timeout_seconds)
+        try:
+            self._catch_up()
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def begin(self, *, key: bytes, inode: int, offset: int, length: int, first: int, lines: int) -> Append:
+        """Say what is about to be appended. Raises OSError where that could not be written."""
+        sequence = 1 if self._last is None else self._last.sequence + 1
+        append = Append(sequence=sequence, key=key, inode=inode, offset=offset, length=length, first=first, lines=lines)
+        self._write(append)
+        return append
+
+    def settle(self, append: Append) -> None:
+        """Say what became of the latest append. Raises OSError: the next turn then finds it as it was begun."""
+        self._write(append)
+
+    def find(self, key: bytes) -> Append | None:
+        """The latest append of a batch, if it is remembered. Reads the whole ring: about a millisecond."""
+        ring = os.pread(self._fd, self._slots * _ENTRY_BYTES, 0)
+        found: Append | None = None
+        at = ring.find(key)
+        while at >= 0:
+            start = at - at % _ENTRY_BYTES
+            append = _unpack(ring[start : start + _ENTRY_BYTES])
+            if append is not None and append.key == key and (found is None or append.sequence > found.sequence):
+                found = append
+            at = ring.find(key, at + 1)
+        return found
+
+    def close(self) -> None:
+        """Let go of the file. May be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self._last = None
+
+    def _lock(self, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            if self._fd < 0:
+                self._open()
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(
+                        errno.ETIMEDOUT,
+                        f"another process has held this lock for {timeout_seconds:g} s; see what it does with `fuser`",
+                        str(self._path),
+                    ) from None
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                if self._is_current():
+                    return
+                # Somebody removed the file: who opens it by name now would not see this lock.
+                self.close()
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._inode = os.fstat(self._fd).st_ino
+
+    def _is_current(self) -> bool:
+        try:
+            return os.stat(self._path).st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def _catch_up(self) -> None:
+        """Learn what others have appended since."""
+        while True:
+            if self._last is None:
+                self._last = self._latest()
+                return
+            known = self._last.sequence
+            block = os.pread(self._fd, _BLOCK * _ENTRY_BYTES, self._place(known + 1))
+            for start in range(0, len(block), _ENTRY_BYTES):
+                append = _unpack(block[start : start + _ENTRY_BYTES])
+                if append is None or append.sequence < self._last.sequence:
+                    return
+                if append.sequence != self._last.sequence + 1:
+                    # The others have gone round the whole ring meanwhile.
+                    self._last = None
+                    break
+                self._last = append
+            if self._last is not None and self._last.sequence == known:
+                return
+
+    def _latest(self) -> Append | None:
+        ring = os.pread(self._fd, self._slots * _ENTRY_BYTES, 0)
+        entries = (_unpack(ring[start : start + _ENTRY_BYTES]) for start in range(0, len(ring), _ENTRY_BYTES))
+        return max((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence, default=None)
+
+    def _write(self, append: Append) -> None:
+        entry, place = _pack(append), self._place(append.sequence)
+        written = os.pwrite(self._fd, entry, place)
+        if written < len(entry):
+            # A limit falls within the entry: the second write says which.
+            os.pwrite(self._fd, entry[written:], place + written)
+        self._last = append
+
+    def _place(self, sequence: int) -> int:
+        return sequence % self._slots * _ENTRY_BYTES
+
+
+def _pack(append: Append) -> bytes:
+    body = _ENTRY.pack(
+        append.sequence,
+        append.key,
+        append.inode,
+        append.offset,
+        append.length,
+        append.first,
+        append.lines,
+        append.done,
+    )
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def _unpack(entry: bytes) -> Append | None:
+    """The append of an entry; None where it is empty, cut off or damaged."""
+    body, crc = entry[: _ENTRY.size], entry[_ENTRY.size :]
+    if len(crc) < _CRC.size or zlib.crc32(body) != _CRC.unpack(crc)[0]:
+        return None
+    sequence, key, inode, offset, length, first, lines, done = _ENTRY.unpack(body)
+    return Append(
+        sequence=sequence, key=key, inode=inode, offset=offset, length=length, first=first, lines=lines, done=done
+    )

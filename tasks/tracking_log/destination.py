@@ -1,0 +1,96 @@
+"""TrackingLog: writes events to edX's tracking log, each batch as one append of whole lines."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+
+from tasks.destination import Batch, Destination, Options
+from tasks.outcomes import DELIVERED, Dead, Outcome
+from tasks.tracking_log.appender import Appender
+from tasks.tracking_log.line import UNDECODABLE, Format, renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class TrackingLogOptions(Options):
+    """The tracking log's own settings.
+
+    Args:
+        path: The file, on a local disk. Its parent directories are made. Only the dispatcher writes to it. Beside it
+            lies ``.NAME.appends``, the record of what was appended and the lock: without it a batch whose worker was
+            killed is written twice.
+        format: ``edx`` is one JSON object a line, to the byte as edX writes it; ``tutor`` is the same after the prefix
+            of Tutor's logging, its time the event's own in the worker's time zone and its process id always 0;
+            ``event`` is the event as it was emitted, its id included.
+        ids: Puts each event's id into the line's context, as ``event_id`` (in place of one that is there). edX's lines
+            carry none.
+        rotate_bytes: The size at which the file is renamed to edX's ``NAME-YYYYMMDD-EPOCH`` (UTC) and a new one begun.
+            None leaves rotation to logrotate, which needs ``delaycompress``: lines may be on their way into the file
+            that it has just renamed.
+        rotate_compress: Whether rotated files become ``NAME-YYYYMMDD-EPOCH.gz``.
+        fsync: Whether a batch is delivered only once it is on the disk, so that it outlives a power cut.
+    """
+
+    path: Path
+    format: Format = "edx"
+    ids: bool = False
+    rotate_bytes: int | None = Field(default=None, ge=1)
+    rotate_compress: bool = False
+    fsync: bool = False
+
+    @model_validator(mode="after")
+    def _rotation_is_on(self) -> Self:
+        if self.rotate_compress and self.rotate_bytes is None:
+            raise ValueError("rotate_compress has no effect without rotate_bytes: set rotate_bytes, or leave it out")
+        return self
+
+
+class TrackingLog(Destination[TrackingLogOptions]):
+    """The tracking log. Safe for threads, and for any number of processes on one machine with the same path."""
+
+    Options = TrackingLogOptions
+
+    def __init__(self, name: str, options: TrackingLogOptions) -> None:
+        super().__init__(name, options)
+        self._render = renderer(options.format, ids=options.ids)
+        self._appender = Appender(
+            options.path,
+            fsync=options.fsync,
+            rotate_bytes=options.rotate_bytes,
+            rotate_compress=options.rotate_compress,
+        )
+
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Append the batch, or what an earlier attempt left of it where ``maybe_delivered`` says there may be one.
+
+        Blocks while others append, up to 30 s for one that has the lock and does not move.
+
+        Raises:
+            OSError: Nothing of the batch is in the file; it can be delivered again.
+        """
+        outcomes: list[Outcome] = []
+        lines: list[bytes] = []
+        render = self._render
+        for payload in batch.payloads:
+            try:
+                lines.append(render(payload))
+            except UNDECODABLE as error:
+                outcomes.append(Dead("undecodable", f"the payload is not an event: {error}"))
+            else:
+                outcomes.append(DELIVERED)
+        if lines:
+            self._appender.append(lines, key=_key(batch), again=batch.maybe_delivered)
+        return outcomes
+
+    def close(self) -> None:
+        """Let go of the files. May be called twice, and ``deliver`` opens them again."""
+        self._appender.close()
+
+
+def _key(batch: Batch) -> bytes:
+    return blake2b(f"{batch.destination}\0{batch.id}".encode(), digest_size=16).digest()

@@ -1,0 +1,83 @@
+"""Rotated files of the tracking log: edX's names for them, which its readers go by, and their compression."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import logging
+import os
+import re
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_COPY_BYTES: Final = 1 << 20
+
+
+def rotated_path(path: Path, now_seconds: float) -> Path:
+    """A free ``NAME-YYYYMMDD-EPOCH`` beside the log, in UTC; a second or more later where that is taken."""
+    epoch = int(now_seconds)
+    while True:
+        rotated = path.with_name(f"{path.name}-{datetime.fromtimestamp(epoch, UTC):%Y%m%d}-{epoch}")
+        if not rotated.exists() and not _compressed(rotated).exists():
+            return rotated
+        epoch += 1
+
+
+def siblings(path: Path) -> list[Path]:
+    """The files beside the log whose names begin with its name, however they were rotated; newest first."""
+    found = [entry for entry in os.scandir(path.parent) if entry.name.startswith(path.name) and entry.is_file()]
+    found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    return [path.with_name(entry.name) for entry in found]
+
+
+def compress_rotated(path: Path) -> None:
+    """Compress every rotated file of the log that is not yet, also those that a killed process left half done.
+
+    A file is replaced only by its whole copy. Safe beside other processes that do the same. A file that cannot be
+    compressed stays as it is until the next call.
+    """
+    rotated_name = re.compile(re.escape(path.name) + r"-\d{8}-\d+")
+    for rotated in siblings(path):
+        if rotated_name.fullmatch(rotated.name):
+            try:
+                _compress(rotated)
+            except OSError as error:
+                _log.warning("cannot compress %s, which stays as it is until the next rotation: %s", rotated, error)
+
+
+def _compress(rotated: Path) -> None:
+    partial = rotated.with_name(f".{rotated.name}.gz.partial")
+    with rotated.open("rb") as source:
+        try:
+            fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # Another process is at it.
+        if not rotated.exists():
+            return  # It was done between the listing and the lock.
+        modified_seconds = os.fstat(source.fileno()).st_mtime
+        try:
+            with open(partial, "wb", opener=_private) as target:
+                with gzip.GzipFile(rotated.name, "wb", fileobj=target, mtime=modified_seconds) as copy:
+                    shutil.copyfileobj(source, copy, _COPY_BYTES)
+                target.flush()
+                os.fsync(target.fileno())
+            os.utime(partial, (modified_seconds, modified_seconds))
+            partial.replace(_compressed(rotated))
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        rotated.unlink()
+
+
+def _compressed(rotated: Path) -> Path:
+    return rotated.with_name(f"{rotated.name}.gz")
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o640)

@@ -1,0 +1,419 @@
+"""Segment over real HTTP: against the local sink, and against a server that fails as its script says."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import logging
+import re
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from dispatcher.event import Event, encode
+from dispatcher.identity import IdSource
+from dispatcher.sink import Sink
+from tasks.destination import Batch
+from tasks.outcomes import DELIVERED, Dead, RetryAfter
+from tasks.segment import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, Segment, SegmentOptions, to_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+WRITE_KEY = "hidden-key"
+SECRET = "hidden-payload"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+#: Steps of a script that are not answers.
+CUT, SILENT = b"cut", b"silent"
+
+_new_id = IdSource().new
+
+
+def an_event(**changes: Any) -> Event:
+    fields: dict[str, Any] = {
+        "id": _new_id(),
+        "name": "shop.order.paid",
+        "timestamp": datetime(2026, 11, 23, 13, 50, 44, 123456, tzinfo=UTC),
+        "data": {"note": SECRET},
+        "context": {"user_id": 7},
+    }
+    return Event(**(fields | changes))
+
+
+def a_batch(events: Sequence[Event | bytes], attempt: int = 0) -> Batch:
+    payloads = tuple(event if isinstance(event, bytes) else encode(event) for event in events)
+    return Batch(destination="segment", id="batch-1", payloads=payloads, attempt=attempt)
+
+
+def a_segment(host: str, **options: Any) -> Segment:
+    return Segment("segment", SegmentOptions(**({"write_key": WRITE_KEY, "host": host} | options)))
+
+
+def an_answer(status: str, *headers: str, body: str = "{}") -> bytes:
+    head = "".join(f"{header}\r\n" for header in headers)
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{head}\r\n{body}".encode()
+
+
+class ScriptedServer:
+    """Answers each request with the script's next step, and remembers requests and connections."""
+
+    def __init__(self, *script: bytes) -> None:
+        self._script = list(script)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
+        self.connections = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        with ThreadPoolExecutor() as pool:
+            while True:
+                try:
+                    connection, _ = self._listener.accept()
+                except OSError:
+                    return
+                self.connections += 1
+                self._open.append(connection)
+                pool.submit(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as reader:
+            while (line := reader.readline()) not in {b"", b"\r\n"}:
+                headers = {"method": line.split()[0].decode()}
+                while (header := reader.readline().strip()) != b"":
+                    name, _, value = header.decode().partition(": ")
+                    headers[name] = value
+                body = reader.read(int(headers.get("Content-Length", "0")))
+                if headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                self.requests.append((headers, json.loads(body) if body else {}))
+                step = self._script.pop(0) if self._script else OK
+                if step == CUT:
+                    return
+                if step == SILENT:
+                    reader.read(1)
+                    return
+                connection.sendall(step)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / "segment.jsonl"
+
+
+@pytest.fixture
+def sink(kept: Path) -> Iterator[Sink]:
+    with Sink(file=kept) as sink:
+        yield sink
+
+
+def kept_messages(kept: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in kept.read_text().splitlines()]
+
+
+def errors(outcomes: Sequence[object]) -> list[str]:
+    return [outcome.error for outcome in outcomes if isinstance(outcome, RetryAfter | Dead)]
+
+
+def test_messages_arrive_as_they_were_mapped_in_order(sink: Sink, kept: Path) -> None:
+    events = [
+        an_event(
+            data={"number": number, "text": "Grüße, 你好 🎉"},
+            timestamp=datetime(2026, 1, 1, microsecond=number, tzinfo=UTC),
+        )
+        for number in range(250)
+    ]
+    assert list(a_segment(sink.url).deliver(a_batch(events))) == [DELIVERED] * 250
+    assert kept_messages(kept) == [to_message(event) for event in events]
+    assert sink.counts() == {"requests": 3, "messages": 250, "unique": 250}
+
+
+def test_ids_and_times_survive_byte_for_byte(sink: Sink, kept: Path) -> None:
+    batch = a_batch([an_event(), an_event(timestamp=datetime(2026, 1, 1, tzinfo=UTC))])
+    a_segment(sink.url).deliver(batch)
+    for payload, message in zip(batch.payloads, kept_messages(kept), strict=True):
+        on_the_wire = json.loads(payload)
+        assert (message["messageId"], message["timestamp"]) == (on_the_wire["id"], on_the_wire["timestamp"])
+
+
+def test_the_same_batch_delivered_again_has_the_same_ids(sink: Sink) -> None:
+    batch = a_batch([an_event() for _ in range(10)])
+    segment = a_segment(sink.url)
+    segment.deliver(batch)
+    segment.deliver(batch)
+    assert sink.counts() == {"requests": 2, "messages": 20, "unique": 10}
+
+
+def test_direct_calls_and_edx_properties_arrive(sink: Sink, kept: Path) -> None:
+    identify = an_event(type="identify", name="identify", data={"userId": "7", "traits": {"plan": "x"}})
+    plain = an_event()
+    a_segment(sink.url, properties="edx").deliver(a_batch([identify, plain]))
+    first, second = kept_messages(kept)
+    assert (first["type"], first["traits"]) == ("identify", {"plan": "x"})
+    assert second["properties"]["data"] == {"note": SECRET}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_request_is_what_segment_s_own_libraries_send(compressed: bool) -> None:
+    with ScriptedServer(OK, OK) as server:
+        segment = a_segment(server.url, gzip=compressed)
+        before = datetime.now(UTC)
+        segment.deliver(a_batch([an_event()]))
+        segment.deliver(a_batch([an_event()], attempt=3))
+    (first, body), (second, _) = server.requests
+    assert first["Authorization"] == "Basic " + base64.b64encode(b"hidden-key:").decode()
+    assert first.get("Content-Encoding") == ("gzip" if compressed else None)
+    assert body["writeKey"] == WRITE_KEY
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["sentAt"])
+    assert abs(datetime.fromisoformat(body["sentAt"]) - before) < timedelta(seconds=30)
+    assert "X-Retry-Count" not in first
+    assert second["X-Retry-Count"] == "3"
+
+
+def test_one_connection_serves_all_requests() -> None:
+    with ScriptedServer() as server:
+        segment = a_segment(server.url)
+        for _ in range(5):
+            segment.deliver(a_batch([an_event() for _ in range(150)]))
+    assert len(server.requests) == 10
+    assert server.connections == 1
+
+
+def test_threads_deliver_side_by_side(sink: Sink) -> None:
+    segment = a_segment(sink.url)
+    with ThreadPoolExecutor(16) as pool:
+        batches = [a_batch([an_event() for _ in range(20)]) for _ in range(64)]
+        outcomes = list(pool.map(segment.deliver, batches))
+    assert all(list(outcome) == [DELIVERED] * 20 for outcome in outcomes)
+    assert sink.counts() == {"requests": 64, "messages": 1280, "unique": 1280}
+
+
+def test_requests_keep_to_segment_s_size(sink: Sink) -> None:
+    with ScriptedServer() as server:
+        events = [an_event(data={"padding": "x" * 30_000}) for _ in range(40)]
+        outcomes = a_segment(server.url).deliver(a_batch(events))
+    assert list(outcomes) == [DELIVERED] * 40
+    assert max(int(headers["Content-Length"]) for headers, _ in server.requests) <= MAX_REQUEST_BYTES
+    assert [len(body["batch"]) for _, body in server.requests] == [15, 15, 10]
+    assert [message["messageId"] for _, body in server.requests for message in body["batch"]] == [
+        event.id for event in events
+    ]
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "\\"])
+def test_an_oversized_event_is_dead_and_takes_no_other_with_it(sink: Sink, kept: Path, character: str) -> None:
+    empty = len(json.dumps(to_message(an_event(data={"padding": ""}))))
+    each = len(json.dumps(character)) - 2
+    room, rest = divmod(MAX_MESSAGE_BYTES - empty, each)
+    fits = an_event(data={"padding": character * room + "x" * rest})
+    too_large = an_event(data={"padding": character * room + "x" * (rest + 1)})
+    outcomes = a_segment(sink.url).deliver(a_batch([an_event(), too_large, fits]))
+    assert [outcomes[0], outcomes[2]] == [DELIVERED, DELIVERED]
+    assert isinstance(outcomes[1], Dead)
+    assert outcomes[1].reason == "oversized"
+    assert too_large.id in outcomes[1].error
+    assert str(MAX_MESSAGE_BYTES + 1) in outcomes[1].error
+    assert len(json.dumps(kept_messages(kept)[1])) == MAX_MESSAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"5",
+        b"\xff\xfe",
+        b'{"id":"hidden-payload"}',
+        b'{"id":"\xffhidden-payload"}',
+        b'{"id":"a","name":"n","timestamp":"0001-01-01T00:00:00+10:00","data":"hidden-payload","context":{}}',
+        b'{"id":"a","name":"n","timestamp":"2026-01-01T00:00:00Z","context":{},"data":'
+        + b"[" * 9000
+        + b"]" * 9000
+        + b"}",
+    ],
+)
+def test_a_payload_that_is_no_event_is_dead_and_takes_no_other_with_it(sink: Sink, payload: bytes) -> None:
+    outcomes = a_segment(sink.url).deliver(a_batch([an_event(), payload, an_event()]))
+    assert [outcomes[0], outcomes[2]] == [DELIVERED, DELIVERED]
+    assert isinstance(outcomes[1], Dead)
+    assert outcomes[1].reason == "undecodable"
+    assert SECRET not in outcomes[1].error
+    assert sink.counts()["messages"] == 2
+
+
+def test_a_batch_of_dead_events_sends_nothing() -> None:
+    with ScriptedServer() as server:
+        outcomes = a_segment(server.url).deliver(a_batch([b"", b"{"]))
+    assert [type(outcome) for outcome in outcomes] == [Dead, Dead]
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("write_key", [None, ""])
+def test_without_a_write_key_events_wait_and_the_error_names_the_variable(write_key: str | None) -> None:
+    outcomes = a_segment("http://127.0.0.1:9", write_key=write_key).deliver(a_batch([an_event(), b"{"]))
+    assert [type(outcome) for outcome in outcomes] == [RetryAfter, RetryAfter]
+    assert "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY" in errors(outcomes)[0]
+
+
+FAILURES = {
+    "500": (an_answer("500 Internal Server Error"), None, "answered 500 Internal Server Error"),
+    "503 with seconds": (an_answer("503 Service Unavailable", "Retry-After: 7"), 7, "answered 503"),
+    "429 with seconds": (an_answer("429 Too Many Requests", "Retry-After: 12"), 12, "answered 429"),
+    "429 without": (an_answer("429 Too Many Requests"), None, "answered 429"),
+    "429 with nonsense": (an_answer("429 Too Many Requests", "Retry-After: soon"), None, "answered 429"),
+    "401": (an_answer("401 Unauthorized"), None, "answered 401"),
+    "400": (an_answer("400 Bad Request"), None, "answered 400"),
+    "a status of its own": (an_answer("599 Who Knows"), None, "answered 599"),
+    "not modified": (an_answer("304 Not Modified"), None, "answered 304"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", None, "hung up"),
+    "half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", None, "hung up"),
+    "cut": (CUT, None, "hung up"),
+    "silent": (SILENT, None, "gave no answer within 0.3 s"),
+}
+
+
+@pytest.mark.parametrize(("step", "seconds", "words"), FAILURES.values(), ids=FAILURES.keys())
+def test_a_failed_request_parks_its_events_for_as_long_as_segment_asks(
+    step: bytes, seconds: float | None, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = f'{{"code":"{SECRET}","message":"{WRITE_KEY} {SECRET}"}}'
+    step = step.replace(b"Content-Length: 2\r\n", f"Content-Length: {len(body)}\r\n".encode()).replace(
+        b"\r\n\r\n{}", f"\r\n\r\n{body}".encode()
+    )
+    with ScriptedServer(step) as server:
+        # What a script leaves half said, the client waits for in vain, but for its own timeout.
+        outcomes = a_segment(server.url, timeout_seconds=0.3).deliver(a_batch([an_event(), an_event()]))
+    assert [type(outcome) for outcome in outcomes] == [RetryAfter, RetryAfter]
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[0], RetryAfter)
+    assert outcomes[0].seconds == seconds
+    assert words in outcomes[0].error
+    told = "".join(errors(outcomes)) + caplog.text
+    assert WRITE_KEY not in told
+    assert SECRET not in told
+
+
+def test_a_retry_after_may_be_a_date() -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    with ScriptedServer(an_answer("429 Too Many Requests", f"Retry-After: {then}")) as server:
+        (outcome,) = a_segment(server.url).deliver(a_batch([an_event()]))
+    assert isinstance(outcome, RetryAfter)
+    assert outcome.seconds is not None
+    assert 60 < outcome.seconds <= 100
+
+
+def test_a_refused_connection_parks_the_events() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    (outcome,) = a_segment(f"http://127.0.0.1:{port}").deliver(a_batch([an_event()]))
+    assert outcome == RetryAfter(
+        f"Segment at 127.0.0.1:{port} cannot be reached or hung up: ConnectionError, NewConnectionError"
+    )
+
+
+def test_a_host_that_takes_no_connection_is_given_up_after_the_connect_timeout() -> None:
+    # One in the backlog fills it: the kernel then leaves further connections unanswered.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(address)
+            segment = a_segment(f"http://127.0.0.1:{address[1]}", connect_timeout_seconds=0.2)
+            started = monotonic()
+            (outcome,) = segment.deliver(a_batch([an_event()]))
+            # Well before the ten seconds that an answer may take.
+            assert monotonic() - started < 5
+        finally:
+            for filler in fillers:
+                filler.close()
+    assert outcome == RetryAfter(f"Segment at 127.0.0.1:{address[1]} took no connection within 0.2 s")
+
+
+def test_what_was_sent_before_a_failure_stays_delivered_and_the_rest_is_not_tried() -> None:
+    with ScriptedServer(OK, an_answer("429 Too Many Requests", "Retry-After: 5")) as server:
+        outcomes = a_segment(server.url).deliver(a_batch([an_event() for _ in range(350)]))
+    assert list(outcomes[:100]) == [DELIVERED] * 100
+    assert {type(outcome) for outcome in outcomes[100:]} == {RetryAfter}
+    assert {outcome.seconds for outcome in outcomes[100:] if isinstance(outcome, RetryAfter)} == {5}
+    assert len(outcomes) == 350
+    assert len(server.requests) == 2
+
+
+def test_a_request_whose_contents_are_refused_does_not_hold_up_the_next() -> None:
+    with ScriptedServer(an_answer("400 Bad Request")) as server:
+        outcomes = a_segment(server.url).deliver(a_batch([an_event() for _ in range(150)]))
+    assert {type(outcome) for outcome in outcomes[:100]} == {RetryAfter}
+    assert list(outcomes[100:]) == [DELIVERED] * 50
+    assert len(server.requests) == 2
+
+
+def test_after_a_failure_the_next_delivery_works() -> None:
+    with ScriptedServer(OK, CUT, OK) as server:
+        segment = a_segment(server.url)
+        outcomes = [segment.deliver(a_batch([an_event()]))[0] for _ in range(3)]
+    assert [type(outcome) is RetryAfter for outcome in outcomes] == [False, True, False]
+
+
+def test_a_lost_answer_brings_the_same_message_again() -> None:
+    batch = a_batch([an_event()])
+    with ScriptedServer(CUT, OK) as server:
+        segment = a_segment(server.url)
+        assert isinstance(segment.deliver(batch)[0], RetryAfter)
+        assert list(segment.deliver(batch)) == [DELIVERED]
+    (_, lost), (_, again) = server.requests
+    assert lost["batch"] == again["batch"]
+
+
+def test_a_redirect_that_loses_the_events_is_no_delivery() -> None:
+    with ScriptedServer() as server:
+        moved = an_answer("302 Found", f"Location: {server.url}/login?key={SECRET}")
+        with ScriptedServer(moved) as redirecting:
+            (outcome,) = a_segment(redirecting.url).deliver(a_batch([an_event()]))
+    assert server.requests[0][0]["method"] == "GET"
+    assert isinstance(outcome, RetryAfter)
+    assert "DISPATCHER_DESTINATIONS__SEGMENT__HOST" in outcome.error
+    assert SECRET not in outcome.error
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert list(a_segment(sink.url).deliver(a_batch([an_event()]))) == [DELIVERED]
+
+
+def test_request_bodies_are_not_logged_even_at_debug(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    a_segment(sink.url).deliver(a_batch([an_event()]))
+    assert SECRET not in caplog.text
+    assert WRITE_KEY not in caplog.text

@@ -1,0 +1,296 @@
+"""The local sink over real HTTP, in this process and as a process of its own."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import dispatcher
+from dispatcher.sink import MAX_BODY_BYTES, Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(dispatcher.__path__[0]).parent
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "segment.jsonl"
+
+
+@pytest.fixture
+def sink(file: Path) -> Iterator[Sink]:
+    with Sink(file=file) as sink:
+        yield sink
+
+
+@pytest.fixture
+def connection(sink: Sink) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+    yield connection
+    connection.close()
+
+
+def post(
+    connection: http.client.HTTPConnection, path: str, body: bytes | dict[str, Any], **headers: str
+) -> tuple[int, dict[str, Any]]:
+    encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection.request("POST", path, encoded, headers)
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+
+
+def counts(connection: http.client.HTTPConnection) -> dict[str, int]:
+    connection.request("GET", "/")
+    return json.loads(connection.getresponse().read())
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_batch_is_kept_a_line_a_message_and_counted(connection: http.client.HTTPConnection, file: Path) -> None:
+    batch = [{"type": "track", "event": "Grüße\n", "messageId": "a"}, {"type": "identify", "messageId": "b"}]
+    status, answer = post(connection, "/v1/batch", {"batch": batch, "writeKey": "hidden-key", "sentAt": "now"})
+    assert (status, answer) == (200, {"success": True})
+    assert lines(file) == batch
+    assert counts(connection) == {"requests": 1, "messages": 2, "unique": 2}
+    assert "hidden-key" not in file.read_text()
+
+
+@pytest.mark.parametrize("call", ["track", "identify", "page", "screen", "group", "alias"])
+def test_single_calls_are_taken_too(connection: http.client.HTTPConnection, file: Path, call: str) -> None:
+    assert post(connection, f"/v1/{call}", {"userId": "1", "messageId": "a", "writeKey": "hidden-key"})[0] == 200
+    assert lines(file) == [{"type": call, "userId": "1", "messageId": "a"}]
+
+
+def test_any_write_key_will_do(connection: http.client.HTTPConnection) -> None:
+    assert post(connection, "/v1/batch", {"batch": []}, Authorization="Basic bm9ib2R5Og==")[0] == 200
+
+
+def test_compressed_bodies_are_inflated(connection: http.client.HTTPConnection, file: Path) -> None:
+    body = gzip.compress(json.dumps({"batch": [{"messageId": "a"}]}).encode())
+    assert post(connection, "/v1/batch", body, **{"Content-Encoding": "gzip"})[0] == 200
+    assert lines(file) == [{"messageId": "a"}]
+
+
+def test_a_message_that_comes_again_is_counted_once_as_unique(connection: http.client.HTTPConnection) -> None:
+    for batch in ([{"messageId": "a"}, {"messageId": "b"}], [{"messageId": "a"}], [{"type": "track"}]):
+        post(connection, "/v1/batch", {"batch": batch})
+    assert counts(connection) == {"requests": 3, "messages": 4, "unique": 2}
+
+
+def test_what_is_remembered_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dispatcher.sink._GENERATION_IDS", 10)
+    sink = Sink()
+    for number in range(100):
+        # Each comes twice, with nine others in between.
+        sink.take([{"messageId": number}, {"messageId": number - 9}] if number >= 9 else [{"messageId": number}])
+    assert sink.counts() == {"requests": 100, "messages": 191, "unique": 100}
+    assert len(sink._recent) + len(sink._older) <= 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[]",
+        b"5",
+        b"{}",
+        b'{"batch":5}',
+        b'{"batch":[5]}',
+        b'{"batch":[{"a":NaN}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_body_that_is_no_batch_is_refused_and_the_connection_goes_on(
+    connection: http.client.HTTPConnection, file: Path, body: bytes
+) -> None:
+    status, answer = post(connection, "/v1/batch", body)
+    assert status == 400
+    assert answer["success"] is False
+    assert post(connection, "/v1/batch", {"batch": [{"messageId": "good"}]})[0] == 200
+    assert lines(file) == [{"messageId": "good"}]
+
+
+@pytest.mark.parametrize(
+    "body", [b"not gzip", gzip.compress(b'{"batch":[]}')[:-9], gzip.compress(b" " * (MAX_BODY_BYTES + 1))]
+)
+def test_a_compressed_body_that_is_broken_or_too_large_is_refused(
+    connection: http.client.HTTPConnection, body: bytes
+) -> None:
+    assert post(connection, "/v1/batch", body, **{"Content-Encoding": "gzip"})[0] == 400
+
+
+def test_a_body_over_segment_s_limit_is_refused_unread(connection: http.client.HTTPConnection) -> None:
+    connection.putrequest("POST", "/v1/batch")
+    connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 400
+    assert response.getheader("Connection") == "close"
+    response.read()
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/", "/v1/nothing", "/v2/batch"])
+def test_other_paths_are_refused(connection: http.client.HTTPConnection, path: str) -> None:
+    assert post(connection, path, {"batch": []})[0] == 400
+
+
+def test_kept_connections_answer_without_the_delay_of_nagle(connection: http.client.HTTPConnection) -> None:
+    def seconds_for_twenty() -> float:
+        started = time.monotonic()
+        for _ in range(20):
+            assert post(connection, "/v1/batch", {"batch": []})[0] == 200
+        return time.monotonic() - started
+
+    # With it each takes 40 ms, every time; without, a busy machine may be slow once.
+    assert min(seconds_for_twenty() for _ in range(5)) < 0.4
+
+
+def test_lines_of_many_connections_stay_whole(sink: Sink, file: Path) -> None:
+    def send(sender: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=10)
+        for number in range(20):
+            batch = [{"messageId": f"{sender}-{number}-{part}", "padding": "x" * 2000} for part in range(5)]
+            assert post(connection, "/v1/batch", {"batch": batch})[0] == 200
+        connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(8)))
+    assert len({line["messageId"] for line in lines(file)}) == 800
+    assert sink.counts() == {"requests": 160, "messages": 800, "unique": 800}
+
+
+def test_each_request_is_told_in_a_short_line() -> None:
+    told: list[str] = []
+    done = threading.Event()
+
+    def on_request(line: str) -> None:
+        told.append(line)
+        done.set()
+
+    names = ["a.b", "a.b", "line\nbreak", "third", "fourth", "fifth"]
+    with Sink(on_request=on_request) as sink:
+        connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+        post(connection, "/v1/batch", {"batch": [{"type": "track", "event": name} for name in names]})
+        assert done.wait(5)
+        done.clear()
+        post(connection, "/v1/identify", {"userId": "ada", "traits": {"email": "ada@example.org"}})
+        assert done.wait(5)
+        connection.close()
+    assert told == [r"6 messages: a.b, 'line\nbreak', third and 2 other names", "1 message: identify"]
+
+
+def test_it_listens_on_this_machine_only(sink: Sink) -> None:
+    assert sink.url == f"http://127.0.0.1:{sink.port}"
+    with socket.socket() as elsewhere:
+        # All of 127/8 is this machine, but only one address of it was bound.
+        assert elsewhere.connect_ex(("127.0.0.2", sink.port)) != 0
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open(sink: Sink, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="in use"):
+        Sink(port=sink.port, file=tmp_path / "other.jsonl").start()
+
+
+def test_a_disk_that_is_full_is_answered_with_500_and_nothing_is_counted() -> None:
+    with Sink(file=Path("/dev/full")) as sink:
+        connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+        status, answer = post(connection, "/v1/batch", {"batch": [{"messageId": "a"}]})
+        connection.close()
+        assert status == 500
+        assert "No space left" in answer["message"]
+        assert sink.counts() == {"requests": 0, "messages": 0, "unique": 0}
+
+
+def test_a_disk_that_is_full_half_way_leaves_no_half_line(connection: http.client.HTTPConnection, file: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        first = post(connection, "/v1/batch", {"batch": [{"messageId": "a", "padding": "x" * 600}]})
+        second = post(connection, "/v1/batch", {"batch": [{"messageId": "b", "padding": "x" * 600}]})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    third = post(connection, "/v1/batch", {"batch": [{"messageId": "c"}]})
+    assert (first[0], second[0], third[0]) == (200, 500, 200)
+    assert [line["messageId"] for line in lines(file)] == ["a", "c"]
+
+
+def test_stop_ends_kept_connections_and_may_be_called_twice(sink: Sink, connection: http.client.HTTPConnection) -> None:
+    assert post(connection, "/v1/batch", {"batch": []})[0] == 200
+    port = sink.port
+    sink.stop()
+    sink.stop()
+    assert connection.sock.recv(1) == b""
+    with socket.socket() as late:
+        assert late.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_file_is_continued_by_the_next_sink(file: Path) -> None:
+    for number in range(2):
+        with Sink(file=file) as sink:
+            connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+            post(connection, "/v1/track", {"messageId": str(number)})
+            connection.close()
+    assert [line["messageId"] for line in lines(file)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_prints_its_address_first_and_stops_cleanly(file: Path, stop_signal: signal.Signals) -> None:
+    code = "from dispatcher.cli.sink import sink; sink()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "--file", str(file)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().removeprefix("http://127.0.0.1:"))
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            assert post(connection, "/v1/track", {"event": "shop.order.paid", "messageId": "a"})[0] == 200
+            assert process.stdout.readline() == "1 message: shop.order.paid\n"
+            # The connection is still open and idle: it does not keep the process.
+            process.send_signal(stop_signal)
+            assert process.wait(5) == 0
+            connection.close()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+    assert [line["messageId"] for line in lines(file)] == ["a"]
+
+
+def test_the_command_says_what_to_do_when_its_port_is_taken(sink: Sink) -> None:
+    code = "from dispatcher.cli.sink import sink; sink()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--port", str(sink.port)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "--port" in done.stderr

@@ -1,0 +1,126 @@
+"""segment.track and the rest: what they hand to the tracker. They decide nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from dispatcher import segment, tracker
+
+
+class RecordingTracker:
+    """Takes the place of the default tracker and remembers what is submitted."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any, dict[str, Any], datetime | None]] = []
+
+    def submit(self, kind: str, name: Any, data: dict[str, Any], *, timestamp: datetime | None = None) -> str:
+        self.calls.append((kind, name, data, timestamp))
+        return f"id-{len(self.calls)}"
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> RecordingTracker:
+    recorder = RecordingTracker()
+    monkeypatch.setattr(tracker, "get_tracker", lambda: recorder)
+    return recorder
+
+
+def test_track_takes_edx_positional_arguments(recorder: RecordingTracker) -> None:
+    assert segment.track(7, "edx.bi.user.account.registered", {"category": "conversion"}, {"ip": "192.0.2.1"}) == "id-1"
+    data = {
+        "userId": "7",
+        "event": "edx.bi.user.account.registered",
+        "properties": {"category": "conversion"},
+        "context": {"ip": "192.0.2.1"},
+    }
+    assert recorder.calls == [("track", "edx.bi.user.account.registered", data, None)]
+
+
+def test_identify_takes_edx_positional_arguments(recorder: RecordingTracker) -> None:
+    assert segment.identify(7, {"email": "ada@example.org"}, {"locale": "de"}) == "id-1"
+    data = {"userId": "7", "traits": {"email": "ada@example.org"}, "context": {"locale": "de"}}
+    assert recorder.calls == [("identify", "identify", data, None)]
+
+
+def test_page_and_screen_keep_their_title_in_the_call(recorder: RecordingTracker) -> None:
+    segment.page("u", "A\xa0title\nof two lines", {"a": 1}, category="Docs")
+    segment.screen("u", "Feed", {"a": 1}, category="Home")
+    page = {"userId": "u", "name": "A\xa0title\nof two lines", "category": "Docs", "properties": {"a": 1}}
+    screen = {"userId": "u", "name": "Feed", "category": "Home", "properties": {"a": 1}}
+    assert recorder.calls == [("page", "page", page, None), ("screen", "screen", screen, None)]
+
+
+def test_a_page_needs_no_title(recorder: RecordingTracker) -> None:
+    segment.page("u")
+    assert recorder.calls == [("page", "page", {"userId": "u"}, None)]
+
+
+def test_group_and_alias_keep_the_other_id(recorder: RecordingTracker) -> None:
+    segment.group(7, 42, {"plan": "team"})
+    segment.alias("visitor", 7)
+    group = {"userId": "7", "groupId": "42", "traits": {"plan": "team"}}
+    assert recorder.calls == [
+        ("group", "group", group, None),
+        ("alias", "alias", {"userId": "7", "previousId": "visitor"}, None),
+    ]
+
+
+def test_every_call_passes_on_integrations_and_its_own_time(recorder: RecordingTracker) -> None:
+    then = datetime(2026, 1, 2, tzinfo=UTC)
+    to_one = {"All": False, "Mixpanel": True}
+    segment.track(1, "E", integrations=to_one, timestamp=then)
+    segment.identify(1, {}, integrations=to_one, timestamp=then)
+    segment.page(1, integrations=to_one, timestamp=then)
+    segment.screen(1, integrations=to_one, timestamp=then)
+    segment.group(1, 2, integrations=to_one, timestamp=then)
+    segment.alias(2, 1, integrations=to_one, timestamp=then)
+    assert [(kind, data["integrations"], timestamp) for kind, _, data, timestamp in recorder.calls] == [
+        (kind, to_one, then) for kind in ("track", "identify", "page", "screen", "group", "alias")
+    ]
+
+
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_a_visitor_has_an_anonymous_id_only(recorder: RecordingTracker, nobody: str | None) -> None:
+    segment.track(nobody, "E", anonymous_id="visitor")
+    assert recorder.calls[0][2] == {"anonymousId": "visitor", "event": "E"}
+
+
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_a_call_about_nobody_is_submitted_all_the_same(recorder: RecordingTracker, nobody: str | None) -> None:
+    assert segment.track(nobody, "E") == "id-1"
+    assert recorder.calls == [("track", "E", {"event": "E"}, None)]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        ("ada", "ada"),
+        (UUID("00000000-0000-4000-8000-00000000000a"), "00000000-0000-4000-8000-00000000000a"),
+    ],
+)
+def test_ids_become_text(recorder: RecordingTracker, user_id: Any, text: str) -> None:
+    segment.track(user_id, "E")
+    assert recorder.calls[0][2]["userId"] == text
+
+
+def test_what_is_empty_but_said_is_passed_on(recorder: RecordingTracker) -> None:
+    segment.track(1, "E", {}, {}, integrations={})
+    assert recorder.calls[0][2] == {"userId": "1", "event": "E", "properties": {}, "context": {}, "integrations": {}}
+
+
+@pytest.mark.parametrize("name", [None, "", 5])
+def test_a_name_that_is_none_is_left_to_the_tracker_to_refuse(recorder: RecordingTracker, name: Any) -> None:
+    segment.track(1, name)
+    assert recorder.calls[0][:2] == ("track", name)
+
+
+def test_the_caller_s_dicts_are_not_changed(recorder: RecordingTracker) -> None:
+    properties, context, integrations = {"a": 1}, {"page": {"title": "T"}}, {"All": True}
+    segment.track(1, "E", properties, context, integrations=integrations)
+    assert (properties, context, integrations) == ({"a": 1}, {"page": {"title": "T"}}, {"All": True})
