@@ -235,9 +235,7 @@ class BatchStore:
             destination, "due", limit, int(idle), int(overtaken_seconds * 1000), int(every_seconds * 1000)
         )
         answer = self._run([command])[0]
-        return [
-            Due(answer[at].decode(), int(answer[at + 1]), int(answer[at + 2])) for at in range(0, len(answer), 3)
-        ]
+        return [Due(answer[at].decode(), int(answer[at + 1]), int(answer[at + 2])) for at in range(0, len(answer), 3)]
 
     def counts(self, destinations: Sequence[str]) -> dict[str, Counts]:
         """The ledger of each destination."""

@@ -64,7 +64,7 @@ def describe(value: object, *, limit: int = 65_536) -> str:
     """A bounded text of any value, for a dead letter. Never raises."""
     try:
         text = _long.repr(value)
-    except Exception as error:  # noqa: BLE001 - a foreign __repr__ may raise whatever it likes
+    except Exception as error:
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return text[:limit].encode("utf-8", "backslashreplace").decode()
 

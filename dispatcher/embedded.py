@@ -65,7 +65,9 @@ def server_command(server: str, state_directory: Path) -> list[str]:
     socket = socket_path(state_directory)
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if socket.parent.stat().st_uid != os.getuid():
-        raise DispatcherError(f"{socket.parent} belongs to another user; set DISPATCHER_STATE_DIRECTORY to another place")
+        raise DispatcherError(
+            f"{socket.parent} belongs to another user; set DISPATCHER_STATE_DIRECTORY to another place"
+        )
     return [
         server,
         *("--port", "0"),

@@ -11,7 +11,7 @@ _VARIANT: Final = 0b10 << 62
 
 
 class IdSource:
-    """Makes event ids. Safe in threads; after a fork the child needs one of its own, or the two would repeat each other."""
+    """Makes event ids. Safe in threads; a forked child needs one of its own, or the two would repeat each other."""
 
     __slots__ = ("_bits",)
 

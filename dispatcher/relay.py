@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dispatcher import config, doorbell
+from dispatcher import doorbell
 from dispatcher.batches import BatchStore
 from dispatcher.cutting import BatchLimits, Cutter, Stretch
 from dispatcher.errors import OutboxError, OutboxInUseError, SettingsError, StoreUnavailableError
@@ -46,7 +46,9 @@ class Relay:
         pause: Called between slices of work, to let other threads in.
     """
 
-    def __init__(self, settings: Settings, *, own: Path | None = None, pause: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, settings: Settings, *, own: Path | None = None, pause: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
         self._own = own
         self._pause = pause
@@ -133,7 +135,7 @@ class Relay:
         assert self._celery is not None
         try:
             doorbell.send(self._celery, stretch.rings)
-        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+        except Exception as error:
             # The events are in the store, and the workers' bells ring for what was not rung for.
             logger.warning("the broker did not take a doorbell; the workers' bell will ring it: %s", error)
 
@@ -303,7 +305,7 @@ class RelayLoop:
             moved = self._relay.step()
         except StoreUnavailableError as error:
             return self._back_off(error)
-        except Exception as error:  # noqa: BLE001 - a relay that dies would leave all that follows undelivered
+        except Exception as error:
             logger.exception("the relay failed and will try again")
             return self._back_off(error)
         if self._failures:

@@ -14,20 +14,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgspec
-
-from dispatcher.context import BoundContext, context, current, enter_context, exit_context
-from dispatcher.diagnosis import ENCODING_ERRORS, describe, diagnose, find_non_finite
-from dispatcher.errors import (
-    DropEvent,
-    EventTooLargeError,
-    InvalidEventError,
-    NotEncodableError,
-    OutboxError,
-    ProcessorError,
-    SettingsError,
-)
-from dispatcher.event import Event, EventType, decode, encode
+from dispatcher.context import EMPTY, BoundContext, context, current, enter_context, exit_context
+from dispatcher.diagnosis import ENCODING_ERRORS
+from dispatcher.encoding import Envelope, EventEncoder, encode_envelope, own_context
+from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
+from dispatcher.event import EventType
 from dispatcher.identity import IdSource
 from dispatcher.outbox import Outbox
 
@@ -38,25 +29,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Longer names are no names: Google Analytics takes 40 characters, Segment advises against more than that too.
-MAX_NAME_CHARACTERS: Final = 255
-
-# Names seen to be good are remembered, up to so many, which makes looking at a name again a look-up.
-_MAX_KNOWN_NAMES: Final = 10_000
 # Seconds between tries to open an outbox that could not be opened, and between log lines about refused events.
 _REOPEN_SECONDS: Final = 1.0
 _COMPLAIN_SECONDS: Final = 60.0
+# Kinds of complaint remembered, so that each is logged once.
+_MAX_COMPLAINTS: Final = 10_000
+# Before the settings are read, as with the memory twin: the settings' own default.
+_MAX_EVENT_BYTES: Final = 1 << 20
 
-
-class _Envelope(msgspec.Struct):
-    """An Event whose context is JSON already. The fields are Event's, in the same order."""
-
-    id: str
-    type: EventType
-    name: str
-    timestamp: datetime
-    data: Any
-    context: msgspec.Raw
+_now = datetime.now
+_getpid = os.getpid
 
 
 class _Box(Protocol):
@@ -68,12 +50,6 @@ class _Box(Protocol):
     def append(self, payload: bytes) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
-
-
-_encode = msgspec.json.Encoder().encode
-_now = datetime.now
-_getpid = os.getpid
-_NO_CONTEXT: Final = msgspec.Raw(b"{}")
 
 
 class Tracker:
@@ -103,18 +79,16 @@ class Tracker:
         self._settings = settings
         self._given_outbox = outbox
         self._given_processors = tuple(processors)
-        self._processors: tuple[Processor, ...] = self._given_processors
-        self._strict = settings.strict if settings is not None else strict
-        self._max_bytes = settings.outbox.max_event_bytes if settings is not None else 1 << 20
-        self._names: set[str] = set()
+        self._strict = strict
+        self._encoder = EventEncoder(max_bytes=_MAX_EVENT_BYTES, processors=processors)
         self._complained: set[tuple[str, str]] = set()
         self._forget_process()
 
     def _forget_process(self) -> None:
         # Everything that belongs to one process, and which a forked child must not share with its parent.
+        self._pid = 0
         self._lock = threading.RLock()
         self._outbox: _Box | None = None
-        self._pid = 0
         self._relay: RelayThread | None = None
         self._new_id = IdSource().new
         self._retry_at = 0.0
@@ -143,28 +117,36 @@ class Tracker:
             InvalidEventError: Only with ``strict = true``. Otherwise what cannot be taken becomes a dead letter.
             OutboxError: Only with ``strict = true``. Otherwise the event is counted as refused, and logged.
         """
-        event_id = self._new_id()
+        # This is the fast road, for an event with nothing remarkable about it; every other one goes by submit's.
+        outbox = self._outbox
+        encoder = self._encoder
+        if (
+            outbox is None
+            or self._pid != _getpid()
+            or type(name) is not str
+            or name not in encoder.known_names
+            or encoder.processors
+            or not (data is None or type(data) is dict)
+        ):
+            return self.submit("event", name, data)
         bound = current()
-        if self._pid == _getpid() and type(name) is str and name in self._names:
-            raw = bound.json
-            if raw is not None and not self._processors and (data is None or type(data) is dict):
-                try:
-                    payload = _encode(_Envelope(event_id, "event", name, _now(UTC), data or {}, raw))
-                # Any failure is looked into, and then raised or made a dead letter, in _submit.
-                except ENCODING_ERRORS:
-                    payload = None
-                if (
-                    payload is not None
-                    and len(payload) <= self._max_bytes
-                    # msgspec writes NaN and infinity as null, so a null in the data has to be looked into.
-                    and payload.find(b"null", 0, -bound.size) < 0
-                ):
-                    try:
-                        self._outbox.append(payload)  # type: ignore[union-attr]
-                    except OutboxError as error:
-                        self._refuse(name, error)
-                    return event_id
-        return self._submit(event_id, "event", name, data, _now(UTC), bound)
+        raw = bound.json
+        if raw is None:
+            return self.submit("event", name, data)
+        event_id = self._new_id()
+        moment = _now(UTC)
+        try:
+            payload = encode_envelope(Envelope(event_id, "event", name, moment, data or {}, raw))
+        except ENCODING_ERRORS:  # looked into, and then raised or made a dead letter, over there
+            return self._take(event_id, "event", name, data, moment, bound)
+        # msgspec writes NaN and infinity as null, so a null in the data has to be looked into.
+        if payload.find(b"null", 0, -bound.size) >= 0 or len(payload) > encoder.max_bytes:
+            return self._take(event_id, "event", name, data, moment, bound)
+        try:
+            outbox.append(payload)
+        except OutboxError as error:
+            self._refuse(name, error)
+        return event_id
 
     def submit(
         self,
@@ -181,156 +163,72 @@ class Tracker:
         This is what ``segment.track`` and the like, and imports of recorded events, are made of. Everything else is
         as with ``emit``.
         """
-        bound = current() if context is None else BoundContext((("own", context),))
         moment = _now(UTC) if timestamp is None else timestamp
-        return self._submit(event_id or self._new_id(), kind, name, data, moment, bound)
+        self._open()  # before an id is made: in a forked child it starts a sequence of its own
+        event_id = self._new_id() if event_id is None else event_id
+        return self._take(event_id, kind, name, data, moment, current() if context is None else EMPTY, context)
 
-    def _submit(self, event_id: str, kind: EventType, name: str, data: Any, moment: datetime, bound: BoundContext) -> str:
-        outbox = self._open()
+    def _take(
+        self,
+        event_id: str,
+        kind: EventType,
+        name: str,
+        data: Any,
+        moment: datetime,
+        bound: BoundContext,
+        own: Mapping[str, Any] | None = None,
+    ) -> str:
         try:
-            payload = self._encode(event_id, kind, name, data, moment, bound)
+            bound = bound if own is None else own_context(name, own)
+            payload = self._encoder.encode(event_id, kind, name, data, moment, bound)
         except DropEvent as drop:
-            payload = _encode(_Envelope(event_id, "dropped", name, moment, {"reason": drop.reason}, _NO_CONTEXT))
+            payload = self._encoder.dropped(event_id, name, moment, drop)
         except InvalidEventError as error:
             if self._strict:
                 raise
             self._complain(error)
-            payload = self._dead_letter(event_id, name, data, moment, bound, error)
-        if outbox is None:
-            return event_id
-        try:
-            outbox.append(payload)
-        except OutboxError as error:
-            self._refuse(name, error)
+            payload = self._encoder.dead_letter(event_id, name, data, moment, bound, error)
+        outbox = self._outbox
+        if outbox is not None:
+            try:
+                outbox.append(payload)
+            except OutboxError as error:
+                self._refuse(name, error)
         return event_id
 
-    def _encode(
-        self, event_id: str, kind: EventType, name: str, data: Any, moment: datetime, bound: BoundContext
-    ) -> bytes:
-        self._check_name(name)
-        data = self._check_data(kind, name, data, bound)
-        raw = bound.json
-        try:
-            if raw is None:
-                raise ValueError
-            payload = _encode(_Envelope(event_id, kind, name, moment, data, raw))
-            if b"null" in payload and find_non_finite(data) is not None:
-                raise ValueError
-        except ENCODING_ERRORS as error:
-            problem = diagnose("context", bound.merged) if raw is None else diagnose("data", data)
-            raise NotEncodableError(
-                f"the event {_short(name)} cannot be encoded: {problem or error}", event_name=name
-            ) from error
-        if self._processors:
-            payload = self._process(name, payload)
-        if len(payload) > self._max_bytes:
-            raise EventTooLargeError(
-                f"the event {_short(name)} is {len(payload):,} bytes of JSON, more than outbox.max_event_bytes "
-                f"({self._max_bytes:,}): send a reference to the large value instead of the value, or raise "
-                "DISPATCHER_OUTBOX__MAX_EVENT_BYTES",
-                event_name=name,
-            )
-        return payload
-
-    def _check_name(self, name: str) -> None:
-        if type(name) is str and name in self._names:
-            return
-        if not isinstance(name, str) or not name:
-            what = "is empty" if isinstance(name, str) else f"is {describe(name, limit=80)}, not a string"
-        elif len(name) > MAX_NAME_CHARACTERS:
-            what = f"has {len(name):,} characters, more than {MAX_NAME_CHARACTERS}"
-        elif not name.isprintable():
-            what = "holds a line break or another character that cannot be printed"
-        else:
-            if len(self._names) >= _MAX_KNOWN_NAMES:
-                self._names.clear()
-            self._names.add(str(name))
-            return
-        raise InvalidEventError(
-            f"the event name {_short(name)} {what}: pass a short constant such as 'shop.order.paid', "
-            "and put what varies into data",
-            event_name=_short(name),
-        )
-
-    @staticmethod
-    def _check_data(kind: EventType, name: str, data: Any, bound: BoundContext) -> Any:
-        if data is None:
-            return {}
-        if isinstance(data, Mapping):
-            return data if type(data) is dict else dict(data)
-        if isinstance(data, str) and kind == "event" and bound.merged.get("event_source") == "browser":
-            return data
-        raise InvalidEventError(
-            f"the data of the event {_short(name)} must be a dict, not {type(data).__name__} "
-            f"({describe(data, limit=80)}): pass {{'value': …}}",
-            event_name=name,
-        )
-
-    def _process(self, name: str, payload: bytes) -> bytes:
-        # Processors get what a destination would get, with text for dates, and can change nothing of the caller's.
-        event: Event = decode(payload)
-        for processor in self._processors:
-            try:
-                event = processor(event)
-                payload = encode(event)
-            except DropEvent:
-                raise
-            except Exception as error:
-                raise ProcessorError(
-                    f"the processor {getattr(processor, '__name__', processor)!r} failed on the event {_short(name)} "
-                    f"with {type(error).__name__}: mend it; the event was kept as a dead letter",
-                    event_name=name,
-                ) from error
-        return payload
-
-    def _dead_letter(
-        self, event_id: str, name: str, data: Any, moment: datetime, bound: BoundContext, error: InvalidEventError
-    ) -> bytes:
-        # Without the context where that is at fault; a processor's failure keeps nothing that it was there to redact.
-        unsafe = isinstance(error, ProcessorError)
-        letter = {
-            "reason": error.reason,
-            "error": _text(str(error)),
-            "data": "" if unsafe else describe(data),
-        }
-        raw = _NO_CONTEXT if unsafe or bound.json is None else bound.json
-        if bound.size > self._max_bytes // 2:
-            raw = _NO_CONTEXT
-        return _encode(_Envelope(event_id, "dead", _short(name), moment, letter, raw))
-
-    def _open(self) -> _Box | None:
-        """The outbox of this process, opened where it is not yet; None where that fails, with strict off."""
+    def _open(self) -> None:
+        """Open the outbox of this process where it is not yet. With strict off, failing to is counted and logged."""
         if self._pid == _getpid():
-            return self._outbox
+            return
         if self._pid != 0:
             # Forked by something that runs no at-fork hooks, as uWSGI may be set to.
             self.after_fork()
         with self._lock:
             if self._pid == _getpid():
-                return self._outbox
+                return
             if time.monotonic() < self._retry_at:
                 self.refused += 1
-                return None
+                return
             try:
                 self._start()
             except (OutboxError, SettingsError) as error:
                 self._retry_at = time.monotonic() + _REOPEN_SECONDS
                 self._refuse("", error)
-                return None
-            return self._outbox
 
     def _start(self) -> None:
-        # Not at the top of the file: what emits in tests, or from a process that never emits, needs none of these.
-        from dispatcher import config, processors  # noqa: PLC0415
-
         if self._given_outbox is not None:
             self._outbox, self._pid = self._given_outbox, _getpid()
             return
+        # Not at the top of the file: what emits in tests, or never emits, needs none of these.
+        from dispatcher import config, processors  # noqa: PLC0415
+
         settings = self._settings if self._settings is not None else config.load()
         self._settings = settings
         self._strict = settings.strict
-        self._max_bytes = settings.outbox.max_event_bytes
-        self._processors = (*processors.load(settings.processors), *self._given_processors)
+        self._encoder = EventEncoder(
+            max_bytes=settings.outbox.max_event_bytes,
+            processors=(*processors.load(settings.processors), *self._given_processors),
+        )
         outbox = Outbox(
             settings.outbox_directory,
             journal_bytes=settings.outbox.journal_bytes,
@@ -372,13 +270,15 @@ class Tracker:
     def close(self) -> None:
         """Flush for up to ``outbox.exit_flush_seconds`` and let go of the outbox. The next event opens another."""
         with self._lock:
-            if self._outbox is None or self._pid != _getpid():
+            outbox, relay = self._outbox, self._relay
+            if outbox is None or self._pid != _getpid():
                 return
-            if self._settings is not None and self._relay is not None:
+            if relay is not None and self._settings is not None:
                 self.flush(self._settings.outbox.exit_flush_seconds)
-                self._relay.stop()
-            self._outbox.close()
             self._outbox, self._relay, self._pid = None, None, 0
+            if relay is not None:
+                relay.stop()
+            outbox.close()
 
     def _refuse(self, name: str, error: OutboxError | SettingsError) -> None:
         self.refused += 1
@@ -387,21 +287,13 @@ class Tracker:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _COMPLAIN_SECONDS
-            logger.error("the event %s was refused, %d so far in this process: %s", _short(name), self.refused, error)
+            logger.error("events are refused, %d so far in this process, %s the latest: %s", self.refused, name, error)
 
     def _complain(self, error: InvalidEventError) -> None:
         key = (error.event_name, error.reason)
-        if key not in self._complained and len(self._complained) < _MAX_KNOWN_NAMES:
+        if key not in self._complained and len(self._complained) < _MAX_COMPLAINTS:
             self._complained.add(key)
             logger.error("%s. It was kept as a dead letter; more of this name and reason are not logged", error)
-
-
-def _short(name: object) -> str:
-    return name if isinstance(name, str) and len(name) <= 80 and name.isprintable() else describe(name, limit=80)
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "backslashreplace").decode()
 
 
 _default = Tracker()
@@ -414,7 +306,7 @@ def get_tracker() -> Tracker:
 
 def set_tracker(tracker: Tracker) -> Tracker:
     """Make ``tracker`` the default one; returns the one before it, still open."""
-    global _default  # noqa: PLW0603 - the one place that holds the default
+    global _default
     before, _default = _default, tracker
     return before
 
@@ -439,11 +331,14 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
 
     Raises:
         SettingsError: Something is missing or wrong; all of it is named at once.
+        TypeError: Both settings and overrides were given.
     """
     from dispatcher import config, processors  # noqa: PLC0415
 
-    if settings is None or overrides:
+    if settings is None:
         settings = config.load(overrides=overrides)
+    elif overrides:
+        raise TypeError(f"give either settings or overrides ({', '.join(overrides)}), not both")
     processors.load(settings.processors)
     if settings.relay.mode == "thread":
         import dispatcher.relay  # noqa: F401, PLC0415 - here rather than during the first request
@@ -460,5 +355,9 @@ def _after_fork() -> None:
     _default.after_fork()
 
 
+def _at_exit() -> None:
+    _default.close()
+
+
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(lambda: _default.close())
+atexit.register(_at_exit)

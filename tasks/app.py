@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-
 from celery import Celery, signals
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from dispatcher import config
 from dispatcher.batches import BatchStore
@@ -30,7 +28,7 @@ def make_app(settings: config.Settings) -> Celery:
     if uses_redis:
         app.conf.broker_transport = "tasks.transport:Transport"
     app.conf.update(
-        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in destinations],
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
         task_default_queue=next(iter(destinations), "celery"),
         task_create_missing_queues=False,
         accept_content=["json"],
@@ -77,10 +75,6 @@ def _start_bell(sender: object, **_: object) -> None:
 
 def _stop_bell(sender: object, **_: object) -> None:
     bell.stop()
-
-
-def _set_up_logging(**_: object) -> None:
-    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
 
 
 _settings = config.load()

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _SETTLE_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 
 
-class Delivery(Task):  # type: ignore[misc]
+class Delivery(Task):
     """The task ``tasks.<destination>.deliver``. Its one argument is a batch's id.
 
     Nothing is lost when it fails or its worker dies: the batch stays claimed until the lease runs out, and is rung
@@ -87,7 +87,7 @@ class Delivery(Task):  # type: ignore[misc]
         )
         try:
             return self.destination.deliver(batch)
-        except Exception as error:  # noqa: BLE001 - the outermost ring: whatever it was, the batch is tried again
+        except Exception as error:
             logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=logger.isEnabledFor(10))
             return [RetryAfter(f"{type(error).__name__}: {error}")] * len(claim.payloads)
 
@@ -98,9 +98,7 @@ class Delivery(Task):  # type: ignore[misc]
         while True:
             try:
                 if not self._store.settle(claim, settlement):
-                    logger.warning(
-                        "%s", LeaseLostError(destination=claim.destination, batch_id=claim.batch_id)
-                    )
+                    logger.warning("%s", LeaseLostError(destination=claim.destination, batch_id=claim.batch_id))
                 return
             except StoreUnavailableError:
                 if time.monotonic() + pause >= deadline:

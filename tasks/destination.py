@@ -64,5 +64,5 @@ class Destination(ABC, Generic[OptionsT]):
             Exception: Whatever it raises parks the whole batch, to be tried again.
         """
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to close
+    def close(self) -> None:
         """Let go of files and connections. May be called twice."""

@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class Channel(kombu_redis.Channel):
     """kombu's channel with two repairs."""
 
     _sync_client: tuple[int, Redis] | None = None
@@ -29,14 +29,15 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
     def _create_client(self, asynchronous: bool = False) -> Redis:
         # kombu makes one for each command outside its event loop; that is a quarter of a small task's time.
         if asynchronous:
-            return super()._create_client(asynchronous=True)
+            client: Redis = super()._create_client(asynchronous=True)
+            return client
         pid = os.getpid()
         if self._sync_client is None or self._sync_client[0] != pid or self._pool is None:
             self._sync_client = (pid, super()._create_client())
         return self._sync_client[1]
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     """kombu's Redis transport with our channel; ``broker_transport`` names it."""
 
     Channel = Channel

@@ -130,7 +130,7 @@ def _emit_line(line: bytes) -> None:
 
 def _moment(text: object) -> datetime:
     if not isinstance(text, str):
-        raise ValueError(f"the timestamp {text!r} must be text such as 2026-01-31T12:00:00+00:00")  # noqa: TRY004
+        raise ValueError(f"the timestamp {text!r} must be text such as 2026-01-31T12:00:00+00:00")
     moment = datetime.fromisoformat(text)
     # As event-tracking does: a time without a zone is UTC.
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -53,7 +53,8 @@ def main() -> None:
       dispatcher emit shop.order.paid        one event, from another terminal
       dispatcher status --watch              where the events are
 
-    Exit codes: 0 success, 1 a negative answer, 2 wrong usage, 3 wrong settings, 4 Redis does not answer, 5 other errors.
+    Exit codes: 0 success, 1 a negative answer, 2 wrong usage, 3 wrong settings, 4 Redis does not
+    answer, 5 other errors.
     """
 
 

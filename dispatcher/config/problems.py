@@ -47,13 +47,16 @@ _IN_JSON: Final[Mapping[str, str]] = {
     "dict": ' in JSON, such as {"key": "value"}',
 }
 
+# Variables that choose what is read, and may be misspelt as the others may.
+_NO_SETTINGS: Final[tuple[KeyPath, ...]] = (("env",), ("settings",))
+
 _SECRETS: Final = (SecretStr, SecretBytes)
 
 _LIMITS: Final[Mapping[str, str]] = {
-    "greater_than": "it must be more than {gt}",
-    "greater_than_equal": "it must be {ge} or more",
-    "less_than": "it must be less than {lt}",
-    "less_than_equal": "it must be {le} or less",
+    "greater_than": "it must be more than {gt:g}",
+    "greater_than_equal": "it must be {ge:g} or more",
+    "less_than": "it must be less than {lt:g}",
+    "less_than_equal": "it must be {le:g} or less",
 }
 
 
@@ -81,13 +84,16 @@ def describe(error: ValidationError, subject: Subject) -> list[str]:
 
 def problem(source: str, key: str, message: str, *value: Any) -> str:
     """The form of every line; the value is masked where the key looks like that of a credential."""
-    shown = f" = {_shown(key.rpartition('.')[2], value[0])}" if value else ""
+    # The whole key decides: what a table of credentials holds is secret under any name.
+    shown = f" = {_shown(key, value[0])}" if value else ""
     return f"{source}: {key}{shown}: {message}"
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that was most likely meant, if one is near."""
-    close = get_close_matches(word, list(candidates), n=1)
+    """The candidate that was most likely meant, if one is near: the word was cut short, or has a typo."""
+    candidates = list(candidates)
+    longer = [candidate for candidate in candidates if candidate.startswith(f"{word}_")]
+    close = longer[:1] or get_close_matches(word, candidates, n=1)
     return close[0] if close else None
 
 
@@ -148,13 +154,14 @@ def _unknown_keys(path: KeyPath, value: Any, subject: Subject) -> Iterator[str]:
     """One line for the key; of a table that is like none, and of a variable, one for each key in it."""
     source = subject.source(path)
     known = _known(subject)
-    meant = _meant(path, known, subject.destinations)
-    if isinstance(value, dict) and value and (meant is None or source.startswith(PREFIX)):
+    is_variable = source.startswith(PREFIX)
+    meant = _meant(path, [*known, *_NO_SETTINGS] if is_variable else known, subject.destinations)
+    if isinstance(value, dict) and value and (meant is None or is_variable):
         for key, inner in value.items():
             yield from _unknown_keys((*path, key), inner, subject)
         return
     if meant is not None:
-        spelt = variable_name(meant) if source.startswith(PREFIX) else ".".join(meant)
+        spelt = variable_name(meant) if is_variable else ".".join(meant)
         way_out = f"did you mean {spelt}?"
     else:
         way_out = _what_there_is(path[:-1], known)
@@ -183,7 +190,8 @@ def _meant(path: KeyPath, known: list[KeyPath], destinations: tuple[str, ...]) -
     elsewhere = [setting for setting in known if setting[-1] == path[-1]]
     if elsewhere:
         return elsewhere[0]
-    close = nearest(spelt, by_spelling)
+    # Inside a table that exists the names of both would be alike by the table's name alone.
+    close = None if path[:-1] and _children(known, path[:-1]) else nearest(spelt, by_spelling)
     return None if close is None else by_spelling[close]
 
 

@@ -1,4 +1,4 @@
-"""Capture: the default tracker's memory twin. Events go through the same encoding, so they look as a worker sees them."""
+"""Capture: the default tracker's memory twin. Events are encoded as always, so they look as a worker sees them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator

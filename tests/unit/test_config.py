@@ -482,6 +482,11 @@ def test_a_broken_file_hides_no_mistake_elsewhere(site: Path) -> None:
         (
             "[destinations.segment.retry]\nfirst = 1",
             "destinations.segment.retry.first = 1: there is no such setting; "
+            "did you mean destinations.segment.retry.first_seconds?",
+        ),
+        (
+            "[destinations.segment.retry]\nzeal = 1",
+            "destinations.segment.retry.zeal = 1: there is no such setting; "
             "destinations.segment.retry can hold first_seconds, max_seconds, factor",
         ),
         ("environment = 'edge'", 'environment = "edge": it is not chosen here; set DISPATCHER_ENV instead'),
@@ -491,7 +496,7 @@ def test_a_broken_file_hides_no_mistake_elsewhere(site: Path) -> None:
         ("[worker]\nconcurrency = 0", "worker.concurrency = 0: it must be 1 or more"),
         ("[relay]\nadopt_seconds = 0", "relay.adopt_seconds = 0: it must be more than 0"),
         ("[relay]\nadopt_seconds = inf", "relay.adopt_seconds = Infinity: it must be a finite number"),
-        ("[relay]\nadopt_seconds = nan", "relay.adopt_seconds = NaN: it must be more than 0"),
+        ("[relay]\nadopt_seconds = nan", "relay.adopt_seconds = NaN: it must be a finite number"),
         (
             "[relay]\nmode = 'extern'",
             "relay.mode = \"extern\": it must be one of thread, external; did you mean 'external'?",

@@ -135,7 +135,9 @@ def test_the_ios_build_that_took_back_for_forth_is_put_right(version: str, inter
         ("edx.video.played", "not json", "not json"),
     ],
 )
-def test_an_event_that_a_rule_trips_over_keeps_its_name_and_what_was_done_before(name: str, data: Any, left: Any) -> None:
+def test_an_event_that_a_rule_trips_over_keeps_its_name_and_what_was_done_before(
+    name: str, data: Any, left: Any
+) -> None:
     written = fields(name, data)
     assert (written["event_type"], written["event"]) == (name, left)
 

@@ -129,7 +129,6 @@ def test_a_mobile_event_takes_the_time_that_the_device_says() -> None:
         ("2014-12-09T03:57:24Z", '"2014-12-09T03:57:24+00:00"'),
         ("2014-12-09T03:57:24.5Z", '"2014-12-09T03:57:24.500000+00:00"'),
         ("2014-12-09T05:57:24+02:00", '"2014-12-09T03:57:24+00:00"'),
-        ("2014-13-99T03:57:24Z", '"2014-13-99T03:57:24+00:00"'),
         ("0001-01-01T00:00:00+02:00", '"0001-01-01T00:00:00+02:00"'),
         ("yesterday", '"yesterday"'),
         (1418097444, "1418097444"),
@@ -145,7 +144,9 @@ def test_whole_seconds_have_no_fraction() -> None:
     assert '"time": "2026-03-04T05:06:07.000010+00:00"' in line(timestamp=MOMENT.replace(microsecond=10))
 
 
-@pytest.mark.parametrize("timestamp", ["2026-03-04T07:06:07.5+02:00", "2026-03-04T05:06:07.500000", "2026-03-04T05:06:07.5Z"])
+@pytest.mark.parametrize(
+    "timestamp", ["2026-03-04T07:06:07.5+02:00", "2026-03-04T05:06:07.500000", "2026-03-04T05:06:07.5Z"]
+)
 def test_other_forms_of_the_timestamp_come_out_the_same(timestamp: str) -> None:
     wire = msgspec.json.encode({"id": ID, "name": "x", "timestamp": timestamp, "data": {}, "context": {}})
     assert b'"time": "2026-03-04T05:06:07.500000+00:00"' in renderer("edx")(wire)
@@ -153,7 +154,9 @@ def test_other_forms_of_the_timestamp_come_out_the_same(timestamp: str) -> None:
 
 @pytest.mark.parametrize("empty", [None, "", 0, 0.0, False, [], {}])
 def test_empty_data_is_an_empty_object(empty: object) -> None:
-    wire = msgspec.json.encode({"id": ID, "name": "x", "timestamp": "2026-03-04T05:06:07Z", "data": empty, "context": {}})
+    wire = msgspec.json.encode(
+        {"id": ID, "name": "x", "timestamp": "2026-03-04T05:06:07Z", "data": empty, "context": {}}
+    )
     assert b'"event": {}, ' in renderer("edx")(wire)
 
 
@@ -274,7 +277,10 @@ def test_the_event_format_is_the_payload() -> None:
         b'{"id":"i","name":5,"timestamp":"2026-03-04T05:06:07Z","data":{},"context":{}}',
         b'{"id":"i","name":"x","timestamp":"2026-03-04T05:06:07Z","data":{},"context":[]}',
         b'{"id":"i","name":"\xff","timestamp":"2026-03-04T05:06:07Z","data":{},"context":{}}',
-        b'{"id":"i","name":"x","timestamp":"2026-03-04T05:06:07Z","context":{},"data":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"id":"i","name":"x","timestamp":"2026-03-04T05:06:07Z","context":{},"data":'
+        + b"[" * 5000
+        + b"]" * 5000
+        + b"}",
     ],
 )
 def test_what_is_not_an_event_is_refused(line_format: Any, wire: bytes) -> None:

@@ -1,0 +1,136 @@
+"""``dispatcher explain NAME``: what it says, in a table and in JSON, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from dispatcher.cli.explain import explain
+from dispatcher.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+@pytest.fixture(autouse=True)
+def _installed_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Destination types by name, and no variable of the developer's."""
+    metadata = tmp_path / "site" / "sample_types-1.dist-info"
+    metadata.mkdir(parents=True)
+    metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: sample-types\nVersion: 1\n")
+    metadata.joinpath("entry_points.txt").write_text(
+        "[dispatcher.destinations]\ntracking_log = not_imported:Log\nsegment = not_imported:Http\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A site's own settings directory."""
+    path = tmp_path / "own"
+    path.mkdir()
+    path.joinpath("base.toml").write_text(
+        "[destinations.tracking_log]\ninternal = false\n"
+        "[destinations.segment]\nevents = ['shop.order.paid', 'shop.cart.*', '!shop.cart.seen']\n"
+    )
+    path.joinpath("development.toml").write_text("")
+    return path
+
+
+def run(own: Path, *arguments: str, **variables: str) -> Result:
+    environ = {"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(own), "COLUMNS": "250", **variables}
+    return CliRunner().invoke(explain, arguments, env=environ)
+
+
+def rows(result: Result) -> dict[str, dict[str, Any]]:
+    return {row["destination"]: row for row in json.loads(result.stdout)["destinations"]}
+
+
+def test_what_goes_names_the_entry_and_the_file(own: Path) -> None:
+    result = run(own, "shop.cart.emptied", "--json")
+
+    assert result.exit_code == 0
+    assert rows(result)["segment"] == {
+        "destination": "segment",
+        "goes": True,
+        "reason": None,
+        "why": "a glob of its allowlist matches",
+        "entry": "shop.cart.*",
+        "source": str(own / "base.toml"),
+        "nearest": None,
+    }
+
+
+def test_a_list_from_a_variable_is_named_as_such(own: Path) -> None:
+    result = run(own, "a", "--json", DISPATCHER_DESTINATIONS__SEGMENT__EVENTS='["a"]')
+
+    assert rows(result)["segment"]["source"] == "DISPATCHER_DESTINATIONS__SEGMENT__EVENTS"
+
+
+def test_what_does_not_go_names_the_nearest_entry(own: Path) -> None:
+    result = run(own, "shop.order.payed", "--json")
+
+    assert result.exit_code == 0
+    row = rows(result)["segment"]
+    assert (row["goes"], row["reason"], row["nearest"]) == (False, "not_on_allowlist", "shop.order.paid")
+    assert rows(result)["tracking_log"]["goes"] is True
+
+
+def test_an_event_that_goes_nowhere_fails(own: Path) -> None:
+    result = run(own, "edx.bi.page", "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["internal"] is True
+    assert rows(result)["tracking_log"]["reason"] == "internal"
+    assert rows(result)["tracking_log"]["source"] == str(own / "base.toml")
+
+
+def test_the_table_says_the_same(own: Path) -> None:
+    result = run(own, "shop.order.payed")
+
+    assert result.exit_code == 0
+    log = next(line for line in result.stdout.splitlines() if "tracking_log" in line)
+    segment = next(line for line in result.stdout.splitlines() if "segment" in line)
+    assert "yes" in log
+    assert "it has no allowlist and takes every event" in log
+    assert "no entry of its allowlist matches" in segment
+    assert "shop.order.paid" in segment
+    assert str(own / "base.toml") in segment
+    assert "internal" not in result.stdout
+
+
+def test_the_table_names_the_entry_that_decided(own: Path) -> None:
+    result = run(own, "shop.cart.seen")
+
+    assert "an exception of its allowlist matches: !shop.cart.seen" in result.stdout
+
+
+def test_an_internal_name_is_said_to_be_internal(own: Path) -> None:
+    assert "The name is internal" in run(own, "edx.bi.page").stdout
+
+
+def test_a_name_with_brackets_is_shown_as_it_is(own: Path) -> None:
+    assert "[bold]x[/bold]" in run(own, "[bold]x[/bold]").stdout
+
+
+def test_without_destinations_an_event_goes_nowhere(own: Path) -> None:
+    own.joinpath("base.toml").write_text("")
+
+    result = run(own, "a")
+
+    assert result.exit_code == 1
+    assert "No destination is configured." in result.stdout
+
+
+def test_settings_that_cannot_be_read_are_no_answer(own: Path) -> None:
+    result = run(own, "a", DISPATCHER_STRICT="maybe")
+
+    assert isinstance(result.exception, SettingsError)

@@ -1,0 +1,115 @@
+"""TrackingLog delivers batches, and says what became of each event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from dispatcher.event import Event, encode
+from tasks.destination import Batch
+from tasks.outcomes import DELIVERED, Dead
+from tasks.tracking_log import TrackingLog, TrackingLogOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tracking.log"
+
+
+@pytest.fixture
+def make(path: Path) -> Iterator[Callable[..., TrackingLog]]:
+    made: list[TrackingLog] = []
+
+    def make(**options: Any) -> TrackingLog:
+        log = TrackingLog("tracking_log", TrackingLogOptions(path=path, **options))
+        made.append(log)
+        return log
+
+    yield make
+    for log in made:
+        log.close()
+
+
+def payload(name: str) -> bytes:
+    return encode(Event(id=f"id-{name}", name=name, timestamp=datetime(2026, 3, 4, tzinfo=UTC), data={}, context={}))
+
+
+def batch(*payloads: bytes, number: int = 1, maybe_delivered: bool = False) -> Batch:
+    return Batch(destination="tracking_log", id=f"b-{number}", payloads=payloads, maybe_delivered=maybe_delivered)
+
+
+def test_events_are_delivered_in_order(make: Callable[..., TrackingLog], path: Path) -> None:
+    assert make().deliver(batch(payload("a"), payload("b"))) == [DELIVERED, DELIVERED]
+    assert [line[:12] for line in path.read_text().splitlines()] == ['{"name": "a"', '{"name": "b"']
+
+
+def test_an_event_that_cannot_be_decoded_takes_no_other_with_it(make: Callable[..., TrackingLog], path: Path) -> None:
+    first, second, third = make().deliver(batch(payload("a"), b'{"id"', payload("c")))
+    assert (first, third) == (DELIVERED, DELIVERED)
+    assert isinstance(second, Dead)
+    assert second.reason == "undecodable"
+    assert "the payload is not an event: " in second.error
+    assert path.read_text().count("\n") == 2
+
+
+def test_a_batch_without_a_readable_event_writes_nothing(make: Callable[..., TrackingLog], path: Path) -> None:
+    outcomes = make().deliver(batch(b"", b"[]"))
+    assert [type(outcome) for outcome in outcomes] == [Dead, Dead]
+    assert not path.exists()
+
+
+def test_a_batch_that_comes_again_is_written_once_and_has_the_same_outcomes(
+    make: Callable[..., TrackingLog], path: Path
+) -> None:
+    payloads = (payload("a"), b"?", payload("b"))
+    outcomes = make().deliver(batch(*payloads))
+    written = path.read_bytes()
+    assert make().deliver(batch(*payloads, maybe_delivered=True)) == outcomes
+    assert path.read_bytes() == written
+    make().deliver(batch(*payloads, number=2, maybe_delivered=True))
+    assert path.read_bytes() == written + written
+
+
+def test_the_same_batch_id_of_another_destination_is_another_batch(
+    make: Callable[..., TrackingLog], path: Path
+) -> None:
+    make().deliver(batch(payload("a")))
+    make().deliver(Batch(destination="archive", id="b-1", payloads=(payload("a"),), maybe_delivered=True))
+    assert path.read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "beginning"),
+    [
+        ({"format": "event"}, '{"id":"id-a",'),
+        ({"format": "edx"}, '{"name": "a", "context": {}, '),
+        ({"format": "edx", "ids": True}, '{"name": "a", "context": {"event_id": "id-a"}, '),
+        ({"format": "tutor"}, "2026-03-0"),
+    ],
+)
+def test_options_choose_the_line(
+    make: Callable[..., TrackingLog], path: Path, options: dict[str, Any], beginning: str
+) -> None:
+    make(**options).deliver(batch(payload("a")))
+    assert path.read_text().startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"format": "xml"}, "format"),
+        ({"rotate_bytes": 0}, "rotate_bytes"),
+        ({"rotate_compress": True}, "set rotate_bytes"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(path: Path, options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValidationError, match=word):
+        TrackingLogOptions(path=path, **options)
