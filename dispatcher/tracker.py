@@ -19,6 +19,7 @@ from dispatcher.diagnosis import ENCODING_ERRORS
 from dispatcher.encoding import Envelope, EventEncoder, encode_envelope, own_context
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import EventType
+from dispatcher.fork_mark import fork_mark
 from dispatcher.identity import IdSource
 from dispatcher.outbox import Outbox
 
@@ -38,7 +39,6 @@ _MAX_COMPLAINTS: Final = 10_000
 _MAX_EVENT_BYTES: Final = 1 << 20
 
 _now = datetime.now
-_getpid = os.getpid
 
 
 class _Box(Protocol):
@@ -82,11 +82,13 @@ class Tracker:
         self._strict = strict
         self._encoder = EventEncoder(max_bytes=_MAX_EVENT_BYTES, processors=processors)
         self._complained: set[tuple[str, str]] = set()
+        # Set while the outbox is this process's own, and wiped in a forked child.
+        self._here = fork_mark()
         self._forget_process()
 
     def _forget_process(self) -> None:
         # Everything that belongs to one process, and which a forked child must not share with its parent.
-        self._pid = 0
+        self._here[0] = 0
         self._lock = threading.RLock()
         self._outbox: _Box | None = None
         self._relay: RelayThread | None = None
@@ -122,11 +124,11 @@ class Tracker:
         encoder = self._encoder
         if (
             outbox is None
-            or self._pid != _getpid()
+            or not self._here[0]
+            or encoder.processors
             or type(name) is not str
             or name not in encoder.known_names
-            or encoder.processors
-            or not (data is None or type(data) is dict)
+            or (type(data) is not dict and data is not None)
         ):
             return self.submit("event", name, data)
         bound = current()
@@ -198,13 +200,13 @@ class Tracker:
 
     def _open(self) -> None:
         """Open the outbox of this process where it is not yet. With strict off, failing to is counted and logged."""
-        if self._pid == _getpid():
+        if self._is_open():
             return
-        if self._pid != 0:
+        if self._outbox is not None:
             # Forked by something that runs no at-fork hooks, as uWSGI may be set to.
             self.after_fork()
         with self._lock:
-            if self._pid == _getpid():
+            if self._is_open():
                 return
             if time.monotonic() < self._retry_at:
                 self.refused += 1
@@ -215,9 +217,13 @@ class Tracker:
                 self._retry_at = time.monotonic() + _REOPEN_SECONDS
                 self._refuse("", error)
 
+    def _is_open(self) -> bool:
+        return bool(self._here[0])
+
     def _start(self) -> None:
         if self._given_outbox is not None:
-            self._outbox, self._pid = self._given_outbox, _getpid()
+            self._outbox = self._given_outbox
+            self._here[0] = 1
             return
         # Not at the top of the file: what emits in tests, or never emits, needs none of these.
         from dispatcher import config, processors  # noqa: PLC0415
@@ -240,7 +246,8 @@ class Tracker:
 
             self._relay = RelayThread(settings, own=outbox)
             self._relay.start()
-        self._outbox, self._pid = outbox, _getpid()
+        self._outbox = outbox
+        self._here[0] = 1
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's outbox alone. Called by itself; may be called twice."""
@@ -255,7 +262,7 @@ class Tracker:
             True if it is. False leaves it in the outbox, from where it is delivered later.
         """
         outbox = self._outbox
-        if outbox is None or self._pid != _getpid():
+        if outbox is None or not self._here[0]:
             return True
         target = outbox.position
         deadline = time.monotonic() + timeout
@@ -271,11 +278,12 @@ class Tracker:
         """Flush for up to ``outbox.exit_flush_seconds`` and let go of the outbox. The next event opens another."""
         with self._lock:
             outbox, relay = self._outbox, self._relay
-            if outbox is None or self._pid != _getpid():
+            if outbox is None or not self._here[0]:
                 return
             if relay is not None and self._settings is not None:
                 self.flush(self._settings.outbox.exit_flush_seconds)
-            self._outbox, self._relay, self._pid = None, None, 0
+            self._here[0] = 0
+            self._outbox, self._relay = None, None
             if relay is not None:
                 relay.stop()
             outbox.close()

@@ -65,7 +65,9 @@ def _print(name: str, internal: bool, rows: list[dict[str, Any]]) -> None:
         why = row["why"] if row["entry"] is None else f"{row['why']}: {row['entry']}"
         source = Text(row["source"], overflow="fold")
         # Text, since a name or a path with brackets would else be read as markup.
-        table.add_row(row["destination"], goes, Text(why), source, Text(row["nearest"] or ""))
+        table.add_row(
+            row["destination"], goes, Text(why, overflow="fold"), source, Text(row["nearest"] or "", overflow="fold")
+        )
     console.print(table)
     if internal:
         console.print(Text("The name is internal (internal_events)."))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Format = Literal["edx", "tutor", "event"]
 
 #: What a payload that cannot be made into a line raises.
-UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 _BEYOND_ASCII: Final = re.compile("[\x7f-\U0010ffff]+")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
@@ -84,19 +84,23 @@ def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], byt
     """
     if line_format == "event":
         return _event
+    if line_format == "edx" and not ids:
+        return _edx
     prefix = _tutor_prefix if line_format == "tutor" else None
 
     def render(payload: bytes) -> bytes:
         envelope = _decode(payload)
-        if prefix is None and not ids:
-            return _json(envelope)
-        if ids:
-            envelope.context["event_id"] = envelope.id
         # Read before the mapping empties the context.
         before = b"" if prefix is None else prefix(envelope)
+        if ids:
+            envelope.context["event_id"] = envelope.id
         return before + _json(envelope)
 
     return render
+
+
+def _edx(payload: bytes) -> bytes:
+    return _json(_decode(payload))
 
 
 def _event(payload: bytes) -> bytes:

@@ -135,6 +135,13 @@ def test_processes_take_turns_and_no_line_is_torn(tmp_path: Path) -> None:
         own = [name for name in found if name.startswith(writer)]
         assert own == [f"{writer}-{number}-{index}" for number in range(500) for index in range(10)]
     assert all(len({name.rpartition("-")[0] for name in found[at : at + 10]}) == 1 for at in range(0, 10_000, 10))
+    # Each append has to be remembered too, which it is not where two believe that it is their turn.
+    log = tracking_log(path)
+    for writer in ("a", "b"):
+        for number in range(500):
+            log.deliver(batch(writer, number, events=10, maybe_delivered=True))
+    log.close()
+    assert names(path) == found
 
 
 @pytest.mark.parametrize(("batches", "events", "padding"), [(400, 20, 10), (40, 150, 8_000)])
@@ -219,7 +226,6 @@ def test_a_forked_process_takes_turns_with_its_parent(tmp_path: Path) -> None:
     path = tmp_path / "tracking.log"
     finish(start(write_and_fork, path, 400))
     batches = [(writer, number) for writer in ("child", "parent") for number in range(400)]
-    # Each append has to be remembered too, which it is not where two believe that it is their turn.
     log = tracking_log(path)
     for writer, number in batches:
         log.deliver(batch(writer, number, events=5, maybe_delivered=True))

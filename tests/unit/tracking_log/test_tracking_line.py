@@ -289,6 +289,8 @@ def test_what_is_not_an_event_is_refused(line_format: Any, wire: bytes) -> None:
 
 
 @pytest.mark.parametrize("line_format", ["edx", "tutor"])
-def test_a_timestamp_that_is_none_is_refused(line_format: Any) -> None:
+@pytest.mark.parametrize("timestamp", ["soon", "", "0001-01-01T00:00:00+02:00"])
+def test_a_timestamp_that_is_no_moment_is_refused(line_format: Any, timestamp: str) -> None:
+    wire = msgspec.json.encode({"id": "i", "name": "x", "timestamp": timestamp, "data": {}, "context": {}})
     with pytest.raises(UNDECODABLE):
-        renderer(line_format)(b'{"id":"i","name":"x","timestamp":"soon","data":{},"context":{}}')
+        renderer(line_format)(wire)

@@ -1,0 +1,84 @@
+"""Child: a measurement in a process of its own, so that no imports, threads or garbage of others disturb it.
+
+Whatever it starts belongs to its session, and is ended with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from tests.benchmarks.place import Place
+
+Result = dict[str, Any]
+Measure = Callable[..., Result]
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+# Lines of a failed child's output that are shown.
+_TAIL_LINES: Final = 15
+
+
+def run(measure: Measure, *, timeout_seconds: float, environ: dict[str, str], arguments: dict[str, Any]) -> Result:
+    """Call ``measure(place, **arguments)`` in a new process. Never raises for what goes wrong there.
+
+    Returns:
+        What it returned; ``{"missing": MODULE}`` where a package is not installed; ``{"failed": TEXT}`` otherwise.
+    """
+    place = Place(Path(tempfile.mkdtemp(prefix="bench-")))
+    command = [sys.executable, "-m", __name__, str(place.directory), measure.__module__, measure.__qualname__]
+    output = place.directory / "output"
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            [*command, json.dumps(arguments)],
+            cwd=_ROOT,
+            env=place.environ() | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        process.wait(timeout_seconds)
+        answer: Result = json.loads((place.directory / "result.json").read_bytes())
+        return answer
+    except subprocess.TimeoutExpired:
+        return {"failed": f"it took more than {timeout_seconds:g} s. {_tail(output)}"}
+    except FileNotFoundError:
+        return {"failed": f"exit code {process.returncode}. {_tail(output)}"}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(place.directory, ignore_errors=True)
+
+
+def _tail(output: Path) -> str:
+    return "\n".join(output.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+
+
+def _main(directory: str, module: str, name: str, arguments: str) -> None:
+    place = Place(Path(directory))
+    try:
+        result: Result = getattr(import_module(module), name)(place, **json.loads(arguments))
+    except ModuleNotFoundError as error:
+        result = {"missing": error.name}
+    unfinished = place.directory / "result.part"
+    unfinished.write_text(json.dumps(result))
+    unfinished.rename(place.directory / "result.json")
+    sys.stdout.flush()
+    # What is left in queues and outboxes goes with the directory: nobody has to wait for it.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

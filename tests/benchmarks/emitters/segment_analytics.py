@@ -1,0 +1,43 @@
+"""segment-analytics-python's client with its consumer thread, which posts to a sink in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from segment.analytics.client import Client
+
+from tests.benchmarks.emitters.base import Emitter
+from tests.benchmarks.place import Place
+from tests.benchmarks.sample import NAME
+from tests.benchmarks.servers import SegmentSink
+
+# Seconds between looks at whether its queue is empty.
+_LOOK_SECONDS = 0.01
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[Emitter]:
+    """With the client's own defaults: its queue holds 10,000 events, and what comes beyond is dropped."""
+    with SegmentSink() as sink:
+        client = Client("key", host=sink.url)
+        context: dict[str, Any] = {}
+        dropped = 0
+
+        def bind(bound: dict[str, Any]) -> None:
+            nonlocal context
+            context = bound
+
+        def emit(data: dict[str, Any]) -> None:
+            nonlocal dropped
+            taken, _ = client.track(context["user_id"], NAME, data, context)
+            if not taken:
+                dropped += 1
+
+        def settle() -> None:
+            while not client.queue.empty():
+                time.sleep(_LOOK_SECONDS)
+
+        yield Emitter(emit=emit, settle=settle, dropped=lambda: dropped, bind=bind)

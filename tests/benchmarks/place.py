@@ -1,0 +1,38 @@
+"""Place: the directory that one measurement has to itself, and what its processes are told of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One directory under the system's temporary one, removed with all that is in it when the measurement is over."""
+
+    directory: Path
+
+    @property
+    def redis_socket(self) -> Path:
+        return self.directory / "redis.sock"
+
+    @property
+    def broker_url(self) -> str:
+        return f"redis+socket://{self.redis_socket}"
+
+    @property
+    def log(self) -> Path:
+        """The tracking log, or what stands for it with a peer."""
+        return self.directory / "tracking.log"
+
+    def environ(self) -> dict[str, str]:
+        """The environment of every process of the measurement: this one's, with all of DISPATCHER_* said here."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
+        return inherited | {
+            "DISPATCHER_ENV": "production",
+            "DISPATCHER_BROKER_URL": self.broker_url,
+            "DISPATCHER_STATE_DIRECTORY": str(self.directory / "state"),
+            "DISPATCHER_DESTINATIONS__TRACKING_LOG__PATH": str(self.log),
+            "DISPATCHER_DESTINATIONS__SEGMENT__ENABLED": "false",
+        }

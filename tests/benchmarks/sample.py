@@ -1,0 +1,60 @@
+"""Sample: events of about 1 KB in edX's shape, with a 12-key context. No two requests share their people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any, Final
+
+NAME: Final = "edx.course.enrollment.activated"
+
+_AGENTS: Final = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:141.0) Gecko/20100101 Firefox/141.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+)
+_COURSES: Final = ("Botany+101+2026", "Welding+B2+2026", "Maps+Intro+2025", "Tides+Advanced+2026", "Bees+7+2026")
+_MODES: Final = ("audit", "honor", "verified", "professional")
+
+
+def contexts(*, seed: int = 1) -> Iterator[dict[str, Any]]:
+    """The contexts of one request after another, without end."""
+    random = Random(seed)
+    while True:
+        course = f"course-v1:{random.choice(_COURSES)}"
+        unit = f"{random.getrandbits(128):032x}"
+        person = random.randrange(1, 2_000_000)
+        path = f"/courses/{course}/courseware/{unit}/"
+        yield {
+            "user_id": person,
+            "username": f"learner_{person}",
+            "session": f"{random.getrandbits(128):032x}",
+            "client_id": f"{random.getrandbits(31)}.{1_760_000_000 + random.randrange(10_000_000)}",
+            "ip": ".".join(str(random.randrange(1, 255)) for _ in range(4)),
+            "host": "courses.example.org",
+            "agent": random.choice(_AGENTS),
+            "path": path,
+            "referer": f"https://courses.example.org/dashboard?from={random.getrandbits(64):016x}",
+            "page": f"https://courses.example.org{path}?activate=block-v1:{unit}",
+            "course_id": course,
+            "org_id": "ExampleX",
+        }
+
+
+def data(*, seed: int = 2) -> Iterator[dict[str, Any]]:
+    """The data of one event after another, without end: each has its number as ``sequence``."""
+    random = Random(seed)
+    sequence = 0
+    while True:
+        yield {
+            "sequence": sequence,
+            "course_id": f"course-v1:{_COURSES[sequence % len(_COURSES)]}",
+            "mode": _MODES[sequence % len(_MODES)],
+            "user_id": random.randrange(1, 2_000_000),
+            "attempt": sequence % 7,
+            "score": random.randrange(1000) / 10,
+            "problem": f"block-v1:{random.getrandbits(128):032x}",
+            "answers": {"first": "choice_2", "second": [1, 2, 3], "third": None},
+        }
+        sequence += 1
