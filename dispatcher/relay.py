@@ -176,6 +176,8 @@ class Relay:
         self._positions.pop(reader.name, None)
         try:
             reader.remove()
+        except FileNotFoundError:
+            pass  # its process was not dead but about to end, and has removed it itself
         except OSError as error:
             logger.warning("the empty outbox %s cannot be removed: %s", reader.directory, error)
         reader.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -77,53 +79,55 @@ def ledger_json(ledger: Ledger) -> dict[str, Any]:
 
 
 def ledger_table(ledger: Ledger) -> Group:
-    """The ledger for people."""
-    table = Table(title="Where the events are", title_justify="left")
-    table.add_column("destination", style="bold")
-    for heading in ("accepted", "delivered", "waiting", "of these parked", "dead", "filtered"):
-        table.add_column(heading, justify="right")
-    table.add_column("oldest waiting", justify="right")
-    table.add_column("last error", max_width=48, overflow="fold")
-    for name, counts in ledger.destinations.items():
-        if name != EMIT or counts.accepted:
-            table.add_row(*_row(name, counts))
+    """The ledger for people. Narrow enough for 80 columns with eight-digit numbers."""
+    table = _table(
+        "Where the events are", "destination", "accepted", "delivered", "waiting", "dead", "filtered", "oldest"
+    )
+    shown = {name: counts for name, counts in ledger.destinations.items() if name != EMIT or counts.accepted}
+    for name, counts in shown.items():
+        numbers = (counts.accepted, counts.delivered, counts.waiting, counts.dead, counts.filtered)
+        table.add_row(_title(name), *(f"{number:,}" for number in numbers), _age(counts.oldest_ms))
     parts: list[Table | Text] = [table]
-    waiting = [outbox for outbox in ledger.outboxes if outbox.waiting or outbox.refused]
-    if waiting:
+    for name, counts in shown.items():
+        parts += _notes(name, counts)
+    if any(outbox.waiting or outbox.refused for outbox in ledger.outboxes):
         parts.append(_outbox_table(ledger))
     else:
-        parts.append(Text(f"Nothing waits in {len(ledger.outboxes)} outboxes.", style="dim"))
+        parts.append(Text("Nothing waits in the outboxes of this machine.", style="dim"))
     return Group(*parts)
 
 
-def _row(name: str, counts: Counts) -> list[str | Text]:
-    return [
-        name if name != EMIT else "(not taken)",
-        f"{counts.accepted:,}",
-        f"{counts.delivered:,}",
-        f"{counts.waiting:,}",
-        f"{counts.parked:,}",
-        _with_reasons(counts.dead, counts.dead_by_reason, "red" if counts.dead else ""),
-        _with_reasons(counts.filtered, counts.filtered_by_reason, ""),
-        _age(counts.oldest_ms),
-        counts.last_error if counts.waiting or counts.dead else "",
-    ]
+def _notes(name: str, counts: Counts) -> Iterator[Text]:
+    title = _title(name)
+    if counts.parked and counts.due_ms is not None:
+        wait = max(0, int(counts.due_ms / 1000 - time.time()))
+        yield Text.assemble((title, "bold"), f": {counts.parked:,} parked, the next tried in {wait} s")
+    if counts.last_error and (counts.waiting or counts.dead):
+        yield Text.assemble((title, "bold"), f", {_age(counts.last_error_ms)} ago: ", (counts.last_error, "red"))
+    for kind, reasons in (("dead", counts.dead_by_reason), ("filtered", counts.filtered_by_reason)):
+        if reasons:
+            listed = ", ".join(f"{reason} {number:,}" for reason, number in sorted(reasons.items()))
+            yield Text.assemble((title, "bold"), f" {kind}: {listed}", style="red" if kind == "dead" else "dim")
 
 
-def _with_reasons(total: int, reasons: Any, style: str) -> Text:
-    details = "".join(f"\n{reason} {n:,}" for reason, n in sorted(reasons.items()))
-    return Text(f"{total:,}", style=style).append(details, style="dim")
+def _title(name: str) -> str:
+    return name if name != EMIT else "(not taken)"
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, style="bold", no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def _outbox_table(ledger: Ledger) -> Table:
-    table = Table(title="Waiting in outboxes of this machine", title_justify="left")
-    table.add_column("outbox")
-    for heading in ("events", "MB", "refused"):
-        table.add_column(heading, justify="right")
+    table = _table("Waiting in outboxes of this machine", "outbox", "events", "MB", "refused")
     table.add_column("process")
     for outbox in ledger.outboxes:
         if outbox.waiting or outbox.refused:
-            process = f"{outbox.pid}" if outbox.alive else f"{outbox.pid}, gone: `dispatcher relay` takes it on"
+            process = f"{outbox.pid}" if outbox.alive else f"{outbox.pid}, gone; a relay takes it on"
             table.add_row(
                 outbox.name, f"{outbox.waiting:,}", f"{outbox.bytes / 1e6:,.1f}", f"{outbox.refused:,}", process
             )
