@@ -7,7 +7,6 @@ StoreUnavailableError where Redis does not answer: then it may or may not have h
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -302,9 +301,10 @@ def _counts(answer: list[bytes]) -> Counts:
     def moment(name: str) -> int | None:
         return int(float(values[name])) if name in values else None
 
-    def by_reason(kind: str) -> Counter[str]:
+    def by_reason(kind: str) -> dict[str, int]:
         start = f"{kind}:"
-        return Counter({name[len(start) :]: int(n) for name, n in values.items() if name.startswith(start)})
+        # A plain dict: dataclasses.asdict, which makes the JSON of `dispatcher status`, spoils a Counter.
+        return {name[len(start) :]: int(n) for name, n in values.items() if name.startswith(start)}
 
     return Counts(
         accepted=number("accepted"),

@@ -52,7 +52,7 @@ class Cutter:
         return Stretch(self, journal, start, shares)
 
     def way(self, payload: bytes) -> _Way:
-        """Where an event goes, known by the head of its payload. Raises msgspec.DecodeError."""
+        """Where an event goes, known by the head of its payload. Raises msgspec.DecodeError or RecursionError."""
         type_at = payload.find(_TYPE, _FIRST) + len(_TYPE)
         name_at = payload.find(_NAME, type_at)
         head = payload[type_at : payload.find(b'"', name_at + len(_NAME))]
@@ -120,7 +120,8 @@ class Stretch:
         for payload, end in zip(payloads, ends, strict=True):
             try:
                 way = self._cutter.way(payload)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
+                # Nested so deep that emit, on a shorter stack, could still encode it: it must not hold up the others.
                 self._bury(payload, end, "undecodable", str(error))
                 continue
             if way.kind in ("dead", "dropped"):

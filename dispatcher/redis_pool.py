@@ -89,7 +89,8 @@ class RedisPool:
     def _explain(self, error: Exception) -> str:
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
             return f"Redis at {self.url} refused the login ({error}): check user and password in DISPATCHER_BROKER_URL"
-        return f"Redis at {self.url} did not take it: {error or type(error).__name__}"
+        # redis-py ends some of its sentences with a full stop, and ours goes on.
+        return f"Redis at {self.url} did not take it: {str(error).rstrip('.') or type(error).__name__}"
 
 
 def redis_url(url: str) -> str:

@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from dispatcher.processors import Processor
     from dispatcher.relay import RelayThread
 
+__all__ = [
+    "Tracker",
+    "configure",
+    "context",
+    "emit",
+    "enter_context",
+    "exit_context",
+    "flush",
+    "get_tracker",
+    "set_tracker",
+]
+
 logger = logging.getLogger(__name__)
 
 # Seconds between tries to open an outbox that could not be opened, and between log lines about refused events.

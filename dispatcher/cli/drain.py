@@ -25,8 +25,8 @@ _EVERY_SECONDS = 0.2
 def drain(timeout: float, as_json: bool) -> None:
     """Wait until outboxes and queues are empty. Exit code 0 once they are, 1 if they are not in time.
 
-    It only waits: relays and workers do the work. Dead letters and parked retries that are not due yet count as
-    undelivered and delivered respectively only when they are: parked ones wait, dead ones do not.
+    It only waits: relays and workers do the work. What is parked to be tried again still counts as waiting; dead
+    letters and filtered events do not.
 
     \b
     Example, before a machine is taken away:

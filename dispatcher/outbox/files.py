@@ -109,7 +109,7 @@ class JournalFiles:
                 time.sleep(_PAUSE_SECONDS)
 
     def _create(self, path: Path) -> mmap.mmap:
-        in_use = sum(entry.stat().st_size for entry in self._directory.parent.glob(f"*/*{SUFFIX}"))
+        in_use = sum(_size(other) for other in self._directory.parent.glob(f"*/*{SUFFIX}"))
         if in_use + self._size > self._max_bytes:
             raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
         return create(path, self._size)
@@ -129,6 +129,13 @@ class JournalFiles:
                 logger.warning("%s could not be synced to disk: %s", journal_path(self._directory, index), error)
             finally:
                 os.close(fd)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # relayed in the meantime
 
 
 def _off_the_loop(call: Callable[[int], None], fd: int) -> None:

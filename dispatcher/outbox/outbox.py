@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import mmap
 import os
@@ -26,6 +27,8 @@ _pack = HEADER.pack_into
 
 # Seconds for which a full outbox refuses at once, before it looks again whether there is room.
 _REFUSE_SECONDS: Final = 0.2
+# What the system calls a disk, a quota or a file that takes no more.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Outbox:
@@ -47,6 +50,7 @@ class Outbox:
         self.directory: Final = root / self.name
         self.journal_bytes: Final = journal_bytes
         self._max_bytes = max_bytes
+        self._refusal: OSError | None = None
         self._refuse_until = 0.0
         # Re-entrant, since a signal handler or a finalizer that emits may run while this very thread holds it.
         self._lock = threading.RLock()
@@ -102,12 +106,12 @@ class Outbox:
     def _rotate(self) -> None:
         if self._closed:
             raise OutboxError(f"the outbox {self.directory} is closed; the next event opens another")
-        if time.monotonic() < self._refuse_until:
-            self._refuse(None)
+        if self._refusal is not None and time.monotonic() < self._refuse_until:
+            self._refuse(self._refusal)
         try:
             following = self._files.take(self._index + 1)
         except OSError as error:
-            self._refuse_until = time.monotonic() + _REFUSE_SECONDS
+            self._refusal, self._refuse_until = error, time.monotonic() + _REFUSE_SECONDS
             self._refuse(error)
         finished, offset = self._map, self._offset
         self._map, self._index, self._offset = following, self._index + 1, 0
@@ -115,11 +119,12 @@ class Outbox:
             _pack(finished, offset, ROTATED)
         self._files.retire(finished)
 
-    def _refuse(self, error: OSError | None) -> None:
+    def _refuse(self, error: OSError) -> None:
         self.state.refused += 1
+        if error.errno not in _FULL:
+            raise OutboxError(f"the outbox {self.directory} cannot make its next file: {error}") from error
         raise OutboxFullError(
-            f"the outbox {self.directory.parent} is full "
-            f"({error.strerror if error else 'it was a moment ago'}; outbox.max_bytes is {self._max_bytes:,}); "
+            f"the outbox {self.directory.parent} is full ({error.strerror}; outbox.max_bytes is {self._max_bytes:,}); "
             "start workers and a relay so that it drains, give it more disk, or raise DISPATCHER_OUTBOX__MAX_BYTES"
         ) from error
 

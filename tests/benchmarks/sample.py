@@ -10,7 +10,7 @@ NAME: Final = "edx.course.enrollment.activated"
 
 _AGENTS: Final = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:141.0) Gecko/20100101 Firefox/141.0",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
 )
@@ -42,8 +42,8 @@ def contexts(*, seed: int = 1) -> Iterator[dict[str, Any]]:
         }
 
 
-def data(*, seed: int = 2) -> Iterator[dict[str, Any]]:
-    """The data of one event after another, without end: each has its number as ``sequence``."""
+def data(*, seed: int = 2, empty: str | None = "") -> Iterator[dict[str, Any]]:
+    """The data of one event after another, without end: each has its number as ``sequence``, and ``empty`` in it."""
     random = Random(seed)
     sequence = 0
     while True:
@@ -55,6 +55,6 @@ def data(*, seed: int = 2) -> Iterator[dict[str, Any]]:
             "attempt": sequence % 7,
             "score": random.randrange(1000) / 10,
             "problem": f"block-v1:{random.getrandbits(128):032x}",
-            "answers": {"first": "choice_2", "second": [1, 2, 3], "third": None},
+            "answers": {"first": "choice_2", "second": [1, 2, 3], "third": empty},
         }
         sequence += 1

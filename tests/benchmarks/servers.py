@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from types import TracebackType
 from typing import Self
 from urllib.request import urlopen
 
@@ -40,7 +39,7 @@ class RedisServer:
         self._wait_until_ready()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def suspend(self) -> None:
@@ -80,12 +79,17 @@ class SegmentSink:
     """``tests.benchmarks.sink`` as a process."""
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink"], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "tests.benchmarks.sink"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Connections are refused from now on. May be called twice."""
         self._process.kill()
         self._process.wait()
 

@@ -33,12 +33,14 @@ class Emitter:
         settle: Waits until what goes on in the background after the calls so far has come to rest.
         dropped: How many events it could not take so far.
         bind: Binds another request's context.
+        refuse: Ends what it sends to, where that is not Redis.
     """
 
     emit: Emit
     settle: Callable[[], object] = lambda: None
     dropped: Callable[[], int] = lambda: 0
     bind: Callable[[dict[str, Any]], object] = lambda context: None
+    refuse: Callable[[], object] = lambda: None
 
 
 def open_emitter(name: str, place: Place) -> AbstractContextManager[Emitter]:

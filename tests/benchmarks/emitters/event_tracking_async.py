@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import django
+import django  # type: ignore[import-untyped]
 from celery import Celery
-from django.conf import settings
+from django.conf import settings  # type: ignore[import-untyped]
 
 from tests.benchmarks.emitters.base import Emitter
 from tests.benchmarks.place import Place

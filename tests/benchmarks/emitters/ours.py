@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from dispatcher import tracker
+from dispatcher.context import enter_context
 from tests.benchmarks.emitters.base import Emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.sample import NAME
@@ -24,6 +25,6 @@ def opened(place: Place) -> Iterator[Emitter]:
         emit=partial(tracker.emit, NAME),
         settle=partial(tracker.flush, _FLUSH_SECONDS),
         dropped=lambda: default.refused,
-        bind=partial(tracker.enter_context, "request"),
+        bind=partial(enter_context, "request"),
     )
     default.close()

@@ -40,4 +40,4 @@ def opened(place: Place) -> Iterator[Emitter]:
             while not client.queue.empty():
                 time.sleep(_LOOK_SECONDS)
 
-        yield Emitter(emit=emit, settle=settle, dropped=lambda: dropped, bind=bind)
+        yield Emitter(emit=emit, settle=settle, dropped=lambda: dropped, bind=bind, refuse=sink.kill)

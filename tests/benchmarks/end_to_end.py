@@ -1,0 +1,97 @@
+"""End to end: from the first emit until every event has its line, emitting, relaying, Redis and workers together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+
+from tests.benchmarks.child import Result
+from tests.benchmarks.emitters import Emitter, open_emitter
+from tests.benchmarks.place import Place
+from tests.benchmarks.sample import contexts, data
+from tests.benchmarks.servers import RedisServer, SegmentSink
+from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.tail import Tail, account
+from tests.benchmarks.workers import Workers
+
+# Events before the clock starts, which have the workers open their files and connections.
+_WARM_UP = 50
+# Events between two requests: a page of a course emits some.
+_EVENTS_PER_REQUEST = 4
+_PATIENCE_SECONDS = 60.0
+_SEGMENT_ON = {
+    "DISPATCHER_DESTINATIONS__SEGMENT__ENABLED": "true",
+    "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY": "bench",
+}
+
+
+def steps(plan: Plan) -> Iterator[Step]:
+    """Ours with the tracking log, then with Segment too, and one task for each event, by numbers of workers."""
+    for count in plan.workers:
+        workers = f"{count} worker{'s' if count > 1 else ''}"
+        for subject, kind, events, segment in (
+            ("ours", "ours", plan.end_to_end_events, False),
+            ("celery_delay", "prefork", plan.end_to_end_tasks, False),
+            ("ours", "ours", plan.end_to_end_events // 4, True),
+            ("celery_delay", "solo", plan.end_to_end_tasks, False),
+        ):
+            extra = ", with Segment" if segment else f", {kind} pool" if kind != "ours" else ""
+            yield Step(
+                measurement="end_to_end",
+                subject=subject,
+                case=f"{workers}{extra}",
+                measure=measure,
+                arguments={"emitter": subject, "kind": kind, "workers": count, "events": events, "segment": segment},
+                environ=_SEGMENT_ON if segment else {},
+                timeout_seconds=180.0,
+            )
+
+
+def measure(place: Place, *, emitter: str, kind: str, workers: int, events: int, segment: bool) -> Result:
+    """Events per second, and whether each has its line once."""
+    with ExitStack() as stack:
+        stack.enter_context(RedisServer(place))
+        sink = stack.enter_context(SegmentSink()) if segment else None
+        environ = {"DISPATCHER_DESTINATIONS__SEGMENT__HOST": sink.url} if sink is not None else {}
+        stack.enter_context(Workers(kind, workers, environ=environ))
+        opened = stack.enter_context(open_emitter(emitter, place))
+        tail = Tail(place.log)
+        emit_all(opened, first=0, events=_WARM_UP)
+        tail.wait_for(_WARM_UP, timeout_seconds=_PATIENCE_SECONDS)
+        start = time.perf_counter()
+        emit_all(opened, first=_WARM_UP, events=events)
+        emitted = time.perf_counter()
+        found = tail.wait_for(events, timeout_seconds=_PATIENCE_SECONDS)
+        if sink is not None:
+            _wait_for_sink(sink, _WARM_UP + events)
+        seconds = time.perf_counter() - start
+        result: Result = {
+            "events_per_second": round(found / seconds),
+            "emitted_per_second": round(events / (emitted - start)),
+            "events": events,
+            **account(place.log, first=_WARM_UP, events=events),
+            "dropped": opened.dropped(),
+        }
+        if sink is not None:
+            counts = sink.counts()
+            result["segment_missing"] = _WARM_UP + events - counts["unique"]
+            result["segment_doubled"] = counts["messages"] - counts["unique"]
+        return result
+
+
+def emit_all(emitter: Emitter, *, first: int, events: int) -> None:
+    """Emit events as fast as that goes, with the context of another request every few of them."""
+    requests = contexts(seed=first)
+    emit, bind = emitter.emit, emitter.bind
+    for number, one in enumerate(islice(data(), first, first + events)):
+        if number % _EVENTS_PER_REQUEST == 0:
+            bind(next(requests))
+        emit(one)
+
+
+def _wait_for_sink(sink: SegmentSink, messages: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while sink.counts()["unique"] < messages and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -1,0 +1,53 @@
+"""Idle: how long a call takes while the relay rests, in bursts with the queues empty in between."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+from tests.benchmarks.child import Result
+from tests.benchmarks.emitters import TITLES, open_emitter
+from tests.benchmarks.pacing import unpaced, warm_up
+from tests.benchmarks.place import Place
+from tests.benchmarks.quantiles import quantiles
+from tests.benchmarks.sample import data
+from tests.benchmarks.servers import RedisServer
+from tests.benchmarks.step import Plan, Step
+
+
+def steps(plan: Plan) -> Iterator[Step]:
+    """One for each emitter."""
+    arguments: dict[str, Any] = {
+        "bursts": plan.idle_bursts,
+        "events": plan.idle_burst_events,
+        "seconds": plan.idle_seconds,
+    }
+    for name in TITLES:
+        yield Step(
+            measurement="idle",
+            subject=name,
+            case="one after another",
+            measure=measure,
+            arguments={"emitter": name, **arguments},
+        )
+    # A null has emit look whether it stands for None, or for a NaN that JSON has no word for.
+    yield Step(
+        measurement="idle",
+        subject="ours",
+        case="data with a null",
+        measure=measure,
+        arguments={"emitter": "ours", "null": True, **arguments},
+    )
+
+
+def measure(place: Place, *, emitter: str, bursts: int, events: int, seconds: float, null: bool = False) -> Result:
+    """Quantiles over ``bursts`` of ``events``, or as many as go into ``seconds`` altogether."""
+    with RedisServer(place), open_emitter(emitter, place) as opened:
+        warm_up(opened, events=min(events, 1000))
+        times = array("q")
+        events_data = data(empty=None if null else "")
+        for _ in range(bursts):
+            opened.settle()
+            times.extend(unpaced(opened.emit, events_data, events=events, seconds=seconds / bursts))
+        return quantiles(times) | {"dropped": opened.dropped()}

@@ -1,0 +1,77 @@
+"""Step: one measurement of one subject in one case; and Plan: how much of everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.benchmarks.child import Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one child process does.
+
+    Args:
+        measurement: The table that its result stands in.
+        subject: What is measured.
+        case: Under which circumstances.
+        measure: Called in the child, with its place and the arguments.
+        environ: Laid over the environment of the child and of all that it starts.
+    """
+
+    measurement: str
+    subject: str
+    case: str
+    measure: Measure
+    arguments: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How often and how long. The defaults are those of the full run, of some ten minutes."""
+
+    rounds: int = 5
+    #: Rounds of what takes long and varies little.
+    long_rounds: int = 3
+    idle_bursts: int = 10
+    idle_burst_events: int = 2_000
+    idle_seconds: float = 1.0
+    rates: tuple[int, ...] = (500, 5_000, 50_000)
+    paced_seconds: float = 4.0
+    outage_rate: int = 5_000
+    outage_seconds: float = 4.0
+    outage_calls: int = 5
+    outage_patience_seconds: float = 5.0
+    end_to_end_events: int = 200_000
+    end_to_end_tasks: int = 4_000
+    workers: tuple[int, ...] = (1, 2)
+    latency_events: int = 200
+    latency_rate: float = 20.0
+    memory_events: int = 1_000_000
+    redis_events: int = 200_000
+    redis_tasks: int = 5_000
+
+
+#: A look at whether everything runs: the numbers are not to be trusted.
+QUICK = Plan(
+    rounds=1,
+    long_rounds=1,
+    idle_bursts=1,
+    idle_burst_events=1_000,
+    idle_seconds=0.2,
+    rates=(500, 5_000, 50_000),
+    paced_seconds=0.2,
+    outage_seconds=0.5,
+    outage_calls=1,
+    outage_patience_seconds=1.5,
+    end_to_end_events=10_000,
+    end_to_end_tasks=500,
+    workers=(1,),
+    latency_events=20,
+    memory_events=20_000,
+    redis_events=5_000,
+    redis_tasks=200,
+)

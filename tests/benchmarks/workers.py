@@ -1,0 +1,64 @@
+"""Workers: Celery worker processes of a measurement, waited for until they answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Final, Self
+
+#: The command lines of the kinds of workers, without their names.
+COMMANDS: Final = {
+    # As an operator starts it.
+    "ours": ("dispatcher", "worker", "--loglevel", "WARNING"),
+    # Celery's own defaults: the prefork pool, a process for each core.
+    "prefork": ("celery", "-A", "tests.benchmarks.plain_celery", "worker", "--loglevel", "WARNING"),
+    # Without the pool's pipes between processes.
+    "solo": ("celery", "-A", "tests.benchmarks.plain_celery", "worker", "--loglevel", "WARNING", "--pool", "solo"),
+}
+_APPS: Final = {"ours": "tasks", "prefork": "tests.benchmarks.plain_celery", "solo": "tests.benchmarks.plain_celery"}
+_START_SECONDS: Final = 30.0
+
+
+class Workers:
+    """``count`` workers of a kind, with this process's environment and ``environ`` over it."""
+
+    def __init__(self, kind: str, count: int, *, environ: dict[str, str] | None = None) -> None:
+        self._kind = kind
+        self._environ = os.environ | (environ or {})
+        self._count = count
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        for number in range(self._count):
+            command = [sys.executable, "-m", *COMMANDS[self._kind], "--hostname" if self._kind != "ours" else "--name"]
+            self._processes.append(subprocess.Popen([*command, f"w{number}@bench"], env=self._environ))
+        self._wait_until_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while (answered := self._ping()) < self._count:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{answered} of {self._count} workers answered within {_START_SECONDS:g} s")
+
+    def _ping(self) -> int:
+        command = [sys.executable, "-m", "celery", "-A", _APPS[self._kind], "inspect", "ping", "--json"]
+        done = subprocess.run([*command, "--timeout", "1"], capture_output=True, check=False, env=self._environ)
+        try:
+            answers: dict[str, object] = json.loads(done.stdout)
+        except json.JSONDecodeError:
+            return 0
+        return len(answers)

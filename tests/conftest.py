@@ -1,0 +1,54 @@
+"""Every test gets a state directory, settings and a default tracker of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher import context, tracker
+from dispatcher.sink import Sink
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test's own state directory. No setting of the developer's machine reaches a test."""
+    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
+        monkeypatch.delenv(name)
+    state = tmp_path / "state"
+    monkeypatch.setenv("DISPATCHER_STATE_DIRECTORY", str(state))
+    before = tracker.set_tracker(tracker.Tracker())
+    yield state
+    tracker.set_tracker(before).close()
+    context._bound.set(context.EMPTY)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_server: RedisServer) -> Iterator[Site]:
+    """A site of the test's own: Redis and the Segment stand-in run, workers and relays are for the test to start."""
+    with Sink(file=tmp_path / "segment.jsonl") as sink:
+        site = Site(tmp_path, redis_server, sink)
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+@pytest.fixture
+def in_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The site, with its settings in this process's environment too, so that the test itself can emit."""
+    for name, value in site.environ.items():
+        if name.startswith("DISPATCHER_"):
+            monkeypatch.setenv(name, value)
+    return site

@@ -1,0 +1,518 @@
+"""The batch store, command by command, against a real Redis; and the sum of its ledger after each step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Due, Put, Settlement, pack
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import RedisPool
+from tests.support.redis_server import RedisServer
+
+NAME = "tracking_log"
+LEASE = 60.0
+START = 1_000_000.0
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
+    server.call("FLUSHALL")
+    pool = RedisPool(server.url, timeout_seconds=5)
+    store = BatchStore(pool, clock=clock)
+    yield store
+    assert counts(store).closes
+    pool.close()
+
+
+def a_put(start: int, end: int, *payloads: bytes, journal: str = "7-a", **more: object) -> Put:
+    return Put(
+        destination=NAME,
+        journal=journal,
+        start=start,
+        end=end,
+        packed=pack(payloads) if payloads else b"",
+        count=len(payloads),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def counts(store: BatchStore) -> Counts:
+    return store.counts([NAME])[NAME]
+
+
+def claim(store: BatchStore, batch_id: str, *, token: str = "me", lease: float = LEASE) -> Claim:
+    found = store.claim(NAME, batch_id, token=token, lease_seconds=lease)
+    assert isinstance(found, Claim), found
+    return found
+
+
+def put_one(store: BatchStore, start: int = 0, events: int = 2, journal: str = "7-a") -> str:
+    put = a_put(start, start + 10, *(b"%d" % number for number in range(events)), journal=journal)
+    assert store.put([put]) == [None]
+    return put.batch_id
+
+
+def due(store: BatchStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[str]:
+    """What is rung for now; the clock of Redis itself keeps other bells out for a millisecond only."""
+    return [entry.batch_id for entry in rings(store, clock, idle=idle, limit=limit)]
+
+
+def rings(store: BatchStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[Due]:
+    store._pool.execute("DEL", f"dispatcher:{{{NAME}}}:bell")
+    return store.due(NAME, idle=idle, limit=limit, every_seconds=60)
+
+
+def test_what_is_put_is_queued_and_comes_back_from_a_claim_in_order(store: BatchStore) -> None:
+    batch_id = put_one(store, events=3)
+    assert counts(store) == Counts(accepted=3, queued=3, batches=1, oldest_ms=int(START * 1000))
+    claimed = claim(store, batch_id)
+    assert claimed.payloads == (b"0", b"1", b"2")
+    assert (claimed.attempts, claimed.maybe_delivered, claimed.batch_id) == (0, False, batch_id)
+    assert counts(store).claimed == 3
+
+
+def test_putting_a_range_again_changes_nothing_while_it_waits_and_after_it_was_settled(store: BatchStore) -> None:
+    put = a_put(0, 10, b"a", b"b")
+    assert store.put([put, put]) == [None, None]
+    assert counts(store).queued == 2
+    claimed = claim(store, put.batch_id)
+    assert store.put([put]) == [None]
+    assert (counts(store).queued, counts(store).claimed) == (0, 2)
+    store.settle(claimed, Settlement(delivered=2))
+    assert store.put([put]) == [None]
+    assert (counts(store).accepted, counts(store).delivered, counts(store).waiting) == (2, 2, 0)
+
+
+def test_a_range_that_is_there_in_part_is_refused_with_the_position_to_cut_from(store: BatchStore) -> None:
+    assert store.put([a_put(0, 10, b"a")]) == [None]
+    before = counts(store)
+    assert store.put([a_put(0, 20, b"a", b"b"), a_put(5, 20, b"b")]) == [10, 10]
+    assert counts(store) == before
+    assert store.put([a_put(10, 20, b"b")]) == [None]
+
+
+def test_a_range_within_what_was_put_changes_nothing(store: BatchStore) -> None:
+    store.put([a_put(0, 30, b"a", b"b", b"c")])
+    assert store.put([a_put(0, 10, b"a"), a_put(10, 30, b"b", b"c")]) == [None, None]
+    assert counts(store).accepted == 3
+
+
+def test_positions_are_kept_for_each_journal_and_destination(store: BatchStore) -> None:
+    store.put([a_put(0, 10, b"a"), a_put(0, 25, b"a", journal="8-b")])
+    assert store.positions([NAME, "segment"], "7-a") == {NAME: 10, "segment": -1}
+    assert store.positions([NAME], "8-b") == {NAME: 25}
+
+
+def test_a_range_of_which_nothing_is_for_the_destination_is_counted_and_makes_no_batch(store: BatchStore) -> None:
+    put = a_put(0, 10, filtered={"not_listed": 3, "internal": 1}, dead=[DeadEvent("too_large", "why", b"{}")])
+    assert store.put([put, put]) == [None, None]
+    found = counts(store)
+    assert (found.accepted, found.filtered, found.dead, found.waiting, found.batches) == (5, 4, 1, 0, 0)
+    assert found.filtered_by_reason == {"not_listed": 3, "internal": 1}
+    assert found.dead_by_reason == {"too_large": 1}
+
+
+def test_a_claimed_batch_is_no_other_workers_until_its_lease_runs_out(store: BatchStore, clock: Clock) -> None:
+    batch_id = put_one(store)
+    claim(store, batch_id, token="first")
+    clock.advance(LEASE - 1)
+    assert store.claim(NAME, batch_id, token="second", lease_seconds=LEASE) == "claimed"
+    clock.advance(1)
+    taken = claim(store, batch_id, token="second")
+    assert taken.maybe_delivered
+    assert counts(store).claimed == 2
+
+
+def test_who_lost_the_lease_can_neither_settle_nor_release(store: BatchStore, clock: Clock) -> None:
+    batch_id = put_one(store)
+    first = claim(store, batch_id, token="first")
+    clock.advance(LEASE)
+    second = claim(store, batch_id, token="second")
+    assert not store.settle(first, Settlement(delivered=2))
+    assert not store.settle(first, Settlement(left=first.payloads, due_ms=1, error="no"))
+    assert not store.release(first)
+    assert (counts(store).delivered, counts(store).parked, counts(store).claimed) == (0, 0, 2)
+    assert store.settle(second, Settlement(delivered=2))
+
+
+def test_a_holder_whose_lease_ran_out_may_still_settle_while_nobody_took_over(
+    store: BatchStore, clock: Clock
+) -> None:
+    first = claim(store, put_one(store))
+    clock.advance(LEASE * 2)
+    assert store.settle(first, Settlement(delivered=2))
+
+
+def test_a_holder_whose_batch_was_rung_for_again_has_lost_it(store: BatchStore, clock: Clock) -> None:
+    first = claim(store, put_one(store))
+    clock.advance(LEASE)
+    assert due(store, clock) == [first.batch_id]
+    assert not store.settle(first, Settlement(delivered=2))
+    assert claim(store, first.batch_id, token="second").maybe_delivered
+
+
+def test_settling_twice_counts_once_as_when_the_first_answer_was_lost(store: BatchStore) -> None:
+    claimed = claim(store, put_one(store))
+    assert store.settle(claimed, Settlement(delivered=2))
+    assert not store.settle(claimed, Settlement(delivered=2))
+    assert counts(store).delivered == 2
+    assert store.claim(NAME, claimed.batch_id, token="late", lease_seconds=LEASE) == "settled"
+
+
+def test_nothing_of_a_settled_batch_is_kept_but_the_counters_and_the_position(
+    store: BatchStore, server: RedisServer
+) -> None:
+    claimed = claim(store, put_one(store))
+    store.settle(claimed, Settlement(delivered=2))
+    with server.client() as client:
+        assert sorted(client.keys("dispatcher:*")) == [
+            b"dispatcher:{tracking_log}:counts",
+            b"dispatcher:{tracking_log}:journal:7-a",
+        ]
+
+
+def test_each_outcome_is_counted_and_what_is_left_is_parked(store: BatchStore, server: RedisServer) -> None:
+    claimed = claim(store, put_one(store, events=5))
+    dead = [DeadEvent("invalid", "no user", b"2")]
+    due_ms = int(START * 1000) + 5000
+    settlement = Settlement(
+        delivered=1, filtered={"opted_out": 1}, dead=dead, left=(b"3", b"4"), due_ms=due_ms, error="503"
+    )
+    assert store.settle(claimed, settlement)
+    found = counts(store)
+    assert (found.accepted, found.delivered, found.filtered, found.dead, found.parked) == (5, 1, 1, 1, 2)
+    assert (found.retried, found.due_ms, found.last_error) == (2, due_ms, "503")
+    with server.client() as client:
+        [(_, letter)] = client.xrange(f"dispatcher:{{{NAME}}}:dead")
+    assert letter[b"event"] == b"2"
+    assert (letter[b"reason"], letter[b"error"], letter[b"attempts"]) == (b"invalid", b"no user", b"1")
+
+
+def test_what_is_parked_cannot_be_claimed_before_it_is_due(store: BatchStore, clock: Clock) -> None:
+    claimed = claim(store, put_one(store, events=3))
+    store.settle(claimed, Settlement(delivered=1, left=(b"1", b"2"), due_ms=int((START + 5) * 1000), error="503"))
+    assert due(store, clock) == []
+    assert store.claim(NAME, claimed.batch_id, token="me", lease_seconds=LEASE) == "parked"
+    clock.advance(5)
+    [ring] = rings(store, clock)
+    assert (ring.batch_id, ring.count, ring.attempts) == (claimed.batch_id, 2, 1)
+    again = claim(store, claimed.batch_id)
+    assert (again.payloads, again.attempts, again.maybe_delivered) == ((b"1", b"2"), 1, False)
+
+
+def test_a_whole_batch_that_is_parked_keeps_its_events(store: BatchStore, clock: Clock) -> None:
+    claimed = claim(store, put_one(store))
+    store.settle(claimed, Settlement(left=claimed.payloads, due_ms=int(START * 1000), error="503"))
+    assert claim(store, claimed.batch_id).payloads == claimed.payloads
+
+
+def test_a_batch_that_a_killed_worker_held_may_have_been_delivered_even_after_a_later_retry(
+    store: BatchStore, clock: Clock
+) -> None:
+    batch_id = put_one(store)
+    claim(store, batch_id, token="killed")
+    clock.advance(LEASE)
+    second = claim(store, batch_id, token="second")
+    store.settle(second, Settlement(left=second.payloads, due_ms=int(clock.now * 1000), error="disk full"))
+    assert claim(store, batch_id).maybe_delivered
+
+
+def test_a_released_batch_is_rung_for_at_once_and_counts_as_never_claimed(store: BatchStore, clock: Clock) -> None:
+    claimed = claim(store, put_one(store))
+    assert store.release(claimed)
+    assert counts(store).queued == 2
+    assert due(store, clock, idle=True) == [claimed.batch_id]
+    assert not claim(store, claimed.batch_id).maybe_delivered
+
+
+def test_a_batch_that_was_just_rung_for_is_not_rung_for_again(store: BatchStore, clock: Clock) -> None:
+    put_one(store)
+    clock.advance(4)
+    assert due(store, clock, idle=True) == []
+
+
+def test_with_an_empty_queue_what_was_rung_for_a_few_seconds_ago_is_rung_for_again(
+    store: BatchStore, clock: Clock
+) -> None:
+    batch_id = put_one(store)
+    clock.advance(6)
+    assert due(store, clock, idle=False) == []
+    assert due(store, clock, idle=True) == [batch_id]
+    assert due(store, clock, idle=True) == []
+
+
+def test_a_batch_that_was_overtaken_by_a_minute_is_rung_for_again(store: BatchStore, clock: Clock) -> None:
+    lost = put_one(store, 0)
+    clock.advance(30)
+    early = put_one(store, 10)
+    claim(store, early)
+    assert due(store, clock) == []
+    clock.advance(31)
+    claim(store, put_one(store, 20))
+    assert due(store, clock) == [lost]
+
+
+def test_a_ring_that_nobody_answered_for_ten_minutes_is_repeated_wherever_it_may_be(
+    store: BatchStore, clock: Clock
+) -> None:
+    batch_id = put_one(store)
+    clock.advance(599)
+    assert due(store, clock) == []
+    clock.advance(2)
+    assert due(store, clock) == [batch_id]
+
+
+def test_only_one_of_many_bells_rings(store: BatchStore, clock: Clock, server: RedisServer) -> None:
+    for start in range(0, 50, 10):
+        put_one(store, start)
+    clock.advance(6)
+    server.call("DEL", f"dispatcher:{{{NAME}}}:bell")
+    answers = [store.due(NAME, idle=True, every_seconds=60) for _ in range(3)]
+    assert [len(answer) for answer in answers] == [5, 0, 0]
+
+
+def test_no_more_is_rung_for_at_once_than_asked_for_and_the_rest_comes_next(store: BatchStore, clock: Clock) -> None:
+    ids = [put_one(store, start) for start in range(0, 50, 10)]
+    clock.advance(6)
+    first = due(store, clock, idle=True, limit=3)
+    assert len(first) == 3
+    assert sorted(first + due(store, clock, idle=True, limit=3)) == sorted(ids)
+
+
+def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: BatchStore, server: RedisServer) -> None:
+    batch_id = put_one(store)
+    server.call("SCRIPT", "FLUSH")
+    claimed = claim(store, batch_id)
+    server.call("SCRIPT", "FLUSH")
+    assert store.settle(claimed, Settlement(delivered=2))
+    server.call("SCRIPT", "FLUSH")
+    assert counts(store).delivered == 2
+    server.call("SCRIPT", "FLUSH")
+    assert store.put([a_put(50, 60, b"a"), a_put(60, 70, b"b")]) == [None, None]
+
+
+def test_events_of_any_bytes_come_back_as_they_were(store: BatchStore) -> None:
+    payloads = ("{\"name\":\"Grüße\"}".encode(), b'{"x":"' + b"a" * 300_000 + b'"}', b"{}")
+    put = a_put(0, 10, *payloads)
+    store.put([put])
+    assert claim(store, put.batch_id).payloads == payloads
+
+
+def test_at_maxmemory_a_put_fails_and_changes_nothing_while_what_waits_can_be_delivered() -> None:
+    with RedisServer() as server:
+        pool = RedisPool(server.url, timeout_seconds=5)
+        store = BatchStore(pool)
+        ids = [put_one(store, start, events=4) for start in range(0, 100, 10)]
+        before = counts(store)
+        server.call("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(StoreUnavailableError, match="OOM"):
+            store.put([a_put(100, 110, b"refused")])
+        assert counts(store) == before
+        assert store.positions([NAME], "7-a") == {NAME: 100}
+        parked = claim(store, ids[0], lease=0.001)
+        store.settle(parked, Settlement(delivered=1, left=parked.payloads[1:], due_ms=0, error="503"))
+        assert [ring.batch_id for ring in store.due(NAME, idle=True, every_seconds=0.001)] == [ids[0]]
+        for batch_id in ids:
+            claimed = claim(store, batch_id)
+            assert store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
+        assert (counts(store).delivered, counts(store).waiting) == (40, 0)
+        server.call("CONFIG", "SET", "maxmemory", "0")
+        assert store.put([a_put(100, 110, b"taken")]) == [None]
+        assert counts(store).closes
+        pool.close()
+
+
+def test_a_redis_that_refuses_or_does_not_answer_is_said_to_be_unavailable(redis_server: RedisServer) -> None:
+    pool = RedisPool(redis_server.url, timeout_seconds=0.2)
+    store = BatchStore(pool)
+    put_one(store)
+    redis_server.freeze()
+    with pytest.raises(StoreUnavailableError, match="Timeout"):
+        put_one(store, 10)
+    redis_server.thaw()
+    # It may have happened and it may not: putting it again is right in both cases.
+    assert store.put([a_put(10, 20, b"0", b"1")]) == [None]
+    assert counts(store).accepted == 4
+    redis_server.stop()
+    with pytest.raises(StoreUnavailableError, match="redis.sock"):
+        counts(store)
+    redis_server.start()
+    assert counts(store).accepted == 4
+    pool.close()
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Any order of puts, claims, settlements, crashes and restarts: the sum closes and each event has one fate."""
+
+    server: RedisServer
+
+    claims = Bundle("claims")
+
+    @initialize()
+    def begin(self) -> None:
+        self.server.call("FLUSHALL")
+        self.clock = Clock()
+        self.pool = RedisPool(self.server.url, timeout_seconds=5)
+        self.store = BatchStore(self.pool, clock=self.clock)
+        self.position = 0
+        self.accepted = 0
+        self.held: dict[str, Claim] = {}
+        self.ids: list[str] = []
+        self.waiting: dict[str, Counter[bytes]] = {}
+        self.delivered: Counter[bytes] = Counter()
+        self.dead: Counter[bytes] = Counter()
+        self.filtered = 0
+        self.last: Put | None = None
+        self.tokens = 0
+
+    @rule(events=st.integers(0, 4), filtered=st.integers(0, 2))
+    def put(self, events: int, filtered: int) -> None:
+        payloads = [b"%d" % (self.position + number) for number in range(events)]
+        put = a_put(
+            self.position, self.position + 8, *payloads, filtered={"not_listed": filtered} if filtered else {}
+        )
+        assert self.store.put([put]) == [None]
+        self.last = put
+        self.position += 8
+        self.accepted += events + filtered
+        self.filtered += filtered
+        if payloads:
+            self.ids.append(put.batch_id)
+            self.waiting[put.batch_id] = Counter(payloads)
+
+    @rule()
+    def put_again(self) -> None:
+        if self.last is not None:
+            assert self.store.put([self.last]) == [None]
+
+    @rule(target=claims, data=st.data())
+    def claim(self, data: st.DataObject) -> object:
+        if not self.ids:
+            return multiple()
+        batch_id = data.draw(st.sampled_from(self.ids))
+        self.tokens += 1
+        found = self.store.claim(NAME, batch_id, token=str(self.tokens), lease_seconds=LEASE)
+        if isinstance(found, str):
+            assert (found == "settled") == (batch_id not in self.waiting)
+            return multiple()
+        assert Counter(found.payloads) == self.waiting[batch_id]
+        self.held[batch_id] = found
+        return found
+
+    @rule(claimed=consumes(claims), fates=st.lists(st.sampled_from("dxlf"), min_size=4, max_size=4))
+    def settle(self, claimed: Claim, fates: list[str]) -> None:
+        pairs = list(zip(fates, claimed.payloads, strict=False))
+        left = [payload for fate, payload in pairs if fate == "l"]
+        settlement = Settlement(
+            delivered=sum(fate == "d" for fate, _ in pairs),
+            filtered=dict(Counter("opted_out" for fate, _ in pairs if fate == "f")),
+            dead=[DeadEvent("invalid", "", payload) for fate, payload in pairs if fate == "x"],
+            left=left,
+            due_ms=int((self.clock.now + 5) * 1000),
+            error="503" if left else "",
+        )
+        settled = self.store.settle(claimed, settlement)
+        if not settled:
+            return
+        assert self.held[claimed.batch_id] is claimed, "one who had lost the lease settled"
+        del self.held[claimed.batch_id]
+        self.delivered.update(payload for fate, payload in pairs if fate == "d")
+        self.dead.update(payload for fate, payload in pairs if fate == "x")
+        self.filtered += sum(fate == "f" for fate, _ in pairs)
+        if left:
+            self.waiting[claimed.batch_id] = Counter(left)
+        else:
+            del self.waiting[claimed.batch_id]
+
+    @rule(claimed=consumes(claims))
+    def release(self, claimed: Claim) -> None:
+        if self.store.release(claimed):
+            assert self.held.pop(claimed.batch_id) is claimed, "one who had lost the lease released"
+
+    @rule(claimed=consumes(claims))
+    def crash(self, claimed: Claim) -> None:
+        """The worker is gone; nobody says anything of what it held."""
+
+    @rule(seconds=st.sampled_from([1, 6, LEASE, 700]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(idle=st.booleans())
+    def ring(self, idle: bool) -> None:
+        for entry in rings(self.store, self.clock, idle=idle):
+            assert entry.count == sum(self.waiting[entry.batch_id].values())
+
+    @rule()
+    def forget_the_script(self) -> None:
+        self.server.call("SCRIPT", "FLUSH")
+
+    @invariant()
+    def the_ledger_closes(self) -> None:
+        found = counts(self.store)
+        assert found.closes, found
+        assert found.accepted == self.accepted
+        assert found.delivered == sum(self.delivered.values())
+        assert found.dead == sum(self.dead.values())
+        assert found.filtered == self.filtered
+        assert found.waiting == sum(map(Counter.total, self.waiting.values()))
+        assert found.batches == len(self.waiting)
+        assert all(times == 1 for times in (self.delivered + self.dead).values())
+
+    def teardown(self) -> None:
+        """Whatever happened: with time and the bell alone, everything is delivered in the end."""
+        if not hasattr(self, "store"):
+            return
+        for _ in range(3):
+            self.clock.advance(1000)
+            for batch_id in due(self.store, self.clock, idle=True):
+                claimed = claim(self.store, batch_id)
+                assert self.store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
+        assert counts(self.store).waiting == 0
+        self.pool.close()
+
+
+def test_whatever_happens_in_whatever_order_the_ledger_closes_and_no_event_is_lost_or_counted_twice(
+    server: RedisServer,
+) -> None:
+    StoreMachine.server = server
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,175 @@
+"""Child processes of a test: started with their output kept, ended one by one by their ids, and none left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tests.support.waiting import wait_for
+
+#: Every process of a test has this variable, with a directory that no other test has.
+MARK = "DISPATCHER_STATE_DIRECTORY"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Child:
+    """A started process, with everything that it has printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.pid = process.pid
+        self._log = log
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far, on both streams."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it with -9 and wait until it is gone."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def wait(self, timeout: float = 20.0) -> int:
+        """Its exit code, once it has ended."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.process.args} still runs after {timeout:g} s:\n{self.output}") from None
+
+    def succeed(self, timeout: float = 20.0) -> str:
+        """Its output, once it has ended with 0."""
+        code = self.wait(timeout)
+        assert code == 0, f"{self.process.args} ended with {code}:\n{self.output}"
+        return self.output
+
+    def stop(self, timeout: float = 20.0) -> int:
+        """SIGTERM, and its exit code."""
+        self.process.terminate()
+        return self.wait(timeout)
+
+    def wait_for_output(self, text: str, timeout: float = 20.0) -> None:
+        """Wait until it has printed ``text``."""
+        wait_for(lambda: text in self.output or not self.running, timeout, what=lambda: f"{text!r} in:\n{self.output}")
+        assert text in self.output, f"it ended with {self.process.returncode} before it printed {text!r}:\n{self.output}"
+
+
+class Processes:
+    """The processes of one test.
+
+    Args:
+        directory: For their output.
+        environ: Their variables, which have to hold the ``MARK``; a dict that may change between two starts.
+    """
+
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._environ = environ
+        self._children: list[Child] = []
+
+    def start(self, *arguments: str, cwd: Path = ROOT, **environ: str) -> Child:
+        """Start a program in the background, in a session of its own."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        log = self._directory / f"{len(self._children)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                arguments,
+                cwd=cwd,
+                env={**self._environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        child = Child(process, log)
+        self._children.append(child)
+        return child
+
+    def python(self, code: str, *arguments: str, **environ: str) -> Child:
+        """Start Python on a script."""
+        script = self._directory / f"script-{len(self._children)}.py"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        script.write_text(code)
+        return self.start(sys.executable, "-W", "error", str(script), *arguments, **environ)
+
+    def dispatcher(self, *arguments: str, **environ: str) -> Child:
+        """Start ``dispatcher …``."""
+        return self.start(sys.executable, "-m", "dispatcher", *arguments, **environ)
+
+    def run(
+        self, *arguments: str, stdin: str = "", timeout: float = 30.0, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``dispatcher …`` to its end, with its streams apart."""
+        return subprocess.run(
+            [sys.executable, "-m", "dispatcher", *arguments],
+            cwd=ROOT,
+            env={**self._environ, **environ},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def close(self) -> None:
+        """End what still runs, and all that it has started. May be called twice."""
+        for child in reversed(self._children):
+            if child.running:
+                child.send(signal.SIGCONT)
+                child.process.terminate()
+        deadline = time.monotonic() + 10
+        for child in self._children:
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            if child.running:
+                child.kill()
+        for pid in left_over(self._environ[MARK]):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def left_over(mark: str) -> list[int]:
+    """The ids of all running processes that were started with this mark, whoever started them."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):  # it has ended, or is another user's
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
+def assert_none_left(mark: str, timeout: float = 10.0) -> None:
+    """Wait until no process with this mark runs any more."""
+    wait_for(lambda: not left_over(mark), timeout, what=lambda: f"no process left over; there are {told(mark)}")
+
+
+def told(mark: str) -> list[str]:
+    """The command lines of what is left over."""
+    lines = []
+    for pid in left_over(mark):
+        with suppress(OSError):
+            lines.append(f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+    return lines
+
+
+def memory_bytes(pid: int) -> int:
+    """The resident memory of a process that is its own, without files that it has mapped."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"process {pid} has no memory: it has ended")

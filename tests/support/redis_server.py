@@ -1,0 +1,116 @@
+"""A real Redis on a unix socket, which can be stopped, killed, frozen and started again with what it had kept."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import redis
+
+from dispatcher.embedded import find_server
+from tests.support.waiting import wait_for
+
+
+class RedisServer:
+    """One server of the test's own. ``start`` and ``stop`` may be called any number of times.
+
+    Args:
+        maxmemory: Bytes; at this limit it refuses what may grow, as a production server should.
+    """
+
+    def __init__(self, *, maxmemory: int = 0) -> None:
+        # Not under pytest's tmp_path: the path of a socket has at most 107 characters.
+        self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-redis-"))
+        self.socket = self.directory / "redis.sock"
+        self._maxmemory = maxmemory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """As ``DISPATCHER_BROKER_URL`` takes it."""
+        return f"redis+socket://{self.socket}"
+
+    def start(self) -> Self:
+        """Start it, with what it kept, and wait until it answers."""
+        assert self._process is None, "it runs already"
+        self._process = subprocess.Popen(
+            [
+                find_server(),
+                *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
+                # Written before each answer, so that a server killed with -9 has kept what it acknowledged.
+                *("--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+                *("--maxmemory", str(self._maxmemory), "--maxmemory-policy", "noeviction"),
+                *("--daemonize", "no", "--loglevel", "warning"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_for(self._answers, what="Redis to answer")
+        return self
+
+    def stop(self) -> None:
+        """End it in order; connections are refused from now on. May be called twice."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it with -9."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill it with -9 and start it again with what it had kept."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it takes connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: what was sent to it meanwhile is carried out now."""
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it and delete what it kept. May be called twice."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def client(self) -> redis.Redis:
+        """A connection for looking into it, and for doing damage."""
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, protocol=2)
+
+    def call(self, *command: object) -> object:
+        """One command's answer, on a connection of its own."""
+        with self.client() as client:
+            return client.execute_command(*command)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"Redis ended with {self._process.returncode}"
+        try:
+            return bool(self.call("PING"))
+        except redis.RedisError:
+            return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        # One that is frozen gets no signal but SIGKILL until it goes on.
+        self._process.send_signal(signal.SIGCONT)
+        self._process.wait(10)
+        self._process = None

@@ -1,0 +1,124 @@
+"""A whole site for one test: Redis, the Segment stand-in, settings with short waits, and processes that use them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dispatcher import config
+from dispatcher.batches import BatchStore, Counts
+from dispatcher.ledger import Ledger, take_ledger
+from dispatcher.redis_pool import RedisPool
+from dispatcher.relay import Relay
+from dispatcher.sink import Sink
+from tests.support.processes import Child, Processes, assert_none_left
+from tests.support.redis_server import RedisServer
+from tests.support.tracking_lines import count_lines
+from tests.support.waiting import wait_for
+
+ALLOWLIST = ["shop.order.*", "edx.bi.*"]
+
+
+class Site:
+    """What a site has, all of it the test's own.
+
+    Args:
+        directory: For state, settings and output.
+        redis: Started.
+        sink: Started.
+    """
+
+    def __init__(self, directory: Path, redis: RedisServer, sink: Sink) -> None:
+        self.directory = directory
+        self.redis = redis
+        self.sink = sink
+        self.log = directory / "tracking.log"
+        self.settings_file = directory / "site.toml"
+        self.allow(ALLOWLIST)
+        self.environ = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("DISPATCHER_")},
+            "PYTHONUNBUFFERED": "1",
+            "DISPATCHER_STATE_DIRECTORY": str(directory / "state"),
+            "DISPATCHER_SETTINGS": str(self.settings_file),
+            "DISPATCHER_BROKER_URL": redis.url,
+            "DISPATCHER_STRICT": "true",
+            "DISPATCHER_RELAY__LINGER_SECONDS": "0.01",
+            "DISPATCHER_RELAY__ADOPT_SECONDS": "0.2",
+            "DISPATCHER_RELAY__RELOAD_SECONDS": "0.1",
+            "DISPATCHER_RELAY__BACKOFF_MAX_SECONDS": "0.2",
+            "DISPATCHER_WORKER__BELL_SECONDS": "0.1",
+            "DISPATCHER_DESTINATIONS__TRACKING_LOG__PATH": str(self.log),
+            "DISPATCHER_DESTINATIONS__TRACKING_LOG__LEASE_SECONDS": "2",
+            "DISPATCHER_DESTINATIONS__TRACKING_LOG__RETRY__FIRST_SECONDS": "0.2",
+            "DISPATCHER_DESTINATIONS__SEGMENT__HOST": sink.url,
+            "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY": "a-key",
+            "DISPATCHER_DESTINATIONS__SEGMENT__LEASE_SECONDS": "2",
+            "DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS": "0.2",
+        }
+        self.processes = Processes(directory / "output", self.environ)
+        self._pool = RedisPool(redis.url, timeout_seconds=5)
+        self.store = BatchStore(self._pool)
+
+    def allow(self, events: list[str], *, more: str = "") -> None:
+        """Write the site's settings file, with Segment's allowlist."""
+        self.settings_file.write_text(f"[destinations.segment]\nevents = {events!r}\n{more}")
+
+    def settings(self) -> config.Settings:
+        """As a process of this site would load them."""
+        return config.load(self.environ)
+
+    def worker(self, *arguments: str, **environ: str) -> Child:
+        """A worker that is ready."""
+        child = self.processes.dispatcher("worker", *arguments, **environ)
+        child.wait_for_output(" ready.")
+        return child
+
+    def emitting(self, code: str, *arguments: str, **environ: str) -> Child:
+        """A process that emits: ``code`` finds tracker, segment, dispatcher, os, sys and time imported."""
+        head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker, segment\n"
+        return self.processes.python(head + code, *arguments, **environ)
+
+    def relay_once(self) -> None:
+        """Put everything that outboxes of dead processes hold into the store, in this process."""
+        relay = Relay(self.settings())
+        try:
+            wait_for(lambda: relay.step() == 0 and relay.is_drained(), what="the outboxes to be empty")
+            relay.step()
+        finally:
+            relay.close()
+
+    def ledger(self) -> Ledger:
+        return take_ledger(self.settings(), self.store)
+
+    def counts(self, destination: str) -> Counts:
+        return self.store.counts([destination])[destination]
+
+    def wait_for_lines(self, count: int, timeout: float = 20.0) -> None:
+        """Wait until the tracking log has so many lines, or more."""
+        wait_for(
+            lambda: count_lines(self.log) >= count,
+            timeout,
+            what=lambda: f"{count} lines; there are {count_lines(self.log)}, and {self.ledger()}",
+        )
+
+    def wait_until_delivered(self, timeout: float = 20.0) -> None:
+        """Wait until nothing waits anywhere, twice in a row: an event on its way between two looks shows in one."""
+        wait_for(
+            lambda: self.ledger().waiting == 0 and self.ledger().waiting == 0,
+            timeout,
+            every=0.05,
+            what=lambda: f"nothing to wait any more, but {self.ledger()}",
+        )
+
+    def assert_ledger_closes(self) -> None:
+        """accepted = delivered + waiting + dead + filtered, for every destination."""
+        for name, counts in self.ledger().destinations.items():
+            assert counts.closes, f"the ledger of {name} does not close: {counts}"
+
+    def close(self) -> None:
+        """End everything but Redis and the sink; fails where a process is left over."""
+        self.processes.close()
+        self._pool.close()
+        assert_none_left(self.environ["DISPATCHER_STATE_DIRECTORY"])
+
+

@@ -1,0 +1,31 @@
+"""Waiting for a condition, with a deadline that says what was waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(
+    condition: Callable[[], T], timeout: float = 10.0, *, every: float = 0.02, what: str | Callable[[], object] = ""
+) -> T:
+    """Ask until the answer is true, and return it. Blocks up to ``timeout`` seconds.
+
+    Args:
+        what: What was waited for, for the message; called where it is callable, to say how things stand.
+
+    Raises:
+        AssertionError: It did not become true in time.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() >= deadline:
+            story = what() if callable(what) else what
+            raise AssertionError(f"not within {timeout:g} s: {story or 'the condition'}; the last answer was {answer!r}")
+        time.sleep(every)
