@@ -2,6 +2,6 @@
 
 from dispatcher.outbox.memory import MemoryOutbox
 from dispatcher.outbox.outbox import Outbox
-from dispatcher.outbox.reader import Reader, find_outboxes
+from dispatcher.outbox.reader import Reader, abandon_inherited, find_outboxes
 
-__all__ = ["MemoryOutbox", "Outbox", "Reader", "find_outboxes"]
+__all__ = ["MemoryOutbox", "Outbox", "Reader", "abandon_inherited", "find_outboxes"]

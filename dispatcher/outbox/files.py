@@ -15,17 +15,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TypeVar
 
 from dispatcher.outbox.journal import SUFFIX, create, journal_path
+from dispatcher.outbox.prefault import prefault
 from dispatcher.outbox.state import State
 
 logger = logging.getLogger(__name__)
 
-# One store a page makes the kernel bring it in, so that emit's own store does not have to wait for that.
-_PAGES_A_SLICE: Final = 16
-# Seconds between slices, in which the threads that emit can have the interpreter.
-_PAUSE_SECONDS: Final = 0.00005
+_T = TypeVar("_T")
 
 
 class JournalFiles:
@@ -98,15 +96,8 @@ class JournalFiles:
             # emit will meet the same error when it needs the file, and say so.
             logger.debug("no spare journal in %s: %s", self._directory, error)
             return
-        self._prefault(spare)
+        _off_the_loop(prefault, spare)
         self._spare.put(spare)
-
-    def _prefault(self, spare: mmap.mmap) -> None:
-        step = mmap.PAGESIZE
-        for offset in range(0, self._size, step):
-            spare[offset] = 0
-            if (offset // step) % _PAGES_A_SLICE == 0:
-                time.sleep(_PAUSE_SECONDS)
 
     def _create(self, path: Path) -> mmap.mmap:
         in_use = sum(_size(other) for other in self._directory.parent.glob(f"*/*{SUFFIX}"))
@@ -138,10 +129,10 @@ def _size(path: Path) -> int:
         return 0  # relayed in the meantime
 
 
-def _off_the_loop(call: Callable[[int], None], fd: int) -> None:
+def _off_the_loop(call: Callable[[_T], None], argument: _T) -> None:
     # Where gevent has replaced threads, this one is a greenlet, and a blocking call would hold up all the others.
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
-        sys.modules["gevent"].get_hub().threadpool.apply(call, (fd,))
+        sys.modules["gevent"].get_hub().threadpool.apply(call, (argument,))
     else:
-        call(fd)
+        call(argument)

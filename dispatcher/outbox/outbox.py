@@ -9,6 +9,7 @@ import errno
 import logging
 import mmap
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ class Outbox:
 
     Args:
         root: The directory of all outboxes; made, with mode 0700, where it does not exist.
-        journal_bytes: The size of one journal file.
+        journal_bytes: The size of one journal file; rounded down to a multiple of 8, as positions are.
         max_bytes: What all outboxes under ``root`` may take up together.
         sync_seconds: How often what is not relayed yet is synced to disk.
 
@@ -48,7 +49,7 @@ class Outbox:
         self.pid: Final = os.getpid()
         self.name: Final = f"{self.pid}-{uuid4().hex[:16]}"
         self.directory: Final = root / self.name
-        self.journal_bytes: Final = journal_bytes
+        self.journal_bytes: Final = journal_bytes & -8
         self._max_bytes = max_bytes
         self._refusal: OSError | None = None
         self._refuse_until = 0.0
@@ -56,10 +57,12 @@ class Outbox:
         self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._closed = False
+        self._rotating = False
+        self._late: list[bytes] = []
         try:
-            self.state: Final = _make_directory(root, self.directory, journal_bytes)
-            self._files = JournalFiles(self.directory, size=journal_bytes, max_bytes=max_bytes, state=self.state)
-            self._map: mmap.mmap = self._files.take(0)
+            self.state: Final = _make_directory(root, self.directory, self.journal_bytes)
+            self._files = JournalFiles(self.directory, size=self.journal_bytes, max_bytes=max_bytes, state=self.state)
+            self._map: mmap.mmap = self._take_first()
         except OSError as error:
             raise OutboxError(
                 f"the outbox directory {root} cannot be used: {error.strerror or error}; make it writable for this "
@@ -68,6 +71,15 @@ class Outbox:
         self._index = 0
         self._offset = 0
         self._files.keep(sync_seconds)
+
+    def _take_first(self) -> mmap.mmap:
+        try:
+            return self._files.take(0)
+        except OSError:
+            # Else each try would leave an open file, and a directory that nobody takes for dead.
+            _remove(self.directory)
+            self.state.close()
+            raise
 
     @property
     def position(self) -> int:
@@ -87,12 +99,15 @@ class Outbox:
         """
         size = len(payload)
         header = crc32(payload) << 32 | size
-        self._acquire()  # and release, rather than a with block, which takes twice as long
         try:
+            # And release, rather than a with block, which takes twice as long. Inside the try, since a signal handler
+            # that raises, as those of Ctrl-C and of time limits do, mostly runs just behind this call.
+            self._acquire()
             start = self._offset
             end = start + HEADER_BYTES + size
             if end > self.journal_bytes:
-                self._rotate()
+                if not self._make_room(payload):
+                    return
                 start = self._offset
                 end = start + HEADER_BYTES + size
             # From here to the commit nothing is called that could let another thread or a signal handler in: the
@@ -103,16 +118,35 @@ class Outbox:
         finally:
             self._release()
 
-    def _rotate(self) -> None:
+    def _make_room(self, payload: bytes) -> bool:
+        """Go on to the next file. False where this very thread is about to already, and will append the payload."""
+        if self._rotating:
+            self._late.append(payload)
+            return False
         if self._closed:
             raise OutboxError(f"the outbox {self.directory} is closed; the next event opens another")
+        if not _fits(payload, 0, self.journal_bytes):
+            raise OutboxError(
+                f"an event of {len(payload):,} bytes fits no journal of {self.journal_bytes:,}: "
+                "raise DISPATCHER_OUTBOX__JOURNAL_BYTES"
+            )
         if self._refusal is not None and time.monotonic() < self._refuse_until:
             self._refuse(self._refusal)
+        self._rotating = True
         try:
-            following = self._files.take(self._index + 1)
+            self._rotate()
         except OSError as error:
             self._refusal, self._refuse_until = error, time.monotonic() + _REFUSE_SECONDS
             self._refuse(error)
+        finally:
+            self._rotating = False
+        # What a signal handler emitted in the meantime.
+        while self._late:
+            self.append(self._late.pop(0))
+        return _fits(payload, self._offset, self.journal_bytes) or self._make_room(payload)
+
+    def _rotate(self) -> None:
+        following = self._files.take(self._index + 1)
         finished, offset = self._map, self._offset
         self._map, self._index, self._offset = following, self._index + 1, 0
         if offset + HEADER_BYTES <= self.journal_bytes:
@@ -120,7 +154,8 @@ class Outbox:
         self._files.retire(finished)
 
     def _refuse(self, error: OSError) -> None:
-        self.state.refused += 1
+        self.state.refused += 1 + len(self._late)
+        self._late.clear()
         if error.errno not in _FULL:
             raise OutboxError(f"the outbox {self.directory} cannot make its next file: {error}") from error
         raise OutboxFullError(
@@ -154,10 +189,18 @@ def _make_directory(root: Path, directory: Path, journal_bytes: int) -> State:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Under a hidden name until it is locked: a relay that looks for the dead must not find it in between.
     hidden = directory.with_name(f".{directory.name}")
-    hidden.mkdir(mode=0o700)
-    state = State.create(hidden, journal_bytes=journal_bytes)
-    hidden.rename(directory)
+    try:
+        hidden.mkdir(mode=0o700)
+        state = State.create(hidden, journal_bytes=journal_bytes)
+        hidden.rename(directory)
+    except OSError:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
     return state
+
+
+def _fits(payload: bytes, offset: int, journal_bytes: int) -> bool:
+    return offset + HEADER_BYTES + len(payload) <= journal_bytes
 
 
 def _remove(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ _CHUNK_BYTES: Final = 262_144
 SLICE_FRAMES: Final = 64
 # Reads of a frame that is not whole before it counts as damaged: a store may show late to another processor.
 _PATIENCE: Final = 3
+
+# Readers that are open, for a forked child to let go of.
+_open: Final[set[Reader]] = set()
 
 
 class Reader:
@@ -44,10 +48,13 @@ class Reader:
         except BaseException:
             os.close(self._lock_fd)
             raise
+        self._pid = os.getpid()
+        _open.add(self)
         self._size = self.state.journal_bytes
         #: Everything before it was handed out by ``read``.
         self.position = self.state.position
-        self._kept_from = self.position // self._size
+        # A relay that was killed between the commit and the deletion has left files from before the position.
+        self._kept_from = min([*_indexes(directory), self.position // self._size])
         self._file: tuple[int, int] | None = None
         self._buffer = b""
         self._buffer_at = 0
@@ -99,10 +106,12 @@ class Reader:
             path.unlink(missing_ok=True)
         (self.directory / NAME).unlink(missing_ok=True)
         (self.directory / "relay.lock").unlink(missing_ok=True)
-        self.directory.rmdir()
+        with suppress(FileNotFoundError):  # a writer that ended well has removed it
+            self.directory.rmdir()
 
     def close(self) -> None:
         """Let go of the lock. May be called twice."""
+        _open.discard(self)
         self._close_file()
         if self._lock_fd >= 0:
             self.state.close()
@@ -168,23 +177,27 @@ class Reader:
 
     def _past_gap(self, index: int) -> bool:
         # A file that is missing or was cut off ends early. When a later one exists, go on there.
-        following = [int(path.stem) for path in self.directory.glob(f"[0-9]*{SUFFIX}")]
+        following = _indexes(self.directory)
         later = [other for other in following if other > index]
-        if not later or (index in following and self._zero_ahead(index)):
+        if not later:
             return False
-        self._set_aside(index, self.position % self._size, b"")
+        if index not in following or journal_path(self.directory, index).stat().st_size < self._size:
+            self._set_aside(index, self.position % self._size, b"")
+        elif not self.writer_is_dead:
+            # The writer takes the next file just before it marks this one: it is read again.
+            return False
         self.position = min(later) * self._size
         return True
 
-    def _zero_ahead(self, index: int) -> bool:
-        # The writer takes the next file just before it marks this one: a whole file without the mark is read again.
-        return journal_path(self.directory, index).stat().st_size >= self._size and not self.writer_is_dead
-
     def _set_aside(self, index: int, offset: int, rest: bytes) -> None:
         place = self.directory.parent / "damaged"
-        place.mkdir(mode=0o700, exist_ok=True)
         target = place / f"{self.name}-{index * self._size + offset}.bin"
-        target.write_bytes(rest)
+        try:
+            place.mkdir(mode=0o700, exist_ok=True)
+            target.write_bytes(rest)
+        except OSError as error:
+            # Reading goes on all the same, since that is what makes room.
+            logger.error("what is damaged could not be set aside in %s: %s", target, error)
         logger.error(
             "the journal %s is damaged at byte %d: %d bytes are no event and were set aside in %s; "
             "reading went on behind them. Check the disk, and look for readable events in that file",
@@ -195,10 +208,27 @@ class Reader:
         )
 
 
+def _indexes(directory: Path) -> list[int]:
+    return [int(path.stem) for path in directory.glob(f"[0-9]*{SUFFIX}")]
+
+
+def abandon_inherited() -> None:
+    """In a forked child: let go of the locks that the parent's relay holds.
+
+    Otherwise nobody could adopt what a dead parent left for as long as the child lives. May be called twice.
+    """
+    for reader in tuple(_open):
+        if reader._pid != os.getpid():
+            reader.close()
+
+
+os.register_at_fork(after_in_child=abandon_inherited)
+
+
 def find_outboxes(root: Path) -> list[Path]:
-    """The outbox directories under ``root``, oldest first. Empty where ``root`` does not exist."""
+    """The outbox directories under ``root``, by name. Empty where ``root`` is no directory."""
     try:
         found = [path for path in root.iterdir() if not path.name.startswith(".") and (path / NAME).exists()]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(found, key=lambda path: path.name)

@@ -36,9 +36,13 @@ class State:
         """A new state file, locked by this process. Raises OSError."""
         path = directory / NAME
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(fd, 0, _SIZE)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        state = cls(fd, path)
+        try:
+            os.posix_fallocate(fd, 0, _SIZE)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = cls(fd, path)
+        except OSError:
+            os.close(fd)
+            raise
         state._write(_JOURNAL_BYTES, journal_bytes)
         state._write(_PID, os.getpid())
         state._map[: len(_MAGIC)] = _MAGIC
@@ -54,7 +58,7 @@ class State:
         """
         path = directory / NAME
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        if os.fstat(fd).st_size < _SIZE or os.pread(fd, len(_MAGIC), 0) != _MAGIC:
+        if not _is_state(os.pread(fd, _SIZE, 0)):
             os.close(fd)
             raise OutboxError(
                 f"{path} is not the state file of an outbox: move the directory {directory} away, "
@@ -114,3 +118,11 @@ class State:
 
     def _write(self, at: int, value: int) -> None:
         _WORD.pack_into(self._map, at, value)
+
+
+def _is_state(page: bytes) -> bool:
+    if len(page) < _SIZE or page[: len(_MAGIC)] != _MAGIC:
+        return False
+    # A size that no writer chooses would send the reader to the wrong file.
+    (journal_bytes,) = _WORD.unpack_from(page, _JOURNAL_BYTES)
+    return journal_bytes > 0 and journal_bytes % 8 == 0
