@@ -27,7 +27,13 @@ _NOWHERE: Final = 1
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(name: str, as_json: bool) -> None:
-    """Say where events called NAME go and why. Exit code 1 when they go nowhere."""
+    """Say where events called NAME go and why. Exit code 1 when they go nowhere.
+
+    \b
+    Examples:
+      dispatcher explain edx.course.enrollment.activated
+      DISPATCHER_ENV=production dispatcher explain shop.order.paid --json
+    """
     reading = read()
     router = Router(reading.settings)
     rows = [_row(one, reading) for one in router.explain(name)]
@@ -58,18 +64,24 @@ def _deciding_setting(one: Explanation) -> KeyPath:
 
 
 def _print(name: str, internal: bool, rows: list[dict[str, Any]]) -> None:
-    console = Console()
-    table = Table("destination", "goes", "why", "said by", "nearest entry", title=Text(name))
-    for row in rows:
-        goes = Text("yes", style="green") if row["goes"] else Text("no", style="red")
-        why = row["why"] if row["entry"] is None else f"{row['why']}: {row['entry']}"
-        source = Text(row["source"], overflow="fold")
-        # Text, since a name or a path with brackets would else be read as markup.
-        table.add_row(
-            row["destination"], goes, Text(why, overflow="fold"), source, Text(row["nearest"] or "", overflow="fold")
-        )
-    console.print(table)
-    if internal:
-        console.print(Text("The name is internal (internal_events)."))
+    console = Console(highlight=False)
+    # Text everywhere, since a name or a path with brackets would else be read as markup.
+    console.print(Text.assemble((name, "bold"), " is internal (internal_events)" if internal else ""))
     if not rows:
         console.print(Text("No destination is configured."))
+        return
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for row in rows:
+        table.add_row(_answer(row["goes"]), Text(row["destination"], style="bold"), _why(row))
+    console.print(table)
+
+
+def _answer(goes: bool) -> Text:
+    return Text("yes", style="green") if goes else Text("no", style="red")
+
+
+def _why(row: dict[str, Any]) -> Text:
+    why = Text(row["why"] if row["entry"] is None else f"{row['why']}: {row['entry']}", overflow="fold")
+    if row["nearest"]:
+        why.append(f"; did you mean {row['nearest']}?", style="yellow")
+    return why if row["source"] == "default" else why.append(f"\n{row['source']}", style="dim")

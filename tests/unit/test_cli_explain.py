@@ -103,7 +103,7 @@ def test_the_table_says_the_same(own: Path) -> None:
     assert "it has no allowlist and takes every event" in log
     assert "no entry of its allowlist matches" in segment
     assert "shop.order.paid" in segment
-    assert str(own / "base.toml") in segment
+    assert "base.toml" in result.stdout
     assert "internal" not in result.stdout
 
 
@@ -114,7 +114,7 @@ def test_the_table_names_the_entry_that_decided(own: Path) -> None:
 
 
 def test_an_internal_name_is_said_to_be_internal(own: Path) -> None:
-    assert "The name is internal" in run(own, "edx.bi.page").stdout
+    assert "edx.bi.page is internal" in run(own, "edx.bi.page").stdout
 
 
 def test_a_name_with_brackets_is_shown_as_it_is(own: Path) -> None:
