@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from dispatcher.diagnosis import ENCODING_ERRORS, find_non_finite
+from dispatcher.diagnosis import ENCODING_ERRORS, holds_non_finite
+from dispatcher.event import plain
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 class BoundContext:
@@ -56,7 +57,7 @@ def _encode(merged: dict[str, Any]) -> msgspec.Raw | None:
     except ENCODING_ERRORS:
         return None
     # msgspec writes NaN and infinity as null, so a null has to be looked into.
-    if b"null" in encoded and find_non_finite(merged) is not None:
+    if b"null" in encoded and holds_non_finite(merged):
         return None
     return msgspec.Raw(encoded)
 

@@ -120,12 +120,12 @@ class Stretch:
         for payload, end in zip(payloads, ends, strict=True):
             try:
                 way = self._cutter.way(payload)
+                if way.kind in ("dead", "dropped"):
+                    self._bury_letter(payload, end)
+                    continue
             except (msgspec.DecodeError, RecursionError) as error:
                 # Nested so deep that emit, on a shorter stack, could still encode it: it must not hold up the others.
                 self._bury(payload, end, "undecodable", str(error))
-                continue
-            if way.kind in ("dead", "dropped"):
-                self._bury_letter(payload, end)
                 continue
             for name in way.destinations:
                 share = shares[name]

@@ -10,20 +10,18 @@ from typing import Any, Final
 
 import msgspec
 
-#: What msgspec raises for what it cannot encode: an unknown type, a lone surrogate, a number out of range, a cycle.
-ENCODING_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+from dispatcher.event import plain
+
+#: What encoding may raise: anything, since it reads the attributes and items of objects that are not ours.
+ENCODING_ERRORS: Final = Exception
 
 #: Nesting that no real event reaches, and that the workers' decoders still take with room to spare.
 MAX_DEPTH: Final = 200
 
-_encoder = msgspec.json.Encoder()
+# Types that hold no float; JSON that somebody has encoded already is theirs to answer for.
+_FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
 
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 80
-_long = reprlib.Repr()
-_long.maxlevel = 20
-_long.maxdict = _long.maxlist = _long.maxtuple = _long.maxset = _long.maxfrozenset = 200
-_long.maxstring = _long.maxother = 4096
+_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +38,63 @@ class Problem:
 
 def diagnose(root: str, value: object) -> Problem | None:
     """The first thing in ``value`` that has no JSON form, or None. ``root`` is what the value itself is called."""
-    for path, item, parents in _walk(root, value):
-        problem = _examine(path, item, parents)
-        if problem is not None:
-            return problem
+    try:
+        for path, item, parents in _walk(root, value):
+            problem = _examine(path, item, parents)
+            if problem is not None:
+                return problem
+    except Exception as error:  # an object's own code, or another thread that changes what is looked at
+        what = f"cannot be looked into: {type(error).__name__} {_safe(str(error))}"
+        return Problem(root, what, "pass plain dicts and lists that nothing changes meanwhile")
     return None
 
 
-def find_non_finite(value: object) -> str | None:
-    """The path of the first NaN or infinity in a value that can be encoded, or None."""
-    todo: list[tuple[str, object]] = [("", value)]
-    while todo:
-        path, item = todo.pop()
+def holds_non_finite(value: object) -> bool:
+    """Whether there is a NaN or infinity in a value that can be encoded."""
+    todo = [value]
+    for item in todo:  # which grows meanwhile
+        if type(item) in _FINITE:
+            continue
         if isinstance(item, float):
             if not math.isfinite(item):
-                return path
-        elif isinstance(item, Mapping | list | tuple):
-            todo.extend(_children(path, item))
-    return None
+                return True
+        elif isinstance(item, dict):
+            todo.extend(item.values())
+        elif isinstance(item, list | tuple | set | frozenset):
+            todo.extend(item)
+        else:
+            # As the encoder sees it: a dict for a dataclass, the value of an enum, text for most.
+            todo.append(msgspec.to_builtins(item, enc_hook=plain, str_keys=True))
+    return False
 
 
 def describe(value: object, *, limit: int = 65_536) -> str:
     """A bounded text of any value, for a dead letter. Never raises."""
     try:
-        text = _long.repr(value)
+        text = _BoundedRepr(limit).repr(value)
     except Exception as error:
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return text[:limit].encode("utf-8", "backslashreplace").decode()
+
+
+class _BoundedRepr(reprlib.Repr):
+    """Stops once it has so many characters: what contains itself twice has more texts than there is time for."""
+
+    def __init__(self, characters: int) -> None:
+        super().__init__()
+        self.maxlevel = 20
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 200
+        self.maxstring = self.maxother = min(characters, 4096)
+        self._left = characters
+
+    def repr1(self, x: Any, level: int) -> str:
+        """The text of one value inside the whole."""
+        before = self._left
+        if before <= 0:
+            return "…"
+        text = super().repr1(x, level)
+        self._left = before - len(text)
+        return text
 
 
 def _walk(root: str, value: object) -> Iterator[tuple[str, object, frozenset[int]]]:
@@ -85,7 +113,7 @@ def _walk(root: str, value: object) -> Iterator[tuple[str, object, frozenset[int
 def _children(path: str, item: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> list[tuple[str, object]]:
     # Last first, as they are taken from the end of a list.
     pairs = item.items() if isinstance(item, Mapping) else enumerate(item)
-    return [(f"{path}[{_short.repr(key)}]", child) for key, child in reversed(list(pairs))]
+    return [(f"{path}[{_safe(key)}]", child) for key, child in reversed(list(pairs))]
 
 
 def _examine(path: str, item: object, parents: frozenset[int]) -> Problem | None:  # noqa: PLR0911 - one return a case
@@ -105,6 +133,9 @@ def _examine(path: str, item: object, parents: frozenset[int]) -> Problem | None
         _encoder.encode(item)
     except ENCODING_ERRORS as error:
         return Problem(path, f"is {_a(item)} ({_safe(item)}): {error}", _way_out(item))
+    if holds_non_finite(item):
+        what = f"is {_a(item)} ({_safe(item)}) with NaN or infinity in it, which JSON has no number for"
+        return Problem(path, what, "pass None, or leave it out")
     return None
 
 

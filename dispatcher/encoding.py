@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dispatcher.context import BoundContext
-from dispatcher.diagnosis import ENCODING_ERRORS, describe, diagnose, find_non_finite
+from dispatcher.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
-from dispatcher.event import Event, EventType, decode, encode
+from dispatcher.event import Event, EventType, decode, encode, plain
 
 if TYPE_CHECKING:
     from dispatcher.processors import Processor
@@ -21,6 +21,10 @@ MAX_NAME_CHARACTERS: Final = 255
 #: UUIDs have 36; what others use as ids is shorter than this.
 MAX_ID_CHARACTERS: Final = 100
 
+# Characters kept of data that cannot be encoded.
+_MAX_DESCRIPTION: Final = 65_536
+# Characters kept of what is wrong with it, which names a path of any length.
+_MAX_ERROR: Final = 2_000
 # Names seen to be good are remembered, up to so many, which makes looking at a name again a look-up.
 _MAX_KNOWN_NAMES: Final = 10_000
 
@@ -36,7 +40,7 @@ class Envelope(msgspec.Struct):
     context: msgspec.Raw
 
 
-encode_envelope = msgspec.json.Encoder().encode
+encode_envelope = msgspec.json.Encoder(enc_hook=plain).encode
 _NO_CONTEXT: Final = msgspec.Raw(b"{}")
 
 
@@ -87,21 +91,22 @@ class EventEncoder:
         unsafe = isinstance(error, ProcessorError)
         letter = {
             "reason": error.reason,
-            "error": _encodable(str(error)),
-            "data": "" if unsafe else describe(data),
+            "error": _encodable(str(error))[:_MAX_ERROR],
+            # JSON may take four bytes for a character.
+            "data": "" if unsafe else describe(data, limit=min(_MAX_DESCRIPTION, self.max_bytes // 4)),
         }
         raw = _NO_CONTEXT if unsafe or bound.json is None or bound.size > self.max_bytes // 2 else bound.json
-        when = moment if isinstance(moment, datetime) else datetime.now(UTC)
-        identity = event_id if isinstance(event_id, str) else ""
-        return encode_envelope(
-            Envelope(_encodable(identity)[:MAX_ID_CHARACTERS], "dead", short(name), when, letter, raw)
-        )
+        try:
+            when = _checked_moment("", moment)
+        except InvalidEventError:
+            when = datetime.now(UTC)
+        return encode_envelope(Envelope(event_id, "dead", short(name), when, letter, raw))
 
     @staticmethod
     def dropped(event_id: str, name: str, moment: datetime, drop: DropEvent) -> bytes:
         """The payload that counts an event which a processor dropped, and keeps nothing else of it."""
         return encode_envelope(
-            Envelope(event_id, "dropped", short(name), moment, {"reason": _encodable(drop.reason)}, _NO_CONTEXT)
+            Envelope(event_id, "dropped", short(name), moment, {"reason": _encodable(str(drop.reason))}, _NO_CONTEXT)
         )
 
     def _check_name(self, name: object) -> None:
@@ -132,7 +137,7 @@ class EventEncoder:
         for processor in self.processors:
             try:
                 event = processor(event)
-                payload = encode(event)
+                payload = self._encode_processed(event)
             except DropEvent:
                 raise
             except Exception as error:
@@ -141,6 +146,18 @@ class EventEncoder:
                     f"with {type(error).__name__}: mend it, and have it return the event",
                     event_name=name,
                 ) from error
+        return payload
+
+    def _encode_processed(self, event: object) -> bytes:
+        # A processor may have made anything of it.
+        if not isinstance(event, Event):
+            raise TypeError(f"it returned {type(event).__name__}")
+        self._check_name(event.name)
+        _check_id(event.name, event.id)
+        payload = encode(event)
+        if b"null" in payload and holds_non_finite((event.data, event.context)):
+            raise ValueError("NaN or infinity")
+        decode(payload)
         return payload
 
 
@@ -154,7 +171,7 @@ def _encoded(envelope: Envelope, bound: BoundContext) -> bytes:
             envelope.context = bound.json
             payload = encode_envelope(envelope)
             # msgspec writes NaN and infinity as null, so a null has to be looked into.
-            if b"null" not in payload or find_non_finite(data) is None:
+            if b"null" not in payload or not holds_non_finite(data):
                 return payload
             problem = diagnose("data", data)
     except ENCODING_ERRORS as error:
@@ -162,8 +179,13 @@ def _encoded(envelope: Envelope, bound: BoundContext) -> bytes:
     raise NotEncodableError(f"the event {short(envelope.name)} cannot be encoded: {problem}", event_name=envelope.name)
 
 
+def is_id(event_id: object) -> bool:
+    """Whether it can be the id of an event."""
+    return isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID_CHARACTERS and event_id.isprintable()
+
+
 def _check_id(name: str, event_id: object) -> None:
-    if not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_ID_CHARACTERS or not event_id.isprintable():
+    if not is_id(event_id):
         raise InvalidEventError(
             f"the id {describe(event_id, limit=80)} of the event {short(name)} must be text of 1 to "
             f"{MAX_ID_CHARACTERS} printable characters: leave it out to have one made",
@@ -178,15 +200,24 @@ def _checked_moment(name: str, moment: object) -> datetime:
             "pass datetime.fromisoformat(text), or leave it out for now",
             event_name=name,
         )
-    # As event-tracking does: a time without a zone is UTC.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if moment.tzinfo is None:
+        # As event-tracking does: a time without a zone is UTC.
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except Exception as error:  # out of range in UTC, or raised by a time zone that is not ours
+        raise InvalidEventError(
+            f"the timestamp {describe(moment, limit=80)} of the event {short(name)} is no time in UTC "
+            f"({type(error).__name__}): leave it out for now",
+            event_name=name,
+        ) from error
 
 
 def _checked_data(kind: EventType, name: str, data: Any, bound: BoundContext) -> Any:
     if data is None:
         return {}
     if isinstance(data, Mapping):
-        return data if type(data) is dict else dict(data)
+        return data if type(data) is dict else _read(data, f"the data of the event {short(name)}", name)
     if isinstance(data, str) and kind == "event" and bound.merged.get("event_source") == "browser":
         return data
     raise InvalidEventError(
@@ -199,12 +230,22 @@ def _checked_data(kind: EventType, name: str, data: Any, bound: BoundContext) ->
 def own_context(name: str, context: object) -> BoundContext:
     """The context that an event brings with it. Raises InvalidEventError where it is none."""
     if isinstance(context, Mapping):
-        return BoundContext((("own", context),))
+        return BoundContext((("own", _read(context, f"the context of the event {short(name)}", name)),))
     raise InvalidEventError(
         f"the context of the event {short(name)} must be a dict, not {describe(context, limit=80)}: "
         "pass {'user_id': …} or the like",
         event_name=short(name),
     )
+
+
+def _read(mapping: Mapping[Any, Any], what: str, name: object) -> dict[Any, Any]:
+    try:
+        return dict(mapping)
+    except Exception as error:  # the mapping's own code, or another thread that changes it
+        raise InvalidEventError(
+            f"{what} is a {type(mapping).__name__} that cannot be read ({type(error).__name__}): pass a dict",
+            event_name=short(name),
+        ) from error
 
 
 def short(name: object) -> str:

@@ -36,7 +36,21 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, Any]
 
 
-_encoder = msgspec.json.Encoder()
+def plain(value: object) -> object:
+    """What msgspec does not know and JSON does: a str, int or float of a subclass. For ``enc_hook``."""
+    # Django marks text as safe by a subclass of str, and numpy's float64 is one of float.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):  # as a key only; json.dumps writes it so too
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=plain)
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -47,8 +61,13 @@ def encode(event: Event) -> bytes:
 
 def decode(payload: bytes) -> Event:
     """The event of a payload. Raises msgspec.DecodeError where it is not one."""
-    event = _decoder.decode(payload)
-    return event if event.timestamp.tzinfo is UTC else msgspec.structs.replace(event, timestamp=_utc(event.timestamp))
+    try:
+        event = _decoder.decode(payload)
+        if event.timestamp.tzinfo is UTC:
+            return event
+        return msgspec.structs.replace(event, timestamp=_utc(event.timestamp))
+    except (UnicodeDecodeError, OverflowError) as error:  # text that is no UTF-8, a time that is none in UTC
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def _utc(moment: datetime) -> datetime:

@@ -24,8 +24,11 @@ def load(names: Sequence[str]) -> tuple[Processor, ...]:
         module, _, attribute = name.partition(":")
         try:
             processor = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            problems.append(f"processors: {name!r} cannot be imported ({error}): write it as 'package.module:callable'")
+        except Exception as error:  # whatever the module does as it is imported
+            problems.append(
+                f"processors: {name!r} cannot be imported ({type(error).__name__}: {error}): "
+                "write it as 'package.module:callable'"
+            )
             continue
         if callable(processor):
             found.append(processor)

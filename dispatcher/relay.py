@@ -7,7 +7,6 @@ again is harmless, since the store knows how far each journal was put.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher import doorbell
 from dispatcher.batches import BatchStore
+from dispatcher.config.watch import SettingsWatch
 from dispatcher.cutting import BatchLimits, Cutter, Stretch
-from dispatcher.errors import OutboxError, OutboxInUseError, SettingsError, StoreUnavailableError
-from dispatcher.outbox import Outbox, Reader, find_outboxes
+from dispatcher.errors import OutboxError, OutboxInUseError, StoreUnavailableError
+from dispatcher.outbox import Reader, find_outboxes
 from dispatcher.redis_pool import RedisPool
 from dispatcher.routing import Router
 
@@ -30,10 +30,6 @@ logger = logging.getLogger(__name__)
 
 # Bytes of events that go to the store in one round trip, well within its timeout.
 _STRETCH_BYTES: Final = 1_000_000
-# Seconds between slices in the emitting process: long enough for a thread that waits for the interpreter to get it.
-_YIELD_SECONDS: Final = 0.00005
-# The first wait after the store did not answer; doubled up to relay.backoff_max_seconds.
-_BACKOFF_SECONDS: Final = 0.1
 
 
 class Relay:
@@ -60,6 +56,8 @@ class Relay:
         self._readers: dict[Path, Reader] = {}
         self._positions: dict[str, Mapping[str, int]] = {}
         self._looked_at = float("-inf")
+        #: Whether the last step left something that could have been read: the next one need not wait for more.
+        self.is_behind = False
 
     def step(self) -> int:
         """Relay what there is, up to a megabyte of each outbox. Returns how many events were put.
@@ -67,6 +65,7 @@ class Relay:
         Raises:
             StoreUnavailableError: Nothing is lost; call again later.
         """
+        self.is_behind = False
         self._reload()
         self._look_for_outboxes()
         return sum(self._relay(reader) for reader in list(self._readers.values()))
@@ -110,6 +109,8 @@ class Relay:
             stretch.add(payloads, ends)
             size += sum(map(len, payloads))
             self._pause()
+        else:
+            self.is_behind = True
         stretch.finish()
         return stretch
 
@@ -192,47 +193,6 @@ class Relay:
                 reader.rewind()
 
 
-class SettingsWatch:
-    """Sees that a settings file has changed, and reads it anew."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._every = settings.relay.reload_seconds
-        self._origin = settings.origin
-        self._stamps = self._stamp()
-        self._looked_at = time.monotonic()
-
-    def changed(self) -> Settings | None:
-        """The new settings once after each change; None otherwise, and where the new ones cannot be used."""
-        if time.monotonic() - self._looked_at < self._every:
-            return None
-        self._looked_at = time.monotonic()
-        stamps = self._stamp()
-        if stamps == self._stamps:
-            return None
-        self._stamps = stamps
-        assert self._origin is not None
-        try:
-            settings = self._origin.load()
-        except SettingsError as error:
-            logger.error("the settings have changed but cannot be used; the old ones stay in force: %s", error)
-            return None
-        logger.info("the settings have changed and were read again")
-        return settings
-
-    def _stamp(self) -> tuple[tuple[int, int], ...]:
-        if self._origin is None:
-            return ()
-        return tuple(_file_stamp(path) for path in self._origin.files())
-
-
-def _file_stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_ino)
-
-
 def _is_empty(reader: Reader) -> bool:
     payloads, _ = reader.read()
     reader.rewind()
@@ -272,90 +232,3 @@ def _producer(settings: Settings) -> Celery | None:
         task_ignore_result=True,
     )
     return app
-
-
-class RelayLoop:
-    """Steps a relay until it is stopped: at once while there is more, else every ``linger``; slower while it fails."""
-
-    def __init__(self, relay: Relay, *, linger_seconds: float, backoff_max_seconds: float) -> None:
-        self._relay = relay
-        self._linger = linger_seconds
-        self._backoff_max = backoff_max_seconds
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
-        self._failures = 0
-
-    def run(self) -> None:
-        """Block until ``stop``."""
-        while not self._stopped.is_set():
-            wait = self._step()
-            if wait > 0:
-                self._wake.wait(wait)
-                self._wake.clear()
-
-    def wake(self) -> None:
-        """Have the next step come now. Safe in threads and signal handlers."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Have ``run`` return after the step under way."""
-        self._stopped.set()
-        self._wake.set()
-
-    def _step(self) -> float:
-        try:
-            moved = self._relay.step()
-        except StoreUnavailableError as error:
-            return self._back_off(error)
-        except Exception as error:
-            logger.exception("the relay failed and will try again")
-            return self._back_off(error)
-        if self._failures:
-            logger.warning("the relay is working again after %d failed tries", self._failures)
-            self._failures = 0
-        return 0 if moved else self._linger
-
-    def _back_off(self, error: Exception) -> float:
-        self._failures += 1
-        if self._failures == 1:
-            logger.warning("events stay in the outbox until this is mended: %s", error)
-        return min(self._backoff_max, _BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
-
-
-class RelayThread:
-    """The relay inside an emitting process. ``start`` returns at once; nothing of it outlives the process."""
-
-    def __init__(self, settings: Settings, *, own: Outbox) -> None:
-        self._settings = settings
-        self._own = own
-        self._loop: RelayLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="dispatcher-relay", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Have the relay look now rather than after ``linger``."""
-        if self._loop is not None:
-            self._loop.wake()
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """Finish the step under way, for up to ``timeout`` seconds."""
-        if self._loop is not None:
-            self._loop.stop()
-            self._thread.join(timeout)
-
-    def _run(self) -> None:
-        relay = Relay(self._settings, own=self._own.directory, pause=_yield)
-        options = self._settings.relay
-        self._loop = RelayLoop(
-            relay, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
-        )
-        try:
-            self._loop.run()
-        finally:
-            relay.close()
-
-
-def _yield() -> None:
-    time.sleep(_YIELD_SECONDS)

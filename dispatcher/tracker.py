@@ -15,18 +15,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dispatcher.context import EMPTY, BoundContext, context, current, enter_context, exit_context
-from dispatcher.diagnosis import ENCODING_ERRORS
-from dispatcher.encoding import Envelope, EventEncoder, encode_envelope, own_context
+from dispatcher.diagnosis import ENCODING_ERRORS, holds_non_finite
+from dispatcher.encoding import Envelope, EventEncoder, encode_envelope, is_id, own_context, short
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import EventType
 from dispatcher.fork_mark import fork_mark
 from dispatcher.identity import IdSource
-from dispatcher.outbox import Outbox
+from dispatcher.outbox import Outbox, abandon_inherited
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.processors import Processor
-    from dispatcher.relay import RelayThread
+    from dispatcher.relay_thread import RelayThread
 
 __all__ = [
     "Tracker",
@@ -154,7 +154,7 @@ class Tracker:
         except ENCODING_ERRORS:  # looked into, and then raised or made a dead letter, over there
             return self._take(event_id, "event", name, data, moment, bound)
         # msgspec writes NaN and infinity as null, so a null in the data has to be looked into.
-        if payload.find(b"null", 0, -bound.size) >= 0 or len(payload) > encoder.max_bytes:
+        if len(payload) > encoder.max_bytes or (payload.find(b"null", 0, -bound.size) >= 0 and holds_non_finite(data)):
             return self._take(event_id, "event", name, data, moment, bound)
         try:
             outbox.append(payload)
@@ -201,6 +201,7 @@ class Tracker:
             if self._strict:
                 raise
             self._complain(error)
+            event_id = event_id if is_id(event_id) else self._new_id()
             payload = self._encoder.dead_letter(event_id, name, data, moment, bound, error)
         outbox = self._outbox
         if outbox is not None:
@@ -254,7 +255,7 @@ class Tracker:
             sync_seconds=settings.outbox.sync_seconds,
         )
         if settings.relay.mode == "thread":
-            from dispatcher.relay import RelayThread  # noqa: PLC0415 - brings Redis with it
+            from dispatcher.relay_thread import RelayThread  # noqa: PLC0415 - brings Redis with it
 
             self._relay = RelayThread(settings, own=outbox)
             self._relay.start()
@@ -265,6 +266,7 @@ class Tracker:
         """In a forked child: leave the parent's outbox alone. Called by itself; may be called twice."""
         if self._outbox is not None:
             self._outbox.abandon()
+        abandon_inherited()
         self._forget_process()
 
     def flush(self, timeout: float = 5.0) -> bool:
@@ -307,7 +309,8 @@ class Tracker:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _COMPLAIN_SECONDS
-            logger.error("events are refused, %d so far in this process, %s the latest: %s", self.refused, name, error)
+            count, latest = self.refused, short(name)
+            logger.error("events are refused, %d so far in this process, %s the latest: %s", count, latest, error)
 
     def _complain(self, error: InvalidEventError) -> None:
         key = (error.event_name, error.reason)
@@ -361,7 +364,7 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise TypeError(f"give either settings or overrides ({', '.join(overrides)}), not both")
     processors.load(settings.processors)
     if settings.relay.mode == "thread":
-        import dispatcher.relay  # noqa: F401, PLC0415 - here rather than during the first request
+        import dispatcher.relay_thread  # noqa: F401, PLC0415 - here rather than during the first request
     set_tracker(Tracker(settings)).close()
     return settings
 

@@ -63,27 +63,29 @@ class Delivery(Task):
             Retry: Some of it is parked, to be tried again.
             StoreUnavailableError: Redis does not answer; the batch stays where it is.
         """
+        # Before the claim, so that it is never later than the store's.
+        lease_until = time.monotonic() + self._settings.lease_seconds
         claim = self._store.claim(
             self._destination, batch_id, token=uuid4().hex, lease_seconds=self._settings.lease_seconds
         )
         if isinstance(claim, str):
             return f"nothing to do: the batch is {claim}"
-        deadline = time.monotonic() + self._settings.lease_seconds
-        outcomes = self._deliver(claim)
+        outcomes = self._deliver(claim, lease_until)
         settlement = tally(claim, outcomes, retry=self._settings.retry, now=time.time())
-        self._settle(claim, settlement, deadline)
+        self._settle(claim, settlement, lease_until)
         if settlement.left:
             due = datetime.fromtimestamp(settlement.due_ms / 1000, UTC)
             raise Retry(settlement.error, when=due)
         return f"{settlement.delivered} delivered, {len(settlement.dead)} dead"
 
-    def _deliver(self, claim: Claim) -> Sequence[Outcome]:
+    def _deliver(self, claim: Claim, lease_until: float) -> Sequence[Outcome]:
         batch = Batch(
             destination=claim.destination,
             id=claim.batch_id,
             payloads=claim.payloads,
             attempt=claim.attempts,
             maybe_delivered=claim.maybe_delivered,
+            lease_until=lease_until,
         )
         try:
             return self.destination.deliver(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
@@ -24,6 +25,8 @@ class Batch:
         payloads: The encoded events, oldest first.
         attempt: How often the batch was parked before; 0 at first.
         maybe_delivered: It was claimed before and never settled, so it may have been delivered already.
+        lease_until: When the lease runs out, on ``time.monotonic``'s clock. From then on another worker may have it, and
+            may have delivered it.
     """
 
     destination: str
@@ -31,6 +34,7 @@ class Batch:
     payloads: tuple[bytes, ...]
     attempt: int = 0
     maybe_delivered: bool = False
+    lease_until: float = math.inf
 
 
 class Options(BaseModel):

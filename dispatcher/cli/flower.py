@@ -35,7 +35,7 @@ def is_installed() -> bool:
 
 @click.command()
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True, help="Where to listen.")
 @click.option(
     "--basic-auth",
     envvar="FLOWER_BASIC_AUTH",

@@ -10,7 +10,8 @@ import click
 
 from dispatcher import config
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.relay import Relay, RelayLoop
+from dispatcher.relay import Relay
+from dispatcher.relay_thread import RelayLoop
 
 
 @click.command()

@@ -72,7 +72,9 @@ class OutboxSettings(_Table):
     """The durable local outbox of each emitting process."""
 
     directory: Path | None = Field(None, description="Where the journals are; <state_directory>/outbox when absent.")
-    max_bytes: Count = Field(2 * _GIB, description="What all journals of a process may take; then emit refuses.")
+    max_bytes: Count = Field(
+        2 * _GIB, description="What the journals of all processes may take together; then emit refuses."
+    )
     max_event_bytes: Count = Field(1 * _MIB, description="Largest encoded event, in bytes.")
     journal_bytes: Count = Field(4 * _MIB, validate_default=True, description="Size of one journal file.")
     sync_seconds: Seconds = Field(1.0, description="How often a backlog is synced to disk.")

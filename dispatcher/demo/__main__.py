@@ -85,7 +85,8 @@ def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
         if events is not None:
             with screen.step("dispatcher emit", f"--from {events}") as say:
                 recorded = feed(stage, events)
-                say(f"--from {events.name}: {recorded.taken:,} events")
+                refused = f", {recorded.refused:,} lines refused" if recorded.refused else ""
+                say(f"--from {events.name}: {recorded.taken:,} events{refused}")
             screen.complaints(recorded)
         tally = _drain(screen, stage, [event for visit in visits for event in visit], recorded, router)
         with screen.step("Stopping", "everything"):
@@ -125,11 +126,14 @@ def _drain(screen: Screen, stage: Stage, shop: list[Emitted], recorded: Feed, ro
 
 
 def _show(screen: Screen, directory: Path, tally: Tally, visit: set[str]) -> None:
-    lines = [line for line in tally.lines if line["context"].get("event_id") in visit]
+    lines = sorted(
+        (line for line in tally.lines if line["context"].get("event_id") in visit), key=lambda line: str(line["time"])
+    )
     messages = [message for message in tally.messages if message["messageId"] in visit]
     screen.lines(directory / "tracking.log", len(tally.lines), lines)
     screen.messages(directory / "segment-sink.jsonl", len(tally.messages), messages)
     screen.landings(tally.landings())
+    screen.ledger(tally.ledger)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,13 @@ class Feed:
 
     Args:
         events: Every event in it, of which ``taken`` were emitted.
-        taken: How many could be.
-        complaints: Why the others could not, in the words of `dispatcher emit`.
+        refused: How many of its lines could not be.
+        complaints: Why not, in the words of `dispatcher emit`.
     """
 
     events: tuple[Emitted, ...] = ()
     taken: int = 0
+    refused: int = 0
     complaints: tuple[str, ...] = ()
 
 
@@ -39,10 +40,12 @@ def feed(stage: Stage, source: Path) -> Feed:
         raise DemoError(f"{source} cannot be read: {error}") from error
     outcome = stage.run("emit", "--from", str(copy), "--json")
     try:
-        taken = json.loads(outcome.stdout)["emitted"]
+        counts = json.loads(outcome.stdout)
+        taken, refused = int(counts["emitted"]), int(counts["failed"])
     except (ValueError, KeyError) as error:
         raise DemoError(f"`dispatcher emit --from {source}` failed:\n{outcome.stderr.strip()}") from error
-    return Feed(events, taken, tuple(outcome.stderr.splitlines()))
+    said = outcome.stderr.replace(str(copy), source.name).splitlines()
+    return Feed(events, taken, refused, tuple(line for line in said if line.strip()))
 
 
 def _copy(source: Path, copy: Path) -> tuple[Emitted, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 # Rows of the table of names, and complaints about a file's lines.
 _MOST_NAMES = 40
 _MOST_COMPLAINTS = 5
-_STEP_COLUMNS = 18
+# Columns of a step's name, and of what came of it.
+_NAME = 18
+_OUTCOME = 50
 
 
 class Screen:
@@ -43,7 +45,7 @@ class Screen:
         """Show a step while it goes on, and how long it took; what it calls with is its outcome."""
         outcome = [doing]
         began = monotonic()
-        with self._console.status(f"{name:<{_STEP_COLUMNS}}[dim]{doing}[/]"):
+        with self._console.status(f"{name:<{_NAME}}[dim]{doing}[/]"):
             yield lambda sentence: outcome.__setitem__(0, sentence)
         self._done(name, outcome[0], monotonic() - began)
 
@@ -52,51 +54,63 @@ class Screen:
         """Show a bar that moves by one at each call."""
         began = monotonic()
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("requests"))
-        with Progress(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task(f"{name:<{_STEP_COLUMNS}}", total=total)
+        hidden = not self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=hidden) as bar:
+            task = bar.add_task(f"{name:<{_NAME}}", total=total)
             yield lambda: bar.advance(task)
         self._done(name, f"{total:,} requests over HTTP", monotonic() - began)
 
     def complaints(self, feed: Feed) -> None:
         for line in feed.complaints[:_MOST_COMPLAINTS]:
-            self._console.print(Text(f"    {line}", style="yellow"))
+            self._console.print(Text(f"    {line}", "yellow"), no_wrap=True, overflow="ellipsis")
 
     def lines(self, path: Path, count: int, sample: Iterable[Mapping[str, Any]]) -> None:
-        self._heading("Tracking log", path, f"{count:,} lines; one visitor's")
-        table = _table("time", "event_type", "username", "session", "event")
-        for line in sample:
-            moment, session = str(line["time"])[11:19], str(line["session"])[:8]
-            table.add_row(*map(_text, (moment, line["event_type"], line["username"], session, _short(line["event"]))))
-        self._console.print(table)
+        rows = [
+            (str(line["time"])[11:19], line["event_type"], line["username"], str(line["session"])[:8], line["event"])
+            for line in sample
+        ]
+        self._heading("Tracking log", f"{count:,} lines in {_here(path)}, one visitor's here")
+        self._table(("time", "event_type", "username", "session", "event"), rows)
 
     def messages(self, path: Path, count: int, sample: Iterable[Mapping[str, Any]]) -> None:
-        self._heading("Segment, its local stand-in", path, f"{count:,} messages; the same visitor's")
-        table = _table("type", "event", "userId", "properties or traits")
-        for message in sample:
-            details = message.get("properties", message.get("traits"))
-            row = (message["type"], message.get("event", ""), message.get("userId", ""), _short(details))
-            table.add_row(*map(_text, row))
-        self._console.print(table)
+        rows = [
+            (
+                message["type"],
+                message.get("event"),
+                message.get("userId"),
+                message.get("properties", message.get("traits")),
+            )
+            for message in sample
+        ]
+        self._heading("Segment's stand-in", f"{count:,} messages in {_here(path)}")
+        self._table(("type", "event", "userId", "properties or traits"), rows)
 
     def landings(self, landings: Sequence[Landing]) -> None:
-        self._console.print("  [bold]Where each name landed[/]")
-        table = _table("name", "emitted", "log", "Segment", "because, for Segment", numbers=(1, 2, 3))
-        for landing in landings[:_MOST_NAMES]:
-            counts = (landing.emitted, landing.logged, landing.sent)
-            because = Text(_because(landing.segment), style="" if landing.segment.goes else "dim")
-            table.add_row(_text(landing.name), *(Text(f"{n:,}") if n else Text("-", "dim") for n in counts), because)
-        self._console.print(table)
-        if len(landings) > _MOST_NAMES:
-            self._console.print(f"  … and {len(landings) - _MOST_NAMES:,} more names\n")
+        rows = [
+            (landing.name, landing.emitted, landing.logged, landing.sent, _because(landing.segment))
+            for landing in landings[:_MOST_NAMES]
+        ]
+        more = len(landings) - len(rows)
+        self._heading(
+            "Where each name landed", f"and {more:,} more names" if more else "dispatcher explain NAME says why"
+        )
+        self._table(("name", "emitted", "log", "Segment", "allowlist entry"), rows)
+
+    def ledger(self, ledger: Mapping[str, Any]) -> None:
+        columns = ("accepted", "delivered", "waiting", "dead", "filtered")
+        rows = [
+            (name, *(counts[column] for column in columns))
+            for name, counts in ledger["destinations"].items()
+            if counts["accepted"]
+        ]
+        self._heading("The ledger", "dispatcher status")
+        self._table(("destination", "accepted =", "delivered +", "waiting +", "dead +", "filtered"), rows)
 
     def checks(self, checks: Iterable[Check]) -> None:
-        self._console.print("  [bold]Does it add up?[/]\n")
+        self._heading("Does it add up?", "")
         for check in checks:
-            self.check(check)
-
-    def check(self, check: Check) -> None:
-        mark = Text("  ✓ ", "green") if check.holds else Text("  ✗ ", "bold red")
-        self._console.print(mark.append(check.sentence, "" if check.holds else "bold red"))
+            mark = Text("  ✓ ", "green") if check.holds else Text("  ✗ ", "bold red")
+            self._console.print(mark.append(check.sentence, "not bold not green" if check.holds else ""))
 
     def failure(self, sentence: str) -> None:
         self._console.print(Text(f"\n  ✗ {sentence}", "bold red"))
@@ -104,48 +118,44 @@ class Screen:
     def next_steps(self) -> None:
         program = Path(sys.executable).with_name("dispatcher")
         settings = Path(__file__).with_name("settings.toml")
-        table = Table.grid(padding=(0, 3))
-        table.add_row(f"  {_here(program)} up", "everything, with a dashboard, until Ctrl-C")
-        table.add_row("  DEMO_EVENTS=events.jsonl make demo", "your own events, one JSON object a line")
-        table.add_row(f"  edit {_here(settings)}", "change the allowlist, then make demo")
-        self._console.print("\n  [bold]What to try next[/]\n", table, "")
+        table = Table.grid(padding=(0, 2))
+        table.add_row(f"{_here(program)} up", "everything, until Ctrl-C")
+        table.add_row("DEMO_EVENTS=file.jsonl make demo", "your own events, one a line")
+        table.add_row(f"$EDITOR {_here(settings)}", "the allowlists; then again")
+        self._heading("What to try next", "")
+        self._console.print(Padding(table, (0, 0, 1, 2)))
 
     def _done(self, name: str, outcome: str, seconds: float) -> None:
-        self._console.print(f"  [green]✓[/] [bold]{name:<{_STEP_COLUMNS}}[/]{outcome} [dim]{seconds:.1f} s[/]")
+        self._console.print(f"  [green]✓[/] [bold]{name:<{_NAME}}[/]{outcome:<{_OUTCOME}} [dim]{seconds:.1f} s[/]")
 
-    def _heading(self, title: str, path: Path, what: str) -> None:
-        self._console.print(Text(f"\n  {title}", "bold").append(f"  {_here(path)}: {what}", "not bold dim"))
+    def _heading(self, title: str, details: str) -> None:
+        self._console.print(Text(f"\n  {title}", "bold").append(f"  {details}" if details else "", "not bold dim"))
 
-
-def _table(*headings: str, numbers: Sequence[int] = ()) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=True, header_style="dim")
-    for position, heading in enumerate(headings):
-        last = position == len(headings) - 1
-        table.add_column(
-            heading,
-            justify="right" if position in numbers else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if last else None,
-        )
-    return table
+    def _table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for position, heading in enumerate(headings):
+            numbers = bool(rows) and isinstance(rows[0][position], int)
+            # Only the last column gives way where a row is wider than the screen.
+            last = position == len(headings) - 1
+            table.add_column(heading, justify="right" if numbers else "left", no_wrap=not last)
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        self._console.print(Padding(table, (0, 0, 0, 2)))
 
 
-def _text(value: object) -> Text:
+def _cell(value: object) -> Text:
     # Text, since names and data may hold brackets, which would be read as markup.
-    return Text("" if value is None else str(value))
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    if value == 0 or value is None:
+        return Text("-" if value == 0 else "", "dim")
+    if isinstance(value, int):
+        return Text(f"{value:,}")
+    return Text(value if isinstance(value, str) else json.dumps(value), no_wrap=True, overflow="ellipsis")
 
 
 def _because(segment: Explanation) -> str:
-    if segment.goes:
-        return segment.sentence if segment.entry is None else f"allowlist: {segment.entry}"
-    if segment.reason == "not_on_allowlist":
-        return "not on the allowlist"
-    return segment.sentence if segment.entry is None else f"exception: {segment.entry}"
+    if segment.entry is not None:
+        return segment.entry
+    return "Segment's own call" if segment.goes else "not on its list"
 
 
 def _here(path: Path) -> str:

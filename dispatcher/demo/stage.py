@@ -61,7 +61,11 @@ class Stage:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `dispatcher` command to its end, beside what is running."""
         command = [sys.executable, "-m", "dispatcher", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        # As wide as it takes, since what it says is shown again.
+        environ = {**os.environ, "COLUMNS": "1000"}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environ
+        )
 
     def stop(self) -> None:
         """End everything. Raises DemoError where a process is left all the same."""

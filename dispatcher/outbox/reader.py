@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.errors import OutboxInUseError
-from dispatcher.outbox.journal import SUFFIX, Frames, journal_path, parse, resynchronise
+from dispatcher.outbox.journal import HEADER_BYTES, SUFFIX, Frames, journal_path, parse, resynchronise
 from dispatcher.outbox.state import NAME, State
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 _CHUNK_BYTES: Final = 262_144
 #: Frames handed out at once: parsing them takes the interpreter for some 50 µs, which an emit beside it can wait for.
 SLICE_FRAMES: Final = 64
+# What stands where the next frame will be.
+_NOTHING: Final = bytes(HEADER_BYTES)
 # Reads of a frame that is not whole before it counts as damaged: a store may show late to another processor.
 _PATIENCE: Final = 3
 
@@ -124,7 +126,10 @@ class Reader:
             frames = parse(self._buffer, at, most=SLICE_FRAMES)
             if frames.payloads or frames.rotated:
                 return self._shifted(frames, index)
-        # What is left of the buffer is stale or holds half a frame: read on from here.
+        # What is left of the buffer is stale or holds half a frame: read on from here, if only to look whether there is
+        # anything, as an idle relay does many times a second.
+        if self._pread(index, offset, HEADER_BYTES) == _NOTHING:
+            return Frames([], [], offset)
         frames = self._load(index, offset, _CHUNK_BYTES)
         if frames.damaged and not frames.payloads:
             frames = self._load(index, offset, self._size)

@@ -124,5 +124,5 @@ def _is_state(page: bytes) -> bool:
     if len(page) < _SIZE or page[: len(_MAGIC)] != _MAGIC:
         return False
     # A size that no writer chooses would send the reader to the wrong file.
-    (journal_bytes,) = _WORD.unpack_from(page, _JOURNAL_BYTES)
+    journal_bytes: int = _WORD.unpack_from(page, _JOURNAL_BYTES)[0]
     return journal_bytes > 0 and journal_bytes % 8 == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import threading
 import time
@@ -79,7 +80,9 @@ class Appender:
         forget = weakref.WeakMethod(self._after_fork)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
-    def append(self, lines: Sequence[bytes], *, key: bytes, again: bool = False) -> None:
+    def append(
+        self, lines: Sequence[bytes], *, key: bytes, again: bool = False, alone_until: float = math.inf
+    ) -> None:
         """Append a batch's lines, all of them or none.
 
         Args:
@@ -87,12 +90,16 @@ class Appender:
             key: The batch's own, 16 bytes.
             again: Whether it may have been appended before: then only the lines that are missing are. Appends are
                 remembered for 65,536 batches.
+            alone_until: From then on, on ``time.monotonic``'s clock, others may have appended it too, as when this
+                process was stopped for longer than its lease.
 
         Raises:
             OSError: None of the lines is in the file, unless it was so before.
         """
         try:
             with self._turn():
+                # Looked at with the lock held: nobody else can append it after this.
+                again = again or time.monotonic() >= alone_until
                 rotated = self._append(lines, key=key, again=again)
         except OSError as error:
             way_out = _WAYS_OUT.get(error.errno or 0, "see what is the matter with it")

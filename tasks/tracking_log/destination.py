@@ -84,7 +84,8 @@ class TrackingLog(Destination[TrackingLogOptions]):
             else:
                 outcomes.append(DELIVERED)
         if lines:
-            self._appender.append(lines, key=_key(batch), again=batch.maybe_delivered)
+            again, until = batch.maybe_delivered, batch.lease_until
+            self._appender.append(lines, key=_key(batch), again=again, alone_until=until)
         return outcomes
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from tests.benchmarks.workers import Workers
 
 # Events before the clock starts, which have the workers open their files and connections.
 _WARM_UP = 50
-# Events between two requests: a page of a course emits some.
+# Events of one request: a page of a course emits some.
 _EVENTS_PER_REQUEST = 4
 _PATIENCE_SECONDS = 60.0
 _SEGMENT_ON = {
@@ -81,12 +81,12 @@ def measure(place: Place, *, emitter: str, kind: str, workers: int, events: int,
         return result
 
 
-def emit_all(emitter: Emitter, *, first: int, events: int) -> None:
-    """Emit events as fast as that goes, with the context of another request every few of them."""
-    requests = contexts(seed=first)
+def emit_all(emitter: Emitter, *, first: int, events: int, a_request: int = _EVENTS_PER_REQUEST) -> None:
+    """Emit events as fast as that goes, with another context after each ``a_request`` of them."""
+    requests = contexts()
     emit, bind = emitter.emit, emitter.bind
-    for number, one in enumerate(islice(data(), first, first + events)):
-        if number % _EVENTS_PER_REQUEST == 0:
+    for number, one in enumerate(islice(data(first=first), events)):
+        if number % a_request == 0:
             bind(next(requests))
         emit(one)
 

@@ -52,7 +52,7 @@ def measure(place: Place, *, emitter: str, kind: str, rate: float, events: int) 
                 time.sleep(_LOOK_SECONDS)
 
         start = time.monotonic()
-        for number, one in enumerate(islice(data(), _WARM_UP, _WARM_UP + events)):
+        for number, one in enumerate(islice(data(first=_WARM_UP), events)):
             look_until(start + number / rate)
             called[one["sequence"]] = time.perf_counter_ns()
             opened.emit(one)

@@ -32,11 +32,11 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def measure(place: Place, *, emitter: str, events: int) -> Result:
-    """Bytes by which used_memory grows, for each event."""
+    """Bytes by which used_memory grows, for each event of a request of its own."""
     with RedisServer(place) as server, open_emitter(emitter, place) as opened:
         emit_all(opened, first=0, events=_WARM_UP)
         opened.settle()
         before = server.used_bytes
-        emit_all(opened, first=_WARM_UP, events=events)
+        emit_all(opened, first=_WARM_UP, events=events, a_request=1)
         opened.settle()
         return {"bytes_per_event": round((server.used_bytes - before) / events), "dropped": opened.dropped()}

@@ -1,0 +1,59 @@
+# Everything a person or CI needs is here, and needs nothing but make and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched after each installation: younger than pyproject.toml, it says that there is nothing to install.
+INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
+# Twice, or it warns of everything that an index of its own does not have; errors are still shown.
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+
+# Words for pytest, such as: make test ARGS="tests/unit -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test lint format bench clean
+
+help: ## show this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+venv: $(INSTALLED) ## make .venv with everything in it
+
+demo: $(INSTALLED) ## show the whole way of some events; DEMO_EVENTS=file.jsonl adds your own
+	@$(BIN)/python -m dispatcher.demo
+
+test: $(INSTALLED) ## run all tests; ARGS="tests/unit -x" runs some
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## check style, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED) ## put the code into the one style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(BENCH_INSTALLED) ## measure against the peers; takes some minutes
+	@$(BIN)/python -m tests.benchmarks
+
+clean: ## remove .venv and all that was made
+	@rm -rf $(VENV) .demo .bench dist build *.egg-info
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find dispatcher tasks tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	@$(PIP) --editable '.[bench]'
+	@touch $@

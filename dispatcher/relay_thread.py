@@ -1,0 +1,110 @@
+"""Relay thread: the relay inside an emitting process, and the loop that it shares with ``dispatcher relay``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.outbox import Outbox
+from dispatcher.relay import Relay
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+
+logger = logging.getLogger(__name__)
+
+# Seconds between slices in the emitting process: long enough for a thread that waits for the interpreter to get it.
+_YIELD_SECONDS: Final = 0.00005
+# The first wait after the store did not answer; doubled up to relay.backoff_max_seconds.
+_BACKOFF_SECONDS: Final = 0.1
+
+
+class RelayLoop:
+    """Steps a relay until it is stopped: every ``linger``, at once while it is behind, and slower while it fails."""
+
+    def __init__(self, relay: Relay, *, linger_seconds: float, backoff_max_seconds: float) -> None:
+        self._relay = relay
+        self._linger = linger_seconds
+        self._backoff_max = backoff_max_seconds
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._failures = 0
+
+    def run(self) -> None:
+        """Block until ``stop``."""
+        while not self._stopped.is_set():
+            wait = self._step()
+            if wait > 0:
+                self._wake.wait(wait)
+                self._wake.clear()
+
+    def wake(self) -> None:
+        """Have the next step come now. Safe in threads and signal handlers."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Have ``run`` return after the step under way."""
+        self._stopped.set()
+        self._wake.set()
+
+    def _step(self) -> float:
+        try:
+            self._relay.step()
+        except StoreUnavailableError as error:
+            return self._back_off(error)
+        except Exception as error:
+            logger.exception("the relay failed and will try again")
+            return self._back_off(error)
+        if self._failures:
+            logger.warning("the relay is working again after %d failed tries", self._failures)
+            self._failures = 0
+        # Less than a whole stretch waits for company: else steady traffic would make a batch of every few events.
+        return 0 if self._relay.is_behind else self._linger
+
+    def _back_off(self, error: Exception) -> float:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("events stay in the outbox until this is mended: %s", error)
+        return min(self._backoff_max, _BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
+
+
+class RelayThread:
+    """The relay inside an emitting process. ``start`` returns at once; nothing of it outlives the process."""
+
+    def __init__(self, settings: Settings, *, own: Outbox) -> None:
+        self._settings = settings
+        self._own = own
+        self._loop: RelayLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="dispatcher-relay", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the relay look now rather than after ``linger``."""
+        if self._loop is not None:
+            self._loop.wake()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Finish the step under way, for up to ``timeout`` seconds."""
+        if self._loop is not None:
+            self._loop.stop()
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        relay = Relay(self._settings, own=self._own.directory, pause=_yield)
+        options = self._settings.relay
+        self._loop = RelayLoop(
+            relay, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
+        )
+        try:
+            self._loop.run()
+        finally:
+            relay.close()
+
+
+def _yield() -> None:
+    time.sleep(_YIELD_SECONDS)

@@ -1,0 +1,256 @@
+"""Writes docs/reference/settings.md and cli.md from the code: ``python docs/generate_reference.py``.
+
+A test compares the pages with what this makes, so run it whenever a setting or a command has changed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, Literal, get_args, get_origin
+
+import click
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from dispatcher.cli.main import main as command_line
+from dispatcher.config import DestinationSettings, Settings, installed_types, load_type
+
+_DIRECTORY: Final = Path(__file__).resolve().parent / "reference"
+_WRITTEN_BY: Final = "<!-- Written by docs/generate_reference.py. Change the code, not this page. -->"
+
+# What a destination's own table is called in the page where any name may stand.
+_ANY_DESTINATION: Final = "NAME"
+
+_TYPES: Final = {
+    str: "text",
+    SecretStr: "text, a credential",
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    Path: "path",
+}
+_BOUNDS: Final = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
+# Defaults that depend on the machine or on another setting.
+_COMPUTED_DEFAULTS: Final = {
+    "state_directory": "`~/.local/state/dispatcher`",
+    "type": "the table's name",
+    "path": "`tracking.log` in the state directory",
+}
+
+_SETTINGS_TOP: Final = """\
+# Settings
+
+Three layers, each laid over the one before it:
+
+1. `base.toml`: what holds everywhere.
+2. `ENVIRONMENT.toml`: the file of the environment that `DISPATCHER_ENV` names; `development` when it is not set.
+3. Variables: `DISPATCHER_` and the setting's path in capitals, joined by two underscores. `outbox.max_bytes` is
+   `DISPATCHER_OUTBOX__MAX_BYTES`. Lists and tables are written as JSON. An empty variable counts as not set.
+
+What `dispatcher.configure(...)` says in code wins over all three.
+
+`DISPATCHER_SETTINGS` names another place for the files: a directory, whose `base.toml` is optional, or one `.toml` file
+that takes the environment's place. Without it the files that come with dispatcher are read.
+
+`dispatcher settings show` prints every value and who said it. `dispatcher settings check` names every mistake at once.
+A wrong or unknown setting stops every command with exit code 3.
+
+`~` and `$NAME` are replaced in paths.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """What each page should be."""
+    return {_DIRECTORY / "settings.md": _settings_page(), _DIRECTORY / "cli.md": _cli_page()}
+
+
+def _settings_page() -> str:
+    parts = [_WRITTEN_BY, _SETTINGS_TOP, "## Top level\n", _table(Settings, ())]
+    for name, field in Settings.model_fields.items():
+        model = _model_of(field)
+        if model is not None:
+            parts += [f"## [{name}]\n", f"{_first_line(model)}\n", _table(model, (name,))]
+    own = ("destinations", _ANY_DESTINATION)
+    parts += [
+        f"## [destinations.{_ANY_DESTINATION}]\n",
+        f"{_first_line(DestinationSettings)} `{_ANY_DESTINATION}` is yours to choose: lower-case letters, digits and "
+        "`_`, beginning with a letter. It is also the name of the Celery queue.\n",
+        _table(DestinationSettings, own),
+    ]
+    for name, field in DestinationSettings.model_fields.items():
+        model = _model_of(field)
+        if model is not None:
+            section = f"destinations.{_ANY_DESTINATION}.{name}"
+            parts += [f"## [{section}]\n", f"{_first_line(model)}\n", _table(model, (*own, name))]
+    for name in installed_types():
+        options = load_type(name).Options
+        parts += [f'## Options of type = "{name}"\n', "In the destination's own table.\n", _table(options, own)]
+    return "\n".join(parts)
+
+
+def _table(model: type[BaseModel], path: tuple[str, ...]) -> str:
+    described = _described_arguments(model)
+    lines = ["| setting | takes | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if _model_of(field) is not None or (model is Settings and name in ("environment", "destinations")):
+            continue
+        meaning = field.description or described.get(name, "")
+        cells = (f"`{name}`", _takes(field), _default(name, field), meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "\\<") for cell in cells) + " |")
+    example = next(iter(model.model_fields)) if path else "broker_url"
+    return "\n".join([*lines, "", f"Variable: `{_variable((*path, example))}`, and so on.", ""])
+
+
+def _variable(path: tuple[str, ...]) -> str:
+    return "DISPATCHER_" + "__".join(path).upper()
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _takes(field: FieldInfo) -> str:
+    bounds = [
+        pattern.format(f"{value:,}")
+        for part in field.metadata
+        for bound, pattern in _BOUNDS.items()
+        if (value := getattr(part, bound, None)) is not None
+    ]
+    return ", ".join([_type_text(field.annotation), *bounds])
+
+
+def _type_text(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f'`"{value}"`' for value in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "list of text"
+    inner = [part for part in get_args(annotation) if part is not NoneType]
+    return _type_text(inner[0]) if inner else _TYPES[annotation]
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if name in _COMPUTED_DEFAULTS:
+        return _COMPUTED_DEFAULTS[name]
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    return f"`{value:_}`" if isinstance(value, int) else f"`{value:g}`" if isinstance(value, float) else f'`"{value}"`'
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ").replace("``", "`")
+
+
+def _described_arguments(model: type[BaseModel]) -> dict[str, str]:
+    """The descriptions in the ``Args`` of a docstring, for options that have none of their own."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in (inspect.getdoc(model) or "").partition("Args:\n")[2].splitlines():
+        start = re.match(r" {4}(\w+): (.*)", line)
+        if start:
+            name = start[1]
+            found[name] = start[2]
+        elif name and line.strip():
+            found[name] += f" {line.strip()}"
+    return {key: text.replace("``", "`") for key, text in found.items()}
+
+
+def _cli_page() -> str:
+    lead = [_WRITTEN_BY, "# Command line\n", *_help_text(command_line), "The options come after the command's name.\n"]
+    commands = [(name, command) for name, command in _walk("dispatcher", command_line) if command is not command_line]
+    index = [
+        f"- [`{name}`](#{name.replace(' ', '-')}): {command.get_short_help_str(200)}" for name, command in commands
+    ]
+    return "\n".join([*lead, *index, "", *(part for name, command in commands for part in _command(name, command))])
+
+
+def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for inner, child in command.commands.items():
+            if not child.hidden:
+                yield from _walk(f"{name} {inner}", child)
+
+
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    usage = [
+        name,
+        *(["[OPTIONS]"] if options else []),
+        *(_argument(argument) for argument in arguments),
+        *(["COMMAND"] if isinstance(command, click.Group) else []),
+    ]
+    yield f"## {name}\n"
+    yield f"```text\n{' '.join(usage)}\n```\n"
+    yield from _help_text(command)
+    if options:
+        yield "| option | default | meaning |\n|---|---|---|"
+        for option in options:
+            yield f"| {_spelling(option)} | {_option_default(option)} | {_meaning(option)} |"
+        yield ""
+
+
+def _argument(argument: click.Argument) -> str:
+    name = (argument.name or "").upper()
+    return name if argument.required else f"[{name}]"
+
+
+def _spelling(option: click.Option) -> str:
+    names = ", ".join(f"`{spelling}`" for spelling in (*option.opts, *option.secondary_opts))
+    return names if option.is_flag else f"{names} {_value(option.type)}"
+
+
+def _value(kind: Any) -> str:
+    checks: list[tuple[Any, Callable[[Any], str]]] = [
+        (click.Choice, lambda choice: " or ".join(f"`{name}`" for name in choice.choices)),
+        (click.types.IntParamType, lambda _: "N"),
+        (click.types.FloatParamType, lambda _: "SECONDS"),
+        (click.Path, lambda _: "FILE"),
+    ]
+    return next((text(kind) for known, text in checks if isinstance(kind, known)), "TEXT")
+
+
+def _option_default(option: click.Option) -> str:
+    # A flag is off, and what has no default says in its meaning what happens then.
+    return f"`{option.default}`" if option.show_default else ""
+
+
+def _meaning(option: click.Option) -> str:
+    variable = f" Also `{option.envvar}`." if option.show_envvar else ""
+    required = " Required." if option.required and "Required" not in (option.help or "") else ""
+    return f"{option.help or ''}{required}{variable}".strip()
+
+
+def _help_text(command: click.Command) -> Iterator[str]:
+    """The help as paragraphs; what stands behind click's mark against rewrapping becomes a block."""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if not paragraph.startswith("\b\n"):
+            yield f"{paragraph}\n"
+            continue
+        lines = paragraph.removeprefix("\b\n").split("\n")
+        heading = [] if lines[0].startswith(" ") else [lines.pop(0)]
+        yield from (f"{line}\n" for line in heading)
+        yield f"```text\n{inspect.cleandoc(chr(10).join(lines))}\n```\n"
+
+
+def main() -> None:
+    """Write the pages."""
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The demo, from its start to the moment when nothing of it runs any more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+#: One visitor in three of sixty does not buy.
+LOGGED = 3 * 60 + 60 + 40
+TO_SEGMENT = 60 + 60 + 40
+
+COMMAND = [sys.executable, "-m", "dispatcher.demo"]
+
+
+def processes_over(directory: Path) -> dict[int, str]:
+    """The command lines of all processes that were told to keep their state in a directory."""
+    wanted = f"DISPATCHER_STATE_DIRECTORY={directory}".encode()
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "demo"
+
+
+def run(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "--directory", str(directory), *arguments],
+        # Somebody's own settings do not get in its way.
+        env={**os.environ, "DISPATCHER_BROKER_URL": "redis://127.0.0.1:1/0", "COLUMNS": "100", **environ},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def json_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_event_of_the_shop_lands_where_it_should_and_no_process_is_left(directory):
+    outcome = run(directory)
+
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert outcome.stderr == ""
+    assert processes_over(directory) == {}
+    lines, messages = json_lines(directory / "tracking.log"), json_lines(directory / "segment-sink.jsonl")
+    assert len({line["context"]["event_id"] for line in lines}) == len(lines) == LOGGED
+    assert len({message["messageId"] for message in messages}) == len(messages) == TO_SEGMENT
+    assert f"{LOGGED} events emitted, {LOGGED} lines in the tracking log, each once" in outcome.stdout
+    assert f"{TO_SEGMENT} of them are for Segment, {TO_SEGMENT} messages there, each once" in outcome.stdout
+    assert "What to try next" in outcome.stdout
+
+
+def test_a_file_of_recorded_events_is_emitted_too_and_each_refused_line_is_named(directory, tmp_path):
+    moment = "2026-01-31T12:00:00+00:00"
+    context = {"username": "ada", "user_id": 1, "session": "s", "event_source": "browser", "course_id": "c"}
+    records = [
+        {"name": "edx.course.enrollment.activated", "data": {"mode": "audit"}, "context": context, "timestamp": moment},
+        {"name": "edx.course.enrollment.mode_changed", "data": {}, "context": context, "timestamp": moment},
+        # A browser's event whose data is the form that the page sent.
+        {"name": "problem_graded", "data": "input_1=a&input_2=b", "context": context, "timestamp": moment},
+        {"name": "video[bold]", "data": {}, "context": context, "timestamp": moment, "id": "their-own"},
+    ]
+    source = tmp_path / "recorded.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in records) + "not an event\n")
+
+    outcome = run(directory, DEMO_EVENTS=str(source))
+
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    shown = outcome.stdout
+    assert "recorded.jsonl:5: " in shown
+    assert f"{LOGGED + 4} events emitted, {LOGGED + 4} lines in the tracking log, each once" in shown
+    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.split()}
+    assert rows["edx.course.enrollment.activated"] == ["1", "1", "1", "edx.course.enrollment.*"]
+    assert rows["edx.course.enrollment.mode_changed"][:3] == ["1", "1", "-"]
+    assert rows["problem_graded"] == ["1", "1", "-", "not", "on", "its", "list"]
+    assert rows["video[bold]"][:3] == ["1", "1", "-"]
+    logged = {line["context"]["event_id"]: line for line in json_lines(directory / "tracking.log")}
+    assert logged["their-own"]["time"] == moment
+
+
+def test_interrupted_it_stops_everything_and_says_so(directory):
+    process = subprocess.Popen(
+        [*COMMAND, "--directory", str(directory)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 60
+    # The demo itself names no state directory to the kernel: this is `dispatcher up`, its Redis or its worker.
+    while len(processes_over(directory)) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.02)
+
+    process.send_signal(signal.SIGINT)
+    shown, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 130, shown
+    assert "interrupted" in shown
+    assert processes_over(directory) == {}
+
+
+def test_a_directory_that_is_not_its_own_is_left_alone(directory):
+    directory.mkdir()
+    (directory / "thesis.txt").write_text("years of work")
+
+    outcome = run(directory)
+
+    assert outcome.returncode == 1
+    assert "left alone" in outcome.stdout
+    assert (directory / "thesis.txt").read_text() == "years of work"

@@ -1,0 +1,296 @@
+"""From emit to the tracking log and the Segment stand-in, with real workers; and with processes killed on the way."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.sink import Sink
+from tests.support.processes import Child
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, count_lines, read_lines, tally
+from tests.support.waiting import wait_for
+
+LOG, SEGMENT = "tracking_log", "segment"
+
+
+def at_segment(site: Site) -> list[dict[str, Any]]:
+    """What the stand-in has kept, by event."""
+    return read_lines(site.directory / "segment.jsonl")
+
+
+def test_an_event_becomes_a_line_and_a_segment_message_as_its_name_is_on_the_lists(site: Site) -> None:
+    site.worker()
+    site.emitting(
+        """
+with tracker.context("request", {"user_id": 7, "username": "ann", "ip": "192.0.2.7", "agent": "Mozilla/5.0",
+                                 "host": "shop.example", "path": "/pay", "referer": "https://shop.example/basket",
+                                 "page": None, "accept_language": "de", "session": "s", "client_id": "1.2",
+                                 "event_source": "server", "org_id": "", "course_id": ""}):
+    print(tracker.emit("shop.order.paid", {"order": 17, "total": 12.5, "note": "Grüße"}))
+    tracker.emit("shop.basket.seen", {"order": 18})
+    segment.track(7, "Order Paid", {"order": 17})
+    segment.identify(7, {"plan": "gold"})
+"""
+    ).succeed()
+    site.wait_until_delivered()
+    paid, seen = sorted(read_lines(site.log), key=lambda line: line["name"])[::-1]
+    time_of_it = paid.pop("time")
+    assert time_of_it.endswith("+00:00")
+    assert paid == {
+        "name": "shop.order.paid",
+        "context": {
+            "user_id": 7,
+            "org_id": "",
+            "course_id": "",
+            "path": "/pay",
+        },
+        "username": "ann",
+        "session": "s",
+        "ip": "192.0.2.7",
+        "agent": "Mozilla/5.0",
+        "host": "shop.example",
+        "referer": "https://shop.example/basket",
+        "accept_language": "de",
+        "event": {"order": 17, "total": 12.5, "note": "Grüße"},
+        "event_type": "shop.order.paid",
+        "event_source": "server",
+        "page": None,
+    }
+    assert seen["event"] == {"order": 18}
+    messages = {message.get("event", message["type"]): message for message in at_segment(site)}
+    assert set(messages) == {"shop.order.paid", "Order Paid", "identify"}
+    assert messages["shop.order.paid"]["properties"]["order"] == 17
+    assert {message["userId"] for message in messages.values()} == {"7"}
+    assert messages["identify"]["traits"] == {"plan": "gold"}
+    assert messages["Order Paid"]["context"]["ip"] == "192.0.2.7"
+    assert messages["shop.order.paid"]["timestamp"][:19] == time_of_it[:19]
+    assert site.counts(SEGMENT).filtered == 1
+    site.assert_ledger_closes()
+
+
+def test_the_events_id_is_segments_message_id(site: Site) -> None:
+    site.worker("-Q", SEGMENT)
+    printed = site.emitting("print(tracker.emit('shop.order.paid', {'n': 1}))").succeed()
+    [message] = wait_for(lambda: at_segment(site))
+    assert message["messageId"] == printed.strip()
+
+
+def test_internal_events_are_kept_out_of_the_log_by_one_line(site: Site) -> None:
+    emit = "tracker.emit('edx.bi.user.seen', {'n': 0})\ntracker.emit('shop.order.paid', {'n': 1})"
+    site.worker()
+    site.emitting(emit).succeed()
+    site.wait_for_lines(2)
+    site.allow(["*"], more="[destinations.tracking_log]\ninternal = false\n")
+    site.emitting(emit).succeed()
+    site.wait_until_delivered()
+    assert Counter(line["name"] for line in read_lines(site.log)) == {"edx.bi.user.seen": 1, "shop.order.paid": 2}
+    assert Counter(message["event"] for message in at_segment(site)) == {"edx.bi.user.seen": 2, "shop.order.paid": 2}
+
+
+def test_a_delivery_that_fails_is_parked_shown_as_a_retry_and_delivered_once_the_other_side_is_back(
+    site: Site,
+) -> None:
+    port = site.sink.port
+    site.sink.stop()
+    worker = site.worker()
+    site.emitting("for n in range(50): tracker.emit('shop.order.paid', {'n': n})").succeed()
+    wait_for(lambda: site.counts(SEGMENT).retried >= 100, what=lambda: worker.output)
+    found = site.counts(SEGMENT)
+    assert (found.accepted, found.delivered, found.waiting) == (50, 0, 50)
+    assert found.last_error
+    # The one that works is not held up by the one that does not.
+    site.wait_for_lines(50)
+    assert "Retry in" in worker.output or "retry" in worker.output.lower()
+    with Sink(port=port, file=site.directory / "segment.jsonl"):
+        site.wait_until_delivered()
+    assert Counter(message["properties"]["n"] for message in at_segment(site)) == Counter(range(50))
+    site.assert_ledger_closes()
+    # Each try was announced with how many came before it.
+    assert site.counts(SEGMENT).retried % 50 == 0
+
+
+def test_the_pause_between_tries_grows(site: Site) -> None:
+    site.sink.stop()
+    site.worker(DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS="0.1")
+    site.emitting("tracker.emit('shop.order.paid', {'n': 1})").succeed()
+    moments = []
+    for tries in range(1, 5):
+        wait_for(lambda tries=tries: site.counts(SEGMENT).retried >= tries)
+        moments.append(time.monotonic())
+    pauses = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    assert pauses[0] < pauses[1] < pauses[2], pauses
+
+
+def test_a_hundred_thousand_emits_and_kill_9_at_once_are_a_hundred_thousand_lines(site: Site) -> None:
+    count = 100_000
+    child = site.emitting(
+        f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n}})\nos.kill(os.getpid(), 9)"
+    )
+    assert child.wait() == -signal.SIGKILL, child.output
+    relayed = site.processes.run("relay", "--once")
+    assert relayed.returncode == 0, relayed.stderr
+    site.worker()
+    site.wait_until_delivered(timeout=30)
+    assert_each_once(site.log, count)
+    site.assert_ledger_closes()
+    assert site.counts(LOG).delivered == count
+
+
+def test_a_process_killed_while_its_relay_thread_works_loses_nothing(site: Site) -> None:
+    site.worker()
+    chance = random.Random(7)
+    emitted = 0
+    for _ in range(4):
+        child = site.emitting(
+            "n = int(sys.argv[1])\n"
+            "while True:\n"
+            "    tracker.emit('shop.basket.seen', {'n': n}); n += 1\n"
+            "    if n % 50 == 0: os.write(1, b'%d\\n' % n)",
+            str(emitted),
+            DISPATCHER_RELAY__LINGER_SECONDS="0.001",
+        )
+        wait_for(lambda child=child: len(child.output) > 5)
+        time.sleep(chance.uniform(0.05, 0.3))  # the moment of the kill, not a wait
+        child.kill()
+        said = int(child.output.splitlines()[-1])
+        relayed = site.processes.run("relay", "--once")
+        assert relayed.returncode == 0, relayed.stderr
+        site.wait_until_delivered()
+        emitted = count_lines(site.log)
+        # All that it said, and up to 50 that it had no time to speak of.
+        assert said <= emitted <= said + 50
+        assert_each_once(site.log, emitted)
+    site.assert_ledger_closes()
+
+
+def test_a_worker_killed_in_the_middle_of_batches_leaves_each_line_once(site: Site) -> None:
+    count = 30_000
+    site.emitting(
+        f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n, 'padding': 'x' * 300}})\n"
+        "assert dispatcher.flush(20)",
+        DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="200",
+    ).succeed()
+    short = {"DISPATCHER_DESTINATIONS__TRACKING_LOG__LEASE_SECONDS": "0.5"}
+    kills = 0
+    lines = -1
+    while kills < 4:
+        worker = site.worker("-Q", LOG, **short)
+        wait_for(lambda lines=lines: count_lines(site.log) > lines)
+        worker.kill()
+        kills += 1
+        lines = count_lines(site.log)
+        site.assert_ledger_closes()
+    site.worker("-Q", LOG, **short)
+    site.wait_for_lines(count, timeout=30)
+    wait_for(lambda: site.counts(LOG).waiting == 0, what=lambda: site.counts(LOG))
+    assert_each_once(site.log, count)
+    site.assert_ledger_closes()
+
+
+def test_a_worker_that_was_frozen_longer_than_its_lease_doubles_no_line(site: Site) -> None:
+    count = 20_000
+    site.emitting(
+        f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n}})\nassert dispatcher.flush(20)",
+        DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="20",
+    ).succeed()
+    short = {"DISPATCHER_DESTINATIONS__TRACKING_LOG__LEASE_SECONDS": "0.4"}
+    frozen = site.worker("-Q", LOG, "-n", "frozen@%h", **short)
+    wait_for(lambda: count_lines(site.log) > 0)
+    other: Child | None = None
+    for _ in range(5):
+        frozen.send(signal.SIGSTOP)
+        other = other or site.worker("-Q", LOG, "-n", "other@%h", **short)
+        # Whatever the frozen one held, the other may take once the lease has run out.
+        held = site.counts(LOG).claimed
+        wait_for(lambda held=held: site.counts(LOG).claimed < held or not held or not site.counts(LOG).queued)
+        frozen.send(signal.SIGCONT)
+    site.wait_for_lines(count, timeout=30)
+    wait_for(lambda: site.counts(LOG).waiting == 0, what=lambda: site.counts(LOG))
+    assert_each_once(site.log, count)
+
+
+def test_emitting_at_full_speed_while_redis_is_away_loses_nothing_and_waits_for_nothing(site: Site) -> None:
+    site.worker("-Q", LOG)
+    count = 60_000
+    child = site.emitting(
+        """
+from pathlib import Path
+go, count = Path(sys.argv[1]), int(sys.argv[2])
+tracker.emit("shop.basket.seen", {"n": 0})
+assert dispatcher.flush(10)
+print("first", flush=True)
+while not go.exists(): time.sleep(0.01)
+began = time.monotonic()
+for n in range(1, count):
+    tracker.emit("shop.basket.seen", {"n": n})
+print("emitted in", time.monotonic() - began, flush=True)
+assert dispatcher.flush(30)
+print("flushed", flush=True)
+""",
+        str(site.directory / "go"),
+        str(count),
+    )
+    child.wait_for_output("first")
+    site.redis.stop()
+    (site.directory / "go").touch()
+    child.wait_for_output("emitted")
+    assert "flushed" not in child.output
+    site.redis.start()
+    child.succeed(timeout=40)
+    site.wait_for_lines(count, timeout=30)
+    site.wait_until_delivered()
+    assert_each_once(site.log, count)
+    site.assert_ledger_closes()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo", "gevent"])
+def test_every_pool_delivers(site: Site, pool: str) -> None:
+    worker = site.worker("-P", pool, "-c", "2")
+    site.emitting(
+        "for n in range(2000): tracker.emit('shop.order.paid', {'n': n})", DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="10"
+    ).succeed()
+    site.wait_until_delivered()
+    assert_each_once(site.log, 2000)
+    assert Counter(message["properties"]["n"] for message in at_segment(site)) == Counter(range(2000))
+    assert worker.stop() == 0
+    assert "Traceback" not in worker.output
+
+
+def test_a_full_disk_under_the_log_parks_the_batches_and_leaves_no_half_line(site: Site, tmp_path: Path) -> None:
+    site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__PATH"] = "/dev/full"
+    worker = site.worker("-Q", LOG)
+    site.emitting("for n in range(100): tracker.emit('shop.basket.seen', {'n': n})").succeed()
+    wait_for(lambda: site.counts(LOG).retried >= 100, what=lambda: worker.output)
+    worker.stop()
+    site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__PATH"] = str(site.log)
+    site.worker("-Q", LOG)
+    site.wait_for_lines(100)
+    assert_each_once(site.log, 100)
+
+
+def test_lines_are_in_the_order_of_emits_of_one_process(site: Site) -> None:
+    site.emitting(
+        "for n in range(5000): tracker.emit('shop.basket.seen', {'n': n})\nassert dispatcher.flush(10)"
+    ).succeed()
+    site.worker("-Q", LOG, "-P", "solo")
+    site.wait_for_lines(5000)
+    assert [line["event"]["n"] for line in read_lines(site.log)] == list(range(5000))
+
+
+def test_the_summary_that_celery_gets_says_how_much_and_nothing_personal(site: Site) -> None:
+    site.emitting("for n in range(3): tracker.emit('shop.order.paid', {'mail': 'ann@example.org'})").succeed()
+    text = site.redis.call("LRANGE", LOG, 0, -1)
+    assert isinstance(text, list)
+    assert all(b"ann@" not in message for message in text)
+    shown = [json.loads(message)["headers"]["argsrepr"] for message in text]
+    assert sum(int(summary[1:].split()[0]) for summary in shown) == 3
+    assert all("shop.order.paid" in summary for summary in shown)
+    assert tally(site.log) == {}

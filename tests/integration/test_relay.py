@@ -1,0 +1,362 @@
+"""The relay between real outboxes and a real Redis: with Redis away, silent or killed, and the relay killed too."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import dispatcher
+from dispatcher import tracker
+from dispatcher.batches import Claim, Settlement
+from dispatcher.outbox import find_outboxes
+from dispatcher.relay import Relay
+from tests.support.processes import memory_bytes
+from tests.support.site import Site
+from tests.support.waiting import wait_for
+
+LOG, SEGMENT = "tracking_log", "segment"
+
+# A process that emits so many events and is then killed with -9 by itself, with no relay that could have put any.
+EMIT_AND_DIE = """
+for n in range(int(sys.argv[1])):
+    tracker.emit(sys.argv[2], {"n": n, "padding": "x" * int(sys.argv[3])})
+os.kill(os.getpid(), 9)
+"""
+
+
+def emit_and_die(site: Site, count: int, name: str = "shop.order.paid", padding: int = 0) -> None:
+    child = site.emitting(EMIT_AND_DIE, str(count), name, str(padding), DISPATCHER_RELAY__MODE="external")
+    assert child.wait() == -signal.SIGKILL, child.output
+
+
+def deliver_all(site: Site, destination: str = LOG) -> Counter[int]:
+    """Claim and settle everything that waits, as a worker would. Returns how often each event's number came."""
+    found: Counter[int] = Counter()
+    prefix = f"dispatcher:{{{destination}}}:"
+    with site.redis.client() as client:
+        for batch_id in client.zrange(f"{prefix}since", 0, -1):
+            claim = site.store.claim(destination, batch_id.decode(), token="test", lease_seconds=60)
+            assert isinstance(claim, Claim), claim
+            found.update(json.loads(payload)["data"]["n"] for payload in claim.payloads)
+            assert site.store.settle(claim, Settlement(delivered=len(claim.payloads)))
+    return found
+
+
+def batches(site: Site, destination: str = LOG) -> int:
+    return site.counts(destination).batches
+
+
+def outboxes(site: Site) -> list[Path]:
+    return find_outboxes(site.settings().outbox_directory)
+
+
+def each_once(count: int) -> Counter[int]:
+    return Counter(range(count))
+
+
+def test_the_thread_relays_what_its_process_emits_to_every_destination_on_the_lists(in_site: Site) -> None:
+    for n in range(20):
+        tracker.emit("shop.order.paid", {"n": n})
+    tracker.emit("shop.basket.seen", {"n": 20})
+    assert dispatcher.flush(10)
+    assert deliver_all(in_site) == each_once(21)
+    assert deliver_all(in_site, SEGMENT) == each_once(20)
+    assert in_site.counts(SEGMENT).filtered == 1
+    in_site.assert_ledger_closes()
+
+
+def test_in_light_traffic_one_event_is_one_batch_and_comes_at_once(in_site: Site) -> None:
+    for n in range(3):
+        tracker.emit("shop.basket.seen", {"n": n})
+        wait_for(lambda n=n: batches(in_site) == n + 1, timeout=2)
+    assert deliver_all(in_site) == each_once(3)
+
+
+def test_in_steady_traffic_events_are_collected_into_batches(site: Site) -> None:
+    child = site.emitting(
+        "until = time.monotonic() + 1.5\nn = 0\n"
+        "while time.monotonic() < until:\n"
+        "    tracker.emit('shop.basket.seen', {'n': n}); n += 1\n"
+        "    time.sleep(0.0003)\n"
+        "print(n)",
+        DISPATCHER_RELAY__LINGER_SECONDS="0.05",
+    )
+    emitted = int(child.succeed())
+    # At the most one batch each linger, and a few more while the process starts and ends.
+    assert batches(site) <= 1.5 / 0.05 + 10, f"{emitted} events in {batches(site)} batches"
+    assert deliver_all(site) == each_once(emitted)
+
+
+def test_an_external_relay_process_takes_what_a_living_process_emits(site: Site) -> None:
+    relay = site.processes.dispatcher("relay")
+    child = site.emitting(
+        "tracker.emit('shop.order.paid', {'n': 0})\nassert dispatcher.flush(10)\nprint('put')\ntime.sleep(60)",
+        DISPATCHER_RELAY__MODE="external",
+    )
+    child.wait_for_output("put")
+    assert site.counts(LOG).queued == 1
+    child.kill()
+    wait_for(lambda: outboxes(site) == [], what="the relay to remove the outbox of the dead")
+    assert relay.stop() == 0
+    assert "damaged" not in relay.output
+
+
+def test_a_living_process_adopts_what_a_dead_one_left(site: Site) -> None:
+    emit_and_die(site, 1000)
+    [left] = outboxes(site)
+    adopter = site.emitting(
+        "tracker.emit('shop.order.paid', {'n': 1000})\n"
+        "deadline = time.monotonic() + 10\n"
+        "while os.path.exists(sys.argv[1]) and time.monotonic() < deadline: time.sleep(0.02)",
+        str(left),
+    )
+    adopter.succeed()
+    assert deliver_all(site) == each_once(1001)
+    assert outboxes(site) == []
+
+
+def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
+    for _ in range(6):
+        emit_and_die(site, 500, padding=200)
+    relays = [site.processes.dispatcher("relay", "--once") for _ in range(3)]
+    for relay in relays:
+        relay.wait()
+    assert outboxes(site) == []
+    assert deliver_all(site) == Counter({n: 6 for n in range(500)})
+
+
+def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_parents_outbox(site: Site) -> None:
+    site.redis.stop()
+    parent = site.emitting(
+        "tracker.emit('shop.order.paid', {'n': 0})\n"
+        "deadline = time.monotonic() + 10\n"
+        "from pathlib import Path\n"
+        "state = Path(os.environ['DISPATCHER_STATE_DIRECTORY'])\n"
+        # The relay thread holds its lock now, which a child inherits.
+        "while not list(state.glob('outbox/*/relay.lock')) and time.monotonic() < deadline: time.sleep(0.01)\n"
+        "time.sleep(0.2)\n"
+        "if os.fork() == 0:\n"
+        "    time.sleep(60)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert parent.wait() == -signal.SIGKILL, parent.output
+    site.redis.start()
+    relayed = site.processes.run("relay", "--once", "--timeout", "3")
+    assert relayed.returncode == 0, relayed.stderr
+    assert outboxes(site) == []
+    assert deliver_all(site) == each_once(1)
+
+
+def test_redis_that_refuses_costs_nothing_and_once_it_is_back_all_is_put_once(in_site: Site) -> None:
+    tracker.emit("shop.basket.seen", {"n": 0})
+    assert dispatcher.flush(10)
+    in_site.redis.stop()
+    for n in range(1, 3000):
+        tracker.emit("shop.basket.seen", {"n": n})
+    assert not dispatcher.flush(0.3)
+    in_site.redis.start()
+    assert dispatcher.flush(10)
+    assert deliver_all(in_site) == each_once(3000)
+
+
+def test_a_redis_that_was_silent_and_then_did_what_it_had_been_told_has_nothing_twice(in_site: Site) -> None:
+    for burst in range(4):
+        in_site.redis.freeze()
+        for n in range(burst * 500, burst * 500 + 500):
+            tracker.emit("shop.order.paid", {"n": n})
+        # Longer than relay.timeout_seconds: the relay has given up on what it had sent.
+        assert not dispatcher.flush(0.8)
+        in_site.redis.thaw()
+        if burst % 2:
+            assert dispatcher.flush(10)
+    assert dispatcher.flush(10)
+    assert deliver_all(in_site) == each_once(2000)
+    assert deliver_all(in_site, SEGMENT) == each_once(2000)
+    in_site.assert_ledger_closes()
+
+
+def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site: Site) -> None:
+    count = 60_000
+    emit_and_die(site, count)
+    chance = random.Random(2026)
+    kills = 0
+    while outboxes(site) and kills < 6:
+        relay = site.processes.dispatcher("relay")
+        wait_for(lambda: "relaying" in relay.output or not relay.running)
+        time.sleep(chance.uniform(0.0, 0.15))  # the moment of the kill, not a wait
+        relay.kill()
+        kills += 1
+        site.assert_ledger_closes()
+    done = site.processes.dispatcher("relay", "--once")
+    done.succeed()
+    assert outboxes(site) == []
+    assert deliver_all(site) == each_once(count)
+    assert deliver_all(site, SEGMENT) == each_once(count)
+    site.assert_ledger_closes()
+
+
+def test_a_crash_between_put_and_commit_puts_nothing_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    emit_and_die(site, 5000, padding=300)
+    from dispatcher.outbox import Reader
+
+    class Killed(BaseException):
+        pass
+
+    def never(self: Reader, position: int) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reader, "commit", never)
+        for _ in range(3):
+            relay = Relay(site.settings())
+            with pytest.raises(Killed):
+                relay.step()
+            relay.close()
+    assert 0 < site.counts(LOG).queued < 5000
+    site.relay_once()
+    assert deliver_all(site) == each_once(5000)
+
+
+def test_what_was_put_before_the_allowlist_changed_is_not_put_again_under_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit_and_die(site, 5000, padding=300)
+    from dispatcher.outbox import Reader
+
+    class Killed(BaseException):
+        pass
+
+    def never(self: Reader, position: int) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reader, "commit", never)
+        relay = Relay(site.settings())
+        with pytest.raises(Killed):
+            relay.step()
+        relay.close()
+    put = site.counts(SEGMENT).queued
+    assert 0 < put < 5000
+    site.allow(["nothing.at.all"])
+    site.relay_once()
+    assert deliver_all(site) == each_once(5000)
+    assert deliver_all(site, SEGMENT) == each_once(put)
+    assert site.counts(SEGMENT).filtered == 5000 - put
+
+
+def test_an_allowlist_that_is_changed_takes_effect_without_a_restart(in_site: Site) -> None:
+    tracker.emit("shop.basket.seen", {"n": 0})
+    assert dispatcher.flush(10)
+    assert in_site.counts(SEGMENT).queued == 0
+    in_site.allow(["shop.basket.*"])
+
+    def emitted_to_segment() -> bool:
+        tracker.emit("shop.basket.seen", {"n": 1})
+        assert dispatcher.flush(10)
+        return in_site.counts(SEGMENT).queued > 0
+
+    wait_for(emitted_to_segment, timeout=5)
+    assert in_site.counts(SEGMENT).filtered >= 1
+    tracker.emit("shop.order.paid", {"n": 2})
+    assert dispatcher.flush(10)
+    assert 2 not in deliver_all(in_site, SEGMENT)
+
+
+@pytest.mark.parametrize("broken", ["[destinations.segment\n", "[destinations.segment]\nevents = ['!shop.*']\n"])
+def test_settings_that_cannot_be_used_leave_the_old_ones_in_force(
+    in_site: Site, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="dispatcher.relay")
+    tracker.emit("shop.order.paid", {"n": 0})
+    assert dispatcher.flush(10)
+    in_site.settings_file.write_text(broken)
+    wait_for(lambda: "the old ones stay in force" in caplog.text, timeout=5)
+    tracker.emit("shop.order.paid", {"n": 1})
+    tracker.emit("shop.basket.seen", {"n": 2})
+    assert dispatcher.flush(10)
+    assert deliver_all(in_site, SEGMENT) == each_once(2)
+    in_site.allow(["shop.*"])
+    wait_for(lambda: "were read again" in caplog.text, timeout=5)
+    tracker.emit("shop.basket.seen", {"n": 3})
+    assert dispatcher.flush(10)
+    assert deliver_all(in_site, SEGMENT) == Counter([3])
+
+
+def test_a_settings_file_that_is_replaced_by_renaming_is_noticed(in_site: Site) -> None:
+    tracker.emit("shop.basket.seen", {"n": 0})
+    assert dispatcher.flush(10)
+    fresh = in_site.directory / "fresh.toml"
+    fresh.write_text("[destinations.segment]\nevents = ['*']\n")
+    fresh.rename(in_site.settings_file)
+
+    def reaches_segment() -> bool:
+        tracker.emit("shop.basket.seen", {"n": 1})
+        assert dispatcher.flush(10)
+        return in_site.counts(SEGMENT).queued > 0
+
+    wait_for(reaches_segment, timeout=5)
+
+
+def test_the_relays_memory_stays_flat_however_long_the_backlog(site: Site) -> None:
+    # 120 MB of journals.
+    emit_and_die(site, 60_000, name="shop.basket.seen", padding=2000)
+    relay = site.processes.dispatcher("relay")
+    wait_for(lambda: batches(site) > 0 or not relay.running, what=lambda: relay.output)
+    early = memory_bytes(relay.pid)
+    most = early
+
+    def is_done() -> bool:
+        nonlocal most
+        most = max(most, memory_bytes(relay.pid))
+        return outboxes(site) == []
+
+    wait_for(is_done, timeout=30, what=lambda: relay.output)
+    assert most - early < 20_000_000, f"it grew from {early:,} to {most:,} bytes"
+    assert relay.stop() == 0
+    assert site.counts(LOG).queued == 60_000
+
+
+def test_journals_that_are_relayed_are_deleted_while_the_process_goes_on(site: Site) -> None:
+    child = site.emitting(
+        "for n in range(4000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 5000})\n"
+        "assert dispatcher.flush(20)\nprint('flushed')\ntime.sleep(60)"
+    )
+    child.wait_for_output("flushed")
+    [outbox] = outboxes(site)
+    # The one that is written to, the one made ahead, and at most one that was just finished.
+    wait_for(lambda: len(list(outbox.glob("*.journal"))) <= 3, what=lambda: sorted(outbox.iterdir()))
+    child.kill()
+
+
+def test_journals_left_by_a_relay_killed_before_it_deleted_them_are_deleted_by_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = site.emitting(
+        "for n in range(3000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 5000})\n"
+        "print('emitted')\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.02)\n"
+        "tracker.emit('shop.basket.seen', {'n': 3000})\nprint('one more')\ntime.sleep(60)",
+        str(site.directory / "go"),
+        DISPATCHER_RELAY__MODE="external",
+    )
+    writer.wait_for_output("emitted")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        relay = Relay(site.settings())
+        wait_for(lambda: relay.step() == 0)
+        relay.close()
+    [outbox] = outboxes(site)
+    assert len(list(outbox.glob("[0-9]*.journal"))) > 3
+    (site.directory / "go").touch()
+    writer.wait_for_output("one more")
+    relay = Relay(site.settings())
+    assert relay.step() == 1
+    relay.close()
+    assert len(list(outbox.glob("[0-9]*.journal"))) <= 1
+    writer.kill()

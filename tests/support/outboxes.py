@@ -1,0 +1,60 @@
+"""Outboxes of a test: small ones, what a relay would read from them, and trackers that emit into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dispatcher import config
+from dispatcher.event import Event, decode
+from dispatcher.outbox import Outbox, Reader, find_outboxes
+from dispatcher.tracker import Tracker
+
+#: Small, so that a test sees many files.
+JOURNAL_BYTES = 65_536
+# How often a reader is asked again before it counts as done: it looks more than once at what seems damaged.
+_TRIES = 5
+
+
+def make_outbox(root: Path, *, journal_bytes: int = JOURNAL_BYTES, max_bytes: int = 1 << 28) -> Outbox:
+    """An outbox that is synced rarely, so that nothing but the test's own doing makes a difference."""
+    return Outbox(root, journal_bytes=journal_bytes, max_bytes=max_bytes, sync_seconds=60)
+
+
+def make_tracker(root: Path, *, strict: bool = False, **outbox: Any) -> Tracker:
+    """A tracker with a durable outbox under ``root`` that nobody relays."""
+    settings = config.load(
+        {}, {"strict": strict, "relay": {"mode": "external"}, "outbox": {"directory": str(root), **outbox}}
+    )
+    return Tracker(settings)
+
+
+def read_on(reader: Reader) -> list[bytes]:
+    """All payloads from where the reader stands."""
+    found: list[bytes] = []
+    empty = 0
+    while empty < _TRIES:
+        payloads, ends = reader.read()
+        assert len(payloads) == len(ends)
+        found += payloads
+        empty = 0 if payloads else empty + 1
+    return found
+
+
+def read_directory(directory: Path) -> list[bytes]:
+    """All payloads that wait in one outbox directory. Nothing is committed."""
+    reader = Reader(directory)
+    try:
+        return read_on(reader)
+    finally:
+        reader.close()
+
+
+def read_root(root: Path) -> list[bytes]:
+    """All payloads that wait in the outboxes under ``root``, one directory after the other."""
+    return [payload for directory in find_outboxes(root) for payload in read_directory(directory)]
+
+
+def events_in(root: Path) -> list[Event]:
+    """All events that wait in the outboxes under ``root``."""
+    return [decode(payload) for payload in read_root(root)]
