@@ -85,7 +85,7 @@ class _Up:
         self._wait_for_redis(stopped)
         environ = self._start_sink()
         worker = worker_arguments(
-            queues=None, concurrency=concurrency, pool=None, loglevel="WARNING", events=False, name=None
+            queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None
         )
         self._supervisor.start(Child("worker", worker, environ))
         self._supervisor.start(Child("relay", [sys.executable, "-m", "dispatcher", "relay"]))

@@ -16,7 +16,7 @@ _GEVENT_PREFETCH = "50"
 
 
 def worker_arguments(
-    *, queues: str | None, concurrency: int | None, pool: str | None, loglevel: str, events: bool, name: str | None
+    *, queues: str | None, concurrency: int | None, pool: str, loglevel: str, events: bool, name: str | None
 ) -> list[str]:
     """The command line of the Celery worker."""
     # Celery's gossip and mingle talk to every other worker and serve nothing here; heartbeats stay, for Flower.
@@ -26,8 +26,8 @@ def worker_arguments(
         arguments += ["--queues", queues]
     if concurrency is not None:
         arguments += ["--concurrency", str(concurrency)]
-    if pool is not None:
-        arguments += ["--pool", pool]
+    # Always, although the settings have it too: for gevent Celery has to know before it imports anything.
+    arguments += ["--pool", pool]
     if pool == "gevent":
         arguments += ["--prefetch-multiplier", _GEVENT_PREFETCH]
     if events:
@@ -57,17 +57,22 @@ def worker(
       dispatcher worker -Q tracking_log -c 1         one for the tracking log only
       dispatcher worker -Q segment -c 16             sixteen requests at a time to Segment
     """
-    _check_queues(queues)
+    settings = config.load()
+    _check_queues(queues, settings)
     # The container's SIGTERM gives work back after worker_soft_shutdown_timeout instead of waiting for all of it.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     arguments = worker_arguments(
-        queues=queues, concurrency=concurrency, pool=pool, loglevel=loglevel, events=events, name=name
+        queues=queues,
+        concurrency=concurrency,
+        pool=pool or settings.worker.pool,
+        loglevel=loglevel,
+        events=events,
+        name=name,
     )
     os.execv(sys.executable, arguments)  # noqa: S606 - the process becomes the worker, so that signals reach it
 
 
-def _check_queues(queues: str | None) -> None:
-    settings = config.load()
+def _check_queues(queues: str | None, settings: config.Settings) -> None:
     known = [name for name, table in settings.destinations.items() if table.enabled]
     unknown = [name for name in (queues or "").split(",") if name and name not in known]
     if unknown:
