@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,9 @@ ENCODING_ERRORS: Final = Exception
 
 #: Nesting that no real event reaches, and that the workers' decoders still take with room to spare.
 MAX_DEPTH: Final = 200
+
+# Values looked at before it is given up, after some tenth of a second.
+_MAX_LOOKED_AT: Final = 100_000
 
 # Types that hold no float; JSON that somebody has encoded already is theirs to answer for.
 _FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
@@ -37,10 +41,13 @@ class Problem:
 
 
 def diagnose(root: str, value: object) -> Problem | None:
-    """The first thing in ``value`` that has no JSON form, or None. ``root`` is what the value itself is called."""
+    """The first thing in ``value`` that has no JSON form, or None. ``root`` is what the value itself is called.
+
+    None too where it stands behind the first 100,000 values, since whoever emits waits for this.
+    """
     try:
-        for path, item, parents in _walk(root, value):
-            problem = _examine(path, item, parents)
+        for place, item, parents in islice(_walk(root, value), _MAX_LOOKED_AT):
+            problem = None if _is_plain(item) else _examine(place, item, parents)
             if problem is not None:
                 return problem
     except Exception as error:  # an object's own code, or another thread that changes what is looked at
@@ -97,61 +104,92 @@ class _BoundedRepr(reprlib.Repr):
         return text
 
 
-def _walk(root: str, value: object) -> Iterator[tuple[str, object, frozenset[int]]]:
+class _Place:
+    """Where a value stands: spelt out only for the one that is at fault."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self.keys: list[object] = []
+
+    def __str__(self) -> str:
+        return self._root + "".join(f"[{_safe(key)}]" for key in self.keys)
+
+
+def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]:
     # By hand and not by recursion: what is looked at here may be ten thousand levels deep.
-    todo: list[tuple[str, object, frozenset[int]]] = [(root, value, frozenset())]
-    while todo:
-        path, item, parents = todo.pop()
-        yield path, item, parents
-        if id(item) in parents or len(parents) > MAX_DEPTH:
+    place = _Place(root)
+    parents: dict[int, object] = {}
+    inside: list[Iterator[tuple[object, object]]] = [iter([(None, value)])]
+    while inside:
+        found = next(inside[-1], None)
+        if found is None:
+            inside.pop()
+            if place.keys:
+                place.keys.pop()
+            if parents:
+                parents.popitem()
             continue
-        if isinstance(item, Mapping | list | tuple):
-            inside = parents | {id(item)}
-            todo.extend((child_path, child, inside) for child_path, child in _children(path, item))
+        key, item = found
+        if len(inside) > 1:
+            place.keys.append(key)
+        yield place, item, parents.keys()
+        if isinstance(item, Mapping | list | tuple) and id(item) not in parents and len(parents) <= MAX_DEPTH:
+            parents[id(item)] = item
+            inside.append(_children(item))
+        elif place.keys:
+            place.keys.pop()
 
 
-def _children(path: str, item: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> list[tuple[str, object]]:
-    # Last first, as they are taken from the end of a list.
-    pairs = item.items() if isinstance(item, Mapping) else enumerate(item)
-    return [(f"{path}[{_safe(key)}]", child) for key, child in reversed(list(pairs))]
+def _children(item: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[tuple[object, object]]:
+    return iter(item.items() if isinstance(item, Mapping) else enumerate(item))
 
 
-def _examine(path: str, item: object, parents: frozenset[int]) -> Problem | None:  # noqa: PLR0911 - one return a case
+def _is_plain(item: object) -> bool:
+    # Most values are, and looking closer takes ten times as long.
+    kind = type(item)
+    if kind is str:
+        return item.isascii()  # type: ignore[attr-defined, no-any-return]
+    return kind is bool or item is None or (kind is float and math.isfinite(item))  # type: ignore[arg-type]
+
+
+def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None:  # noqa: PLR0911 - one return a case
     if id(item) in parents:
-        return Problem(path, "contains itself", "pass the ids of the things, not the things")
+        return Problem(str(place), "contains itself", "pass the ids of the things, not the things")
     if len(parents) > MAX_DEPTH:
-        return Problem(path, f"is nested more than {MAX_DEPTH} levels deep", "flatten it")
+        return Problem(str(place), f"is nested more than {MAX_DEPTH} levels deep", "flatten it")
     if isinstance(item, Mapping):
-        return _examine_keys(path, item)
+        return _examine_keys(place, item)
     if isinstance(item, list | tuple):
         return None
     if isinstance(item, float) and not math.isfinite(item):
-        return Problem(path, f"is {item}, which JSON has no number for", "pass None, or leave the key out")
+        return Problem(str(place), f"is {item}, which JSON has no number for", "pass None, or leave the key out")
     if isinstance(item, str):
-        return _examine_text(path, item)
+        return _examine_text(str(place), item)
     try:
         _encoder.encode(item)
     except ENCODING_ERRORS as error:
-        return Problem(path, f"is {_a(item)} ({_safe(item)}): {error}", _way_out(item))
+        return Problem(str(place), f"is {_a(item)} ({_safe(item)}): {error}", _way_out(item))
     if holds_non_finite(item):
         what = f"is {_a(item)} ({_safe(item)}) with NaN or infinity in it, which JSON has no number for"
-        return Problem(path, what, "pass None, or leave it out")
+        return Problem(str(place), what, "pass None, or leave it out")
     return None
 
 
-def _examine_keys(path: str, item: Mapping[Any, Any]) -> Problem | None:
+def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
     for key in item:
+        if type(key) is str and key.isascii():
+            continue
         if isinstance(key, str):
-            problem = _examine_text(f"the key {_safe(key)} of {path}", key)
+            problem = _examine_text(f"the key {_safe(key)} of {place}", key)
             if problem is not None:
                 return problem
             continue
         try:
             _encoder.encode({key: None})
         except ENCODING_ERRORS:
-            return Problem(f"the key {_safe(key)} of {path}", f"is {_a(key)}", "keys must be strings: pass str(key)")
+            return Problem(f"the key {_safe(key)} of {place}", f"is {_a(key)}", "keys must be strings: pass str(key)")
     if not isinstance(item, dict):
-        return Problem(path, f"is {_a(item)}, not a dict", "pass dict(value)")
+        return Problem(str(place), f"is {_a(item)}, not a dict", "pass dict(value)")
     return None
 
 

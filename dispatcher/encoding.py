@@ -166,14 +166,14 @@ def _encoded(envelope: Envelope, bound: BoundContext) -> bytes:
     problem: object
     try:
         if bound.json is None:
-            problem = diagnose("context", bound.merged)
+            problem = diagnose("context", bound.merged) or "its context has a value that JSON has no form for"
         else:
             envelope.context = bound.json
             payload = encode_envelope(envelope)
             # msgspec writes NaN and infinity as null, so a null has to be looked into.
             if b"null" not in payload or not holds_non_finite(data):
                 return payload
-            problem = diagnose("data", data)
+            problem = diagnose("data", data) or "data holds NaN or infinity, which JSON has no number for; pass None"
     except ENCODING_ERRORS as error:
         problem = diagnose("data", data) or error
     raise NotEncodableError(f"the event {short(envelope.name)} cannot be encoded: {problem}", event_name=envelope.name)

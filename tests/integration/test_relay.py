@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import time
@@ -13,14 +12,12 @@ import pytest
 
 import dispatcher
 from dispatcher import tracker
-from dispatcher.batches import Claim, Settlement
 from dispatcher.outbox import find_outboxes
 from dispatcher.relay import Relay
+from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import memory_bytes
 from tests.support.site import Site
 from tests.support.waiting import wait_for
-
-LOG, SEGMENT = "tracking_log", "segment"
 
 # A process that emits so many events and is then killed with -9 by itself, with no relay that could have put any.
 EMIT_AND_DIE = """
@@ -35,19 +32,6 @@ def emit_and_die(site: Site, count: int, name: str = "shop.order.paid", padding:
     assert child.wait() == -signal.SIGKILL, child.output
 
 
-def deliver_all(site: Site, destination: str = LOG) -> Counter[int]:
-    """Claim and settle everything that waits, as a worker would. Returns how often each event's number came."""
-    found: Counter[int] = Counter()
-    prefix = f"dispatcher:{{{destination}}}:"
-    with site.redis.client() as client:
-        for batch_id in client.zrange(f"{prefix}since", 0, -1):
-            claim = site.store.claim(destination, batch_id.decode(), token="test", lease_seconds=60)
-            assert isinstance(claim, Claim), claim
-            found.update(json.loads(payload)["data"]["n"] for payload in claim.payloads)
-            assert site.store.settle(claim, Settlement(delivered=len(claim.payloads)))
-    return found
-
-
 def batches(site: Site, destination: str = LOG) -> int:
     return site.counts(destination).batches
 
@@ -56,17 +40,13 @@ def outboxes(site: Site) -> list[Path]:
     return find_outboxes(site.settings().outbox_directory)
 
 
-def each_once(count: int) -> Counter[int]:
-    return Counter(range(count))
-
-
 def test_the_thread_relays_what_its_process_emits_to_every_destination_on_the_lists(in_site: Site) -> None:
     for n in range(20):
         tracker.emit("shop.order.paid", {"n": n})
     tracker.emit("shop.basket.seen", {"n": 20})
     assert dispatcher.flush(10)
-    assert deliver_all(in_site) == each_once(21)
-    assert deliver_all(in_site, SEGMENT) == each_once(20)
+    assert take_numbers(in_site) == each_once(21)
+    assert take_numbers(in_site, SEGMENT) == each_once(20)
     assert in_site.counts(SEGMENT).filtered == 1
     in_site.assert_ledger_closes()
 
@@ -75,7 +55,7 @@ def test_in_light_traffic_one_event_is_one_batch_and_comes_at_once(in_site: Site
     for n in range(3):
         tracker.emit("shop.basket.seen", {"n": n})
         wait_for(lambda n=n: batches(in_site) == n + 1, timeout=2)
-    assert deliver_all(in_site) == each_once(3)
+    assert take_numbers(in_site) == each_once(3)
 
 
 def test_in_steady_traffic_events_are_collected_into_batches(site: Site) -> None:
@@ -90,7 +70,7 @@ def test_in_steady_traffic_events_are_collected_into_batches(site: Site) -> None
     emitted = int(child.succeed())
     # At the most one batch each linger, and a few more while the process starts and ends.
     assert batches(site) <= 1.5 / 0.05 + 10, f"{emitted} events in {batches(site)} batches"
-    assert deliver_all(site) == each_once(emitted)
+    assert take_numbers(site) == each_once(emitted)
 
 
 def test_an_external_relay_process_takes_what_a_living_process_emits(site: Site) -> None:
@@ -117,7 +97,7 @@ def test_a_living_process_adopts_what_a_dead_one_left(site: Site) -> None:
         str(left),
     )
     adopter.succeed()
-    assert deliver_all(site) == each_once(1001)
+    assert take_numbers(site) == each_once(1001)
     assert outboxes(site) == []
 
 
@@ -128,7 +108,7 @@ def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
     for relay in relays:
         relay.wait()
     assert outboxes(site) == []
-    assert deliver_all(site) == Counter({n: 6 for n in range(500)})
+    assert take_numbers(site) == Counter({n: 6 for n in range(500)})
 
 
 def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_parents_outbox(site: Site) -> None:
@@ -150,7 +130,7 @@ def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_paren
     relayed = site.processes.run("relay", "--once", "--timeout", "3")
     assert relayed.returncode == 0, relayed.stderr
     assert outboxes(site) == []
-    assert deliver_all(site) == each_once(1)
+    assert take_numbers(site) == each_once(1)
 
 
 def test_redis_that_refuses_costs_nothing_and_once_it_is_back_all_is_put_once(in_site: Site) -> None:
@@ -162,7 +142,7 @@ def test_redis_that_refuses_costs_nothing_and_once_it_is_back_all_is_put_once(in
     assert not dispatcher.flush(0.3)
     in_site.redis.start()
     assert dispatcher.flush(10)
-    assert deliver_all(in_site) == each_once(3000)
+    assert take_numbers(in_site) == each_once(3000)
 
 
 def test_a_redis_that_was_silent_and_then_did_what_it_had_been_told_has_nothing_twice(in_site: Site) -> None:
@@ -176,8 +156,8 @@ def test_a_redis_that_was_silent_and_then_did_what_it_had_been_told_has_nothing_
         if burst % 2:
             assert dispatcher.flush(10)
     assert dispatcher.flush(10)
-    assert deliver_all(in_site) == each_once(2000)
-    assert deliver_all(in_site, SEGMENT) == each_once(2000)
+    assert take_numbers(in_site) == each_once(2000)
+    assert take_numbers(in_site, SEGMENT) == each_once(2000)
     in_site.assert_ledger_closes()
 
 
@@ -196,8 +176,8 @@ def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site:
     done = site.processes.dispatcher("relay", "--once")
     done.succeed()
     assert outboxes(site) == []
-    assert deliver_all(site) == each_once(count)
-    assert deliver_all(site, SEGMENT) == each_once(count)
+    assert take_numbers(site) == each_once(count)
+    assert take_numbers(site, SEGMENT) == each_once(count)
     site.assert_ledger_closes()
 
 
@@ -220,7 +200,7 @@ def test_a_crash_between_put_and_commit_puts_nothing_twice(site: Site, monkeypat
             relay.close()
     assert 0 < site.counts(LOG).queued < 5000
     site.relay_once()
-    assert deliver_all(site) == each_once(5000)
+    assert take_numbers(site) == each_once(5000)
 
 
 def test_what_was_put_before_the_allowlist_changed_is_not_put_again_under_another(
@@ -245,8 +225,8 @@ def test_what_was_put_before_the_allowlist_changed_is_not_put_again_under_anothe
     assert 0 < put < 5000
     site.allow(["nothing.at.all"])
     site.relay_once()
-    assert deliver_all(site) == each_once(5000)
-    assert deliver_all(site, SEGMENT) == each_once(put)
+    assert take_numbers(site) == each_once(5000)
+    assert take_numbers(site, SEGMENT) == each_once(put)
     assert site.counts(SEGMENT).filtered == 5000 - put
 
 
@@ -265,7 +245,7 @@ def test_an_allowlist_that_is_changed_takes_effect_without_a_restart(in_site: Si
     assert in_site.counts(SEGMENT).filtered >= 1
     tracker.emit("shop.order.paid", {"n": 2})
     assert dispatcher.flush(10)
-    assert 2 not in deliver_all(in_site, SEGMENT)
+    assert 2 not in take_numbers(in_site, SEGMENT)
 
 
 @pytest.mark.parametrize("broken", ["[destinations.segment\n", "[destinations.segment]\nevents = ['!shop.*']\n"])
@@ -280,12 +260,12 @@ def test_settings_that_cannot_be_used_leave_the_old_ones_in_force(
     tracker.emit("shop.order.paid", {"n": 1})
     tracker.emit("shop.basket.seen", {"n": 2})
     assert dispatcher.flush(10)
-    assert deliver_all(in_site, SEGMENT) == each_once(2)
+    assert take_numbers(in_site, SEGMENT) == each_once(2)
     in_site.allow(["shop.*"])
     wait_for(lambda: "were read again" in caplog.text, timeout=5)
     tracker.emit("shop.basket.seen", {"n": 3})
     assert dispatcher.flush(10)
-    assert deliver_all(in_site, SEGMENT) == Counter([3])
+    assert take_numbers(in_site, SEGMENT) == Counter([3])
 
 
 def test_a_settings_file_that_is_replaced_by_renaming_is_noticed(in_site: Site) -> None:

@@ -103,7 +103,9 @@ class Processes:
         script = self._directory / f"script-{len(self._children)}.py"
         self._directory.mkdir(parents=True, exist_ok=True)
         script.write_text(code)
-        return self.start(sys.executable, "-W", "error", str(script), *arguments, **environ)
+        # Python 3.12 and later warn of every fork beside a thread, which is what some of the scripts are for.
+        warnings = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+        return self.start(sys.executable, *warnings, str(script), *arguments, **environ)
 
     def dispatcher(self, *arguments: str, **environ: str) -> Child:
         """Start ``dispatcher …``."""

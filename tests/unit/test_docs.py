@@ -288,7 +288,9 @@ def parse(words: list[str]) -> None:
             return
         if not isinstance(command, click.Group):
             return
-        found_name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        found_name, found, rest = command.resolve_command(
+            context, [*getattr(context, "_protected_args", ()), *context.args]
+        )
         assert found is not None
         name, command = found_name or "", found
 
@@ -306,7 +308,7 @@ def test_every_command_line_that_a_page_shows_is_one(
             continue
         try:
             parse(words)
-        except click.MissingParameter as error:
+        except (click.MissingParameter, click.exceptions.NoArgsIsHelpError) as error:
             if len(words) > 2:  # else it is a command that is spoken of by its name
                 wrong.append(f"{shlex.join(words)}: {error.format_message()}")
         except click.ClickException as error:

@@ -1,0 +1,35 @@
+"""Taking what waits in the batch store as a worker would, where a test needs no real worker."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from dispatcher.batches import Claim, Settlement
+from tests.support.site import Site
+
+LOG, SEGMENT = "tracking_log", "segment"
+
+
+def take_all(site: Site, destination: str = LOG) -> list[dict[str, Any]]:
+    """Claim and settle everything that waits for a destination. Returns the events, decoded, batch by batch."""
+    found: list[dict[str, Any]] = []
+    with site.redis.client() as client:
+        ids = client.zrange(f"dispatcher:{{{destination}}}:since", 0, -1)
+    for batch_id in ids:
+        claim = site.store.claim(destination, batch_id.decode(), token="test", lease_seconds=60)
+        assert isinstance(claim, Claim), claim
+        found += [json.loads(payload) for payload in claim.payloads]
+        assert site.store.settle(claim, Settlement(delivered=len(claim.payloads)))
+    return found
+
+
+def take_numbers(site: Site, destination: str = LOG) -> Counter[int]:
+    """The same: how often the number ``n`` of each event's data came."""
+    return Counter(event["data"]["n"] for event in take_all(site, destination))
+
+
+def each_once(count: int) -> Counter[int]:
+    """What ``take_numbers`` returns when the numbers up to ``count`` came once each."""
+    return Counter(range(count))
