@@ -164,7 +164,7 @@ def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None: 
     if isinstance(item, float) and not math.isfinite(item):
         return Problem(str(place), f"is {item}, which JSON has no number for", "pass None, or leave the key out")
     if isinstance(item, str):
-        return _examine_text(str(place), item)
+        return _examine_text(place, item)
     try:
         _encoder.encode(item)
     except ENCODING_ERRORS as error:
@@ -177,12 +177,9 @@ def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None: 
 
 def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
     for key in item:
-        if type(key) is str and key.isascii():
-            continue
         if isinstance(key, str):
-            problem = _examine_text(f"the key {_safe(key)} of {place}", key)
-            if problem is not None:
-                return problem
+            if _lone_surrogate(key) is not None:
+                return _examine_text(f"the key {_safe(key)} of {place}", key)
             continue
         try:
             _encoder.encode({key: None})
@@ -193,16 +190,22 @@ def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
     return None
 
 
-def _examine_text(path: str, text: str) -> Problem | None:
+def _examine_text(place: object, text: str) -> Problem | None:
+    found = _lone_surrogate(text)
+    if found is None:
+        return None
+    return Problem(
+        str(place),
+        f"holds the lone surrogate \\u{ord(text[found]):04x} at character {found}",
+        "decode the text properly, or pass text.encode('utf-8', 'replace').decode()",
+    )
+
+
+def _lone_surrogate(text: str) -> int | None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        lone = f"\\u{ord(text[error.start]):04x}"
-        return Problem(
-            path,
-            f"holds the lone surrogate {lone} at character {error.start}",
-            "decode the text properly, or pass text.encode('utf-8', 'replace').decode()",
-        )
+        return error.start
     return None
 
 

@@ -104,6 +104,15 @@ def redis_url(url: str) -> str:
     return f"unix://{login}{parts.path}?db={database}"
 
 
+def kombu_url(url: str) -> str:
+    """The URL as kombu spells it: ``unix://`` becomes ``redis+socket://``."""
+    if not url.startswith("unix://"):
+        return url
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return parts._replace(scheme="redis+socket", query=f"virtual_host={database}").geturl()
+
+
 def without_password(url: str) -> str:
     """The URL with its password masked, for logs and error messages."""
     parts = urlsplit(url)

@@ -60,9 +60,10 @@ class Supervisor:
         self._children.append(child)
         self._spawn(child)
 
-    def is_running(self, name: str) -> bool:
-        """Whether that process is up now."""
-        return any(child.name == name and child.process is not None for child in self._children)
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was started."""
+        return not self._children
 
     def tend(self) -> None:
         """Start again what has ended. Call it a few times a second."""

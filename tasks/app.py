@@ -7,7 +7,7 @@ from kombu.entity import Exchange, Queue
 
 from dispatcher import config
 from dispatcher.batches import BatchStore
-from dispatcher.redis_pool import RedisPool
+from dispatcher.redis_pool import RedisPool, kombu_url
 from tasks.bell import Bell
 from tasks.delivery import Delivery
 from tasks.destinations import build_destinations
@@ -23,7 +23,7 @@ def make_app(settings: config.Settings) -> Celery:
         SettingsError: A destination's own options are wrong; all such mistakes are named at once.
     """
     destinations = build_destinations(settings)
-    app = Celery("tasks", broker=settings.broker, set_as_current=False)
+    app = Celery("tasks", broker=kombu_url(settings.broker), set_as_current=False)
     uses_redis = settings.broker == settings.store
     if uses_redis:
         app.conf.broker_transport = "tasks.transport:Transport"

@@ -102,6 +102,9 @@ class _Up:
                 self._tell_ledger()
 
     def stop(self) -> None:
+        if self._supervisor.is_idle:
+            self._pool.close()
+            return
         self._tell("up", "stopping")
         self._supervisor.stop()
         if self._sink is not None:

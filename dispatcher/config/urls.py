@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 _SOCKET_SCHEMES: Final = frozenset({"redis+socket", "unix"})
 
 #: Where the batch store can live.
-REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix", "sentinel")
+REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix")
 #: What the doorbells can be carried by.
-BROKER_SCHEMES: Final = (*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "sqs")
+BROKER_SCHEMES: Final = (*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "sentinel", "sqs")
 
 
 def is_redis(url: str) -> bool:

@@ -80,9 +80,7 @@ class Appender:
         forget = weakref.WeakMethod(self._after_fork)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
-    def append(
-        self, lines: Sequence[bytes], *, key: bytes, again: bool = False, alone_until: float = math.inf
-    ) -> None:
+    def append(self, lines: Sequence[bytes], *, key: bytes, again: bool = False, alone_until: float = math.inf) -> None:
         """Append a batch's lines, all of them or none.
 
         Args:

@@ -165,9 +165,7 @@ def test_who_lost_the_lease_can_neither_settle_nor_release(store: BatchStore, cl
     assert store.settle(second, Settlement(delivered=2))
 
 
-def test_a_holder_whose_lease_ran_out_may_still_settle_while_nobody_took_over(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_a_holder_whose_lease_ran_out_may_still_settle_while_nobody_took_over(store: BatchStore, clock: Clock) -> None:
     first = claim(store, put_one(store))
     clock.advance(LEASE * 2)
     assert store.settle(first, Settlement(delivered=2))
@@ -322,7 +320,7 @@ def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: BatchStor
 
 
 def test_events_of_any_bytes_come_back_as_they_were(store: BatchStore) -> None:
-    payloads = ("{\"name\":\"Grüße\"}".encode(), b'{"x":"' + b"a" * 300_000 + b'"}', b"{}")
+    payloads = ('{"name":"Grüße"}'.encode(), b'{"x":"' + b"a" * 300_000 + b'"}', b"{}")
     put = a_put(0, 10, *payloads)
     store.put([put])
     assert claim(store, put.batch_id).payloads == payloads
@@ -398,9 +396,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(events=st.integers(0, 4), filtered=st.integers(0, 2))
     def put(self, events: int, filtered: int) -> None:
         payloads = [b"%d" % (self.position + number) for number in range(events)]
-        put = a_put(
-            self.position, self.position + 8, *payloads, filtered={"not_listed": filtered} if filtered else {}
-        )
+        put = a_put(self.position, self.position + 8, *payloads, filtered={"not_listed": filtered} if filtered else {})
         assert self.store.put([put]) == [None]
         self.last = put
         self.position += 8

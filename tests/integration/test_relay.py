@@ -252,7 +252,7 @@ def test_an_allowlist_that_is_changed_takes_effect_without_a_restart(in_site: Si
 def test_settings_that_cannot_be_used_leave_the_old_ones_in_force(
     in_site: Site, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="dispatcher.relay")
+    caplog.set_level("INFO", logger="dispatcher")
     tracker.emit("shop.order.paid", {"n": 0})
     assert dispatcher.flush(10)
     in_site.settings_file.write_text(broken)

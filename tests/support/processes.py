@@ -64,7 +64,9 @@ class Child:
     def wait_for_output(self, text: str, timeout: float = 20.0) -> None:
         """Wait until it has printed ``text``."""
         wait_for(lambda: text in self.output or not self.running, timeout, what=lambda: f"{text!r} in:\n{self.output}")
-        assert text in self.output, f"it ended with {self.process.returncode} before it printed {text!r}:\n{self.output}"
+        assert text in self.output, (
+            f"it ended with {self.process.returncode} before it printed {text!r}:\n{self.output}"
+        )
 
 
 class Processes:

@@ -120,5 +120,3 @@ class Site:
         self.processes.close()
         self._pool.close()
         assert_none_left(self.environ["DISPATCHER_STATE_DIRECTORY"])
-
-

@@ -27,5 +27,7 @@ def wait_for(
             return answer
         if time.monotonic() >= deadline:
             story = what() if callable(what) else what
-            raise AssertionError(f"not within {timeout:g} s: {story or 'the condition'}; the last answer was {answer!r}")
+            raise AssertionError(
+                f"not within {timeout:g} s: {story or 'the condition'}; the last answer was {answer!r}"
+            )
         time.sleep(every)

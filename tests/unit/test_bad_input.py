@@ -192,7 +192,9 @@ CASES: dict[str, Bad] = {
     "a frozen mapping": data({"a": MappingProxyType({})}, "data['a'] is a mappingproxy, not a dict; pass dict(value)"),
     "an error": data({"a": ValueError("x")}, "data['a'] is a ValueError (ValueError('x'))"),
     # Text
-    "a surrogate": data({"a": "x\udc80"}, r"data['a'] holds the lone surrogate \udc80 at character 1", "decode the text"),
+    "a surrogate": data(
+        {"a": "x\udc80"}, r"data['a'] holds the lone surrogate \udc80 at character 1", "decode the text"
+    ),
     # Shape
     "a cycle": data({"a": own_parent(1)}, "data['a']['0'] contains itself; pass the ids"),
     "a wide cycle": data(own_parent(200), "contains itself"),
@@ -206,7 +208,9 @@ CASES: dict[str, Bad] = {
         kept="xxx",
     ),
     "10 MB of nulls": data({"a": [None] * 2_000_000}, "more than outbox.max_event_bytes", error=EventTooLargeError),
-    "10 MB with a NaN": data({"a": [1.5] * 2_000_000 + [NAN]}, "data holds NaN or infinity, which JSON has no number for; pass None"),
+    "10 MB with a NaN": data(
+        {"a": [1.5] * 2_000_000 + [NAN]}, "data holds NaN or infinity, which JSON has no number for; pass None"
+    ),
     "10 MB with an object": data({"a": ["x"] * 2_000_000 + [Thing()]}, "Encoding objects of type Thing is unsupported"),
     # Names
     "an empty name": name("", "is empty"),
@@ -239,9 +243,7 @@ CASES: dict[str, Bad] = {
     "a timestamp before all times": submitted(
         "is no time in UTC (OverflowError)", timestamp=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
     ),
-    "a time zone that fails": submitted(
-        "is no time in UTC (RuntimeError)", timestamp=MOMENT.replace(tzinfo=Nowhere())
-    ),
+    "a time zone that fails": submitted("is no time in UTC (RuntimeError)", timestamp=MOMENT.replace(tzinfo=Nowhere())),
 }
 
 

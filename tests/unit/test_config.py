@@ -597,11 +597,17 @@ def test_an_allowlist_of_exceptions_only_is_refused(site: Path) -> None:
         "rediss://:p%2Fw@h/1",
         "redis+socket:///run/redis.sock?virtual_host=1",
         "unix:///run/redis.sock?db=1",
-        "sentinel://a:26379;sentinel://b:26379",
     ],
 )
 def test_a_redis_broker_is_also_the_batch_store(site: Path, url: str) -> None:
     assert load(site, broker_url=url).store_url == url
+
+
+def test_sentinels_carry_doorbells_but_hold_no_batch_store(site: Path) -> None:
+    sentinels = "sentinel://a:26379;sentinel://b:26379"
+
+    assert "store_url" in the_problem(site, broker_url=sentinels)
+    assert load(site, broker_url=sentinels, store_url="redis://h").broker_url == sentinels
 
 
 def test_another_broker_needs_a_batch_store_of_its_own(site: Path) -> None:
