@@ -169,6 +169,45 @@ function commands.release()
   return 1
 end
 
+-- revive id n payload letter...
+-- Turns dead letters back into a batch of n events, which is queued. Returns 1, or 0 when one of the letters is gone,
+-- in which case nothing has changed.
+function commands.revive()
+  local id, n, payload = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+  local reasons = {}
+  for index = 6, #ARGV do
+    local entry = redis.call('XRANGE', key('dead'), ARGV[index], ARGV[index])[1]
+    if not entry then return 0 end
+    reasons[#reasons + 1] = entry[2][2]
+  end
+  for index = 6, #ARGV do redis.call('XDEL', key('dead'), ARGV[index]) end
+  for _, reason in ipairs(reasons) do count('dead:' .. reason, -1) end
+  count('dead', -#reasons)
+  redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'attempts', 0, 'claims', 0, 'put_at', now)
+  redis.call('ZADD', key('since'), now, id)
+  -- As if it had been rung for long ago, so that the next bell rings for it.
+  move(id, nil, 'queued', 0, n)
+  return 1
+end
+
+-- drop letter...
+-- Deletes dead letters for good. They count as filtered from then on, as somebody decided. Returns how many there were.
+function commands.drop()
+  local dropped = 0
+  for index = 3, #ARGV do
+    local entry = redis.call('XRANGE', key('dead'), ARGV[index], ARGV[index])[1]
+    if entry then
+      redis.call('XDEL', key('dead'), ARGV[index])
+      count('dead:' .. entry[2][2], -1)
+      dropped = dropped + 1
+    end
+  end
+  count('dead', -dropped)
+  count('filtered', dropped)
+  count('filtered:dropped', dropped)
+  return dropped
+end
+
 -- due limit idle overtaken every
 -- What to ring for now: parked batches that are due, claimed ones whose lease has run out, and queued ones whose ring
 -- was lost: rung for more than `overtaken` milliseconds before another that was claimed since; or, with idle = 1 (the

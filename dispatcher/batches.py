@@ -236,6 +236,15 @@ class BatchStore:
         answer = self._run([command])[0]
         return [Due(answer[at].decode(), int(answer[at + 1]), int(answer[at + 2])) for at in range(0, len(answer), 3)]
 
+    def revive(self, destination: str, batch_id: str, payloads: Sequence[bytes], letters: Sequence[str]) -> bool:
+        """Turn dead letters back into a batch, which is queued. False when one of them is gone: nothing has changed."""
+        command = self._command(destination, "revive", batch_id, len(payloads), pack(payloads), *letters)
+        return bool(self._run([command])[0])
+
+    def drop(self, destination: str, letters: Sequence[str]) -> int:
+        """Delete dead letters for good; they count as filtered from then on. Returns how many there were."""
+        return int(self._run([self._command(destination, "drop", *letters)])[0])
+
     def counts(self, destinations: Sequence[str]) -> dict[str, Counts]:
         """The ledger of each destination."""
         answers = self._run([self._command(name, "counts") for name in destinations])

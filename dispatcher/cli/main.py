@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import dispatcher
+from dispatcher.cli.dead import dead
 from dispatcher.cli.drain import drain
 from dispatcher.cli.emit import emit
 from dispatcher.cli.explain import explain
@@ -58,5 +59,5 @@ def main() -> None:
     """
 
 
-for command in (up, emit, status, drain, explain, settings, worker, relay, flower, sink):
+for command in (up, emit, status, dead, drain, explain, settings, worker, relay, flower, sink):
     main.add_command(command)

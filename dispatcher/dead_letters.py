@@ -1,0 +1,149 @@
+"""Dead letters: the events that gave up, with their reasons. Read them, have them delivered again, or drop them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from dispatcher.batches import BatchStore, prefix
+from dispatcher.event import Event, decode
+from dispatcher.redis_pool import RedisPool
+
+# Letters read in one round trip.
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """One event that will not be delivered unless somebody has it replayed.
+
+    Args:
+        letter_id: Its place in the stream: the time at which it died, in milliseconds, and a number.
+        reason: In a word, as the ledger counts it.
+        error: The last error, as a sentence.
+        attempts: How often it was tried.
+        payload: The event.
+    """
+
+    destination: str
+    letter_id: str
+    reason: str
+    error: str
+    attempts: int
+    payload: bytes
+
+    @property
+    def died_ms(self) -> int:
+        """When it was buried, in milliseconds since 1970."""
+        return int(self.letter_id.partition("-")[0])
+
+    @property
+    def event(self) -> Event | None:
+        """The event, or None where it cannot be decoded."""
+        try:
+            return decode(self.payload)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether there is an event that a destination could be given. What emit could not take is only described."""
+        event = self.event
+        return event is not None and event.type not in ("dead", "dropped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which dead letters are meant. Everything that is given has to hold.
+
+    Args:
+        reason: Their reason.
+        name: The event's name, or a glob of it.
+        since: Buried then or later.
+        until: Buried before then.
+        letter_ids: These only.
+    """
+
+    reason: str | None = None
+    name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    letter_ids: Sequence[str] = ()
+
+    def __contains__(self, letter: DeadLetter) -> bool:
+        if self.reason is not None and letter.reason != self.reason:
+            return False
+        if self.letter_ids and letter.letter_id not in self.letter_ids:
+            return False
+        if self.name is None:
+            return True
+        event = letter.event
+        return event is not None and fnmatchcase(event.name, self.name)
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """The part of the stream to look at."""
+        first = "-" if self.since is None else str(int(self.since.timestamp() * 1000))
+        last = "+" if self.until is None else f"({int(self.until.timestamp() * 1000)}"
+        return first, last
+
+
+class DeadLetters:
+    """The dead letters of every destination. Each method blocks up to the pool's timeout for each page it reads.
+
+    All raise StoreUnavailableError where Redis does not answer.
+    """
+
+    def __init__(self, pool: RedisPool, store: BatchStore) -> None:
+        self._pool = pool
+        self._store = store
+
+    def select(self, destination: str, selection: Selection) -> Iterator[DeadLetter]:
+        """The letters that are meant, oldest first, read a page at a time."""
+        first, last = selection.bounds
+        while True:
+            page = self._pool.execute("XRANGE", f"{prefix(destination)}dead", first, last, "COUNT", _PAGE)
+            for letter_id, fields in page:
+                letter = _letter(destination, letter_id, fields)
+                if letter in selection:
+                    yield letter
+            if len(page) < _PAGE:
+                return
+            first = f"({page[-1][0].decode()}"
+
+    def replay(self, letters: Sequence[DeadLetter]) -> int:
+        """Have letters of one destination delivered again, as one batch. Returns how many are on their way.
+
+        The next bell of a worker rings for it. It is 0 where one of them is gone, as when somebody else replays them
+        too. What fails again is buried again.
+        """
+        if not letters:
+            return 0
+        destination = letters[0].destination
+        batch_id = f"replay-{letters[0].letter_id}"
+        payloads = [letter.payload for letter in letters]
+        revived = self._store.revive(destination, batch_id, payloads, [letter.letter_id for letter in letters])
+        return len(payloads) if revived else 0
+
+    def drop(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete letters of one destination for good. Returns how many there were."""
+        if not letters:
+            return 0
+        return self._store.drop(letters[0].destination, [letter.letter_id for letter in letters])
+
+
+def _letter(destination: str, letter_id: bytes, fields: Sequence[bytes]) -> DeadLetter:
+    values = {fields[at].decode(): fields[at + 1] for at in range(0, len(fields), 2)}
+    return DeadLetter(
+        destination=destination,
+        letter_id=letter_id.decode(),
+        reason=values["reason"].decode(),
+        error=values["error"].decode(),
+        attempts=int(values["attempts"]),
+        payload=values["event"],
+    )

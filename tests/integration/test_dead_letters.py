@@ -1,0 +1,177 @@
+"""Dead letters: kept, found again, delivered again and dropped, with the ledger closing all the while."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dispatcher.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.cli import main
+from dispatcher.dead_letters import DeadLetters, Selection
+from dispatcher.event import Event, encode
+from dispatcher.redis_pool import RedisPool
+from tests.support.redis_server import RedisServer
+
+NAME = "segment"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisPool]:
+    server.call("FLUSHALL")
+    monkeypatch.setenv("DISPATCHER_BROKER_URL", server.url)
+    pool = RedisPool(server.url, timeout_seconds=5)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def store(pool: RedisPool) -> BatchStore:
+    return BatchStore(pool)
+
+
+@pytest.fixture
+def letters(pool: RedisPool, store: BatchStore) -> DeadLetters:
+    return DeadLetters(pool, store)
+
+
+def an_event(number: int, name: str = "shop.order.paid") -> bytes:
+    return encode(
+        Event(id=f"id-{number}", name=name, timestamp=datetime.now(UTC), data={"number": number}, context={})
+    )
+
+
+def bury(store: BatchStore, *payloads: bytes, reason: str = "oversized", start: int = 0) -> None:
+    """Have a batch of these events die at the destination."""
+    put = Put(destination=NAME, journal="1-a", start=start, end=start + 8, packed=pack(payloads), count=len(payloads))
+    store.put([put])
+    claim = store.claim(NAME, put.batch_id, token="t", lease_seconds=60)
+    assert isinstance(claim, Claim)
+    dead = [DeadEvent(reason, f"too large for {NAME}", payload) for payload in payloads]
+    assert store.settle(claim, Settlement(dead=dead, error="too large"))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["dead", *arguments], catch_exceptions=False)
+
+
+def test_letters_are_found_by_reason_name_and_time(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, an_event(1), an_event(2, "shop.basket.added"))
+    bury(store, an_event(3), reason="undecodable", start=8)
+
+    def found(**selection: object) -> list[str]:
+        return [letter.event.id for letter in letters.select(NAME, Selection(**selection)) if letter.event]  # type: ignore[arg-type]
+
+    assert found() == ["id-1", "id-2", "id-3"]
+    assert found(reason="undecodable") == ["id-3"]
+    assert found(name="shop.basket.*") == ["id-2"]
+    assert found(until=datetime(2020, 1, 1, tzinfo=UTC)) == []
+    assert found(since=datetime(2020, 1, 1, tzinfo=UTC)) == ["id-1", "id-2", "id-3"]
+
+
+def test_a_replayed_letter_is_a_batch_that_the_next_bell_rings_for(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, an_event(1), an_event(2))
+
+    assert letters.replay(list(letters.select(NAME, Selection()))) == 2
+
+    counts = store.counts([NAME])[NAME]
+    assert (counts.dead, counts.queued, counts.accepted) == (0, 2, 2)
+    assert counts.closes
+    (due,) = store.due(NAME, idle=False)
+    claim = store.claim(NAME, due.batch_id, token="again", lease_seconds=60)
+    assert isinstance(claim, Claim)
+    assert [json.loads(payload)["id"] for payload in claim.payloads] == ["id-1", "id-2"]
+    assert not claim.maybe_delivered
+
+
+def test_what_fails_again_is_buried_again(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, an_event(1))
+    letters.replay(list(letters.select(NAME, Selection())))
+    (due,) = store.due(NAME, idle=False)
+    claim = store.claim(NAME, due.batch_id, token="again", lease_seconds=60)
+    assert isinstance(claim, Claim)
+
+    store.settle(claim, Settlement(dead=[DeadEvent("invalid", "no", claim.payloads[0])]))
+
+    (letter,) = letters.select(NAME, Selection())
+    assert letter.reason == "invalid"
+    assert store.counts([NAME])[NAME].closes
+
+
+def test_letters_that_somebody_else_replays_too_are_replayed_once(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, an_event(1))
+    chosen = list(letters.select(NAME, Selection()))
+
+    assert letters.replay(chosen) == 1
+    assert letters.replay(chosen) == 0
+    assert store.counts([NAME])[NAME].queued == 1
+
+
+def test_dropped_letters_count_as_filtered(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, an_event(1), an_event(2))
+
+    assert letters.drop(list(letters.select(NAME, Selection()))) == 2
+
+    counts = store.counts([NAME])[NAME]
+    assert counts.filtered_by_reason["dropped"] == 2
+    assert counts.dead == 0
+    assert counts.closes
+    assert not list(letters.select(NAME, Selection()))
+
+
+def test_more_letters_than_a_page_are_all_found(store: BatchStore, letters: DeadLetters) -> None:
+    for number in range(13):
+        bury(store, *(an_event(number * 100 + index) for index in range(100)), start=number * 8)
+
+    assert len({letter.letter_id for letter in letters.select(NAME, Selection())}) == 1300
+
+
+def test_the_commands_list_show_replay_and_drop(store: BatchStore, pool: RedisPool) -> None:
+    bury(store, an_event(1), an_event(2, "shop.basket.added"))
+
+    listed = [json.loads(line) for line in run("list", NAME, "--json").stdout.splitlines()]
+    shown = json.loads(run("show", NAME, listed[0]["letter"]).stdout)
+
+    assert [row["name"] for row in listed] == ["shop.order.paid", "shop.basket.added"]
+    assert shown["event"]["data"] == {"number": 1}
+    assert "2 dead letters would be replayed" in run("replay", NAME, "--dry-run").stdout
+    assert store.counts([NAME])[NAME].dead == 2
+    assert run("replay", NAME, "--name", "shop.basket.*").exit_code == 0
+    assert store.counts([NAME])[NAME].queued == 1
+    assert run("drop", NAME, "--yes").exit_code == 0
+    assert store.counts([NAME])[NAME].dead == 0
+
+
+def test_what_emit_could_not_take_can_be_read_but_not_replayed(store: BatchStore) -> None:
+    letter = encode(
+        Event(
+            id="id-9",
+            type="dead",
+            name="shop.order.paid",
+            timestamp=datetime.now(UTC),
+            data={"reason": "not_encodable", "error": "data['x'] is a set", "data": "{'x': {1}}"},
+            context={},
+        )
+    )
+    dead = [DeadEvent("not_encodable", "data['x'] is a set", letter)]
+    store.put([Put(destination=EMIT, journal="1-a", start=0, end=8, dead=dead)])
+
+    assert "not_encodable" in run("list", EMIT).stdout
+    refused = run("replay", EMIT)
+    assert refused.exit_code == 1
+    assert "nothing to replay" in refused.output
+
+
+def test_a_destination_or_letter_that_is_not_there_is_an_error(pool: RedisPool) -> None:
+    assert "there is no destination 'segmnt'" in run("list", "segmnt").output
+    assert "has no dead letter 1-0" in run("show", NAME, "1-0").output
+    assert "no dead letters" in run("list", NAME).output
