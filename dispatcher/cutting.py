@@ -152,14 +152,15 @@ class Stretch:
 
     def _bury_letter(self, payload: bytes, end: int) -> None:
         event = decode(payload)
+        said = event.data if isinstance(event.data, dict) else {}
+        reason = str(said.get("reason", "unknown"))
         if event.type == "dropped":
             share = self._shares[EMIT]
             if end > share.start:
-                reason = str(event.data["reason"])
                 share.filtered[reason] = share.filtered.get(reason, 0) + 1
             self.end = end
         else:
-            self._bury(payload, end, str(event.data["reason"]), str(event.data["error"]))
+            self._bury(payload, end, reason, str(said.get("error", "")))
 
     def _bury(self, payload: bytes, end: int, reason: str, error: str) -> None:
         share = self._shares[EMIT]

@@ -29,7 +29,7 @@ class Ring:
 
     Args:
         destination: The queue, and in the task's name.
-        batch_id: The task's id and its one argument.
+        batch_id: The task's one argument.
         count: How many events wait in the batch.
         attempts: How often it was parked: the task's ``retries``.
         example: The name of one of its events, for people who watch.
@@ -45,6 +45,14 @@ class Ring:
     def task(self) -> str:
         """The name that workers know the task by."""
         return task_name(self.destination)
+
+    @property
+    def task_id(self) -> str:
+        """The task's id, the same whenever the batch is rung for: Flower shows it as one task with its retries.
+
+        With the destination in it, since batches of several destinations may have the same id.
+        """
+        return f"{self.destination}.{self.batch_id}"
 
     @property
     def summary(self) -> str:
@@ -79,7 +87,7 @@ def send(app: Celery, rings: Sequence[Ring]) -> None:
             ring.task,
             args=[ring.batch_id],
             queue=ring.destination,
-            task_id=ring.batch_id,
+            task_id=ring.task_id,
             retries=ring.attempts,
             argsrepr=ring.summary,
             kwargsrepr="{}",
@@ -92,8 +100,8 @@ def _message(ring: Ring) -> bytes:
     headers: dict[str, Any] = {
         "lang": "py",
         "task": ring.task,
-        "id": ring.batch_id,
-        "root_id": ring.batch_id,
+        "id": ring.task_id,
+        "root_id": ring.task_id,
         "parent_id": None,
         "group": None,
         "eta": None,
@@ -106,7 +114,7 @@ def _message(ring: Ring) -> bytes:
         "ignore_result": True,
     }
     properties = {
-        "correlation_id": ring.batch_id,
+        "correlation_id": ring.task_id,
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": ring.destination},
         "priority": 0,

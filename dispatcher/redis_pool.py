@@ -110,7 +110,7 @@ def kombu_url(url: str) -> str:
         return url
     parts = urlsplit(url)
     database = parse_qs(parts.query).get("db", ["0"])[0]
-    return parts._replace(scheme="redis+socket", query=f"virtual_host={database}").geturl()
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
 def without_password(url: str) -> str:

@@ -53,6 +53,10 @@ _MAX_EVENT_BYTES: Final = 1 << 20
 _now = datetime.now
 
 
+# The arguments of Tracker._take.
+_Submission = tuple[str, EventType, str, Any, datetime, BoundContext, Mapping[str, Any] | None]
+
+
 class _Box(Protocol):
     """What a tracker needs of an outbox."""
 
@@ -104,6 +108,9 @@ class Tracker:
         self._lock = threading.RLock()
         self._outbox: _Box | None = None
         self._relay: RelayThread | None = None
+        # The thread that opens the outbox, and what it emits on top of that.
+        self._opener = 0
+        self._late: list[_Submission] = []
         self._new_id = IdSource().new
         self._retry_at = 0.0
         self._quiet_until = 0.0
@@ -180,7 +187,12 @@ class Tracker:
         moment = _now(UTC) if timestamp is None else timestamp
         self._open()  # before an id is made: in a forked child it starts a sequence of its own
         event_id = self._new_id() if event_id is None else event_id
-        return self._take(event_id, kind, name, data, moment, current() if context is None else EMPTY, context)
+        bound = current() if context is None else EMPTY
+        if self._opener == threading.get_ident():
+            # A signal handler emits while the outbox is opened below it on the stack: once that is done, it is taken.
+            self._late.append((event_id, kind, name, data, moment, bound, context))
+            return event_id
+        return self._take(event_id, kind, name, data, moment, bound, context)
 
     def _take(
         self,
@@ -204,31 +216,37 @@ class Tracker:
             event_id = event_id if is_id(event_id) else self._new_id()
             payload = self._encoder.dead_letter(event_id, name, data, moment, bound, error)
         outbox = self._outbox
-        if outbox is not None:
-            try:
-                outbox.append(payload)
-            except OutboxError as error:
-                self._refuse(name, error)
+        if outbox is None:  # it could not be opened, or another thread has closed it since
+            self.refused += 1
+            return event_id
+        try:
+            outbox.append(payload)
+        except OutboxError as error:
+            self._refuse(name, error)
         return event_id
 
     def _open(self) -> None:
-        """Open the outbox of this process where it is not yet. With strict off, failing to is counted and logged."""
+        """Open the outbox of this process where it is not yet. With strict off, failing to is logged."""
         if self._is_open():
             return
         if self._outbox is not None:
             # Forked by something that runs no at-fork hooks, as uWSGI may be set to.
             self.after_fork()
         with self._lock:
-            if self._is_open():
+            if self._is_open() or self._opener == threading.get_ident():
                 return
-            if time.monotonic() < self._retry_at:
-                self.refused += 1
+            if time.monotonic() < self._retry_at and not self._strict:
                 return
+            self._opener = threading.get_ident()
             try:
                 self._start()
             except (OutboxError, SettingsError) as error:
                 self._retry_at = time.monotonic() + _REOPEN_SECONDS
-                self._refuse("", error)
+                self._say_refused(error, "since there is no outbox")
+            finally:
+                self._opener = 0
+            while self._late:
+                self._take(*self._late.pop(0))
 
     def _is_open(self) -> bool:
         return bool(self._here[0])
@@ -258,7 +276,11 @@ class Tracker:
             from dispatcher.relay_thread import RelayThread  # noqa: PLC0415 - brings Redis with it
 
             self._relay = RelayThread(settings, own=outbox)
-            self._relay.start()
+            try:
+                self._relay.start()
+            except RuntimeError as error:  # no more threads, or the interpreter is ending
+                logger.error("the relay's thread cannot be started: %s; events wait for another relay", error)
+                self._relay = None
         self._outbox = outbox
         self._here[0] = 1
 
@@ -302,15 +324,17 @@ class Tracker:
                 relay.stop()
             outbox.close()
 
-    def _refuse(self, name: str, error: OutboxError | SettingsError) -> None:
+    def _refuse(self, name: str, error: OutboxError) -> None:
         self.refused += 1
+        self._say_refused(error, f"{self.refused} so far in this process, {short(name)} the latest")
+
+    def _say_refused(self, error: OutboxError | SettingsError, story: str) -> None:
         if self._strict:
             raise error
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _COMPLAIN_SECONDS
-            count, latest = self.refused, short(name)
-            logger.error("events are refused, %d so far in this process, %s the latest: %s", count, latest, error)
+            logger.error("events are refused, %s: %s", story, error)
 
     def _complain(self, error: InvalidEventError) -> None:
         key = (error.event_name, error.reason)
@@ -374,7 +398,23 @@ def flush(timeout: float = 5.0) -> bool:
     return _default.flush(timeout)
 
 
+# The lock that is held across a fork, for the parent to release.
+_held: Final[list[threading.RLock]] = []
+
+
+def _before_fork() -> None:
+    # What another thread is in the middle of, such as the imports of the first event, would never end in the child.
+    lock = _default._lock
+    lock.acquire()
+    _held.append(lock)
+
+
+def _after_fork_in_parent() -> None:
+    _held.pop().release()
+
+
 def _after_fork() -> None:
+    _held.clear()
     _default.after_fork()
 
 
@@ -382,5 +422,5 @@ def _at_exit() -> None:
     _default.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
 atexit.register(_at_exit)

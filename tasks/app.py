@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import Celery, signals
 from kombu.entity import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from dispatcher import config
 from dispatcher.batches import BatchStore
@@ -26,7 +27,8 @@ def make_app(settings: config.Settings) -> Celery:
     app = Celery("tasks", broker=kombu_url(settings.broker), set_as_current=False)
     uses_redis = settings.broker == settings.store
     if uses_redis:
-        app.conf.broker_transport = "tasks.transport:Transport"
+        # Not by broker_transport: with it kombu forgets TLS for rediss://, and for redis+socket:// it does not heed it.
+        TRANSPORT_ALIASES.update(redis="tasks.transport:Transport", rediss="tasks.transport:Transport")
     app.conf.update(
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
         task_default_queue=next(iter(destinations), "celery"),

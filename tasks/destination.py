@@ -25,8 +25,8 @@ class Batch:
         payloads: The encoded events, oldest first.
         attempt: How often the batch was parked before; 0 at first.
         maybe_delivered: It was claimed before and never settled, so it may have been delivered already.
-        lease_until: When the lease runs out, on ``time.monotonic``'s clock. From then on another worker may have it, and
-            may have delivered it.
+        lease_until: When the lease runs out, on ``time.monotonic``'s clock. From then on another worker may have
+            taken the batch over, and delivered it.
     """
 
     destination: str

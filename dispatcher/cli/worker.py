@@ -59,8 +59,6 @@ def worker(
     """
     settings = config.load()
     _check_queues(queues, settings)
-    # The container's SIGTERM gives work back after worker_soft_shutdown_timeout instead of waiting for all of it.
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     arguments = worker_arguments(
         queues=queues,
         concurrency=concurrency,

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +39,8 @@ class JournalFiles:
         self._spare_path = directory / f"spare{SUFFIX}"
         self._spare: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         self._retired: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
-        self._wake = threading.Event()
+        # No threading.Event: what a signal handler that raises leaves of its lock, the next emit would wait for.
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -49,12 +51,14 @@ class JournalFiles:
         try:
             spare = self._spare.get_nowait()
         except queue.Empty:
+            # Left by a try that was cut short by a signal handler that raised; nothing was written to it.
+            path.unlink(missing_ok=True)
             return self._create(path)
         else:
             self._spare_path.rename(path)
             return spare
         finally:
-            self._wake.set()
+            self._wakes.put(None)
 
     def retire(self, finished: mmap.mmap) -> None:
         """Have a full file unmapped. Does not block."""
@@ -62,30 +66,36 @@ class JournalFiles:
 
     def keep(self, sync_seconds: float) -> None:
         """Start the thread that keeps a spare file ready and syncs what is not relayed."""
-        self._thread = threading.Thread(target=self._run, args=(sync_seconds,), name="dispatcher-journal", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(sync_seconds,), name="dispatcher-journal", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            logger.warning("emit makes journal files itself, and nothing syncs them to disk: %s", error)
+        else:
+            self._thread = thread
 
     def close(self) -> None:
         """Stop the thread and remove the spare file, which nothing was written to."""
         self._closed = True
-        self._wake.set()
+        self._wakes.put(None)
         if self._thread is not None:
             self._thread.join(timeout=5)
-        if not self._spare.empty():
-            self._spare.get_nowait().close()
+        for maps in (self._spare, self._retired):
+            while not maps.empty():
+                maps.get_nowait().close()
         self._spare_path.unlink(missing_ok=True)
 
     def _run(self, sync_seconds: float) -> None:
         synced_at = time.monotonic()
         while not self._closed:
-            self._wake.clear()
             self._prepare()
             while not self._retired.empty():
                 self._retired.get_nowait().close()
             if time.monotonic() - synced_at >= sync_seconds:
                 self._sync()
                 synced_at = time.monotonic()
-            self._wake.wait(sync_seconds)
+            with suppress(queue.Empty):
+                self._wakes.get(timeout=sync_seconds)
 
     def _prepare(self) -> None:
         if not self._spare.empty():

@@ -35,11 +35,11 @@ def frame_bytes(payload_bytes: int) -> int:
 
 
 def create(path: Path, size: int) -> mmap.mmap:
-    """A file of ``size`` zero bytes, mapped for writing; one that a try cut short has left is taken as it is.
+    """A new file of ``size`` zero bytes, mapped for writing.
 
     The space is allocated here, so that a full disk is an OSError now and not a SIGBUS at some later store.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, size)
         return mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)

@@ -57,6 +57,7 @@ class Outbox:
         self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._closed = False
+        self._settled = 0
         self._rotating = False
         self._late: list[bytes] = []
         try:
@@ -88,7 +89,7 @@ class Outbox:
 
     def has_relayed(self, position: int) -> bool:
         """Whether everything before ``position`` was put into the batch store."""
-        return self.state.position >= position
+        return (self._settled if self._closed else self.state.position) >= position
 
     def append(self, payload: bytes) -> None:
         """Take one encoded event. Once this returns, the event survives the death of the process.
@@ -172,11 +173,13 @@ class Outbox:
             if self._closed:
                 return
             relayed = self.has_relayed(self.position)
+            self._settled = self.state.position
             # What comes after this finds no room, and then finds out why.
             self._closed, self._offset = True, self.journal_bytes
             self._files.close()
             if relayed:
                 _remove(self.directory)
+            self._map.close()
             self.state.close()
 
     def abandon(self) -> None:

@@ -40,6 +40,8 @@ class Reader:
     def __init__(self, directory: Path) -> None:
         self.directory: Final = directory
         self.name: Final = directory.name
+        self._pid = os.getpid()
+        self._file: tuple[int, int] | None = None
         self._lock_fd = os.open(directory / "relay.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,14 +52,17 @@ class Reader:
         except BaseException:
             os.close(self._lock_fd)
             raise
-        self._pid = os.getpid()
         _open.add(self)
         self._size = self.state.journal_bytes
+        indexes = _indexes(directory)
+        if indexes and self.state.position > (max(indexes) + 1) * self._size:
+            # Nothing can have been read there, and to believe it would be to throw away all that waits.
+            logger.error("the position in %s is beyond every journal: reading from the first again", directory / NAME)
+            self.state.position = min(indexes) * self._size
         #: Everything before it was handed out by ``read``.
         self.position = self.state.position
         # A relay that was killed between the commit and the deletion has left files from before the position.
-        self._kept_from = min([*_indexes(directory), self.position // self._size])
-        self._file: tuple[int, int] | None = None
+        self._kept_from = min([*indexes, self.position // self._size])
         self._buffer = b""
         self._buffer_at = 0
         self._misses = 0

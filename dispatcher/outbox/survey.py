@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.errors import OutboxError
-from dispatcher.outbox.journal import HEADER, HEADER_BYTES, LENGTH_MASK, ROTATED, frame_bytes, journal_path
+from dispatcher.outbox.journal import (
+    HEADER,
+    HEADER_BYTES,
+    LENGTH_MASK,
+    ROTATED,
+    frame_bytes,
+    journal_path,
+    resynchronise,
+)
 from dispatcher.outbox.reader import find_outboxes
 from dispatcher.outbox.state import State
 
@@ -68,6 +76,10 @@ def _count(directory: Path, position: int, journal_bytes: int) -> tuple[int, int
             length = HEADER.unpack_from(buffer, offset)[0] & LENGTH_MASK
             if length in (0, ROTATED):
                 break
+            if offset + HEADER_BYTES + length > len(buffer):
+                # It is damaged: count on from where a reader would go on.
+                offset = resynchronise(buffer, offset) or len(buffer)
+                continue
             events += 1
             size += length
             offset += frame_bytes(length)

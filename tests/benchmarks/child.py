@@ -32,7 +32,7 @@ def run(measure: Measure, *, timeout_seconds: float, environ: dict[str, str], ar
     """Call ``measure(place, **arguments)`` in a new process. Never raises for what goes wrong there.
 
     Returns:
-        What it returned; ``{"missing": MODULE}`` where a package is not installed; ``{"failed": TEXT}`` otherwise.
+        What it returned; ``{"not_installed": MODULE}`` where a package is not there; ``{"failed": TEXT}`` otherwise.
     """
     place = Place(Path(tempfile.mkdtemp(prefix="bench-")))
     command = [sys.executable, "-m", __name__, str(place.directory), measure.__module__, measure.__qualname__]
@@ -71,7 +71,7 @@ def _main(directory: str, module: str, name: str, arguments: str) -> None:
     try:
         result: Result = getattr(import_module(module), name)(place, **json.loads(arguments))
     except ModuleNotFoundError as error:
-        result = {"missing": error.name}
+        result = {"not_installed": error.name}
     unfinished = place.directory / "result.part"
     unfinished.write_text(json.dumps(result))
     unfinished.rename(place.directory / "result.json")

@@ -36,7 +36,7 @@ _COMPARED: Final = {
     "memory": "bytes_per_event",
     "redis_bytes": "bytes_per_event",
 }
-_UNITS: Final = {"us": "µs", "mib": "MiB", "second": "s"}
+_UNITS: Final = {"us": "µs", "cpu": "CPU", "mib": "MiB", "second": "s"}
 # Columns that are only worth their room where they are not zero.
 _FAULTS: Final = frozenset({"missing", "doubled", "dropped", "segment_missing", "segment_doubled"})
 _PACKAGES: Final = ("dispatcher", "celery", "kombu", "redis", "msgspec", "segment-analytics-python", "event-tracking")

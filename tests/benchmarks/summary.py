@@ -56,6 +56,6 @@ def _one(name: str, values: list[float]) -> float:
 
 
 def _note(result: dict[str, Any]) -> str:
-    if "missing" in result and isinstance(result["missing"], str):
-        return f"not installed ({result['missing']})"
+    if "not_installed" in result:
+        return f"not installed ({result['not_installed']})"
     return str(result.get("failed") or result.get("note") or "")

@@ -32,7 +32,7 @@ class Tail:
         self._offset -= len(rest)
         return whole.split(b"\n") if whole else []
 
-    def wait_for(self, lines: int, *, timeout_seconds: float, look_seconds: float = 0.005) -> int:
+    def wait_for(self, lines: int, *, timeout_seconds: float, look_seconds: float = 0.01) -> int:
         """Wait for so many lines more, or for the timeout; returns how many came."""
         deadline = time.monotonic() + timeout_seconds
         found = self.count()

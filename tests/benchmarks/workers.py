@@ -20,6 +20,7 @@ COMMANDS: Final = {
 }
 _APPS: Final = {"ours": "tasks", "prefork": "tests.benchmarks.plain_celery", "solo": "tests.benchmarks.plain_celery"}
 _START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 10.0
 
 
 class Workers:
@@ -42,11 +43,7 @@ class Workers:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -62,3 +59,23 @@ class Workers:
         except json.JSONDecodeError:
             return 0
         return len(answers)
+
+
+class RelayProcess:
+    """``dispatcher relay`` beside an emitting process that has no relay thread."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen([sys.executable, "-m", "dispatcher", "relay"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        _end(self._process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

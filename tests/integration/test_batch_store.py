@@ -8,7 +8,16 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Due, Put, Settlement, pack
 from dispatcher.errors import StoreUnavailableError
@@ -70,7 +79,7 @@ def counts(store: BatchStore) -> Counts:
     return store.counts([NAME])[NAME]
 
 
-def claim(store: BatchStore, batch_id: str, *, token: str = "me", lease: float = LEASE) -> Claim:
+def claim(store: BatchStore, batch_id: str, *, token: str = "me", lease: float = LEASE) -> Claim:  # noqa: S107
     found = store.claim(NAME, batch_id, token=token, lease_seconds=lease)
     assert isinstance(found, Claim), found
     return found
@@ -362,7 +371,7 @@ def test_a_redis_that_refuses_or_does_not_answer_is_said_to_be_unavailable(redis
     assert store.put([a_put(10, 20, b"0", b"1")]) == [None]
     assert counts(store).accepted == 4
     redis_server.stop()
-    with pytest.raises(StoreUnavailableError, match="redis.sock"):
+    with pytest.raises(StoreUnavailableError, match=r"redis\.sock"):
         counts(store)
     redis_server.start()
     assert counts(store).accepted == 4
@@ -501,14 +510,13 @@ def test_whatever_happens_in_whatever_order_the_ledger_closes_and_no_event_is_lo
     server: RedisServer,
 ) -> None:
     StoreMachine.server = server
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
+            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -80,11 +80,10 @@ def test_a_worker_takes_our_message_as_it_takes_one_of_celerys_own_producer(
     [ours] = wait_for(lambda: requests(tmp_path), what=lambda: worker.output)
     with Celery("producer", broker=redis_server.url, set_as_current=False) as app:
         doorbell.send(app, [RING])
-        _, theirs = wait_for(
-            lambda: found if len(found := requests(tmp_path)) == 2 else None, what=lambda: worker.output
-        )
+        wait_for(lambda: len(requests(tmp_path)) == 2, what=lambda: worker.output)
+        theirs = requests(tmp_path)[1]
 
-    assert ours["id"] == ours["root_id"] == ours["correlation_id"] == "7-a-10"
+    assert ours["id"] == ours["root_id"] == ours["correlation_id"] == "tracking_log.7-a-10"
     assert (ours["args"], ours["kwargs"], ours["retries"]) == (["7-a-10"], {}, 2)
     assert ours["argsrepr"] == "(37 events, edx.video.played, …, attempt 3)"
     assert ours["delivery_info"]["routing_key"] == QUEUE
@@ -109,6 +108,11 @@ def test_many_rings_in_one_command_all_arrive_each_once(
     # In the order in which they were rung.
     assert [request["args"] for request in requests(tmp_path)] == [[ring.batch_id] for ring in rings]
     pool.close()
+
+
+def test_the_tasks_of_two_destinations_have_different_ids_where_their_batches_have_the_same() -> None:
+    names = ("segment", "tracking_log")
+    assert len({Ring(destination=name, batch_id="7-a-0", count=1).task_id for name in names}) == 2
 
 
 def test_rings_for_several_destinations_go_to_their_queues(redis_server: RedisServer) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import random
 import signal
+import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatcher.sink import Sink
-from tests.support.processes import Child
+from tasks.delivery import Delivery
+from tasks.destination import Batch
+from tasks.outcomes import Outcome
+from tasks.tracking_log import TrackingLog, TrackingLogOptions
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once, count_lines, read_lines, tally
 from tests.support.waiting import wait_for
@@ -117,15 +124,19 @@ def test_a_delivery_that_fails_is_parked_shown_as_a_retry_and_delivered_once_the
     assert site.counts(SEGMENT).retried % 50 == 0
 
 
+def has_tried(site: Site, times: int) -> bool:
+    return site.counts(SEGMENT).retried >= times
+
+
 def test_the_pause_between_tries_grows(site: Site) -> None:
     site.sink.stop()
     site.worker(DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS="0.1")
     site.emitting("tracker.emit('shop.order.paid', {'n': 1})").succeed()
     moments = []
     for tries in range(1, 5):
-        wait_for(lambda tries=tries: site.counts(SEGMENT).retried >= tries)
+        wait_for(partial(has_tried, site, tries))
         moments.append(time.monotonic())
-    pauses = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(moments)]
     assert pauses[0] < pauses[1] < pauses[2], pauses
 
 
@@ -148,16 +159,16 @@ def test_a_process_killed_while_its_relay_thread_works_loses_nothing(site: Site)
     site.worker()
     chance = random.Random(7)
     emitted = 0
-    for _ in range(4):
+    for _ in range(3):
         child = site.emitting(
             "n = int(sys.argv[1])\n"
             "while True:\n"
             "    tracker.emit('shop.basket.seen', {'n': n}); n += 1\n"
-            "    if n % 50 == 0: os.write(1, b'%d\\n' % n)",
+            "    if n % 50 == 0: os.write(1, b'%d\\n' % n); time.sleep(0.002)",
             str(emitted),
             DISPATCHER_RELAY__LINGER_SECONDS="0.001",
         )
-        wait_for(lambda child=child: len(child.output) > 5)
+        child.wait_for_output("00\n")
         time.sleep(chance.uniform(0.05, 0.3))  # the moment of the kill, not a wait
         child.kill()
         said = int(child.output.splitlines()[-1])
@@ -181,9 +192,9 @@ def test_a_worker_killed_in_the_middle_of_batches_leaves_each_line_once(site: Si
     short = {"DISPATCHER_DESTINATIONS__TRACKING_LOG__LEASE_SECONDS": "0.5"}
     kills = 0
     lines = -1
-    while kills < 4:
+    while kills < 3:
         worker = site.worker("-Q", LOG, **short)
-        wait_for(lambda lines=lines: count_lines(site.log) > lines)
+        site.wait_for_lines(lines + 1)
         worker.kill()
         kills += 1
         lines = count_lines(site.log)
@@ -195,26 +206,38 @@ def test_a_worker_killed_in_the_middle_of_batches_leaves_each_line_once(site: Si
     site.assert_ledger_closes()
 
 
-def test_a_worker_that_was_frozen_longer_than_its_lease_doubles_no_line(site: Site) -> None:
-    count = 20_000
-    site.emitting(
-        f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n}})\nassert dispatcher.flush(20)",
-        DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="20",
-    ).succeed()
-    short = {"DISPATCHER_DESTINATIONS__TRACKING_LOG__LEASE_SECONDS": "0.4"}
-    frozen = site.worker("-Q", LOG, "-n", "frozen@%h", **short)
-    wait_for(lambda: count_lines(site.log) > 0)
-    other: Child | None = None
-    for _ in range(5):
-        frozen.send(signal.SIGSTOP)
-        other = other or site.worker("-Q", LOG, "-n", "other@%h", **short)
-        # Whatever the frozen one held, the other may take once the lease has run out.
-        held = site.counts(LOG).claimed
-        wait_for(lambda held=held: site.counts(LOG).claimed < held or not held or not site.counts(LOG).queued)
-        frozen.send(signal.SIGCONT)
-    site.wait_for_lines(count, timeout=30)
-    wait_for(lambda: site.counts(LOG).waiting == 0, what=lambda: site.counts(LOG))
-    assert_each_once(site.log, count)
+class Sleepy(TrackingLog):
+    """Is stopped for a while, with the batch in its hands."""
+
+    def __init__(self, name: str, options: TrackingLogOptions, asleep: threading.Event, wake: threading.Event) -> None:
+        super().__init__(name, options)
+        self._asleep, self._wake = asleep, wake
+
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        self._asleep.set()
+        self._wake.wait(10)
+        return super().deliver(batch)
+
+
+def test_a_worker_that_wakes_after_another_has_taken_its_batch_over_doubles_no_line(site: Site) -> None:
+    site.emitting("for n in range(100): tracker.emit('shop.basket.seen', {'n': n})").succeed()
+    table = site.settings().destinations[LOG].model_copy(update={"lease_seconds": 0.2})
+    options = TrackingLogOptions(path=site.log)
+    asleep, wake = threading.Event(), threading.Event()
+    sleepy = Delivery(site.store, LOG, table, lambda: Sleepy(LOG, options, asleep, wake))
+    other = Delivery(site.store, LOG, table, lambda: TrackingLog(LOG, options))
+    with site.redis.client() as client:
+        ids = [batch_id.decode() for batch_id in client.zrange(f"dispatcher:{{{LOG}}}:since", 0, -1)]
+    sleeper = threading.Thread(target=sleepy.run, args=(ids[0],))
+    sleeper.start()
+    assert asleep.wait(10)
+    wait_for(lambda: "delivered" in other.run(ids[0]))
+    wake.set()
+    sleeper.join(10)
+    for batch_id in ids[1:]:
+        other.run(batch_id)
+    assert_each_once(site.log, 100)
+    assert (site.counts(LOG).delivered, site.counts(LOG).waiting) == (100, 0)
 
 
 def test_emitting_at_full_speed_while_redis_is_away_loses_nothing_and_waits_for_nothing(site: Site) -> None:
@@ -253,7 +276,8 @@ print("flushed", flush=True)
 
 @pytest.mark.parametrize("pool", ["prefork", "solo", "gevent"])
 def test_every_pool_delivers(site: Site, pool: str) -> None:
-    worker = site.worker("-P", pool, "-c", "2")
+    site.environ["DISPATCHER_WORKER__POOL"] = pool
+    worker = site.worker("-c", "2")
     site.emitting(
         "for n in range(2000): tracker.emit('shop.order.paid', {'n': n})", DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="10"
     ).succeed()
@@ -269,7 +293,7 @@ def test_a_full_disk_under_the_log_parks_the_batches_and_leaves_no_half_line(sit
     worker = site.worker("-Q", LOG)
     site.emitting("for n in range(100): tracker.emit('shop.basket.seen', {'n': n})").succeed()
     wait_for(lambda: site.counts(LOG).retried >= 100, what=lambda: worker.output)
-    worker.stop()
+    worker.kill()
     site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__PATH"] = str(site.log)
     site.worker("-Q", LOG)
     site.wait_for_lines(100)

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def batches(site: Site, destination: str = LOG) -> int:
     return site.counts(destination).batches
 
 
+def has_batches(site: Site, count: int) -> bool:
+    return batches(site) == count
+
+
 def outboxes(site: Site) -> list[Path]:
     return find_outboxes(site.settings().outbox_directory)
 
@@ -54,7 +59,7 @@ def test_the_thread_relays_what_its_process_emits_to_every_destination_on_the_li
 def test_in_light_traffic_one_event_is_one_batch_and_comes_at_once(in_site: Site) -> None:
     for n in range(3):
         tracker.emit("shop.basket.seen", {"n": n})
-        wait_for(lambda n=n: batches(in_site) == n + 1, timeout=2)
+        wait_for(partial(has_batches, in_site, n + 1), timeout=2)
     assert take_numbers(in_site) == each_once(3)
 
 
@@ -108,7 +113,7 @@ def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
     for relay in relays:
         relay.wait()
     assert outboxes(site) == []
-    assert take_numbers(site) == Counter({n: 6 for n in range(500)})
+    assert take_numbers(site) == Counter(dict.fromkeys(range(500), 6))
 
 
 def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_parents_outbox(site: Site) -> None:
@@ -168,7 +173,7 @@ def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site:
     kills = 0
     while outboxes(site) and kills < 6:
         relay = site.processes.dispatcher("relay")
-        wait_for(lambda: "relaying" in relay.output or not relay.running)
+        relay.wait_for_output("relaying")
         time.sleep(chance.uniform(0.0, 0.15))  # the moment of the kill, not a wait
         relay.kill()
         kills += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,12 @@ def read_root(root: Path) -> list[bytes]:
 def events_in(root: Path) -> list[Event]:
     """All events that wait in the outboxes under ``root``."""
     return [decode(payload) for payload in read_root(root)]
+
+
+def open_files(root: Path) -> list[str]:
+    """The files under ``root`` that this process has open, deleted ones too."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(str(entry.readlink()))
+    return sorted(path for path in found if path.startswith(str(root)))

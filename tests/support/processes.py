@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,12 +47,12 @@ class Child:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.process.args} still runs after {timeout:g} s:\n{self.output}") from None
+            raise AssertionError(f"{self.process.args!r} still runs after {timeout:g} s:\n{self.output}") from None
 
     def succeed(self, timeout: float = 20.0) -> str:
         """Its output, once it has ended with 0."""
         code = self.wait(timeout)
-        assert code == 0, f"{self.process.args} ended with {code}:\n{self.output}"
+        assert code == 0, f"{self.process.args!r} ended with {code}:\n{self.output}"
         return self.output
 
     def stop(self, timeout: float = 20.0) -> int:
@@ -82,14 +81,14 @@ class Processes:
         self._environ = environ
         self._children: list[Child] = []
 
-    def start(self, *arguments: str, cwd: Path = ROOT, **environ: str) -> Child:
+    def start(self, *arguments: str, **environ: str) -> Child:
         """Start a program in the background, in a session of its own."""
         self._directory.mkdir(parents=True, exist_ok=True)
         log = self._directory / f"{len(self._children)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 arguments,
-                cwd=cwd,
+                cwd=ROOT,
                 env={**self._environ, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -113,31 +112,22 @@ class Processes:
         """Start ``dispatcher …``."""
         return self.start(sys.executable, "-m", "dispatcher", *arguments, **environ)
 
-    def run(
-        self, *arguments: str, stdin: str = "", timeout: float = 30.0, **environ: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ``dispatcher …`` to its end, with its streams apart."""
         return subprocess.run(
             [sys.executable, "-m", "dispatcher", *arguments],
             cwd=ROOT,
-            env={**self._environ, **environ},
+            env=dict(self._environ),
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=30,
             check=False,
         )
 
     def close(self) -> None:
-        """End what still runs, and all that it has started. May be called twice."""
-        for child in reversed(self._children):
-            if child.running:
-                child.send(signal.SIGCONT)
-                child.process.terminate()
-        deadline = time.monotonic() + 10
+        """End what still runs, and all that it has started, with -9. May be called twice."""
         for child in self._children:
-            with suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(0.0, deadline - time.monotonic()))
             if child.running:
                 child.kill()
         for pid in left_over(self._environ[MARK]):
@@ -152,7 +142,9 @@ def left_over(mark: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):  # it has ended, or is another user's
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                # Redis writes its title over its variables; its socket is in it.
+                variables, title = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
+                if wanted in variables.split(b"\0") or f"{mark}/redis.sock".encode() in title:
                     found.append(int(entry.name))
     return found
 

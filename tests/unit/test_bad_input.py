@@ -83,7 +83,7 @@ class Size(enum.IntEnum):
     LARGE = 3
 
 
-Pair = namedtuple("Pair", ["left", "right"])  # noqa: PYI024 - the plain kind is the one in question
+Pair = namedtuple("Pair", ["left", "right"])
 
 
 @dataclass
@@ -529,8 +529,11 @@ def test_a_dropped_event_is_counted_with_its_reason_and_nothing_else_of_it(
 def test_an_outbox_that_cannot_be_made_raises_in_strict(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     tracker = make_tracker(tmp_path / "file" / "outbox", strict=True)
-    with pytest.raises(OutboxError, match="file/outbox cannot be used: Not a directory; make it writable .*DIRECTORY"):
-        tracker.emit("good.event")
+    for _ in range(2):
+        with pytest.raises(
+            OutboxError, match=r"file/outbox cannot be used: Not a directory; make it writable .*DIRECTORY"
+        ):
+            tracker.emit("good.event")
 
 
 def test_otherwise_events_are_refused_counted_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -540,7 +543,7 @@ def test_otherwise_events_are_refused_counted_and_said_once(tmp_path: Path, capl
     assert len(ids) == 100
     assert tracker.refused == 100
     (record,) = caplog.records
-    assert "events are refused, 1 so far" in record.getMessage()
+    assert "events are refused, since there is no outbox: the outbox directory" in record.getMessage()
     assert "cannot be used: Not a directory" in record.getMessage()
 
 

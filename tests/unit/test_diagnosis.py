@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.diagnosis import MAX_DEPTH, Problem, describe, diagnose, holds_non_finite
@@ -192,12 +192,14 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(value=ANYTHING, limit=st.integers(1, 100))
 def test_no_description_is_longer_than_asked_or_cannot_be_encoded(value: object, limit: int) -> None:
     assert len(describe(value, limit=limit).encode()) <= 10 * limit
     msgspec.json.encode(describe(value, limit=limit))
 
 
+@settings(max_examples=50)
 @given(value=ANYTHING)
 def test_a_problem_is_found_where_encoding_fails_and_only_there(value: object) -> None:
     try:

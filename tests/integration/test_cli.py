@@ -1,0 +1,386 @@
+"""The command line as an operator uses it: real processes, exit codes, Ctrl-C, and nothing left behind."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.outbox import find_outboxes
+from tests.support.processes import Child, Processes, assert_none_left, left_over
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, count_lines, read_lines
+from tests.support.waiting import wait_for
+
+LOG, SEGMENT = "tracking_log", "segment"
+
+
+class Machine:
+    """One machine with nothing configured, on which ``dispatcher up`` may run."""
+
+    def __init__(self, directory: Path) -> None:
+        # Short enough for the embedded Redis to have its socket in the state directory.
+        self.state = directory / "state"
+        self.log = self.state / "tracking.log"
+        self.kept = self.state / "segment-sink.jsonl"
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "DISPATCHER_STATE_DIRECTORY": str(self.state)}
+        self.processes = Processes(directory / "output", environ)
+
+    def up(self, *arguments: str) -> Child:
+        child = self.processes.dispatcher("up", *(arguments or ("--no-flower",)))
+        child.wait_for_output("ready:")
+        return child
+
+    def emit(self, count: int, first: int = 0) -> None:
+        for n in range(first, first + count):
+            done = self.processes.run("emit", "shop.order.paid", "--data", json.dumps({"n": n}))
+            assert done.returncode == 0, done.stderr
+
+    def none_left(self) -> None:
+        assert_none_left(str(self.state))
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    directory = Path(tempfile.mkdtemp(prefix="dispatcher-up-"))
+    machine = Machine(directory)
+    yield machine
+    machine.processes.close()
+    machine.none_left()
+    shutil.rmtree(directory)
+
+
+def run(site: Site, *arguments: str, code: int = 0, stdin: str = "") -> str:
+    """What a command prints on standard output; it has to end with ``code``, and without a traceback."""
+    done = site.processes.run(*arguments, stdin=stdin)
+    assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 or done.stdout else done.stderr
+
+
+def status(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(site, "status", "--json"))
+    return found
+
+
+# up
+
+
+def test_up_takes_an_event_to_the_log_and_to_the_stand_in_for_segment_and_ctrl_c_ends_it_all(machine: Machine) -> None:
+    up = machine.up()
+    machine.emit(1)
+    [line] = wait_for(lambda: read_lines(machine.log), what=lambda: up.output)
+    [message] = wait_for(lambda: read_lines(machine.kept), what=lambda: up.output)
+    assert (line["event"], message["properties"]) == ({"n": 0}, {"n": 0})
+    # One for each of redis, worker and relay beside itself.
+    assert len(left_over(str(machine.state))) == 4
+    up.send(signal.SIGINT)
+    assert up.wait() == 0, up.output
+    assert "Traceback" not in up.output
+    machine.none_left()
+
+
+def test_a_second_up_says_that_one_is_running_and_leaves_it_alone(machine: Machine) -> None:
+    up = machine.up()
+    second = machine.processes.run("up", "--no-flower")
+    assert second.returncode == 5
+    assert "is running already" in second.stderr
+    machine.emit(1)
+    wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
+    assert up.stop() == 0
+
+
+def test_what_up_has_not_delivered_when_it_stops_it_delivers_when_it_starts_again(machine: Machine) -> None:
+    up = machine.up()
+    machine.emit(1)
+    wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
+    assert up.stop() == 0
+    # Nothing runs: these wait in the outboxes of processes that have ended.
+    done = machine.processes.run("emit", "shop.order.paid", "--data", '{"n": 1}', "--timeout", "0")
+    assert (done.returncode, "waits in the outbox" in done.stderr) == (0, True)
+    up = machine.up()
+    wait_for(lambda: count_lines(machine.log) == 2, what=lambda: up.output)
+    drained = machine.processes.run("drain", "--timeout", "10", "--json")
+    assert json.loads(drained.stdout) == {"drained": True, "waiting": 0}
+    found = json.loads(machine.processes.run("status", "--json").stdout)
+    assert found["destinations"][LOG]["delivered"] == 2, "the ledger did not outlive the restart"
+    assert_each_once(machine.log, 2)
+    assert up.stop() == 0
+
+
+def test_kill_9_of_up_leaves_no_process_and_loses_nothing(machine: Machine) -> None:
+    up = machine.up()
+    machine.emit(1)
+    wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
+    up.kill()
+    assert_none_left(str(machine.state), timeout=20)
+    again = machine.up()
+    machine.emit(1, first=1)
+    wait_for(lambda: count_lines(machine.log) == 2, what=lambda: again.output)
+    assert_each_once(machine.log, 2)
+    assert again.stop() == 0
+
+
+def test_up_starts_again_whatever_of_it_dies(machine: Machine) -> None:
+    up = machine.up()
+    for part in (b"redis.sock", b"worker"):
+        [pid] = [pid for pid in left_over(str(machine.state)) if part in cmdline(pid)]
+        os.kill(pid, signal.SIGKILL)
+    up.wait_for_output("worker ended with signal SIGKILL")
+    up.wait_for_output("redis ended with signal SIGKILL")
+    machine.emit(3)
+    wait_for(lambda: count_lines(machine.log) == 3, 30, what=lambda: up.output)
+    assert_each_once(machine.log, 3)
+    assert up.stop() == 0
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_up_with_flower_shows_it_to_those_who_know_the_password_only(machine: Machine) -> None:
+    up = machine.up("--flower-port", "0")
+    found = re.search(r"http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
+    assert found is not None, up.output
+    port, password = int(found[1]), found[2]
+    assert wait_for(lambda: fetch(port)[0], 30, what=lambda: up.output) == 401
+    assert fetch(port, "wrong")[0] == 401
+    assert fetch(port, password)[0] == 200
+    # It shows the worker, and the task by its name.
+
+    def shown() -> bool:
+        machine.emit(1)  # again, since it asks the workers for their events every few seconds only
+        tasks = fetch(port, password, path="/api/tasks")[1]
+        return all(f"tasks.{name}.deliver" in tasks for name in (LOG, SEGMENT))
+
+    wait_for(shown, 30)
+    up.send(signal.SIGINT)
+    assert up.wait() == 0
+
+
+def fetch(port: int, password: str | None = None, *, path: str = "/") -> tuple[int, str]:
+    """The status and text of an answer; 0 while nobody listens."""
+    headers = {}
+    if password is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"dispatcher:{password}".encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
+
+
+# worker, relay, flower
+
+
+def test_plain_celery_runs_the_worker_too(site: Site) -> None:
+    worker = site.processes.start(sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel", "INFO")
+    worker.wait_for_output(" ready.")
+    run(site, "emit", "shop.order.paid", "--data", '{"n": 0}')
+    site.wait_for_lines(1)
+    assert worker.stop() == 0
+    assert "Traceback" not in worker.output
+
+
+def test_a_worker_serves_the_queues_that_it_is_given(site: Site) -> None:
+    site.worker("-Q", SEGMENT)
+    run(site, "emit", "shop.order.paid", "--data", '{"n": 0}')
+    wait_for(lambda: site.counts(SEGMENT).delivered == 1)
+    assert (site.counts(LOG).queued, count_lines(site.log)) == (1, 0)
+
+
+def test_a_worker_for_a_destination_that_does_not_exist_does_not_start(site: Site) -> None:
+    said = run(site, "worker", "-Q", "tracking-log", code=3)
+    assert "tracking-log" in said
+    assert "tracking_log" in said
+
+
+def test_relay_once_empties_the_outboxes_of_the_dead_and_says_when_it_cannot(site: Site) -> None:
+    site.emitting(
+        "tracker.emit('shop.order.paid', {'n': 0})\nos.kill(os.getpid(), 9)", DISPATCHER_RELAY__MODE="external"
+    ).wait()
+    site.redis.stop()
+    run(site, "relay", "--once", "--timeout", "0.3", code=1)
+    assert len(find_outboxes(site.settings().outbox_directory)) == 1
+    site.redis.start()
+    run(site, "relay", "--once")
+    assert find_outboxes(site.settings().outbox_directory) == []
+    assert site.counts(LOG).queued == 1
+
+
+def test_flower_does_not_start_without_a_login(site: Site) -> None:
+    assert "basic-auth" in run(site, "flower", code=2)
+    assert "user:password" in run(site, "flower", "--basic-auth", "nonsense", code=2)
+
+
+# emit
+
+
+def test_emit_prints_the_id_and_puts_the_event(site: Site) -> None:
+    event_id = run(site, "emit", "shop.order.paid", "--data", '{"n": 0}').strip()
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", event_id)
+    assert site.counts(LOG).queued == 1
+    answer = json.loads(run(site, "emit", "shop.order.paid", "--data", "-", "--json", stdin='{"n": 1}'))
+    assert answer["put"] is True
+    assert len(answer["id"]) == 36
+    assert site.counts(LOG).queued == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("emit",), 2, "NAME"),
+        (("emit", "a.b", "--data", "{"), 2, "is not JSON"),
+        (("emit", "a.b", "--data", "[1]"), 2, "must be a JSON object"),
+        (("emit", "a.b", "--context", "7"), 2, "must be a JSON object"),
+        (("emit", ""), 1, "is empty"),
+        (("emit", "a\nb"), 1, "line break"),
+        (("emit", "a.b", "--from", "/etc/hostname"), 2, "either"),
+        (("emit", "--from", "/no/such/file"), 2, "does not exist"),
+        (("nonsense",), 2, "No such command"),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_said_with_an_exit_code(
+    site: Site, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = site.processes.run(*arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in done.stderr
+    assert site.counts(LOG).accepted == 0
+
+
+def test_emit_from_a_file_keeps_each_lines_own_id_time_and_context_and_names_bad_lines(site: Site) -> None:
+    source = site.directory / "recorded.jsonl"
+    good = {
+        "id": "0199a0b4-7e5c-7d3e-8f3a-0123456789ab",
+        "name": "shop.order.paid",
+        "timestamp": "2026-01-31T12:00:00.250000+00:00",
+        "context": {"user_id": 7, "path": "/pay"},
+        "data": {"n": 0},
+    }
+    lines = [
+        json.dumps(good),
+        "",
+        "not JSON",
+        '{"data": {}}',
+        json.dumps({"name": "shop.order.paid", "data": {"n": 1}}),
+        json.dumps({"name": "shop.order.paid", "data": [2]}),
+        json.dumps({"name": "shop.order.paid", "timestamp": "yesterday"}),
+        '{"name": "shop.order.paid", "data": {"n": NaN}}',
+    ]
+    source.write_text("\n".join(lines))
+    done = site.processes.run("emit", "--from", str(source), "--json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout) == {"emitted": 2, "failed": 5, "put": True}
+    for number in (3, 4, 6, 7, 8):
+        assert f"recorded.jsonl:{number}:" in "".join(done.stderr.split("\n"))
+    site.worker("-Q", f"{LOG},{SEGMENT}")
+    site.wait_until_delivered()
+    [old] = [line for line in read_lines(site.log) if line["event"] == {"n": 0}]
+    assert old["time"] == "2026-01-31T12:00:00.250000+00:00"
+    assert old["context"]["user_id"] == 7
+    messages = {message["messageId"]: message for message in read_lines(site.directory / "segment.jsonl")}
+    assert len(messages) == 2
+    assert messages[good["id"]]["timestamp"].startswith("2026-01-31T12:00:00.25")
+
+
+def test_emit_while_redis_is_away_says_so_and_keeps_the_event(site: Site) -> None:
+    site.redis.stop()
+    done = site.processes.run("emit", "shop.order.paid", "--timeout", "0.2")
+    assert done.returncode == 0
+    assert "waits in the outbox" in done.stderr
+    site.redis.start()
+    run(site, "relay", "--once")
+    assert site.counts(LOG).queued == 1
+
+
+# status, drain
+
+
+def test_status_shows_the_ledger_and_says_when_redis_does_not_answer(site: Site) -> None:
+    run(site, "emit", "shop.basket.seen")
+    found = status(site)
+    assert found["destinations"][LOG]["queued"] == 1
+    assert found["destinations"][SEGMENT]["filtered"] == 1
+    assert found["waiting"] == 1
+    assert all(destination["closes"] for destination in found["destinations"].values())
+    assert LOG in run(site, "status")
+    site.redis.stop()
+    said = run(site, "status", code=4)
+    assert "dispatcher up" in said
+    assert run(site, "status", "--json", code=4)
+
+
+def test_status_counts_what_waits_in_outboxes(site: Site) -> None:
+    site.emitting(
+        "for n in range(5): tracker.emit('shop.order.paid')\nos.kill(os.getpid(), 9)",
+        DISPATCHER_RELAY__MODE="external",
+    ).wait()
+    found = status(site)
+    assert found["in_outboxes"] == 5
+    [outbox] = found["outboxes"]
+    assert (outbox["waiting"], outbox["alive"]) == (5, False)
+
+
+def test_drain_ends_with_0_once_all_is_delivered_and_with_1_where_it_is_not_in_time(site: Site) -> None:
+    run(site, "drain", "--timeout", "5")
+    run(site, "emit", "shop.order.paid", "--data", '{"n": 0}')
+    assert "1 for tracking_log" in run(site, "drain", "--timeout", "0.3", code=1)
+    drain = site.processes.dispatcher("drain", "--timeout", "20")
+    site.worker()
+    drain.succeed()
+    assert count_lines(site.log) == 1
+    site.redis.stop()
+    assert "does not answer" in run(site, "drain", "--timeout", "0.3", code=1)
+
+
+# settings, explain, help
+
+
+def test_settings_that_are_wrong_stop_every_command_with_all_mistakes_named(site: Site) -> None:
+    site.settings_file.write_text("[outbox]\nmax_byts = 1\n[destinations.segment]\nevents = 7\n")
+    for arguments in (("status",), ("worker",), ("relay",), ("drain",), ("settings", "check"), ("up",), ("emit", "a")):
+        done = site.processes.run(*arguments)
+        # For `check` that is the answer; for the others it is what keeps them from working.
+        assert done.returncode == (1 if "check" in arguments else 3), (arguments, done.stdout, done.stderr)
+        assert "max_byts" in done.stderr + done.stdout
+        assert "destinations.segment.events" in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+
+
+def test_settings_check_show_and_explain(site: Site) -> None:
+    run(site, "settings", "check")
+    shown = run(site, "settings", "show")
+    assert "a-key" not in shown
+    assert "shop.order.*" in run(site, "explain", "shop.order.paid")
+    assert run(site, "explain", "shop.basket.seen")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "up", "worker", "relay", "flower", "emit", "explain", "status", "drain", "settings", "sink"]
+)
+def test_every_command_has_help(site: Site, command: str) -> None:
+    said = run(site, *command.split(), "--help")
+    assert said.startswith("Usage: ")
+
+
+def test_the_version_is_told(site: Site) -> None:
+    import dispatcher
+
+    assert dispatcher.__version__ in run(site, "--version")

@@ -1,0 +1,146 @@
+"""Workers and what rings for them: Redis dies under load, doorbells are lost and doubled, memory runs out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from dispatcher import doorbell
+from dispatcher.redis_pool import RedisPool
+from tests.support.processes import Child
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, count_lines, read_lines
+from tests.support.waiting import wait_for
+
+LOG, SEGMENT = "tracking_log", "segment"
+
+# Emits steadily until it is told to stop, and prints how many it emitted.
+STEADY = """
+from pathlib import Path
+n, stop = 0, Path(sys.argv[1])
+while not stop.exists():
+    for _ in range(20):
+        tracker.emit("shop.order.paid", {"n": n}); n += 1
+    time.sleep(0.005)
+assert dispatcher.flush(30)
+print(n)
+"""
+
+
+def put_events(site: Site, count: int) -> None:
+    """Events in the store and their doorbells in Celery's queues, with no worker to take them yet."""
+    site.emitting(
+        f"for n in range({count}): tracker.emit('shop.order.paid', {{'n': n}})\nassert dispatcher.flush(20)",
+        DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="50",
+        DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="50",
+    ).succeed()
+
+
+def assert_all_delivered_once(site: Site, count: int, timeout: float = 30.0) -> None:
+    site.wait_until_delivered(timeout)
+    assert_each_once(site.log, count)
+    messages = read_lines(site.directory / "segment.jsonl")
+    assert {message["properties"]["n"] for message in messages} == set(range(count))
+    # A request may come twice, which Segment sees by the message's id.
+    assert len({message["messageId"] for message in messages}) == count
+    site.assert_ledger_closes()
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_worker_survives_restarts_of_redis_under_load(site: Site, pool: str) -> None:
+    worker = site.worker("-P", pool, "-c", "2")
+    stop = site.directory / "stop"
+    emitting = site.emitting(STEADY, str(stop))
+    for _ in range(3):
+        site.wait_for_lines(count_lines(site.log) + 1)
+        site.redis.restart()
+    site.wait_for_lines(count_lines(site.log) + 1)
+    stop.touch()
+    emitted = int(emitting.succeed(timeout=40).split()[-1])
+    assert worker.running, worker.output[-3000:]
+    assert_all_delivered_once(site, emitted)
+
+
+def test_a_worker_waits_while_redis_is_gone_for_a_while(site: Site) -> None:
+    put_events(site, 1000)
+    worker = site.worker()
+    wait_for(lambda: count_lines(site.log) > 0)
+    site.redis.stop()
+    wait_for(lambda: "rror" in worker.output)
+    time.sleep(1.5)  # the length of the outage
+    site.redis.start()
+    assert_all_delivered_once(site, 1000)
+    assert worker.running
+
+
+def test_a_worker_started_before_redis_waits_for_it(site: Site) -> None:
+    put_events(site, 100)
+    site.redis.stop()
+    worker = site.processes.dispatcher("worker")
+    wait_for(lambda: "annot connect" in worker.output, 20, what=lambda: worker.output)
+    site.redis.start()
+    assert_all_delivered_once(site, 100)
+
+
+def test_doorbells_that_are_lost_are_rung_again(site: Site) -> None:
+    put_events(site, 1000)
+    assert site.redis.call("DEL", LOG, SEGMENT) == 2
+    site.worker()
+    assert_all_delivered_once(site, 1000)
+
+
+def test_doorbells_that_come_twice_do_no_harm(site: Site) -> None:
+    put_events(site, 1000)
+    with site.redis.client() as client:
+        for queue in (LOG, SEGMENT):
+            for text in client.lrange(queue, 0, -1):
+                message = json.loads(text)
+                message["properties"]["delivery_tag"] += "-again"
+                client.lpush(queue, json.dumps(message))
+                client.rpush(queue, text)
+    site.worker("-c", "4")
+    assert_all_delivered_once(site, 1000)
+    requests = Counter(message["messageId"] for message in read_lines(site.directory / "segment.jsonl"))
+    assert set(requests.values()) == {1}
+
+
+def test_a_doorbell_for_a_batch_that_does_not_exist_does_no_harm(site: Site) -> None:
+    pool = RedisPool(site.redis.url, timeout_seconds=5)
+    pool.execute_many(doorbell.commands([doorbell.Ring(destination=LOG, batch_id="no-such-batch", count=1)]))
+    put_events(site, 10)
+    site.worker()
+    assert_all_delivered_once(site, 10)
+    assert site.counts(LOG).accepted == 10
+    pool.close()
+
+
+def test_two_workers_share_the_work_and_double_nothing(site: Site) -> None:
+    put_events(site, 4000)
+    workers: list[Child] = [site.worker("-n", f"{name}@%h") for name in ("one", "two")]
+    assert_all_delivered_once(site, 4000)
+    assert all(worker.stop() == 0 for worker in workers)
+
+
+def test_a_worker_that_is_stopped_in_order_finishes_what_it_has_begun(site: Site) -> None:
+    put_events(site, 3000)
+    worker = site.worker("-Q", LOG)
+    wait_for(lambda: count_lines(site.log) > 0)
+    assert worker.stop() == 0
+    assert site.counts(LOG).claimed == 0
+    assert site.counts(LOG).delivered == count_lines(site.log)
+    site.worker()
+    assert_all_delivered_once(site, 3000)
+
+
+@pytest.mark.xfail(reason="kombu cannot note what it has taken from a queue without memory to note it in")
+def test_a_worker_drains_what_waits_although_redis_is_out_of_memory(site: Site) -> None:
+    worker = site.worker("-Q", LOG, "-c", "2")
+    site.redis.call("SET", "filler", "x" * 10_000_000)
+    put_events(site, 2000)
+    site.redis.call("CONFIG", "SET", "maxmemory", "1")
+    before = count_lines(site.log)
+    assert before < 2000
+    wait_for(lambda: count_lines(site.log) >= 2000, 8, what=lambda: f"{site.counts(LOG)}\n{worker.output[-2000:]}")
