@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Bytes of events that go to the store in one round trip, well within its timeout.
+# Bytes of events that go to the store in one round trip, well within its timeout; and where there is a backlog, which
+# is worked off with fewer of the pauses in which a busy thread of the same process takes the interpreter for longer.
 _STRETCH_BYTES: Final = 1_000_000
+_BACKLOG_STRETCH_BYTES: Final = 4_000_000
 
 
 class Relay:
@@ -56,6 +58,7 @@ class Relay:
         self._readers: dict[Path, Reader] = {}
         self._positions: dict[str, Mapping[str, int]] = {}
         self._looked_at = float("-inf")
+        self._stretch_bytes = _STRETCH_BYTES
         #: Whether the last step left something that could have been read: the next one need not wait for more.
         self.is_behind = False
 
@@ -65,7 +68,8 @@ class Relay:
         Raises:
             StoreUnavailableError: Nothing is lost; call again later.
         """
-        self.is_behind = False
+        was_behind, self.is_behind = self.is_behind, False
+        self._stretch_bytes = _BACKLOG_STRETCH_BYTES if was_behind else _STRETCH_BYTES
         self._reload()
         self._look_for_outboxes()
         return sum(self._relay(reader) for reader in list(self._readers.values()))
@@ -102,7 +106,7 @@ class Relay:
             positions = self._store_positions(reader)
         stretch = self._cutter.begin(reader.name, reader.position, positions)
         size = 0
-        while size < _STRETCH_BYTES:
+        while size < self._stretch_bytes:
             payloads, ends = reader.read()
             if not payloads:
                 break

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 # Seconds between slices in the emitting process: long enough for a thread that waits for the interpreter to get it.
 _YIELD_SECONDS: Final = 0.00005
+# A pause that took so many seconds shows that another thread holds the interpreter; then so many slices go without one.
+_STARVED_SECONDS: Final = 0.001
+_TURNS: Final = 8
 # The first wait after the store did not answer; doubled up to relay.backoff_max_seconds.
 _BACKOFF_SECONDS: Final = 0.1
 
@@ -77,6 +80,8 @@ class RelayThread:
     def __init__(self, settings: Settings, *, own: Outbox) -> None:
         self._settings = settings
         self._own = own
+        self._turns = 0
+        self._stopped = False
         self._loop: RelayLoop | None = None
         self._thread = threading.Thread(target=self._run, name="dispatcher-relay", daemon=True)
 
@@ -90,21 +95,31 @@ class RelayThread:
 
     def stop(self, timeout: float = 5.0) -> None:
         """Finish the step under way, for up to ``timeout`` seconds."""
+        self._stopped = True
         if self._loop is not None:
             self._loop.stop()
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     def _run(self) -> None:
-        relay = Relay(self._settings, own=self._own.directory, pause=_yield)
+        relay = Relay(self._settings, own=self._own.directory, pause=self._yield)
         options = self._settings.relay
         self._loop = RelayLoop(
             relay, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
         )
         try:
-            self._loop.run()
+            # Whoever stops it from now on finds the loop, and who did so before has left word.
+            if not self._stopped:
+                self._loop.run()
         finally:
             relay.close()
 
-
-def _yield() -> None:
-    time.sleep(_YIELD_SECONDS)
+    def _yield(self) -> None:
+        if self._turns > 0:
+            self._turns -= 1
+            return
+        began = time.monotonic()
+        time.sleep(_YIELD_SECONDS)
+        # A thread that computes without a pause gives the interpreter up only every few milliseconds. To wait for that
+        # at each slice would be to fall ever further behind.
+        if time.monotonic() - began > _STARVED_SECONDS:
+            self._turns = _TURNS

@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from dispatcher.outbox.journal import SUFFIX, create, journal_path
-from dispatcher.outbox.prefault import prefault
+from dispatcher.outbox.pages import prefault, sync_pages
 from dispatcher.outbox.state import State
 
 logger = logging.getLogger(__name__)
@@ -35,38 +36,45 @@ class JournalFiles:
         self._size = size
         self._max_bytes = max_bytes
         self._state = state
-        self._index = 0
+        self._synced = 0
         self._spare_path = directory / f"spare{SUFFIX}"
         self._spare: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         self._retired: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         # No threading.Event: what a signal handler that raises leaves of its lock, the next emit would wait for.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._current: tuple[int, mmap.mmap]
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def take(self, index: int) -> mmap.mmap:
         """The map of file ``index``: the spare one, or one made now. Raises OSError when there is no room."""
-        self._index = index
         path = journal_path(self._directory, index)
         try:
-            spare = self._spare.get_nowait()
+            taken = self._spare.get_nowait()
         except queue.Empty:
             # Left by a try that was cut short by a signal handler that raised; nothing was written to it.
             path.unlink(missing_ok=True)
-            return self._create(path)
+            taken = self._create(path)
         else:
             self._spare_path.rename(path)
-            return spare
         finally:
             self._wakes.put(None)
+        self._current = (index, taken)
+        return taken
 
     def retire(self, finished: mmap.mmap) -> None:
         """Have a full file unmapped. Does not block."""
         self._retired.put(finished)
 
-    def keep(self, sync_seconds: float) -> None:
-        """Start the thread that keeps a spare file ready and syncs what is not relayed."""
-        thread = threading.Thread(target=self._run, args=(sync_seconds,), name="dispatcher-journal", daemon=True)
+    def keep(self, sync_seconds: float, written: Callable[[], int]) -> None:
+        """Start the thread that keeps a spare file ready and syncs what is not relayed.
+
+        Args:
+            sync_seconds: How often it syncs.
+            written: Says up to which position there are events.
+        """
+        arguments = (sync_seconds, written)
+        thread = threading.Thread(target=self._run, args=arguments, name="dispatcher-journal", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
@@ -85,17 +93,20 @@ class JournalFiles:
                 maps.get_nowait().close()
         self._spare_path.unlink(missing_ok=True)
 
-    def _run(self, sync_seconds: float) -> None:
+    def _run(self, sync_seconds: float, written: Callable[[], int]) -> None:
         synced_at = time.monotonic()
         while not self._closed:
-            self._prepare()
-            while not self._retired.empty():
-                self._retired.get_nowait().close()
+            self._tidy()
             if time.monotonic() - synced_at >= sync_seconds:
-                self._sync()
+                self._sync(written())
                 synced_at = time.monotonic()
             with suppress(queue.Empty):
                 self._wakes.get(timeout=sync_seconds)
+
+    def _tidy(self) -> None:
+        self._prepare()
+        while not self._retired.empty():
+            self._retired.get_nowait().close()
 
     def _prepare(self) -> None:
         if not self._spare.empty():
@@ -115,21 +126,34 @@ class JournalFiles:
             raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
         return create(path, self._size)
 
-    def _sync(self) -> None:
-        first = self._state.position // self._size
-        if self._state.position % self._size == 0 and first == self._index:
-            return
-        for index in range(first, self._index + 1):
+    def _sync(self, written: int) -> None:
+        """Sync what was written and is neither synced nor relayed. ``written`` is the position behind all of it."""
+        position = max(self._synced, self._state.position)
+        while position < written and not self._closed:
+            index, start = divmod(position, self._size)
+            end = min(self._size, start + written - position)
             try:
-                fd = os.open(journal_path(self._directory, index), os.O_RDONLY | os.O_CLOEXEC)
+                _off_the_loop(partial(self._sync_file, index, start), end)
             except FileNotFoundError:
-                continue  # relayed in the meantime
-            try:
-                _off_the_loop(os.fdatasync, fd)
+                pass  # relayed in the meantime
             except OSError as error:
                 logger.warning("%s could not be synced to disk: %s", journal_path(self._directory, index), error)
-            finally:
-                os.close(fd)
+                return
+            position = self._synced = position + end - start
+            # There may be hundreds of files behind, while emit goes on to the next one every few milliseconds.
+            self._tidy()
+
+    def _sync_file(self, index: int, start: int, end: int) -> None:
+        # Not the file that is written to: its map, and of that only what was.
+        current_index, current = self._current
+        if index == current_index:
+            sync_pages(current, start, end)
+            return
+        fd = os.open(journal_path(self._directory, index), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
 
 def _size(path: Path) -> int:

@@ -71,7 +71,7 @@ class Outbox:
             ) from error
         self._index = 0
         self._offset = 0
-        self._files.keep(sync_seconds)
+        self._files.keep(sync_seconds, lambda: self.position)
 
     def _take_first(self) -> mmap.mmap:
         try:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 # Bytes read from a file at once; some 200 events of the usual size.
 _CHUNK_BYTES: Final = 262_144
+_BACKLOG_CHUNK_BYTES: Final = 1_048_576
 #: Frames handed out at once: parsing them takes the interpreter for some 50 µs, which an emit beside it can wait for.
 SLICE_FRAMES: Final = 64
 # What stands where the next frame will be.
@@ -135,7 +136,9 @@ class Reader:
         # anything, as an idle relay does many times a second.
         if self._pread(index, offset, HEADER_BYTES) == _NOTHING:
             return Frames([], [], offset)
-        frames = self._load(index, offset, _CHUNK_BYTES)
+        # Where the last read was full of events to its end, there is a backlog.
+        behind = self._buffer[at : at + HEADER_BYTES] != _NOTHING if self._buffer else False
+        frames = self._load(index, offset, _BACKLOG_CHUNK_BYTES if behind else _CHUNK_BYTES)
         if frames.damaged and not frames.payloads:
             frames = self._load(index, offset, self._size)
         return frames

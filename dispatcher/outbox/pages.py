@@ -1,13 +1,19 @@
-"""Prefault: have the kernel bring in the pages of a new map, so that no store of emit's has to wait for that."""
+"""The pages of a journal's map: brought in before they are written to, and synced to disk once they were.
+
+Both go by way of ctypes, since mmap's own methods would hold the interpreter all the while.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 import time
 from typing import Final
 
+# MS_SYNC of msync(2).
+_SYNC: Final = 4
 # MADV_POPULATE_WRITE of madvise(2), Linux 5.14 and later; Python's mmap has no name for it.
 _POPULATE_WRITE: Final = 23
 # Where the kernel does not know it: pages touched at once, and seconds in between, in which the threads that emit can
@@ -15,7 +21,27 @@ _POPULATE_WRITE: Final = 23
 _PAGES_A_SLICE: Final = 16
 _PAUSE_SECONDS: Final = 0.00005
 
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def sync_pages(pages: mmap.mmap, start: int, end: int) -> None:
+    """Sync the bytes from ``start`` to ``end`` to disk. Blocks for as long as the disk takes. Raises OSError.
+
+    Not the whole file: a page that was synced costs the next store to it a fault, so only those are that are full,
+    and the one that is being filled.
+    """
+    start -= start % mmap.PAGESIZE
+    if _libc is None:
+        pages.flush(start, min(end, len(pages)) - start)
+        return
+    first = ctypes.c_char.from_buffer(pages)
+    try:
+        address = ctypes.c_void_p(ctypes.addressof(first) + start)
+        if _libc.msync(address, ctypes.c_size_t(end - start), _SYNC) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        del first  # a map that is looked into cannot be closed
 
 
 def prefault(pages: mmap.mmap) -> None:
@@ -27,7 +53,6 @@ def prefault(pages: mmap.mmap) -> None:
 def _populate(pages: mmap.mmap) -> bool:
     if _libc is None:
         return False
-    # By way of ctypes, since mmap.madvise would hold the interpreter all the while.
     first = ctypes.c_char.from_buffer(pages)
     try:
         address, size = ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(pages))
