@@ -95,9 +95,10 @@ class OutboxSettings(_Table):
                 f"{largest + _JOURNAL_OVERHEAD_BYTES}, or the largest event would fit no journal; "
                 "raise journal_bytes or lower max_event_bytes"
             )
-        if total is not None and value > total:
+        if total is not None and 2 * value > total:
+            # A writer goes on to the next file before the relay can delete the one before it.
             raise ValueError(
-                f"it must not exceed max_bytes = {total}, or nothing could be kept; "
+                f"two of them must not exceed max_bytes = {total}, or nothing could be taken once one is full; "
                 "lower journal_bytes or raise max_bytes"
             )
         return value

@@ -519,7 +519,8 @@ def test_a_broken_file_hides_no_mistake_elsewhere(site: Path) -> None:
         ),
         (
             "[outbox]\nmax_bytes = 1000\nmax_event_bytes = 100\njournal_bytes = 8192",
-            "outbox.journal_bytes = 8192: it must not exceed max_bytes = 1000, or nothing could be kept; "
+            "outbox.journal_bytes = 8192: two of them must not exceed max_bytes = 1000, or nothing could be taken "
+            "once one is full; "
             "lower journal_bytes or raise max_bytes",
         ),
     ],

@@ -20,7 +20,7 @@ import dispatcher
 from dispatcher import config, tracker
 from dispatcher.errors import OutboxError, OutboxFullError, SettingsError
 from dispatcher.event import Event, decode
-from dispatcher.outbox import MemoryOutbox, find_outboxes
+from dispatcher.outbox import MemoryOutbox, Reader, find_outboxes
 from dispatcher.testing import Captured, capture
 from dispatcher.tracker import Tracker
 from tests.support.outboxes import events_in, make_outbox, make_tracker, read_directory
@@ -245,8 +245,6 @@ def test_flush_says_whether_all_is_relayed_and_waits_no_longer_than_told(root: P
     done = threading.Event()
 
     def relay() -> None:
-        from dispatcher.outbox import Reader
-
         (directory,) = find_outboxes(root)
         reader = Reader(directory)
         _, ends = reader.read()
@@ -278,12 +276,32 @@ def test_a_full_outbox_refuses_counts_and_says_so_once(root: Path, caplog: pytes
 
 
 def test_a_full_outbox_raises_in_strict(root: Path) -> None:
-    one = make_tracker(root, strict=True, max_event_bytes=1_000, journal_bytes=8_192, max_bytes=8_192)
-    for _ in range(8):
+    one = make_tracker(root, strict=True, max_event_bytes=1_000, journal_bytes=8_192, max_bytes=16_384)
+    for _ in range(16):
         one.emit("shop.order.paid", {"x": "x" * 800})
     for _ in range(3):
-        with pytest.raises(OutboxFullError, match=r"is full .* outbox\.max_bytes is 8,192"):
+        with pytest.raises(OutboxFullError, match=r"is full .* outbox\.max_bytes is 16,384"):
             one.emit("shop.order.paid", {"x": "x" * 800})
+    one.close()
+
+
+def test_with_the_least_room_that_the_settings_allow_it_takes_again_once_drained(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.outbox.outbox._REFUSE_SECONDS", 0.0)
+    one = make_tracker(root, max_event_bytes=1_000, journal_bytes=8_192, max_bytes=16_384)
+    for _ in range(3):
+        emitted = one.refused
+        while one.refused == emitted:
+            one.emit("shop.order.paid", {"x": "x" * 500})
+        (directory,) = find_outboxes(root)
+        reader = Reader(directory)
+        while (found := reader.read())[0]:
+            reader.commit(found[1][-1])
+        reader.close()
+        before = one.refused
+        one.emit("shop.order.paid", {"x": "x" * 800})
+        assert one.refused == before
     one.close()
 
 

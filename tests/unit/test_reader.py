@@ -389,12 +389,13 @@ def test_a_living_writers_next_file_is_waited_for_until_the_mark_is_there(outbox
 def test_a_frame_that_is_not_whole_yet_is_read_once_it_is(outbox: Outbox) -> None:
     # As another processor may see the header before the payload.
     outbox.append(b"whole}")
+    outbox.append(b"next}")
     path = outbox.directory / "00000000.journal"
     change(path, HEADER_BYTES, b"w\0\0\0e}")
     reader = Reader(outbox.directory)
     assert reader.read() == ([], [])
     change(path, HEADER_BYTES, b"whole}")
-    assert reader.read() == ([b"whole}"], [16])
+    assert reader.read() == ([b"whole}", b"next}"], [16, 32])
     reader.close()
 
 
