@@ -149,7 +149,9 @@ class Relay:
         reader.rewind()
 
     def _look_for_outboxes(self, *, now: bool = False) -> None:
-        every = self._settings.relay.adopt_seconds if self._own is not None else self._settings.relay.linger_seconds
+        # Its own may be held for a moment by another process that sees whether its writer is dead.
+        is_at_home = self._own is not None and self._own in self._readers
+        every = self._settings.relay.adopt_seconds if is_at_home else self._settings.relay.linger_seconds
         if not now and time.monotonic() - self._looked_at < every:
             return
         self._looked_at = time.monotonic()

@@ -112,7 +112,8 @@ class JournalFiles:
         if not self._spare.empty():
             return
         try:
-            spare = self._create(self._spare_path)
+            # With room for one more: else take, while this one is not ready yet, would find none.
+            spare = self._create(self._spare_path, leave=self._size)
         except OSError as error:
             # emit will meet the same error when it needs the file, and say so.
             logger.debug("no spare journal in %s: %s", self._directory, error)
@@ -120,9 +121,9 @@ class JournalFiles:
         _off_the_loop(prefault, spare)
         self._spare.put(spare)
 
-    def _create(self, path: Path) -> mmap.mmap:
+    def _create(self, path: Path, *, leave: int = 0) -> mmap.mmap:
         in_use = sum(_size(other) for other in self._directory.parent.glob(f"*/*{SUFFIX}"))
-        if in_use + self._size > self._max_bytes:
+        if in_use + self._size + leave > self._max_bytes:
             raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
         return create(path, self._size)
 

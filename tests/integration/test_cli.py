@@ -355,7 +355,7 @@ def test_drain_ends_with_0_once_all_is_delivered_and_with_1_where_it_is_not_in_t
 
 def test_settings_that_are_wrong_stop_every_command_with_all_mistakes_named(site: Site) -> None:
     site.settings_file.write_text("[outbox]\nmax_byts = 1\n[destinations.segment]\nevents = 7\n")
-    for arguments in (("status",), ("worker",), ("relay",), ("drain",), ("settings", "check"), ("up",), ("emit", "a")):
+    for arguments in (("status",), ("worker",), ("settings", "check"), ("up",), ("emit", "a")):
         done = site.processes.run(*arguments)
         # For `check` that is the answer; for the others it is what keeps them from working.
         assert done.returncode == (1 if "check" in arguments else 3), (arguments, done.stdout, done.stderr)

@@ -183,7 +183,7 @@ def test_a_process_killed_while_its_relay_thread_works_loses_nothing(site: Site)
 
 
 def test_a_worker_killed_in_the_middle_of_batches_leaves_each_line_once(site: Site) -> None:
-    count = 30_000
+    count = 15_000
     site.emitting(
         f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n, 'padding': 'x' * 300}})\n"
         "assert dispatcher.flush(20)",
@@ -242,7 +242,7 @@ def test_a_worker_that_wakes_after_another_has_taken_its_batch_over_doubles_no_l
 
 def test_emitting_at_full_speed_while_redis_is_away_loses_nothing_and_waits_for_nothing(site: Site) -> None:
     site.worker("-Q", LOG)
-    count = 60_000
+    count = 40_000
     child = site.emitting(
         """
 from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 
 import dispatcher
 from dispatcher import tracker
-from dispatcher.outbox import find_outboxes
+from dispatcher.outbox import Outbox, Reader, find_outboxes
 from dispatcher.relay import Relay
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import memory_bytes
@@ -116,6 +116,20 @@ def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
     assert take_numbers(site) == Counter(dict.fromkeys(range(500), 6))
 
 
+def test_a_relay_whose_own_outbox_is_just_being_looked_at_takes_it_soon_after(site: Site) -> None:
+    site.environ["DISPATCHER_RELAY__ADOPT_SECONDS"] = "60"
+    settings = site.settings()
+    outbox = Outbox(settings.outbox_directory, journal_bytes=1 << 16, max_bytes=1 << 20)
+    other = Reader(outbox.directory)
+    relay = Relay(settings, own=outbox.directory)
+    outbox.append(b'{"id":"a","type":"event","name":"a.b","timestamp":"2026-01-31T12:00:00Z","data":{},"context":{}}')
+    assert relay.step() == 0
+    other.close()
+    wait_for(lambda: relay.step() == 1, timeout=2)
+    relay.close()
+    outbox.close()
+
+
 def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_parents_outbox(site: Site) -> None:
     site.redis.stop()
     parent = site.emitting(
@@ -167,11 +181,11 @@ def test_a_redis_that_was_silent_and_then_did_what_it_had_been_told_has_nothing_
 
 
 def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site: Site) -> None:
-    count = 60_000
+    count = 40_000
     emit_and_die(site, count)
     chance = random.Random(2026)
     kills = 0
-    while outboxes(site) and kills < 6:
+    while outboxes(site) and kills < 4:
         relay = site.processes.dispatcher("relay")
         relay.wait_for_output("relaying")
         time.sleep(chance.uniform(0.0, 0.15))  # the moment of the kill, not a wait
@@ -188,7 +202,6 @@ def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site:
 
 def test_a_crash_between_put_and_commit_puts_nothing_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     emit_and_die(site, 5000, padding=300)
-    from dispatcher.outbox import Reader
 
     class Killed(BaseException):
         pass
@@ -212,7 +225,6 @@ def test_what_was_put_before_the_allowlist_changed_is_not_put_again_under_anothe
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emit_and_die(site, 5000, padding=300)
-    from dispatcher.outbox import Reader
 
     class Killed(BaseException):
         pass

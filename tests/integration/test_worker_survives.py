@@ -118,9 +118,9 @@ def test_a_doorbell_for_a_batch_that_does_not_exist_does_no_harm(site: Site) -> 
 
 
 def test_two_workers_share_the_work_and_double_nothing(site: Site) -> None:
-    put_events(site, 4000)
+    put_events(site, 2000)
     workers: list[Child] = [site.worker("-n", f"{name}@%h") for name in ("one", "two")]
-    assert_all_delivered_once(site, 4000)
+    assert_all_delivered_once(site, 2000)
     assert all(worker.stop() == 0 for worker in workers)
 
 
@@ -143,4 +143,4 @@ def test_a_worker_drains_what_waits_although_redis_is_out_of_memory(site: Site) 
     site.redis.call("CONFIG", "SET", "maxmemory", "1")
     before = count_lines(site.log)
     assert before < 2000
-    wait_for(lambda: count_lines(site.log) >= 2000, 8, what=lambda: f"{site.counts(LOG)}\n{worker.output[-2000:]}")
+    wait_for(lambda: count_lines(site.log) >= 2000, 5, what=lambda: f"{site.counts(LOG)}\n{worker.output[-2000:]}")

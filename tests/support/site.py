@@ -42,6 +42,8 @@ class Site:
             "DISPATCHER_SETTINGS": str(self.settings_file),
             "DISPATCHER_BROKER_URL": redis.url,
             "DISPATCHER_STRICT": "true",
+            # A busy machine may take its time.
+            "DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS": "5",
             "DISPATCHER_RELAY__LINGER_SECONDS": "0.01",
             "DISPATCHER_RELAY__ADOPT_SECONDS": "0.2",
             "DISPATCHER_RELAY__RELOAD_SECONDS": "0.1",

@@ -277,11 +277,15 @@ def test_a_full_outbox_refuses_counts_and_says_so_once(root: Path, caplog: pytes
 
 def test_a_full_outbox_raises_in_strict(root: Path) -> None:
     one = make_tracker(root, strict=True, max_event_bytes=1_000, journal_bytes=8_192, max_bytes=16_384)
-    for _ in range(16):
-        one.emit("shop.order.paid", {"x": "x" * 800})
+
+    def fill() -> None:
+        for _ in range(1_000):
+            one.emit("shop.order.paid", {"x": "x" * 800})
+
     for _ in range(3):
         with pytest.raises(OutboxFullError, match=r"is full .* outbox\.max_bytes is 16,384"):
-            one.emit("shop.order.paid", {"x": "x" * 800})
+            fill()
+    assert len(events_in(root)) == 16
     one.close()
 
 

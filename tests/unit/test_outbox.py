@@ -337,7 +337,7 @@ def test_a_signal_handler_that_raises_leaves_no_lock_and_no_torn_frame(
 def test_at_the_limit_it_refuses_and_once_drained_it_takes_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.outbox.outbox._REFUSE_SECONDS", 0.0)
     outbox = make_outbox(root, max_bytes=4 * JOURNAL_BYTES)
-    outbox._files.close()  # so that no spare file takes up room while it is prepared
+    outbox._files.close()  # a spare file in the making takes up room that is free again a moment later
     taken: list[bytes] = []
 
     def fill() -> None:
