@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# These two are what redis-py and socket import at their first connection. A process that forks while its relay's thread
+# is in the middle of that leaves the child a lock that nobody will ever release, and a relay that waits for it.
+import email.parser  # noqa: F401
+import encodings.idna  # noqa: F401
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit

@@ -94,9 +94,8 @@ for turn in range(12):
     pid = os.fork()
     if pid == 0:
         tracker.emit("shop.child.seen", {"n": turn})
-        dispatcher.flush(10)
-        os._exit(0)
-    os.waitpid(pid, 0)
+        os._exit(0 if dispatcher.flush(10) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
 stop.set()
 for thread in threads: thread.join()
 print(sum(counts))
@@ -133,6 +132,24 @@ thread.join()
     )
     child.succeed()
     assert everything(site) == each_once(2)
+
+
+def test_the_relays_thread_imports_nothing_that_a_fork_could_leave_half_done(site: Site) -> None:
+    child = site.emitting(
+        """
+from dispatcher.relay_thread import RelayThread
+start = RelayThread.start
+def spy(self):
+    known.update(sys.modules)
+    start(self)
+known = set()
+RelayThread.start = spy
+tracker.emit("shop.order.paid", {"n": 0})
+assert dispatcher.flush(10)
+assert not set(sys.modules) - known, set(sys.modules) - known
+"""
+    )
+    child.succeed()
 
 
 def test_a_child_forked_by_c_without_pythons_hooks_emits_into_its_own_outbox(site: Site) -> None:
