@@ -10,7 +10,7 @@ import msgspec
 
 from dispatcher.batches import EMIT, DeadEvent, Put, pack
 from dispatcher.doorbell import Ring
-from dispatcher.event import EventType, decode
+from dispatcher.event import decode
 from dispatcher.routing import Router
 
 # Every payload starts like this, with an id of 36 characters unless the event brought its own.
@@ -70,12 +70,12 @@ class Cutter:
         event = decode(payload)
         routes = self._router.route(event.name, event.type)
         filtered = tuple((name, reason) for name, reason in routes.skipped.items() if name in self._limits)
-        return _Way(event.type, event.name, routes.destinations, filtered)
+        return _Way(event.type in ("dead", "dropped"), event.name, routes.destinations, filtered)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    kind: EventType
+    is_letter: bool
     name: str
     destinations: tuple[str, ...]
     filtered: tuple[tuple[str, str], ...]
@@ -116,11 +116,11 @@ class Stretch:
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:
         """Share out events, each with the position behind it."""
-        shares = self._shares
+        shares, way_of = self._shares, self._cutter.way
         for payload, end in zip(payloads, ends, strict=True):
             try:
-                way = self._cutter.way(payload)
-                if way.kind in ("dead", "dropped"):
+                way = way_of(payload)
+                if way.is_letter:
                     self._bury_letter(payload, end)
                     continue
             except (msgspec.DecodeError, RecursionError) as error:
@@ -130,12 +130,13 @@ class Stretch:
             for name in way.destinations:
                 share = shares[name]
                 if end > share.start:
-                    if share.payloads and share.size + len(payload) > share.limits.bytes:
+                    size = share.size + len(payload)
+                    if size > share.limits.bytes and share.payloads:
                         self._cut(share, self.end)
-                    if not share.payloads:
-                        share.example = way.name
+                        size = len(payload)
                     share.payloads.append(payload)
-                    share.size += len(payload)
+                    share.size = size
+                    share.example = share.example or way.name
                     if len(share.payloads) >= share.limits.events:
                         self._cut(share, end)
             for name, reason in way.filtered:

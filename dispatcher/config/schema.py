@@ -37,7 +37,7 @@ _JOURNAL_OVERHEAD_BYTES: Final = 4096
 
 #: Where a type does better with another default than the schema's: a line costs less to write than an HTTP item.
 _TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {"tracking_log": {"batch_events": 500, "batch_bytes": 1_000_000}}
+    {"tracking_log": {"batch_events": 1000, "batch_bytes": 2_000_000}}
 )
 
 _PROCESSOR: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -152,8 +152,8 @@ class DestinationSettings(_Table):
         None, description="Allowlist: names, * and ? globs, ! exceptions. Absent: all for tracking_log, else none."
     )
     internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
-    batch_events: Count = Field(100, description="Most events in a batch (tracking_log: 500).")
-    batch_bytes: Count = Field(475_000, description="Most bytes in a batch (tracking_log: 1 000 000).")
+    batch_events: Count = Field(100, description="Most events in a batch (tracking_log: 1000).")
+    batch_bytes: Count = Field(475_000, description="Most bytes in a batch (tracking_log: 2 000 000).")
     lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
     retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
 

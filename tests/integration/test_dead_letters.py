@@ -45,9 +45,7 @@ def letters(pool: RedisPool, store: BatchStore) -> DeadLetters:
 
 
 def an_event(number: int, name: str = "shop.order.paid") -> bytes:
-    return encode(
-        Event(id=f"id-{number}", name=name, timestamp=datetime.now(UTC), data={"number": number}, context={})
-    )
+    return encode(Event(id=f"id-{number}", name=name, timestamp=datetime.now(UTC), data={"number": number}, context={}))
 
 
 def bury(store: BatchStore, *payloads: bytes, reason: str = "oversized", start: int = 0) -> None:
