@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -184,7 +185,9 @@ class Outbox:
 
     def abandon(self) -> None:
         """In a forked child: let go of what was inherited, without touching what is still the parent's."""
-        self._map.close()
+        # A map that the parent's thread was looking into at the moment of the fork cannot be closed, and need not be.
+        with suppress(BufferError):
+            self._map.close()
         self.state.close()
 
 

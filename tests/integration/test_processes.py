@@ -12,12 +12,13 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 import dispatcher
 from dispatcher import tracker
-from dispatcher.outbox import find_outboxes
+from dispatcher.outbox import Outbox, find_outboxes
 from dispatcher.testing import Captured
 from tests.support.deliveries import LOG, each_once, take_all, take_numbers
 from tests.support.processes import Child
@@ -132,6 +133,18 @@ thread.join()
     )
     child.succeed()
     assert everything(site) == each_once(2)
+
+
+def test_a_child_forked_while_the_journal_is_being_synced_lets_go_of_it_all_the_same(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, journal_bytes=1 << 16, max_bytes=1 << 20)
+    outbox.append(b"{}")
+    with memoryview(outbox._map):
+        pid = os.fork()
+        if pid == 0:
+            outbox.abandon()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    outbox.close()
 
 
 def test_the_relays_thread_imports_nothing_that_a_fork_could_leave_half_done(site: Site) -> None:
