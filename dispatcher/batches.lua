@@ -13,7 +13,10 @@
 --   counts         hash: accepted, delivered, dead, filtered, retried; queued, claimed, parked (events, not batches);
 --                  dead:<reason>, filtered:<reason>; last_error, last_error_at, last_delivered_at; heard: the latest
 --                  time at which a batch was rung for that has been claimed
---   journal:<name> string: the position up to which a journal was put; forgotten a week after its last put
+--   journal:<name> string: the position up to which a journal was put; forgotten a week after it was last put or asked for
+--   open:<name>    zset: id -> where it starts in the journal; its batches that are not settled
+--   breaker        hash: failures (in a row), trips (openings in a row), opened (openings in all), and while it is not
+--                  closed: until, since, cause, error, probe (the token of the one that may try), probe_until
 --   dead           stream: event, reason, error, attempts, at
 --   bell           string with expiry: one bell rings for a destination at a time
 
@@ -38,6 +41,10 @@ local function move(id, from, to, score, n)
     redis.call('ZADD', key(to), score, id)
     count(to, n)
   end
+end
+
+local function journal_of(id)
+  return string.match(id, '^(.*)%-%x+$') or ''
 end
 
 local function state_of(id)
@@ -77,48 +84,93 @@ end
 
 local commands = {}
 
--- put journal start end id n payload <filtered> <dead>
+-- put journal after start end id n payload <filtered> <dead>
 -- Accounts for the journal's range from start to end, and stores the n events of it that are for this destination.
 -- Putting a range again changes nothing, whatever became of its batch. Returns 1, or 0 when it was there already,
--- or {position} when it was there in part: the range has to be cut anew from that position on.
+-- or {position} when it has to be cut anew from that position on: it was there in part; or the journal was put up to
+-- there only and not up to `after`, because a put sent before this one was refused or this Redis has lost it.
 function commands.put()
-  local journal, start, finish = key('journal:' .. ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-  local id, n, payload = ARGV[6], tonumber(ARGV[7]), ARGV[8]
+  local journal, after = key('journal:' .. ARGV[3]), tonumber(ARGV[4])
+  local start, finish = tonumber(ARGV[5]), tonumber(ARGV[6])
+  local id, n, payload = ARGV[7], tonumber(ARGV[8]), ARGV[9]
   local position = tonumber(redis.call('GET', journal) or '-1')
   if finish <= position then return 0 end
-  if start < position then return {position} end
+  if start < position or position < after then return {position} end
   -- Written first: at maxmemory this is what fails, before anything has changed.
-  redis.call('SET', journal, ARGV[5], 'EX', JOURNAL_SECONDS)
+  redis.call('SET', journal, ARGV[6], 'EX', JOURNAL_SECONDS)
   if n > 0 then
     redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'attempts', 0, 'claims', 0, 'put_at', now)
     redis.call('ZADD', key('since'), now, id)
+    redis.call('ZADD', key('open:' .. ARGV[3]), start, id)
     move(id, nil, 'queued', now, n)
   end
-  local at, filtered = count_reasons('filtered', 9)
+  local at, filtered = count_reasons('filtered', 10)
   local _, dead = bury(at, 0)
   count('accepted', n + filtered + dead)
   return 1
 end
 
--- positions journal...
--- Up to where each journal was put, -1 for one that is not known.
-function commands.positions()
-  local found = {}
-  for index = 3, #ARGV do
-    found[#found + 1] = tonumber(redis.call('GET', key('journal:' .. ARGV[index])) or '-1')
+-- position journal
+-- Up to where a journal was put, and where its first batch that is not settled starts; -1 for what is not there.
+function commands.position()
+  redis.call('EXPIRE', key('journal:' .. ARGV[3]), JOURNAL_SECONDS)
+  local first = redis.call('ZRANGE', key('open:' .. ARGV[3]), 0, 0, 'WITHSCORES')
+  return {tonumber(redis.call('GET', key('journal:' .. ARGV[3])) or '-1'), tonumber(first[2] or '-1')}
+end
+
+-- The breaker. Closed: no `until`. Open: nothing is tried before `until`. After that it is half open: one at a time.
+
+-- Whether a batch may not be tried now, and whether it would be the probe.
+local function ask_breaker()
+  local found = redis.call('HMGET', key('breaker'), 'until', 'probe_until')
+  if not found[1] then return false, false end
+  local held_back = now < tonumber(found[1]) or now < tonumber(found[2] or '0')
+  return held_back, not held_back
+end
+
+-- What a try says of the destination: verdict is ok, transient, throttled, setup, or '' for nothing.
+-- Returns 'opened' or 'closed' where it changed that, else ''.
+local function judge(token, verdict, threshold, first, most, asked, problem)
+  local breaker = key('breaker')
+  local found = redis.call('HMGET', breaker, 'until', 'probe', 'trips')
+  local is_open, is_probe = found[1], found[2] == token
+  if is_probe then redis.call('HDEL', breaker, 'probe', 'probe_until') end
+  if verdict == 'ok' then
+    if is_open and not is_probe and now < tonumber(is_open) then return '' end  -- it was under way when it opened
+    redis.call('HDEL', breaker, 'failures', 'trips', 'until', 'since', 'cause', 'error', 'probe', 'probe_until')
+    return is_open and 'closed' or ''
   end
-  return found
+  if verdict == '' or (is_open and not is_probe) then return '' end
+  local failures = redis.call('HINCRBY', breaker, 'failures', 1)
+  if verdict == 'transient' and not is_probe and failures < threshold then return '' end
+  local trips = tonumber(found[3] or '0')
+  local pause = math.max(asked, math.min(most, first * 2 ^ math.min(trips, 30)))
+  if verdict == 'throttled' and asked > 0 then pause = asked end
+  redis.call('HSET', breaker, 'trips', trips + 1, 'until', math.floor(now + pause), 'cause', verdict, 'error', problem)
+  if is_open then return '' end
+  redis.call('HSET', breaker, 'since', now)
+  redis.call('HINCRBY', breaker, 'opened', 1)
+  return 'opened'
 end
 
 -- claim id lease token
--- Returns {payload, n, attempts, claims before this one}, or the state that keeps it from being claimed, or "settled".
+-- Returns {payload, n, attempts, claims before this one, put_at}; or the state that keeps it from being claimed, or
+-- "settled"; or {"held back", until, error} where the breaker does: it is parked then, and has burnt no attempt.
 function commands.claim()
   local id, lease, token = ARGV[3], tonumber(ARGV[4]), ARGV[5]
   local state, score = state_of(id)
   if not state then return 'settled' end
   if (state == 'claimed' or state == 'parked') and score > now then return state end
-  local batch = redis.call('HMGET', key('batch:' .. id), 'payload', 'n', 'attempts', 'claims')
+  local batch = redis.call('HMGET', key('batch:' .. id), 'payload', 'n', 'attempts', 'claims', 'put_at')
+  local is_held_back, is_probe = ask_breaker()
+  if is_held_back then
+    -- Due at once: it is the bell that waits for the breaker, so that closing it early lets them all go.
+    move(id, state, 'parked', now, tonumber(batch[2]))
+    local found = redis.call('HMGET', key('breaker'), 'until', 'error', 'probe_until')
+    return {'held back', math.max(tonumber(found[1]), tonumber(found[3] or '0')), found[2]}
+  end
   move(id, state, 'claimed', now + lease, tonumber(batch[2]))
+  if is_probe then redis.call('HSET', key('breaker'), 'probe', token, 'probe_until', now + lease) end
   if state == 'queued' and score > tonumber(redis.call('HGET', key('counts'), 'heard') or '0') then
     redis.call('HSET', key('counts'), 'heard', score)
   end
@@ -127,34 +179,38 @@ function commands.claim()
   return batch
 end
 
--- settle id token delivered <filtered> <dead> left payload due error
--- Records what became of a claimed batch. With left > 0 these events are parked until due. Returns 1, or 0 when the
--- lease was lost, in which case nothing has changed.
+-- settle id token delivered <filtered> <dead> left payload due burns error verdict threshold first most asked
+-- Records what became of a claimed batch. With left > 0 these events are parked until due, which burns an attempt or
+-- not. Returns what it did to the breaker, or false when the lease was lost, in which case nothing has changed.
 function commands.settle()
   local id, token, delivered = ARGV[3], ARGV[4], tonumber(ARGV[5])
   local batch = key('batch:' .. id)
-  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then return 0 end
+  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then return false end
   local n = tonumber(redis.call('HGET', batch, 'n'))
   local attempts = tonumber(redis.call('HGET', batch, 'attempts'))
   move(id, 'claimed', nil, nil, n)
   count('delivered', delivered)
   if delivered > 0 then redis.call('HSET', key('counts'), 'last_delivered_at', now) end
   local at = bury(count_reasons('filtered', 6), attempts + 1)
-  local left, payload, due, problem = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+  local left, payload, due, burns = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local problem = ARGV[at + 4]
   if problem ~= '' then redis.call('HSET', key('counts'), 'last_error', problem, 'last_error_at', now) end
+  local change = judge(token, ARGV[at + 5], tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]),
+    tonumber(ARGV[at + 9]), problem)
   if left == 0 then
     redis.call('DEL', batch)
     redis.call('ZREM', key('since'), id)
-    return 1
+    redis.call('ZREM', key('open:' .. journal_of(id)), id)
+    return change
   end
   count('retried', left)
-  redis.call('HSET', batch, 'n', left, 'attempts', attempts + 1, 'error', problem)
+  redis.call('HSET', batch, 'n', left, 'attempts', attempts + burns, 'error', problem)
   -- What is left counts the claims of which nobody knows how they ended; this one has ended.
   redis.call('HINCRBY', batch, 'claims', -1)
   if payload ~= '' then redis.call('HSET', batch, 'payload', payload) end
   redis.call('HDEL', batch, 'token')
   move(id, nil, 'parked', due, left)
-  return 1
+  return change
 end
 
 -- release id token
@@ -166,6 +222,7 @@ function commands.release()
   move(id, 'claimed', 'queued', 0, tonumber(redis.call('HGET', batch, 'n')))
   redis.call('HINCRBY', batch, 'claims', -1)
   redis.call('HDEL', batch, 'token')
+  judge(token, '')
   return 1
 end
 
@@ -211,7 +268,8 @@ end
 -- due limit idle overtaken every
 -- What to ring for now: parked batches that are due, claimed ones whose lease has run out, and queued ones whose ring
 -- was lost: rung for more than `overtaken` milliseconds before another that was claimed since; or, with idle = 1 (the
--- queue is empty), rung for a few seconds ago; or, wherever they may be, ten minutes ago.
+-- queue is empty), rung for a few seconds ago; or, wherever they may be, ten minutes ago. While the breaker is open it
+-- rings for nothing, and then for one batch, the probe, until the breaker is closed.
 -- Answers once in `every` milliseconds, whoever asks. Returns {id, n, attempts, ...}.
 local IDLE, LOST = 5000, 600000
 function commands.due()
@@ -219,6 +277,11 @@ function commands.due()
   -- At maxmemory Redis refuses a script's first write where that may grow; a deletion goes first, so that bells ring on.
   redis.call('DEL', key('none'))
   if not redis.call('SET', key('bell'), '1', 'NX', 'PX', every) then return {} end
+  local breaker = redis.call('HMGET', key('breaker'), 'until', 'probe_until')
+  if breaker[1] then
+    if now < tonumber(breaker[1]) or now < tonumber(breaker[2] or '0') then return {} end
+    limit = 1
+  end
   local found = {}
   local function take(state, before)
     local room = limit - #found / 3
@@ -243,8 +306,8 @@ function commands.due()
 end
 
 -- counts
--- Returns {field, value, ...} of the counters, with batches (how many wait), oldest (when the oldest was put) and
--- due (when the next parked one is due) added.
+-- Returns {field, value, ...} of the counters, with batches (how many wait), oldest (when the oldest was put), due
+-- (when the next parked one is due) and the breaker's fields added.
 function commands.counts()
   local found = redis.call('HGETALL', key('counts'))
   local function add(field, value)
@@ -256,6 +319,9 @@ function commands.counts()
   if oldest[2] then add('oldest', oldest[2]) end
   local parked = redis.call('ZRANGE', key('parked'), 0, 0, 'WITHSCORES')
   if parked[2] then add('due', parked[2]) end
+  add('now', now)
+  local breaker = redis.call('HGETALL', key('breaker'))
+  for index = 1, #breaker, 2 do add('breaker_' .. breaker[index], breaker[index + 1]) end
   return found
 end
 

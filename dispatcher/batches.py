@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import zstandard
 from redis.exceptions import NoScriptError
@@ -47,6 +47,8 @@ class Put:
         journal: The name of the outbox directory.
         start: The position in the journal where the range begins.
         end: The position behind it.
+        after: Up to where the journal was put for the destination before: if the store has less, it takes nothing. Without
+            it a share that is refused would let the next one leave a gap, which looks as if it had been put.
         packed: The events for the destination, packed; empty where it has none.
         count: How many these are.
         filtered: How many of the range's events are not for it, by reason.
@@ -57,6 +59,7 @@ class Put:
     journal: str
     start: int
     end: int
+    after: int = -1
     packed: bytes = b""
     count: int = 0
     filtered: Mapping[str, int] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class Claim:
         payloads: Its events, oldest first.
         attempts: How often it was parked before.
         maybe_delivered: It was claimed before by one of whom nothing was heard.
+        put_ms: When it was put, in milliseconds since 1970.
         token: What ``settle`` and ``release`` know the holder by.
     """
 
@@ -85,18 +89,67 @@ class Claim:
     payloads: tuple[bytes, ...]
     attempts: int
     maybe_delivered: bool
+    put_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A batch that the breaker does not let be tried: it is parked, and no attempt was burnt.
+
+    Args:
+        until_ms: When the destination is tried again, in milliseconds since 1970; not before.
+        error: Why the breaker is open.
+    """
+
+    until_ms: int
+    error: str
+
+
+#: What a try says of a destination; nothing where it was not asked.
+Verdict = Literal["ok", "transient", "throttled", "setup", ""]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a try says of the destination, for its breaker.
+
+    Args:
+        verdict: ok closes the breaker; throttled and setup open it at once, transient after so many in a row.
+        failures: So many.
+        first_seconds: How long it is open at first; twice as long each time until it was closed.
+        max_seconds: The longest that it is open, unless the destination asked for more.
+        asked_seconds: What the destination asked for.
+    """
+
+    verdict: Verdict = ""
+    failures: int = 5
+    first_seconds: float = 5.0
+    max_seconds: float = 60.0
+    asked_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What became of a claimed batch. Events that are ``left`` are parked until ``due_ms``."""
+    """What became of a claimed batch. Events that are ``left`` are parked until ``due_ms``.
+
+    ``burns_attempt`` is whether the next backoff is longer for it.
+    """
 
     delivered: int = 0
     filtered: Mapping[str, int] = field(default_factory=dict)
     dead: Sequence[DeadEvent] = ()
     left: Sequence[bytes] = ()
     due_ms: int = 0
+    burns_attempt: bool = True
     error: str = ""
+    judgement: Judgement = field(default_factory=Judgement)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An outcome that was recorded, and what it did to the breaker."""
+
+    breaker: Literal["", "opened", "closed"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +159,41 @@ class Due:
     batch_id: str
     count: int
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a journal has come at one destination; -1 where the store knows nothing of it.
+
+    Args:
+        put: The position up to which it was put.
+        open: Where its first batch starts that is not settled; -1 where all are.
+    """
+
+    put: int
+    open: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """Whether a destination is left alone. Times are in milliseconds since 1970.
+
+    Args:
+        state: closed: everything is tried. open: nothing is, before ``until_ms``. half-open: one batch at a time.
+        cause: transient, throttled or setup.
+        error: What the destination last said.
+        opened_ms: Since when it is not closed.
+        failures: How many in a row, also while it is closed.
+        opened: How often it has opened in all.
+    """
+
+    state: Literal["closed", "open", "half-open"] = "closed"
+    cause: str = ""
+    error: str = ""
+    opened_ms: int | None = None
+    until_ms: int | None = None
+    failures: int = 0
+    opened: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +220,7 @@ class Counts:
     last_error_ms: int | None = None
     dead_by_reason: Mapping[str, int] = field(default_factory=dict)
     filtered_by_reason: Mapping[str, int] = field(default_factory=dict)
+    breaker: Breaker = field(default_factory=Breaker)
 
     @property
     def waiting(self) -> int:
@@ -161,23 +250,25 @@ class BatchStore:
 
         Returns:
             For each share None if it is in the store now, whether by this call or an earlier one. Otherwise the
-            position up to which its range was put before: nothing of it was put now, and it has to be cut anew.
+            position from which on it has to be cut anew: nothing of it was put now.
         """
         answers = self._run([self._put_command(put) for put in puts], more)
         return [int(answer[0]) if isinstance(answer, list) else None for answer in answers]
 
-    def positions(self, destinations: Sequence[str], journal: str) -> dict[str, int]:
-        """Up to where a journal was put for each destination; -1 where nothing was, or not in the last week."""
-        answers = self._run([self._command(name, "positions", journal) for name in destinations])
-        return {name: int(answer[0]) for name, answer in zip(destinations, answers, strict=True)}
+    def progress(self, destinations: Sequence[str], journal: str) -> dict[str, Progress]:
+        """How far a journal has come at each destination. It is remembered for a week after this or its last put."""
+        answers = self._run([self._command(name, "position", journal) for name in destinations])
+        return {name: Progress(*map(int, answer)) for name, answer in zip(destinations, answers, strict=True)}
 
-    def claim(self, destination: str, batch_id: str, *, token: str, lease_seconds: float) -> Claim | str:
+    def claim(self, destination: str, batch_id: str, *, token: str, lease_seconds: float) -> Claim | HeldBack | str:
         """Take a batch for ``lease_seconds``. What keeps it from being taken otherwise: claimed, parked or settled."""
         lease_ms = int(lease_seconds * 1000)
         answer = self._run([self._command(destination, "claim", batch_id, lease_ms, token)])[0]
         if isinstance(answer, bytes):
             return answer.decode()
-        packed, _, attempts, claims = answer
+        if answer[0] == b"held back":
+            return HeldBack(int(answer[1]), (answer[2] or b"").decode())
+        packed, _, attempts, claims, put_at = answer
         return Claim(
             destination=destination,
             batch_id=batch_id,
@@ -185,10 +276,12 @@ class BatchStore:
             payloads=unpack(packed),
             attempts=int(attempts),
             maybe_delivered=int(claims) > 0,
+            put_ms=int(put_at),
         )
 
-    def settle(self, claim: Claim, settlement: Settlement) -> bool:
-        """Record what became of a batch. False when the lease was lost: then nothing was recorded."""
+    def settle(self, claim: Claim, settlement: Settlement) -> Settled | None:
+        """Record what became of a batch. None when the lease was lost: then nothing was recorded."""
+        judgement = settlement.judgement
         # Packing again is only needed where some of the batch has gone.
         repack = settlement.left and len(settlement.left) < len(claim.payloads)
         answer = self._run(
@@ -204,11 +297,17 @@ class BatchStore:
                     len(settlement.left),
                     pack(settlement.left) if repack else b"",
                     settlement.due_ms,
+                    int(settlement.burns_attempt),
                     settlement.error[:500],
+                    judgement.verdict,
+                    judgement.failures,
+                    int(judgement.first_seconds * 1000),
+                    int(judgement.max_seconds * 1000),
+                    int(judgement.asked_seconds * 1000),
                 )
             ]
         )[0]
-        return bool(answer)
+        return None if answer is None else Settled(answer.decode())
 
     def release(self, claim: Claim) -> bool:
         """Give a batch back untried. False when the lease was lost."""
@@ -255,6 +354,7 @@ class BatchStore:
             put.destination,
             "put",
             put.journal,
+            put.after,
             put.start,
             put.end,
             put.batch_id,
@@ -332,4 +432,18 @@ def _counts(answer: list[bytes]) -> Counts:
         last_error_ms=moment("last_error_at"),
         dead_by_reason=by_reason("dead"),
         filtered_by_reason=by_reason("filtered"),
+        breaker=_breaker({name: value.decode() for name, value in values.items()}),
+    )
+
+
+def _breaker(values: Mapping[str, str]) -> Breaker:
+    until = int(values.get("breaker_until", 0))
+    return Breaker(
+        state="closed" if not until else "open" if int(values["now"]) < until else "half-open",
+        cause=values.get("breaker_cause", ""),
+        error=values.get("breaker_error", ""),
+        opened_ms=int(values["breaker_since"]) if until else None,
+        until_ms=until or None,
+        failures=int(values.get("breaker_failures", 0)),
+        opened=int(values.get("breaker_opened", 0)),
     )

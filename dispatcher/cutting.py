@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -43,10 +46,30 @@ class Cutter:
         """All that shares are cut for, with the ledger's own."""
         return (*self._limits, EMIT)
 
-    def begin(self, journal: str, start: int, positions: Mapping[str, int]) -> Stretch:
-        """A new stretch from ``start`` on. What is before a destination's position was put already."""
+    def begin(
+        self,
+        journal: str,
+        start: int,
+        *,
+        put: Mapping[str, int] = MappingProxyType({}),
+        starts: Mapping[str, int] = MappingProxyType({}),
+        cuts: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+    ) -> Stretch:
+        """A new stretch from ``start`` on.
+
+        Args:
+            put: Up to where the store has the journal, for each destination; nothing of it for one that is not named.
+            starts: From where on each destination gets anything; from ``start`` on where it is not named.
+            cuts: Where this very stretch was cut before, to be cut there again and nowhere else.
+        """
         shares = {
-            name: _Share(name, max(start, positions.get(name, -1)), self._limits.get(name, _NO_LIMITS))
+            name: _Share(
+                name,
+                start=starts.get(name, start),
+                after=put.get(name, -1),
+                limits=self._limits.get(name, _NO_LIMITS) if cuts is None else _NO_END,
+                cuts=() if cuts is None else cuts.get(name, ()),
+            )
             for name in self.destinations
         }
         return Stretch(self, journal, start, shares)
@@ -82,18 +105,47 @@ class _Way:
 
 
 _NO_LIMITS: Final = BatchLimits(events=1000, bytes=1_000_000)
+# For a stretch that is cut as before, whose limits were others if the settings have changed since.
+_NO_END: Final = BatchLimits(events=sys.maxsize, bytes=sys.maxsize)
 
 
 class _Share:
     """What one destination gets of the stretch, since its last cut."""
 
-    __slots__ = ("dead", "example", "filtered", "limits", "name", "payloads", "size", "start")
+    __slots__ = (
+        "after",
+        "cut_at",
+        "cuts",
+        "dead",
+        "example",
+        "filtered",
+        "limits",
+        "name",
+        "payloads",
+        "size",
+        "start",
+    )
 
-    def __init__(self, name: str, start: int, limits: BatchLimits) -> None:
+    def __init__(
+        self, name: str, *, start: int, after: int, limits: BatchLimits, cuts: Sequence[tuple[int, int]]
+    ) -> None:
         self.name = name
         self.limits = limits
         self.start = start
+        self.after = after
+        # What is settled, or in the store, is not cut again.
+        self.cuts = deque((begin, end) for begin, end in cuts if end > start)
+        self.cut_at = sys.maxsize
+        self.next_cut()
         self.clear()
+
+    def next_cut(self) -> None:
+        """Go on to the next range that was cut before, if there is one."""
+        if self.cuts:
+            begin, self.cut_at = self.cuts.popleft()
+            self.start = max(self.start, begin)
+        else:
+            self.cut_at = sys.maxsize
 
     def clear(self) -> None:
         self.payloads: list[bytes] = []
@@ -110,6 +162,7 @@ class Stretch:
         self._cutter = cutter
         self._journal = journal
         self._shares = shares
+        self.start = start
         self.end = start
         self.puts: list[Put] = []
         self.rings: list[Ring] = []
@@ -129,6 +182,8 @@ class Stretch:
                 continue
             for name in way.destinations:
                 share = shares[name]
+                if end > share.cut_at:
+                    self._cut_as_before(share, end)
                 if end > share.start:
                     size = share.size + len(payload)
                     if size > share.limits.bytes and share.payloads:
@@ -141,6 +196,8 @@ class Stretch:
                         self._cut(share, end)
             for name, reason in way.filtered:
                 share = shares[name]
+                if end > share.cut_at:
+                    self._cut_as_before(share, end)
                 if end > share.start:
                     share.filtered[reason] = share.filtered.get(reason, 0) + 1
             self.end = end
@@ -148,6 +205,8 @@ class Stretch:
     def finish(self) -> None:
         """Cut what is open, so that the shares of every destination reach to the end of the stretch."""
         for share in self._shares.values():
+            if self.end >= share.cut_at:
+                self._cut_as_before(share, self.end + 1)
             if share.start < self.end and (share.payloads or share.filtered or share.dead):
                 self._cut(share, self.end)
 
@@ -157,6 +216,8 @@ class Stretch:
         reason = str(said.get("reason", "unknown"))
         if event.type == "dropped":
             share = self._shares[EMIT]
+            if end > share.cut_at:
+                self._cut_as_before(share, end)
             if end > share.start:
                 share.filtered[reason] = share.filtered.get(reason, 0) + 1
             self.end = end
@@ -165,9 +226,19 @@ class Stretch:
 
     def _bury(self, payload: bytes, end: int, reason: str, error: str) -> None:
         share = self._shares[EMIT]
+        if end > share.cut_at:
+            self._cut_as_before(share, end)
         if end > share.start:
             share.dead.append(DeadEvent(reason, error, payload))
         self.end = end
+
+    def _cut_as_before(self, share: _Share, end: int) -> None:
+        """Make every cut of the last time that is before the event which ends at ``end``."""
+        while end > share.cut_at:
+            if share.payloads or share.filtered or share.dead:
+                self._cut(share, share.cut_at)
+            share.start = max(share.start, share.cut_at)
+            share.next_cut()
 
     def _cut(self, share: _Share, end: int) -> None:
         put = Put(
@@ -175,6 +246,7 @@ class Stretch:
             journal=self._journal,
             start=share.start,
             end=end,
+            after=share.after,
             packed=pack(share.payloads) if share.payloads else b"",
             count=len(share.payloads),
             filtered=share.filtered,
@@ -185,5 +257,5 @@ class Stretch:
             self.rings.append(
                 Ring(destination=share.name, batch_id=put.batch_id, count=put.count, example=share.example)
             )
-        share.start = end
+        share.start = share.after = end
         share.clear()

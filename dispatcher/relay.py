@@ -1,14 +1,16 @@
 """Relay: read the journals, route, put into the batch store, ring, and only then move on.
 
 Whatever it is told or not told by the store, it never counts an event as put before the store has said so; putting one
-again is harmless, since the store knows how far each journal was put.
+again is harmless, since the store knows how far each journal was put. The journals are kept until their batches are
+settled, so that a store that has lost some of them gets these again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +19,8 @@ from dispatcher.batches import BatchStore
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.cutting import BatchLimits, Cutter, Stretch
 from dispatcher.errors import OutboxError, OutboxInUseError, StoreUnavailableError
-from dispatcher.outbox import Reader, find_outboxes
+from dispatcher.outbox import Reader, find_outboxes, journals_bytes
+from dispatcher.put_record import PutRecord
 from dispatcher.redis_pool import RedisPool
 from dispatcher.routing import Router
 
@@ -32,6 +35,10 @@ logger = logging.getLogger(__name__)
 # is worked off with fewer of the pauses in which a busy thread of the same process takes the interpreter for longer.
 _STRETCH_BYTES: Final = 1_000_000
 _BACKLOG_STRETCH_BYTES: Final = 4_000_000
+
+# Seconds between two questions to the store as to what is settled: while there is news, and while there is none.
+_ASK_SECONDS: Final = 1.0
+_ASK_SELDOM_SECONDS: Final = 10.0
 
 
 class Relay:
@@ -56,7 +63,11 @@ class Relay:
         self._cutter = _cutter(settings)
         self._watch = SettingsWatch(settings)
         self._readers: dict[Path, Reader] = {}
-        self._positions: dict[str, Mapping[str, int]] = {}
+        self._records: dict[str, PutRecord] = {}
+        # Journals of which the store may know more, or less, than their records.
+        self._doubtful: set[str] = set()
+        self._asked_at = float("-inf")
+        self._ask_seconds = _ASK_SECONDS
         self._looked_at = float("-inf")
         self._stretch_bytes = _STRETCH_BYTES
         #: Whether the last step left something that could have been read: the next one need not wait for more.
@@ -72,7 +83,9 @@ class Relay:
         self._stretch_bytes = _BACKLOG_STRETCH_BYTES if was_behind else _STRETCH_BYTES
         self._reload()
         self._look_for_outboxes()
-        return sum(self._relay(reader) for reader in list(self._readers.values()))
+        put = sum(self._relay(reader) for reader in list(self._readers.values()))
+        self._let_go_of_what_is_settled()
+        return put
 
     def is_drained(self) -> bool:
         """Whether no outbox holds anything that is not put. Looks at the disk."""
@@ -95,20 +108,37 @@ class Relay:
             self._publish(stretch)
         except BaseException:
             # What of it was put is not known: ask the store before cutting it again.
-            self._forget(reader)
+            self._doubtful.add(reader.name)
+            reader.rewind()
             raise
+        self._records[reader.name].note(stretch.start, stretch.end, stretch.puts)
         reader.commit(stretch.end)
+        self._ask_seconds = _ASK_SECONDS
+        self._keep_within_limits()
         return sum(put.count for put in stretch.puts)
 
     def _read(self, reader: Reader) -> Stretch:
-        positions = self._positions.get(reader.name)
-        if positions is None:
-            positions = self._store_positions(reader)
-        stretch = self._cutter.begin(reader.name, reader.position, positions)
+        if (reader.name not in self._records or reader.name in self._doubtful) and not self._learn(reader):
+            return self._cutter.begin(reader.name, reader.position)
+        record = self._records[reader.name]
+        start = reader.position
+        before = record.stretch_from(start)
+        until, cuts = None, None
+        if before is not None:
+            # Some of it was lost by the store: it is cut as it was before, one stretch at a time.
+            until, cuts = (before.end, before.cuts) if start >= before.start else (before.start, None)
+        stretch = self._cutter.begin(reader.name, start, put=record.put, starts=record.starts(start), cuts=cuts)
         size = 0
-        while size < self._stretch_bytes:
+        while until is not None or size < self._stretch_bytes:
             payloads, ends = reader.read()
             if not payloads:
+                break
+            if until is not None and ends[-1] >= until:
+                taken = bisect_right(ends, until)
+                stretch.add(payloads[:taken], ends[:taken])
+                reader.seek(until)
+                stretch.end = until
+                self.is_behind = True
                 break
             stretch.add(payloads, ends)
             size += sum(map(len, payloads))
@@ -118,13 +148,65 @@ class Relay:
         stretch.finish()
         return stretch
 
-    def _store_positions(self, reader: Reader) -> Mapping[str, int]:
-        if _is_empty(reader):
+    def _learn(self, reader: Reader) -> bool:
+        """Ask the store how far the journal has come. False where there is nothing to ask for."""
+        record = self._records.get(reader.name)
+        if record is None and reader.state.settled >= reader.state.position and _is_empty(reader):
             # Nothing to cut yet, and nothing can have been put: spare the idle process the connection.
-            return {}
-        positions = self._store.positions(self._cutter.destinations, reader.name)
-        self._positions[reader.name] = {}
-        return positions
+            return False
+        position = reader.state.position
+        progress = self._store.progress(self._cutter.destinations, reader.name)
+        if record is None:
+            record = PutRecord(progress, position=position, settled=reader.state.settled)
+            self._records[reader.name] = record
+        else:
+            record.learn(progress, position)
+        self._doubtful.discard(reader.name)
+        if record.lost_from is None:
+            return True
+        reader.rewind(record.lost_from)
+        record.rewound()
+        logger.warning(
+            "the batch store has lost what was put from %s: it is put again from position %d on, %d bytes",
+            reader.directory,
+            reader.state.position,
+            position - reader.state.position,
+        )
+        return True
+
+    def _let_go_of_what_is_settled(self) -> None:
+        if time.monotonic() - self._asked_at < self._ask_seconds:
+            return
+        unsettled = [reader for reader in self._readers.values() if reader.state.settled < reader.state.position]
+        if not unsettled:
+            return
+        self._asked_at = time.monotonic()
+        self._ask_seconds = min(2 * self._ask_seconds, _ASK_SELDOM_SECONDS)
+        for reader in unsettled:
+            if self._learn(reader):
+                settled = min(self._records[reader.name].settled_everywhere, reader.state.position)
+                if settled > reader.state.settled:
+                    self._ask_seconds = _ASK_SECONDS
+                    reader.let_go(settled)
+        if self._outboxes_are_filling():
+            self._let_go_of_all()
+
+    def _keep_within_limits(self) -> None:
+        limit = min(self._settings.outbox.keep_bytes, self._settings.outbox.max_bytes // 4)
+        if limit == 0:
+            self._let_go_of_all()
+        elif sum(reader.kept_bytes for reader in self._readers.values()) > limit:
+            # Of the newer half it is less likely that a Redis has it on its disk already.
+            for reader in self._readers.values():
+                reader.let_go(reader.state.position - reader.kept_bytes // 2)
+
+    def _outboxes_are_filling(self) -> bool:
+        """Whether what is kept may soon be in the way of what is emitted."""
+        return journals_bytes(self._settings.outbox_directory) > self._settings.outbox.max_bytes // 2
+
+    def _let_go_of_all(self) -> None:
+        for reader in self._readers.values():
+            reader.let_go(reader.state.position)
 
     def _publish(self, stretch: Stretch) -> None:
         if not stretch.puts:
@@ -143,10 +225,6 @@ class Relay:
         except Exception as error:
             # The events are in the store, and the workers' bells ring for what was not rung for.
             logger.warning("the broker did not take a doorbell; the workers' bell will ring it: %s", error)
-
-    def _forget(self, reader: Reader) -> None:
-        self._positions.pop(reader.name, None)
-        reader.rewind()
 
     def _look_for_outboxes(self, *, now: bool = False) -> None:
         # Its own may be held for a moment by another process that sees whether its writer is dead.
@@ -177,10 +255,12 @@ class Relay:
         self._readers[directory] = reader
 
     def _remove_if_dead(self, reader: Reader) -> None:
-        if reader.directory == self._own or not reader.writer_is_dead or not _is_empty(reader):
+        if reader.directory == self._own or reader.state.settled < reader.state.position:
+            return
+        if not reader.writer_is_dead or not _is_empty(reader):
             return
         del self._readers[reader.directory]
-        self._positions.pop(reader.name, None)
+        self._records.pop(reader.name, None)
         try:
             reader.remove()
         except FileNotFoundError:
@@ -194,7 +274,8 @@ class Relay:
         if settings is not None:
             self._settings = settings
             self._cutter = _cutter(settings)
-            self._positions.clear()
+            # There may be new destinations, of which the records know nothing.
+            self._doubtful.update(self._records)
             for reader in self._readers.values():
                 reader.rewind()
 

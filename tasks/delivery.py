@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from uuid import uuid4
 from celery import Task
 from celery.exceptions import Retry
 
-from dispatcher.batches import BatchStore, Claim, DeadEvent, Settlement
+from dispatcher.batches import BatchStore, Claim, DeadEvent, HeldBack, Judgement, Settled, Settlement, Verdict
 from dispatcher.doorbell import task_name
 from dispatcher.errors import LeaseLostError, StoreUnavailableError
 from tasks.destination import Batch, Destination
@@ -70,12 +71,15 @@ class Delivery(Task):
         )
         if isinstance(claim, str):
             return f"nothing to do: the batch is {claim}"
+        if isinstance(claim, HeldBack):
+            raise Retry(f"the breaker is open: {claim.error}", when=_moment(claim.until_ms))
         outcomes = self._deliver(claim, lease_until)
-        settlement = tally(claim, outcomes, retry=self._settings.retry, now=time.time())
-        self._settle(claim, settlement, lease_until)
+        settlement = tally(claim, outcomes, settings=self._settings, now=time.time())
+        settled = self._settle(claim, settlement, lease_until)
+        if settled is not None and settled.breaker:
+            self._tell_of_breaker(settled, settlement)
         if settlement.left:
-            due = datetime.fromtimestamp(settlement.due_ms / 1000, UTC)
-            raise Retry(settlement.error, when=due)
+            raise Retry(settlement.error, when=_moment(settlement.due_ms))
         return f"{settlement.delivered} delivered, {len(settlement.dead)} dead"
 
     def _deliver(self, claim: Claim, lease_until: float) -> Sequence[Outcome]:
@@ -93,18 +97,27 @@ class Delivery(Task):
             logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=logger.isEnabledFor(10))
             return [RetryAfter(f"{type(error).__name__}: {error}")] * len(claim.payloads)
 
-    def _settle(self, claim: Claim, settlement: Settlement, deadline: float) -> None:
+    def _tell_of_breaker(self, settled: Settled, settlement: Settlement) -> None:
+        name, judgement = self._destination, settlement.judgement
+        if settled.breaker == "opened":
+            logger.warning("the breaker of %s is open (%s): %s", name, judgement.verdict, settlement.error)
+        else:
+            logger.warning("the breaker of %s is closed again", name)
+
+    def _settle(self, claim: Claim, settlement: Settlement, deadline: float) -> Settled | None:
         # Once delivered, it is worth some patience to record it: else it may be delivered again.
         pauses = iter(_SETTLE_PAUSES)
         pause = next(pauses)
         while True:
             try:
-                if not self._store.settle(claim, settlement):
-                    logger.warning("%s", LeaseLostError(destination=claim.destination, batch_id=claim.batch_id))
-                return
+                settled = self._store.settle(claim, settlement)
             except StoreUnavailableError:
                 if time.monotonic() + pause >= deadline:
                     raise
+            else:
+                if settled is None:
+                    logger.warning("%s", LeaseLostError(destination=claim.destination, batch_id=claim.batch_id))
+                return settled
             time.sleep(pause)
             pause = next(pauses, pause)
 
@@ -118,12 +131,14 @@ class Delivery(Task):
         return self._built[1]
 
 
-def tally(claim: Claim, outcomes: Sequence[Outcome], *, retry: RetrySettings, now: float) -> Settlement:
+def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSettings, now: float) -> Settlement:
     """What to record of a batch, from the outcome of each event. ``now`` is in seconds since 1970."""
+    expired = _is_expired(claim, settings.retry, now)
     delivered = 0
     filtered: Counter[str] = Counter()
     dead: list[DeadEvent] = []
     left: list[bytes] = []
+    kinds: set[Verdict] = set()
     error = ""
     asked = 0.0
     for outcome, payload in zip(outcomes, claim.payloads, strict=True):
@@ -131,25 +146,62 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, retry: RetrySettings, no
             case Delivered():
                 delivered += 1
             case RetryAfter():
-                left.append(payload)
+                kinds.add(outcome.kind)
                 error = outcome.error
+                if expired:
+                    dead.append(DeadEvent("expired", f"{_age(claim, now)} and still: {outcome.error}", payload))
+                    continue
+                left.append(payload)
                 asked = max(asked, outcome.seconds or 0.0)
             case Dead():
                 dead.append(DeadEvent(outcome.reason, outcome.error, payload))
                 error = error or outcome.error
             case Filtered():
                 filtered[outcome.reason] += 1
+    pause = random.uniform(0, backoff_seconds(settings.retry, claim.attempts))
     return Settlement(
         delivered=delivered,
         filtered=filtered,
         dead=dead,
         left=left,
-        due_ms=int((now + max(asked, backoff_seconds(retry, claim.attempts))) * 1000),
+        due_ms=int((now + max(asked, pause)) * 1000),
+        burns_attempt="transient" in kinds,
         error=error,
+        judgement=Judgement(
+            verdict=_verdict(kinds, delivered=delivered),
+            failures=settings.breaker.failures,
+            first_seconds=settings.breaker.first_seconds,
+            max_seconds=settings.breaker.max_seconds,
+            asked_seconds=asked,
+        ),
     )
 
 
 def backoff_seconds(retry: RetrySettings, attempts: int) -> float:
-    """How long to wait after ``attempts`` earlier failures: exponential, capped."""
+    """The longest wait after ``attempts`` earlier failures: exponential, capped. The wait is a random part of it.
+
+    Full jitter spreads what failed together, as in
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
     # The exponent is bounded, since a factor to the power of a month's attempts would overflow.
     return min(retry.max_seconds, retry.first_seconds * retry.factor ** min(attempts, 64))
+
+
+def _verdict(kinds: set[Verdict], *, delivered: int) -> Verdict:
+    # What asks to be left alone weighs more than what it took before.
+    for kind in ("setup", "throttled"):
+        if kind in kinds:
+            return kind
+    return "transient" if kinds and not delivered else "ok"
+
+
+def _is_expired(claim: Claim, retry: RetrySettings, now: float) -> bool:
+    return retry.max_age_seconds != "never" and now - claim.put_ms / 1000 >= retry.max_age_seconds
+
+
+def _age(claim: Claim, now: float) -> str:
+    return f"tried {claim.attempts + 1} times in {(now - claim.put_ms / 1000) / 3600:,.1f} hours"
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+#: Why an event is to be tried again. transient: no answer, or one that speaks of a trouble of the moment; it burns an
+#: attempt, and several in a row open the breaker. throttled: the destination asked to be left alone. setup: nothing
+#: will be taken before somebody mends the settings or the account. These two open the breaker at once.
+RetryKind = Literal["transient", "throttled", "setup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,7 @@ class RetryAfter:
 
     error: str
     seconds: float | None = None
+    kind: RetryKind = "transient"
 
 
 @dataclass(frozen=True, slots=True)

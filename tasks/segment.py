@@ -10,17 +10,19 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import responses
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from requests import ConnectTimeout, RequestException, Timeout
-from segment.analytics.request import APIError, parse_retry_after, post
+from requests import RequestException
+from segment.analytics.request import APIError, post
 
 from dispatcher.event import DIRECT_TYPES, Event, decode
+from tasks.bisection import send_bisected
 from tasks.destination import Batch, Destination, Options
+from tasks.http_answer import outcome_of_error, outcome_of_status
 from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ MAX_REQUEST_BYTES: Final = 475_000
 MAX_REQUEST_MESSAGES: Final = 100
 # Bytes of a request that are not messages: sentAt, the keys and punctuation, and room for the write key.
 _ENVELOPE_BYTES: Final = 512
-
-# Answers that speak of the request's contents. After any other, the batch's next request would fare the same.
-_ABOUT_CONTENTS: Final = frozenset({400, 413, 422})
 
 
 class SegmentOptions(Options):
@@ -201,13 +200,6 @@ class _Message:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    outcome: Outcome
-    # The batch's next request would fare the same, so it is not sent.
-    ends_batch: bool = False
-
-
 class Segment(Destination[SegmentOptions]):
     """Delivers to Segment. Its threads share ten kept-alive connections; further threads open one for each request."""
 
@@ -217,7 +209,7 @@ class Segment(Destination[SegmentOptions]):
         super().__init__(name, options)
         url = urlsplit(options.host)
         #: Where requests go, fit for messages: it holds neither path nor query.
-        self._address = url.netloc
+        self._who = f"Segment at {url.netloc}"
         # A proxy from the environment cannot reach this machine's own sink.
         hostname = url.hostname or ""
         local = hostname in {"localhost", "::1"} or hostname.startswith("127.")
@@ -226,9 +218,9 @@ class Segment(Destination[SegmentOptions]):
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch in as many requests as Segment's limits ask for, in order.
 
-        A request that failed parks its own events; where the next one would fare the same (no answer, 429, 5xx, a
-        refused key), the rest of the batch is parked with it instead of being tried. What was sent before stays
-        delivered. Blocks for at most one failing request beyond the successful ones.
+        A request that is refused for its contents is bisected, so that only the bad events are dead. After any other
+        failure the next request would fare the same, so the rest of the batch is parked without being tried. What was
+        sent before stays delivered. Blocks for at most one failing request beyond the others.
         """
         write_key = self.options.write_key.get_secret_value() if self.options.write_key is not None else ""
         if not write_key:
@@ -237,11 +229,12 @@ class Segment(Destination[SegmentOptions]):
         outcomes: dict[int, Outcome] = {
             position: entry for position, entry in enumerate(prepared) if isinstance(entry, Dead)
         }
-        answer = _Answer(DELIVERED)
+        send = partial(self._send, write_key, batch.attempt)
+        failure: RetryAfter | None = None
         for request in _requests([entry for entry in prepared if isinstance(entry, _Message)]):
-            if not answer.ends_batch:
-                answer = self._send(write_key, request, attempt=batch.attempt)
-            outcomes |= {message.position: answer.outcome for message in request}
+            found = [failure] * len(request) if failure is not None else send_bisected(request, send)
+            failure = next((one for one in found if isinstance(one, RetryAfter)), None)
+            outcomes |= {message.position: one for message, one in zip(request, found, strict=True)}
         return [outcomes[position] for position in range(len(prepared))]
 
     def _prepare(self, position: int, payload: bytes) -> _Message | Dead:
@@ -260,7 +253,7 @@ class Segment(Destination[SegmentOptions]):
             )
         return _Message(position, body, size_bytes)
 
-    def _send(self, write_key: str, request: list[_Message], *, attempt: int) -> _Answer:
+    def _send(self, write_key: str, attempt: int, request: Sequence[_Message]) -> Outcome:
         try:
             response = post(
                 write_key,
@@ -273,41 +266,24 @@ class Segment(Destination[SegmentOptions]):
                 sentAt=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             )
         except APIError as error:
-            return self._refused(error)
+            # Only the status: the body of the answer may repeat what was sent.
+            headers = {} if error.response is None else error.response.headers
+            return outcome_of_status(int(error.status), who=self._who, retry_after=headers.get("Retry-After"))
         except RequestException as error:
-            return _Answer(RetryAfter(f"Segment at {self._address} {self._silence(error)}"), ends_batch=True)
+            return outcome_of_error(error, who=self._who)
         if response.request.method != "POST":
             # A redirect turned the POST into a GET: its 200 says nothing of the events.
-            return _Answer(
-                RetryAfter(f"{self._address} redirects elsewhere: set {self._variable('HOST')} to the final address"),
-                ends_batch=True,
+            return RetryAfter(
+                f"{self._who} redirects elsewhere: set {self._variable('HOST')} to the final address", None, "setup"
             )
-        return _Answer(DELIVERED)
-
-    def _refused(self, error: APIError) -> _Answer:
-        # Only the status: the body of the answer may repeat what was sent.
-        seconds = parse_retry_after(error.response) if error.response is not None else None
-        return _Answer(
-            RetryAfter(
-                f"Segment at {self._address} answered {error.status} {responses.get(error.status, '')}".rstrip(),
-                seconds,
-            ),
-            ends_batch=error.status not in _ABOUT_CONTENTS,
-        )
-
-    def _silence(self, error: RequestException) -> str:
-        # Not str(error), which may hold the URL.
-        if isinstance(error, ConnectTimeout):
-            return f"took no connection within {self.options.connect_timeout_seconds:g} s"
-        if isinstance(error, Timeout):
-            return f"gave no answer within {self.options.timeout_seconds:g} s"
-        inner = error.args[0] if error.args else error
-        return f"cannot be reached or hung up: {type(error).__name__}, {type(getattr(inner, 'reason', inner)).__name__}"
+        return DELIVERED
 
     def _no_write_key(self) -> RetryAfter:
         return RetryAfter(
             f"Segment has no write key: set {self._variable('WRITE_KEY')} to the key of a source in Segment; "
-            f"the events of {self.name!r} wait until then"
+            f"the events of {self.name!r} wait until then",
+            None,
+            "setup",
         )
 
     def _variable(self, option: str) -> str:

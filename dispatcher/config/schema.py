@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    SecretStr,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -22,7 +23,7 @@ from pydantic import (
 
 from dispatcher.config.masking import masked
 from dispatcher.config.paths import default_state_directory, expand
-from dispatcher.config.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis
+from dispatcher.config.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
 from dispatcher.embedded import embedded_url
 
 if TYPE_CHECKING:
@@ -36,8 +37,17 @@ _GIB: Final = 1024 * _MIB
 _JOURNAL_OVERHEAD_BYTES: Final = 4096
 
 #: Where a type does better with another default than the schema's: a line costs less to write than an HTTP item.
+#: The log is the record of what happened, so that its events wait for as long as it takes; and a disk that is full for a
+#: moment must not hold it up for long.
 _TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {"tracking_log": {"batch_events": 1000, "batch_bytes": 2_000_000}}
+    {
+        "tracking_log": {
+            "batch_events": 1000,
+            "batch_bytes": 2_000_000,
+            "retry": {"max_seconds": 30.0, "max_age_seconds": "never"},
+            "breaker": {"first_seconds": 1.0, "max_seconds": 10.0},
+        }
+    }
 )
 
 _PROCESSOR: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -78,6 +88,10 @@ class OutboxSettings(_Table):
     max_event_bytes: Count = Field(1 * _MIB, description="Largest encoded event, in bytes.")
     journal_bytes: Count = Field(4 * _MIB, validate_default=True, description="Size of one journal file.")
     sync_seconds: Seconds = Field(1.0, description="How often a backlog is synced to disk.")
+    keep_bytes: Annotated[int, Field(ge=0)] = Field(
+        256 * _MIB,
+        description="What journals may take whose events are put but not settled, for a Redis that loses them; 0: none.",
+    )
     exit_flush_seconds: SecondsOrNone = Field(1.0, description="How long a process that ends waits for its relay.")
 
     @field_validator("directory", mode="before")
@@ -126,18 +140,51 @@ class WorkerSettings(_Table):
 
 
 class RetrySettings(_Table):
-    """The backoff of a failed delivery: first, first * factor, first * factor squared, ... up to max."""
+    """The backoff of a failed delivery: a random part of first, of first * factor, of first * factor squared, up to max."""
 
-    first_seconds: Seconds = Field(1.0, description="The pause before the second try.")
-    max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause.")
-    factor: float = Field(2.0, ge=1, description="By how much each pause is longer than the one before.")
+    first_seconds: Seconds = Field(1.0, description="The longest pause before the second try.")
+    max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause (tracking_log: 30).")
+    factor: float = Field(2.0, ge=1, description="By how much each pause may be longer than the one before.")
+    max_age_seconds: Seconds | Literal["never"] = Field(
+        604_800.0, description="When what still fails becomes a dead letter; never for tracking_log."
+    )
 
     @field_validator("max_seconds", mode="after")
     @classmethod
     def _check_order(cls, value: float, info: ValidationInfo) -> float:
-        first = info.data.get("first_seconds")
-        if first is not None and value < first:
-            raise ValueError(f"it must be at least first_seconds = {first}; raise max_seconds or lower first_seconds")
+        return _at_least_first(value, info)
+
+
+class BreakerSettings(_Table):
+    """When a destination that fails is left alone, and for how long; all workers share it."""
+
+    failures: Count = Field(5, description="Failed tries in a row that open it; refused credentials open it at once.")
+    first_seconds: Seconds = Field(5.0, description="How long it is open at first (tracking_log: 1); then doubled.")
+    max_seconds: Seconds = Field(60.0, validate_default=True, description="The longest (tracking_log: 10).")
+
+    @field_validator("max_seconds", mode="after")
+    @classmethod
+    def _check_order(cls, value: float, info: ValidationInfo) -> float:
+        return _at_least_first(value, info)
+
+
+class SentrySettings(_Table):
+    """What needs a person, reported to Sentry by workers and `dispatcher relay`; off while there is no dsn."""
+
+    dsn: SecretStr | None = Field(None, description="The project's DSN. SENTRY_DSN is not read.")
+    environment: str | None = Field(None, description="Absent: that of the settings, chosen by DISPATCHER_ENV.")
+    release: str | None = Field(None, description="Absent: dispatcher@ and its version.")
+    server_name: str | None = Field(None, description="What this machine is called in events. Absent: left out.")
+    interval_seconds: Seconds = Field(60.0, description="At most one event of an issue in so many seconds.")
+    traces_sample_rate: float = Field(
+        0.0, ge=0, le=1, description="Share of deliveries to trace beside those that continue a request's trace."
+    )
+
+    @field_validator("dsn", mode="after")
+    @classmethod
+    def _check_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_sentry_dsn(value.get_secret_value()):
+            raise ValueError("it must look like https://key@host/1; copy it from the project's settings in Sentry")
         return value
 
 
@@ -156,11 +203,12 @@ class DestinationSettings(_Table):
     batch_bytes: Count = Field(475_000, description="Most bytes in a batch (tracking_log: 2 000 000).")
     lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
     retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="When it is left alone.")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults_of_the_type(cls, data: Any) -> Any:
-        return {**_TYPE_DEFAULTS.get(str(data.get("type")), {}), **data} if isinstance(data, dict) else data
+        return _filled(data, _TYPE_DEFAULTS.get(str(data.get("type")), {})) if isinstance(data, dict) else data
 
     @field_validator("events", mode="after")
     @classmethod
@@ -207,6 +255,7 @@ class Settings(_Table):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="The durable local outbox.")
     relay: RelaySettings = Field(default_factory=RelaySettings, description="From the outbox to the batch store.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="The Celery worker.")
+    sentry: SentrySettings = Field(default_factory=SentrySettings, description="Reports of what needs a person.")
     destinations: Mapping[DestinationName, DestinationSettings] = Field(
         default_factory=dict, description="A table for each destination, under its name."
     )
@@ -300,6 +349,21 @@ def _environ(info: ValidationInfo) -> Mapping[str, str]:
 
 def _expanded(value: Any, info: ValidationInfo) -> Any:
     return expand(value, _environ(info)) if isinstance(value, str | Path) else value
+
+
+def _filled(table: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {**defaults, **table}
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and isinstance(table.get(key), Mapping):
+            filled[key] = {**value, **table[key]}
+    return filled
+
+
+def _at_least_first(value: float, info: ValidationInfo) -> float:
+    first = info.data.get("first_seconds")
+    if first is not None and value < first:
+        raise ValueError(f"it must be at least first_seconds = {first}; raise max_seconds or lower first_seconds")
+    return value
 
 
 def _check_allowlist(entries: Iterable[str]) -> None:

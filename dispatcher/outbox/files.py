@@ -122,7 +122,7 @@ class JournalFiles:
         self._spare.put(spare)
 
     def _create(self, path: Path, *, leave: int = 0) -> mmap.mmap:
-        in_use = sum(_size(other) for other in self._directory.parent.glob(f"*/*{SUFFIX}"))
+        in_use = journals_bytes(self._directory.parent)
         if in_use + self._size + leave > self._max_bytes:
             raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
         return create(path, self._size)
@@ -155,6 +155,11 @@ class JournalFiles:
             os.fdatasync(fd)
         finally:
             os.close(fd)
+
+
+def journals_bytes(root: Path) -> int:
+    """What the journals of all outboxes under ``root`` take up."""
+    return sum(_size(path) for path in root.glob(f"*/*{SUFFIX}"))
 
 
 def _size(path: Path) -> int:

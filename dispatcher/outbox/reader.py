@@ -59,10 +59,10 @@ class Reader:
         if indexes and self.state.position > (max(indexes) + 1) * self._size:
             # Nothing can have been read there, and to believe it would be to throw away all that waits.
             logger.error("the position in %s is beyond every journal: reading from the first again", directory / NAME)
-            self.state.position = min(indexes) * self._size
+            self.state.position = self.state.settled = min(indexes) * self._size
         #: Everything before it was handed out by ``read``.
         self.position = self.state.position
-        # A relay that was killed between the commit and the deletion has left files from before the position.
+        # What is settled may have left files too: a relay may be killed before it has deleted them.
         self._kept_from = min([*indexes, self.position // self._size])
         self._buffer = b""
         self._buffer_at = 0
@@ -91,17 +91,35 @@ class Reader:
                 return [], []
 
     def commit(self, position: int) -> None:
-        """Everything before ``position`` is in the store: remember it, and delete the files that hold nothing else."""
+        """Everything before ``position`` is in the store: remember it. The files stay until ``let_go``."""
         self.state.position = position
+
+    def let_go(self, position: int) -> None:
+        """Nothing before ``position`` will be read again: delete the files that hold nothing else."""
+        self.state.settled = max(self.state.settled, position)
         index = position // self._size
         for done in range(self._kept_from, index):
             journal_path(self.directory, done).unlink(missing_ok=True)
-        self._kept_from = index
+        self._kept_from = max(self._kept_from, index)
 
-    def rewind(self) -> None:
-        """Read again from what was committed last."""
+    @property
+    def kept_bytes(self) -> int:
+        """What the files take up that hold nothing but what was committed."""
+        return max(0, self.state.position // self._size - self._kept_from) * self._size
+
+    def rewind(self, position: int | None = None) -> None:
+        """Read again from what was committed last; or from ``position`` on, as far as its files are still there.
+
+        What was committed is then what is before that position.
+        """
+        if position is not None and position < self.state.position:
+            self.state.position = max(position, self.state.settled)
         self.position = self.state.position
         self._buffer = b""
+
+    def seek(self, position: int) -> None:
+        """Have the next ``read`` begin at ``position``, which is behind an event."""
+        self.position = position
 
     @property
     def writer_is_dead(self) -> bool:

@@ -20,7 +20,7 @@ NAME: Final = "state"
 _MAGIC: Final = b"DSPTCHR1"
 _SIZE: Final = mmap.PAGESIZE
 _WORD: Final = struct.Struct("@Q")
-_JOURNAL_BYTES, _POSITION, _REFUSED, _PID = 8, 16, 24, 32
+_JOURNAL_BYTES, _POSITION, _REFUSED, _PID, _SETTLED = 8, 16, 24, 32, 40
 
 
 class State:
@@ -95,6 +95,15 @@ class State:
     @position.setter
     def position(self, value: int) -> None:
         self._write(_POSITION, value)
+
+    @property
+    def settled(self) -> int:
+        """Everything before it is settled at every destination, or was let go of: its files are not needed."""
+        return self._read(_SETTLED)
+
+    @settled.setter
+    def settled(self, value: int) -> None:
+        self._write(_SETTLED, value)
 
     @property
     def refused(self) -> int:

@@ -128,9 +128,8 @@ class Appender:
 
     def _append(self, lines: Sequence[bytes], *, key: bytes, again: bool) -> bool:
         size = self._mend(self._open())
-        first = 0
-        if again and (earlier := self._appends.find(key)) is not None:
-            first = earlier.first + earlier.lines
+        # Looked for in any case: a Redis that came back without its last second has as new what was delivered in it.
+        first = self._appends.written(key, thoroughly=again)
         if first >= len(lines):
             return False
         text = b"\n".join([*lines[first:], b""])

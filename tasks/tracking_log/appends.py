@@ -30,6 +30,9 @@ _ENTRY_BYTES: Final = _ENTRY.size + _CRC.size
 # What is remembered: more batches than are under way at any time, in 4 MiB.
 SLOTS: Final = 65_536
 
+# Appends known without a look at the ring: what a Redis that came back without its last second may have again as new.
+_RECENT: Final = 16_384
+
 # Entries read at once when looking for what others have appended.
 _BLOCK: Final = 16
 
@@ -76,6 +79,8 @@ class Appends:
         self._fd = -1
         self._inode = 0
         self._last: Append | None = None
+        # How many lines of a batch are in the log, by its key; the oldest first.
+        self._recent: dict[bytes, int] = {}
 
     @property
     def last(self) -> Append | None:
@@ -116,12 +121,25 @@ class Appends:
             at = ring.find(key, at + 1)
         return found
 
+    def written(self, key: bytes, *, thoroughly: bool) -> int:
+        """How many of a batch's lines, its first ones, are in the log. Known within a turn only.
+
+        Args:
+            key: The batch's.
+            thoroughly: Whether the ring is read for a batch that is not among the recent ones.
+        """
+        lines = self._recent.get(key)
+        if lines is None and thoroughly and (found := self.find(key)) is not None:
+            lines = found.first + found.lines
+        return lines or 0
+
     def close(self) -> None:
         """Let go of the file. May be called twice."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
         self._last = None
+        self._recent.clear()
 
     def _lock(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
@@ -161,7 +179,7 @@ class Appends:
         """Learn what others have appended since."""
         while True:
             if self._last is None:
-                self._last = self._latest()
+                self._learn_all()
                 return
             known = self._last.sequence
             block = os.pread(self._fd, _BLOCK * _ENTRY_BYTES, self._place(known + 1))
@@ -174,13 +192,25 @@ class Appends:
                     self._last = None
                     break
                 self._last = append
+                self._remember(append)
             if self._last is not None and self._last.sequence == known:
                 return
 
-    def _latest(self) -> Append | None:
+    def _learn_all(self) -> None:
         ring = os.pread(self._fd, self._slots * _ENTRY_BYTES, 0)
         entries = (_unpack(ring[start : start + _ENTRY_BYTES]) for start in range(0, len(ring), _ENTRY_BYTES))
-        return max((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence, default=None)
+        known = sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence)
+        self._recent.clear()
+        for append in known[-_RECENT:]:
+            self._remember(append)
+        self._last = known[-1] if known else None
+
+    def _remember(self, append: Append) -> None:
+        # Taken out first, so that it is the youngest again.
+        self._recent.pop(append.key, None)
+        self._recent[append.key] = append.first + append.lines
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
 
     def _write(self, append: Append) -> None:
         entry, place = _pack(append), self._place(append.sequence)
@@ -189,6 +219,7 @@ class Appends:
             # A limit falls within the entry: the second write says which.
             os.pwrite(self._fd, entry[written:], place + written)
         self._last = append
+        self._remember(append)
 
     def _place(self, sequence: int) -> int:
         return sequence % self._slots * _ENTRY_BYTES

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Due, Put, Settlement, pack
+from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Due, Progress, Put, Settlement, pack
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.redis_pool import RedisPool
 from tests.support.redis_server import RedisServer
@@ -130,6 +130,37 @@ def test_a_range_that_is_there_in_part_is_refused_with_the_position_to_cut_from(
     assert store.put([a_put(10, 20, b"b")]) == [None]
 
 
+def test_a_share_that_is_refused_takes_the_following_ones_of_its_journal_with_it(store: BatchStore) -> None:
+    # What a relay that was killed had sent arrives just before what the next one cut otherwise.
+    assert store.put([a_put(0, 5, b"a")]) == [None]
+    cut_otherwise = [a_put(0, 10, b"a", b"b"), a_put(10, 20, b"c", after=10), a_put(20, 30, b"d", after=20)]
+    assert store.put(cut_otherwise) == [5, 5, 5]
+    assert counts(store).accepted == 1
+    assert store.put([a_put(5, 10, b"b", after=5), a_put(10, 20, b"c", after=10)]) == [None, None]
+    assert counts(store).accepted == 3
+
+
+def test_a_store_that_has_lost_what_was_put_takes_nothing_behind_it(store: BatchStore) -> None:
+    assert store.put([a_put(0, 10, b"a"), a_put(10, 20, b"b", after=10)]) == [None, None]
+    store._pool.execute("FLUSHALL")
+    assert store.put([a_put(20, 30, b"c", after=20)]) == [-1]
+    assert store.progress([NAME], "7-a") == {NAME: Progress(-1, -1)}
+
+
+def test_the_progress_of_a_journal_is_where_its_first_unsettled_batch_starts(store: BatchStore, clock: Clock) -> None:
+    puts = [a_put(0, 10, b"a"), a_put(10, 20, b"b"), a_put(20, 30, b"c")]
+    store.put(puts)
+    assert store.progress([NAME], "7-a") == {NAME: Progress(30, 0)}
+    first = claim(store, puts[0].batch_id)
+    store.settle(first, Settlement(left=first.payloads, due_ms=int(clock.now * 1000), error="no"))
+    store.settle(claim(store, puts[1].batch_id), Settlement(delivered=1))
+    assert store.progress([NAME], "7-a") == {NAME: Progress(30, 0)}
+    store.settle(claim(store, puts[0].batch_id), Settlement(dead=[DeadEvent("invalid", "no", b"a")]))
+    assert store.progress([NAME], "7-a") == {NAME: Progress(30, 20)}
+    store.settle(claim(store, puts[2].batch_id), Settlement(filtered={"consent": 1}))
+    assert store.progress([NAME], "7-a") == {NAME: Progress(30, -1)}
+
+
 def test_a_range_within_what_was_put_changes_nothing(store: BatchStore) -> None:
     store.put([a_put(0, 30, b"a", b"b", b"c")])
     assert store.put([a_put(0, 10, b"a"), a_put(10, 30, b"b", b"c")]) == [None, None]
@@ -138,8 +169,8 @@ def test_a_range_within_what_was_put_changes_nothing(store: BatchStore) -> None:
 
 def test_positions_are_kept_for_each_journal_and_destination(store: BatchStore) -> None:
     store.put([a_put(0, 10, b"a"), a_put(0, 25, b"a", journal="8-b")])
-    assert store.positions([NAME, "segment"], "7-a") == {NAME: 10, "segment": -1}
-    assert store.positions([NAME], "8-b") == {NAME: 25}
+    assert store.progress([NAME, "segment"], "7-a") == {NAME: Progress(10, 0), "segment": Progress(-1, -1)}
+    assert store.progress([NAME], "8-b") == {NAME: Progress(25, 0)}
 
 
 def test_a_range_of_which_nothing_is_for_the_destination_is_counted_and_makes_no_batch(store: BatchStore) -> None:
@@ -345,7 +376,7 @@ def test_at_maxmemory_a_put_fails_and_changes_nothing_while_what_waits_can_be_de
         with pytest.raises(StoreUnavailableError, match="OOM"):
             store.put([a_put(100, 110, b"refused")])
         assert counts(store) == before
-        assert store.positions([NAME], "7-a") == {NAME: 100}
+        assert store.progress([NAME], "7-a")[NAME].put == 100
         parked = claim(store, ids[0], lease=0.001)
         store.settle(parked, Settlement(delivered=1, left=parked.payloads[1:], due_ms=0, error="503"))
         assert [ring.batch_id for ring in store.due(NAME, idle=True, every_seconds=0.001)] == [ids[0]]

@@ -66,6 +66,28 @@ class RedisServer:
         self.kill()
         self.start()
 
+    def wipe(self) -> None:
+        """Kill it with -9 and start it again with nothing in it, as when its disk was lost."""
+        self.kill()
+        self.forget()
+        self.start()
+
+    def forget(self) -> None:
+        """Delete what it has kept. For a server that does not run."""
+        for kept in (*self.directory.glob("*.aof*"), *self.directory.glob("appendonlydir"), *self.directory.glob("*.rdb")):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+
+    def save_to(self, place: Path) -> None:
+        """Copy what it has kept so far, for ``bring_back``."""
+        shutil.copytree(self.directory, place, ignore=shutil.ignore_patterns("*.sock"))
+
+    def bring_back(self, place: Path) -> None:
+        """Kill it with -9 and start it again with what was copied, as when it lost the time since then."""
+        self.kill()
+        self.forget()
+        shutil.copytree(place, self.directory, dirs_exist_ok=True)
+        self.start()
+
     def freeze(self) -> None:
         """SIGSTOP: it takes connections and answers nothing."""
         self._signal(signal.SIGSTOP)

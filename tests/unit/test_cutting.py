@@ -36,7 +36,9 @@ def a_cutter(limits: BatchLimits = LIMITS) -> Cutter:
 
 def cut(*payloads: bytes, cutter: Cutter | None = None, start: int = 0, positions: Any = None) -> Stretch:
     """A stretch in which each event is ten positions long."""
-    stretch = (cutter or a_cutter()).begin("journal", start, positions or {})
+    put = positions or {}
+    starts = {name: max(start, position) for name, position in put.items()}
+    stretch = (cutter or a_cutter()).begin("journal", start, put=put, starts=starts)
     stretch.add(payloads, [start + 10 * (number + 1) for number in range(len(payloads))])
     stretch.finish()
     return stretch
@@ -248,7 +250,8 @@ def test_every_event_is_accounted_for_once_for_every_destination(
         payload(name, type, data if data is not None else {"x": "x" * size}) for (type, name, data), size in kinds
     ]
     ends = [start + 10 * (number + 1) for number in range(len(events))]
-    stretch = cutter.begin("journal", start, positions)
+    starts = {name: max(start, position) for name, position in positions.items()}
+    stretch = cutter.begin("journal", start, put=positions, starts=starts)
     for at in range(0, len(events), parts):
         stretch.add(events[at : at + parts], ends[at : at + parts])
     stretch.finish()

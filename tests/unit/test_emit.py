@@ -249,6 +249,7 @@ def test_flush_says_whether_all_is_relayed_and_waits_no_longer_than_told(root: P
         reader = Reader(directory)
         _, ends = reader.read()
         reader.commit(ends[-1])
+        reader.let_go(ends[-1])
         reader.close()
         done.set()
 
@@ -302,6 +303,7 @@ def test_with_the_least_room_that_the_settings_allow_it_takes_again_once_drained
         reader = Reader(directory)
         while (found := reader.read())[0]:
             reader.commit(found[1][-1])
+            reader.let_go(found[1][-1])
         reader.close()
         before = one.refused
         one.emit("shop.order.paid", {"x": "x" * 800})

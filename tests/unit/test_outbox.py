@@ -120,6 +120,7 @@ def test_a_full_file_that_is_relayed_before_the_next_one_is_begun_loses_nothing(
     reader = Reader(outbox.directory)
     (payload,), (end,) = reader.read()
     reader.commit(end)
+    reader.let_go(end)
     assert outbox.has_relayed(outbox.position)
     assert journals(outbox.directory) == []
     outbox.append(b"next}")
@@ -142,6 +143,7 @@ def test_files_of_an_odd_size_lose_nothing(root: Path, journal_bytes: int) -> No
             break
         found += got
         reader.commit(ends[-1])
+        reader.let_go(ends[-1])
     assert found == payloads
     assert outbox.has_relayed(outbox.position)
     reader.close()
@@ -185,6 +187,7 @@ def test_any_sizes_are_read_back_whatever_is_committed_and_rewound_on_the_way(
                 look()
             case 2 if pending:
                 reader.commit(end)
+                reader.let_go(end)
                 committed += pending
                 pending.clear()
             case 3:
@@ -362,6 +365,7 @@ def test_at_the_limit_it_refuses_and_once_drained_it_takes_again(root: Path, mon
         first += more
     assert first == taken
     reader.commit(ends[-1])
+    reader.let_go(ends[-1])
     # The last file is the writer's until it has gone on to another.
     assert journals(outbox.directory) == ["00000003.journal"]
     outbox.append(b"after}")
@@ -538,6 +542,7 @@ def test_closing_removes_a_directory_of_which_all_is_relayed(root: Path) -> None
     reader = Reader(outbox.directory)
     _, ends = reader.read()
     reader.commit(ends[-1])
+    reader.let_go(ends[-1])
     reader.close()
     outbox.close()
     assert os.listdir(root) == []

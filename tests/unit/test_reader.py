@@ -97,7 +97,7 @@ def test_it_sees_what_is_appended_after_it_had_read_everything(outbox: Outbox) -
     reader.close()
 
 
-def test_a_commit_is_remembered_and_deletes_the_files_before_it(outbox: Outbox) -> None:
+def test_a_commit_is_remembered_and_letting_go_deletes_the_files_before_it(outbox: Outbox) -> None:
     payloads = numbered(3 * IN_A_FILE + 5)
     for payload in payloads:
         outbox.append(payload)
@@ -107,6 +107,7 @@ def test_a_commit_is_remembered_and_deletes_the_files_before_it(outbox: Outbox) 
         more, more_ends = reader.read()
         found, ends = found + more, ends + more_ends
     reader.commit(ends[2 * IN_A_FILE + 2])
+    reader.let_go(ends[2 * IN_A_FILE + 2])
     assert sorted(path.name for path in outbox.directory.glob("0*.journal")) == ["00000002.journal", "00000003.journal"]
     assert outbox.has_relayed(ends[2 * IN_A_FILE + 2])
     assert not outbox.has_relayed(ends[2 * IN_A_FILE + 2] + 1)
@@ -121,6 +122,7 @@ def test_what_was_read_and_not_committed_is_read_again(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     (_, ends) = reader.read()
     reader.commit(ends[0])
+    reader.let_go(ends[0])
     read_on(reader)
     reader.rewind()
     assert read_on(reader) == payloads[1:]
@@ -135,6 +137,7 @@ def test_files_that_a_killed_relay_had_not_deleted_yet_are_deleted(outbox: Outbo
     reader = Reader(outbox.directory)
     _, ends = reader.read()
     reader.commit(ends[0])
+    reader.let_go(ends[0])
     assert [path.name for path in outbox.directory.glob("0*.journal")] == ["00000002.journal"]
     reader.close()
 
@@ -211,6 +214,7 @@ for directory in find_outboxes(root):
     print(directory == own.directory, reader.writer_is_dead, reader.state.pid == child, reader.read()[0])
     if reader.writer_is_dead:
         reader.commit(reader.position)
+        reader.let_go(reader.position)
         reader.remove()
     reader.close()
 print(find_outboxes(root) == [own.directory])

@@ -25,6 +25,10 @@ KEY = b"k" * 16
 OTHER = b"o" * 16
 
 
+def new_key() -> bytes:
+    return os.urandom(16)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "tracking.log"
@@ -99,10 +103,17 @@ def test_a_batch_that_comes_again_is_appended_where_it_is_not_known(path: Path, 
     assert path.read_bytes() == b"{}\n" + TEXT
 
 
-def test_a_batch_counts_as_new_unless_it_is_said_to_come_again(path: Path, appender: Appender) -> None:
+def test_a_batch_that_was_appended_lately_is_known_without_being_said_to_come_again(
+    path: Path, appender: Appender
+) -> None:
     appender.append(LINES, key=KEY)
     appender.append(LINES, key=KEY)
-    assert path.read_bytes() == TEXT + TEXT
+    other = Appender(path)
+    other.append(LINES, key=KEY)
+    appender.append([b"{}"], key=OTHER)
+    other.append([b"{}"], key=OTHER)
+    other.close()
+    assert path.read_bytes() == TEXT + b"{}\n"
 
 
 @pytest.mark.parametrize("written", range(len(TEXT) + 1))
@@ -201,7 +212,7 @@ def test_a_file_that_was_replaced_or_emptied_is_noticed(path: Path, appender: Ap
     appender.append([b'"new"'], key=KEY)
     assert path.read_bytes() == b'"new"\n'
     path.write_bytes(b"")
-    appender.append([b'"newer"'], key=KEY)
+    appender.append([b'"newer"'], key=new_key())
     assert path.read_bytes() == b'"newer"\n'
 
 
@@ -231,7 +242,7 @@ def test_threads_take_turns(path: Path, appender: Appender) -> None:
     def work(worker: int) -> None:
         start.wait()
         for batch in range(50):
-            appender.append([f"{worker}-{batch}-{line}".encode() for line in range(5)], key=KEY)
+            appender.append([f"{worker}-{batch}-{line}".encode() for line in range(5)], key=new_key())
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
     for thread in threads:
@@ -260,7 +271,7 @@ def test_a_record_that_was_removed_is_begun_anew(path: Path, appender: Appender)
     appender.append([b"1"], key=KEY)
     path.with_name(".tracking.log.appends").unlink()
     other.append([b"2"], key=OTHER)
-    appender.append([b"3"], key=KEY)
+    appender.append([b"3"], key=new_key())
     other.append([b"2"], key=OTHER, again=True)
     other.close()
     assert path.read_bytes() == b"1\n2\n3\n"
@@ -322,7 +333,7 @@ def test_a_full_file_is_renamed_as_edx_names_it(path: Path) -> None:
     now = iter([1_772_600_767.9, 1_772_600_767.95, 1_772_600_769.0])
     appender = Appender(path, rotate_bytes=20, clock=lambda: next(now))
     for number in range(7):
-        appender.append([b'{"n": %d}' % number], key=KEY)
+        appender.append([b'{"n": %d}' % number], key=new_key())
     appender.close()
     files = {file.name: file.read_text() for file in path.parent.iterdir() if not file.name.startswith(".")}
     assert files == {
@@ -342,7 +353,7 @@ def test_an_append_larger_than_a_file_may_be_is_not_split(path: Path) -> None:
 
 def test_rotated_files_are_compressed(path: Path, compressing: Appender) -> None:
     for number in range(7):
-        compressing.append([b'{"number": %d}' % number], key=KEY)
+        compressing.append([b'{"number": %d}' % number], key=new_key())
     # One compression may have been under way when the next file was due: the next rotation sees to it.
     compressing.close()
     compressing.append([b"x" * 50], key=OTHER)
@@ -359,8 +370,8 @@ def test_what_a_killed_compression_left_is_done_again(path: Path, compressing: A
     path.with_name("tracking.log-20260101-1767225600").write_bytes(b"old\n")
     path.with_name(".tracking.log-20260101-1767225600.gz.partial").write_bytes(b"half")
     path.with_name("tracking.log-notes").write_bytes(b"kept\n")
-    compressing.append([b"x" * 50], key=KEY)
-    compressing.append([b"y" * 50], key=KEY)
+    compressing.append([b"x" * 50], key=new_key())
+    compressing.append([b"y" * 50], key=new_key())
     compressing.close()
     assert gzip.decompress(path.with_name("tracking.log-20260101-1767225600.gz").read_bytes()) == b"old\n"
     assert not list(path.parent.glob("*.partial"))
@@ -372,8 +383,8 @@ def test_a_file_that_another_process_compresses_is_left_to_it(path: Path, compre
     old.write_bytes(b"old\n")
     with old.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        compressing.append([b"x" * 50], key=KEY)
-        compressing.append([b"y" * 50], key=KEY)
+        compressing.append([b"x" * 50], key=new_key())
+        compressing.append([b"y" * 50], key=new_key())
         compressing.close()
         assert old.read_bytes() == b"old\n"
 
@@ -384,8 +395,8 @@ def test_a_file_that_cannot_be_compressed_stays_and_is_warned_of(
     old = path.with_name("tracking.log-20260101-1767225600")
     old.write_bytes(b"old\n")
     path.with_name(f"{old.name}.gz").mkdir()
-    compressing.append([b"x" * 50], key=KEY)
-    compressing.append([b"y" * 50], key=KEY)
+    compressing.append([b"x" * 50], key=new_key())
+    compressing.append([b"y" * 50], key=new_key())
     compressing.close()
     assert old.read_bytes() == b"old\n"
     assert f"cannot compress {old}" in caplog.text

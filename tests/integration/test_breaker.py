@@ -1,0 +1,204 @@
+"""The breaker of a destination, in a real Redis, with a clock that the tests turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.batches import BatchStore, Breaker, Claim, Counts, HeldBack, Judgement, Put, Settled, Settlement, pack
+from dispatcher.redis_pool import RedisPool
+from tests.support.redis_server import RedisServer
+
+NAME = "segment"
+START = 1_000_000.0
+PATIENT = Judgement(failures=3, first_seconds=5, max_seconds=20)
+
+
+class Clock:
+    now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(redis_server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    store = BatchStore(pool, clock=clock)
+    for number in range(10):
+        start = number * 10
+        store.put([Put(destination=NAME, journal="7-a", start=start, end=start + 10, packed=pack([b"{}"]), count=1)])
+    yield store
+    assert counts(store).closes
+    pool.close()
+
+
+def counts(store: BatchStore) -> Counts:
+    return store.counts([NAME])[NAME]
+
+
+def breaker(store: BatchStore) -> Breaker:
+    return counts(store).breaker
+
+
+def claim(store: BatchStore, number: int) -> Claim | HeldBack | str:
+    return store.claim(NAME, f"7-a-{number * 10:x}", token=f"worker {number}", lease_seconds=60)
+
+
+def end(store: BatchStore, clock: Clock, claimed: object, judgement: Judgement) -> Settled | None:
+    assert isinstance(claimed, Claim), claimed
+    if judgement.verdict == "ok":
+        return store.settle(claimed, Settlement(delivered=1, judgement=judgement))
+    due = int(clock.now * 1000)
+    return store.settle(claimed, Settlement(left=claimed.payloads, due_ms=due, error="503", judgement=judgement))
+
+
+def try_one(store: BatchStore, clock: Clock, number: int, judgement: Judgement) -> Settled | None:
+    return end(store, clock, claim(store, number), judgement)
+
+
+TRANSIENT = replace(PATIENT, verdict="transient")
+OK = replace(PATIENT, verdict="ok")
+
+
+def fail_until_open(store: BatchStore, clock: Clock) -> None:
+    assert [try_one(store, clock, number, TRANSIENT) for number in range(3)] == [
+        Settled(""),
+        Settled(""),
+        Settled("opened"),
+    ]
+
+
+def test_so_many_failures_in_a_row_open_it_and_what_comes_is_parked_untried(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    assert breaker(store) == Breaker(
+        state="open",
+        cause="transient",
+        error="503",
+        opened_ms=int(START * 1000),
+        until_ms=int(START * 1000) + 5000,
+        failures=3,
+        opened=1,
+    )
+    assert claim(store, 3) == HeldBack(int(START * 1000) + 5000, "503")
+    assert (counts(store).parked, counts(store).queued) == (4, 6)
+
+
+def test_a_success_in_between_begins_the_row_anew(store: BatchStore, clock: Clock) -> None:
+    for number, judgement in enumerate([TRANSIENT, TRANSIENT, OK, TRANSIENT, TRANSIENT]):
+        try_one(store, clock, number, judgement)
+    assert breaker(store).state == "closed"
+    assert breaker(store).failures == 2
+
+
+def test_held_back_batches_burn_no_attempt(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    assert isinstance(claim(store, 3), HeldBack)
+    clock.now += 5
+    claimed = claim(store, 3)
+    assert isinstance(claimed, Claim)
+    assert (claimed.attempts, claimed.maybe_delivered) == (0, False)
+
+
+def test_after_its_time_one_batch_at_a_time_is_tried_and_a_success_closes_it(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    clock.now += 5
+    assert breaker(store).state == "half-open"
+    probe = claim(store, 3)
+    assert isinstance(claim(store, 4), HeldBack)
+    assert end(store, clock, probe, OK) == Settled("closed")
+    assert breaker(store) == Breaker(opened=1)
+    assert isinstance(claim(store, 4), Claim)
+
+
+def test_a_probe_that_fails_keeps_it_open_twice_as_long_up_to_the_longest(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    pauses = []
+    for number in range(3, 7):
+        until = breaker(store).until_ms
+        assert until is not None
+        clock.now = until / 1000
+        assert try_one(store, clock, number, TRANSIENT) == Settled("")
+        then = breaker(store).until_ms
+        assert then is not None
+        pauses.append((then - until) / 1000)
+    assert pauses == [10, 20, 20, 20]
+    assert breaker(store).opened == 1
+
+
+def test_a_probe_of_which_nothing_is_heard_gives_way_to_another_when_its_lease_is_over(
+    store: BatchStore, clock: Clock
+) -> None:
+    fail_until_open(store, clock)
+    clock.now += 5
+    assert isinstance(claim(store, 3), Claim)
+    clock.now += 59
+    assert isinstance(claim(store, 4), HeldBack)
+    clock.now += 1
+    assert isinstance(claim(store, 4), Claim)
+
+
+def test_a_probe_that_is_given_back_untried_gives_way_at_once(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    clock.now += 5
+    probe = claim(store, 3)
+    assert isinstance(probe, Claim)
+    assert store.release(probe)
+    assert isinstance(claim(store, 4), Claim)
+
+
+@pytest.mark.parametrize("verdict", ["throttled", "setup"])
+def test_throttling_and_refused_credentials_open_it_at_once(store: BatchStore, clock: Clock, verdict: str) -> None:
+    assert try_one(store, clock, 0, replace(PATIENT, verdict=verdict)) == Settled("opened")
+    assert (breaker(store).state, breaker(store).cause) == ("open", verdict)
+
+
+def test_a_throttled_destination_is_left_alone_for_as_long_as_it_asked(store: BatchStore, clock: Clock) -> None:
+    try_one(store, clock, 0, replace(PATIENT, verdict="throttled", asked_seconds=90))
+    assert breaker(store).until_ms == int((START + 90) * 1000)
+    clock.now += 90
+    try_one(store, clock, 1, replace(PATIENT, verdict="throttled", asked_seconds=0.5))
+    assert breaker(store).until_ms == int((START + 90.5) * 1000)
+
+
+def test_what_was_under_way_when_it_opened_neither_closes_nor_prolongs_it(store: BatchStore, clock: Clock) -> None:
+    late = [claim(store, 8), claim(store, 9)]
+    fail_until_open(store, clock)
+    before = breaker(store)
+    assert end(store, clock, late[0], TRANSIENT) == Settled("")
+    assert end(store, clock, late[1], OK) == Settled("")
+    assert breaker(store) == before
+
+
+def test_the_bell_rests_while_it_is_open_then_rings_for_the_probe_alone_and_for_all_once_it_is_closed(
+    store: BatchStore, clock: Clock
+) -> None:
+    fail_until_open(store, clock)
+
+    def rung() -> int:
+        store._pool.execute("DEL", f"dispatcher:{{{NAME}}}:bell")
+        return len(store.due(NAME, idle=True, every_seconds=60))
+
+    for number in range(3, 10):
+        assert isinstance(claim(store, number), HeldBack)
+    assert rung() == 0
+    clock.now += 5
+    assert rung() == 1
+    probe = claim(store, 0)
+    if not isinstance(probe, Claim):
+        pytest.fail(f"the oldest is the probe: {probe}")
+    assert rung() == 0
+    end(store, clock, probe, OK)
+    assert rung() == 9
+
+
+def test_it_is_each_destinations_own(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    assert store.counts(["tracking_log"])["tracking_log"].breaker == Breaker()

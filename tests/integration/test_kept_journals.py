@@ -1,0 +1,178 @@
+"""Journals are kept until their batches are settled: a Redis that has lost some of them gets these again, and no more."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import dispatcher
+from dispatcher import tracker
+from dispatcher.outbox import find_outboxes
+from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
+from tests.support.processes import Child
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once
+from tests.support.waiting import wait_for
+
+# A process that goes on emitting until it is told to stop, and then says how many there were.
+EMIT_UNTIL_TOLD = """
+n = 0
+while not os.path.exists(sys.argv[1]):
+    for _ in range(20):
+        tracker.emit("shop.order.paid", {"n": n}); n += 1
+    time.sleep(0.005)
+print("emitted", n)
+assert dispatcher.flush(30)
+print("flushed")
+while not os.path.exists(sys.argv[1] + ".end"): time.sleep(0.02)
+"""
+
+
+def emitting_until_told(site: Site) -> Child:
+    return site.emitting(EMIT_UNTIL_TOLD, str(site.directory / "stop"))
+
+
+def stop_emitting(site: Site, child: Child) -> int:
+    (site.directory / "stop").touch()
+    child.wait_for_output("flushed")
+    return int(child.output.split("emitted ")[1].split()[0])
+
+
+def end(site: Site, child: Child) -> None:
+    (site.directory / "stop.end").touch()
+    assert child.wait() == 0, child.output
+
+
+def has_lines(site: Site, count: int) -> bool:
+    return site.log.exists() and site.log.read_bytes().count(b"\n") >= count
+
+
+def outboxes(site: Site) -> list[Path]:
+    return find_outboxes(site.settings().outbox_directory)
+
+
+def test_what_an_empty_redis_has_lost_is_put_again_and_delivered_once(in_site: Site) -> None:
+    for n in range(500):
+        tracker.emit("shop.order.paid", {"n": n})
+    assert dispatcher.flush(10)
+    in_site.redis.wipe()
+    for n in range(500, 600):
+        tracker.emit("shop.order.paid", {"n": n})
+    assert dispatcher.flush(10)
+    wait_for(lambda: in_site.counts(LOG).queued == 600, what=lambda: in_site.counts(LOG))
+    assert take_numbers(in_site) == each_once(600)
+    assert take_numbers(in_site, SEGMENT) == each_once(600)
+    in_site.assert_ledger_closes()
+
+
+def test_what_an_empty_redis_has_lost_is_noticed_without_anything_new_being_emitted(in_site: Site) -> None:
+    for n in range(50):
+        tracker.emit("shop.order.paid", {"n": n})
+    assert dispatcher.flush(10)
+    in_site.redis.wipe()
+    wait_for(lambda: in_site.counts(LOG).queued == 50 and in_site.counts(SEGMENT).queued == 50, timeout=30)
+
+
+def test_what_was_settled_is_not_put_again(in_site: Site) -> None:
+    for n in range(50):
+        tracker.emit("shop.basket.seen", {"n": n})
+    assert dispatcher.flush(10)
+    assert take_numbers(in_site) == each_once(50)
+    [outbox] = outboxes(in_site)
+    with_relay = tracker.get_tracker()._relay
+    assert with_relay is not None
+    state = tracker.get_tracker()._outbox.state  # type: ignore[union-attr]
+    wait_for(lambda: state.settled == state.position, timeout=30)
+    in_site.redis.wipe()
+    tracker.emit("shop.basket.seen", {"n": 50})
+    assert dispatcher.flush(10)
+    assert take_numbers(in_site) == Counter([50])
+    assert outbox.exists()
+
+
+def test_a_redis_that_comes_back_empty_under_load_costs_no_line_and_doubles_none(site: Site) -> None:
+    worker = site.worker()
+    child = emitting_until_told(site)
+    for round_ in range(1, 3):
+        wait_for(partial(has_lines, site, 800 * round_), timeout=30)
+        site.redis.wipe()
+    lines = site.log.read_bytes().count(b"\n")
+    wait_for(partial(has_lines, site, lines + 500), timeout=60, what=lambda: worker.output + child.output)
+    count = stop_emitting(site, child)
+    site.wait_until_delivered(timeout=60)
+    wait_for(partial(has_lines, site, count), timeout=60)
+    end(site, child)
+    assert_each_once(site.log, count)
+
+
+def test_a_redis_that_comes_back_without_its_last_moments_costs_no_line_and_doubles_none(
+    site: Site, tmp_path: Path
+) -> None:
+    worker = site.worker()
+    child = emitting_until_told(site)
+    wait_for(partial(has_lines, site, 500), timeout=30)
+    for round_ in range(2):
+        lines = site.log.read_bytes().count(b"\n")
+        place = tmp_path / f"kept-{round_}"
+        site.redis.save_to(place)
+        wait_for(partial(has_lines, site, lines + 300), timeout=30)
+        site.redis.bring_back(place)
+        wait_for(partial(has_lines, site, lines + 800), timeout=60, what=lambda: worker.output + child.output)
+    count = stop_emitting(site, child)
+    site.wait_until_delivered(timeout=60)
+    wait_for(partial(has_lines, site, count), timeout=60)
+    end(site, child)
+    assert_each_once(site.log, count)
+
+
+def test_the_outbox_of_a_dead_process_stays_until_all_of_it_is_settled(site: Site) -> None:
+    site.emitting(
+        "for n in range(100): tracker.emit('shop.order.paid', {'n': n})\nos.kill(os.getpid(), 9)",
+        DISPATCHER_RELAY__MODE="external",
+    ).wait()
+    relay = site.processes.dispatcher("relay")
+    wait_for(lambda: site.counts(LOG).queued == 100)
+    assert len(outboxes(site)) == 1
+    take_numbers(site)
+    assert len(outboxes(site)) == 1
+    take_numbers(site, SEGMENT)
+    wait_for(lambda: outboxes(site) == [], timeout=30)
+    assert relay.stop() == 0
+
+
+def test_what_is_kept_does_not_outgrow_its_limit(site: Site) -> None:
+    child = site.emitting(
+        "for n in range(6000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 4000})\n"
+        "assert dispatcher.flush(30)\nprint('flushed')\ntime.sleep(60)",
+        DISPATCHER_OUTBOX__KEEP_BYTES=str(9 << 20),
+    )
+    child.wait_for_output("flushed")
+    [outbox] = outboxes(site)
+    assert 2 <= len(list(outbox.glob("0*.journal"))) <= 4
+    child.kill()
+
+
+@pytest.mark.parametrize("keep", ["0", str(256 << 20)])
+def test_files_are_deleted_once_their_batches_are_settled_or_at_once_where_nothing_is_to_be_kept(
+    site: Site, keep: str
+) -> None:
+    child = site.emitting(
+        "for n in range(6000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 4000})\n"
+        "assert dispatcher.flush(30)\nprint('flushed')\ntime.sleep(60)",
+        DISPATCHER_OUTBOX__KEEP_BYTES=keep,
+    )
+    child.wait_for_output("flushed")
+    [outbox] = outboxes(site)
+
+    def files() -> int:
+        return sum(name.startswith("0") for name in os.listdir(outbox))
+
+    if keep != "0":
+        assert files() > 4
+        take_numbers(site)
+    wait_for(lambda: files() <= 2, timeout=30, what=files)
+    child.kill()
