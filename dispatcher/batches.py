@@ -47,8 +47,8 @@ class Put:
         journal: The name of the outbox directory.
         start: The position in the journal where the range begins.
         end: The position behind it.
-        after: Up to where the journal was put for the destination before: if the store has less, it takes nothing. Without
-            it a share that is refused would let the next one leave a gap, which looks as if it had been put.
+        after: Up to where the journal was put for the destination before: a store that has less takes nothing. Else a
+            share that is refused would let the next one leave a gap, which looks as if it had been put.
         packed: The events for the destination, packed; empty where it has none.
         count: How many these are.
         filtered: How many of the range's events are not for it, by reason.

@@ -38,6 +38,7 @@ class Delivery(Task):
     for again.
     """
 
+    Request = "tasks.announcement:AnnouncedRequest"
     acks_late = True
     reject_on_worker_lost = True
     ignore_result = True
@@ -95,7 +96,7 @@ class Delivery(Task):
             return self.destination.deliver(batch)
         except Exception as error:
             logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=logger.isEnabledFor(10))
-            return [RetryAfter(f"{type(error).__name__}: {error}")] * len(claim.payloads)
+            return [RetryAfter(_explain(error))] * len(claim.payloads)
 
     def _tell_of_breaker(self, settled: Settled, settlement: Settlement) -> None:
         name, judgement = self._destination, settlement.judgement
@@ -185,6 +186,13 @@ def backoff_seconds(retry: RetrySettings, attempts: int) -> float:
     """
     # The exponent is bounded, since a factor to the power of a month's attempts would overflow.
     return min(retry.max_seconds, retry.first_seconds * retry.factor ** min(attempts, 64))
+
+
+def _explain(error: Exception) -> str:
+    # It is shown in Flower and kept in the ledger. What the operating system says holds no event; others' texts may.
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}, which the worker's log has in full"
 
 
 def _verdict(kinds: set[Verdict], *, delivered: int) -> Verdict:

@@ -15,6 +15,7 @@ from typing import Final
 
 from requests import ConnectTimeout, RequestException, Timeout
 from requests.exceptions import InvalidURL
+from urllib3.exceptions import NameResolutionError
 
 from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 
@@ -56,21 +57,26 @@ def outcome_of_status(status: int, *, who: str, retry_after: str | None = None) 
     return RetryAfter(error, seconds, "setup")
 
 
-def outcome_of_error(error: RequestException, *, who: str) -> RetryAfter:
-    """The outcome of a request that got no answer. Its error names neither URL nor contents."""
+def outcome_of_error(error: RequestException, *, who: str, connect_seconds: float, answer_seconds: float) -> RetryAfter:
+    """The outcome of a request that got no answer. Its error names neither URL nor contents.
+
+    Args:
+        error: What requests raised.
+        who: Names the destination in the error.
+        connect_seconds: For how long it waited for a connection.
+        answer_seconds: For how long it waited for the answer.
+    """
     for cause in _causes(error):
-        if isinstance(cause, gaierror):
-            return RetryAfter(
-                f"{who} cannot be found: the host name is not known, or DNS does not answer", None, "setup"
-            )
+        if isinstance(cause, gaierror | NameResolutionError):
+            return RetryAfter(f"{who} cannot be found: DNS does not know the host, or does not answer", None, "setup")
         if isinstance(cause, SSLCertVerificationError):
             return RetryAfter(f"{who} has a certificate that is not trusted: {cause.verify_message}", None, "setup")
     if isinstance(error, InvalidURL):
         return RetryAfter(f"{who} is no address", None, "setup")
     if isinstance(error, ConnectTimeout):
-        return RetryAfter(f"{who} took no connection in time")
+        return RetryAfter(f"{who} took no connection within {connect_seconds:g} s")
     if isinstance(error, Timeout):
-        return RetryAfter(f"{who} gave no answer in time")
+        return RetryAfter(f"{who} gave no answer within {answer_seconds:g} s")
     inner = error.args[0] if error.args else error
     return RetryAfter(
         f"{who} cannot be reached or hung up: {type(error).__name__}, {type(getattr(inner, 'reason', inner)).__name__}"

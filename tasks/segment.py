@@ -28,8 +28,9 @@ from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# The package logs whole request bodies at DEBUG: what people did, with their ids and addresses.
-logging.getLogger("segment").setLevel(logging.WARNING)
+# The package logs whole request bodies at DEBUG: what people did, with their ids and addresses. And each refusal as an
+# error, which here is an outcome with a text of its own.
+logging.getLogger("segment").setLevel(logging.CRITICAL)
 
 # Bytes. Segment refuses a larger message (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
 MAX_MESSAGE_BYTES: Final = 32_768
@@ -270,7 +271,12 @@ class Segment(Destination[SegmentOptions]):
             headers = {} if error.response is None else error.response.headers
             return outcome_of_status(int(error.status), who=self._who, retry_after=headers.get("Retry-After"))
         except RequestException as error:
-            return outcome_of_error(error, who=self._who)
+            return outcome_of_error(
+                error,
+                who=self._who,
+                connect_seconds=self.options.connect_timeout_seconds,
+                answer_seconds=self.options.timeout_seconds,
+            )
         if response.request.method != "POST":
             # A redirect turned the POST into a GET: its 200 says nothing of the events.
             return RetryAfter(

@@ -37,7 +37,7 @@ _GIB: Final = 1024 * _MIB
 _JOURNAL_OVERHEAD_BYTES: Final = 4096
 
 #: Where a type does better with another default than the schema's: a line costs less to write than an HTTP item.
-#: The log is the record of what happened, so that its events wait for as long as it takes; and a disk that is full for a
+#: The log is the record of what happened, so its events wait for as long as it takes; and a disk that is full for a
 #: moment must not hold it up for long.
 _TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -90,7 +90,7 @@ class OutboxSettings(_Table):
     sync_seconds: Seconds = Field(1.0, description="How often a backlog is synced to disk.")
     keep_bytes: Annotated[int, Field(ge=0)] = Field(
         256 * _MIB,
-        description="What journals may take whose events are put but not settled, for a Redis that loses them; 0: none.",
+        description="What journals of unsettled events may take, kept for a Redis that loses them; 0: none.",
     )
     exit_flush_seconds: SecondsOrNone = Field(1.0, description="How long a process that ends waits for its relay.")
 
@@ -140,7 +140,7 @@ class WorkerSettings(_Table):
 
 
 class RetrySettings(_Table):
-    """The backoff of a failed delivery: a random part of first, of first * factor, of first * factor squared, up to max."""
+    """The backoff of a failed delivery: a random part of first, first * factor, first * factor squared … up to max."""
 
     first_seconds: Seconds = Field(1.0, description="The longest pause before the second try.")
     max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause (tracking_log: 30).")

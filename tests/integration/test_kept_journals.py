@@ -1,4 +1,4 @@
-"""Journals are kept until their batches are settled: a Redis that has lost some of them gets these again, and no more."""
+"""Journals are kept until their batches are settled: a Redis that has lost some gets these again, no more."""
 
 from __future__ import annotations
 

@@ -288,7 +288,6 @@ FAILURES = {
     "429 without": (an_answer("429 Too Many Requests"), None, "answered 429"),
     "429 with nonsense": (an_answer("429 Too Many Requests", "Retry-After: soon"), None, "answered 429"),
     "401": (an_answer("401 Unauthorized"), None, "answered 401"),
-    "400": (an_answer("400 Bad Request"), None, "answered 400"),
     "a status of its own": (an_answer("599 Who Knows"), None, "answered 599"),
     "not modified": (an_answer("304 Not Modified"), None, "answered 304"),
     "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", None, "hung up"),
@@ -368,12 +367,39 @@ def test_what_was_sent_before_a_failure_stays_delivered_and_the_rest_is_not_trie
     assert len(server.requests) == 2
 
 
-def test_a_request_whose_contents_are_refused_does_not_hold_up_the_next() -> None:
-    with ScriptedServer(an_answer("400 Bad Request")) as server:
+def test_a_request_whose_contents_are_refused_is_bisected_so_that_only_the_bad_event_is_dead() -> None:
+    refused = an_answer("400 Bad Request")
+    # The hundred, and each time its first half, which is taken, and its second, with the bad one at the very end.
+    script = [refused, *[OK, refused] * 7]
+    with ScriptedServer(*script) as server:
         outcomes = a_segment(server.url).deliver(a_batch([an_event() for _ in range(150)]))
-    assert {type(outcome) for outcome in outcomes[:100]} == {RetryAfter}
-    assert list(outcomes[100:]) == [DELIVERED] * 50
-    assert len(server.requests) == 2
+    assert [position for position, outcome in enumerate(outcomes) if outcome != DELIVERED] == [99]
+    assert isinstance(outcomes[99], Dead)
+    assert outcomes[99].reason == "invalid"
+    assert outcomes[99].error.endswith("answered 400 Bad Request")
+    assert len(server.requests) == len(script) + 1
+
+
+@pytest.mark.parametrize(("status", "reason"), [(400, "invalid"), (413, "oversized"), (422, "invalid")])
+def test_an_event_that_is_refused_alone_is_dead(status: int, reason: str) -> None:
+    with ScriptedServer(an_answer(f"{status} No")) as server:
+        (outcome,) = a_segment(server.url).deliver(a_batch([an_event()]))
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == reason
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "setup"), (403, "setup"), (429, "throttled"), (500, "transient")])
+def test_every_other_refusal_has_its_class(status: int, kind: str) -> None:
+    with ScriptedServer(an_answer(f"{status} No")) as server:
+        (outcome,) = a_segment(server.url).deliver(a_batch([an_event()]))
+    assert isinstance(outcome, RetryAfter)
+    assert outcome.kind == kind
+
+
+def test_a_host_that_nobody_knows_is_the_setup() -> None:
+    (outcome,) = a_segment("http://segment.invalid").deliver(a_batch([an_event()]))
+    assert isinstance(outcome, RetryAfter)
+    assert outcome.kind == "setup"
 
 
 def test_after_a_failure_the_next_delivery_works() -> None:

@@ -74,7 +74,8 @@ class RedisServer:
 
     def forget(self) -> None:
         """Delete what it has kept. For a server that does not run."""
-        for kept in (*self.directory.glob("*.aof*"), *self.directory.glob("appendonlydir"), *self.directory.glob("*.rdb")):
+        patterns = ("*.aof*", "appendonlydir", "*.rdb")
+        for kept in [path for pattern in patterns for path in self.directory.glob(pattern)]:
             shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
 
     def save_to(self, place: Path) -> None:

@@ -487,7 +487,7 @@ def test_a_broken_file_hides_no_mistake_elsewhere(site: Path) -> None:
         (
             "[destinations.segment.retry]\nzeal = 1",
             "destinations.segment.retry.zeal = 1: there is no such setting; "
-            "destinations.segment.retry can hold first_seconds, max_seconds, factor",
+            "destinations.segment.retry can hold first_seconds, max_seconds, factor, max_age_seconds",
         ),
         ("environment = 'edge'", 'environment = "edge": it is not chosen here; set DISPATCHER_ENV instead'),
         ("[worker]\nconcurrency = 'four'", 'worker.concurrency = "four": it must be a whole number'),
