@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  the prefix of one destination's keys, such as "dispatcher:{tracking_log}:". All keys start with it, and so
 --          share a hash slot.
--- ARGV[1]  the command; ARGV[2] the time now, in milliseconds; the rest is the command's own.
+-- ARGV[1]  the command; ARGV[2] the time now in milliseconds, or 0 for Redis' own: the hosts' clocks may differ, and
+--          leases must not; the rest is the command's own.
 --
 -- Keys behind the prefix:
 --   batch:<id>     hash: payload (zstd of JSON lines), n (events left), attempts, claims, put_at, token, error
@@ -23,6 +24,10 @@
 local prefix = KEYS[1]
 local command = ARGV[1]
 local now = tonumber(ARGV[2])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 
 local JOURNAL_SECONDS = 7 * 24 * 3600
 
@@ -154,7 +159,7 @@ local function judge(token, verdict, threshold, first, most, asked, problem)
 end
 
 -- claim id lease token
--- Returns {payload, n, attempts, claims before this one, put_at}; or the state that keeps it from being claimed, or
+-- Returns {payload, n, attempts, claims before this one, put_at, now}; or the state that keeps it from being claimed, or
 -- "settled"; or {"held back", until, error} where the breaker does: it is parked then, and has burnt no attempt.
 function commands.claim()
   local id, lease, token = ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -176,6 +181,7 @@ function commands.claim()
   end
   redis.call('HINCRBY', key('batch:' .. id), 'claims', 1)
   redis.call('HSET', key('batch:' .. id), 'token', token)
+  batch[#batch + 1] = now
   return batch
 end
 

@@ -6,7 +6,6 @@ StoreUnavailableError where Redis does not answer: then it may or may not have h
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -79,7 +78,8 @@ class Claim:
         payloads: Its events, oldest first.
         attempts: How often it was parked before.
         maybe_delivered: It was claimed before by one of whom nothing was heard.
-        put_ms: When it was put, in milliseconds since 1970.
+        put_ms: When it was put, in milliseconds since 1970, by the store's clock.
+        claimed_ms: When it was claimed, by the same clock.
         token: What ``settle`` and ``release`` know the holder by.
     """
 
@@ -90,6 +90,7 @@ class Claim:
     attempts: int
     maybe_delivered: bool
     put_ms: int
+    claimed_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +239,10 @@ class BatchStore:
 
     Args:
         pool: The connections to use.
-        clock: Gives the time in seconds since 1970.
+        clock: Gives the time in seconds since 1970, for tests. None: Redis' own clock, which all hosts share.
     """
 
-    def __init__(self, pool: RedisPool, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, pool: RedisPool, *, clock: Callable[[], float] | None = None) -> None:
         self._pool = pool
         self._clock = clock
 
@@ -268,7 +269,7 @@ class BatchStore:
             return answer.decode()
         if answer[0] == b"held back":
             return HeldBack(int(answer[1]), (answer[2] or b"").decode())
-        packed, _, attempts, claims, put_at = answer
+        packed, _, attempts, claims, put_at, now = answer
         return Claim(
             destination=destination,
             batch_id=batch_id,
@@ -277,6 +278,7 @@ class BatchStore:
             attempts=int(attempts),
             maybe_delivered=int(claims) > 0,
             put_ms=int(put_at),
+            claimed_ms=int(now),
         )
 
     def settle(self, claim: Claim, settlement: Settlement) -> Settled | None:
@@ -365,7 +367,8 @@ class BatchStore:
         )
 
     def _command(self, destination: str, name: str, *arguments: Any) -> Command:
-        return ("EVALSHA", _SHA, 1, prefix(destination), name, int(self._clock() * 1000), *arguments)
+        now_ms = 0 if self._clock is None else int(self._clock() * 1000)
+        return ("EVALSHA", _SHA, 1, prefix(destination), name, now_ms, *arguments)
 
     def _run(self, commands: list[Command], more: Sequence[Command] = ()) -> list[Any]:
         try:

@@ -66,7 +66,8 @@ class Delivery(Task):
             StoreUnavailableError: Redis does not answer; the batch stays where it is.
         """
         # Before the claim, so that it is never later than the store's.
-        lease_until = time.monotonic() + self._settings.lease_seconds
+        began = time.monotonic()
+        lease_until = began + self._settings.lease_seconds
         claim = self._store.claim(
             self._destination, batch_id, token=uuid4().hex, lease_seconds=self._settings.lease_seconds
         )
@@ -75,7 +76,9 @@ class Delivery(Task):
         if isinstance(claim, HeldBack):
             raise Retry(f"the breaker is open: {claim.error}", when=_moment(claim.until_ms))
         outcomes = self._deliver(claim, lease_until)
-        settlement = tally(claim, outcomes, settings=self._settings, now=time.time())
+        # By the store's clock, which is the one that the due times are told by.
+        now = claim.claimed_ms / 1000 + time.monotonic() - began
+        settlement = tally(claim, outcomes, settings=self._settings, now=now)
         settled = self._settle(claim, settlement, lease_until)
         if settled is not None and settled.breaker:
             self._tell_of_breaker(settled, settlement)

@@ -32,6 +32,7 @@ def settle(
         attempts=attempts,
         maybe_delivered=False,
         put_ms=int((NOW - age) * 1000),
+        claimed_ms=int(NOW * 1000),
     )
     return tally(claim, outcomes, settings=table or settings(), now=NOW)
 
