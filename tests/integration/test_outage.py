@@ -1,0 +1,137 @@
+"""A destination that refuses, throttles, hangs or has no valid key: its events wait, and no other one's do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dispatcher.sink import Sink
+from tests.faults.sink import ScriptedSink, answering, failing, hanging, refusing_poison
+from tests.support.deliveries import LOG, SEGMENT
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once
+from tests.support.waiting import wait_for
+
+EMIT = "for n in range(int(sys.argv[1]), int(sys.argv[2])): tracker.emit('shop.order.paid', {'n': n})"
+
+
+@pytest.fixture
+def sink() -> Iterator[ScriptedSink]:
+    with ScriptedSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_server: RedisServer, sink: ScriptedSink) -> Iterator[Site]:
+    with Sink(file=tmp_path / "unused.jsonl") as unused:
+        site = Site(tmp_path, redis_server, unused)
+        site.environ["DISPATCHER_DESTINATIONS__SEGMENT__HOST"] = sink.url
+        site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "10"
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def emit(site: Site, start: int, end: int) -> None:
+    site.emitting(EMIT, str(start), str(end)).succeed()
+
+
+def breaker_is(site: Site, state: str) -> bool:
+    return site.counts(SEGMENT).breaker.state == state
+
+
+def assert_segment_got_each_once(sink: ScriptedSink, count: int) -> None:
+    _, taken = sink.counts()
+    assert len(taken) == count
+    assert set(taken.values()) == {1}
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_destination_that_hangs_leaves_a_worker_that_serves_all_queues_free_for_the_others(
+    site: Site, sink: ScriptedSink, pool: str
+) -> None:
+    sink.behave(hanging)
+    worker = site.worker(
+        "--concurrency",
+        "4",
+        "--pool",
+        pool,
+        # Longer than the test waits for the log: what it hangs on would not be over in time.
+        DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT_SECONDS="40",
+        DISPATCHER_DESTINATIONS__SEGMENT__LEASE_SECONDS="60",
+    )
+    emit(site, 0, 200)
+    wait_for(lambda: sink.requests >= 2, timeout=20)
+    for start in range(200, 260, 20):
+        emit(site, start, start + 20)
+        site.wait_for_lines(start + 20, timeout=20)
+    assert site.counts(SEGMENT).delivered == 0
+    sink.behave(answering)
+    site.wait_until_delivered(timeout=60)
+    assert_each_once(site.log, 260)
+    assert worker.running
+    site.assert_ledger_closes()
+
+
+def test_refused_credentials_open_the_breaker_at_once_and_lose_nothing(site: Site, sink: ScriptedSink) -> None:
+    sink.behave(failing(401))
+    worker = site.worker()
+    emit(site, 0, 100)
+    site.wait_for_lines(100)
+    wait_for(lambda: site.counts(SEGMENT).breaker.cause == "setup")
+    assert site.counts(SEGMENT).waiting == 100
+    assert site.counts(LOG).delivered == 100
+    sink.behave(answering)
+    site.wait_until_delivered(timeout=30)
+    assert_segment_got_each_once(sink, 100)
+    assert worker.output.count("the breaker of segment is open") == 1
+    assert worker.output.count("the breaker of segment is closed again") == 1
+
+
+def test_an_open_breaker_costs_the_destination_one_request_at_a_time(site: Site, sink: ScriptedSink) -> None:
+    sink.behave(failing(503))
+    site.worker(DISPATCHER_DESTINATIONS__SEGMENT__BREAKER__FIRST_SECONDS="0.5")
+    emit(site, 0, 500)
+    wait_for(partial(breaker_is, site, "open"))
+    before = sink.requests
+    opened = site.counts(SEGMENT).breaker
+    wait_for(lambda: site.counts(SEGMENT).breaker.until_ms != opened.until_ms, timeout=20)
+    # Four may have been under way when it opened; the rest of the fifty batches was not tried.
+    assert sink.requests - before <= 6
+    sink.behave(answering)
+    site.wait_until_delivered(timeout=30)
+    assert_segment_got_each_once(sink, 500)
+
+
+def test_a_throttled_destination_is_asked_again_no_sooner_than_it_said(site: Site, sink: ScriptedSink) -> None:
+    sink.behave(failing(429, **{"Retry-After": "3"}))
+    site.worker()
+    emit(site, 0, 50)
+    wait_for(lambda: site.counts(SEGMENT).breaker.cause == "throttled")
+    breaker = site.counts(SEGMENT).breaker
+    assert breaker.until_ms is not None
+    assert breaker.opened_ms is not None
+    assert breaker.until_ms - breaker.opened_ms == 3000
+    asked = sink.requests
+    sink.behave(answering)
+    site.wait_until_delivered(timeout=30)
+    assert_segment_got_each_once(sink, 50)
+    assert asked <= 4
+
+
+def test_one_bad_event_is_dead_and_takes_no_good_one_with_it(site: Site, sink: ScriptedSink) -> None:
+    sink.behave(refusing_poison)
+    site.worker(DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="100")
+    site.emitting(
+        "for n in range(300): tracker.emit('shop.order.paid', {'n': n, **({'poison': 1} if n == 77 else {})})"
+    ).succeed()
+    site.wait_until_delivered(timeout=30)
+    counts = site.counts(SEGMENT)
+    assert (counts.delivered, dict(counts.dead_by_reason)) == (299, {"invalid": 1})
+    assert_segment_got_each_once(sink, 299)
+    site.assert_ledger_closes()
