@@ -1,0 +1,102 @@
+"""``dispatcher doctor``: check a deployment, and say of each finding what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from dispatcher.doctor import AREAS, FLOWER_ADDRESS, Area, Finding, Level, examine
+
+_FAILED: Final = 1
+_LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "note", "ok")
+_MARKS: Final[dict[Level, tuple[str, str]]] = {
+    "ok": ("✓", "green"),
+    "note": ("·", "blue"),
+    "warning": ("!", "yellow"),
+    "error": ("✗", "red"),
+}
+
+
+@click.command()
+@click.option(
+    "--only",
+    type=click.Choice([area.name for area in AREAS]),
+    multiple=True,
+    help="Look at this area only. May be given several times.",
+)
+@click.option("--quick", is_flag=True, help="Leave out what takes seconds: destinations and workers are not asked.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option("--flower", "flower_address", default=FLOWER_ADDRESS, show_default=True, help="The address of Flower.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str, as_json: bool) -> None:
+    """Check this deployment, before and during use. Each finding says what to do.
+
+    It changes nothing, sends no event and shows no credential, and goes on when Redis is down. It sees the machine that
+    it runs on: run it as the web app's user on web machines, and as the worker's user where workers run.
+
+    \b
+    Examples:
+      dispatcher doctor
+      dispatcher doctor --only redis --only workers
+      dispatcher doctor --strict --json | jq '.findings[] | select(.level == "error")'
+
+    Exit code 0 when there is no error (with --strict: and no warning), else 1; wrong settings are errors too.
+    """
+    found = _examine(only=only, quick=quick, flower_address=flower_address)
+    levels = Counter(finding.level for finding in found)
+    failed = bool(levels["error"] or (strict and levels["warning"]))
+    if as_json:
+        counts = {level: levels[level] for level in _LEVELS}
+        click.echo(
+            json.dumps({"ok": not failed, "counts": counts, "findings": [asdict(one) for one in found]}, indent=2)
+        )
+    else:
+        _print(found, levels)
+    raise SystemExit(_FAILED if failed else 0)
+
+
+def _examine(*, only: Sequence[str], quick: bool, flower_address: str) -> list[Finding]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Settings", total=len(only) or len(AREAS))
+
+        def begin(area: Area) -> None:
+            progress.update(task, description=area.title, advance=0 if area is AREAS[0] else 1)
+
+        return examine(os.environ, only=only, quick=quick, flower_address=flower_address, begin=begin)
+
+
+def _print(found: Sequence[Finding], levels: Counter[Level]) -> None:
+    console = Console(highlight=False)
+    for area in AREAS:
+        findings = [finding for finding in found if finding.area == area.name]
+        if not findings:
+            continue
+        console.print(Text(area.title, style="bold"))
+        for finding in findings:
+            _print_one(console, finding)
+    parts = [(f"{levels[level]} {_plural(level, levels[level])}", _MARKS[level][1]) for level in _LEVELS]
+    console.print(Text(", ").join(Text(text, style=style) for text, style in parts))
+
+
+def _print_one(console: Console, finding: Finding) -> None:
+    mark, style = _MARKS[finding.level]
+    # Text everywhere, since brackets in a path would else be read as markup.
+    line = Text.assemble((mark, style), " ", (finding.check, "dim" if finding.level == "ok" else "bold"), "  ")
+    console.print(Padding(line.append(finding.what), (0, 0, 0, 2)))
+    if finding.way_out:
+        console.print(Padding(Text(f"→ {finding.way_out}"), (0, 0, 0, 6)))
+
+
+def _plural(level: Level, number: int) -> str:
+    return level if number == 1 or level == "ok" else f"{level}s"

@@ -1,0 +1,95 @@
+"""Does what was accepted arrive? Read from the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from dispatcher.batches import EMIT, BatchStore, Counts
+from dispatcher.doctor.deployment import Deployment
+from dispatcher.doctor.finding import Check, Finding
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.ledger import served
+
+# Seconds. Longer than any pause between tries that is set by default.
+_OLD_SECONDS: Final = 600.0
+
+LEDGER: Final = Check(
+    "deliveries.ledger",
+    "Whether accepted = delivered + waiting + dead + filtered, for each destination.",
+    "report it, with the output of `dispatcher status --json`",
+)
+WAITING: Final = Check(
+    "deliveries.waiting",
+    "How long the oldest event waits in the batch store: more than ten minutes is a warning.",
+    "`dispatcher status` says why it waits: mend that, or start more workers",
+)
+BREAKER: Final = Check(
+    "deliveries.breaker",
+    "Destinations that are left alone for a while, because they did not answer, or refused.",
+    "mend what the error names; the destination is tried again by itself, and nothing is lost",
+)
+DEAD: Final = Check(
+    "deliveries.dead",
+    "Dead letters: events that were given up.",
+    "look with `dispatcher dead list {name}`, mend the cause, then replay or drop them",
+)
+
+CHECKS: Final = (LEDGER, WAITING, BREAKER, DEAD)
+
+
+def look(deployment: Deployment) -> Iterator[Finding]:
+    """Every destination, and what emit could not take."""
+    try:
+        counts = BatchStore(deployment.pool(deployment.settings.store)).counts(served(deployment.settings))
+    except StoreUnavailableError:
+        yield LEDGER.skipped("Redis does not answer")
+        return
+    for name, found in counts.items():
+        if name != EMIT or found.accepted:
+            yield from judge(name, found, now=time.time())
+
+
+def judge(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
+    """What the numbers of one destination come to. ``now`` is in seconds since 1970."""
+    if not counts.closes:
+        yield LEDGER.error(f"the sum of {name} is wrong: {counts.accepted:,} were accepted")
+    else:
+        yield LEDGER.ok(f"{name}: {counts.delivered:,} of {counts.accepted:,} events are delivered")
+    yield waiting(name, counts, now)
+    yield breaker(name, counts, now)
+    yield dead(name, counts)
+
+
+def waiting(name: str, counts: Counts, now: float) -> Finding:
+    if not counts.waiting or counts.oldest_ms is None:
+        return WAITING.ok(f"nothing waits for {name}")
+    seconds = now - counts.oldest_ms / 1000
+    what = f"{counts.waiting:,} events wait for {name}, the oldest for {_age(seconds)}"
+    if seconds < _OLD_SECONDS:
+        return WAITING.ok(what)
+    return WAITING.warning(f"{what}; the last error was: {counts.last_error}" if counts.last_error else what)
+
+
+def breaker(name: str, counts: Counts, now: float) -> Finding:
+    state = counts.breaker
+    if state.state == "closed":
+        return BREAKER.ok(f"{name} is being tried")
+    since = f" for {_age(now - state.opened_ms / 1000)}" if state.opened_ms is not None else ""
+    what = f"the breaker of {name} is {state.state}{since}: {state.error or state.cause}"
+    # A refused login or an unknown host does not mend itself.
+    return BREAKER.error(what) if state.cause == "setup" else BREAKER.warning(what)
+
+
+def dead(name: str, counts: Counts) -> Finding:
+    if not counts.dead:
+        return DEAD.ok(f"{name} has no dead letters")
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.dead_by_reason.items()) if number)
+    return DEAD.warning(f"{name} has {counts.dead:,} dead letters: {reasons}", name=name)
+
+
+def _age(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,67 @@
+"""Deployment: what the checks look at, and the connections that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.config.urls import is_redis
+from dispatcher.redis_pool import RedisPool
+
+if TYPE_CHECKING:
+    from dispatcher.config import DestinationSettings, Settings
+
+# Seconds for one answer of Redis: longer than any that is fit for use, short enough for somebody who watches.
+_TIMEOUT_SECONDS: Final = 2.0
+
+
+class Deployment:
+    """A deployment as its settings describe it. Connects at the first question. One thread at a time.
+
+    Args:
+        settings: Those of the deployment.
+        environ: The environment variables, for what the settings do not have.
+        quick: Leave out what takes longer than a moment.
+        flower: Where Flower is thought to be.
+    """
+
+    def __init__(self, settings: Settings, *, environ: Mapping[str, str], quick: bool, flower: str) -> None:
+        self.settings: Final = settings
+        self.environ: Final = environ
+        self.quick: Final = quick
+        self.flower: Final = flower
+        self._pools: dict[str, RedisPool] = {}
+
+    @property
+    def destinations(self) -> dict[str, DestinationSettings]:
+        """Those that are enabled."""
+        return {name: table for name, table in self.settings.destinations.items() if table.enabled}
+
+    @property
+    def redis_urls(self) -> tuple[str, ...]:
+        """Every Redis that is used: the batch store's, and the broker's where that is another one."""
+        urls = [self.settings.store]
+        if self.settings.broker not in urls and is_redis(self.settings.broker):
+            urls.append(self.settings.broker)
+        return tuple(urls)
+
+    @property
+    def shortest_lease_seconds(self) -> float:
+        """The shortest of all leases: clocks must differ by much less."""
+        return min((table.lease_seconds for table in self.destinations.values()), default=60.0)
+
+    @property
+    def longest_lease_seconds(self) -> float:
+        """The longest of all leases."""
+        return max((table.lease_seconds for table in self.destinations.values()), default=60.0)
+
+    def pool(self, url: str) -> RedisPool:
+        """Connections to one Redis, with a short timeout."""
+        if url not in self._pools:
+            self._pools[url] = RedisPool(url, timeout_seconds=_TIMEOUT_SECONDS)
+        return self._pools[url]
+
+    def close(self) -> None:
+        """Close all connections. May be called twice."""
+        for pool in self._pools.values():
+            pool.close()
