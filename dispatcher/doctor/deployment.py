@@ -46,11 +46,6 @@ class Deployment:
         return tuple(urls)
 
     @property
-    def shortest_lease_seconds(self) -> float:
-        """The shortest of all leases: clocks must differ by much less."""
-        return min((table.lease_seconds for table in self.destinations.values()), default=60.0)
-
-    @property
     def longest_lease_seconds(self) -> float:
         """The longest of all leases."""
         return max((table.lease_seconds for table in self.destinations.values()), default=60.0)

@@ -82,7 +82,7 @@ CLIENTS: Final = Check(
 )
 CLOCK: Final = Check(
     "redis.clock",
-    "The clock of Redis against this machine's: leases and due times are compared across machines.",
+    "The clock of Redis, which tells leases and due times, against this machine's.",
     "run an NTP client (chrony, systemd-timesyncd) on every machine",
 )
 ENCRYPTION: Final = Check(
@@ -146,7 +146,7 @@ def _look_at(deployment: Deployment, url: str) -> Iterator[Finding]:
     yield memory(facts)
     if (found := clients(facts, options)) is not None:
         yield found
-    yield clock(pool, deployment.shortest_lease_seconds)
+    yield clock(pool)
     yield login(url)
     directory = _directory(deployment, url, options)
     if directory is not None:
@@ -288,7 +288,7 @@ def clients(facts: Facts, options: Facts) -> Finding | None:
     return CLIENTS.warning(what) if connected >= 0.8 * int(most) else CLIENTS.ok(what)
 
 
-def clock(pool: RedisPool, lease_seconds: float) -> Finding:
+def clock(pool: RedisPool) -> Finding:
     asked = time.time()
     try:
         seconds, microseconds = pool.execute("TIME")
@@ -300,7 +300,6 @@ def clock(pool: RedisPool, lease_seconds: float) -> Finding:
         there=int(seconds) + int(microseconds) / 1e6,
         asked=asked,
         answered=time.time(),
-        lease_seconds=lease_seconds,
     )
 
 

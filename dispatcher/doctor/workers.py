@@ -124,7 +124,6 @@ def _judge_one(worker: Worker, deployment: Deployment) -> Iterator[Finding]:
         there=float(worker.facts["time"]),
         asked=worker.asked,
         answered=worker.answered,
-        lease_seconds=deployment.shortest_lease_seconds,
     )
     yield visibility(worker.name, worker.facts.get("visibility_timeout"), deployment.longest_lease_seconds)
 
