@@ -5,25 +5,38 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
+from typing import Final
 
 import click
 
-# Celery's task states in Flower cost some 7 KB each; the default of 100,000 would be 0.7 GB.
-_MAX_TASKS = 20_000
-# Flower's own default leaves out retries, exception and eta, which are what this dashboard is for.
-_COLUMNS = "name,uuid,state,args,received,started,runtime,worker,retries,exception,eta"
+# Flower keeps some 7 KB of each task; its own limit of 100,000 would be 0.7 GB.
+_MAX_TASKS: Final = 20_000
+# In Flower's memory; beyond, the one that was first seen is forgotten.
+_MAX_WORKERS: Final = 1_000
+# Seconds after which a worker that is gone leaves the page and the metrics. Without a limit, each container that ever
+# ran would keep its own series in /metrics.
+_PURGE_SECONDS: Final = 3_600
+# Milliseconds for workers to answer questions, which busy ones need.
+_INSPECT_MILLISECONDS: Final = 3_000
+# Flower's own default leaves out args, result, retries, exception and eta, which are what this dashboard is for.
+_COLUMNS: Final = "name,state,args,retries,eta,exception,result,received,runtime,worker,uuid"
 
 
-def flower_arguments(*, address: str, port: int) -> list[str]:
+def flower_arguments(*, address: str, port: int, max_tasks: int = _MAX_TASKS, allow_control: bool = False) -> list[str]:
     """The command line of Flower. Its login comes from FLOWER_BASIC_AUTH: arguments can be read by every user."""
     return [
         sys.executable,
-        *("-m", "celery", "-A", "tasks", "flower"),
+        *("-m", "tasks.dashboard"),
         f"--address={address}",
         f"--port={port}",
-        f"--max_tasks={_MAX_TASKS}",
+        f"--max_tasks={max_tasks}",
+        f"--max_workers={_MAX_WORKERS}",
+        f"--purge_offline_workers={_PURGE_SECONDS}",
         f"--tasks_columns={_COLUMNS}",
-        "--inspect_timeout=3000",
+        f"--inspect_timeout={_INSPECT_MILLISECONDS}",
+        f"--read_only={not allow_control}",
+        # What it shows is rung for again or in the ledger; written to disk it would be one more copy to look after.
+        "--persistent=False",
         "--logging=warning",
     ]
 
@@ -43,8 +56,25 @@ def is_installed() -> bool:
     show_envvar=True,
     help="user:password; more than one separated by commas. Required: the pages show who is down and why.",
 )
-def flower(address: str, port: int, basic_auth: str) -> None:
+@click.option(
+    "--max-tasks",
+    type=click.IntRange(1),
+    default=_MAX_TASKS,
+    show_default=True,
+    help="How many tasks to remember, at some 7 KB each. A task is a batch.",
+)
+@click.option(
+    "--allow-control",
+    is_flag=True,
+    help="Let the pages and the API stop workers, change pools and revoke tasks. What is revoked is not dropped, "
+    "only late: its batch waits until the workers are restarted, or for three hours.",
+)
+def flower(address: str, port: int, basic_auth: str, max_tasks: int, allow_control: bool) -> None:
     """Run Flower, the dashboard of workers, tasks and retries, until SIGTERM or Ctrl-C.
+
+    It only shows, unless --allow-control is given. The pages and the API ask for the login; /metrics, for Prometheus,
+    and /healthcheck do not: they name workers, destinations and numbers. Further options of Flower may be set as
+    variables, such as FLOWER_URL_PREFIX behind a proxy, or FLOWER_CERTFILE and FLOWER_KEYFILE for TLS.
 
     \b
     Example:
@@ -52,8 +82,16 @@ def flower(address: str, port: int, basic_auth: str) -> None:
     """
     if not is_installed():
         raise click.ClickException("Flower is not installed: pip install 'dispatcher[flower]'")
-    if any(":" not in login for login in basic_auth.split(",")):
-        raise click.BadParameter("it must be user:password", param_hint="--basic-auth")
+    if not all(_is_login(login) for login in basic_auth.split(",")):
+        raise click.BadParameter(
+            "it must be user:password, neither of them empty; a comma separates two logins",
+            param_hint="--basic-auth",
+        )
     os.environ["FLOWER_BASIC_AUTH"] = basic_auth
-    arguments = flower_arguments(address=address, port=port)
+    arguments = flower_arguments(address=address, port=port, max_tasks=max_tasks, allow_control=allow_control)
     os.execv(sys.executable, arguments)  # noqa: S606 - the process becomes Flower, so that signals reach it
+
+
+def _is_login(login: str) -> bool:
+    user, _, password = login.partition(":")
+    return bool(user and password)

@@ -256,7 +256,7 @@ CASES: Final = [
         lambda _: some(redis_server.clients(info(connected_clients="9"), {"maxclients": "100"})),
         level="warning",
     ),
-    Case("redis.clock", lambda _: clock(31), lambda _: clock(0.5)),
+    Case("redis.clock", lambda _: clock(31), lambda _: clock(0.5), level="warning"),
     Case(
         "redis.encryption",
         lambda _: redis_server.encryption("rediss://redis.internal/0?ssl_cert_reqs=none"),
@@ -400,6 +400,7 @@ CASES: Final = [
         "workers.clock",
         lambda _: of(workers.CLOCK, workers.judge([worker(time=time.time() - 3600)], deployment())),
         lambda _: of(workers.CLOCK, workers.judge([answered_now()], deployment())),
+        level="warning",
     ),
     Case(
         "workers.visibility",

@@ -1,0 +1,256 @@
+"""``dispatcher flower`` in a real browser, through the outage of a destination and of Redis.
+
+With SCREENSHOTS=directory the pictures of docs/operations.md are taken: ``make screenshots``.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from dispatcher.sink import Sink
+from tests.support.browser import Browser, missing
+from tests.support.processes import Child
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site
+from tests.support.waiting import wait_for
+
+LOGIN = "ops:a-password"
+MAX_TASKS = 40
+# Processes start, and browsers more so, in their own time on a busy machine.
+PATIENCE = 60.0
+#: What is emitted, and may be seen on no page.
+PERSONAL = {
+    "email": "ada.lovelace@example.com",
+    "name": "Augusta King",
+    "card": "4111 1111 1111 1111",
+    "note": "a gift for Byron",
+}
+CONTEXT = {"user_id": 18151127, "username": "enchantress", "ip": "198.51.100.77", "session": "5e55104"}
+SECRETS = [str(value) for value in (*PERSONAL.values(), *CONTEXT.values())]
+
+# Several waits, each of which may take its time on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
+
+@dataclass
+class Answer:
+    status: int
+    text: str
+
+
+@dataclass
+class Watched:
+    """A site with one worker, and Flower that watches it."""
+
+    site: Site
+    flower: Child
+    port: int
+    sink: Sink
+    pages: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def fetch(self, path: str, login: str | None = LOGIN) -> Answer:
+        """An answer, which is kept to be searched; its status is 0 while nobody listens."""
+        headers = {}
+        if login is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            answer = Answer(response.status, response.read().decode())
+        except OSError:
+            return Answer(0, "")
+        finally:
+            connection.close()
+        self.pages.append(answer.text)
+        return answer
+
+    def tasks(self) -> dict[str, dict[str, object]]:
+        return dict(json.loads(self.fetch("/api/tasks").text))
+
+    def emit(self, name: str, count: int, **environ: str) -> None:
+        """Emit events full of personal data, from a process that has put them all when it ends."""
+        code = (
+            "import json\ndata, context = map(json.loads, sys.argv[3:5])\n"
+            "with tracker.context('request', context):\n"
+            "    for n in range(int(sys.argv[2])): tracker.emit(sys.argv[1], {**data, 'n': n})\n"
+        )
+        self.site.emitting(code, name, str(count), json.dumps(PERSONAL), json.dumps(CONTEXT), **environ).succeed(
+            PATIENCE
+        )
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Segment takes no connections; afterwards it does again, on the same port."""
+        port = self.sink.port
+        self.sink.stop()
+        try:
+            yield
+        finally:
+            self.sink = Sink(port=port).start()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with RedisServer() as redis, Sink() as sink:
+        site = Site(tmp_path_factory.mktemp("watched"), redis, sink)
+        # Long enough to be seen, and no longer.
+        site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS"] = "2"
+        site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__MAX_SECONDS"] = "2"
+        site.environ["FLOWER_BASIC_AUTH"] = LOGIN
+        port = free_port()
+        flower = site.processes.dispatcher("flower", "--port", str(port), "--max-tasks", str(MAX_TASKS))
+        watched = Watched(site, flower, port, sink)
+        try:
+            # With the events on from the start; Flower asks for them every five seconds only.
+            site.worker("-E", "-n", "worker@shop-1")
+            wait_for(lambda: "worker@shop-1" in watched.fetch("/metrics").text, PATIENCE, what=lambda: flower.output)
+            yield watched
+        finally:
+            watched.sink.stop()
+            site.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if missing():
+        pytest.skip(f"{' and '.join(missing())} is not on this machine: apt-get install chromium chromium-driver")
+    with Browser() as browser:
+        yield browser
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+PAGES = ["/", "/workers", "/tasks", "/broker", "/worker/worker@shop-1", "/task/segment.1", "/tasks/datatable"]
+API = ["/api/workers", "/api/tasks", "/api/queues/length", "/api/task/types", "/api/task/info/segment.1"]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *API])
+@pytest.mark.parametrize("login", [None, "ops:wrong", "ops:", "nobody:a-password"])
+def test_every_page_asks_for_the_login(watched: Watched, path: str, login: str | None) -> None:
+    answer = watched.fetch(path, login)
+    assert answer.status == 401
+    assert "worker@shop-1" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/worker/shutdown/worker@shop-1",
+        "/api/task/revoke/segment.1",
+        "/api/task/async-apply/tasks.segment.deliver",
+        "/api/worker/queue/cancel-consumer/worker@shop-1?queue=segment",
+    ],
+)
+def test_nothing_can_be_stopped_through_it(watched: Watched, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", watched.port, timeout=30)
+    headers = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
+    connection.request("POST", path, body="{}", headers=headers)
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+def test_an_outage_shows_as_retry_with_its_error_and_due_time_then_as_success(
+    watched: Watched, browser: Browser
+) -> None:
+    browser.open(f"{watched.url}/tasks")
+    assert "Task history" not in browser.source
+    # From here on the browser knows the login.
+    browser.open(f"http://{LOGIN}@127.0.0.1:{watched.port}/tasks")
+
+    def row(state: str, words: str) -> dict[str, str]:
+        watched.pages.append(browser.open(f"{watched.url}/tasks"))
+        rows = [row for row in browser.table("tasks-table") if row["Name"] == "tasks.segment.deliver"]
+        rows = [row for row in rows if words in row["args"] and row["State"] == state]
+        return rows[0] if rows else {}
+
+    with watched.outage():
+        watched.emit("shop.order.paid", 37)
+        watched.emit("edx.bi.video.played", 1)
+
+        waiting = wait_for(lambda: row("RETRY", "37 events"), PATIENCE, what=lambda: browser.text)
+        assert "Segment at 127.0.0.1" in waiting["Exception"]
+        assert "cannot be reached" in waiting["Exception"]
+        due = datetime.fromisoformat(waiting["ETA"].replace("\N{NON-BREAKING HYPHEN}", "-"))
+        assert abs(due - datetime.now(UTC)) < timedelta(seconds=PATIENCE)
+        take(browser, "flower-retry.png")
+        task_page = f"{watched.url}/task/{quote(waiting['UUID'])}"
+        for page in ("/", "/workers", "/broker", f"/worker/{quote('worker@shop-1')}"):
+            watched.pages.append(browser.open(watched.url + page))
+        watched.pages.append(browser.open(task_page))
+        wait_for(lambda: "RETRY" in browser.open(task_page), PATIENCE)
+        take(browser, "flower-task.png")
+
+    watched.site.wait_until_delivered(PATIENCE)
+    wait_for(lambda: row("SUCCESS", "1 event,"), PATIENCE, what=lambda: browser.text)
+    delivered = wait_for(lambda: row("SUCCESS", "37 events"), PATIENCE, what=lambda: browser.text)
+    assert delivered["UUID"] == waiting["UUID"]
+    assert int(delivered["Retries"]) >= 1
+    assert delivered["Result"].startswith("37 delivered")
+    assert delivered["Exception"] == ""
+    take(browser, "flower-success.png")
+    watched.pages.append(browser.open(task_page))
+    assert "SUCCESS" in browser.text
+
+    for path in ("/api/tasks", "/api/workers", "/metrics", f"/api/task/info/{quote(waiting['UUID'])}"):
+        assert watched.fetch(path).status == 200
+    assert watched.site.counts("segment").dead == 0
+    assert_nothing_personal(watched)
+
+
+def test_metrics_count_what_was_announced_and_need_no_login(watched: Watched) -> None:
+    watched.emit("shop.order.paid", 1)
+    wanted = re.compile(r'flower_events_total\{task="tasks.segment.deliver",type="task-succeeded",worker="\S+"\} [1-9]')
+    wait_for(lambda: wanted.search(watched.fetch("/metrics", None).text), PATIENCE)
+    assert watched.fetch("/healthcheck", None).status == 200
+    assert_nothing_personal(watched)
+
+
+def test_it_remembers_a_limited_number_of_tasks(watched: Watched) -> None:
+    before = set(watched.tasks())
+    watched.emit("shop.order.paid", 2 * MAX_TASKS, DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="1")
+    wait_for(lambda: len(set(watched.tasks()) - before) == MAX_TASKS, PATIENCE)
+    assert len(watched.tasks()) == MAX_TASKS
+
+
+def test_it_shows_new_tasks_after_a_restart_of_redis(watched: Watched) -> None:
+    watched.site.redis.restart()
+    before = set(watched.tasks())
+
+    def shown() -> bool:
+        watched.emit("shop.order.paid", 1)
+        return bool(set(watched.tasks()) - before)
+
+    wait_for(shown, PATIENCE, what=lambda: watched.flower.output)
+    assert watched.flower.running
+
+
+def assert_nothing_personal(watched: Watched) -> None:
+    seen = [secret for secret in SECRETS if any(secret in page for page in watched.pages)]
+    assert seen == []
+
+
+def take(browser: Browser, name: str) -> None:
+    """A picture for the documentation, where one is asked for."""
+    if directory := os.environ.get("SCREENSHOTS"):
+        browser.photograph(Path(directory) / name)

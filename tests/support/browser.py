@@ -1,0 +1,105 @@
+"""A headless Chromium for tests of pages: Debian's, driven through its own ChromeDriver."""
+
+from __future__ import annotations
+
+import shutil
+from base64 import b64decode
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+#: What has to be on the machine; .ci/run installs it.
+PROGRAMS = ("chromium", "chromedriver")
+# Pixels. Wide enough for a table of many columns.
+_SIZE = (1700, 800)
+
+
+def missing() -> list[str]:
+    """Which of the programs are not on this machine."""
+    return [program for program in PROGRAMS if shutil.which(program) is None]
+
+
+class Browser:
+    """One browser, with a profile of its own. It asks nobody but the pages that it is sent to."""
+
+    def __init__(self) -> None:
+        self._profile = TemporaryDirectory(prefix="dispatcher-chromium-")
+        options = ChromeOptions()
+        options.binary_location = shutil.which("chromium") or ""
+        for switch in (
+            "--headless",
+            # Its sandbox does not start as root, which is what a container's tests run as. The pages are our own.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            # Otherwise it looks for its maker's servers from the start.
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            f"--user-data-dir={self._profile.name}",
+            f"--window-size={_SIZE[0]},{_SIZE[1]}",
+        ):
+            options.add_argument(switch)
+        # Named in full, or Selenium would look for a driver to download.
+        self._driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self._driver.set_page_load_timeout(30)
+
+    def open(self, url: str) -> str:
+        """Go to an address, and return the page's source as it is then."""
+        self._driver.get(url)
+        return self.source
+
+    @property
+    def source(self) -> str:
+        """The page as it stands, with what its scripts have made of it, and what they keep out of sight."""
+        return str(self._driver.execute_script("return document.documentElement.outerHTML"))
+
+    @property
+    def text(self) -> str:
+        """What can be read on the page."""
+        return str(self._driver.execute_script("return document.body.innerText"))
+
+    def run(self, script: str, *arguments: object) -> Any:
+        """What a script returns that runs in the page."""
+        return self._driver.execute_script(script, *arguments)
+
+    def table(self, element_id: str) -> list[dict[str, str]]:
+        """The rows of a table, by the heads of its columns. Read in one go, since pages redraw their tables."""
+        rows = self.run(
+            """
+            const table = document.getElementById(arguments[0]);
+            // Scripts may be about to draw it.
+            const head = table?.tHead?.rows[0]?.cells ?? [];
+            const body = table?.tBodies[0]?.rows ?? [];
+            // Not innerText, which is in capitals where the style says so.
+            const heads = Array.from(head, (cell) => cell.textContent.trim());
+            return Array.from(body, (row) => Array.from(row.cells, (cell) => cell.innerText.trim()))
+                .filter((cells) => cells.length === heads.length)
+                .map((cells) => Object.fromEntries(cells.map((cell, index) => [heads[index], cell])));
+            """,
+            element_id,
+        )
+        return list(rows)
+
+    def photograph(self, path: Path) -> None:
+        """Write the page as a PNG, from its top to the end of what it holds."""
+        height = self.run("return document.querySelector('.page-section').getBoundingClientRect().bottom + scrollY")
+        clip = {"x": 0, "y": 0, "width": _SIZE[0], "height": height, "scale": 1}
+        picture = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        path.write_bytes(b64decode(picture["data"]))
+
+    def close(self) -> None:
+        self._driver.quit()
+        self._profile.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
