@@ -6,7 +6,8 @@
 --          leases must not; the rest is the command's own.
 --
 -- Keys behind the prefix:
---   batch:<id>     hash: payload (zstd of JSON lines), n (events left), attempts, claims, put_at, token, error
+--   batch:<id>     hash: payload (zstd of JSON lines), n (events left), example (one's name), attempts, claims, put_at,
+--                  token, error
 --   queued         zset: id -> when it was last rung for
 --   claimed        zset: id -> when the lease runs out
 --   parked         zset: id -> when it is due
@@ -89,7 +90,7 @@ end
 
 local commands = {}
 
--- put journal after start end id n payload <filtered> <dead>
+-- put journal after start end id n payload example <filtered> <dead>
 -- Accounts for the journal's range from start to end, and stores the n events of it that are for this destination.
 -- Putting a range again changes nothing, whatever became of its batch. Returns 1, or 0 when it was there already,
 -- or {position} when it has to be cut anew from that position on: it was there in part; or the journal was put up to
@@ -104,12 +105,13 @@ function commands.put()
   -- Written first: at maxmemory this is what fails, before anything has changed.
   redis.call('SET', journal, ARGV[6], 'EX', JOURNAL_SECONDS)
   if n > 0 then
-    redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'attempts', 0, 'claims', 0, 'put_at', now)
+    redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'example', ARGV[10], 'attempts', 0, 'claims', 0,
+      'put_at', now)
     redis.call('ZADD', key('since'), now, id)
     redis.call('ZADD', key('open:' .. ARGV[3]), start, id)
     move(id, nil, 'queued', now, n)
   end
-  local at, filtered = count_reasons('filtered', 10)
+  local at, filtered = count_reasons('filtered', 11)
   local _, dead = bury(at, 0)
   count('accepted', n + filtered + dead)
   return 1
@@ -276,7 +278,7 @@ end
 -- was lost: rung for more than `overtaken` milliseconds before another that was claimed since; or, with idle = 1 (the
 -- queue is empty), rung for a few seconds ago; or, wherever they may be, ten minutes ago. While the breaker is open it
 -- rings for nothing, and then for one batch, the probe, until the breaker is closed.
--- Answers once in `every` milliseconds, whoever asks. Returns {id, n, attempts, ...}.
+-- Answers once in `every` milliseconds, whoever asks. Returns {id, n, attempts, example, ...}.
 local IDLE, LOST = 5000, 600000
 function commands.due()
   local limit, idle, overtaken, every = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -290,10 +292,10 @@ function commands.due()
   end
   local found = {}
   local function take(state, before)
-    local room = limit - #found / 3
+    local room = limit - #found / 4
     if room <= 0 then return end
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', key(state), '-inf', before, 'LIMIT', 0, room)) do
-      local batch = redis.call('HMGET', key('batch:' .. id), 'n', 'attempts')
+      local batch = redis.call('HMGET', key('batch:' .. id), 'n', 'attempts', 'example')
       if state == 'queued' then
         redis.call('ZADD', key('queued'), now, id)
       else
@@ -302,6 +304,7 @@ function commands.due()
       found[#found + 1] = id
       found[#found + 1] = tonumber(batch[1])
       found[#found + 1] = tonumber(batch[2])
+      found[#found + 1] = batch[3] or ''
     end
   end
   take('parked', now)

@@ -50,6 +50,7 @@ class Put:
             share that is refused would let the next one leave a gap, which looks as if it had been put.
         packed: The events for the destination, packed; empty where it has none.
         count: How many these are.
+        example: The name of one of them, for people who watch.
         filtered: How many of the range's events are not for it, by reason.
         dead: Events that emit could not take.
     """
@@ -61,6 +62,7 @@ class Put:
     after: int = -1
     packed: bytes = b""
     count: int = 0
+    example: str = ""
     filtered: Mapping[str, int] = field(default_factory=dict)
     dead: Sequence[DeadEvent] = ()
 
@@ -155,11 +157,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A batch to ring for."""
+    """A batch to ring for; ``example`` is the name of one of its events."""
 
     batch_id: str
     count: int
     attempts: int
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +338,8 @@ class BatchStore:
             destination, "due", limit, int(idle), int(overtaken_seconds * 1000), int(every_seconds * 1000)
         )
         answer = self._run([command])[0]
-        return [Due(answer[at].decode(), int(answer[at + 1]), int(answer[at + 2])) for at in range(0, len(answer), 3)]
+        rows = zip(*[iter(answer)] * 4, strict=True)
+        return [Due(name.decode(), int(n), int(tries), example.decode()) for name, n, tries, example in rows]
 
     def revive(self, destination: str, batch_id: str, payloads: Sequence[bytes], letters: Sequence[str]) -> bool:
         """Turn dead letters back into a batch, which is queued. False when one of them is gone: nothing has changed."""
@@ -362,6 +366,7 @@ class BatchStore:
             put.batch_id,
             put.count,
             put.packed,
+            put.example,
             *_reasons(put.filtered),
             *_dead(put.dead),
         )

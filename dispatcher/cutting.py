@@ -249,6 +249,7 @@ class Stretch:
             after=share.after,
             packed=pack(share.payloads) if share.payloads else b"",
             count=len(share.payloads),
+            example=share.example,
             filtered=share.filtered,
             dead=share.dead,
         )
