@@ -38,5 +38,9 @@ def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
         StoreUnavailableError: Redis does not answer.
     """
     outboxes = tuple(survey(settings.outbox_directory))
-    names = [name for name, table in settings.destinations.items() if table.enabled]
-    return Ledger(store.counts([*names, EMIT]), outboxes)
+    return Ledger(store.counts(served(settings)), outboxes)
+
+
+def served(settings: Settings) -> list[str]:
+    """The names that the ledger has: every destination that is enabled, and what emit could not take."""
+    return [*(name for name, table in settings.destinations.items() if table.enabled), EMIT]

@@ -9,11 +9,14 @@ import click
 
 import dispatcher
 from dispatcher.cli.dead import dead
+from dispatcher.cli.doctor import doctor
 from dispatcher.cli.drain import drain
 from dispatcher.cli.emit import emit
 from dispatcher.cli.explain import explain
+from dispatcher.cli.exporter import exporter
 from dispatcher.cli.flower import flower
 from dispatcher.cli.relay import relay
+from dispatcher.cli.replay import replay
 from dispatcher.cli.settings import settings
 from dispatcher.cli.sink import sink
 from dispatcher.cli.status import status
@@ -59,5 +62,20 @@ def main() -> None:
     """
 
 
-for command in (up, emit, status, dead, drain, explain, settings, worker, relay, flower, sink):
+for command in (
+    up,
+    emit,
+    status,
+    doctor,
+    dead,
+    replay,
+    drain,
+    explain,
+    settings,
+    worker,
+    relay,
+    flower,
+    exporter,
+    sink,
+):
     main.add_command(command)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 import click
-from rich import box
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from dispatcher import config
-from dispatcher.batches import EMIT, BatchStore, Counts
+from dispatcher.batches import Counts
+from dispatcher.cli.ledger_screen import LedgerScreen
+from dispatcher.cli.rates import Rates
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.ledger import Ledger, take_ledger
+from dispatcher.overview import Observer, Overview
 from dispatcher.redis_pool import RedisPool
+
+# Seconds for each of the three round trips of a look.
+_TIMEOUT_SECONDS: Final = 2.0
 
 
 @click.command()
@@ -29,115 +31,107 @@ from dispatcher.redis_pool import RedisPool
 def status(watch: bool, every: float, as_json: bool) -> None:
     """Show where the events are: accepted = delivered + waiting + dead + filtered, for each destination.
 
+    The first table is the ledger, and the line below says whether the sum closes. The second one is what waits: queued
+    for a worker, under way in one, parked until it is tried again; and the breaker. Then errors, reasons, and the
+    outboxes of this machine. --watch adds how many events a second are delivered.
+
     \b
     Examples:
       dispatcher status
       dispatcher status --watch
       dispatcher status --json | jq .destinations.segment.waiting
+
+    Exit code 1 when a sum does not close, 4 when Redis does not answer; the outboxes are shown all the same.
     """
     settings = config.load()
-    store = BatchStore(RedisPool(settings.store, timeout_seconds=2))
+    observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
     if not watch:
-        ledger = take_ledger(settings, store)
-        if as_json:
-            click.echo(json.dumps(ledger_json(ledger), indent=2))
-        else:
-            Console().print(ledger_table(ledger))
+        _show(observer.look(), as_json=as_json)
         return
+    # As Ctrl-C, so that the terminal gets its cursor back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _watch(settings, store, every=every, as_json=as_json)
+        _watch(observer, every=every, as_json=as_json)
     except KeyboardInterrupt:
         return
 
 
-def _watch(settings: config.Settings, store: BatchStore, *, every: float, as_json: bool) -> None:
-    with Live(console=Console(quiet=as_json), auto_refresh=False) as live:
+def _show(overview: Overview, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(overview_json(overview), indent=2))
+    else:
+        Console(highlight=False).print(LedgerScreen(overview=overview))
+    if overview.problem:
+        raise StoreUnavailableError(overview.problem)
+    if not overview.closes:
+        raise SystemExit(1)
+
+
+def _watch(observer: Observer, *, every: float, as_json: bool) -> None:
+    rates = Rates()
+    latest: Overview | None = None
+    known: dict[str, float] = {}
+    console = Console(quiet=as_json, highlight=False)
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            try:
-                ledger = take_ledger(settings, store)
-            except StoreUnavailableError as error:
-                live.update(Text(f"{error}; trying again", style="red"), refresh=True)
+            overview = observer.look()
+            if not overview.problem:
+                known = rates.add(overview.at, _delivered(overview))
+                latest = overview
+            if as_json:
+                click.echo(json.dumps(overview_json(overview, rates=known)))
+            elif console.is_terminal:
+                live.update(_picture(overview, latest, known), refresh=True)
             else:
-                if as_json:
-                    click.echo(json.dumps(ledger_json(ledger)))
-                else:
-                    live.update(ledger_table(ledger), refresh=True)
+                console.print(_picture(overview, latest, known), "")
             time.sleep(every)
 
 
-def ledger_json(ledger: Ledger) -> dict[str, Any]:
-    """The ledger for scripts. Times are in milliseconds since 1970."""
+def _picture(overview: Overview, latest: Overview | None, rates: dict[str, float]) -> LedgerScreen:
+    if not overview.problem or latest is None:
+        return LedgerScreen(overview=overview, rates=rates, calm=True, trouble=overview.problem)
+    # How things were in Redis, and how they are in the outboxes.
+    shown = replace(latest, ledger=replace(latest.ledger, outboxes=overview.ledger.outboxes))
+    return LedgerScreen(overview=shown, rates={}, calm=True, trouble=overview.problem)
+
+
+def _delivered(overview: Overview) -> dict[str, int]:
+    found = {**overview.ledger.destinations, **overview.unserved}
+    return {name: counts.delivered for name, counts in found.items()}
+
+
+def overview_json(overview: Overview, *, rates: dict[str, float] | None = None) -> dict[str, Any]:
+    """The overview for scripts. Times are in milliseconds since 1970; keys are only ever added."""
+    ledger, memory = overview.ledger, overview.memory
+
+    def destination(name: str, counts: Counts) -> dict[str, Any]:
+        return {
+            **asdict(counts),
+            "waiting": counts.waiting,
+            "closes": counts.closes,
+            "batches_by_state": dict(overview.batches.get(name, {})),
+            "doorbells": overview.doorbells.get(name),
+            "per_second": (rates or {}).get(name),
+        }
+
     return {
+        "at_ms": int(overview.at * 1000),
+        "problem": overview.problem or None,
+        "closes": overview.closes,
         "in_outboxes": ledger.in_outboxes,
         "waiting": ledger.waiting,
-        "destinations": {
-            name: {**asdict(counts), "waiting": counts.waiting, "closes": counts.closes}
-            for name, counts in ledger.destinations.items()
+        "destinations": {name: destination(name, counts) for name, counts in ledger.destinations.items()},
+        "unserved": {name: destination(name, counts) for name, counts in overview.unserved.items()},
+        "outbox": {
+            "waiting": ledger.in_outboxes,
+            "bytes": sum(one.bytes for one in ledger.outboxes),
+            "disk_bytes": overview.outbox_disk_bytes,
+            "limit_bytes": overview.outbox_limit_bytes,
+            "oldest_ms": overview.outbox_oldest_ms,
+            "refused": sum(one.refused for one in ledger.outboxes),
+            "alive": sum(one.alive for one in ledger.outboxes),
+            "dead": sum(not one.alive for one in ledger.outboxes),
         },
-        "outboxes": [asdict(outbox) for outbox in ledger.outboxes],
+        "outboxes": [asdict(one) for one in ledger.outboxes],
+        "redis": None if memory is None else asdict(memory),
     }
-
-
-def ledger_table(ledger: Ledger) -> Group:
-    """The ledger for people. Narrow enough for 80 columns with eight-digit numbers."""
-    table = _table(
-        "Where the events are", "destination", "accepted", "delivered", "waiting", "dead", "filtered", "oldest"
-    )
-    shown = {name: counts for name, counts in ledger.destinations.items() if name != EMIT or counts.accepted}
-    for name, counts in shown.items():
-        numbers = (counts.accepted, counts.delivered, counts.waiting, counts.dead, counts.filtered)
-        table.add_row(_title(name), *(f"{number:,}" for number in numbers), _age(counts.oldest_ms))
-    parts: list[Table | Text] = [table]
-    for name, counts in shown.items():
-        parts += _notes(name, counts)
-    if any(outbox.waiting or outbox.refused for outbox in ledger.outboxes):
-        parts.append(_outbox_table(ledger))
-    else:
-        parts.append(Text("Nothing waits in the outboxes of this machine.", style="dim"))
-    return Group(*parts)
-
-
-def _notes(name: str, counts: Counts) -> Iterator[Text]:
-    title = _title(name)
-    if counts.parked and counts.due_ms is not None:
-        wait = max(0, int(counts.due_ms / 1000 - time.time()))
-        yield Text.assemble((title, "bold"), f": {counts.parked:,} parked, the next tried in {wait} s")
-    if counts.last_error and (counts.waiting or counts.dead):
-        yield Text.assemble((title, "bold"), f", {_age(counts.last_error_ms)} ago: ", (counts.last_error, "red"))
-    for kind, reasons in (("dead", counts.dead_by_reason), ("filtered", counts.filtered_by_reason)):
-        if reasons:
-            listed = ", ".join(f"{reason} {number:,}" for reason, number in sorted(reasons.items()))
-            yield Text.assemble((title, "bold"), f" {kind}: {listed}", style="red" if kind == "dead" else "dim")
-
-
-def _title(name: str) -> str:
-    return name if name != EMIT else "(not taken)"
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(first, style="bold", no_wrap=True)
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _outbox_table(ledger: Ledger) -> Table:
-    table = _table("Waiting in outboxes of this machine", "outbox", "events", "MB", "refused")
-    table.add_column("process")
-    for outbox in ledger.outboxes:
-        if outbox.waiting or outbox.refused:
-            process = f"{outbox.pid}" if outbox.alive else f"{outbox.pid}, gone; a relay takes it on"
-            table.add_row(
-                outbox.name, f"{outbox.waiting:,}", f"{outbox.bytes / 1e6:,.1f}", f"{outbox.refused:,}", process
-            )
-    return table
-
-
-def _age(since_ms: int | None) -> str:
-    if since_ms is None:
-        return ""
-    seconds = max(0, int(time.time() - since_ms / 1000))
-    if seconds < 60:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -16,8 +16,9 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from dispatcher import config
+from dispatcher import config, reports
 from dispatcher.batches import BatchStore
+from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import worker_arguments
 from dispatcher.embedded import find_server, server_command, socket_path
@@ -29,15 +30,25 @@ from dispatcher.supervisor import Child, Supervisor
 
 # Seconds for Redis to load what it has kept.
 _REDIS_SECONDS = 60.0
-_COLOURS = {"redis": "magenta", "worker": "green", "relay": "cyan", "flower": "yellow", "segment": "blue"}
+_COLOURS = {
+    "redis": "magenta",
+    "worker": "green",
+    "relay": "cyan",
+    "flower": "yellow",
+    "exporter": "yellow",
+    "segment": "blue",
+}
 
 
 @click.command()
 @click.option("--flower-port", type=click.IntRange(0, 65535), default=5555, show_default=True, help="0: any free port.")
 @click.option("--no-flower", is_flag=True, help="Without Flower.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics for Prometheus too; 0: any free port."
+)
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Deliveries at a time [worker.concurrency].")
 @click.option("-q", "--quiet", is_flag=True, help="Only what goes wrong.")
-def up(flower_port: int, no_flower: bool, concurrency: int | None, quiet: bool) -> None:
+def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency: int | None, quiet: bool) -> None:
     """Run everything on this machine until Ctrl-C: Redis, a worker, a relay, Flower, and a stand-in for Segment.
 
     Redis is started only where DISPATCHER_BROKER_URL is not set, the stand-in only for Segment destinations that have
@@ -56,9 +67,17 @@ def up(flower_port: int, no_flower: bool, concurrency: int | None, quiet: bool) 
     problems = config.check_options(settings)
     if problems:
         raise SettingsError(problems)
+    if metrics_port is not None and not exporter.is_installed():
+        raise click.UsageError("--metrics-port needs the exporter: pip install 'dispatcher[metrics]'")
+    reports.start(settings, role="up")
     everything = _Up(settings, console, quiet=quiet)
     try:
-        everything.start(flower_port=None if no_flower else flower_port, concurrency=concurrency, stopped=stopped)
+        everything.start(
+            flower_port=None if no_flower else flower_port,
+            metrics_port=metrics_port,
+            concurrency=concurrency,
+            stopped=stopped,
+        )
         everything.run(stopped)
     finally:
         everything.stop()
@@ -71,13 +90,20 @@ class _Up:
         self._settings = settings
         self._console = console
         self._quiet = quiet
-        self._supervisor = Supervisor(self._say)
+        self._supervisor = Supervisor(self._say, on_end=reports.part_ended)
         self._pool = RedisPool(settings.store, timeout_seconds=2)
         self._store = BatchStore(self._pool)
         self._sink: Sink | None = None
         self._ledger_line = ""
 
-    def start(self, *, flower_port: int | None, concurrency: int | None, stopped: threading.Event) -> None:
+    def start(
+        self,
+        *,
+        flower_port: int | None,
+        metrics_port: int | None,
+        concurrency: int | None,
+        stopped: threading.Event,
+    ) -> None:
         settings = self._settings
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if settings.broker_url is None:
@@ -90,6 +116,10 @@ class _Up:
         self._supervisor.start(Child("worker", worker, environ))
         self._supervisor.start(Child("relay", [sys.executable, "-m", "dispatcher", "relay"]))
         self._start_flower(flower_port)
+        if metrics_port is not None:
+            port = _free_port(metrics_port)
+            command = exporter.exporter_arguments(address="127.0.0.1", port=port)
+            self._supervisor.start(Child("exporter", command))
         for name, table in settings.destinations.items():
             if table.type == "tracking_log" and table.enabled:
                 self._tell(name, f"writing {table.options['path']}")

@@ -6,12 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from dispatcher.errors import OutboxError
+from dispatcher.event import decode
 from dispatcher.outbox.journal import (
     HEADER,
     HEADER_BYTES,
     LENGTH_MASK,
     ROTATED,
+    SUFFIX,
     frame_bytes,
     journal_path,
     resynchronise,
@@ -30,7 +34,10 @@ class OutboxSurvey:
         alive: Whether that process still has it open.
         waiting: Events that are not in the batch store yet.
         bytes: What these take up.
+        disk_bytes: What its journal files take up, which are made at their full size; ``outbox.max_bytes`` limits the
+            sum of these.
         refused: Events that found it full.
+        oldest_ms: The timestamp of the first event that waits, in milliseconds since 1970; None where nothing does.
     """
 
     name: str
@@ -38,51 +45,108 @@ class OutboxSurvey:
     alive: bool
     waiting: int
     bytes: int
+    disk_bytes: int
     refused: int
+    oldest_ms: int | None = None
 
 
 def survey(root: Path) -> list[OutboxSurvey]:
     """Every outbox under ``root``. Reads the headers of what waits; a million events take a second."""
-    found = (_survey_one(directory) for directory in find_outboxes(root))
-    return [one for one in found if one is not None]
+    return Surveyor(root).look()
 
 
-def _survey_one(directory: Path) -> OutboxSurvey | None:
-    try:
-        state = State.open(directory)
-    except (OSError, OutboxError):
-        return None  # gone in the meantime, or nothing that can be read
-    try:
-        alive = not state.try_lock()
-        if not alive:
-            state.unlock()
-        waiting, size = _count(directory, state.position, state.journal_bytes)
-        return OutboxSurvey(
-            name=directory.name, pid=state.pid, alive=alive, waiting=waiting, bytes=size, refused=state.refused
-        )
-    finally:
-        state.close()
+class Surveyor:
+    """Looks at the outboxes under one directory again and again. For one thread at a time.
+
+    A file that its writer has finished is counted once, so that a long backlog costs time at the first look only.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._finished: dict[Path, tuple[int, int]] = {}
+
+    def look(self) -> list[OutboxSurvey]:
+        """Every outbox that is there now, by name."""
+        before, self._finished = self._finished, {}
+        found = (self._survey(directory, before) for directory in find_outboxes(self._root))
+        return [one for one in found if one is not None]
+
+    def _survey(self, directory: Path, before: dict[Path, tuple[int, int]]) -> OutboxSurvey | None:
+        try:
+            state = State.open(directory)
+        except (OSError, OutboxError):
+            return None  # gone in the meantime, or nothing that can be read
+        try:
+            alive = not state.try_lock()
+            if not alive:
+                state.unlock()
+            position = state.position
+            waiting, size = self._count(directory, position, state.journal_bytes, before)
+            return OutboxSurvey(
+                name=directory.name,
+                pid=state.pid,
+                alive=alive,
+                waiting=waiting,
+                bytes=size,
+                disk_bytes=sum(_size(path) for path in directory.glob(f"*{SUFFIX}")),
+                refused=state.refused,
+                oldest_ms=_first_timestamp(directory, position, state.journal_bytes) if waiting else None,
+            )
+        finally:
+            state.close()
+
+    def _count(
+        self, directory: Path, position: int, journal_bytes: int, before: dict[Path, tuple[int, int]]
+    ) -> tuple[int, int]:
+        events = size = 0
+        index, offset = divmod(position, journal_bytes)
+        while True:
+            path = journal_path(directory, index)
+            counted = before.get(path) if offset == 0 else None
+            if counted is None:
+                try:
+                    more, more_bytes, finished = _count_file(path, offset)
+                except FileNotFoundError:
+                    return events, size
+                counted = (more, more_bytes)
+            else:
+                finished = True
+            if finished and offset == 0:
+                self._finished[path] = counted
+            events, size = events + counted[0], size + counted[1]
+            index, offset = index + 1, 0
 
 
-def _count(directory: Path, position: int, journal_bytes: int) -> tuple[int, int]:
+def _count_file(path: Path, offset: int) -> tuple[int, int, bool]:
+    """Events and bytes from ``offset`` on, and whether nothing more will come."""
+    buffer = _contents(path)
     events = size = 0
+    while offset + HEADER_BYTES <= len(buffer):
+        length = HEADER.unpack_from(buffer, offset)[0] & LENGTH_MASK
+        if length in (0, ROTATED):
+            return events, size, length == ROTATED
+        if offset + HEADER_BYTES + length > len(buffer):
+            # It is damaged: count on from where a reader would go on.
+            offset = resynchronise(buffer, offset) or len(buffer)
+            continue
+        events += 1
+        size += length
+        offset += frame_bytes(length)
+    return events, size, True
+
+
+def _first_timestamp(directory: Path, position: int, journal_bytes: int) -> int | None:
     index, offset = divmod(position, journal_bytes)
     while True:
         try:
-            buffer = _contents(journal_path(directory, index))
-        except FileNotFoundError:
-            return events, size
-        while offset + HEADER_BYTES <= len(buffer):
-            length = HEADER.unpack_from(buffer, offset)[0] & LENGTH_MASK
-            if length in (0, ROTATED):
-                break
-            if offset + HEADER_BYTES + length > len(buffer):
-                # It is damaged: count on from where a reader would go on.
-                offset = resynchronise(buffer, offset) or len(buffer)
-                continue
-            events += 1
-            size += length
-            offset += frame_bytes(length)
+            with journal_path(directory, index).open("rb", buffering=0) as journal:
+                header = os.pread(journal.fileno(), HEADER_BYTES, offset)
+                length = HEADER.unpack(header)[0] & LENGTH_MASK if len(header) == HEADER_BYTES else ROTATED
+                if length != ROTATED:
+                    payload = os.pread(journal.fileno(), length, offset + HEADER_BYTES)
+                    return int(decode(payload).timestamp.timestamp() * 1000)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None  # relayed in the meantime, or damaged
         index, offset = index + 1, 0
 
 
@@ -92,3 +156,10 @@ def _contents(path: Path) -> bytes:
         return os.pread(fd, os.fstat(fd).st_size, 0)
     finally:
         os.close(fd)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # relayed in the meantime

@@ -21,7 +21,9 @@ DOCKERFILE = ROOT / "docker" / "Dockerfile"
 COMPOSE = ROOT / "docker" / "compose.yaml"
 #: What an operator has to set, and what is all that has to be set.
 OPERATOR = {"FLOWER_BASIC_AUTH": "ops:secret"}
-OURS = ["web", "relay", "worker-tracking-log", "worker-http", "flower"]
+OURS = ["web", "relay", "worker-tracking-log", "worker-http", "flower", "exporter"]
+#: Of others, and only with the profile: most sites have theirs already.
+MONITORING = ["prometheus", "grafana"]
 #: Started by hand as often as an operator likes.
 SCALED = OURS
 
@@ -108,7 +110,8 @@ def test_the_dockerfile_passes_its_linter():
 
 
 def test_the_compose_file_has_the_services_that_the_documentation_speaks_of():
-    assert set(compose()["services"]) == {"redis", *OURS}
+    assert set(compose()["services"]) == {"redis", *OURS, *MONITORING}
+    assert [name for name in compose()["services"] if "profiles" in service(name)] == MONITORING
 
 
 def test_nothing_starts_until_the_dashboard_has_a_login():
@@ -128,7 +131,7 @@ def test_every_service_of_ours_runs_the_one_image_as_no_one_in_particular(name):
     assert "privileged" not in found
 
 
-@pytest.mark.parametrize("name", ["redis", *OURS])
+@pytest.mark.parametrize("name", ["redis", *OURS, *MONITORING])
 def test_every_service_comes_back_by_itself_and_is_given_time_to_stop(name):
     found = service(name)
 
@@ -146,14 +149,25 @@ def test_every_service_of_ours_can_be_scaled(name):
         assert host == "" or "-" in host, f"{port}: a second container could not have the same port"
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name != "web"])
+@pytest.mark.parametrize("name", [name for name in OURS if name not in ("web", "exporter")])
 def test_what_needs_redis_waits_until_it_answers(name):
     assert service(name)["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert "healthcheck" in service("redis")
 
 
-def test_the_web_app_needs_no_redis_to_start():
-    assert "depends_on" not in service("web")
+@pytest.mark.parametrize("name", ["web", "exporter"])
+def test_what_goes_on_without_redis_does_not_wait_for_it(name):
+    assert "depends_on" not in service(name)
+
+
+@pytest.mark.parametrize("name", ["redis", *MONITORING])
+def test_images_of_others_have_a_fixed_version(name):
+    assert re.search(r":v?\d", service(name)["image"])
+
+
+@pytest.mark.parametrize("name", ["redis", *OURS, *MONITORING])
+def test_no_port_is_open_to_others_unless_the_operator_says_so(name):
+    assert all(port.startswith("127.0.0.1:") for port in service(name).get("ports", []))
 
 
 def test_redis_keeps_what_it_has_taken():
@@ -229,6 +243,14 @@ def test_the_relay_sees_the_outboxes_of_the_web_app():
     assert volume_over("web", outboxes) == volume_over("relay", outboxes) == "outbox"
 
 
+def test_the_exporter_sees_the_outboxes_of_the_web_app_and_can_lock_them():
+    outboxes = settings_of("exporter").outbox_directory
+
+    assert outboxes == settings_of("web").outbox_directory
+    assert volume_over("exporter", outboxes) == "outbox"
+    assert "outbox:/var/lib/dispatcher" in service("exporter")["volumes"]  # not :ro
+
+
 def test_the_tracking_log_is_in_a_volume():
     path = Path(settings_of("worker-tracking-log").destinations["tracking_log"].options["path"])
 
@@ -237,8 +259,10 @@ def test_the_tracking_log_is_in_a_volume():
 
 def test_every_volume_is_declared():
     used = {source for name in compose()["services"] for source in mounts(name).values()}
+    files = {source for source in used if source.startswith("./")}
 
-    assert used == set(compose()["volumes"])
+    assert used - files == set(compose()["volumes"])
+    assert all((COMPOSE.parent / path).exists() for path in files)
 
 
 def test_every_mounted_directory_is_made_in_the_image_for_its_user():
@@ -283,6 +307,10 @@ def test_what_the_image_copies_is_there_and_reaches_the_builder():
     for source in copied():
         assert (ROOT / source).exists(), source
         assert f"!{source}" in ignore, source
+
+
+def test_the_image_has_what_its_services_need():
+    assert "'.[flower,metrics,sentry]'" in " ".join(said("RUN"))
 
 
 def test_the_image_copies_all_that_the_wheel_is_made_of():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from dispatcher.errors import OutboxFullError
+from dispatcher.event import Event, encode
 from dispatcher.outbox import Reader
+from dispatcher.outbox import survey as survey_module
 from dispatcher.outbox.journal import frame_bytes
 from dispatcher.outbox.state import State
-from dispatcher.outbox.survey import OutboxSurvey, survey
+from dispatcher.outbox.survey import OutboxSurvey, Surveyor, survey
 from tests.support.outboxes import JOURNAL_BYTES, make_outbox, open_files, read_directory
 from tests.support.scripts import run_script
 
@@ -32,9 +35,83 @@ def test_it_counts_what_waits_in_a_living_processs_outbox(root: Path) -> None:
     outbox = make_outbox(root)
     for _ in range(3):
         outbox.append(b"x" * 99 + b"}")
-    assert survey(root) == [
-        OutboxSurvey(name=outbox.name, pid=os.getpid(), alive=True, waiting=3, bytes=300, refused=0)
-    ]
+    (found,) = survey(root)
+    assert found == OutboxSurvey(
+        name=outbox.name,
+        pid=os.getpid(),
+        alive=True,
+        waiting=3,
+        bytes=300,
+        disk_bytes=found.disk_bytes,
+        refused=0,
+    )
+    # The file that is written to and, once the thread has made it, the next.
+    assert found.disk_bytes in (JOURNAL_BYTES, 2 * JOURNAL_BYTES)
+    outbox.close()
+
+
+def test_the_oldest_is_the_timestamp_of_the_first_event_that_waits(root: Path) -> None:
+    outbox = make_outbox(root)
+    moments = [datetime(2026, 1, 31, 12, 0, second, tzinfo=UTC) for second in range(3)]
+    for moment in moments:
+        outbox.append(encode(Event(id="1", name="a.b", timestamp=moment, data={}, context={})))
+    assert [found.oldest_ms for found in survey(root)] == [int(moments[0].timestamp() * 1000)]
+    reader = Reader(outbox.directory)
+    _, ends = reader.read()
+    reader.commit(ends[0])
+    assert [found.oldest_ms for found in survey(root)] == [int(moments[1].timestamp() * 1000)]
+    reader.commit(ends[2])
+    assert [(found.waiting, found.oldest_ms) for found in survey(root)] == [(0, None)]
+    reader.close()
+    outbox.close()
+
+
+def test_the_oldest_is_found_at_the_start_of_the_next_file(root: Path) -> None:
+    outbox = make_outbox(root)
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    outbox.append(b"x" * (JOURNAL_BYTES - 16))
+    outbox.append(encode(Event(id="1", name="a.b", timestamp=moment, data={}, context={})))
+    reader = Reader(outbox.directory)
+    reader.commit(JOURNAL_BYTES - 8)
+    assert [(found.waiting, found.oldest_ms) for found in survey(root)] == [(1, int(moment.timestamp() * 1000))]
+    reader.close()
+    outbox.close()
+
+
+def test_looking_again_counts_only_what_is_new(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = make_outbox(root)
+    surveyor = Surveyor(root)
+    for _ in range(3_000):
+        outbox.append(b"x" * 99 + b"}")
+    assert [found.waiting for found in surveyor.look()] == [3_000]
+    read: list[str] = []
+    contents = survey_module._contents
+    monkeypatch.setattr(survey_module, "_contents", lambda path: read.append(path.name) or contents(path))
+    outbox.append(b"x" * 99 + b"}")
+    assert [(found.waiting, found.bytes) for found in surveyor.look()] == [(3_001, 300_100)]
+    files = sorted(path.name for path in outbox.directory.glob("[0-9]*.journal"))
+    assert len(files) > 3
+    assert [name for name in read if name in files] == files[-1:]
+    outbox.close()
+
+
+def test_looking_again_after_a_relay_has_read_on_counts_what_is_left(root: Path) -> None:
+    outbox = make_outbox(root)
+    surveyor = Surveyor(root)
+    for _ in range(3_000):
+        outbox.append(b"x" * 99 + b"}")
+    surveyor.look()
+    reader = Reader(outbox.directory)
+    done = 0
+    while done < 1_500:
+        payloads, ends = reader.read()
+        reader.commit(ends[-1])
+        done += len(payloads)
+    assert [found.waiting for found in surveyor.look()] == [3_000 - done]
+    # A store that lost something has it read again.
+    reader.rewind(0)
+    assert [found.waiting for found in surveyor.look()] == [3_000]
+    reader.close()
     outbox.close()
 
 
@@ -63,9 +140,11 @@ def test_what_is_relayed_does_not_wait(root: Path) -> None:
     reader = Reader(outbox.directory)
     _, ends = reader.read()
     reader.commit(ends[9])
+    reader.let_go(ends[9])
     assert [found.waiting for found in survey(root)] == [990]
     while ends:
         reader.commit(ends[-1])
+        reader.let_go(ends[-1])
         _, ends = reader.read()
     assert [(found.waiting, found.bytes) for found in survey(root)] == [(0, 0)]
     reader.close()

@@ -1,0 +1,83 @@
+"""``dispatcher exporter``: the ledger for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from importlib.util import find_spec
+from typing import Final
+
+import click
+
+from dispatcher import config
+from dispatcher.overview import Observer
+from dispatcher.redis_pool import RedisPool
+
+#: Where Prometheus is told to look in docker/prometheus.
+DEFAULT_PORT: Final = 9450
+# Seconds for each of the three round trips of a look: together less than Prometheus waits for a scrape, which is ten.
+_TIMEOUT_SECONDS: Final = 2.0
+_STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
+
+
+def exporter_arguments(*, address: str, port: int) -> list[str]:
+    """The command line of an exporter."""
+    return [sys.executable, "-m", "dispatcher", "exporter", "--address", address, "--port", str(port)]
+
+
+def is_installed() -> bool:
+    """Whether the extra ``metrics`` is."""
+    return find_spec("prometheus_client") is not None
+
+
+@click.command()
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Where to listen; 0: any free port.",
+)
+@click.option(
+    "--max-age",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="How old a look at the ledger may be: two Prometheus servers within this time cost one look.",
+)
+def exporter(address: str, port: int, max_age: float) -> None:
+    """Serve the ledger as /metrics for Prometheus until SIGTERM or Ctrl-C.
+
+    One for each machine that emits: it sees the outboxes of the machine it runs on, and the whole batch store. It asks
+    for no login, and shows destinations, reasons and numbers, nothing of an event. /-/healthy says that it runs.
+    While Redis is away it goes on, with dispatcher_up 0.
+
+    \b
+    Examples:
+      dispatcher exporter
+      dispatcher exporter --address 0.0.0.0 --port 9450
+      curl -s localhost:9450/metrics | grep dead_letters
+    """
+    if not is_installed():
+        raise click.ClickException("the exporter is not installed: pip install 'dispatcher[metrics]'")
+    from dispatcher.exporter import Exporter  # noqa: PLC0415 - it needs the extra
+
+    # Before the first thread, so that every thread leaves them to sigwait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = config.load()
+    observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
+    server = Exporter(observer.look, address=address, port=port, max_age_seconds=max_age)
+    try:
+        server.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {address}:{port}: {error.strerror}; choose another --address or --port"
+        ) from error
+    try:
+        click.echo(server.url)
+        signal.sigwait(_STOP_SIGNALS)
+    finally:
+        server.stop()

@@ -1,0 +1,114 @@
+"""Overviews made by hand, for what shows them: a quiet site, one in trouble, and one whose Redis is away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dispatcher.batches import EMIT, Breaker, Counts
+from dispatcher.ledger import Ledger
+from dispatcher.outbox.survey import OutboxSurvey
+from dispatcher.overview import Memory, Overview
+
+#: When every overview was taken.
+NOW = 1_795_442_400.0
+NOW_MS = int(NOW * 1000)
+LIMIT = 2 << 30
+
+
+def outbox(**values: Any) -> OutboxSurvey:
+    """An empty outbox of a living process, but for ``values``."""
+    plain = {
+        "name": "4711-19ab3f",
+        "pid": 4711,
+        "alive": True,
+        "waiting": 0,
+        "bytes": 0,
+        "disk_bytes": 8_388_608,
+        "refused": 0,
+    }
+    return OutboxSurvey(**{**plain, **values})
+
+
+def quiet() -> Overview:
+    """Everything is delivered."""
+    log = Counts(accepted=17, delivered=17, last_delivered_ms=NOW_MS - 9_000)
+    segment = Counts(accepted=17, delivered=12, filtered=5, filtered_by_reason={"not_allowed": 5})
+    return overview({"tracking_log": log, "segment": segment}, outbox())
+
+
+def troubled() -> Overview:
+    """Segment is down, letters are dead, a destination is gone, and outboxes hold events."""
+    log = Counts(
+        accepted=12_345_678,
+        delivered=12_345_000,
+        queued=400,
+        claimed=278,
+        batches=3,
+        oldest_ms=NOW_MS - 3_000,
+        last_delivered_ms=NOW_MS - 400,
+    )
+    segment = Counts(
+        accepted=12_345_678,
+        delivered=2_300_000,
+        claimed=100,
+        parked=45_478,
+        dead=12,
+        filtered=10_000_088,
+        retried=80_000,
+        batches=456,
+        oldest_ms=NOW_MS - 245_000,
+        due_ms=NOW_MS - 4_000,
+        last_delivered_ms=NOW_MS - 200_000,
+        last_error="Segment at https://api.segment.io answered 503 Service Unavailable, and said nothing more about it",
+        last_error_ms=NOW_MS - 3_000,
+        dead_by_reason={"oversized": 10, "invalid": 2, "replayed": 0},
+        filtered_by_reason={"not_allowed": 10_000_000, "internal": 88},
+        breaker=Breaker(
+            state="open",
+            cause="transient",
+            error="503",
+            opened_ms=NOW_MS - 185_000,
+            until_ms=NOW_MS + 12_000,
+            failures=9,
+            opened=2,
+        ),
+    )
+    emit = Counts(accepted=3, dead=3, dead_by_reason={"not_encodable": 3})
+    gone = Counts(accepted=500, delivered=300, parked=200, oldest_ms=NOW_MS - 90_000_000, due_ms=NOW_MS - 80_000_000)
+    found = overview(
+        {"tracking_log": log, "segment": segment, EMIT: emit},
+        outbox(waiting=1_234, bytes=1_234_000, oldest_ms=NOW_MS - 40_000),
+        outbox(
+            name="4712-19ab40", pid=4712, alive=False, waiting=12, bytes=12_000, refused=2, oldest_ms=NOW_MS - 4_000
+        ),
+        outbox(name="4713-19ab41", pid=4713),
+    )
+    return replace(
+        found,
+        unserved={"google_analytics": gone},
+        batches={**found.batches, "google_analytics": {"queued": 0, "claimed": 0, "parked": 2}},
+        memory=Memory(830_000_000, 1_000_000_000),
+    )
+
+
+def away() -> Overview:
+    """Redis does not answer."""
+    return replace(
+        overview({}, outbox(waiting=5, bytes=5_000, oldest_ms=NOW_MS - 60_000)),
+        memory=None,
+        problem="Redis at redis://redis:6379/0 did not take it: Error 111 connecting to redis:6379. Connection refused",
+    )
+
+
+def overview(destinations: dict[str, Counts], *outboxes: OutboxSurvey) -> Overview:
+    """One with these destinations and outboxes."""
+    names = [name for name in destinations if name != EMIT]
+    return Overview(
+        at=NOW,
+        ledger=Ledger(destinations, outboxes),
+        outbox_limit_bytes=LIMIT,
+        batches={name: {"queued": 1, "claimed": 2, "parked": 3} for name in names},
+        doorbells=dict.fromkeys(names, 4),
+        memory=Memory(1_400_000, None),
+    )
