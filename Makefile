@@ -14,11 +14,11 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format bench clean
+.PHONY: help venv demo test lint format bench faults screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 venv: $(INSTALLED) ## make .venv with everything in it
 
@@ -41,8 +41,14 @@ format: $(INSTALLED) ## put the code into the one style
 bench: $(BENCH_INSTALLED) ## measure against the peers; takes some minutes
 	@$(BIN)/python -m tests.benchmarks
 
+faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; takes some ten minutes
+	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)
+
+screenshots: $(INSTALLED) ## take the pictures of docs/operations.md again; needs Debian's chromium and chromium-driver
+	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -p no:randomly tests/integration/test_flower.py -k outage
+
 clean: ## remove .venv and all that was made
-	@rm -rf $(VENV) .demo .bench dist build *.egg-info
+	@rm -rf $(VENV) .demo .bench .faults dist build *.egg-info
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find dispatcher tasks tests -type d -name __pycache__ -prune -exec rm -rf {} +
 

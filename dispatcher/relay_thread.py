@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.outbox import Outbox
 from dispatcher.relay import Relay
+from dispatcher.reports import OutboxWatch
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -26,12 +27,16 @@ _BACKOFF_SECONDS: Final = 0.1
 
 
 class RelayLoop:
-    """Steps a relay until it is stopped: every ``linger``, at once while it is behind, and slower while it fails."""
+    """Steps a relay until it is stopped: every ``linger``, at once while it is behind, and slower while it fails.
 
-    def __init__(self, relay: Relay, *, linger_seconds: float, backoff_max_seconds: float) -> None:
+    Between the steps it looks whether the outboxes are nearly full, where this process has a Sentry to tell.
+    """
+
+    def __init__(self, relay: Relay, settings: Settings) -> None:
         self._relay = relay
-        self._linger = linger_seconds
-        self._backoff_max = backoff_max_seconds
+        self._linger = settings.relay.linger_seconds
+        self._backoff_max = settings.relay.backoff_max_seconds
+        self._watch = OutboxWatch(settings)
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._failures = 0
@@ -55,6 +60,7 @@ class RelayLoop:
 
     def _step(self) -> float:
         try:
+            self._watch.look()
             self._relay.step()
         except StoreUnavailableError as error:
             return self._back_off(error)
@@ -102,10 +108,7 @@ class RelayThread:
 
     def _run(self) -> None:
         relay = Relay(self._settings, own=self._own.directory, pause=self._yield)
-        options = self._settings.relay
-        self._loop = RelayLoop(
-            relay, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
-        )
+        self._loop = RelayLoop(relay, self._settings)
         try:
             # Whoever stops it from now on finds the loop, and who did so before has left word.
             if not self._stopped:

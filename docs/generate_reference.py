@@ -1,4 +1,4 @@
-"""Writes docs/reference/settings.md and cli.md from the code: ``python docs/generate_reference.py``.
+"""Writes settings.md, cli.md, metrics.md and doctor.md in docs/reference: ``python docs/generate_reference.py``.
 
 A test compares the pages with what this makes, so run it whenever a setting or a command has changed.
 """
@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 
 from dispatcher.cli.main import main as command_line
 from dispatcher.config import DestinationSettings, Settings, installed_types, load_type
+from dispatcher.doctor import AREAS
+from dispatcher.metrics import DEFINITIONS
 
 _DIRECTORY: Final = Path(__file__).resolve().parent / "reference"
 _WRITTEN_BY: Final = "<!-- Written by docs/generate_reference.py. Change the code, not this page. -->"
@@ -63,9 +65,63 @@ A wrong or unknown setting stops every command with exit code 3.
 """
 
 
+_METRICS_TOP: Final = """\
+# Metrics
+
+What [`dispatcher exporter`](cli.md#dispatcher-exporter) serves as `/metrics`, in Prometheus' text format.
+[Monitoring](../how-to/monitoring.md) says how to collect it, and what to alert on.
+
+- Times are in seconds, sizes in bytes, all other numbers count events, batches or what the name says.
+- Every exporter sees the same batch store, so take `max by (destination)`, not a sum over exporters. What is said of
+  outboxes belongs to the exporter's machine.
+- `destination="emit"` stands for what emit could not take; it has accepted, dead and filtered events only.
+- A gauge that counts nothing is 0, unless it says that it is absent. Counters begin anew where Redis does.
+"""
+
+
+_DOCTOR_TOP: Final = """\
+# Doctor
+
+What [`dispatcher doctor`](cli.md#dispatcher-doctor) looks at, and what to do about what it finds. It changes nothing,
+sends no event and shows no credential. It asks workers as Celery's own `inspect` does.
+
+```sh
+dispatcher doctor
+dispatcher doctor --only redis --only workers
+dispatcher doctor --quick --strict --json
+```
+
+- `✗` an error: events are lost or held up, or will be. Exit code 1.
+- `!` a warning: that may happen. Exit code 1 with `--strict` only.
+- `·` a note: good to know, or something that could not be looked at.
+- `✓` all is well.
+
+Run it where the web app runs, as its user, for outboxes and settings files; and where workers run, as theirs, for the
+tracking log and for what can be reached. `--quick` connects to no destination, asks no worker, and does not wait for a
+relay to notice an outbox.
+"""
+
+# What stands in the way out for a fact of the finding.
+_FACTS: Final = {
+    "name": "NAME",
+    "upper": "NAME",
+    "variable": "the variable that it names",
+    "directory": "DIRECTORY",
+    "file": "FILE",
+    "path": "PATH",
+    "host": "HOST",
+    "seconds": "SECONDS",
+}
+
+
 def pages() -> dict[Path, str]:
     """What each page should be."""
-    return {_DIRECTORY / "settings.md": _settings_page(), _DIRECTORY / "cli.md": _cli_page()}
+    return {
+        _DIRECTORY / "settings.md": _settings_page(),
+        _DIRECTORY / "cli.md": _cli_page(),
+        _DIRECTORY / "metrics.md": _metrics_page(),
+        _DIRECTORY / "doctor.md": _doctor_page(),
+    }
 
 
 def _settings_page() -> str:
@@ -173,6 +229,25 @@ def _cli_page() -> str:
         f"- [`{name}`](#{name.replace(' ', '-')}): {command.get_short_help_str(200)}" for name, command in commands
     ]
     return "\n".join([*lead, *index, "", *(part for name, command in commands for part in _command(name, command))])
+
+
+def _metrics_page() -> str:
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for metric in DEFINITIONS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join([_WRITTEN_BY, _METRICS_TOP, *lines, ""])
+
+
+def _doctor_page() -> str:
+    parts = [_WRITTEN_BY, _DOCTOR_TOP]
+    for area in AREAS:
+        parts += [f"## {area.title}\n", f"`--only {area.name}`\n", "| check | looks at | way out |", "|---|---|---|"]
+        for check in area.checks:
+            way_out = check.way_out.format_map(_FACTS)
+            parts.append(f"| `{check.name}` | {check.asks} | {way_out[0].upper()}{way_out[1:]}. |")
+        parts.append("")
+    return "\n".join(parts)
 
 
 def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

@@ -16,11 +16,14 @@ from uuid import uuid4
 from celery import Task
 from celery.exceptions import Retry
 
+from dispatcher import reports
 from dispatcher.batches import BatchStore, Claim, DeadEvent, HeldBack, Judgement, Settled, Settlement, Verdict
 from dispatcher.doorbell import task_name
 from dispatcher.errors import LeaseLostError, StoreUnavailableError
+from dispatcher.traces import take_off
 from tasks.destination import Batch, Destination
 from tasks.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
+from tasks.traces import record
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings, RetrySettings
@@ -75,22 +78,26 @@ class Delivery(Task):
             return f"nothing to do: the batch is {claim}"
         if isinstance(claim, HeldBack):
             raise Retry(f"the breaker is open: {claim.error}", when=_moment(claim.until_ms))
-        outcomes = self._deliver(claim, lease_until)
+        if claim.maybe_delivered:
+            reports.worker_lost(self._destination)
+        payloads, traces = take_off(claim.payloads)
+        outcomes = self._deliver(claim, payloads, lease_until)
         # By the store's clock, which is the one that the due times are told by.
         now = claim.claimed_ms / 1000 + time.monotonic() - began
         settlement = tally(claim, outcomes, settings=self._settings, now=now)
         settled = self._settle(claim, settlement, lease_until)
+        record(self._destination, traces, settlement, seconds=time.monotonic() - began)
         if settled is not None and settled.breaker:
             self._tell_of_breaker(settled, settlement)
         if settlement.left:
             raise Retry(settlement.error, when=_moment(settlement.due_ms))
         return f"{settlement.delivered} delivered, {len(settlement.dead)} dead"
 
-    def _deliver(self, claim: Claim, lease_until: float) -> Sequence[Outcome]:
+    def _deliver(self, claim: Claim, payloads: tuple[bytes, ...], lease_until: float) -> Sequence[Outcome]:
         batch = Batch(
             destination=claim.destination,
             id=claim.batch_id,
-            payloads=claim.payloads,
+            payloads=payloads,
             attempt=claim.attempts,
             maybe_delivered=claim.maybe_delivered,
             lease_until=lease_until,
@@ -98,6 +105,7 @@ class Delivery(Task):
         try:
             return self.destination.deliver(batch)
         except Exception as error:
+            reports.delivery_failed(self._destination, error)
             logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=logger.isEnabledFor(10))
             return [RetryAfter(_explain(error))] * len(claim.payloads)
 

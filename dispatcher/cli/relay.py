@@ -8,7 +8,7 @@ import time
 
 import click
 
-from dispatcher import config
+from dispatcher import config, reports
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.relay import Relay
 from dispatcher.relay_thread import RelayLoop
@@ -32,15 +32,13 @@ def relay(once: bool, timeout: float) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = config.load()
+    reports.start(settings, role="relay")
     process = Relay(settings)
     try:
         if once:
             raise SystemExit(0 if _drain(process, timeout) else 1)
         click.echo(f"relaying {settings.outbox_directory} to {config.masked_url(settings.store)}", err=True)
-        options = settings.relay
-        loop = RelayLoop(
-            process, linger_seconds=options.linger_seconds, backoff_max_seconds=options.backoff_max_seconds
-        )
+        loop = RelayLoop(process, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         loop.run()

@@ -10,6 +10,7 @@ from dispatcher.config.schema import (
     OutboxSettings,
     RelaySettings,
     RetrySettings,
+    SentrySettings,
     Settings,
     WorkerSettings,
 )
@@ -21,6 +22,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "OutboxSettings",
     "RelaySettings",
     "RetrySettings",
+    "SentrySettings",
     "Settings",
     "WorkerSettings",
     # Reading it

@@ -6,21 +6,26 @@ from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit
 
+from dispatcher.sentinels import Sentinels, is_sentinel
+
 _SOCKET_SCHEMES: Final = frozenset({"redis+socket", "unix"})
 
 #: Where the batch store can live.
-REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix")
+REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix", "sentinel")
 #: What the doorbells can be carried by.
-BROKER_SCHEMES: Final = (*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "sentinel", "sqs")
+BROKER_SCHEMES: Final = (*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "sqs")
 
 
 def is_redis(url: str) -> bool:
     """Whether every server of the URL (several are separated by ``;``) is a Redis."""
-    return all(_scheme(part) in REDIS_SCHEMES for part in url.split(";"))
+    return is_sentinel(url) or all(_scheme(part) in REDIS_SCHEMES for part in url.split(";"))
 
 
 def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
     """Raise ValueError unless every server of the URL can be used as ``word`` ("a broker")."""
+    if is_sentinel(url):
+        Sentinels.from_url(url)
+        return
     for part in url.split(";"):
         scheme = _scheme(part)
         if scheme not in schemes:
@@ -58,3 +63,14 @@ def _check_port(url: str) -> None:
         raise ValueError(
             "its host or port cannot be read; write / # ? @ and : inside a password as %2F %23 %3F %40 and %3A"
         ) from None
+
+
+def is_sentry_dsn(text: str) -> bool:
+    """Whether Sentry's SDK can read it: scheme, public key, host, and the project as the last part of the path."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    project = parts.path.rpartition("/")[2]
+    return parts.scheme in ("http", "https") and bool(parts.username and parts.hostname) and project.isdecimal()

@@ -604,11 +604,11 @@ def test_a_redis_broker_is_also_the_batch_store(site: Path, url: str) -> None:
     assert load(site, broker_url=url).store_url == url
 
 
-def test_sentinels_carry_doorbells_but_hold_no_batch_store(site: Path) -> None:
+def test_sentinels_have_to_be_told_which_primary_is_meant(site: Path) -> None:
     sentinels = "sentinel://a:26379;sentinel://b:26379"
 
-    assert "store_url" in the_problem(site, broker_url=sentinels)
-    assert load(site, broker_url=sentinels, store_url="redis://h").broker_url == sentinels
+    assert "which primary is meant" in the_problem(site, broker_url=sentinels)
+    assert load(site, broker_url=f"{sentinels}/0?master_name=m").store_url == f"{sentinels}/0?master_name=m"
 
 
 def test_another_broker_needs_a_batch_store_of_its_own(site: Path) -> None:

@@ -1,0 +1,358 @@
+"""Reports to Sentry: real workers and relays, its real SDK, and an ingest endpoint that keeps every byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dispatcher import config
+from dispatcher.batches import BatchStore, Claim, DeadEvent, Judgement, Put, Settlement, pack
+from dispatcher.redis_pool import RedisPool
+from dispatcher.reports.ledger_watch import LedgerWatch
+from tests.support.processes import MARK, Processes, left_over
+from tests.support.redis_server import RedisServer
+from tests.support.sentry_ingest import SentryIngest
+from tests.support.site import Site
+from tests.support.tracking_lines import read_lines
+from tests.support.waiting import wait_for
+
+# Each of these is somewhere in reach of an error: in payloads, in contexts, in settings, in the environment.
+EMAIL, ADDRESS, CARD = "ann@example.org", "203.0.113.77", "4111-1111"
+TOKEN, WRITE_KEY, PASSWORD = "token-8c1f", "write-key-77aa", "variable-51d0"
+SECRETS = (EMAIL, ADDRESS, CARD, TOKEN, WRITE_KEY, PASSWORD)
+
+
+@pytest.fixture
+def ingest() -> Iterator[SentryIngest]:
+    with SentryIngest() as ingest:
+        yield ingest
+
+
+def assert_nothing_leaked(ingest: SentryIngest) -> None:
+    """Of everything that was sent, headers and all, nothing may hold what is secret."""
+    assert ingest.received
+    for secret in SECRETS:
+        assert secret.encode() not in ingest.received, f"{secret} was sent"
+
+
+EMIT = f"""
+with tracker.context("request", {{"user_id": 7, "email": "{EMAIL}", "ip": "{ADDRESS}"}}):
+    for n in range(30):
+        tracker.emit("shop.order.paid", {{"n": n, "card": "{CARD}"}})
+"""
+
+
+def test_a_worker_reports_what_needs_a_person_and_nothing_of_an_event(site: Site, ingest: SentryIngest) -> None:
+    """One destination raises, one buries, one asks to wait. Each has secrets in its variables and its errors."""
+    tables = "".join(
+        f'[destinations.{trouble}]\ntype = "tests.support.troubled:Troubled"\nevents = ["shop.*"]\n'
+        f'trouble = "{trouble}"\napi_token = "{TOKEN}"\nbatch_events = 5\n'
+        "retry = { first_seconds = 0.1, max_seconds = 0.2 }\nbreaker = { failures = 1000 }\n"
+        for trouble in ("raises", "buries", "waits")
+    )
+    site.allow(["nothing.*"], more=tables)
+    site.environ |= {
+        "DISPATCHER_SENTRY__DSN": ingest.dsn,
+        "DISPATCHER_SENTRY__INTERVAL_SECONDS": "1",
+        "DISPATCHER_DESTINATIONS__RAISES__BREAKER__FAILURES": "2",
+        "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY": WRITE_KEY,
+        "SHOP_PASSWORD": PASSWORD,
+    }
+    site.emitting(EMIT).succeed()
+    worker = site.worker("--pool", "prefork", "--concurrency", "2")
+
+    failed = ingest.wait_for_kind("delivery-failed")
+    dead = ingest.wait_for_kind("dead-letters")
+    opened = ingest.wait_for_kind("breaker-opened")
+    wait_for(
+        lambda: sum(event["contexts"]["dispatcher"]["events"] for event in ingest.of_kind("dead-letters")) == 30,
+        what=lambda: f"thirty dead letters; there are {ingest.of_kind('dead-letters')}",
+    )
+    wait_for(lambda: site.counts("waits").retried >= 60, 30, what=lambda: f"retries; there are {site.counts('waits')}")
+    assert worker.stop() == 0
+
+    assert_nothing_leaked(ingest)
+    assert failed["fingerprint"] == ["dispatcher", "delivery-failed", "raises", "RuntimeError"]
+    assert [raised["type"] for raised in failed["exception"]["values"]] == ["KeyError", "RuntimeError"]
+    assert failed["exception"]["values"][1]["stacktrace"]["frames"][-1]["function"] == "deliver"
+    assert dead["fingerprint"] == ["dispatcher", "dead-letters", "buries", "no_such_course"]
+    assert opened["fingerprint"] == ["dispatcher", "breaker-opened", "raises", "transient"]
+    # What only waits, and what a library says of a refused request, is nobody's business.
+    assert {tuple(event["fingerprint"][1:3]) for event in ingest.events} == {
+        ("delivery-failed", "raises"),
+        ("dead-letters", "buries"),
+        ("breaker-opened", "raises"),
+    }
+    assert {event["tags"]["dispatcher.role"] for event in ingest.events} == {"worker"}
+    assert all(event["environment"] == "development" and "server_name" not in event for event in ingest.events)
+    # Nothing is patched, Celery least of all.
+    assert failed["sdk"]["integrations"] == ["atexit", "excepthook"]
+
+
+TRACED = f"""
+import sentry_sdk
+from dispatcher.traces import trace_context
+
+sentry_sdk.init(dsn=sys.argv[1], traces_sample_rate=1.0, default_integrations=False)
+
+def request(user, sampled=True):
+    with sentry_sdk.start_transaction(op="http.server", name="/buy", sampled=sampled) as transaction:
+        with tracker.context("request", {{"user_id": user, "ip": "{ADDRESS}", **trace_context()}}):
+            tracker.emit("shop.order.paid", {{"n": user, "card": "{CARD}"}})
+            tracker.emit("shop.basket.filled", {{"n": user}})
+    return transaction
+
+for user in (1, 2):
+    transaction = request(user)
+    print(transaction.trace_id, transaction.span_id)
+request(3, sampled=False)
+sentry_sdk.flush()
+"""
+
+
+def test_deliveries_continue_the_traces_of_the_requests_and_destinations_see_nothing_of_it(
+    site: Site, ingest: SentryIngest
+) -> None:
+    site.environ |= {"DISPATCHER_SENTRY__DSN": ingest.dsn}
+    requests = dict(line.split() for line in site.emitting(TRACED, ingest.dsn).succeed().splitlines())
+    worker = site.worker()
+    site.wait_for_lines(6)
+    site.wait_until_delivered()
+    assert worker.stop() == 0
+
+    deliveries = [event for event in ingest.transactions if event["transaction"] != "/buy"]
+    found = Counter((event["transaction"], event["contexts"]["trace"]["trace_id"]) for event in deliveries)
+    # One batch for each destination; the request that was not sampled has no trace to be in.
+    wanted = {f"tasks.{name}.deliver" for name in ("tracking_log", "segment")}
+    assert found == Counter((name, trace) for name in wanted for trace in requests)
+    for event in deliveries:
+        trace = event["contexts"]["trace"]
+        assert trace["parent_span_id"] == requests[trace["trace_id"]]
+        assert (trace["op"], trace["status"]) == ("queue.process", "ok")
+        assert event["tags"] == {"dispatcher.role": "worker"}
+    assert_nothing_leaked(ingest)
+
+    assert sorted(line["event"]["n"] for line in read_lines(site.log)) == [1, 1, 2, 2, 3, 3]
+    for output in (site.log, site.directory / "segment.jsonl"):
+        text = output.read_text()
+        assert CARD in text
+        assert "dispatcher.trace" not in text
+        assert not any(trace in text for trace in requests)
+
+
+def test_an_interval_of_the_ledger_is_reported_by_one_of_all_workers(
+    redis_server: RedisServer, in_sentry: SentryIngest, tmp_path: Path
+) -> None:
+    settings = config.load(
+        {
+            "DISPATCHER_BROKER_URL": redis_server.url,
+            "DISPATCHER_STATE_DIRECTORY": str(tmp_path),
+            # Long, so that a second look within the test is one too many.
+            "DISPATCHER_SENTRY__INTERVAL_SECONDS": "600",
+        }
+    )
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    store = BatchStore(pool)
+    watches = [LedgerWatch(settings) for _ in range(3)]
+    letter = DeadEvent("invalid", f"refused {EMAIL}", EMAIL.encode())
+    store.put([Put(destination="segment", journal="j", start=0, end=1, packed=pack([b"1"] * 5), count=5)])
+    claim = store.claim("segment", "j-0", token="t", lease_seconds=60)
+    assert isinstance(claim, Claim)
+    refused = Judgement(verdict="setup")
+    store.settle(claim, Settlement(dead=[letter] * 2, left=[b"1"] * 3, error=EMAIL, judgement=refused))
+
+    for watch in watches:
+        watch.look()
+    store.put([Put(destination="segment", journal="j", start=1, end=2, after=1, dead=[letter] * 4)])
+    for watch in watches:
+        watch.look()
+    assert redis_server.call("DEL", "dispatcher:{segment}:reporter") == 1, "somebody has the turn until it runs out"
+    for watch in watches:
+        watch.look()
+    pool.close()
+
+    in_sentry.wait_for_kind("breaker-opened")
+    wait_for(lambda: len(in_sentry.events) == 3, what=lambda: f"three events, not {in_sentry.events}")
+    letters = [event["contexts"]["dispatcher"] for event in in_sentry.of_kind("dead-letters")]
+    assert [(facts["events"], facts["dead_letters"]) for facts in letters] == [(2, 2), (4, 6)]
+    assert in_sentry.of_kind("breaker-opened")[0]["tags"]["dispatcher.cause"] == "setup"
+    assert_nothing_leaked(in_sentry)
+
+
+@pytest.fixture
+def in_sentry(ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentryIngest]:
+    """The ingest endpoint, with this process reporting to it."""
+    import sentry_sdk
+
+    from dispatcher.reports import client
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    client.init(config.load({"DISPATCHER_SENTRY__DSN": ingest.dsn}).sentry, environment="test", role="worker")
+    yield ingest
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
+
+
+CRASH = f"""
+import logging, os, sys
+from dispatcher import config, reports
+
+settings = config.load()
+assert reports.start(settings, role="worker")
+logging.lastResort = None
+
+def fail(payload):
+    password = payload["card"]
+    raise RuntimeError(f"cannot send {{payload}}")
+
+def failing(log, **event):
+    try:
+        fail(event)
+    except RuntimeError:
+        log.exception("cannot deliver %s", event)
+
+event = {{"email": "{EMAIL}", "ip": "{ADDRESS}", "card": "{CARD}"}}
+for name in ("tasks.bell", "tasks.bell", "celery.worker", "shop.views", "segment"):
+    failing(logging.getLogger(name), **event)
+logging.getLogger("tasks.tracking_log").error("no room for %s", event)
+logging.getLogger("tasks.watchdog").critical("hung with %s", event)
+if len(sys.argv) > 2:
+    os._exit(1)
+fail(event)
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["at once"]], ids=["by an exception", "without exit handlers"])
+def test_a_crash_is_reported_by_type_and_stack_alone(
+    tmp_path: Path, ingest: SentryIngest, own_state: Path, how: list[str]
+) -> None:
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        MARK: str(own_state),
+        "DISPATCHER_SENTRY__DSN": ingest.dsn,
+        "SHOP_PASSWORD": PASSWORD,
+    }
+    processes = Processes(tmp_path, environ)
+
+    assert processes.python(CRASH, TOKEN, *how).wait() == 1
+
+    assert_nothing_leaked(ingest)
+    crashes = [event["fingerprint"][2:] for event in ingest.of_kind("crash")]
+    assert crashes == [["tasks.bell", "RuntimeError"], ["celery.worker", "RuntimeError"], ["tasks.watchdog", "none"]]
+    uncaught = [event for event in ingest.events if "dispatcher.kind" not in event["tags"]]
+    assert len(uncaught) == (0 if how else 1)
+    for event in uncaught:
+        raised = event["exception"]["values"][0]
+        assert (raised["type"], raised["stacktrace"]["frames"][-1]["function"]) == ("RuntimeError", "fail")
+
+
+# Journals of 8 KiB, of which each process takes two at first.
+SMALL = {
+    "DISPATCHER_OUTBOX__MAX_EVENT_BYTES": "4000",
+    "DISPATCHER_OUTBOX__JOURNAL_BYTES": "8192",
+    "DISPATCHER_OUTBOX__KEEP_BYTES": "0",
+    "DISPATCHER_STRICT": "false",
+}
+FILL = f"""
+import logging
+logging.disable()
+for n in range(100):
+    tracker.emit("shop.order.paid", {{"card": "{CARD}", "filling": "x" * 3000}})
+os._exit(0)
+"""
+
+
+def test_a_relay_says_that_outboxes_are_nearly_full_and_that_events_were_refused(
+    site: Site, ingest: SentryIngest
+) -> None:
+    site.redis.kill()
+    site.environ |= {**SMALL, "DISPATCHER_OUTBOX__MAX_BYTES": "81920", "DISPATCHER_SENTRY__DSN": ingest.dsn}
+    site.emitting(FILL).succeed()
+
+    relay = site.processes.dispatcher("relay")
+    full, refused = ingest.wait_for_kind("outbox-nearly-full"), ingest.wait_for_kind("events-refused")
+    assert relay.stop() == 0
+
+    assert full["fingerprint"] == ["dispatcher", "outbox-nearly-full"]
+    assert full["contexts"]["dispatcher"]["percent"] >= 80
+    assert refused["contexts"]["dispatcher"]["events"] > 50
+    assert {event["tags"]["dispatcher.role"] for event in ingest.events} == {"relay"}
+    assert_nothing_leaked(ingest)
+
+
+APP = f"""
+import logging, signal
+logging.disable()
+if sys.argv[1:]:
+    import sentry_sdk
+    sentry_sdk.init(dsn=sys.argv[1], attach_stacktrace=True, auto_enabling_integrations=False)
+    sentry_sdk.set_user({{"email": "{EMAIL}"}})
+tracker.emit("shop.order.paid", {{"card": "{CARD}"}})
+if sys.argv[1:]:
+    signal.pause()  # until the test has seen the report
+from dispatcher import config, reports
+reports.OutboxWatch(config.load()).look()
+print("loaded" if "sentry_sdk" in sys.modules else "not loaded")
+os._exit(0)
+"""
+
+
+def test_a_web_app_tells_its_own_sentry_of_a_full_outbox_and_none_where_it_has_none(
+    site: Site, ingest: SentryIngest
+) -> None:
+    site.redis.kill()
+    # Filled up to what would be all; the app's process has room for two more files.
+    site.environ |= {**SMALL, "DISPATCHER_OUTBOX__MAX_BYTES": "81920"}
+    site.emitting(FILL, DISPATCHER_RELAY__MODE="external").succeed()
+    more = {"DISPATCHER_OUTBOX__MAX_BYTES": "98304", "DISPATCHER_SENTRY__DSN": ingest.dsn}
+
+    assert site.emitting(APP, **more).succeed() == "not loaded\n"
+    assert not ingest.received, "a web process that did not start Sentry has reported to it"
+
+    app = site.emitting(APP, ingest.dsn, **more)
+    report = ingest.wait_for_kind("outbox-nearly-full")
+    app.kill()
+    # Neither the stack with its variables nor the user of whatever request came first.
+    assert "user" not in report
+    assert not report.get("threads", {}).get("values")
+    assert EMAIL not in json.dumps(report)
+    assert CARD not in json.dumps(report)
+
+
+def test_a_worker_that_was_killed_is_reported_by_what_starts_it_again(
+    tmp_path: Path, ingest: SentryIngest, own_state: Path
+) -> None:
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        MARK: str(own_state),
+        "DISPATCHER_SENTRY__DSN": ingest.dsn,
+        "SHOP_PASSWORD": PASSWORD,
+    }
+    processes = Processes(tmp_path, environ)
+    keeper = processes.start(sys.executable, "-m", "dispatcher.keeper", "sleep", "60")
+    try:
+        worker = wait_for(lambda: [pid for pid in left_over(str(own_state)) if pid != keeper.pid and is_asleep(pid)])
+        os.kill(worker[0], signal.SIGKILL)
+
+        died = ingest.wait_for_kind("crash")
+        assert died["fingerprint"] == ["dispatcher", "crash", "worker", "signal SIGKILL"]
+        assert died["tags"]["dispatcher.role"] == "keeper"
+        keeper.stop()
+    finally:
+        processes.close()
+    assert len(ingest.events) == 1
+    assert_nothing_leaked(ingest)
+
+
+def is_asleep(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
+    return False
