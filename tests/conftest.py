@@ -46,6 +46,12 @@ def site(tmp_path: Path, redis_server: RedisServer) -> Iterator[Site]:
 
 
 @pytest.fixture
+def nothing_kept(site: Site) -> None:
+    """The site's outboxes go away as soon as they are put: tests/integration/test_kept_journals.py has the default."""
+    site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
+
+
+@pytest.fixture
 def in_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The site, with its settings in this process's environment too, so that the test itself can emit."""
     for name, value in site.environ.items():

@@ -28,10 +28,7 @@ os.kill(os.getpid(), 9)
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_kept(site: Site) -> None:
-    # So that an outbox goes away as soon as it is put; tests/integration/test_kept_journals.py has the other case.
-    site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
+pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 
 def emit_and_die(site: Site, count: int, name: str = "shop.order.paid", padding: int = 0) -> None:
