@@ -104,10 +104,20 @@ class DeadLetters:
         self._store = store
 
     def select(self, destination: str, selection: Selection) -> Iterator[DeadLetter]:
-        """The letters that are meant, oldest first, read a page at a time."""
+        """The letters that are meant, oldest first, read a page at a time.
+
+        Those that are buried meanwhile are not among them: what is replayed and fails again must not come round.
+        """
+        stream = f"{prefix(destination)}dead"
+        newest = self._pool.execute("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        if not newest:
+            return
+        newest_id = newest[0][0].decode()
         first, last = selection.bounds
+        if _place(newest_id) < _place(last):
+            last = newest_id
         while True:
-            page = self._pool.execute("XRANGE", f"{prefix(destination)}dead", first, last, "COUNT", _PAGE)
+            page = self._pool.execute("XRANGE", stream, first, last, "COUNT", _PAGE)
             for letter_id, fields in page:
                 letter = _letter(destination, letter_id, fields)
                 if letter in selection:
@@ -119,22 +129,34 @@ class DeadLetters:
     def replay(self, letters: Sequence[DeadLetter]) -> int:
         """Have letters of one destination delivered again, as one batch. Returns how many are on their way.
 
-        The next bell of a worker rings for it. It is 0 where one of them is gone, as when somebody else replays them
-        too. What fails again is buried again.
+        The next bell of a worker rings for it. Letters that are gone, as when somebody else replays them too, do not
+        keep the others; those then go as several batches. What fails again is buried again.
         """
         if not letters:
             return 0
         destination = letters[0].destination
         batch_id = f"replay-{letters[0].letter_id}"
         payloads = [letter.payload for letter in letters]
-        revived = self._store.revive(destination, batch_id, payloads, [letter.letter_id for letter in letters])
-        return len(payloads) if revived else 0
+        if self._store.revive(destination, batch_id, payloads, [letter.letter_id for letter in letters]):
+            return len(payloads)
+        if len(letters) == 1:
+            return 0
+        half = len(letters) // 2
+        return self.replay(letters[:half]) + self.replay(letters[half:])
 
     def drop(self, letters: Sequence[DeadLetter]) -> int:
         """Delete letters of one destination for good. Returns how many there were."""
         if not letters:
             return 0
         return self._store.drop(letters[0].destination, [letter.letter_id for letter in letters])
+
+
+def _place(bound: str) -> tuple[bool, int, int]:
+    """A bound of XRANGE as something that can be compared. Those that exclude end before their own place."""
+    if bound == "+":
+        return True, 0, 0
+    milliseconds, _, number = bound.removeprefix("(").partition("-")
+    return False, int(milliseconds), int(number or "-1")
 
 
 def _letter(destination: str, letter_id: bytes, fields: Sequence[bytes]) -> DeadLetter:

@@ -81,19 +81,36 @@ def commands(rings: Sequence[Ring]) -> list[Command]:
 
 
 def send(app: Celery, rings: Sequence[Ring]) -> None:
-    """Ring through Celery, for any other broker. Blocks; raises kombu's OperationalError when the broker is down."""
-    for ring in rings:
-        app.send_task(
-            ring.task,
-            args=[ring.batch_id],
-            queue=ring.destination,
-            task_id=ring.task_id,
-            retries=ring.attempts,
-            argsrepr=ring.summary,
-            kwargsrepr="{}",
-            ignore_result=True,
-            retry=False,
-        )
+    """Ring through Celery, for any other broker. Blocks; raises kombu's OperationalError when the broker is down.
+
+    What the broker has not confirmed may be lost: the bell finds the queue empty and rings again.
+    """
+    with app.producer_or_acquire() as producer:
+        for ring in rings:
+            app.send_task(
+                ring.task,
+                args=[ring.batch_id],
+                queue=ring.destination,
+                task_id=ring.task_id,
+                retries=ring.attempts,
+                argsrepr=ring.summary,
+                kwargsrepr="{}",
+                ignore_result=True,
+                retry=False,
+                producer=producer,
+            )
+
+
+def waiting(app: Celery, destination: str) -> int:
+    """How many doorbells wait in a broker's queue, not counting those that a worker has in hand. Blocks as ``send``."""
+    with app.connection_or_acquire() as connection:
+        # One that broke since it was used last is not mended by itself.
+        connection.ensure_connection(max_retries=1)
+        try:
+            with connection.channel() as channel:
+                return int(channel.queue_declare(destination, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # no worker has declared it, so that there is nothing in it
 
 
 def _message(ring: Ring) -> bytes:

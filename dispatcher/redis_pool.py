@@ -8,21 +8,26 @@ import email.parser  # noqa: F401
 import encodings.idna  # noqa: F401
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
     NoPermissionError,
     NoScriptError,
     RedisError,
     ResponseError,
 )
 from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.sentinels import Sentinels, is_sentinel
 
 Command = tuple[Any, ...]
 
@@ -31,19 +36,24 @@ class RedisPool:
     """Connections to one Redis. Safe in threads and after fork; connects at the first command.
 
     Args:
-        url: ``redis://``, ``rediss://``, ``unix://`` or kombu's ``redis+socket://``.
-        timeout_seconds: For connecting and for each answer.
+        url: ``redis://``, ``rediss://``, ``unix://``, kombu's ``redis+socket://``, or ``sentinel://``, whose primary is
+            asked for at each new connection.
+        timeout_seconds: For connecting, to each sentinel too, and for each answer.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
         self.url: Final = without_password(url)
-        self._pool = redis.ConnectionPool.from_url(
-            redis_url(url),
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+        options: dict[str, Any] = {
+            "socket_timeout": timeout_seconds,
+            "socket_connect_timeout": timeout_seconds,
             # A command that was repeated by itself could count an event twice.
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        self._pool = (
+            _sentinel_pool(Sentinels.from_url(url), options)
+            if is_sentinel(url)
+            else redis.ConnectionPool.from_url(redis_url(url), **options)
         )
 
     def execute(self, *command: Any) -> Any:
@@ -91,10 +101,26 @@ class RedisPool:
         self._pool.disconnect()
 
     def _explain(self, error: Exception) -> str:
-        if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        if isinstance(error, NoPermissionError) or "executing the script can't" in str(error):
+            return f"Redis at {self.url} does not let its user do that ({error}): docs/how-to/scale.md has the rights"
+        if isinstance(error, AuthenticationError | AuthorizationError):
             return f"Redis at {self.url} refused the login ({error}): check user and password in DISPATCHER_BROKER_URL"
+        if isinstance(error, AskError | ClusterDownError | ClusterCrossSlotError):
+            return f"Redis at {self.url} is part of a Redis Cluster, which cannot be the batch store: {error}"
         # redis-py ends some of its sentences with a full stop, and ours goes on.
         return f"Redis at {self.url} did not take it: {str(error).rstrip('.') or type(error).__name__}"
+
+
+def _sentinel_pool(sentinels: Sentinels, options: dict[str, Any]) -> redis.ConnectionPool:
+    watchers = Sentinel(list(sentinels.hosts), sentinel_kwargs={**sentinels.login, **options})
+    return SentinelConnectionPool(
+        sentinels.master_name,
+        watchers,
+        db=sentinels.database,
+        username=sentinels.username,
+        password=sentinels.password,
+        **options,
+    )
 
 
 def redis_url(url: str) -> str:
@@ -109,16 +135,41 @@ def redis_url(url: str) -> str:
 
 
 def kombu_url(url: str) -> str:
-    """The URL as kombu spells it: ``unix://`` becomes ``redis+socket://``."""
-    if not url.startswith("unix://"):
-        return url
+    """The URL as kombu spells it: ``unix://`` becomes ``redis+socket://``, every sentinel gets a scheme of its own, and
+    ``rediss://`` says that certificates are verified.
+    """
+    if is_sentinel(url):
+        return Sentinels.from_url(url).kombu_url()
     parts = urlsplit(url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
+        # redis-py verifies certificates unless it is told not to; kombu only if it is told to.
+        return f"{url}{'&' if parts.query else '?'}ssl_cert_reqs=required"
+    if parts.scheme == "amqps":
+        # kombu knows these for Redis only: producer.broker_tls has them.
+        query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if not key.startswith("ssl_")])
+        return parts._replace(query=query).geturl()
+    if parts.scheme != "unix":
+        return url
     database = parse_qs(parts.query).get("db", ["0"])[0]
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
+def kombu_options(url: str, *, timeout_seconds: float) -> dict[str, Any]:
+    """What kombu's transport has to be told of a URL beside ``kombu_url``."""
+    if not is_sentinel(url):
+        return {}
+    return Sentinels.from_url(url).kombu_options(
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        # redis-py would ask a sentinel that is gone again for seconds before it asks the next.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 def without_password(url: str) -> str:
     """The URL with its password masked, for logs and error messages."""
+    if is_sentinel(url):
+        return str(Sentinels.from_url(url))
     parts = urlsplit(url)
     if parts.password is None:
         return url

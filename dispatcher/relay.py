@@ -20,13 +20,12 @@ from dispatcher.config.watch import SettingsWatch
 from dispatcher.cutting import BatchLimits, Cutter, Stretch
 from dispatcher.errors import OutboxError, OutboxInUseError, StoreUnavailableError
 from dispatcher.outbox import Reader, find_outboxes, journals_bytes
+from dispatcher.producer import make_producer
 from dispatcher.put_record import PutRecord
 from dispatcher.redis_pool import RedisPool
 from dispatcher.routing import Router
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from dispatcher.config import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class Relay:
         self._pause = pause
         self._pool = RedisPool(settings.store, timeout_seconds=settings.relay.timeout_seconds)
         self._store = BatchStore(self._pool)
-        self._celery = _producer(settings)
+        self._celery = make_producer(settings)
         self._cutter = _cutter(settings)
         self._watch = SettingsWatch(settings)
         self._readers: dict[Path, Reader] = {}
@@ -293,29 +292,3 @@ def _cutter(settings: Settings) -> Cutter:
         if destination.enabled
     }
     return Cutter(Router(settings), limits)
-
-
-def _producer(settings: Settings) -> Celery | None:
-    """A Celery that only sends, where the broker is not the Redis of the batch store."""
-    if settings.broker == settings.store:
-        return None
-    from celery import Celery  # noqa: PLC0415 - most web processes never need it
-
-    app = Celery("dispatcher-relay", broker=settings.broker, set_as_current=False)
-    timeout = settings.relay.timeout_seconds
-    app.conf.update(
-        task_publish_retry=False,
-        task_publish_retry_policy={"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0},
-        broker_connection_timeout=timeout,
-        broker_transport_options={
-            "max_retries": 0,
-            "interval_start": 0,
-            "interval_step": 0,
-            "interval_max": 0,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-        },
-        result_backend=None,
-        task_ignore_result=True,
-    )
-    return app

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -16,22 +15,25 @@ from rich.text import Text
 
 from dispatcher import config
 from dispatcher.batches import EMIT, BatchStore
+from dispatcher.cli.times import MOMENT, utc
 from dispatcher.dead_letters import DeadLetter, DeadLetters, Selection
 from dispatcher.errors import SettingsError
+from dispatcher.pace import Pace
 from dispatcher.redis_pool import RedisPool
 
-# Letters that go back as one batch, or are dropped in one step.
+# Letters that are dropped in one step, and bytes of them.
 _BATCH: Final = 100
-_TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+_BATCH_BYTES: Final = 4_000_000
 
 
 def _selecting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which letters are meant."""
     for option in (
-        click.option("--until", type=click.DateTime(_TIMES), help="Buried before this time, in UTC."),
-        click.option("--since", type=click.DateTime(_TIMES), help="Buried at this time, in UTC, or later."),
+        click.option("--until", type=MOMENT, help="Buried before this time, in UTC."),
+        click.option("--since", type=MOMENT, help="Buried at this time, in UTC, or later."),
         click.option("--name", help="Only events of this name; * and ? stand for anything."),
         click.option("--reason", help="Only this reason, such as oversized."),
+        click.option("--letter", "letter_ids", multiple=True, help="Only this one; may be given several times."),
         click.argument("destination"),
     ):
         command = option(command)
@@ -96,20 +98,30 @@ def show(destination: str, letter: str) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many would be.")
 def replay(destination: str, rate: float, dry_run: bool, **selecting: Any) -> None:
-    """Have dead letters delivered again, with their own ids and times. What fails again is buried again."""
+    """Have dead letters delivered again, with their own ids and times. What fails again is buried again.
+
+    It can be interrupted and run again: a letter is either still there or on its way.
+
+    Exit code 1 where some were gone when their turn came, because somebody else replayed or dropped them.
+    """
     if destination == EMIT:
         raise click.ClickException("what emit could not take is only described, so there is nothing to replay")
     letters = _letters(destination)
-    chosen = [letter for letter in letters.select(destination, _selection(selecting)) if letter.can_be_replayed]
+    selection = _selection(selecting)
+    total = sum(letter.can_be_replayed for letter in letters.select(destination, selection))
     if dry_run:
-        click.echo(f"{len(chosen):,} dead letters would be replayed")
+        click.echo(f"{total:,} dead letters would be replayed")
         return
+    limits = config.load().destinations[destination]
+    pace = Pace(rate)
+    chosen = (letter for letter in letters.select(destination, selection) if letter.can_be_replayed)
     done = 0
-    for batch in _batches(chosen, "replaying"):
+    batches = _batches(chosen, most=pace.portion(limits.batch_events), most_bytes=limits.batch_bytes)
+    for batch in _shown(batches, "replaying", total):
+        pace.wait(len(batch))
         done += letters.replay(batch)
-        time.sleep(len(batch) / rate)
-    click.echo(f"{done:,} of {len(chosen):,} dead letters are on their way; `dispatcher status` shows how they fare")
-    raise SystemExit(0 if done == len(chosen) else 1)
+    click.echo(f"{done:,} of {total:,} dead letters are on their way; `dispatcher status` shows how they fare")
+    raise SystemExit(0 if done >= total else 1)
 
 
 @dead.command()
@@ -119,13 +131,16 @@ def replay(destination: str, rate: float, dry_run: bool, **selecting: Any) -> No
 def drop(destination: str, dry_run: bool, yes: bool, **selecting: Any) -> None:
     """Delete dead letters for good. The ledger counts them as filtered from then on."""
     letters = _letters(destination)
-    chosen = list(letters.select(destination, _selection(selecting)))
-    if dry_run or not chosen:
-        click.echo(f"{len(chosen):,} dead letters would be dropped")
+    selection = _selection(selecting)
+    total = sum(1 for _ in letters.select(destination, selection))
+    if dry_run or not total:
+        click.echo(f"{total:,} dead letters would be dropped")
         return
     if not yes:
-        click.confirm(f"Delete {len(chosen):,} dead letters of {destination} for good?", abort=True)
-    done = sum(letters.drop(batch) for batch in _batches(chosen, "dropping"))
+        click.confirm(f"Delete {total:,} dead letters of {destination} for good?", abort=True)
+    # No more than were asked about: others may have been buried meanwhile.
+    chosen = islice(letters.select(destination, selection), total)
+    done = sum(letters.drop(batch) for batch in _shown(_batches(chosen), "dropping", total))
     click.echo(f"{done:,} dead letters were dropped")
 
 
@@ -142,13 +157,10 @@ def _selection(selecting: dict[str, Any]) -> Selection:
     return Selection(
         reason=selecting["reason"],
         name=selecting["name"],
-        since=_utc(selecting["since"]),
-        until=_utc(selecting["until"]),
+        since=utc(selecting["since"]),
+        until=utc(selecting["until"]),
+        letter_ids=selecting["letter_ids"],
     )
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def _summary(letter: DeadLetter) -> dict[str, Any]:
@@ -164,10 +176,26 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _batches(letters: list[DeadLetter], doing: str) -> Iterator[list[DeadLetter]]:
+def _batches(
+    letters: Iterable[DeadLetter], *, most: int = _BATCH, most_bytes: int = _BATCH_BYTES
+) -> Iterator[list[DeadLetter]]:
+    batch: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        if batch and (len(batch) >= most or size + len(letter.payload) > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(letter)
+        size += len(letter.payload)
+    if batch:
+        yield batch
+
+
+def _shown(batches: Iterable[list[DeadLetter]], doing: str, total: int) -> Iterator[list[DeadLetter]]:
+    """The batches, with a progress bar that moves when the next one is asked for."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(doing, total=len(letters))
-        for at in range(0, len(letters), _BATCH):
-            yield letters[at : at + _BATCH]
-            progress.update(task, advance=min(_BATCH, len(letters) - at))
+        task = progress.add_task(doing, total=total)
+        for batch in batches:
+            yield batch
+            progress.update(task, advance=len(batch))

@@ -1,4 +1,4 @@
-"""``dispatcher worker``: a Celery worker with sensible options."""
+"""``dispatcher worker``: a Celery worker with sensible options, started again when it ends."""
 
 from __future__ import annotations
 
@@ -46,28 +46,42 @@ def worker_arguments(
 @click.option("-l", "--loglevel", default="INFO", show_default=True, help="As Celery's.")
 @click.option("-E", "--events", is_flag=True, help="Send task events for Flower. Flower turns them on by itself.")
 @click.option("-n", "--name", help="The worker's name, when several run on one host: log@%h.")
+@click.option("--no-restart", is_flag=True, help="Become the Celery process; whoever started it restarts it.")
 def worker(
-    queues: str | None, concurrency: int | None, pool: str | None, loglevel: str, events: bool, name: str | None
+    queues: str | None,
+    concurrency: int | None,
+    pool: str | None,
+    loglevel: str,
+    events: bool,
+    name: str | None,
+    no_restart: bool,
 ) -> None:
-    """Deliver events: run a Celery worker until SIGTERM, which lets it finish what it has begun.
+    """Deliver events: run a Celery worker until SIGTERM, which lets it finish what it has begun, for ten seconds.
+
+    A worker that dies, or that takes nothing any more although Redis answers, is started again within seconds.
 
     \b
     Examples:
       dispatcher worker                              one worker for every destination
       dispatcher worker -Q tracking_log -c 1         one for the tracking log only
       dispatcher worker -Q segment -c 16             sixteen requests at a time to Segment
+      dispatcher worker --no-restart                 one process, where something else restarts it
     """
     settings = config.load()
     _check_queues(queues, settings)
+    problems = config.check_options(settings)
+    if problems:
+        raise SettingsError(problems)
+    pool = pool or settings.worker.pool
     arguments = worker_arguments(
-        queues=queues,
-        concurrency=concurrency,
-        pool=pool or settings.worker.pool,
-        loglevel=loglevel,
-        events=events,
-        name=name,
+        queues=queues, concurrency=concurrency, pool=pool, loglevel=loglevel, events=events, name=name
     )
-    os.execv(sys.executable, arguments)  # noqa: S606 - the process becomes the worker, so that signals reach it
+    # Celery takes "--pool prefork" for nothing said, and looks into the settings then.
+    environ = {**os.environ, "DISPATCHER_WORKER__POOL": pool}
+    if not no_restart:
+        # A program of its own, which needs a fifth of the memory of this one.
+        arguments = [sys.executable, "-m", "dispatcher.keeper", *arguments]
+    os.execve(sys.executable, arguments, environ)  # noqa: S606 - the process stays, so that signals reach it
 
 
 def _check_queues(queues: str | None, settings: config.Settings) -> None:

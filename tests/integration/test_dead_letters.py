@@ -173,3 +173,44 @@ def test_a_destination_or_letter_that_is_not_there_is_an_error(pool: RedisPool) 
     assert "there is no destination 'segmnt'" in run("list", "segmnt").output
     assert "has no dead letter 1-0" in run("show", NAME, "1-0").output
     assert "no dead letters" in run("list", NAME).output
+
+
+def test_letters_that_are_gone_do_not_keep_the_others(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, *(an_event(number) for number in range(9)))
+    chosen = list(letters.select(NAME, Selection()))
+    letters.drop([chosen[2], chosen[7]])
+
+    assert letters.replay(chosen) == 7
+
+    counts = store.counts([NAME])[NAME]
+    assert (counts.dead, counts.queued, counts.filtered) == (0, 7, 2)
+    assert counts.closes
+
+
+def test_what_is_buried_while_it_is_replayed_does_not_come_round(store: BatchStore, letters: DeadLetters) -> None:
+    bury(store, *(an_event(number) for number in range(20)))
+
+    seen = 0
+    for letter in letters.select(NAME, Selection()):
+        letters.replay([letter])
+        claim = store.claim(NAME, f"replay-{letter.letter_id}", token=str(seen), lease_seconds=60)
+        assert isinstance(claim, Claim)
+        store.settle(claim, Settlement(dead=[DeadEvent("invalid", "again", claim.payloads[0])]))
+        seen += 1
+        assert seen <= 20
+
+    assert seen == 20
+    assert store.counts([NAME])[NAME].dead == 20
+
+
+def test_a_replay_keeps_to_the_batches_of_its_destination(store: BatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS", "4")
+    bury(store, *(an_event(number) for number in range(10)))
+    newest = json.loads(run("list", NAME, "--json").stdout.splitlines()[-1])["letter"]
+
+    assert "1 of 1 dead letters are on their way" in run("replay", NAME, "--letter", newest).stdout
+    assert "9 of 9 dead letters are on their way" in run("replay", NAME, "--rate", "1000").stdout
+
+    counts = store.counts([NAME])[NAME]
+    assert (counts.queued, counts.batches) == (10, 4)
+    assert counts.closes

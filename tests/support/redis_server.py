@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,8 @@ class RedisServer:
         self.socket = self.directory / "redis.sock"
         self._maxmemory = maxmemory
         self._process: subprocess.Popen[bytes] | None = None
+        #: Variables that it is started with, on top of this process's own.
+        self.environ: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -49,6 +52,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env={**os.environ, **self.environ},
         )
         wait_for(self._answers, what="Redis to answer")
         return self

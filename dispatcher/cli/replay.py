@@ -1,0 +1,149 @@
+"""``dispatcher replay``: send again from a tracking log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dispatcher import config
+from dispatcher.cli.times import MOMENT, utc
+from dispatcher.replay import Choice, Complaint, Replay, Source, Tally
+
+# Lines named one by one before the rest is only counted.
+_MOST_COMPLAINTS: Final = 20
+# Event names that a dry run lists.
+_MOST_NAMES: Final = 20
+
+
+@click.command()
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    help="A tracking log, also one compressed with gzip; - is standard input. May be given several times.",
+)
+@click.option("--to", "destination", required=True, help="The destination, by its name in the settings.")
+@click.option("--since", type=MOMENT, help="Only events of this time, in UTC, or later.")
+@click.option("--until", type=MOMENT, help="Only events before this time, in UTC.")
+@click.option("--events", multiple=True, metavar="GLOB", help="Only these names; * ? and ! as in an allowlist.")
+@click.option("--all", "everything", is_flag=True, help="Also what the destination's allowlist does not name.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True, help="Events a second."
+)
+@click.option(
+    "--most-waiting",
+    type=click.IntRange(0),
+    default=100_000,
+    show_default=True,
+    help="Pause while more events than these wait for the destination.",
+)
+@click.option("--run", default="", metavar="NAME", help="Another name sends again what an earlier run has sent.")
+@click.option("--dry-run", is_flag=True, help="Only count, as if nothing had been replayed before. Needs no Redis.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def replay(
+    sources: tuple[Path, ...],
+    destination: str,
+    since: datetime | None,
+    until: datetime | None,
+    events: tuple[str, ...],
+    everything: bool,
+    rate: float,
+    most_waiting: int,
+    run: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Send events of a tracking log to a destination again, such as those that its allowlist names only now.
+
+    They keep their times, and their ids where the log has them (ids = true); where it has none, each gets one that is
+    made of its line and the same in every replay. A replay that was interrupted goes on where it was when it is run
+    again in the same way within a week.
+
+    \b
+    Examples:
+      dispatcher replay --from tracking.log --to segment --events "edx.course.*" --dry-run
+      dispatcher replay --from tracking.log --to segment --events "edx.course.*" --since 2026-01-31
+      dispatcher replay --from tracking.log-20260131.gz --from tracking.log --to segment
+      zcat old/*.gz | dispatcher replay --from - --to segment --rate 200
+
+    Exit code 0 when all lines could be read, 1 when some could not.
+    """
+    choice = Choice(events=events, since=utc(since), until=utc(until), everything=everything)
+    process = Replay(config.load(), destination, choice, rate=rate, most_waiting=most_waiting, run=run)
+    try:
+        _replay(process, [Source(path) for path in sources], dry_run=dry_run)
+    finally:
+        process.close()
+    tally = process.tally
+    if as_json:
+        click.echo(json.dumps(_as_json(tally)))
+    else:
+        _say(tally, destination, dry_run=dry_run)
+    raise SystemExit(1 if tally.unreadable else 0)
+
+
+def _replay(process: Replay, sources: list[Source], *, dry_run: bool) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[events]:,} events"),
+        TimeRemainingColumn(),
+    )
+    sizes = [source.size for source in sources]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("counting" if dry_run else "replaying", total=total, events=0)
+        done = 0
+        for source, size in zip(sources, sizes, strict=True):
+            complaints = process.count(source) if dry_run else process.run(source)
+            _follow(complaints, process, source, progress, task, done)
+            done += size or 0
+
+
+def _follow(
+    complaints: Iterator[Complaint | None],
+    process: Replay,
+    source: Source,
+    progress: Progress,
+    task: TaskID,
+    before: int,
+) -> None:
+    for complaint in complaints:
+        if complaint is not None and process.tally.unreadable <= _MOST_COMPLAINTS:
+            progress.console.print(str(complaint), markup=False, highlight=False, soft_wrap=True)
+        progress.update(task, completed=before + source.consumed, events=process.tally.chosen)
+
+
+def _as_json(tally: Tally) -> dict[str, Any]:
+    return {
+        "lines": tally.lines,
+        "chosen": tally.chosen,
+        "put": tally.put,
+        "unreadable": tally.unreadable,
+        "earlier_bytes": tally.earlier_bytes,
+        "by_name": dict(tally.by_name.most_common()),
+    }
+
+
+def _say(tally: Tally, destination: str, *, dry_run: bool) -> None:
+    if dry_run:
+        click.echo(f"{tally.chosen:,} of {tally.lines:,} lines would be sent to {destination}")
+        for name, count in tally.by_name.most_common(_MOST_NAMES):
+            click.echo(f"{count:>12,}  {name}")
+        if len(tally.by_name) > _MOST_NAMES:
+            click.echo(f"{'':>12}  and {len(tally.by_name) - _MOST_NAMES:,} other names")
+    else:
+        earlier = f"; {tally.earlier_bytes:,} bytes were replayed before" if tally.earlier_bytes else ""
+        click.echo(f"{tally.put:,} of {tally.lines:,} lines are on their way to {destination}{earlier}")
+    if tally.unreadable:
+        click.echo(f"{tally.unreadable:,} lines could not be read", err=True)

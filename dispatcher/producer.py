@@ -1,0 +1,63 @@
+"""Producer: a Celery that only sends, where the doorbells do not go over the Redis of the batch store."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from dispatcher.redis_pool import kombu_options, kombu_url
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from dispatcher.config import Settings
+
+_AMQP_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
+
+
+def make_producer(settings: Settings) -> Celery | None:
+    """A Celery for ``doorbell.send``, which gives up after ``relay.timeout_seconds``; None where Redis commands ring.
+
+    Connects to nothing yet.
+    """
+    if settings.broker == settings.store:
+        return None
+    from celery import Celery  # noqa: PLC0415 - most web processes never need it
+
+    app = Celery("dispatcher-producer", broker=kombu_url(settings.broker), set_as_current=False)
+    timeout = settings.relay.timeout_seconds
+    app.conf.update(
+        task_publish_retry=False,
+        task_publish_retry_policy={"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+        broker_connection_timeout=timeout,
+        broker_use_ssl=broker_tls(settings.broker),
+        broker_transport_options=_transport_options(settings.broker, timeout),
+        # Nobody would send heartbeats while there is nothing to ring for, and the broker would hang up.
+        broker_heartbeat=0,
+        result_backend=None,
+        task_ignore_result=True,
+    )
+    return app
+
+
+def broker_tls(url: str) -> dict[str, Any] | None:
+    """Celery's ``broker_use_ssl`` for an ``amqps://`` broker, whose host name kombu would not verify; None elsewhere.
+
+    ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` behind the URL's ``?`` are what they are for ``rediss://``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "amqps":
+        return None
+    said = {key.removeprefix("ssl_"): value for key, value in parse_qsl(parts.query) if key.startswith("ssl_")}
+    # kombu puts the URL's host where it finds None.
+    return {"server_hostname": None, "cert_reqs": ssl.CERT_REQUIRED, **said}
+
+
+def _transport_options(url: str, timeout: float) -> dict[str, Any]:
+    options: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    if url.partition("://")[0] in _AMQP_SCHEMES:
+        # A broker that is short of memory or disk takes connections and reads no more from them.
+        return options | {"read_timeout": timeout, "write_timeout": timeout}
+    options |= {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    return options | kombu_options(url, timeout_seconds=timeout)

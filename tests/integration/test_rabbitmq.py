@@ -1,0 +1,155 @@
+"""RabbitMQ carries the doorbells and Redis has the batches: the whole road, and what may happen to either on it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from dispatcher import config
+from dispatcher.doctor import examine
+from dispatcher.producer import make_producer
+from dispatcher.sink import Sink
+from tests.support.deliveries import LOG, SEGMENT
+from tests.support.rabbitmq_server import RabbitMQServer, find_rabbitmq
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, read_lines
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(
+    find_rabbitmq() is None, reason="RabbitMQ is not installed: apt-get install rabbitmq-server"
+)
+
+
+@pytest.fixture(scope="module")
+def rabbitmq() -> Iterator[RabbitMQServer]:
+    with RabbitMQServer() as server:
+        yield server
+
+
+@pytest.fixture
+def rabbit_site(tmp_path: Path, redis_server: RedisServer, rabbitmq: RabbitMQServer) -> Iterator[Site]:
+    """A site whose broker is RabbitMQ."""
+    rabbitmq.purge(LOG, SEGMENT)
+    with Sink(file=tmp_path / "segment.jsonl") as sink:
+        site = Site(tmp_path, redis_server, sink)
+        site.environ |= {"DISPATCHER_BROKER_URL": rabbitmq.url, "DISPATCHER_STORE_URL": redis_server.url}
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def emit(site: Site, first: int, count: int) -> None:
+    """Emit so many events, and wait until they are in the store."""
+    site.emitting(
+        "for n in range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2])):\n"
+        "    tracker.emit('shop.order.paid', {'n': n})\n"
+        "assert dispatcher.flush(20)\n",
+        str(first),
+        str(count),
+    ).succeed(timeout=60)
+
+
+def assert_segment_has(site: Site, count: int) -> None:
+    assert {message["properties"]["n"] for message in read_lines(site.directory / "segment.jsonl")} == set(range(count))
+
+
+def test_events_reach_log_and_segment_once_with_retries_over_amqp_and_a_worker_killed_with_9(
+    rabbit_site: Site, rabbitmq: RabbitMQServer
+) -> None:
+    site = rabbit_site
+    site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS"] = "20"
+    port = site.sink.port
+    site.sink.stop()
+    worker = site.worker()
+    site.emitting(
+        "for n in range(2000):\n"
+        "    tracker.emit('shop.order.paid', {'n': n})\n"
+        "    if n % 20 == 0: time.sleep(0.005)\n"
+        "assert dispatcher.flush(20)\n"
+    )
+    site.wait_for_lines(300, timeout=60)
+    worker.kill()
+    worker = site.worker()
+    site.wait_for_lines(2000, timeout=60)
+    wait_for(lambda: site.counts(SEGMENT).retried >= 2000, 60, what=site.ledger)
+
+    with Sink(port=port, file=site.directory / "segment.jsonl"):
+        site.wait_until_delivered(timeout=60)
+
+    assert_each_once(site.log, 2000)
+    assert_segment_has(site, 2000)
+    site.assert_ledger_closes()
+    # No doorbell went by Redis, which has nothing but the store's own keys.
+    with site.redis.client() as client:
+        assert {key.split(b":")[0] for key in client.scan_iter()} <= {b"dispatcher"}
+    assert worker.stop(60) == 0
+    assert (rabbitmq.messages(LOG), rabbitmq.messages(SEGMENT)) == (0, 0)
+
+
+def test_rabbitmq_that_goes_away_under_load_and_comes_back_loses_and_doubles_nothing(
+    rabbit_site: Site, rabbitmq: RabbitMQServer
+) -> None:
+    site = rabbit_site
+    worker = site.worker()
+    child = site.emitting(
+        "for n in range(1000):\n"
+        "    tracker.emit('shop.order.paid', {'n': n})\n"
+        "    time.sleep(0.002)\n"
+        "    if n == 300:\n"
+        "        while not os.path.exists(sys.argv[1]): time.sleep(0.02)\n"
+        "assert dispatcher.flush(20)\n",
+        str(site.directory / "down"),
+    )
+    site.wait_for_lines(200, timeout=60)
+    rabbitmq.kill()
+    (site.directory / "down").touch()
+    # What is emitted while it is away is in the store all the same, and waits there.
+    child.succeed(timeout=60)
+    wait_for(lambda: site.counts(LOG).accepted == 1000, 60, what=site.ledger)
+
+    rabbitmq.start()
+
+    site.wait_for_lines(1000, timeout=90)
+    emit(site, 1000, 100)
+    site.wait_for_lines(1100, timeout=90)
+    site.wait_until_delivered(timeout=90)
+    assert worker.running, worker.output
+    assert_each_once(site.log, 1100)
+    assert_segment_has(site, 1100)
+    site.assert_ledger_closes()
+
+
+def test_the_doctor_reaches_the_broker_and_asks_the_workers_over_it(rabbit_site: Site) -> None:
+    site = rabbit_site
+    worker = site.worker()
+
+    def told() -> dict[str, str]:
+        found = examine(site.environ, only=["broker", "workers"])
+        return {finding.check: finding.level for finding in found if finding.check in ("broker.reachable", *answered)}
+
+    answered = ("workers.answer", "workers.queues", "workers.version", "workers.clock")
+    wait_for(lambda: told() == dict.fromkeys(("broker.reachable", *answered), "ok"), 60, what=told)
+    assert worker.running, worker.output
+
+
+def test_over_tls_certificates_and_host_names_are_verified(rabbitmq: RabbitMQServer, tmp_path: Path) -> None:
+    another = tmp_path / "another.pem"
+    trustme.CA().cert_pem.write_to_path(str(another))
+
+    def connect(url: str) -> None:
+        settings = config.load(overrides={"broker_url": url, "store_url": "redis://localhost"})
+        producer = make_producer(settings)
+        assert producer is not None
+        with producer.connection_for_write(connect_timeout=20) as connection:
+            connection.connect()
+
+    for url in (rabbitmq.tls_url(authority=another), rabbitmq.tls_url(host="127.0.0.2")):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connect(url)
+    connect(rabbitmq.tls_url())

@@ -1,0 +1,268 @@
+"""``dispatcher replay``: from the tracking log to Segment again, whatever happens in between."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dispatcher.cli import main
+from dispatcher.event import Event, encode
+from dispatcher.replay import Choice, Complaint, Replay, ReplayError, Source
+from tasks.tracking_log.line import renderer
+from tests.support.deliveries import LOG, SEGMENT, take_all
+from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
+from tests.support.site import Site
+from tests.support.tracking_lines import read_lines
+from tests.support.waiting import wait_for
+
+EVERYTHING = Choice(everything=True)
+EMITTED = [
+    ("shop.order.paid", {"total": 12.5, "é": "€"}, REQUEST),
+    ("shop.order.seen", {"deep": [1, {"a": None}]}, BROWSER),
+    ("shop.order.form", "input_1=x&y=", BROWSER),
+    ("shop.order.none", {}, {}),
+    ("edx.bi.app.opened", {"category": "x"}, {key: MOBILE[key] for key in MOBILE.keys() - {"timestamp"}}),
+]
+
+
+def a_line(number: int, name: str = "shop.order.paid") -> bytes:
+    """A line of the log, each with a time of its own."""
+    moment = datetime(2026, 3, 4, 5, tzinfo=UTC) + timedelta(seconds=number, microseconds=1)
+    one = Event(id="no-uuid", name=name, timestamp=moment, data={"n": number}, context={"user_id": 7})
+    return renderer("edx")(encode(one)) + b"\n"
+
+
+def write_log(path: Path, count: int) -> Path:
+    path.write_bytes(b"".join(a_line(number) for number in range(count)))
+    return path
+
+
+def run(*arguments: str, stdin: bytes = b"") -> Result:
+    return CliRunner().invoke(main, ["replay", *arguments], input=stdin, catch_exceptions=False)
+
+
+def numbers(site: Site) -> Counter[int]:
+    return Counter(one["data"]["n"] for one in take_all(site, SEGMENT))
+
+
+def replay(site: Site, log: Path, choice: Choice = EVERYTHING, **options: Any) -> list[Complaint]:
+    process = Replay(site.settings(), SEGMENT, choice, **{"rate": 1e6, **options})
+    try:
+        return [complaint for complaint in process.run(Source(log)) if complaint is not None]
+    finally:
+        process.close()
+
+
+def test_segment_gets_what_it_got_from_the_first_emit(site: Site) -> None:
+    code = """
+for name, data, ctx in EMITTED:
+    with tracker.context("request", ctx):
+        tracker.emit(name, data)
+"""
+    sent = site.directory / "segment.jsonl"
+    site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__IDS"] = "true"
+    site.emitting(f"EMITTED = {EMITTED!r}\n{code}").succeed()
+    site.worker()
+    site.wait_until_delivered()
+    first = {message["messageId"]: message for message in read_lines(sent)}
+    assert len(first) == 5
+
+    sent.write_text("")
+    assert replay(site, site.log, Choice()) == []
+    wait_for(lambda: len(read_lines(sent)) >= 5, 20, what=site.ledger)
+    again = {message["messageId"]: message for message in read_lines(sent)}
+
+    unlike = {"sentAt", "receivedAt"}
+    assert {key: message.keys() - unlike for key, message in again.items()} == {
+        key: message.keys() - unlike for key, message in first.items()
+    }
+    for message_id, message in again.items():
+        assert {key: value for key, value in message.items() if key not in unlike} == {
+            key: value for key, value in first[message_id].items() if key not in unlike
+        }
+    site.assert_ledger_closes()
+
+
+def test_only_what_the_allowlist_names_and_was_asked_for_is_sent(in_site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(
+        a_line(0)
+        + a_line(1, "shop.basket.seen")
+        + a_line(2, "shop.order.cancelled")
+        + a_line(3, "edx.bi.page.seen")
+        + a_line(3000)
+    )
+    counted = json.loads(run("--from", str(log), "--to", SEGMENT, "--dry-run", "--json").stdout)
+    assert counted["by_name"] == {"shop.order.paid": 2, "shop.order.cancelled": 1, "edx.bi.page.seen": 1}
+    assert in_site.counts(SEGMENT).accepted == 0
+
+    arguments = ("--from", str(log), "--to", SEGMENT, "--events", "shop.*", "--events", "!shop.order.cancelled")
+    assert run(*arguments, "--until", "2026-03-04T05:30").exit_code == 0
+    assert numbers(in_site) == Counter([0])
+    assert run(*arguments, "--since", "2026-03-04T07:30:00+0200").exit_code == 0
+    assert numbers(in_site) == Counter([3000])
+    assert run(*arguments, "--all").exit_code == 0
+    assert numbers(in_site) == Counter([0, 1, 3000])
+
+    in_site.allow(["shop.*"], more="internal = false")
+    assert run("--from", str(log), "--to", SEGMENT, "--all").exit_code == 0
+    assert numbers(in_site) == Counter([0, 1, 2, 3000]), "what is internal stays so"
+    in_site.assert_ledger_closes()
+
+
+def test_a_replay_that_is_run_again_sends_what_has_come_since(in_site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 250)
+    arguments = ("--to", SEGMENT, "--rate", "1000000")
+    assert "250 of 250 lines" in run("--from", str(log), *arguments).stdout
+    assert len(take_all(in_site, SEGMENT)) == 250
+
+    assert "0 of 0 lines" in run("--from", str(log), *arguments).stdout
+    with log.open("ab") as more:
+        more.write(b"".join(a_line(number) for number in range(250, 260)))
+    rotated = tmp_path / "tracking.log-20260101.gz"
+    rotated.write_bytes(gzip.compress(log.read_bytes()))
+    done = run("--from", str(rotated), *arguments)
+    assert "10 of 10 lines" in done.stdout
+    assert "bytes were replayed before" in done.stdout
+    assert numbers(in_site) == Counter(range(250, 260))
+
+    assert json.loads(run("--from", str(log), *arguments, "--run", "again", "--json").stdout)["put"] == 260
+    assert json.loads(run("--from", "-", *arguments, "--run", "again", "--json", stdin=log.read_bytes()).stdout) == {
+        "lines": 0,
+        "chosen": 0,
+        "put": 0,
+        "unreadable": 0,
+        "earlier_bytes": log.stat().st_size,
+        "by_name": {},
+    }
+
+
+def test_a_replay_killed_with_9_at_any_moment_can_be_run_again_and_doubles_nothing(site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 1500)
+    arguments = ("replay", "--from", str(log), "--to", SEGMENT, "--rate", "1500")
+    for reached in (100, 700):
+        child = site.processes.dispatcher(*arguments)
+        wait_for(lambda reached=reached: site.counts(SEGMENT).accepted >= reached, 30)  # type: ignore[misc]
+        child.kill()
+    site.processes.dispatcher(*arguments).succeed(timeout=30)
+
+    assert numbers(site) == Counter(range(1500))
+    assert site.counts(SEGMENT).accepted == 1500
+    site.assert_ledger_closes()
+
+
+def test_redis_restarted_in_the_middle_neither_ends_nor_doubles_a_replay(site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 2000)
+    child = site.processes.dispatcher("replay", "--from", str(log), "--to", SEGMENT, "--rate", "1000")
+    for reached in (200, 900):
+        wait_for(lambda reached=reached: site.counts(SEGMENT).accepted >= reached, 30)  # type: ignore[misc]
+        site.redis.stop()
+        site.redis.start()
+    child.succeed(timeout=40)
+
+    assert numbers(site) == Counter(range(2000))
+
+
+def test_where_redis_lost_its_latest_changes_the_next_run_goes_on_from_there(site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 400)
+    process = Replay(site.settings(), SEGMENT, EVERYTHING, rate=1e6)
+    running = process.run(Source(log))
+    with site.redis.client() as client:
+        while site.counts(SEGMENT).accepted < 200:
+            next(running)
+        kept = {key: client.dump(key) for key in client.keys("dispatcher:*")}
+        while site.counts(SEGMENT).accepted < 300:
+            next(running)
+        client.flushall()
+        for key, value in kept.items():
+            assert value is not None
+            client.restore(key, 0, value)
+    with pytest.raises(ReplayError, match="Run it again"):
+        list(running)
+    process.close()
+
+    assert replay(site, log) == []
+    assert numbers(site) == Counter(range(400))
+    site.assert_ledger_closes()
+
+
+def test_a_log_that_begins_alike_but_is_another_is_refused_until_it_has_a_name(site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 300)
+    replay(site, log)
+    picked = tmp_path / "picked.log"
+    picked.write_bytes(b"".join(a_line(number) for number in range(0, 900, 3)))
+
+    with pytest.raises(ReplayError, match="with --run and a name"):
+        replay(site, picked)
+    assert replay(site, picked, run="picked") == []
+    assert site.counts(SEGMENT).accepted == 600
+
+
+def test_damaged_lines_are_named_and_do_not_stop_the_rest(in_site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "tracking.log"
+    log.write_bytes(a_line(0) + b'{"name": "shop.order.paid", "eve\n' + b"\n" + a_line(1) + a_line(2)[:-30])
+
+    done = run("--from", str(log), "--to", SEGMENT)
+
+    assert done.exit_code == 1
+    assert f"{log}:2: it is not JSON" in done.stderr
+    assert f"{log}:5: it is not JSON" in done.stderr
+    assert "2 lines could not be read" in done.stderr
+    assert numbers(in_site) == Counter([0, 1])
+    # The last line was on its way when it was read.
+    with log.open("ab") as more:
+        more.write(a_line(2)[-30:])
+    assert run("--from", str(log), "--to", SEGMENT).exit_code == 0
+    assert numbers(in_site) == Counter([2])
+
+
+def test_a_replay_pauses_while_too_much_waits(site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 1000)
+    child = site.processes.dispatcher(
+        "replay", "--from", str(log), "--to", SEGMENT, "--rate", "1000000", "--most-waiting", "300"
+    )
+    wait_for(lambda: site.counts(SEGMENT).waiting == 400, 20, what=lambda: site.counts(SEGMENT))
+    found = numbers(site)
+    while child.process.poll() != 0:
+        assert child.running, child.output
+        assert site.counts(SEGMENT).waiting <= 400
+        found += numbers(site)
+    assert found + numbers(site) == Counter(range(1000))
+
+
+def test_a_destination_that_cannot_be_replayed_to_is_an_error(in_site: Site, tmp_path: Path) -> None:
+    log = str(write_log(tmp_path / "log", 1))
+    assert "there is no destination 'segmnt'; the enabled ones are" in run("--from", log, "--to", "segmnt").output
+    assert "its lines would be there twice" in run("--from", log, "--to", LOG).output
+    assert run("--from", log + "x", "--to", SEGMENT).exit_code == 2
+
+
+def test_a_dry_run_needs_no_redis(in_site: Site, tmp_path: Path) -> None:
+    log = str(write_log(tmp_path / "log", 30))
+    in_site.redis.stop()
+    done = run("--from", log, "--to", SEGMENT, "--dry-run")
+    assert "30 of 30 lines would be sent to segment" in done.stdout
+    assert "30  shop.order.paid" in done.stdout
+
+
+def test_memory_stays_flat_however_long_the_log_is(site: Site, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tracking.log", 8000)
+    process = Replay(site.settings(), SEGMENT, EVERYTHING, rate=1e9)
+    next(process.run(Source(write_log(tmp_path / "first.log", 500))))
+    tracemalloc.start()
+    try:
+        list(process.run(Source(log)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        process.close()
+    assert process.tally.put >= 8000
+    assert peak < log.stat().st_size / 2

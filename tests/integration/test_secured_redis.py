@@ -1,0 +1,135 @@
+"""Redis behind TLS, with users that have the least rights: the whole road, with the ACL file of the documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from kombu import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import RedisPool, kombu_url
+from dispatcher.sink import Sink
+from tests.support.deliveries import LOG, SEGMENT
+from tests.support.secured_redis import SecuredRedis, find_tls_server
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, read_lines
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def documented_users() -> str:
+    """The ACL file of the guide, without the line for the default user."""
+    page = (ROOT / "docs" / "how-to" / "scale.md").read_text()
+    return "\n".join(line for line in page.splitlines() if re.match(r"user \w+ on ", line))
+
+
+@dataclass
+class Secured:
+    """What a site needs to know of its Redis."""
+
+    server: SecuredRedis
+
+    @property
+    def url(self) -> str:
+        return self.server.url("admin", "admin-password")
+
+    def client(self) -> object:
+        return self.server.client()
+
+
+@pytest.fixture
+def secured() -> Iterator[SecuredRedis]:
+    """With TLS where a Redis that speaks it is installed."""
+    with SecuredRedis(documented_users(), tls=find_tls_server() is not None) as server:
+        yield server
+
+
+def as_user(server: SecuredRedis, user: str) -> dict[str, str]:
+    """The variables of a process that logs in as this user."""
+    return {"DISPATCHER_BROKER_URL": server.url(user, f"{user}-password")}
+
+
+def test_each_part_does_its_work_with_the_documented_rights_and_no_more(secured: SecuredRedis, tmp_path: Path) -> None:
+    sink = Sink(file=tmp_path / "segment.jsonl").start()
+    site = Site(tmp_path, Secured(secured), sink)  # type: ignore[arg-type]
+    try:
+        port = sink.port
+        sink.stop()
+        worker = site.worker(**as_user(secured, "worker"))
+        site.emitting(
+            "for n in range(300): tracker.emit('shop.order.paid', {'n': n})\n"
+            "tracker.emit('shop.order.paid', {'n': 300, 'x': 'x' * 40_000})\n"
+            "assert dispatcher.flush(20)\n",
+            **as_user(secured, "relay"),
+        ).succeed(timeout=60)
+        site.wait_for_lines(301, timeout=60)
+        wait_for(lambda: site.counts(SEGMENT).retried > 0, 60, what=site.ledger)
+        with Sink(port=port, file=tmp_path / "segment.jsonl"):
+            site.wait_until_delivered(timeout=60)
+
+            status, operator = as_user(secured, "status"), as_user(secured, "operator")
+            site.processes.dispatcher("status", **status).succeed(timeout=60)
+            assert "oversized" in site.processes.dispatcher("dead", "list", SEGMENT, **status).succeed(timeout=60)
+            site.processes.dispatcher("dead", "replay", SEGMENT, **operator).succeed(timeout=60)
+            site.processes.dispatcher("replay", "--from", str(site.log), "--to", SEGMENT, **operator).succeed(60)
+            site.wait_until_delivered(timeout=60)
+        assert worker.stop(60) == 0
+        # Clients tell Redis their name, which is no part of anybody's work.
+        assert [one for one in secured.denied() if "command client" not in one] == []
+        assert_each_once(site.log, 301)
+        assert {line["properties"]["n"] for line in read_lines(tmp_path / "segment.jsonl")} == set(range(300))
+        assert site.counts(SEGMENT).dead >= 1
+        site.assert_ledger_closes()
+    finally:
+        sink.stop()
+        site.close()
+
+
+def test_what_a_user_may_not_do_is_refused_with_a_word_on_rights(secured: SecuredRedis) -> None:
+    for user, command in (
+        ("relay", ("HGETALL", f"dispatcher:{{{LOG}}}:counts")),
+        ("relay", ("FLUSHALL",)),
+        ("worker", ("CONFIG", "GET", "*")),
+        ("worker", ("GET", "somebody:elses")),
+        ("status", ("LPUSH", LOG, "x")),
+        ("status", ("HSET", f"dispatcher:{{{LOG}}}:counts", "accepted", "0")),
+        ("operator", ("FLUSHALL",)),
+    ):
+        pool = RedisPool(secured.url(user, f"{user}-password"), timeout_seconds=5)
+        with pytest.raises(StoreUnavailableError, match="does not let its user do that"):
+            pool.execute(*command)
+        pool.close()
+    with pytest.raises(StoreUnavailableError, match="refused the login"):
+        RedisPool(secured.url("relay", "wrong"), timeout_seconds=5).execute("PING")
+
+
+@pytest.mark.skipif(find_tls_server() is None, reason="no Redis with TLS is installed: apt-get install redis-tools")
+def test_certificates_and_host_names_are_verified_by_the_store_and_by_workers(tmp_path: Path) -> None:
+    another = tmp_path / "another.pem"
+    trustme.CA().cert_pem.write_to_path(str(another))
+    with SecuredRedis(documented_users(), tls=True) as server:
+        wrong = {
+            "an authority that did not sign it": server.url("worker", "worker-password", authority=another),
+            "a host that it is not for": server.url("worker", "worker-password", host="127.0.0.1"),
+            "the system's authorities": server.url("worker", "worker-password").partition("?")[0],
+        }
+        for what, url in wrong.items():
+            with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+                RedisPool(url, timeout_seconds=5).execute("PING")
+            with pytest.raises(RedisConnectionError, match="certificate verify failed"):
+                connect_as_a_worker(url)
+            assert what
+        connect_as_a_worker(server.url("worker", "worker-password"))
+
+
+def connect_as_a_worker(url: str) -> None:
+    """Open what a worker's broker connection opens, and close it."""
+    with Connection(kombu_url(url)) as connection:
+        connection.connect()

