@@ -1,4 +1,7 @@
-"""Supervisor: the processes of ``dispatcher up``. It starts them, starts them again when they end, and leaves none."""
+"""Supervisor: keeps processes running. It starts them, starts them again when they end, and leaves none.
+
+``dispatcher up`` has it run all its parts, a keeper its one child.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final
 
-# Seconds between SIGTERM and SIGKILL.
-_GRACE_SECONDS: Final = 10.0
+# Seconds between SIGTERM and SIGKILL: more than the ten in which a worker leaves by itself (tasks/departure.py).
+_GRACE_SECONDS: Final = 15.0
 # Seconds before a process that has ended is started again; doubled each time, up to the second.
 _RESTART_SECONDS: Final = (0.5, 10.0)
 # A process that ran for so many seconds has proved that it can: the next restart is quick again.
@@ -33,11 +36,13 @@ class Child:
         name: What its lines of output are marked with.
         command: The program and its arguments.
         environ: Variables on top of this process's own.
+        captured: Whether its output goes to ``say``, and not to where this process's own goes.
     """
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str] = field(default_factory=dict)
+    captured: bool = True
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
     restart_at: float | None = None
@@ -48,11 +53,13 @@ class Supervisor:
     """Runs children until told to stop. For one thread: the one that makes it, which must live on.
 
     Args:
-        say: Called with a child's name and a line of its output, from a thread for each child.
+        say: Called with a child's name and a line of its output or about it, from a thread for each child.
+        on_end: Called with a child's name and its signal or exit code when it has ended by itself.
     """
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, *, on_end: Say = lambda _name, _how: None) -> None:
         self._say = say
+        self._on_end = on_end
         self._children: list[Child] = []
 
     def start(self, child: Child) -> None:
@@ -89,16 +96,16 @@ class Supervisor:
             child.command,
             env={**os.environ, **child.environ},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if child.captured else None,
+            stderr=subprocess.STDOUT if child.captured else None,
             text=True,
             errors="replace",
-            # In a session of its own, so that Ctrl-C reaches only this process, which then ends them in order.
-            start_new_session=True,
+            # In a group of its own, so that Ctrl-C reaches only this process, which then ends them in order.
+            process_group=0,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - it only calls prctl
         )
-        assert child.process.stdout is not None
-        threading.Thread(target=self._pump, args=(child.name, child.process.stdout), daemon=True).start()
+        if child.process.stdout is not None:
+            threading.Thread(target=self._pump, args=(child.name, child.process.stdout), daemon=True).start()
 
     def _note_end(self, child: Child, now: float) -> None:
         assert child.process is not None
@@ -106,6 +113,7 @@ class Supervisor:
         if now - child.started_at >= _PROVEN_SECONDS:
             child.pause = _RESTART_SECONDS[0]
         self._say(child.name, f"ended with {_meaning(code)}; starting again in {child.pause:g} s")
+        self._on_end(child.name, _meaning(code))
         child.process = None
         child.restart_at = now + child.pause
         child.pause = min(child.pause * 2, _RESTART_SECONDS[1])

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
+
 from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+import tasks.inspection  # noqa: F401 - workers answer what it registers
 from dispatcher import config
 from dispatcher.batches import BatchStore
-from dispatcher.redis_pool import RedisPool, kombu_url
+from dispatcher.producer import broker_tls
+from dispatcher.redis_pool import RedisPool, kombu_options, kombu_url
 from tasks.bell import Bell
 from tasks.delivery import Delivery
+from tasks.departure import Departure
 from tasks.destinations import build_destinations
+from tasks.reporting import Reporting
+from tasks.transport import Amqp, serves
+from tasks.watchdog import Watchdog
 
 # Seconds that one call to the batch store may take, from a worker, which can wait.
 _STORE_TIMEOUT_SECONDS = 5.0
+# Seconds that a worker has to finish what it has begun, once it was told to stop.
+_STOP_SECONDS = 10.0
 
 
 def make_app(settings: config.Settings) -> Celery:
@@ -24,18 +35,22 @@ def make_app(settings: config.Settings) -> Celery:
         SettingsError: A destination's own options are wrong; all such mistakes are named at once.
     """
     destinations = build_destinations(settings)
-    app = Celery("tasks", broker=kombu_url(settings.broker), set_as_current=False)
-    uses_redis = settings.broker == settings.store
+    app = Celery("tasks", broker=kombu_url(settings.broker), amqp=Amqp, set_as_current=False)
+    uses_redis = serves(kombu_url(settings.broker))
     if uses_redis:
         # Not by broker_transport: with it kombu forgets TLS for rediss://, and for redis+socket:// it does not heed it.
-        TRANSPORT_ALIASES.update(redis="tasks.transport:Transport", rediss="tasks.transport:Transport")
+        TRANSPORT_ALIASES.update(
+            redis="tasks.transport:Transport",
+            rediss="tasks.transport:Transport",
+            sentinel="tasks.transport.sentinel:SentinelTransport",
+        )
     app.conf.update(
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
         task_default_queue=next(iter(destinations), "celery"),
         task_create_missing_queues=False,
         accept_content=["json"],
         # The truth is in the batch store, so a message is acknowledged once its batch is settled or parked; where the
-        # worker dies before, the lease runs out and the bell rings again.
+        # worker is stopped before, it is given back, and where it dies, the bell rings again.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
@@ -49,21 +64,21 @@ def make_app(settings: config.Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
-        worker_soft_shutdown_timeout=10.0,
+        worker_soft_shutdown_timeout=_STOP_SECONDS,
+        # After a reconnection Celery would take fewer messages for a while, lest those in hand come twice. Here they
+        # find nothing to do then.
+        worker_enable_prefetch_count_reduction=False,
     )
+    app.conf.broker_use_ssl = broker_tls(settings.broker)
     if uses_redis:
         app.conf.broker_transport_options = {
-            # Seconds after which kombu delivers again what was taken and not acknowledged: well above every lease.
-            "visibility_timeout": 600,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "unacked_restore_limit": 500,
             # Without these a half-open connection holds up the worker for good.
             "socket_timeout": 5,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 5,
             "priority_steps": [0],
+            **kombu_options(settings.broker, timeout_seconds=_STORE_TIMEOUT_SECONDS),
         }
     store = BatchStore(RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS))
     for name, build in destinations.items():
@@ -71,17 +86,27 @@ def make_app(settings: config.Settings) -> Celery:
     return app
 
 
-def _start_bell(sender: object, **_: object) -> None:
+def _on_ready(sender: object, **_: object) -> None:
+    # At every reconnection Celery says, at length, that its version 6 will end deliveries then unless it is told not
+    # to, which it is, above. Not when this is imported, since Celery sets its own filters after that.
+    warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced", CPendingDeprecationWarning)
     bell.start()
+    watchdog.start()
+    departure.prepare()
 
 
-def _stop_bell(sender: object, **_: object) -> None:
+def _on_stopping(sender: object, **_: object) -> None:
     bell.stop()
+    watchdog.stop()
+    departure.begin()
 
 
 _settings = config.load()
 app = make_app(_settings)
 bell = Bell(app, _settings)
+watchdog = Watchdog(_settings)
+departure = Departure(_STOP_SECONDS)
 
-signals.worker_ready.connect(_start_bell, weak=False)
-signals.worker_shutting_down.connect(_stop_bell, weak=False)
+Reporting(_settings).connect()
+signals.worker_ready.connect(_on_ready, weak=False)
+signals.worker_shutting_down.connect(_on_stopping, weak=False)

@@ -6,6 +6,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from kombu.exceptions import OperationalError
+
 from dispatcher import doorbell
 from dispatcher.batches import BatchStore
 from dispatcher.errors import StoreUnavailableError
@@ -20,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 # Seconds that one look may take.
 _TIMEOUT_SECONDS = 5.0
+
+# At maxmemory Redis refuses to push, unless it is in a script that has deleted something: what is parked has to come
+# out, or nothing would ever free memory.
+_PUSH = "redis.call('DEL', 'dispatcher:{' .. KEYS[1] .. '}:none') return redis.call('LPUSH', KEYS[1], unpack(ARGV))"
 
 
 class Bell:
@@ -46,13 +52,15 @@ class Bell:
     def _run(self) -> None:
         pool = RedisPool(self._url, timeout_seconds=_TIMEOUT_SECONDS)
         store = BatchStore(pool)
+        with self._app.connection_for_write() as connection:  # it connects to nothing, but knows the broker's errors
+            away = (StoreUnavailableError, OperationalError, *connection.connection_errors)
         failing = False
         while not self._stopped.wait(self._every):
             try:
                 for name in self._destinations:
                     self._ring(pool, store, name)
                 failing = False
-            except StoreUnavailableError as error:
+            except away as error:
                 if not failing:
                     logger.warning("the bell rests until this is mended: %s", error)
                 failing = True
@@ -61,15 +69,22 @@ class Bell:
         pool.close()
 
     def _ring(self, pool: RedisPool, store: BatchStore, destination: str) -> None:
-        idle = self._on_redis and pool.execute("LLEN", destination) == 0
+        idle = (pool.execute("LLEN", destination) if self._on_redis else doorbell.waiting(self._app, destination)) == 0
         due = store.due(destination, idle=idle, every_seconds=self._every * 0.9)
         rings = [
-            doorbell.Ring(destination=destination, batch_id=batch.batch_id, count=batch.count, attempts=batch.attempts)
+            doorbell.Ring(
+                destination=destination,
+                batch_id=batch.batch_id,
+                count=batch.count,
+                attempts=batch.attempts,
+                example=batch.example,
+            )
             for batch in due
         ]
         if not rings:
             return
         if self._on_redis:
-            pool.execute_many(doorbell.commands(rings))
+            pushes = doorbell.commands(rings)
+            pool.execute_many([("EVAL", _PUSH, 1, queue, *messages) for _, queue, *messages in pushes])
         else:
             doorbell.send(self._app, rings)

@@ -18,7 +18,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 
-STOCK, OURS = "redis", "tasks.transport:Transport"
+STOCK, OURS = "kombu.transport.redis:Transport", "tasks.transport:Transport"
 QUEUE = "tracking_log"
 RING = Ring(destination=QUEUE, batch_id="7-a-10", count=37, attempts=2, example="edx.video.played")
 
@@ -27,10 +27,13 @@ WORKER = """
 import json, os
 from celery import Celery
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
+# Not by broker_transport, which kombu does not heed for redis+socket://.
+TRANSPORT_ALIASES["redis"] = os.environ["PEER_TRANSPORT"]
 app = Celery("peer", broker=os.environ["PEER_BROKER"])
 app.conf.update(
-    broker_transport=os.environ["PEER_TRANSPORT"], task_queues=[Queue("tracking_log", Exchange("tracking_log"))],
+    task_queues=[Queue("tracking_log", Exchange("tracking_log"))],
     accept_content=["json"], task_acks_late=True, task_ignore_result=True, worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
 )
@@ -135,12 +138,11 @@ def test_with_another_broker_the_relay_and_the_bell_ring_through_celery(site: Si
         broker.call("FLUSHALL")
         site.worker()
         site.emitting("for n in range(5, 10): tracker.emit('shop.order.paid', {'n': n})").succeed()
-        site.wait_for_lines(5)
+        # The bell finds that broker's queue empty, and rings for them.
+        site.wait_for_lines(10)
         assert site.redis.call("EXISTS", "tracking_log") == 0
         settings = site.settings()
         assert settings.broker == broker.url
-        # The bell cannot see how long that broker's queue is: it waits until the first ones were overtaken.
-        assert site.counts("tracking_log").queued == 5
         site.assert_ledger_closes()
         site.processes.close()
 

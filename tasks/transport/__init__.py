@@ -1,0 +1,7 @@
+"""The broker's channel: kombu's for Redis, made for doorbells. These may be lost: the batch store has the truth."""
+
+from tasks.transport.channel import Channel, Transport, serves
+from tasks.transport.connection import Amqp
+from tasks.transport.pulse import PULSE, Pulse
+
+__all__ = ["PULSE", "Amqp", "Channel", "Pulse", "Transport", "serves"]

@@ -1,0 +1,290 @@
+"""Channel and Transport: how a worker takes doorbells from Redis's lists, and gives back what it does not get to.
+
+They override private parts of kombu 5.7's Redis transport, which is why pyproject.toml pins that minor version. Each
+class names its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager, suppress
+from queue import Empty
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.json import loads
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from tasks.transport.pulse import PULSE
+from tasks.transport.qos import QoS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from redis import Redis
+
+logger = logging.getLogger(__name__)
+
+# Most doorbells taken from one queue at a time, however many a worker may hold: one that is killed loses few.
+_MOST: Final = 16
+# Seconds to wait for a doorbell while a queue is passed over: it may soon be asked again.
+_SHORT_TIMEOUT: Final = 0.02
+# A key that is never there, of kombu's own kind, which its user has to be allowed.
+_NO_KEY: Final = "_kombu.binding.none"
+
+
+class Doorbell(dict[str, Any]):
+    """A message as it was taken: with the list it came from and its text, which Celery does not change."""
+
+    key: str
+    text: bytes
+
+
+class Channel(kombu_redis.Channel):
+    """kombu's channel, which takes a message with one command and notes nothing of it in Redis.
+
+    Kept are its lists, its order (round robin over the queues), remote control and events. Left out are the keys
+    ``unacked`` and ``unacked_index``, and with them the visibility timeout.
+
+    Overrides: __init__, _connparams, _create_client, _size, _queue_bind, _refresh_bindings, _brpop_start,
+    _brpop_read, _restore, close.
+    Uses: _queue_cycle, _q_for_pri, _in_poll, _brpop_sent_at, _flush_brpop_reauth, _disconnect_pools, _closing, _qos,
+    the poller's discard, the transport's _deliver, and _prefix_args of the prefixed client.
+    """
+
+    QoS = QoS  # type: ignore[assignment]  # kombu asks for no more than virtual.QoS has
+    _in_poll: Any
+    _brpop_sent_at: Any
+
+    _sync_client: tuple[int, Redis] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Lists that had more when last asked, and how many were asked for from each behind the BRPOP under way.
+        self._flowing: dict[str, None] = {}
+        self._asked: dict[str, int] = {}
+        super().__init__(*args, **kwargs)
+        try:
+            # One that is a replica, or cannot write to its disk, answers the PING of kombu's. Seen here, it is waited
+            # for; later, Celery would reconnect to it without a pause.
+            self._create_client().delete(_NO_KEY)
+        except ResponseError as error:
+            self.connection.cycle.discard(self)
+            self._disconnect_pools()
+            raise RedisConnectionError(str(error)) from error
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        # A channel that outlived its connection raises AttributeError in kombu, which ends the worker; a connection
+        # error has it reconnect.
+        if self.connection is None or self.connection.client is None:
+            raise RedisConnectionError("the channel's connection is gone")
+        parameters: dict[str, Any] = super()._connparams(asynchronous=asynchronous)
+        # redis-py itself would try ten times to reach a Redis that says nothing, and the worker's loop would stand
+        # still for a minute. Celery reconnects.
+        return {**parameters, "retry": Retry(NoBackoff(), 0)}
+
+    def _create_client(self, asynchronous: bool = False) -> Redis:
+        # kombu makes one for each command outside its event loop; that is a quarter of a small task's time.
+        if asynchronous:
+            client: Redis = super()._create_client(asynchronous=True)
+            return client
+        pid = os.getpid()
+        if self._sync_client is None or self._sync_client[0] != pid or self._pool is None:
+            self._sync_client = (pid, super()._create_client())
+        return self._sync_client[1]
+
+    def _size(self, queue: str) -> int:
+        # Asked at each start. kombu's asks in a transaction, of which Redis takes nothing at maxmemory.
+        with self.conn_or_acquire() as client:
+            return sum(client.llen(self._q_for_pri(queue, priority)) for priority in self.priority_steps)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        with _although_full():
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+
+    def _refresh_bindings(self, queues: Sequence[str]) -> None:
+        with _although_full():
+            super()._refresh_bindings(queues)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for one doorbell, of whichever queue has one, and for more of those queues that had more just now."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        every_key = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+        room = self._room_for(every_key)
+        keys = [key for key in every_key if room.get(key, 1) > 0] or every_key
+        if len(keys) < len(every_key):
+            timeout = _SHORT_TIMEOUT
+        self._asked = self._share_out([key for key in keys if key in self._flowing], room)
+        commands: list[list[Any]] = [["BRPOP", *keys, (self.brpop_timeout if timeout is None else timeout) or 0]]
+        # Carried out once the BRPOP has been answered, in the same round trip.
+        commands += [["RPOP", key, count] for key, count in self._asked.items()]
+        if self.global_keyprefix:
+            commands = [self.client._prefix_args(command) for command in commands]
+        connection = self.client.connection
+        self._in_poll = connection
+        self._brpop_sent_at = monotonic()
+        connection.send_packed_command(connection.pack_commands(commands))
+
+    def _room_for(self, keys: list[str]) -> dict[str, int]:
+        """How many more of each list may be in hand. Where there is more than one list, none may take up the worker.
+
+        A destination that hangs holds on to what it has been given: one place is left for the others.
+        """
+        most = self.qos.prefetch_count - 1
+        if len(keys) < 2 or most < 1:
+            return {}
+        in_hand = self.qos.in_hand()
+        return {key: max(0, most - in_hand[key]) for key in keys}
+
+    def _share_out(self, keys: list[str], room_for: dict[str, int]) -> dict[str, int]:
+        """How many more to take from each list, beside the one that BRPOP takes."""
+        # With priorities, what is urgent has to come first, and BRPOP alone sees to that.
+        if not keys or len(self.priority_steps) > 1:
+            return {}
+        room = self.qos.room
+        left = min(_MOST if room is None else room - 1, _MOST)
+        share, more = divmod(left, len(keys))
+        shares = {key: share + (number < more) for number, key in enumerate(keys)}
+        shares = {key: min(count, room_for.get(key, count + 1) - 1) for key, count in shares.items()}
+        return {key: count for key, count in shares.items() if count > 0}
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Read what was asked for, and hand each doorbell on. Raises Empty where there was none."""
+        try:
+            taken = self._read_answers(**options)
+        finally:
+            self._in_poll = None
+            # Nothing is under way now, so new credentials can be sent.
+            self._flush_brpop_reauth()
+        PULSE.beat()
+        if not taken:
+            raise Empty
+        for key, text in taken:
+            self._hand_on(key, text)
+        return True
+
+    def _read_answers(self, **options: Any) -> list[tuple[str, bytes]]:
+        connection = self.client.connection
+        taken: list[tuple[str, bytes]] = []
+        try:
+            answer = self.client.parse_response(connection, "BRPOP", **options)
+            if answer:
+                key = _text(answer[0])
+                taken.append((key, answer[1]))
+                self._flowing[key] = None
+                self._queue_cycle.rotate(self._queue_of(key))
+            for key, count in self._asked.items():
+                texts = self.client.parse_response(connection, "RPOP") or []
+                taken += [(key, text) for text in texts]
+                if len(texts) < count:
+                    self._flowing.pop(key, None)
+        except Exception:
+            # Answers may be left on it that nobody would know the question of.
+            connection.disconnect()
+            raise
+        return taken
+
+    def _hand_on(self, key: str, text: bytes) -> None:
+        try:
+            doorbell = Doorbell(loads(text))
+            tag = doorbell["properties"]["delivery_tag"]
+            doorbell["properties"]["delivery_info"]["routing_key"]
+        except (ValueError, TypeError, LookupError):
+            # Not a word of it, since it may be anybody's. It would end the worker, and then the next one.
+            logger.exception("dropped from the queue %s: it is no Celery message", key)
+            return
+        doorbell.key, doorbell.text = key, text
+        try:
+            self.connection._deliver(doorbell, self._queue_of(key))
+        except (ValueError, TypeError):
+            logger.exception("dropped from the queue %s: Celery cannot read it", key)
+            self.qos.ack(tag)
+
+    def _queue_of(self, key: str) -> str:
+        return key.rsplit(self.sep, 1)[0]
+
+    def give_back(self, messages: Sequence[virtual.Message], *, last: bool = False) -> None:
+        """Put messages back where they came from, so that they come next, in their order; or last. Blocks.
+
+        Raises what redis-py raises where Redis does not take them.
+        """
+        texts: dict[str, list[bytes]] = {}
+        for message in messages:
+            if isinstance(message._raw, Doorbell):
+                texts.setdefault(message._raw.key, []).append(message._raw.text)
+            else:
+                # Taken with basic_get, which no worker uses.
+                virtual.Channel._restore(self, message)
+        with self.conn_or_acquire() as client:
+            for key, found in texts.items():
+                if last:
+                    client.lpush(key, *found)
+                else:
+                    client.rpush(key, *reversed(found))
+
+    def _restore(self, message: virtual.Message, leftmost: bool = False) -> None:
+        # Consumers take from the right, so what is leftmost comes last.
+        self.give_back([message], last=leftmost)
+
+    def close(self) -> None:
+        """Give back what is in hand, and close. May be called twice."""
+        self._closing = True
+        if self._in_poll:
+            # It may have taken one more.
+            with suppress(Empty):
+                self._brpop_read()
+        if not self.closed and self._qos is not None:
+            # While there is a connection still.
+            self._qos.restore_unacked_once()
+        super().close()
+
+
+class Poller(kombu_redis.MultiChannelPoller):
+    """kombu's, which says when there is nothing to take.
+
+    Overrides: on_poll_start. Reads: _channels.
+    """
+
+    def on_poll_start(self) -> None:
+        super().on_poll_start()
+        # Where every queue was cancelled by remote control, Redis is asked for nothing.
+        if not any(channel._active_queues for channel in self._channels if not channel.closed):
+            PULSE.beat()
+
+
+def serves(url: str) -> bool:
+    """Whether a broker's URL, as kombu spells it, is of the kind that this transport is for."""
+    return url.startswith(("redis://", "rediss://", "redis+socket://", "sentinel://"))
+
+
+class Transport(kombu_redis.Transport):
+    """kombu's Redis transport with our channel."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle: Any = Poller()
+
+
+@contextmanager
+def _although_full() -> Iterator[None]:
+    # At maxmemory Redis refuses to note what is bound to what. Only those who publish to an exchange by its name read
+    # that, whereas doorbells are pushed to their list; and a worker that did not start would free no memory.
+    try:
+        yield
+    except ResponseError as error:
+        # The base class, which is what a script raises; the text is Redis's.
+        if "maxmemory" not in str(error):
+            raise
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

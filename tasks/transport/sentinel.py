@@ -1,0 +1,18 @@
+"""The same channel where Redis Sentinel watches over the broker: kombu's asks it for the primary."""
+
+from __future__ import annotations
+
+from kombu.transport import redis as kombu_redis
+
+from tasks.transport.channel import Channel, Transport
+
+
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):
+    """Our channel on the connections of kombu's."""
+
+
+class SentinelTransport(Transport):
+    """kombu's transport for sentinels with our channel."""
+
+    Channel = SentinelChannel
+    default_port = kombu_redis.SentinelTransport.default_port  # type: ignore[assignment]  # None in kombu's annotation

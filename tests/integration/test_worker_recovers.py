@@ -1,0 +1,297 @@
+"""Workers and whatever may happen to their Redis, to themselves, and to those who start them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from kombu.transport import TRANSPORT_ALIASES
+from redis.exceptions import ConnectionError
+
+import dispatcher
+from dispatcher import tracker
+from tasks.app import make_app
+from tests.support.link import Link
+from tests.support.processes import MARK, Child, assert_none_left
+from tests.support.redis_server import RedisServer
+from tests.support.refusing_server import RefusingServer
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once, count_lines
+from tests.support.waiting import wait_for
+
+LOG = "tracking_log"
+
+# The app of `celery -A brisk`: as tasks, but soon weary of a Redis that says nothing.
+BRISK = """
+from tasks.app import app
+app.conf.broker_transport_options.update(socket_timeout=1, socket_connect_timeout=1, health_check_interval=1)
+"""
+
+# The app of `celery -A hung`: as tasks, but its consumer hangs when it starts for the first time.
+HUNG = """
+import os, time
+from celery import signals
+from tasks.app import app, watchdog
+watchdog._hung_seconds = 1.0
+
+@signals.worker_ready.connect(weak=False)
+def hang(sender, **_):
+    if not os.path.exists(os.environ["HUNG_FILE"]):
+        open(os.environ["HUNG_FILE"], "w").close()
+        sender.hub.call_soon(time.sleep, 3600)
+"""
+
+
+def celery(site: Site, app: str, code: str, *arguments: str, **environ: str) -> Child:
+    """A worker of an app of its own."""
+    (site.directory / f"{app}.py").write_text(code)
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO", *arguments]
+    return site.processes.start(*command, PYTHONPATH=f"{site.directory}:{Path.cwd()}", **environ)
+
+
+def emit(site: Site, number: int) -> None:
+    """One event, in the store once this returns."""
+    tracker.emit("shop.order.paid", {"n": number})
+    wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
+
+
+def restart_empty(redis: RedisServer) -> None:
+    redis.kill()
+    for entry in redis.directory.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    redis.start()
+
+
+def shut_down_unsaved(redis: RedisServer) -> None:
+    with suppress(ConnectionError):
+        redis.call("SHUTDOWN", "NOSAVE")
+    redis.restart()
+
+
+def kill_all_clients(redis: RedisServer) -> None:
+    with redis.client() as client:
+        for kind in ("normal", "pubsub"):
+            client.execute_command("CLIENT", "KILL", "TYPE", kind)
+
+
+def refuse_the_login_for_a_while(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.config_set("requirepass", "a-secret")
+        kill_all = ("CLIENT", "KILL", "TYPE")
+        for kind in ("normal", "pubsub"):
+            client.execute_command(*kill_all, kind, "SKIPME", "yes")
+        time.sleep(1)  # the length of the trouble
+        client.config_set("requirepass", "")
+
+
+def load_for_a_while(redis: RedisServer) -> None:
+    redis.kill()
+    with RefusingServer(redis.socket, "LOADING Redis is loading the dataset in memory") as server:
+        wait_for(lambda: server.refused > 5, 20)
+    redis.start()
+
+
+def be_a_replica_for_a_while(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        time.sleep(1)  # the length of the trouble
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+TROUBLES: list[Callable[[RedisServer], None]] = [
+    restart_empty,
+    shut_down_unsaved,
+    kill_all_clients,
+    refuse_the_login_for_a_while,
+    load_for_a_while,
+    be_a_replica_for_a_while,
+]
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_worker_takes_events_again_after_whatever_happened_to_redis(in_site: Site, pool: str) -> None:
+    worker = in_site.worker("-P", pool, "-c", "2")
+    for number, trouble in enumerate(TROUBLES):
+        emit(in_site, number)
+        # Not only the lines: what Redis lost before it was settled would come again, and rightly.
+        in_site.wait_until_delivered(40)
+        trouble(in_site.redis)
+    emit(in_site, len(TROUBLES))
+    in_site.wait_until_delivered(40)
+    assert_each_once(in_site.log, len(TROUBLES) + 1)
+    # The same process as before: it was not even started again.
+    assert worker.output.count(" ready.") == 1
+    assert worker.stop() == 0
+
+
+def test_a_worker_whose_redis_says_nothing_for_a_while_goes_on(in_site: Site) -> None:
+    worker = celery(in_site, "brisk", BRISK, "-P", "prefork")
+    worker.wait_for_output(" ready.")
+    emit(in_site, 0)
+    in_site.wait_for_lines(1)
+    in_site.redis.freeze()
+    wait_for(lambda: "dropping stale connection" in worker.output, 30, what=lambda: worker.output)
+    in_site.redis.thaw()
+    emit(in_site, 1)
+    in_site.wait_for_lines(2)
+    assert worker.stop() == 0
+
+
+def test_a_worker_notices_that_its_connections_are_dead(in_site: Site) -> None:
+    with Link(in_site.redis.socket) as link:
+        worker = celery(in_site, "brisk", BRISK, DISPATCHER_BROKER_URL=link.url)
+        worker.wait_for_output(" ready.")
+        link.deaden()
+        emit(in_site, 0)
+        in_site.wait_for_lines(1)
+        assert worker.stop() == 0
+
+
+def test_a_worker_that_hangs_is_ended_and_started_again(in_site: Site) -> None:
+    command = [sys.executable, "-m", "dispatcher.keeper", sys.executable, "-m", "celery", "-A", "hung", "worker"]
+    (in_site.directory / "hung.py").write_text(HUNG)
+    worker = in_site.processes.start(
+        *command,
+        *("--loglevel", "INFO"),
+        PYTHONPATH=f"{in_site.directory}:{Path.cwd()}",
+        HUNG_FILE=str(in_site.directory / "hung"),
+    )
+    emit(in_site, 0)
+    worker.wait_for_output("worker ended with exit code 70; starting again", 30)
+    in_site.wait_for_lines(1)
+    # It says where it hung.
+    assert "in call_soon" in worker.output or "asynchronous/hub.py" in worker.output
+    assert worker.stop() == 0
+
+
+def test_a_worker_counts_as_hung_only_while_redis_answers(site: Site) -> None:
+    code = """
+import logging, time
+from dispatcher import config
+from tasks.watchdog import Watchdog
+logging.basicConfig()
+Watchdog(config.load(), hung_seconds=0.5).start()
+print("watching", flush=True)
+time.sleep(60)
+"""
+    site.redis.stop()
+    child = site.processes.python(code)
+    child.wait_for_output("watching")
+    time.sleep(2.5)  # several looks
+    assert child.running
+    site.redis.start()
+    assert child.wait() == 70
+    assert "has taken nothing" in child.output
+
+
+def test_a_keeper_starts_its_child_again_however_it_ended(site: Site) -> None:
+    code = "import os, time; print('up', os.getpid(), flush=True); time.sleep(60)"
+    keeper = site.processes.start(sys.executable, "-m", "dispatcher.keeper", sys.executable, "-c", code)
+    keeper.wait_for_output("up")
+    [child] = children(keeper.pid)
+    os.kill(child, signal.SIGKILL)
+    wait_for(lambda: keeper.output.count("up ") == 2, 20, what=lambda: keeper.output)
+    assert "worker ended with signal SIGKILL; starting again in 0.5 s" in keeper.output
+    # A keeper that is killed leaves nothing behind.
+    keeper.kill()
+    assert_none_left(site.environ[MARK])
+
+
+def test_a_keeper_stops_with_its_child_and_tells_how_it_ended(site: Site) -> None:
+    def keep(code: str) -> Child:
+        head = "import signal, sys, time\n"
+        return site.processes.start(sys.executable, "-m", "dispatcher.keeper", sys.executable, "-c", head + code)
+
+    assert keep("sys.exit(2)").wait() == 2
+    wait_forever = "print('up', flush=True); time.sleep(60)"
+    leaving = keep(f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); {wait_forever}")
+    leaving.wait_for_output("up")
+    failing = keep(f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); {wait_forever}")
+    failing.wait_for_output("up")
+    told = keep(f"signal.signal(signal.SIGHUP, lambda *_: print('told', flush=True)); {wait_forever}")
+    told.wait_for_output("up")
+    told.send(signal.SIGHUP)
+    told.wait_for_output("told")
+    impatient = keep(
+        "signal.signal(signal.SIGTERM, lambda *_: None); signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0)); "
+        + wait_forever
+    )
+    impatient.wait_for_output("up")
+    impatient.send(signal.SIGTERM)
+    impatient.send(signal.SIGINT)
+    assert [leaving.stop(), failing.stop(), impatient.wait()] == [0, 1, 0]
+
+
+def test_what_does_not_end_in_time_is_left_behind(site: Site) -> None:
+    code = """
+import logging, subprocess, sys, time
+from tasks.departure import Departure
+logging.basicConfig()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+departure = Departure(0.2)
+departure.prepare()
+departure.begin()
+time.sleep(60)
+"""
+    child = site.processes.python(code)
+    assert child.wait() == 1
+    assert "not finished within 0.2 s" in child.output
+
+
+def test_a_rolling_deployment_under_load_loses_and_doubles_nothing(site: Site) -> None:
+    stop = site.directory / "stop"
+    steady = f"""
+from pathlib import Path
+n, stop = 0, Path({str(stop)!r})
+while not stop.exists():
+    for _ in range(20):
+        tracker.emit("shop.order.paid", {{"n": n}}); n += 1
+    time.sleep(0.005)
+assert dispatcher.flush(30)
+print(n)
+"""
+    worker = site.worker("-n", "first@%h")
+    emitting = site.emitting(steady)
+    site.wait_for_lines(1)
+    following = site.worker("-n", "second@%h", "-P", "prefork", "-c", "2")
+    assert worker.stop() == 0
+    site.wait_for_lines(count_lines(site.log) + 1)
+    stop.touch()
+    emitted = int(emitting.succeed(40).split()[-1])
+    site.wait_until_delivered(30)
+    assert_each_once(site.log, emitted)
+    site.assert_ledger_closes()
+    # None came twice to Segment either, which would have been the only trace of a batch that was cut off.
+    assert site.counts("segment").delivered == emitted
+    assert following.stop() == 0
+
+
+def test_a_worker_without_a_keeper_answers_remote_control(in_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "tasks.transport:Transport")
+    monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "tasks.transport:Transport")
+    monkeypatch.setattr("kombu.transport._transport_cache", {})
+    worker = in_site.worker("--no-restart", "-n", "one@test")
+    assert not children(worker.pid)
+    with make_app(in_site.settings()) as app:
+        inspect = app.control.inspect(timeout=20, limit=1)
+        assert inspect.ping() == {"one@test": {"ok": "pong"}}
+        assert {queue["name"] for queue in inspect.active_queues()["one@test"]} == {"tracking_log", "segment"}
+        app.control.cancel_consumer(LOG, reply=True, timeout=20, limit=1)
+        emit(in_site, 0)
+        wait_for(lambda: in_site.counts("segment").delivered == 1)
+        assert in_site.counts(LOG).delivered == 0
+        app.control.add_consumer(LOG, reply=True, timeout=20, limit=1)
+        in_site.wait_for_lines(1)
+    assert worker.stop() == 0
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, by id."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
