@@ -114,8 +114,8 @@ class _Share:
 
     __slots__ = (
         "after",
+        "bounds",
         "cut_at",
-        "cuts",
         "dead",
         "example",
         "filtered",
@@ -133,19 +133,15 @@ class _Share:
         self.limits = limits
         self.start = start
         self.after = after
-        # What is settled, or in the store, is not cut again.
-        self.cuts = deque((begin, end) for begin, end in cuts if end > start)
+        # Also where a range began: what is between two ranges, if anything, was put by another relay.
+        self.bounds = deque(sorted({bound for cut in cuts for bound in cut if bound > start}))
         self.cut_at = sys.maxsize
-        self.next_cut()
+        self.next_bound()
         self.clear()
 
-    def next_cut(self) -> None:
-        """Go on to the next range that was cut before, if there is one."""
-        if self.cuts:
-            begin, self.cut_at = self.cuts.popleft()
-            self.start = max(self.start, begin)
-        else:
-            self.cut_at = sys.maxsize
+    def next_bound(self) -> None:
+        """Go on to the next place where it was cut before, if there is one."""
+        self.cut_at = self.bounds.popleft() if self.bounds else sys.maxsize
 
     def clear(self) -> None:
         self.payloads: list[bytes] = []
@@ -237,8 +233,8 @@ class Stretch:
         while end > share.cut_at:
             if share.payloads or share.filtered or share.dead:
                 self._cut(share, share.cut_at)
-            share.start = max(share.start, share.cut_at)
-            share.next_cut()
+            share.start = share.cut_at
+            share.next_bound()
 
     def _cut(self, share: _Share, end: int) -> None:
         put = Put(

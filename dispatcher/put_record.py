@@ -73,7 +73,7 @@ class PutRecord:
         self.put |= {name: found.put for name, found in progress.items()}
         if lost:
             self.lost_from = min([*lost, *([] if self.lost_from is None else [self.lost_from])])
-        else:
+        elif self.lost_from is None:
             self._settle(progress, position)
 
     def _settle(self, progress: Mapping[str, Progress], position: int) -> None:

@@ -279,3 +279,49 @@ def test_every_event_is_accounted_for_once_for_every_destination(
     assert [(ring.destination, ring.batch_id, ring.count) for ring in stretch.rings] == [
         (put.destination, put.batch_id, put.count) for put in stretch.puts if put.count
     ]
+
+
+# Cutting again what a store has lost
+
+
+def again(events: list[bytes], cuts: dict[str, list[tuple[int, int]]], **more: Any) -> Stretch:
+    """The same stretch, whose events are ten positions long, with the cuts of the last time."""
+    stretch = a_cutter().begin("journal", more.pop("start", 0), cuts=cuts, **more)
+    stretch.add(events, [10 * (number + 1) for number in range(len(events))])
+    stretch.finish()
+    return stretch
+
+
+def ranges(stretch: Stretch, destination: str = "tracking_log") -> list[tuple[int, int, int]]:
+    return [(put.start, put.end, put.count) for put in puts(stretch, destination)]
+
+
+def test_a_stretch_is_cut_again_where_it_was_cut_before_whatever_the_limits_are_now() -> None:
+    events = [payload() for _ in range(30)]
+    found = again(events, {"tracking_log": [(0, 70), (70, 90), (90, 300)], "segment": [(0, 300)]})
+    assert ranges(found) == [(0, 70, 7), (70, 90, 2), (90, 300, 21)]
+    assert ranges(found, "segment") == [(0, 300, 30)]
+    assert [put.after for put in puts(found, "tracking_log")] == [-1, 70, 90]
+
+
+def test_batches_that_the_store_still_has_are_not_cut_again() -> None:
+    events = [payload() for _ in range(30)]
+    cuts = {"tracking_log": [(0, 70), (70, 90), (90, 300)]}
+    found = again(events, cuts, put={"tracking_log": 90}, starts={"tracking_log": 90})
+    assert ranges(found) == [(90, 300, 21)]
+    assert puts(found, "tracking_log")[0].after == 90
+
+
+def test_what_another_relay_had_put_before_the_first_cut_is_put_again_too() -> None:
+    events = [payload() for _ in range(30)]
+    found = again(events, {"tracking_log": [(70, 90), (120, 300)]})
+    assert ranges(found) == [(0, 70, 7), (70, 90, 2), (90, 120, 3), (120, 300, 18)]
+
+
+def test_a_gap_that_holds_nothing_for_a_destination_is_no_batch() -> None:
+    lost, paid = payload("shop.order.lost", "event"), payload()
+    call = payload("Order Paid", "track")
+    # The log takes no direct calls, so it was cut around them.
+    found = again([paid, call, call, paid, lost], {"segment": [(0, 50)], "tracking_log": [(0, 10), (30, 50)]})
+    assert [(put.start, put.end) for put in puts(found, "tracking_log") if put.count] == [(0, 10), (30, 50)]
+    assert delivered(found, "tracking_log") == [paid, paid, lost]
