@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import billiard.pool
 from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning
 from kombu.entity import Exchange, Queue
@@ -21,6 +22,10 @@ from tasks.destinations import build_destinations
 from tasks.reporting import Reporting
 from tasks.transport import Amqp, serves
 from tasks.watchdog import Watchdog
+
+# Tenths of a second that an ending pool process waits for its parent to have read all of its results, of which the
+# last sometimes never are: no result is needed here, and billiard's half minute would outlast the worker's own end.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 # Seconds that one call to the batch store may take, from a worker, which can wait.
 _STORE_TIMEOUT_SECONDS = 5.0
