@@ -1,0 +1,64 @@
+"""Case: one fault, what may come of it, and the decorator by which a function becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults.judgement import Expectation
+from tests.faults.stage import Stage
+
+
+class NotHereError(Exception):
+    """This machine lacks what the case needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One fault.
+
+    Args:
+        name: As ``--only`` takes it.
+        title: What is done, for the table.
+        play: Starts what it needs, does it, and leaves everything mended.
+        expected: What has to come of it.
+        in_tests: Whether a shorter form of it belongs to ``make test``.
+        is_long: Whether it runs only when it is asked for by name.
+    """
+
+    name: str
+    title: str
+    play: Callable[[Stage], None]
+    expected: Expectation
+    in_tests: bool = False
+    is_long: bool = False
+
+
+Decorate = Callable[[Callable[[Stage], None]], Callable[[Stage], None]]
+
+
+class Cases:
+    """The cases of one kind, in order."""
+
+    def __init__(self) -> None:
+        self.all: list[Case] = []
+
+    def add(
+        self, title: str, expected: Expectation | None = None, *, in_tests: bool = False, is_long: bool = False
+    ) -> Decorate:
+        """Make a case of a function; its name is the case's."""
+
+        def decorate(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
+            self.all.append(
+                Case(
+                    name=play.__name__,
+                    title=title,
+                    play=play,
+                    expected=expected or Expectation(),
+                    in_tests=in_tests,
+                    is_long=is_long,
+                )
+            )
+            return play
+
+        return decorate

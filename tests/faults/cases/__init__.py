@@ -1,0 +1,13 @@
+"""The cases, by kind."""
+
+from tests.faults.case import Case
+from tests.faults.cases.disks import disks
+from tests.faults.cases.kills import kills
+from tests.faults.cases.operations import operations
+from tests.faults.cases.outage import outage
+from tests.faults.cases.redis_faults import redis_faults
+from tests.faults.cases.sink_faults import sink_faults
+
+CASES: dict[str, Case] = {
+    case.name: case for kind in (kills, redis_faults, sink_faults, disks, operations, outage) for case in kind.all
+}

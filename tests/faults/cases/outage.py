@@ -1,0 +1,85 @@
+"""A long outage: half a million events wait for a sink that is down, and the log does not notice."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from tests.faults.case import Cases
+from tests.faults.judgement import Expectation
+from tests.faults.stage import Stage
+from tests.support.processes import memory_bytes
+
+outage = Cases()
+
+_EVENTS = 500_000
+_MIB = 1 << 20
+# What the memory of all workers may grow by while everything waits.
+_GROWTH_MIB = 50
+# Events a second, of all threads: ten minutes' worth of events in some three.
+_RATE = 3000
+# With the sink up, to compare with; less where fewer events are asked for.
+_NORMAL_SECONDS = 15.0
+_THREADS = 4
+# Until the first events have arrived and the sink is gone.
+_START_SECONDS = 3.0
+
+
+@outage.add(
+    "the sink is down for 500,000 events: memory of the worker and latency of the log, then all of it arrives",
+    Expectation(patience_seconds=600),
+    is_long=True,
+)
+def outage_500k(stage: Stage) -> None:
+    worker = stage.worker()
+    latency = stage.follow_log()
+    events = stage.events or _EVENTS
+    normal_seconds = min(_NORMAL_SECONDS, 0.3 * events / _RATE)
+    count = events + int((normal_seconds + _START_SECONDS) * _RATE)
+    stage.load(2, "--count", str(count // _THREADS), rate=_RATE / _THREADS)
+    latency.begin("sink up")
+    stage.during("the sink is up", normal_seconds)
+    before = memory_bytes(worker.pid)
+    memory = _Memory(worker.pid)
+    stage.sink.refuse()
+    latency.begin("")
+    stage.during("the sink has just gone", 1)
+    latency.begin("sink down")
+    with memory:
+        stage.go_on_until_emitted("the sink is down")
+    latency.begin("")
+    waiting = stage.site.counts("segment").waiting
+    stage.sink.listen()
+    grown = (memory.most - before) / _MIB
+    normal, p99 = latency.quantile("sink up", 0.99), latency.quantile("sink down", 0.99)
+    stage.notes += [
+        f"{waiting:,} waited",
+        f"worker {before / _MIB:.0f} MiB, grew by {grown:.1f}",
+        f"log p50 / p99: {latency.story('sink up')}, {latency.story('sink down')}",
+    ]
+    if grown >= _GROWTH_MIB:
+        stage.problems.append(f"the worker grew by {grown:.0f} MiB, and may by {_GROWTH_MIB}")
+    if p99 > 2 * normal:
+        stage.problems.append(f"the log's p99 went from {normal:.0f} to {p99:.0f} ms, and may double")
+
+
+class _Memory:
+    """The most that a process has, looked at four times a second while it is entered."""
+
+    def __init__(self, pid: int) -> None:
+        self.most = 0
+        self._pid = pid
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(0.25):
+            with suppress(OSError, AssertionError):
+                self.most = max(self.most, memory_bytes(self._pid))

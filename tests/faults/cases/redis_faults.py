@@ -1,0 +1,90 @@
+"""What Redis can do: refuse, stand still, restart, forget, and run out of memory."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from tests.faults.case import Cases
+from tests.faults.judgement import Expectation
+from tests.faults.stage import Stage
+
+redis_faults = Cases()
+
+# An answer of the sink may come while there is no Redis to note it.
+_REPEATS = Expectation(repeats=True)
+# What Redis has forgotten is put again, also what was delivered already. The ledger's numbers start anew.
+_FORGOTTEN = Expectation(repeats=True, exact=False, quiet_seconds=2.5)
+
+
+@redis_faults.add("Redis refuses connections for 4 s", _REPEATS)
+def redis_refuses(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.redis.stop()
+    stage.during("Redis refuses", 4)
+    stage.redis.start()
+    stage.go_on(1)
+
+
+@redis_faults.add("Redis is stopped (SIGSTOP) for 7 s, longer than every timeout", _REPEATS)
+def redis_stands_still(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.redis.freeze()
+    stage.during("Redis stands still", 7)
+    stage.redis.thaw()
+    stage.go_on(1)
+
+
+@redis_faults.add("Redis comes back without its last second (appendfsync everysec)", _FORGOTTEN, in_tests=True)
+def redis_last_second(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    copies = (stage.directory / f"redis-copy-{number}" for number in count())
+
+    def strike() -> None:
+        copy = next(copies)
+        stage.redis.save_to(copy)
+        stage.go_on(1)
+        stage.redis.bring_back(copy)
+
+    stage.strike("last second lost", strike, times=4, pause=(0.3, 1.5))
+    stage.go_on(1)
+
+
+@redis_faults.add("Redis comes back empty", _FORGOTTEN, in_tests=True)
+def redis_empty(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.strike("emptied", stage.redis.wipe, times=4, pause=(0.5, 2))
+    stage.go_on(1)
+
+
+@redis_faults.add(
+    "Redis comes back empty while all waits for a sink that is down, a web process killed before", _FORGOTTEN
+)
+def redis_empty_with_backlog(stage: Stage) -> None:
+    stage.worker()
+    stage.load(3)
+    stage.sink.refuse()
+    stage.during("the sink is down", 2)
+    # Its outbox is another's to relay, and to keep.
+    stage.kill_web()
+    stage.during("the sink is down", 1.5)
+    stage.redis.wipe()
+    stage.during("Redis is empty", 2)
+    stage.sink.listen()
+
+
+@redis_faults.add("Redis is out of memory (noeviction) for 3 s, twice", _REPEATS)
+def redis_out_of_memory(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+
+    def strike() -> None:
+        stage.redis.call("CONFIG", "SET", "maxmemory", "1")
+        stage.go_on(3)
+        stage.redis.call("CONFIG", "SET", "maxmemory", "0")
+
+    stage.strike("out of memory", strike, times=2, pause=(0.3, 1))
+    stage.go_on(1)

@@ -1,0 +1,112 @@
+"""What the other side of a destination can do: refuse, throttle, hang, cut and be late."""
+
+from __future__ import annotations
+
+from tests.faults.case import Cases
+from tests.faults.judgement import Expectation
+from tests.faults.sink import (
+    answering,
+    cutting,
+    failing,
+    hanging,
+    late,
+    refusing_poison,
+    sometimes,
+    throttling,
+)
+from tests.faults.stage import Stage
+
+sink_faults = Cases()
+
+# It may have taken what it gave no answer for, so it is asked again, and tells the messages by their ids.
+_REPEATS = Expectation(repeats=True)
+_IMPATIENT = {"DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT_SECONDS": "0.5"}
+_SHARE = 0.0664
+
+
+@sink_faults.add("the sink refuses connections for 4 s")
+def sink_refuses(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.sink.refuse()
+    stage.during("the sink refuses", 4)
+    stage.sink.listen()
+
+
+@sink_faults.add("the sink answers 500 for 4 s")
+def sink_500(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.sink.behave(failing(500))
+    stage.during("500", 4)
+    stage.sink.behave(answering)
+
+
+@sink_faults.add("the sink answers 429 with Retry-After, in seconds and then as a date")
+def sink_429(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    before = stage.sink.requests
+    for as_date in (False, True):
+        stage.sink.behave(throttling(2, as_date=as_date))
+        stage.during("429", 3)
+    stage.sink.behave(answering)
+    stage.notes.append(f"{stage.sink.requests - before} requests in 6 s")
+
+
+@sink_faults.add("the sink answers 400 to any request with one event in a thousand", in_tests=True)
+def sink_poison(stage: Stage) -> None:
+    stage.sink.behave(refusing_poison)
+    stage.expects_poison = True
+    stage.worker(DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="100")
+    stage.load(2, "--poison", rate=600)
+    stage.during("poison", 5)
+
+
+@sink_faults.add("the sink answers 401 for 4 s: a wrong write key")
+def sink_401(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.sink.behave(failing(401))
+    stage.during("401", 4)
+    stage.sink.behave(answering)
+
+
+@sink_faults.add("the sink reads requests and never answers, for 5 s", _REPEATS)
+def sink_hangs(stage: Stage) -> None:
+    stage.environ.update(_IMPATIENT)
+    stage.worker()
+    stage.load(2)
+    stage.sink.behave(hanging)
+    stage.during("hanging", 5)
+    stage.sink.behave(answering)
+
+
+@sink_faults.add("the sink takes a request and cuts the connection, three times in ten", _REPEATS)
+def sink_cuts(stage: Stage) -> None:
+    stage.worker()
+    stage.load(2)
+    stage.sink.behave(sometimes(0.3, stage.chance, cutting))
+    stage.during("cutting", 5)
+    stage.sink.behave(answering)
+
+
+@sink_faults.add("the sink takes a request and answers after our timeout, three times in ten", _REPEATS)
+def sink_late(stage: Stage) -> None:
+    stage.environ.update(_IMPATIENT)
+    stage.worker()
+    stage.load(2)
+    stage.sink.behave(sometimes(0.3, stage.chance, late(0.8)))
+    stage.during("late answers", 5)
+    stage.sink.behave(answering)
+
+
+@sink_faults.add("the sink fails 6.64 % of all requests at random, to the end")
+def sink_fails_at_random(stage: Stage) -> None:
+    stage.sink.behave(sometimes(_SHARE, stage.chance, failing(500)))
+    stage.worker()
+    stage.load(2, rate=400)
+    stage.during("6.64 % fail", 7)
+    stage.end_load()
+    failed, requests = stage.sink.statuses["500"], stage.sink.requests
+    stage.notes.append(f"{failed} of {requests} requests failed: {failed / requests:.2%}")

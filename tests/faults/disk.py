@@ -1,0 +1,71 @@
+"""Disk: a small one that can be filled and freed; or, where none may be mounted, a limit on the size of files."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from tests.support.processes import Child
+
+_SIZE_MIB = 64
+
+
+class SmallDisk:
+    """A tmpfs of its own, of which a ballast file takes what is to be missing.
+
+    Args:
+        directory: Where it is mounted; made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._ballast = directory / ".ballast"
+        #: Whether it is a real one. Else ``fill`` limits the size of files that the processes may write.
+        self.is_mounted = False
+        self._limited: list[int] = []
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE_MIB}m,mode=0700", "tmpfs", str(self.directory)]
+        with suppress(FileNotFoundError):
+            self.is_mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_mounted:
+            subprocess.run(["umount", "--lazy", str(self.directory)], check=True)
+
+    @property
+    def kind(self) -> str:
+        """For the notes."""
+        return "a full tmpfs" if self.is_mounted else "a limit on the size of files: no disk may be mounted here"
+
+    def fill(self, *, leave: int, processes: Iterable[Child]) -> None:
+        """Leave room for so many bytes, to the processes that write there."""
+        if self.is_mounted:
+            with self._ballast.open("wb") as file:
+                there = os.statvfs(self.directory)
+                os.posix_fallocate(file.fileno(), 0, there.f_bavail * there.f_frsize - leave)
+            return
+        sizes = [path.stat().st_size for path in self.directory.rglob("*") if path.is_file()]
+        for child in processes:
+            _limit(child.pid, max(sizes, default=0) + leave)
+            self._limited.append(child.pid)
+
+    def free(self) -> None:
+        """Give the room back."""
+        if self.is_mounted:
+            self._ballast.unlink()
+        for pid in self._limited:
+            with suppress(ProcessLookupError):
+                _limit(pid, resource.RLIM_INFINITY)
+
+
+def _limit(pid: int, size: int) -> None:
+    # The soft one alone: nobody but root can raise the hard one again. Python ignores SIGXFSZ.
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

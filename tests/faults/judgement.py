@@ -1,0 +1,142 @@
+"""Judgement: what was counted at the end of a case becomes its account, with all that should not be. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tests.faults.account import Account, Numbers
+from tests.faults.numbering import for_segment, poison_among
+from tests.faults.progress import Emitted
+
+LOG, SEGMENT = "tracking_log", "segment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What a case has to end with besides nothing lost.
+
+    Args:
+        repeats: Whether the sink may have taken a message twice.
+        exact: Whether the ledger's numbers have to be those that were counted; False where Redis lost its own.
+        restarts: Whether workers may have ended by themselves.
+        quiet_seconds: For how long nothing more may come once all is there.
+        patience_seconds: How long all may take to arrive.
+    """
+
+    repeats: bool = False
+    exact: bool = True
+    restarts: bool = False
+    quiet_seconds: float = 0.3
+    patience_seconds: float = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What there is at the end, counted at each place by itself.
+
+    Args:
+        lines: How often each event has a line in the log.
+        broken: Lines that are none.
+        seen: How often each message id came to the sink in a whole request.
+        taken: How often the sink kept it.
+        keys: The event of each message id.
+        dead: The events among the dead letters of the sink's destination.
+        others: What further destinations of the same events have, dead letters included.
+        poison: Whether the sink refused the poison events for good.
+    """
+
+    emitted: Emitted
+    lines: Counter[str]
+    broken: int = 0
+    seen: Counter[str]
+    taken: Counter[str]
+    keys: Mapping[str, str]
+    dead: frozenset[str] = frozenset()
+    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    ledger: Mapping[str, Numbers] = field(default_factory=dict)
+    poison: bool = False
+
+    @property
+    def due(self) -> frozenset[str]:
+        """The events that the sink has to have, or that have to be dead letters."""
+        return for_segment(self.emitted.sure)
+
+    @property
+    def at_sink(self) -> frozenset[str]:
+        """The events that it took."""
+        return frozenset(self.keys[message_id] for message_id in self.taken)
+
+
+def judge(count: Count, expected: Expectation) -> Account:
+    """The account of a case."""
+    return Account(
+        emitted=len(count.emitted.sure),
+        refused=count.emitted.refused,
+        lines=sum(count.lines.values()),
+        log_lost=len(count.emitted.sure - count.lines.keys()),
+        log_doubled=_beyond_the_first(count.lines),
+        due=len(count.due),
+        seen=sum(count.seen.values()),
+        taken=len(count.taken),
+        dead=len(count.dead),
+        sink_lost=len(count.due - count.at_sink - count.dead),
+        again=_beyond_the_first(count.taken),
+        ledger=dict(count.ledger),
+        problems=(*_wrong_in_log(count), *_wrong_at_sink(count, expected), *_wrong_in_ledger(count, expected)),
+    )
+
+
+def _wrong_in_log(count: Count) -> Iterator[str]:
+    emitted = count.emitted
+    yield from _some(emitted.sure - count.lines.keys(), "events have no line")
+    yield from _some([key for key, times in count.lines.items() if times > 1], "events have more than one line")
+    yield from _some(count.lines.keys() - emitted.sure - emitted.unsure, "lines of events that emit did not take")
+    if count.broken:
+        yield f"{count.broken} lines are no whole JSON"
+
+
+def _wrong_at_sink(count: Count, expected: Expectation) -> Iterator[str]:
+    yield from _some(count.due - count.at_sink - count.dead, "events never reached the sink")
+    if len(count.taken) != len(count.at_sink):
+        yield f"{len(count.taken)} ids came to the sink for {len(count.at_sink)} events"
+    if not expected.repeats:
+        again = [count.keys[message_id] for message_id, times in count.taken.items() if times > 1]
+        yield from _some(again, "events were taken by the sink more than once")
+    poison = poison_among(count.due) if count.poison else frozenset()
+    yield from _some(count.dead - poison - count.emitted.unsure, "good events became dead letters")
+    yield from _some(poison - count.dead, "poison events are no dead letters")
+    for name, found in count.others.items():
+        yield from _some(count.due - found, f"events never reached {name}")
+
+
+def _wrong_in_ledger(count: Count, expected: Expectation) -> Iterator[str]:
+    for name, numbers in count.ledger.items():
+        if not numbers["closes"]:
+            yield f"the ledger of {name} does not close: {numbers}"
+        if numbers["waiting"]:
+            yield f"{numbers['waiting']} events still wait for {name}"
+    if not expected.exact:
+        return
+    wanted = {
+        (LOG, "accepted"): len(count.lines),
+        (LOG, "delivered"): len(count.lines),
+        # Also what is not for it, which it counts as filtered.
+        (SEGMENT, "accepted"): len(count.lines),
+        (SEGMENT, "delivered"): len(count.taken),
+        (SEGMENT, "dead"): len(count.dead),
+    }
+    for (name, what), number in wanted.items():
+        said = count.ledger[name][what]
+        if said != number:
+            yield f"the ledger of {name} says {said} {what}, and {number} were counted"
+
+
+def _some(found: Collection[str], story: str) -> Iterator[str]:
+    if found:
+        yield f"{len(found)} {story}, such as {', '.join(sorted(found)[:3])}"
+
+
+def _beyond_the_first(counts: Counter[str]) -> int:
+    return sum(counts.values()) - len(counts)

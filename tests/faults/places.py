@@ -1,0 +1,66 @@
+"""Places: what is in the log, among the dead letters and in the ledger, read for the count."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from dispatcher.batches import prefix
+from dispatcher.ledger import Ledger
+from tests.faults.account import Numbers
+from tests.support.redis_server import RedisServer
+
+_COUNTERS = ("accepted", "delivered", "waiting", "dead", "filtered", "retried", "closes")
+
+
+class _Data(msgspec.Struct):
+    k: str
+
+
+class _Line(msgspec.Struct):
+    event: _Data
+
+
+class _Event(msgspec.Struct):
+    data: _Data
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+def log_files(path: Path) -> list[Path]:
+    """The log and what it was rotated to."""
+    return sorted(file for file in path.parent.glob(f"{path.name}*") if file.is_file())
+
+
+def read_log(path: Path) -> tuple[Counter[str], int]:
+    """How often each event has a line, in the log and its rotated files; and how many lines are none."""
+    found: Counter[str] = Counter()
+    broken = 0
+    for file in log_files(path):
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
+            for line in lines:
+                try:
+                    found[_decode_line(line).event.k] += 1
+                except msgspec.DecodeError:
+                    broken += 1
+    return found, broken
+
+
+def read_dead(server: RedisServer, destination: str) -> frozenset[str]:
+    """The events among the dead letters of a destination."""
+    with server.client() as client:
+        letters = client.xrange(f"{prefix(destination)}dead")
+    return frozenset(_decode_event(fields[b"event"]).data.k for _, fields in letters)
+
+
+def read_ledger(ledger: Ledger) -> dict[str, Numbers]:
+    """The part of a ledger that is held against the count."""
+    return {
+        name: {counter: getattr(counts, counter) for counter in _COUNTERS}
+        for name, counts in ledger.destinations.items()
+    }
