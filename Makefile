@@ -9,6 +9,8 @@ BENCH_INSTALLED := $(VENV)/.installed-bench
 # Twice, or it warns of everything that an index of its own does not have; errors are still shown.
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
+# The tests mostly wait for servers, so a few files at a time take half the time. Empty: one after another.
+WORKERS ?= -n 3 --dist loadfile
 # Words for pytest, such as: make test ARGS="tests/unit -x"
 ARGS ?=
 
@@ -26,7 +28,7 @@ demo: $(INSTALLED) ## show the whole way of some events; DEMO_EVENTS=file.jsonl 
 	@$(BIN)/python -m dispatcher.demo
 
 test: $(INSTALLED) ## run all tests; ARGS="tests/unit -x" runs some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: $(INSTALLED) ## check style, types and the direction of imports
 	@$(BIN)/ruff check
