@@ -284,13 +284,18 @@ class Stage:
         self.end_load()
         if not self._relays:
             self.relay()  # what killed processes left behind
-        self._doing = "the rest arrives"
-        emitted, began = self.emitted(), time.monotonic()
-        while time.monotonic() - began < expected.patience_seconds and not self._has_arrived(emitted):
-            self.go_on(0.2)
-        arrival_seconds = time.monotonic() - began
+        emitted = self.emitted()
+        arrival_seconds = self.wait_until_arrived("the rest arrives", expected.patience_seconds)
         self.go_on(expected.quiet_seconds)
         return self._account(emitted, expected, arrival_seconds)
+
+    def wait_until_arrived(self, what: str, patience_seconds: float = 600) -> float:
+        """Wait until all that was emitted so far is at both ends, or patience is at its end. Returns the seconds."""
+        self._doing = what
+        emitted, began = self.emitted(), time.monotonic()
+        while time.monotonic() - began < patience_seconds and not self._has_arrived(emitted):
+            self.go_on(0.2)
+        return time.monotonic() - began
 
     def _has_arrived(self, emitted: Emitted) -> bool:
         # The cheap questions first: there may be half a million lines.

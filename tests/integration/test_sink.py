@@ -131,7 +131,9 @@ def test_a_body_that_is_no_batch_is_refused_and_the_connection_goes_on(
 
 
 @pytest.mark.parametrize(
-    "body", [b"not gzip", gzip.compress(b'{"batch":[]}')[:-9], gzip.compress(b" " * (MAX_BODY_BYTES + 1))]
+    "body",
+    [b"not gzip", gzip.compress(b'{"batch":[]}')[:-9], gzip.compress(b" " * (MAX_BODY_BYTES + 1))],
+    ids=["no gzip", "cut off", "too large"],
 )
 def test_a_compressed_body_that_is_broken_or_too_large_is_refused(
     connection: http.client.HTTPConnection, body: bytes

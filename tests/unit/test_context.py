@@ -116,7 +116,7 @@ def test_any_mapping_can_be_a_context() -> None:
         assert encoded() == {"a": 1}
 
 
-@pytest.mark.parametrize("ctx", [None, 7, "user", [("a", 1)], object()], ids=repr)
+@pytest.mark.parametrize("ctx", [None, 7, "user", [("a", 1)], object()], ids=["None", "7", "user", "list", "object"])
 def test_what_is_no_mapping_is_refused_where_it_is_entered(ctx: Any) -> None:
     with pytest.raises(TypeError, match=r"the context 'request' must be a dict, not .*: call tracker.context\("):
         tracker.enter_context("request", ctx)
@@ -131,7 +131,7 @@ def test_a_none_is_no_nan() -> None:
 @pytest.mark.parametrize(
     "ctx",
     [{"a": float("nan")}, {"a": [{"b": float("inf")}]}, {"a": {float("nan")}}, {"a": object()}, {("a",): 1}],
-    ids=repr,
+    ids=["nan", "deep inf", "nan in a set", "object", "tuple as a key"],
 )
 def test_a_context_that_cannot_be_encoded_is_bound_without_its_json(ctx: dict[Any, Any]) -> None:
     with tracker.context("request", ctx):

@@ -146,7 +146,9 @@ def test_a_number_that_is_none_is_found_wherever_it_is(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, {"a": None}, [1.5, "nan"], {1, 2.5}, Point("x"), Decimal("NaN"), msgspec.Raw(b"null")], ids=repr
+    "value",
+    [None, {"a": None}, [1.5, "nan"], {1, 2.5}, Point("x"), Decimal("NaN"), msgspec.Raw(b"null")],
+    ids=["None", "None in a dict", "text", "set", "dataclass", "Decimal", "Raw"],
 )
 def test_a_null_of_another_kind_is_no_such_number(value: object) -> None:
     assert not holds_non_finite(value)

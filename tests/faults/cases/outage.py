@@ -31,6 +31,8 @@ _START_SECONDS = 3.0
     is_long=True,
 )
 def outage_500k(stage: Stage) -> None:
+    # As in production, so that batches are of the usual size.
+    stage.environ["DISPATCHER_RELAY__LINGER_SECONDS"] = "0.05"
     worker = stage.worker()
     latency = stage.follow_log()
     events = stage.events or _EVENTS
@@ -39,26 +41,29 @@ def outage_500k(stage: Stage) -> None:
     stage.load(2, "--count", str(count // _THREADS), rate=_RATE / _THREADS)
     latency.begin("sink up")
     stage.during("the sink is up", normal_seconds)
-    before = memory_bytes(worker.pid)
-    memory = _Memory(worker.pid)
+    celery = stage.celery(worker)
+    before = memory_bytes(celery)
+    memory = _Memory(celery)
     stage.sink.refuse()
     latency.begin("")
     stage.during("the sink has just gone", 1)
     latency.begin("sink down")
     with memory:
         stage.go_on_until_emitted("the sink is down")
-    latency.begin("")
-    waiting = stage.site.counts("segment").waiting
-    stage.sink.listen()
+        latency.begin("")
+        waiting = stage.site.counts("segment").waiting
+        down = (memory.most - before) / _MIB
+        stage.sink.listen()
+        stage.wait_until_arrived("all of it arrives")
     grown = (memory.most - before) / _MIB
     normal, p99 = latency.quantile("sink up", 0.99), latency.quantile("sink down", 0.99)
     stage.notes += [
         f"{waiting:,} waited",
-        f"worker {before / _MIB:.0f} MiB, grew by {grown:.1f}",
+        f"worker {before / _MIB:.0f} MiB, grew by {down:.1f} while they did, by {grown:.1f} until all had arrived",
         f"log p50 / p99: {latency.story('sink up')}, {latency.story('sink down')}",
     ]
     if grown >= _GROWTH_MIB:
-        stage.problems.append(f"the worker grew by {grown:.0f} MiB, and may by {_GROWTH_MIB}")
+        stage.problems.append(f"the worker grew by {down:.0f} and then {grown:.0f} MiB, and may by {_GROWTH_MIB}")
     if p99 > 2 * normal:
         stage.problems.append(f"the log's p99 went from {normal:.0f} to {p99:.0f} ms, and may double")
 
