@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -49,13 +50,25 @@ class SmallDisk:
         """Leave room for so many bytes, to the processes that write there."""
         if self.is_mounted:
             with self._ballast.open("wb") as file:
-                there = os.statvfs(self.directory)
-                os.posix_fallocate(file.fileno(), 0, there.f_bavail * there.f_frsize - leave)
+                while not self._weigh_down(file.fileno(), leave=leave):
+                    pass
             return
         sizes = [path.stat().st_size for path in self.directory.rglob("*") if path.is_file()]
         for child in processes:
             _limit(child.pid, max(sizes, default=0) + leave)
             self._limited.append(child.pid)
+
+    def _weigh_down(self, ballast: int, *, leave: int) -> bool:
+        """Whether there was still so much room: others write there meanwhile."""
+        there = os.statvfs(self.directory)
+        try:
+            os.posix_fallocate(ballast, 0, there.f_bavail * there.f_frsize - leave)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            os.ftruncate(ballast, 0)
+            return False
+        return True
 
     def free(self) -> None:
         """Give the room back."""
