@@ -9,8 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,22 +120,6 @@ def test_a_delivery_that_fails_is_parked_shown_as_a_retry_and_delivered_once_the
     site.assert_ledger_closes()
     # Each try was announced with how many came before it.
     assert site.counts(SEGMENT).retried % 50 == 0
-
-
-def has_tried(site: Site, times: int) -> bool:
-    return site.counts(SEGMENT).retried >= times
-
-
-def test_the_pause_between_tries_grows(site: Site) -> None:
-    site.sink.stop()
-    site.worker(DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS="0.1")
-    site.emitting("tracker.emit('shop.order.paid', {'n': 1})").succeed()
-    moments = []
-    for tries in range(1, 5):
-        wait_for(partial(has_tried, site, tries))
-        moments.append(time.monotonic())
-    pauses = [after - before for before, after in pairwise(moments)]
-    assert pauses[0] < pauses[1] < pauses[2], pauses
 
 
 def test_a_hundred_thousand_emits_and_kill_9_at_once_are_a_hundred_thousand_lines(site: Site) -> None:
