@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # Most doorbells taken from one queue at a time, however many a worker may hold: one that is killed loses few.
 _MOST: Final = 16
 # Seconds to wait for a doorbell while a queue is passed over: it may soon be asked again.
-_SHORT_TIMEOUT: Final = 0.02
+_SHORT_TIMEOUT: Final = 0.004
 # A key that is never there, of kombu's own kind, which its user has to be allowed.
 _NO_KEY: Final = "_kombu.binding.none"
 
