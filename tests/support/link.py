@@ -6,10 +6,11 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+
+from tests.support.listener import Listener
 
 
-class Link:
+class Link(Listener):
     """Carries bytes both ways between a port of this machine and a socket.
 
     Args:
@@ -17,9 +18,8 @@ class Link:
     """
 
     def __init__(self, target: Path) -> None:
+        super().__init__(socket.create_server(("127.0.0.1", 0)))
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._ends: list[socket.socket] = []
         # Connections of an older time carry nothing any more.
         self._time = 0
 
@@ -37,33 +37,16 @@ class Link:
         """Let nothing through the connections that there are from now on, and close none of them; new ones work."""
         self._time += 1
 
-    def close(self) -> None:
-        """Close everything. May be called twice."""
-        for end in (self._listener, *self._ends):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+    def _serve(self, end: socket.socket) -> None:
+        far = socket.socket(socket.AF_UNIX)
+        self._ends.append(far)
+        try:
+            far.connect(str(self._target))
+        except OSError:
             end.close()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                self._ends += [near, far]
-                try:
-                    far.connect(str(self._target))
-                except OSError:
-                    near.close()
-                    continue
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other, self._time), daemon=True).start()
+            return
+        for one, other in ((end, far), (far, end)):
+            threading.Thread(target=self._carry, args=(one, other, self._time), daemon=True).start()
 
     def _carry(self, one: socket.socket, other: socket.socket, time: int) -> None:
         with suppress(OSError):
