@@ -15,6 +15,7 @@ import amqp
 import trustme
 
 from tests.support.ports import free_ports
+from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 # Debian's own program in /usr/sbin runs as root or rabbitmq only; it starts this one.
@@ -32,7 +33,7 @@ def find_rabbitmq() -> str | None:
     return next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
 
 
-class RabbitMQServer:
+class RabbitMQServer(Server):
     """One node. ``start`` and ``stop`` may be called any number of times; queues and messages outlive a restart."""
 
     def __init__(self) -> None:
@@ -116,16 +117,6 @@ class RabbitMQServer:
                     connection.channel().queue_purge(queue)
                 except amqp.NotFound:
                     continue
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _run(self, *arguments: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

@@ -13,10 +13,11 @@ from typing import Self
 import redis
 
 from dispatcher.embedded import find_server
+from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 
-class RedisServer:
+class RedisServer(Server):
     """One server of the test's own. ``start`` and ``stop`` may be called any number of times.
 
     Args:
@@ -114,12 +115,6 @@ class RedisServer:
         """One command's answer, on a connection of its own."""
         with self.client() as client:
             return client.execute_command(*command)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -14,6 +14,7 @@ import trustme
 
 from dispatcher.embedded import find_server
 from tests.support.ports import free_ports
+from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 #: May do everything: for looking into the server.
@@ -30,7 +31,7 @@ def find_tls_server() -> str | None:
     return None
 
 
-class SecuredRedis:
+class SecuredRedis(Server):
     """One server with a certificate for localhost, and users.
 
     Args:
@@ -101,16 +102,6 @@ class SecuredRedis:
             said = {_text(key): _text(value) for key, value in said.items()}
             found.append(f"{said['username']}: {said['reason']} {said['object']} ({said['context']})")
         return found
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -13,6 +13,7 @@ import redis
 
 from dispatcher.embedded import find_server
 from tests.support.ports import free_ports
+from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 _NAME: Final = "events"
@@ -20,7 +21,7 @@ _NAME: Final = "events"
 _DOWN_MS: Final = 500
 
 
-class SentinelServers:
+class SentinelServers(Server):
     """Two servers, one of which is the primary at any time, and a sentinel."""
 
     def __init__(self) -> None:
@@ -89,16 +90,6 @@ class SentinelServers:
     def client(self, port: int) -> redis.Redis:
         """A connection for looking into one of them."""
         return redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _start(self, port: int, *arguments: str) -> None:
         directory = self.directory / str(port)
