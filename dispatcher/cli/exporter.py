@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from importlib.util import find_spec
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import click
 
 from dispatcher import config
+from dispatcher.cli.serving import serve_until_stopped
 from dispatcher.overview import Observer
 from dispatcher.redis_pool import RedisPool
 
@@ -18,7 +18,6 @@ from dispatcher.redis_pool import RedisPool
 DEFAULT_PORT: Final = 9450
 # Seconds for each of the three round trips of a look: together less than Prometheus waits for a scrape, which is ten.
 _TIMEOUT_SECONDS: Final = 2.0
-_STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
 
 
 def exporter_arguments(*, address: str, port: int) -> list[str]:
@@ -64,20 +63,16 @@ def exporter(address: str, port: int, max_age: float) -> None:
         raise click.ClickException("the exporter is not installed: pip install 'dispatcher[metrics]'")
     from dispatcher.exporter import Exporter  # noqa: PLC0415 - it needs the extra
 
-    # Before the first thread, so that every thread leaves them to sigwait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = config.load()
-    observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
-    server = Exporter(observer.look, address=address, port=port, max_age_seconds=max_age)
-    try:
-        server.start()
-    except OSError as error:
-        raise click.ClickException(
+
+    def make() -> Exporter:
+        settings = config.load()
+        observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
+        return Exporter(observer.look, address=address, port=port, max_age_seconds=max_age)
+
+    serve_until_stopped(
+        make,
+        explain=lambda error: (
             f"cannot listen on {address}:{port}: {error.strerror}; choose another --address or --port"
-        ) from error
-    try:
-        click.echo(server.url)
-        signal.sigwait(_STOP_SIGNALS)
-    finally:
-        server.stop()
+        ),
+    )

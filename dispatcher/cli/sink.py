@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import click
 
+from dispatcher.cli.serving import serve_until_stopped
 from dispatcher.sink import Sink
-
-_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command(hidden=True)
@@ -20,17 +18,7 @@ _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 @click.option("--quiet", is_flag=True, help="Print the address only, not a line for each request.")
 def sink(port: int, file: Path | None, quiet: bool) -> None:
     """Stand in for Segment on this machine. Prints its address first; SIGTERM or Ctrl-C stops it."""
-    # Before the first thread, so that every thread leaves them to sigwait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    server = Sink(port=port, file=file, on_request=None if quiet else click.echo)
-    try:
-        server.start()
-    except OSError as error:
-        raise click.ClickException(
-            f"the sink cannot start: {error}; give a free --port and a --file that can be written"
-        ) from error
-    try:
-        click.echo(server.url)
-        signal.sigwait(_STOP_SIGNALS)
-    finally:
-        server.stop()
+    serve_until_stopped(
+        lambda: Sink(port=port, file=file, on_request=None if quiet else click.echo),
+        explain=lambda error: f"the sink cannot start: {error}; give a free --port and a --file that can be written",
+    )
