@@ -274,7 +274,7 @@ function commands.drop()
 end
 
 -- due limit idle overtaken every
--- What to ring for now: parked batches that are due, claimed ones whose lease has run out, and queued ones whose ring
+-- What to ring for at this moment: parked batches that are due, claimed ones whose lease has run out, and queued ones whose ring
 -- was lost: rung for more than `overtaken` milliseconds before another that was claimed since; or, with idle = 1 (the
 -- queue is empty), rung for a few seconds ago; or, wherever they may be, ten minutes ago. While the breaker is open it
 -- rings for nothing, and then for one batch, the probe, until the breaker is closed.

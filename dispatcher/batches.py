@@ -327,7 +327,7 @@ class BatchStore:
         overtaken_seconds: float = 60.0,
         every_seconds: float = 1.0,
     ) -> list[Due]:
-        """What to ring for now; asked for by every worker, answered to one of them in ``every_seconds``.
+        """What to ring for at this moment; asked for by every worker, answered to one of them in ``every_seconds``.
 
         Args:
             idle: The Celery queue is empty, so what was rung for a few seconds ago is not coming any more.

@@ -197,7 +197,7 @@ def _checked_moment(name: str, moment: object) -> datetime:
     if not isinstance(moment, datetime):
         raise InvalidEventError(
             f"the timestamp of the event {short(name)} must be a datetime, not {describe(moment, limit=80)}: "
-            "pass datetime.fromisoformat(text), or leave it out for now",
+            "pass datetime.fromisoformat(text), or leave it out to take the present moment",
             event_name=name,
         )
     if moment.tzinfo is None:
@@ -208,7 +208,7 @@ def _checked_moment(name: str, moment: object) -> datetime:
     except Exception as error:  # out of range in UTC, or raised by a time zone that is not ours
         raise InvalidEventError(
             f"the timestamp {describe(moment, limit=80)} of the event {short(name)} is no time in UTC "
-            f"({type(error).__name__}): leave it out for now",
+            f"({type(error).__name__}): leave it out to take the present moment",
             event_name=name,
         ) from error
 
