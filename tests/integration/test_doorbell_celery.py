@@ -13,6 +13,7 @@ from celery import Celery
 from dispatcher import doorbell
 from dispatcher.doorbell import Ring
 from dispatcher.redis_pool import RedisPool
+from tests.support.json_lines import read_whole_lines
 from tests.support.processes import Child, Processes
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
@@ -69,8 +70,7 @@ def a_worker(processes: Processes, tmp_path: Path, redis: RedisServer, transport
 
 
 def requests(tmp_path: Path) -> list[dict[str, Any]]:
-    file = tmp_path / "requests"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return read_whole_lines(tmp_path / "requests")
 
 
 @pytest.mark.parametrize("transport", [STOCK, OURS])
