@@ -257,6 +257,14 @@ class Stage:
         self.go_on(seconds / 2 if self.short else seconds)
         self._doing = ""
 
+    def under_load(self, begin: Callable[[], object], what: str, seconds: float, end: Callable[[], object]) -> None:
+        """Start a worker and the load, and let a state last from ``begin`` to ``end`` while they go on."""
+        self.worker()
+        self.load(2)
+        begin()
+        self.during(what, seconds)
+        end()
+
     def go_on_until_emitted(self, what: str) -> None:
         """Let the load run until every web process has emitted what it was to."""
         self._doing = what

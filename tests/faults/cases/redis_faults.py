@@ -18,21 +18,13 @@ _FORGOTTEN = Expectation(repeats=True, exact=False, quiet_seconds=2.5)
 
 @redis_faults.add("Redis refuses connections for 4 s", _REPEATS)
 def redis_refuses(stage: Stage) -> None:
-    stage.worker()
-    stage.load(2)
-    stage.redis.stop()
-    stage.during("Redis refuses", 4)
-    stage.redis.start()
+    stage.under_load(stage.redis.stop, "Redis refuses", 4, stage.redis.start)
     stage.go_on(1)
 
 
 @redis_faults.add("Redis is stopped (SIGSTOP) for 7 s, longer than every timeout", _REPEATS)
 def redis_stands_still(stage: Stage) -> None:
-    stage.worker()
-    stage.load(2)
-    stage.redis.freeze()
-    stage.during("Redis stands still", 7)
-    stage.redis.thaw()
+    stage.under_load(stage.redis.freeze, "Redis stands still", 7, stage.redis.thaw)
     stage.go_on(1)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.faults.case import Cases
 from tests.faults.judgement import Expectation
 from tests.faults.sink import (
+    Behaviour,
     answering,
     cutting,
     failing,
@@ -26,20 +29,12 @@ _SHARE = 0.0664
 
 @sink_faults.add("the sink refuses connections for 4 s")
 def sink_refuses(stage: Stage) -> None:
-    stage.worker()
-    stage.load(2)
-    stage.sink.refuse()
-    stage.during("the sink refuses", 4)
-    stage.sink.listen()
+    stage.under_load(stage.sink.refuse, "the sink refuses", 4, stage.sink.listen)
 
 
 @sink_faults.add("the sink answers 500 for 4 s")
 def sink_500(stage: Stage) -> None:
-    stage.worker()
-    stage.load(2)
-    stage.sink.behave(failing(500))
-    stage.during("500", 4)
-    stage.sink.behave(answering)
+    _behaving(stage, failing(500), "500", 4)
 
 
 @sink_faults.add("the sink answers 429 with Retry-After, in seconds and then as a date")
@@ -65,40 +60,24 @@ def sink_poison(stage: Stage) -> None:
 
 @sink_faults.add("the sink answers 401 for 4 s: a wrong write key")
 def sink_401(stage: Stage) -> None:
-    stage.worker()
-    stage.load(2)
-    stage.sink.behave(failing(401))
-    stage.during("401", 4)
-    stage.sink.behave(answering)
+    _behaving(stage, failing(401), "401", 4)
 
 
 @sink_faults.add("the sink reads requests and never answers, for 5 s", _REPEATS)
 def sink_hangs(stage: Stage) -> None:
     stage.environ.update(_IMPATIENT)
-    stage.worker()
-    stage.load(2)
-    stage.sink.behave(hanging)
-    stage.during("hanging", 5)
-    stage.sink.behave(answering)
+    _behaving(stage, hanging, "hanging", 5)
 
 
 @sink_faults.add("the sink takes a request and cuts the connection, three times in ten", _REPEATS)
 def sink_cuts(stage: Stage) -> None:
-    stage.worker()
-    stage.load(2)
-    stage.sink.behave(sometimes(0.3, stage.chance, cutting))
-    stage.during("cutting", 5)
-    stage.sink.behave(answering)
+    _behaving(stage, sometimes(0.3, stage.chance, cutting), "cutting", 5)
 
 
 @sink_faults.add("the sink takes a request and answers after our timeout, three times in ten", _REPEATS)
 def sink_late(stage: Stage) -> None:
     stage.environ.update(_IMPATIENT)
-    stage.worker()
-    stage.load(2)
-    stage.sink.behave(sometimes(0.3, stage.chance, late(0.8)))
-    stage.during("late answers", 5)
-    stage.sink.behave(answering)
+    _behaving(stage, sometimes(0.3, stage.chance, late(0.8)), "late answers", 5)
 
 
 @sink_faults.add("the sink fails 6.64 % of all requests at random, to the end")
@@ -110,3 +89,8 @@ def sink_fails_at_random(stage: Stage) -> None:
     stage.end_load()
     failed, requests = stage.sink.statuses["500"], stage.sink.requests
     stage.notes.append(f"{failed} of {requests} requests failed: {failed / requests:.2%}")
+
+
+def _behaving(stage: Stage, behaviour: Behaviour, what: str, seconds: float) -> None:
+    """Have the sink behave like this for some seconds under load, and answer again."""
+    stage.under_load(partial(stage.sink.behave, behaviour), what, seconds, partial(stage.sink.behave, answering))
