@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from dispatcher import context, tracker
-from dispatcher.sink import Sink
 from tests.support.redis_server import RedisServer
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,12 +41,8 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def site(tmp_path: Path, redis_server: RedisServer) -> Iterator[Site]:
     """A site of the test's own: Redis and the Segment stand-in run, workers and relays are for the test to start."""
-    with Sink(file=tmp_path / "segment.jsonl") as sink:
-        site = Site(tmp_path, redis_server, sink)
-        try:
-            yield site
-        finally:
-            site.close()
+    with open_site(tmp_path, redis_server) as site:
+        yield site
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def put_one(store: BatchStore, start: int = 0, events: int = 2, journal: str = "
 
 
 def due(store: BatchStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[str]:
-    """What is rung for now; the clock of Redis itself keeps other bells out for a millisecond only."""
+    """What is rung for at this moment; the clock of Redis itself keeps other bells out for a millisecond only."""
     return [entry.batch_id for entry in rings(store, clock, idle=idle, limit=limit)]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from dispatcher.outbox import find_outboxes
+from tests.support.json_lines import read_whole_lines
 from tests.support.processes import Child, Processes, assert_none_left, left_over
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once, count_lines, read_lines
@@ -80,8 +81,8 @@ def status(site: Site) -> dict[str, Any]:
 def test_up_takes_an_event_to_the_log_and_to_the_stand_in_for_segment_and_ctrl_c_ends_it_all(machine: Machine) -> None:
     up = machine.up()
     machine.emit(1)
-    [line] = wait_for(lambda: read_lines(machine.log), what=lambda: up.output)
-    [message] = wait_for(lambda: read_lines(machine.kept), what=lambda: up.output)
+    [line] = wait_for(lambda: read_whole_lines(machine.log), what=lambda: up.output)
+    [message] = wait_for(lambda: read_whole_lines(machine.kept), what=lambda: up.output)
     assert (line["event"], message["properties"]) == ({"n": 0}, {"n": 0})
     # One for each of redis, worker and relay beside itself.
     assert len(left_over(str(machine.state))) == 4
@@ -213,9 +214,7 @@ def test_a_worker_for_a_destination_that_does_not_exist_does_not_start(site: Sit
 def test_relay_once_empties_the_outboxes_of_the_dead_and_says_when_it_cannot(site: Site) -> None:
     # Else it stays until the event is delivered.
     site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
-    site.emitting(
-        "tracker.emit('shop.order.paid', {'n': 0})\nos.kill(os.getpid(), 9)", DISPATCHER_RELAY__MODE="external"
-    ).wait()
+    site.leave_behind(1)
     site.redis.stop()
     run(site, "relay", "--once", "--timeout", "0.3", code=1)
     assert len(find_outboxes(site.settings().outbox_directory)) == 1
@@ -330,10 +329,7 @@ def test_status_shows_the_ledger_and_says_when_redis_does_not_answer(site: Site)
 
 
 def test_status_counts_what_waits_in_outboxes(site: Site) -> None:
-    site.emitting(
-        "for n in range(5): tracker.emit('shop.order.paid')\nos.kill(os.getpid(), 9)",
-        DISPATCHER_RELAY__MODE="external",
-    ).wait()
+    site.leave_behind(5)
     found = status(site)
     assert found["in_outboxes"] == 5
     [outbox] = found["outboxes"]

@@ -65,13 +65,6 @@ def doctor(site: Site, *arguments: str, code: int) -> str:
     return done.stdout
 
 
-def ended_process(site: Site) -> None:
-    """A process that emitted three events, with a relay that is left to others, and was killed."""
-    code = "for n in range(3): tracker.emit('shop.order.paid', {'n': n})\nos.kill(os.getpid(), 9)"
-    child = site.emitting(code, DISPATCHER_RELAY__MODE="external")
-    assert child.wait() == -9
-
-
 # Redis
 
 
@@ -133,7 +126,7 @@ def test_a_broker_of_another_kind_that_does_not_answer_is_an_error(site: Site) -
 
 
 def test_what_a_killed_process_left_is_an_error_until_a_relay_has_it(site: Site) -> None:
-    ended_process(site)
+    site.leave_behind(3)
 
     assert bad(look(site, "outbox", quick=True)) == {"outbox.relayed": "error"}
     assert bad(look(site, "outbox", quick=True, DISPATCHER_RELAY__MODE="external")) == {
@@ -348,7 +341,7 @@ def test_wrong_settings_are_findings_and_not_exit_code_3(site: Site) -> None:
 
 
 def test_it_changes_nothing(site: Site) -> None:
-    ended_process(site)
+    site.leave_behind(3)
     before = state_of(site)
 
     found: dict[str, Any] = json.loads(doctor(site, "--json", code=1))

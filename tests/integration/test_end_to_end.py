@@ -19,6 +19,7 @@ from tasks.delivery import Delivery
 from tasks.destination import Batch
 from tasks.outcomes import Outcome
 from tasks.tracking_log import TrackingLog, TrackingLogOptions
+from tests.support.json_lines import read_whole_lines
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once, count_lines, read_lines, tally
 from tests.support.waiting import wait_for
@@ -84,7 +85,7 @@ with tracker.context("request", {"user_id": 7, "username": "ann", "ip": "192.0.2
 def test_the_events_id_is_segments_message_id(site: Site) -> None:
     site.worker("-Q", SEGMENT)
     printed = site.emitting("print(tracker.emit('shop.order.paid', {'n': 1}))").succeed()
-    [message] = wait_for(lambda: at_segment(site))
+    [message] = wait_for(lambda: read_whole_lines(site.directory / "segment.jsonl"))
     assert message["messageId"] == printed.strip()
 
 

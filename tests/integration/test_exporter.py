@@ -21,6 +21,7 @@ from dispatcher.metrics import DEFINITIONS
 from dispatcher.overview import Observer
 from dispatcher.redis_pool import RedisPool
 from tests.support.deliveries import take_all
+from tests.support.json_lines import whole_lines
 from tests.support.processes import Child
 from tests.support.site import Site
 from tests.support.waiting import wait_for
@@ -146,10 +147,7 @@ def test_while_redis_is_away_the_exporter_is_healthy_and_shows_the_outboxes(in_s
     site = in_site
     exporter, url = start(site)
     site.redis.stop()
-    site.emitting(
-        "for n in range(5): tracker.emit('shop.order.paid')\nos.kill(os.getpid(), 9)",
-        DISPATCHER_RELAY__MODE="external",
-    ).wait()
+    site.leave_behind(5)
 
     found = scrape(url)
     assert found["dispatcher_up"] == 0
@@ -238,7 +236,7 @@ def test_watch_shows_a_rate_and_goes_on_while_redis_is_away(site: Site) -> None:
     take_all(site)
 
     def looks() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in watch.output.splitlines() if line.endswith("}")]
+        return [json.loads(line) for line in whole_lines(watch.output.encode()) if line.endswith(b"}")]
 
     wait_for(
         lambda: any((look["destinations"][LOG]["per_second"] or 0) > 0 for look in looks() if look["destinations"]),

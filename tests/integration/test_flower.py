@@ -24,7 +24,7 @@ from dispatcher.sink import Sink
 from tests.support.browser import Browser, missing
 from tests.support.processes import Child
 from tests.support.redis_server import RedisServer
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 from tests.support.waiting import wait_for
 
 LOGIN = "ops:a-password"
@@ -109,23 +109,22 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with RedisServer() as redis, Sink() as sink:
-        site = Site(tmp_path_factory.mktemp("watched"), redis, sink)
+    with RedisServer() as redis, open_site(tmp_path_factory.mktemp("watched"), redis) as site:
         # Long enough to be seen, and no longer.
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS"] = "2"
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__MAX_SECONDS"] = "2"
         site.environ["FLOWER_BASIC_AUTH"] = LOGIN
         port = free_port()
         flower = site.processes.dispatcher("flower", "--port", str(port), "--max-tasks", str(MAX_TASKS))
-        watched = Watched(site, flower, port, sink)
+        watched = Watched(site, flower, port, site.sink)
         try:
             # With the events on from the start; Flower asks for them every five seconds only.
             site.worker("-E", "-n", "worker@shop-1")
             wait_for(lambda: "worker@shop-1" in watched.fetch("/metrics").text, PATIENCE, what=lambda: flower.output)
             yield watched
         finally:
+            # The one that there is since the last outage.
             watched.sink.stop()
-            site.close()
 
 
 @pytest.fixture(scope="module")

@@ -130,10 +130,7 @@ def test_a_redis_that_comes_back_without_its_last_moments_costs_no_line_and_doub
 
 
 def test_the_outbox_of_a_dead_process_stays_until_all_of_it_is_settled(site: Site) -> None:
-    site.emitting(
-        "for n in range(100): tracker.emit('shop.order.paid', {'n': n})\nos.kill(os.getpid(), 9)",
-        DISPATCHER_RELAY__MODE="external",
-    ).wait()
+    site.leave_behind(100)
     relay = site.processes.dispatcher("relay")
     wait_for(lambda: site.counts(LOG).queued == 100)
     assert len(outboxes(site)) == 1

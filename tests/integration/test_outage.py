@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.sink import Sink
 from tests.faults.sink import ScriptedSink, answering, failing, hanging, refusing_poison
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.redis_server import RedisServer
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 from tests.support.tracking_lines import assert_each_once
 from tests.support.waiting import wait_for
 
@@ -27,14 +26,11 @@ def sink() -> Iterator[ScriptedSink]:
 
 @pytest.fixture
 def site(tmp_path: Path, redis_server: RedisServer, sink: ScriptedSink) -> Iterator[Site]:
-    with Sink(file=tmp_path / "unused.jsonl") as unused:
-        site = Site(tmp_path, redis_server, unused)
+    with open_site(tmp_path, redis_server) as site:
+        # Instead of the stand-in, which gets nothing.
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__HOST"] = sink.url
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "10"
-        try:
-            yield site
-        finally:
-            site.close()
+        yield site
 
 
 def emit(site: Site, start: int, end: int) -> None:

@@ -16,7 +16,7 @@ from dispatcher.sink import Sink
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.rabbitmq_server import RabbitMQServer, find_rabbitmq
 from tests.support.redis_server import RedisServer
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
 from tests.support.waiting import wait_for
 
@@ -35,13 +35,9 @@ def rabbitmq() -> Iterator[RabbitMQServer]:
 def rabbit_site(tmp_path: Path, redis_server: RedisServer, rabbitmq: RabbitMQServer) -> Iterator[Site]:
     """A site whose broker is RabbitMQ."""
     rabbitmq.purge(LOG, SEGMENT)
-    with Sink(file=tmp_path / "segment.jsonl") as sink:
-        site = Site(tmp_path, redis_server, sink)
+    with open_site(tmp_path, redis_server) as site:
         site.environ |= {"DISPATCHER_BROKER_URL": rabbitmq.url, "DISPATCHER_STORE_URL": redis_server.url}
-        try:
-            yield site
-        finally:
-            site.close()
+        yield site
 
 
 def emit(site: Site, first: int, count: int) -> None:

@@ -19,6 +19,7 @@ from dispatcher.replay import Choice, Complaint, Replay, ReplayError, Source
 from tasks.tracking_log.line import renderer
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
+from tests.support.json_lines import read_whole_lines
 from tests.support.site import Site
 from tests.support.tracking_lines import read_lines
 from tests.support.waiting import wait_for
@@ -77,8 +78,8 @@ for name, data, ctx in EMITTED:
 
     sent.write_text("")
     assert replay(site, site.log, Choice()) == []
-    wait_for(lambda: len(read_lines(sent)) >= 5, 20, what=site.ledger)
-    again = {message["messageId"]: message for message in read_lines(sent)}
+    wait_for(lambda: len(read_whole_lines(sent)) >= 5, 20, what=site.ledger)
+    again = {message["messageId"]: message for message in read_whole_lines(sent)}
 
     unlike = {"sentAt", "receivedAt"}
     assert {key: message.keys() - unlike for key, message in again.items()} == {

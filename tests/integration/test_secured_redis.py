@@ -17,7 +17,7 @@ from dispatcher.redis_pool import RedisPool, kombu_url
 from dispatcher.sink import Sink
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.secured_redis import SecuredRedis, find_tls_server
-from tests.support.site import Site
+from tests.support.site import open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
 from tests.support.waiting import wait_for
 
@@ -57,11 +57,9 @@ def as_user(server: SecuredRedis, user: str) -> dict[str, str]:
 
 
 def test_each_part_does_its_work_with_the_documented_rights_and_no_more(secured: SecuredRedis, tmp_path: Path) -> None:
-    sink = Sink(file=tmp_path / "segment.jsonl").start()
-    site = Site(tmp_path, Secured(secured), sink)  # type: ignore[arg-type]
-    try:
-        port = sink.port
-        sink.stop()
+    with open_site(tmp_path, Secured(secured)) as site:  # type: ignore[arg-type]
+        port = site.sink.port
+        site.sink.stop()
         worker = site.worker(**as_user(secured, "worker"))
         site.emitting(
             "for n in range(300): tracker.emit('shop.order.paid', {'n': n})\n"
@@ -87,9 +85,6 @@ def test_each_part_does_its_work_with_the_documented_rights_and_no_more(secured:
         assert {line["properties"]["n"] for line in read_lines(tmp_path / "segment.jsonl")} == set(range(300))
         assert site.counts(SEGMENT).dead >= 1
         site.assert_ledger_closes()
-    finally:
-        sink.stop()
-        site.close()
 
 
 def test_what_a_user_may_not_do_is_refused_with_a_word_on_rights(secured: SecuredRedis) -> None:

@@ -12,11 +12,10 @@ from dispatcher.batches import BatchStore
 from dispatcher.embedded import find_server
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.redis_pool import RedisPool
-from dispatcher.sink import Sink
 from tests.support.deliveries import LOG
 from tests.support.ports import free_ports
 from tests.support.sentinel import SentinelServers
-from tests.support.site import Site
+from tests.support.site import Site, open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
 from tests.support.waiting import wait_for
 
@@ -30,12 +29,8 @@ def servers() -> Iterator[SentinelServers]:
 @pytest.fixture
 def sentinel_site(tmp_path: Path, servers: SentinelServers) -> Iterator[Site]:
     """A site whose store and broker are behind a sentinel."""
-    with Sink(file=tmp_path / "segment.jsonl") as sink:
-        site = Site(tmp_path, servers, sink)
-        try:
-            yield site
-        finally:
-            site.close()
+    with open_site(tmp_path, servers) as site:  # type: ignore[arg-type]
+        yield site
 
 
 def test_the_pool_finds_the_new_primary_and_repeats_nothing_by_itself(servers: SentinelServers) -> None:

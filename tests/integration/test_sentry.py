@@ -43,6 +43,17 @@ def assert_nothing_leaked(ingest: SentryIngest) -> None:
         assert secret.encode() not in ingest.received, f"{secret} was sent"
 
 
+def processes_of_their_own(directory: Path, ingest: SentryIngest, state: Path) -> Processes:
+    """Processes that belong to no site: they know where to report to, and a secret."""
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        MARK: str(state),
+        "DISPATCHER_SENTRY__DSN": ingest.dsn,
+        "SHOP_PASSWORD": PASSWORD,
+    }
+    return Processes(directory, environ)
+
+
 EMIT = f"""
 with tracker.context("request", {{"user_id": 7, "email": "{EMAIL}", "ip": "{ADDRESS}"}}):
     for n in range(30):
@@ -234,13 +245,7 @@ fail(event)
 def test_a_crash_is_reported_by_type_and_stack_alone(
     tmp_path: Path, ingest: SentryIngest, own_state: Path, how: list[str]
 ) -> None:
-    environ = {
-        "PATH": "/usr/bin:/bin",
-        MARK: str(own_state),
-        "DISPATCHER_SENTRY__DSN": ingest.dsn,
-        "SHOP_PASSWORD": PASSWORD,
-    }
-    processes = Processes(tmp_path, environ)
+    processes = processes_of_their_own(tmp_path, ingest, own_state)
 
     assert processes.python(CRASH, TOKEN, *how).wait() == 1
 
@@ -330,13 +335,7 @@ def test_a_web_app_tells_its_own_sentry_of_a_full_outbox_and_none_where_it_has_n
 def test_a_worker_that_was_killed_is_reported_by_what_starts_it_again(
     tmp_path: Path, ingest: SentryIngest, own_state: Path
 ) -> None:
-    environ = {
-        "PATH": "/usr/bin:/bin",
-        MARK: str(own_state),
-        "DISPATCHER_SENTRY__DSN": ingest.dsn,
-        "SHOP_PASSWORD": PASSWORD,
-    }
-    processes = Processes(tmp_path, environ)
+    processes = processes_of_their_own(tmp_path, ingest, own_state)
     keeper = processes.start(sys.executable, "-m", "dispatcher.keeper", "sleep", "60")
     try:
         worker = wait_for(lambda: [pid for pid in left_over(str(own_state)) if pid != keeper.pid and is_asleep(pid)])

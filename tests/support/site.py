@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dispatcher import config
@@ -84,6 +87,12 @@ class Site:
         head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker, segment\n"
         return self.processes.python(head + code, *arguments, **environ)
 
+    def leave_behind(self, count: int) -> None:
+        """Leave so many events, numbered from 0, in the outbox of a process that was killed and had no relay."""
+        code = "for n in range(int(sys.argv[1])): tracker.emit('shop.order.paid', {'n': n})\nos.kill(os.getpid(), 9)"
+        child = self.emitting(code, str(count), DISPATCHER_RELAY__MODE="external")
+        assert child.wait() == -signal.SIGKILL, child.output
+
     def relay_once(self) -> None:
         """Put everything that outboxes of dead processes hold into the store, in this process."""
         relay = Relay(self.settings())
@@ -126,3 +135,19 @@ class Site:
         self.processes.close()
         self._pool.close()
         assert_none_left(self.environ["DISPATCHER_STATE_DIRECTORY"])
+
+
+@contextmanager
+def open_site(directory: Path, redis: RedisServer) -> Iterator[Site]:
+    """A site with a Segment stand-in of its own, which keeps segment.jsonl; both have ended afterwards.
+
+    Args:
+        directory: For all that the site has.
+        redis: Started; it is the caller's to end.
+    """
+    with Sink(file=directory / "segment.jsonl") as sink:
+        site = Site(directory, redis, sink)
+        try:
+            yield site
+        finally:
+            site.close()
