@@ -92,3 +92,16 @@ class DropEvent(Exception):  # noqa: N818 - it is a decision of a processor, not
     def __init__(self, reason: str = "processor") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class UndeliverableError(DispatcherError):
+    """An event that a destination can never take as it is: it becomes a dead letter of that destination.
+
+    Args:
+        reason: One word for the ledger, such as ``oversized``.
+        message: What is wrong with it and how to mend that, for a person. It holds no personal data.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

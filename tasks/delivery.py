@@ -167,7 +167,8 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
             case Delivered():
                 delivered += 1
             case RetryAfter():
-                kinds.add(outcome.kind)
+                if outcome.kind != "paced":
+                    kinds.add(outcome.kind)
                 error = outcome.error
                 if expired:
                     dead.append(DeadEvent("expired", f"{_age(claim, now)} and still: {outcome.error}", payload))
@@ -189,7 +190,7 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
         burns_attempt="transient" in kinds,
         error=error,
         judgement=Judgement(
-            verdict=_verdict(kinds, delivered=delivered),
+            verdict=_verdict(kinds, outcomes),
             failures=settings.breaker.failures,
             first_seconds=settings.breaker.first_seconds,
             max_seconds=settings.breaker.max_seconds,
@@ -215,12 +216,15 @@ def _explain(error: Exception) -> str:
     return f"{type(error).__name__}, which the worker's log has in full"
 
 
-def _verdict(kinds: set[Verdict], *, delivered: int) -> Verdict:
+def _verdict(kinds: set[Verdict], outcomes: Sequence[Outcome]) -> Verdict:
     # What asks to be left alone weighs more than what it took before.
     for kind in ("setup", "throttled"):
         if kind in kinds:
             return kind
-    return "transient" if kinds and not delivered else "ok"
+    if kinds and not any(isinstance(one, Delivered) for one in outcomes):
+        return "transient"
+    # What was not its turn says nothing of the destination.
+    return "" if all(isinstance(one, RetryAfter) and one.kind == "paced" for one in outcomes) else "ok"
 
 
 def _is_expired(claim: Claim, retry: RetrySettings, now: float) -> bool:

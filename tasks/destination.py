@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dispatcher.event import Event
+    from dispatcher.rules import Rules
     from tasks.outcomes import Outcome
+    from tasks.rate import Rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +55,21 @@ class Destination(ABC, Generic[OptionsT]):
     Args:
         name: The name of its table in the settings, also its queue.
         options: The validated settings of its own.
+        rules: What the operator wants done with each event before: consent, mapping, privacy. None for nothing.
+        rate: How fast all workers together may send. None for no limit.
     """
 
     Options: ClassVar[type[Options]]
+    #: What Segment's ``integrations`` object calls it; None where that object has no say.
+    integration: ClassVar[str | None] = None
+    #: Whether what it gets may be used for advertising: e-mail-like fields are hashed unless the settings say not to.
+    advertising: ClassVar[bool] = False
 
-    def __init__(self, name: str, options: OptionsT) -> None:
+    def __init__(self, name: str, options: OptionsT, *, rules: Rules | None = None, rate: Rate | None = None) -> None:
         self.name = name
         self.options = options
+        self.rules = rules
+        self.rate = rate
 
     @abstractmethod
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
@@ -67,6 +78,15 @@ class Destination(ABC, Generic[OptionsT]):
         Raises:
             Exception: Whatever it raises parks the whole batch, to be tried again.
         """
+
+    def preview(self, event: Event) -> dict[str, Any]:
+        """What would become of an event, for `dispatcher explain`: nothing is delivered, credentials are masked.
+
+        Returns:
+            ``{"request": …}`` or ``{"line": …}``; ``{"outcome": "dead" or "filtered", "reason": …, "error": …}``; empty
+            for a destination that does not say.
+        """
+        return {}
 
     def close(self) -> None:
         """Let go of files and connections. May be called twice."""

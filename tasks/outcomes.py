@@ -7,8 +7,9 @@ from typing import Final, Literal
 
 #: Why an event is to be tried again. transient: no answer, or one that speaks of a trouble of the moment; it burns an
 #: attempt, and several in a row open the breaker. throttled: the destination asked to be left alone. setup: nothing
-#: will be taken before somebody mends the settings or the account. These two open the breaker at once.
-RetryKind = Literal["transient", "throttled", "setup"]
+#: will be taken before somebody mends the settings or the account. These two open the breaker at once. paced: it was
+#: not its turn, so it was not sent; that says nothing of the destination.
+RetryKind = Literal["transient", "throttled", "setup", "paced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,14 @@ class RetryAfter:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will never be taken: ``reason`` is one word for the ledger, ``error`` a sentence for a person."""
+    """It will never be taken: ``reason`` is one word for the ledger, ``error`` a sentence for a person.
+
+    With ``whole``, what is wrong is not the contents of some of a request: it is no use to send its parts.
+    """
 
     reason: str
     error: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

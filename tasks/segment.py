@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -19,14 +17,17 @@ from pydantic import Field, SecretStr, field_validator
 from requests import RequestException
 from segment.analytics.request import APIError, post
 
-from dispatcher.event import DIRECT_TYPES, Event, decode
-from tasks.bisection import send_bisected
-from tasks.destination import Batch, Destination, Options
-from tasks.http_answer import outcome_of_error, outcome_of_status
-from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.event import DIRECT_TYPES
+from tasks.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
+from tasks.http.client import is_local, no_answer
+from tasks.outcomes import RetryAfter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.rules import Rules
+    from tasks.rate import Rate
 
 # The package logs whole request bodies at DEBUG: what people did, with their ids and addresses. And each refusal as an
 # error, which here is an outcome with a text of its own.
@@ -38,18 +39,14 @@ MAX_MESSAGE_BYTES: Final = 32_768
 MAX_REQUEST_BYTES: Final = 475_000
 # Messages. What Segment's own libraries send at most; beyond 2 500 it answers 200 and drops them.
 MAX_REQUEST_MESSAGES: Final = 100
-# Bytes of a request that are not messages: sentAt, the keys and punctuation, and room for the write key.
-_ENVELOPE_BYTES: Final = 512
 
 
-class SegmentOptions(Options):
+class SegmentOptions(HttpOptions):
     """The settings of a Segment destination."""
 
     write_key: SecretStr | None = Field(default=None, description="The source's write key. Without one, events wait.")
     host: str = Field(default="https://api.segment.io", description="Where /v1/batch is: scheme and host.")
     gzip: bool = Field(default=False, description="Compress requests.")
-    timeout_seconds: float = Field(default=10, gt=0, description="How long an answer may be silent.")
-    connect_timeout_seconds: float = Field(default=3, gt=0, description="How long connecting may take.")
     properties: Literal["data", "edx"] = Field(
         default="data",
         description='What a track call has as properties: "data" is the event\'s data, "edx" the whole event with '
@@ -194,118 +191,78 @@ def _fill(context: dict[str, Any], key: str, found: dict[str, Any]) -> None:
         context[key] = found | said
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
-    position: int
-    body: dict[str, Any]
-    size_bytes: int
-
-
-class Segment(Destination[SegmentOptions]):
-    """Delivers to Segment. Its threads share ten kept-alive connections; further threads open one for each request."""
+class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
+    """Delivers to Segment, through its own package, whose threads share ten kept-alive connections."""
 
     Options = SegmentOptions
+    limits = Limits(events=MAX_REQUEST_MESSAGES, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_MESSAGE_BYTES)
 
-    def __init__(self, name: str, options: SegmentOptions) -> None:
-        super().__init__(name, options)
-        url = urlsplit(options.host)
-        #: Where requests go, fit for messages: it holds neither path nor query.
-        self._who = f"Segment at {url.netloc}"
-        # A proxy from the environment cannot reach this machine's own sink.
-        hostname = url.hostname or ""
-        local = hostname in {"localhost", "::1"} or hostname.startswith("127.")
-        self._proxies = {"no_proxy": hostname} if local else None
+    def __init__(
+        self, name: str, options: SegmentOptions, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
+        super().__init__(name, options, rules=rules, rate=rate)
+        self._proxies = {"no_proxy": urlsplit(options.host).hostname or ""} if is_local(options.host) else None
 
-    def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        """Send a batch in as many requests as Segment's limits ask for, in order.
+    @property
+    def endpoint(self) -> str:
+        return f"{self.options.host.rstrip('/')}/v1/batch"
 
-        A request that is refused for its contents is bisected, so that only the bad events are dead. After any other
-        failure the next request would fare the same, so the rest of the batch is parked without being tried. What was
-        sent before stays delivered. Blocks for at most one failing request beyond the others.
-        """
-        write_key = self.options.write_key.get_secret_value() if self.options.write_key is not None else ""
-        if not write_key:
-            return [self._no_write_key()] * len(batch.payloads)
-        prepared = [self._prepare(position, payload) for position, payload in enumerate(batch.payloads)]
-        outcomes: dict[int, Outcome] = {
-            position: entry for position, entry in enumerate(prepared) if isinstance(entry, Dead)
-        }
-        send = partial(self._send, write_key, batch.attempt)
-        failure: RetryAfter | None = None
-        for request in _requests([entry for entry in prepared if isinstance(entry, _Message)]):
-            found = [failure] * len(request) if failure is not None else send_bisected(request, send)
-            failure = next((one for one in found if isinstance(one, RetryAfter)), None)
-            outcomes |= {message.position: one for message, one in zip(request, found, strict=True)}
-        return [outcomes[position] for position in range(len(prepared))]
+    def missing(self) -> str | None:
+        if self._write_key():
+            return None
+        return (
+            f"Segment has no write key: set {self.variable('write_key')} to the key of a source in Segment; "
+            f"the events of {self.name!r} wait until then"
+        )
 
-    def _prepare(self, position: int, payload: bytes) -> _Message | Dead:
-        try:
-            event = decode(payload)
-            body = to_message(event, properties=self.options.properties)
-            # As post() will encode it: in ASCII, so that characters are bytes.
-            size_bytes = len(json.dumps(body))
-        except (ValueError, OverflowError, RecursionError) as error:
-            return Dead("undecodable", f"a payload of {len(payload)} bytes is not an event: {type(error).__name__}")
-        if size_bytes > MAX_MESSAGE_BYTES:
-            return Dead(
-                "oversized",
-                f"event {event.id} makes a message of {size_bytes} bytes and Segment takes {MAX_MESSAGE_BYTES}: "
-                "put less into its data",
-            )
-        return _Message(position, body, size_bytes)
+    def item(self, event: Event) -> dict[str, Any]:
+        return to_message(event, properties=self.options.properties)
 
-    def _send(self, write_key: str, attempt: int, request: Sequence[_Message]) -> Outcome:
+    def item_bytes(self, item: dict[str, Any]) -> int:
+        # As post() encodes it: in ASCII, with blanks, so that characters are bytes.
+        return len(json.dumps(item))
+
+    def request(self, items: Sequence[dict[str, Any]]) -> Request:
+        """The request as the package's ``post`` makes it, but for sentAt, which is when it is sent."""
+        body = {"batch": items, "sentAt": "", "writeKey": self._write_key()}
+        return Request(
+            url=self.endpoint,
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": "Basic"},
+        )
+
+    def send(self, items: Sequence[dict[str, Any]], *, attempt: int) -> Answer | NoAnswer:
         try:
             response = post(
-                write_key,
+                self._write_key(),
                 self.options.host,
                 gzip=self.options.gzip,
                 timeout=(self.options.connect_timeout_seconds, self.options.timeout_seconds),
                 proxies=self._proxies,
                 retry_count=attempt,
-                batch=[message.body for message in request],
+                batch=list(items),
                 sentAt=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             )
         except APIError as error:
-            # Only the status: the body of the answer may repeat what was sent.
             headers = {} if error.response is None else error.response.headers
-            return outcome_of_status(int(error.status), who=self._who, retry_after=headers.get("Retry-After"))
+            # Not the body of the answer: it may repeat what was sent.
+            return Answer(status=int(error.status), headers=headers, body=b"")
         except RequestException as error:
-            return outcome_of_error(
+            return no_answer(
                 error,
-                who=self._who,
+                who=self.who,
                 connect_seconds=self.options.connect_timeout_seconds,
                 answer_seconds=self.options.timeout_seconds,
             )
         if response.request.method != "POST":
             # A redirect turned the POST into a GET: its 200 says nothing of the events.
-            return RetryAfter(
-                f"{self._who} redirects elsewhere: set {self._variable('HOST')} to the final address", None, "setup"
+            return NoAnswer(
+                RetryAfter(
+                    f"{self.who} redirects elsewhere: set {self.variable('host')} to the final address", None, "setup"
+                ),
+                maybe_taken=False,
             )
-        return DELIVERED
+        return Answer(status=response.status_code, headers=response.headers, body=b"")
 
-    def _no_write_key(self) -> RetryAfter:
-        return RetryAfter(
-            f"Segment has no write key: set {self._variable('WRITE_KEY')} to the key of a source in Segment; "
-            f"the events of {self.name!r} wait until then",
-            None,
-            "setup",
-        )
-
-    def _variable(self, option: str) -> str:
-        return f"DISPATCHER_DESTINATIONS__{self.name.upper()}__{option}"
-
-
-def _requests(messages: list[_Message]) -> Iterator[list[_Message]]:
-    request: list[_Message] = []
-    size_bytes = _ENVELOPE_BYTES
-    for message in messages:
-        # Two more for the comma and the blank between messages.
-        grown = size_bytes + message.size_bytes + 2
-        if request and (grown > MAX_REQUEST_BYTES or len(request) == MAX_REQUEST_MESSAGES):
-            yield request
-            request, grown = [], _ENVELOPE_BYTES + message.size_bytes + 2
-        request.append(message)
-        size_bytes = grown
-    if request:
-        yield request
+    def _write_key(self) -> str:
+        return self.options.write_key.get_secret_value() if self.options.write_key is not None else ""

@@ -14,8 +14,8 @@ from ssl import SSLCertVerificationError
 from typing import Final
 
 from requests import ConnectTimeout, RequestException, Timeout
-from requests.exceptions import InvalidURL
-from urllib3.exceptions import NameResolutionError
+from requests.exceptions import InvalidURL, ProxyError, SSLError
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 
@@ -80,6 +80,14 @@ def outcome_of_error(error: RequestException, *, who: str, connect_seconds: floa
     inner = error.args[0] if error.args else error
     return RetryAfter(
         f"{who} cannot be reached or hung up: {type(error).__name__}, {type(getattr(inner, 'reason', inner)).__name__}"
+    )
+
+
+def may_have_arrived(error: RequestException) -> bool:
+    """Whether a request that got no answer may have reached the destination all the same."""
+    return not (
+        isinstance(error, ConnectTimeout | SSLError | InvalidURL | ProxyError)
+        or any(isinstance(cause, NewConnectionError | gaierror) for cause in _causes(error))
     )
 
 

@@ -30,7 +30,7 @@ def send_bisected(items: Sequence[Item], send: Callable[[Sequence[Item]], Outcom
     while waiting:
         start, end = waiting.pop()
         outcome: Outcome = stopped if stopped is not None else send(items[start:end])
-        if isinstance(outcome, Dead) and end - start > 1:
+        if isinstance(outcome, Dead) and not outcome.whole and end - start > 1:
             middle = (start + end) // 2
             waiting += [(middle, end), (start, middle)]
             continue

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.bisection import send_bisected
+from tasks.http.bisection import send_bisected
 from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 
 BAD = Dead("invalid", "no")

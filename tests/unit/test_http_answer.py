@@ -10,7 +10,7 @@ import pytest
 import requests
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
-from tasks.http_answer import outcome_of_error, outcome_of_status, retry_after_seconds
+from tasks.http.answer import outcome_of_error, outcome_of_status, retry_after_seconds
 from tasks.outcomes import DELIVERED, Dead, RetryAfter
 
 WHO = "Segment at api.segment.io"
