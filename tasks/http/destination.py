@@ -41,6 +41,8 @@ _CONNECTIONS: Final = 10
 _FAILURES: Final = 3
 # Part of the lease that may go by with waiting for one's turn; the rest is for the requests themselves.
 _WAITING_SHARE: Final = 0.5
+# Part of the lease at its end in which no request begins any more, at most.
+_LAST_SHARE: Final = 0.25
 
 ItemT = TypeVar("ItemT")
 
@@ -313,8 +315,9 @@ class _Round:
     def __init__(self, batch: Batch, request_seconds: float) -> None:
         self.batch = batch
         now = time.monotonic()
-        # A request that began later could end after the lease, when another worker has the batch.
-        self._last_start = batch.lease_until - request_seconds
+        # A request that began later could end after the lease, when another worker has the batch. A lease shorter
+        # than what a silent vendor may take is used for the most part all the same.
+        self._last_start = batch.lease_until - min(request_seconds, (batch.lease_until - now) * _LAST_SHARE)
         self._turn_until = now + (batch.lease_until - now) * _WAITING_SHARE
         self._failure: RetryAfter | None = None
         self._in_a_row = 0
