@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, Literal, get_args, get_origin
@@ -142,23 +142,36 @@ def _settings_page() -> str:
         if model is not None:
             section = f"destinations.{_ANY_DESTINATION}.{name}"
             parts += [f"## [{section}]\n", f"{_first_line(model)}\n", _table(model, (*own, name))]
+        elif (model := _item_model_of(field)) is not None:
+            section = f"destinations.{_ANY_DESTINATION}.{name}"
+            variable = f"Variable: `{_variable((*own, name))}`, the whole list.\n"
+            parts += [f"## [[{section}]]\n", f"{_first_line(model)}\n", *_rows(model), "", variable]
     for name in installed_types():
         options = load_type(name).Options
+        if not options.model_fields:
+            parts += [f'## Options of type = "{name}"\n', "None beyond those of every destination.\n"]
+            continue
         parts += [f'## Options of type = "{name}"\n', "In the destination's own table.\n", _table(options, own)]
     return "\n".join(parts)
 
 
 def _table(model: type[BaseModel], path: tuple[str, ...]) -> str:
+    example = next(iter(model.model_fields)) if path else "broker_url"
+    return "\n".join([*_rows(model), "", f"Variable: `{_variable((*path, example))}`, and so on.", ""])
+
+
+def _rows(model: type[BaseModel]) -> list[str]:
     described = _described_arguments(model)
     lines = ["| setting | takes | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        if _model_of(field) is not None or (model is Settings and name in ("environment", "destinations")):
+        if _model_of(field) is not None or _item_model_of(field) is not None:
+            continue
+        if model is Settings and name in ("environment", "destinations"):
             continue
         meaning = field.description or described.get(name, "")
         cells = (f"`{name}`", _takes(field), _default(name, field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "\\<") for cell in cells) + " |")
-    example = next(iter(model.model_fields)) if path else "broker_url"
-    return "\n".join([*lines, "", f"Variable: `{_variable((*path, example))}`, and so on.", ""])
+    return lines
 
 
 def _variable(path: tuple[str, ...]) -> str:
@@ -167,6 +180,12 @@ def _variable(path: tuple[str, ...]) -> str:
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:
     kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _item_model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Of a list of tables, the model of each."""
+    kind = next(iter(get_args(field.annotation)), None) if get_origin(field.annotation) is tuple else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
@@ -185,6 +204,8 @@ def _type_text(annotation: Any) -> str:
         return " or ".join(f'`"{value}"`' for value in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "list of text"
+    if get_origin(annotation) is Mapping:
+        return "table"
     inner = [part for part in get_args(annotation) if part is not NoneType]
     return _type_text(inner[0]) if inner else _TYPES[annotation]
 
@@ -195,7 +216,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None:
+    if value is None or value == {}:
         return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, field_validator
 from requests import RequestException
 from segment.analytics.request import APIError, post
 
+from dispatcher.consent import stated_consent, stated_integrations
 from dispatcher.event import DIRECT_TYPES
 from tasks.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from tasks.http.client import is_local, no_answer
@@ -105,7 +106,11 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
     else:
         message["event"] = event.name
         message["properties"] = _edx_properties(event) if properties == "edx" else _as_object(event.data)
+    if integrations := stated_integrations(event):
+        message["integrations"] = integrations
     message["context"] = _context(call.get("context"), event.context)
+    if (consent := stated_consent(event)) is not None:
+        message["context"]["consent"] = consent
     return message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ _MISTAKES: Final = 1
 
 # Beyond this a source would be pushed out of sight by one long list.
 _SOURCE_COLUMN: Final = 56
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @click.group()
@@ -87,7 +89,8 @@ def _takes(table: DestinationSettings) -> str:
         return "disabled"
     if table.events is None:
         return "all events" if table.type == "tracking_log" else "no allowlist"
-    return f"an allowlist of {len(table.events)}"
+    where = ", in browsers" if table.in_browser else ""
+    return f"an allowlist of {len(table.events)}{where}"
 
 
 def _as_json(reading: Reading) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def _as_toml(reading: Reading) -> Iterator[str]:
         if path[:-1] != table:
             table = path[:-1]
             yield from ("", f"[{'.'.join(table)}]")
-        yield f"{_line(path[-1], value):{_SOURCE_COLUMN}}  # {reading.source(path)}"
+        yield from _rows(path[-1], value, reading.source(path))
 
 
 def _top_level_first(leaf: tuple[KeyPath, Any]) -> KeyPath:
@@ -120,7 +123,30 @@ def _top_level_first(leaf: tuple[KeyPath, Any]) -> KeyPath:
 def _line(key: str, value: Any) -> str:
     if value is None:
         return f"# {key} is not set"
-    return f"{key} = {json.dumps(value, default=str, ensure_ascii=False)}"
+    return f"{key} = {_toml(value)}"
+
+
+def _rows(key: str, value: Any, source: str) -> Iterator[str]:
+    """The lines of one setting; a list of tables has a line for each."""
+    if not isinstance(value, list | tuple) or not any(isinstance(item, dict) for item in value):
+        yield f"{_line(key, value):{_SOURCE_COLUMN}}  # {source}"
+        return
+    yield f"{f'{key} = [':{_SOURCE_COLUMN}}  # {source}"
+    yield from (f"    {_toml(item)}," for item in value)
+    yield "]"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_toml_key(str(key))} = {_toml(item)}" for key, item in value.items() if item is not None)
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
 
 
 def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import SettingsError
 
 #: Packages add a type by an entry point of this group: ``name = "package.module:Class"``.
 GROUP: Final = "dispatcher.destinations"
+
+#: Types whose vendors take events from browsers only. No queue and no worker is theirs. By name, since relays and web
+#: processes import no type.
+BROWSER_TYPES: Final = frozenset({"google_tag_manager_web", "optimizely_web", "qualaroo", "crazy_egg"})
+
+#: Types that somebody may still ask for, and what has become of them.
+RETIRED_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "fabric": "Fabric and its Answers have ended, and Google Analytics for Firebase is what their users were moved "
+        'to: write type = "firebase"',
+    }
+)
 
 _CLASS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -39,6 +53,8 @@ def _entry_point(type_name: str) -> EntryPoint:
     if is_class_path(type_name):
         return EntryPoint(name=type_name, value=type_name, group=GROUP)
     found = tuple(entry_points(group=GROUP, name=type_name))
+    if not found and type_name in RETIRED_TYPES:
+        raise SettingsError([RETIRED_TYPES[type_name]])
     if not found:
         known = ", ".join(installed_types()) or "none"
         raise SettingsError([f"there is no destination type {type_name!r}; installed types: {known}"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dispatcher.config.destination_types import installed_types, is_class_path
+from dispatcher.config.destination_types import RETIRED_TYPES, installed_types, is_class_path
 from dispatcher.config.files import DEFAULT_ENVIRONMENT, locate, missing
 from dispatcher.config.layers import (
     CODE,
@@ -180,6 +180,8 @@ def _unknown_types(tree: Tree) -> list[str]:
 
 
 def _unknown_type(type_name: str, installed: tuple[str, ...]) -> str:
+    if type_name in RETIRED_TYPES:
+        return RETIRED_TYPES[type_name]
     close = nearest(type_name, installed)
     hint = f"did you mean {close!r}? " if close else ""
     return (

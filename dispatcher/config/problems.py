@@ -107,7 +107,9 @@ def _lines(details: ErrorDetails, subject: Subject) -> Iterator[str]:
     # An item of a list has no source of its own.
     path = tuple(str(part) for part in takewhile(lambda part: isinstance(part, str), parts))
     source, key, value = subject.source(path), _dotted(parts), details["input"]
-    if details["type"] == "extra_forbidden":
+    if details["type"] == "extra_forbidden" and len(path) < len(parts):
+        yield _unknown_in_item(details, source, key, subject)
+    elif details["type"] == "extra_forbidden":
         yield from _unknown_keys(path, value, subject)
     elif details["type"] == "missing":
         way_out = f"it is required; set it in the table, or as {variable_name(path)}"
@@ -126,7 +128,12 @@ def _wrong_value(details: ErrorDetails, source: str, key: str, subject: Subject)
 
 
 def _dotted(parts: Iterable[int | str]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_quoted(part)}" for part in parts).removeprefix(".")
+
+
+def _quoted(key: str) -> str:
+    # As in TOML: a key that holds a dot is written in quotes.
+    return f'"{key}"' if "." in key else key
 
 
 def _message(details: ErrorDetails, *, is_variable: bool) -> str:
@@ -168,6 +175,36 @@ def _unknown_keys(path: KeyPath, value: Any, subject: Subject) -> Iterator[str]:
     # A misspelt credential is a credential.
     is_hidden = may_be_secret(path[-1]) or (meant is not None and is_secret(meant[-1]))
     yield problem(source, ".".join(path), f"there is no such setting; {way_out}", MASK if is_hidden else value)
+
+
+def _unknown_in_item(details: ErrorDetails, source: str, key: str, subject: Subject) -> str:
+    """The line for a key inside an item of a list, such as a rule of a mapping."""
+    *table, name = details["loc"]
+    known = [field.alias or own for own, field in _model_at(subject.model, table).model_fields.items()]
+    close = nearest(str(name), known)
+    way_out = f"did you mean {close}?" if close else f"there can be {', '.join(known)}"
+    value = MASK if may_be_secret(str(name)) else details["input"]
+    return problem(source, key, f"there is no such setting; {way_out}", value)
+
+
+def _model_at(model: type[BaseModel], location: Iterable[int | str]) -> type[BaseModel]:
+    """The model of the table at a place."""
+    is_item = False
+    for part in location:
+        # The place of an item in a list, or its key in a table with free keys: its model is known already.
+        if is_item:
+            is_item = False
+        elif (field := model.model_fields.get(str(part))) is not None:
+            is_item = not isinstance(field.annotation, type)
+            model = next(_models_in(field.annotation), model)
+    return model
+
+
+def _models_in(kind: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+    for inner in get_args(kind):
+        yield from _models_in(inner)
 
 
 def _what_there_is(table: KeyPath, known: list[KeyPath]) -> str:

@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -21,13 +20,13 @@ from pydantic import (
     model_validator,
 )
 
-from dispatcher.config.masking import masked
+from dispatcher.config.allowlists import check_allowlist
+from dispatcher.config.destination_types import BROWSER_TYPES
 from dispatcher.config.paths import default_state_directory, expand
+from dispatcher.config.rules import Category, MappingRule, PrivacySettings, RateSettings
+from dispatcher.config.table import Table
 from dispatcher.config.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
 from dispatcher.embedded import embedded_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -46,7 +45,9 @@ _TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "batch_bytes": 2_000_000,
             "retry": {"max_seconds": 30.0, "max_age_seconds": "never"},
             "breaker": {"first_seconds": 1.0, "max_seconds": 10.0},
-        }
+        },
+        # A request holds a thousand.
+        "meta_conversions": {"batch_events": 1000, "batch_bytes": 900_000},
     }
 )
 
@@ -58,27 +59,7 @@ Count = Annotated[int, Field(ge=1)]
 DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class _Table(BaseModel):
-    """Base of every table: frozen, unknown keys refused, credentials never shown in its repr."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _refuse_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        # Python counts True as 1, so that a misplaced "true" would become one second or one thread.
-        if isinstance(value, bool) and info.field_name is not None:
-            annotation = cls.model_fields[info.field_name].annotation
-            if annotation in (int, float):
-                raise ValueError("it must be a number, not true or false")
-        return value
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        for key, value in super().__repr_args__():
-            yield key, masked(key or "", value)
-
-
-class OutboxSettings(_Table):
+class OutboxSettings(Table):
     """The durable local outbox of each emitting process."""
 
     directory: Path | None = Field(None, description="Where the journals are; <state_directory>/outbox when absent.")
@@ -118,7 +99,7 @@ class OutboxSettings(_Table):
         return value
 
 
-class RelaySettings(_Table):
+class RelaySettings(Table):
     """Who moves events from the outbox to the batch store, and how eagerly."""
 
     mode: Literal["thread", "external"] = Field(
@@ -131,7 +112,7 @@ class RelaySettings(_Table):
     timeout_seconds: Seconds = Field(0.5, description="How long one call to the store or the broker may take.")
 
 
-class WorkerSettings(_Table):
+class WorkerSettings(Table):
     """The Celery worker."""
 
     pool: Literal["threads", "prefork", "solo", "gevent"] = Field("threads", description="Celery's pool.")
@@ -139,7 +120,7 @@ class WorkerSettings(_Table):
     bell_seconds: Seconds = Field(1.0, description="How often what is due or was never answered is rung again.")
 
 
-class RetrySettings(_Table):
+class RetrySettings(Table):
     """The backoff of a failed delivery: a random part of first, first * factor, first * factor squared … up to max."""
 
     first_seconds: Seconds = Field(1.0, description="The longest pause before the second try.")
@@ -155,7 +136,7 @@ class RetrySettings(_Table):
         return _at_least_first(value, info)
 
 
-class BreakerSettings(_Table):
+class BreakerSettings(Table):
     """When a destination that fails is left alone, and for how long; all workers share it."""
 
     failures: Count = Field(5, description="Failed tries in a row that open it; refused credentials open it at once.")
@@ -168,7 +149,7 @@ class BreakerSettings(_Table):
         return _at_least_first(value, info)
 
 
-class SentrySettings(_Table):
+class SentrySettings(Table):
     """What needs a person, reported to Sentry by workers and `dispatcher relay`; off while there is no dsn."""
 
     dsn: SecretStr | None = Field(None, description="The project's DSN. SENTRY_DSN is not read.")
@@ -188,7 +169,7 @@ class SentrySettings(_Table):
         return value
 
 
-class DestinationSettings(_Table):
+class DestinationSettings(Table):
     """One destination. Keys beyond these are the type's own ``options``, which the type checks."""
 
     model_config = ConfigDict(extra="allow")
@@ -199,11 +180,22 @@ class DestinationSettings(_Table):
         None, description="Allowlist: names, * and ? globs, ! exceptions. Absent: all for tracking_log, else none."
     )
     internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
-    batch_events: Count = Field(100, description="Most events in a batch (tracking_log: 1000).")
-    batch_bytes: Count = Field(475_000, description="Most bytes in a batch (tracking_log: 2 000 000).")
+    batch_events: Count = Field(100, description="Most events in a batch (tracking_log and meta_conversions: 1000).")
+    batch_bytes: Count = Field(
+        475_000, description="Most bytes in a batch (tracking_log: 2 000 000, meta_conversions: 900 000)."
+    )
     lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
     retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
     breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="When it is left alone.")
+    rate: RateSettings = Field(default_factory=RateSettings, description="How fast it may be sent to.")
+    consent: tuple[Category, ...] | None = Field(
+        None, description="Categories of consent, all of which an event that speaks of consent must have. Absent: none."
+    )
+    integration: str | None = Field(
+        None, description="What Segment's integrations object calls it; the type's own name when absent, \"\": nothing."
+    )
+    mapping: tuple[MappingRule, ...] = Field((), description="Rules, applied one after another.")
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings, description="What it must not get of people.")
 
     @model_validator(mode="before")
     @classmethod
@@ -213,8 +205,37 @@ class DestinationSettings(_Table):
     @field_validator("events", mode="after")
     @classmethod
     def _check_events(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        _check_allowlist(value or ())
+        check_allowlist(value or ())
         return value
+
+    @field_validator("mapping", mode="before")
+    @classmethod
+    def _refuse_a_single_rule(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ValueError("it must be a list: begin each rule with [[destinations.NAME.mapping]], in two brackets")
+        return value
+
+    @field_validator("consent", "integration", "mapping", "privacy", mode="after")
+    @classmethod
+    def _check_rules(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and value != PrivacySettings() and info.data.get("type") == "tracking_log":
+            raise ValueError(
+                "the tracking log is the site's own record of what happened and has no rules: take this away; "
+                "what no record may hold is taken out of events by a processor, before they are kept"
+            )
+        if value == () and info.field_name == "consent":
+            raise ValueError("it lists no category: name those that are needed, or take it away")
+        return value
+
+    @property
+    def in_browser(self) -> bool:
+        """Whether its vendor takes events from browsers only."""
+        return self.type in BROWSER_TYPES
+
+    @property
+    def is_served(self) -> bool:
+        """Whether workers deliver to it: it is enabled, and is none that only browsers can reach."""
+        return self.enabled and not self.in_browser
 
     @property
     def options(self) -> dict[str, Any]:
@@ -234,7 +255,7 @@ class Origin(Protocol):
         ...
 
 
-class Settings(_Table):
+class Settings(Table):
     """Everything that an operator can decide. Frozen, so that it can be shared by threads and kept after fork."""
 
     environment: str = Field("development", description="Chosen by DISPATCHER_ENV.")
@@ -315,7 +336,7 @@ class Settings(_Table):
     @field_validator("internal_events", mode="after")
     @classmethod
     def _check_internal_events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        _check_allowlist(value)
+        check_allowlist(value)
         return value
 
     @field_validator("destinations", mode="before")
@@ -364,13 +385,3 @@ def _at_least_first(value: float, info: ValidationInfo) -> float:
     if first is not None and value < first:
         raise ValueError(f"it must be at least first_seconds = {first}; raise max_seconds or lower first_seconds")
     return value
-
-
-def _check_allowlist(entries: Iterable[str]) -> None:
-    entries = tuple(entries)
-    for entry in entries:
-        pattern = entry.removeprefix("!")
-        if not pattern or pattern != pattern.strip() or pattern.startswith("!"):
-            raise ValueError(f'{entry!r} must be a name, a glob such as "edx.course.*", or one of them after a "!"')
-    if entries and all(entry.startswith("!") for entry in entries):
-        raise ValueError('it holds exceptions only, so that nothing would match; add "*" if everything else should')

@@ -742,13 +742,13 @@ def test_each_value_knows_who_said_it(site: Path) -> None:
 
 
 def test_a_value_that_is_replaced_by_a_table_forgets_its_source(site: Path) -> None:
-    site.joinpath("base.toml").write_text("[destinations.segment]\nmapping = 'plain'\n")
-    site.joinpath("development.toml").write_text("[destinations.segment.mapping]\na = 'b'\n")
+    site.joinpath("base.toml").write_text("[destinations.segment]\nlabels = 'plain'\n")
+    site.joinpath("development.toml").write_text("[destinations.segment.labels]\na = 'b'\n")
 
     reading = config.read({"HOME": "/h", "DISPATCHER_SETTINGS": str(site)})
 
-    assert reading.settings.destinations["segment"].options == {"mapping": {"a": "b"}}
-    assert reading.source(("destinations", "segment", "mapping")) == str(site / "development.toml")
+    assert reading.settings.destinations["segment"].options == {"labels": {"a": "b"}}
+    assert reading.source(("destinations", "segment", "labels")) == str(site / "development.toml")
 
 
 # The types' own options

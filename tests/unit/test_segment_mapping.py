@@ -236,6 +236,37 @@ def test_what_the_caller_says_of_the_context_wins() -> None:
     assert to_message(a_call("track", userId="1", event="E", context=said))["context"] == said
 
 
+CONSENT = {"categoryPreferences": {"Analytics": True, "Advertising": False}}
+
+
+@pytest.mark.parametrize("properties", ["data", "edx"])
+def test_segment_learns_the_consent_and_the_integrations_of_an_event(properties: Any) -> None:
+    context = REQUEST_CONTEXT | {"consent": CONSENT, "integrations": {"All": False, "Mixpanel": True}}
+    message = to_message(an_event(context=context), properties=properties)
+    assert message["context"] == FILLED_CONTEXT | {"consent": CONSENT}
+    assert message["integrations"] == {"All": False, "Mixpanel": True}
+
+
+def test_an_empty_consent_object_is_passed_on_since_it_says_something_beside_integrations() -> None:
+    assert to_message(an_event(context={"consent": {}}))["context"]["consent"] == {}
+
+
+@pytest.mark.parametrize("said", [None, {}, "text", []])
+def test_integrations_that_say_nothing_are_left_out(said: Any) -> None:
+    assert "integrations" not in to_message(an_event(context={"integrations": said}))
+
+
+def test_a_call_has_the_consent_and_the_integrations_of_the_request_where_it_says_nothing_of_its_own() -> None:
+    context = REQUEST_CONTEXT | {"consent": CONSENT, "integrations": {"Mixpanel": False}}
+    silent = to_message(an_event(type="track", data={"userId": "1", "event": "E"}, context=context))
+    assert (silent["context"]["consent"], silent["integrations"]) == (CONSENT, {"Mixpanel": False})
+
+    own = {"categoryPreferences": {}}
+    said = {"userId": "1", "event": "E", "context": {"consent": own}, "integrations": {"All": True}}
+    spoken = to_message(an_event(type="track", data=said, context=context))
+    assert (spoken["context"]["consent"], spoken["integrations"]) == (own, {"All": True})
+
+
 def test_a_caller_who_says_a_part_of_the_context_gets_the_rest_filled() -> None:
     said = {"page": {"title": "Mine", "path": "/mine"}, "Google Analytics": {"sessionId": "s"}, "ip": None}
     context = to_message(a_call("identify", userId="1", context=said))["context"]

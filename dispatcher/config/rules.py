@@ -1,0 +1,213 @@
+"""The schema of what an operator wants done with events before one destination gets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from dispatcher.config.allowlists import check_allowlist
+from dispatcher.config.table import Table
+from dispatcher.fields import field_path, nested
+from dispatcher.templates import Template, filler
+
+_ACTIONS: Final = ("skip", "name", "pick", "drop", "rename", "hash", "set")
+
+#: What becomes of e-mail addresses.
+EmailTreatment = Literal["keep", "hash", "mask", "drop"]
+
+
+def _check_path(text: str) -> str:
+    field_path(text)
+    return text
+
+
+def _check_paths(text: str) -> str:
+    field_path(text, many=True)
+    return text
+
+
+def _check_template(text: str) -> str:
+    Template(text)
+    return text
+
+
+def _check_value(value: Any) -> Any:
+    filler(value)
+    return value
+
+
+def _check_scalar(value: Any) -> Any:
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError("it must be text, a number, true or false")
+    return value
+
+
+def _check_category(text: str) -> str:
+    if not text or text != text.strip():
+        raise ValueError("it must be the id of a consent category, such as Analytics")
+    return text
+
+
+#: One field.
+Path = Annotated[str, AfterValidator(_check_path)]
+#: One field, or several by ``*``.
+Paths = Annotated[str, AfterValidator(_check_paths)]
+Scalar = Annotated[Any, AfterValidator(_check_scalar)]
+Category = Annotated[str, AfterValidator(_check_category)]
+
+
+class Condition(Table):
+    """What a field must be: a value, a list of values, or a table of these keys, which must all hold."""
+
+    any_of: tuple[Scalar, ...] | None = Field(None, description="It is one of these.")
+    not_: tuple[Scalar, ...] | None = Field(
+        None, alias="not", description="It is none of these; a field that is not there is none."
+    )
+    exists: bool | None = Field(None, description="Whether it is there; null counts as not there.")
+    at_least: float | None = Field(None, description="It is a number, and this or more.")
+    at_most: float | None = Field(None, description="It is a number, and this or less.")
+    matches: str | None = Field(None, description="It is text in which this regular expression is found.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_forms(cls, given: Any) -> Any:
+        if isinstance(given, Condition):
+            return given
+        if not isinstance(given, Mapping):
+            return {"any_of": given if isinstance(given, list | tuple) else [given]}
+        if not given:
+            raise ValueError("it says nothing: write a value, a list of values, or a table such as {exists = true}")
+        return given
+
+    @field_validator("not_", mode="before")
+    @classmethod
+    def _read_one_value(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, list | tuple) else (value,)
+
+    @field_validator("any_of", "not_", mode="after")
+    @classmethod
+    def _check_values(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if value == ():
+            raise ValueError("it is an empty list: name the values, or take the condition away")
+        return value
+
+    @field_validator("matches", mode="after")
+    @classmethod
+    def _check_expression(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}; in TOML write it in 'single quotes'") from None
+        return value
+
+    @model_validator(mode="after")
+    def _check_sense(self) -> Condition:
+        others = (self.any_of, self.at_least, self.at_most, self.matches)
+        if self.exists is None and self.not_ is None and all(one is None for one in others):
+            raise ValueError("it says nothing: write a value, a list of values, or a table such as {exists = true}")
+        if self.exists is False and any(one is not None for one in others):
+            raise ValueError("exists = false and another condition cannot both hold: take one away")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"no number is at least {self.at_least:g} and at most {self.at_most:g}: swap them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_may_be_written(self, handler: SerializerFunctionWrapHandler) -> Any:
+        said = {
+            "not" if key == "not_" else key: value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
+            for key, value in handler(self).items()
+            if value is not None
+        }
+        return said["any_of"] if set(said) == {"any_of"} else said
+
+
+class MappingRule(Table):
+    """What is done with the events that it is for, before one destination gets them. Rules apply one after another."""
+
+    events: tuple[str, ...] | None = Field(
+        None, description="Which events, by the names they were emitted with; as in an allowlist. Absent: all."
+    )
+    when: Mapping[Path, Condition] = Field(
+        default_factory=dict, description="Conditions on fields, which must all hold."
+    )
+    skip: bool = Field(False, description="Leave these events out.")
+    hash: tuple[Paths, ...] = Field((), description="Fields that become their SHA-256.")
+    pick: tuple[Paths, ...] | None = Field(None, description="The only fields to keep, of data and of context each.")
+    drop: tuple[Paths, ...] = Field((), description="Fields to take away.")
+    rename: Mapping[Path, Path] = Field(default_factory=dict, description="Fields and what they are called from then.")
+    set: Mapping[Path, Annotated[Any, AfterValidator(_check_value)]] = Field(
+        default_factory=dict, description="Fields and their values: constants, or templates."
+    )
+    name: Annotated[str, AfterValidator(_check_template)] | None = Field(
+        None, description="What the event is called there; a template."
+    )
+
+    @field_validator("events", mode="after")
+    @classmethod
+    def _check_events(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        check_allowlist(value or ())
+        if value == ():
+            raise ValueError("it lists nothing, so that the rule would never apply: name events, or take it away")
+        return value
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _check_name(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("it must not be empty")
+        return value
+
+    @field_validator("set", mode="after")
+    @classmethod
+    def _check_set(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        inner = nested(field_path(key) for key in value)
+        if inner is not None:
+            raise ValueError(f"{'.'.join(inner)} is within another field that is set too: set the one or the other")
+        return value
+
+    @model_validator(mode="after")
+    def _check_action(self) -> MappingRule:
+        actions = [action for action in _ACTIONS if self._does(action)]
+        if not actions:
+            raise ValueError(f"this rule does nothing: give it one of {', '.join(_ACTIONS)}, or take it away")
+        if self.skip and len(actions) > 1:
+            raise ValueError(
+                f"skip leaves the event out, so that {', '.join(actions[1:])} would do nothing: take one of them away"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+
+    def _does(self, action: str) -> bool:
+        value = getattr(self, action)
+        return value is not None if action == "pick" else bool(value)
+
+
+class PrivacySettings(Table):
+    """What a destination must not get of people. Applied after the mapping."""
+
+    drop: tuple[Paths, ...] = Field((), description="Fields to take away.")
+    mask: tuple[Paths, ...] = Field((), description='Fields that become "***".')
+    hash: tuple[Paths, ...] = Field((), description="Fields that become their SHA-256, trimmed and in lower case.")
+    emails: EmailTreatment | None = Field(
+        None, description="What becomes of e-mail addresses. Absent: hash for advertising types, else keep."
+    )
+
+
+class RateSettings(Table):
+    """How fast all workers together may send to a destination."""
+
+    per_second: float | None = Field(None, gt=0, description="Requests a second. Absent: what the vendor allows.")
+    burst: int | None = Field(None, ge=1, description="Requests that may go at once after a pause.")

@@ -1,0 +1,32 @@
+"""Table: the base of every table of the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+from dispatcher.config.masking import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Table(BaseModel):
+    """Base of every table: frozen, unknown keys refused, credentials never shown in its repr."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python counts True as 1, so that a misplaced "true" would become one second or one thread.
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            if {int, float} & {annotation, *get_args(annotation)}:
+                raise ValueError("it must be a number, not true or false")
+        return value
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for key, value in super().__repr_args__():
+            yield key, masked(key or "", value)

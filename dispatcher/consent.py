@@ -1,0 +1,100 @@
+"""Consent: whether a destination may have an event, by what the event says of consent and of integrations. Pure.
+
+Segment's own rules, so that an event means the same to Segment and to every other destination:
+https://segment.com/docs/privacy/consent-management/consent-in-segment-connections/ and
+https://segment.com/docs/guides/filtering-data/#filtering-with-the-integrations-object
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from dispatcher.errors import DropEvent
+from dispatcher.event import DIRECT_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dispatcher.event import Event
+
+#: Why a destination does not get an event.
+Objection = Literal["consent", "integrations"]
+
+# The key of the integrations object that speaks for all that it does not name.
+_ALL: Final = "All"
+
+
+class Consent:
+    """Looks at events for one destination. Immutable; may be shared by threads.
+
+    Args:
+        categories: Those that the destination is mapped to, all of which must have been consented to. Without any,
+            consent has no say.
+        integration: Its name in the integrations object, upper and lower case as there. None: that has no say.
+    """
+
+    def __init__(self, categories: Sequence[str], integration: str | None) -> None:
+        self._categories = tuple(categories)
+        self._integration = integration
+
+    def check(self, event: Event) -> None:
+        """Raise DropEvent where the destination must not have the event, with consent or integrations as reason."""
+        consent, integrations = stated_consent(event), stated_integrations(event)
+        if consent is None and not integrations:
+            return
+        objection = self.objection(consent, integrations)
+        if objection is not None:
+            raise DropEvent(objection)
+
+    def objection(self, consent: object, integrations: Mapping[str, Any]) -> Objection | None:
+        """Why the destination must not have what is marked so; None if it may have it.
+
+        Args:
+            consent: The consent object; None where there is none.
+            integrations: The integrations object; empty where there is none.
+        """
+        if self._categories and not self._is_consented(consent, integrations):
+            return "consent"
+        if self._integration is not None and not is_enabled(self._integration, integrations):
+            return "integrations"
+        return None
+
+    def _is_consented(self, consent: object, integrations: Mapping[str, Any]) -> bool:
+        # An empty consent object counts as none, but as no consent at all beside an integrations object: so says the
+        # table of the documentation.
+        if consent is None or (consent == {} and not integrations):
+            return True
+        # What cannot be read is no consent.
+        preferences = consent.get("categoryPreferences") if isinstance(consent, dict) else None
+        if not isinstance(preferences, dict):
+            return False
+        return all(preferences.get(category) is True for category in self._categories)
+
+
+def is_enabled(integration: str, integrations: Mapping[str, Any]) -> bool:
+    """Whether an integrations object lets an integration have the event. Options in place of true count as true."""
+    for name in (integration, _ALL):
+        if (said := integrations.get(name)) is not None:
+            return said is not False
+    return True
+
+
+def stated_consent(event: Event) -> object:
+    """The consent object of an event; None where it has none.
+
+    A call to Segment has it in the call's own context; else, as for what was emitted, it is in the tracking context.
+    """
+    call = _call(event).get("context")
+    said = call.get("consent") if isinstance(call, dict) else None
+    return event.context.get("consent") if said is None else said
+
+
+def stated_integrations(event: Event) -> dict[str, Any]:
+    """The integrations object of an event; empty where it has none. Of a call to Segment its own, if it has one."""
+    said = _call(event).get("integrations")
+    said = event.context.get("integrations") if said is None else said
+    return said if isinstance(said, dict) else {}
+
+
+def _call(event: Event) -> dict[str, Any]:
+    return event.data if event.type in DIRECT_TYPES and isinstance(event.data, dict) else {}
