@@ -42,5 +42,5 @@ def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
 
 
 def served(settings: Settings) -> list[str]:
-    """The names that the ledger has: every destination that is enabled, and what emit could not take."""
-    return [*(name for name, table in settings.destinations.items() if table.enabled), EMIT]
+    """The names that the ledger has: every destination that workers deliver to, and what emit could not take."""
+    return [*(name for name, table in settings.destinations.items() if table.is_served), EMIT]

@@ -289,6 +289,6 @@ def _cutter(settings: Settings) -> Cutter:
     limits = {
         name: BatchLimits(destination.batch_events, destination.batch_bytes)
         for name, destination in settings.destinations.items()
-        if destination.enabled
+        if destination.is_served
     }
     return Cutter(Router(settings), limits)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 #: Why an event does not go to a destination:
 #: not_on_allowlist: no entry matches its name; excluded: an entry after a ``!`` does;
 #: internal: its name is internal and the destination takes none; direct: a call meant for Segment only;
-#: dead: it is kept for a person to look at; disabled: the destination is switched off.
-Reason = Literal["not_on_allowlist", "excluded", "internal", "direct", "dead", "disabled"]
+#: dead: it is kept for a person to look at; disabled: the destination is switched off; browser: its vendor takes it
+#: from a browser only.
+Reason = Literal["not_on_allowlist", "excluded", "internal", "direct", "dead", "disabled", "browser"]
 
 # Names come from users' browsers: without a bound the cache would be a way to fill the memory.
 _CACHED_ROUTES: Final = 10_000
@@ -33,6 +34,8 @@ _NEAR: Final = 0.6
 # The type of a destination that takes Segment's own calls, and of one that takes every event without an allowlist.
 _DIRECT_DESTINATION: Final = "segment"
 _UNFILTERED_DESTINATION: Final = "tracking_log"
+
+_BROWSER_SENTENCE: Final = "it waits for the browser client, which hands the call over; its allowlist has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,8 @@ class _Rule:
         exception = self.allowlist.exception_for(name)
         if exception is not None:
             return self._skip("excluded", "an exception of its allowlist matches", entry=exception)
+        if self._table.in_browser:
+            return self._skip("browser", _BROWSER_SENTENCE, entry=entry)
         if self._table.events is None:
             sentence = "it has no allowlist and takes every event"
             return Explanation(destination=self.name, goes=True, sentence=sentence)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dispatcher import tracker
+from dispatcher.cli.times import recorded_moment
 from dispatcher.errors import InvalidEventError
 
 # Lines named one by one before the rest is only counted.
@@ -122,15 +122,7 @@ def _emit_line(line: bytes) -> None:
         "event",
         record["name"],
         record.get("data"),
-        timestamp=None if moment is None else _moment(moment),
+        timestamp=None if moment is None else recorded_moment(moment),
         context=record.get("context") or {},
         event_id=record.get("id"),
     )
-
-
-def _moment(text: object) -> datetime:
-    if not isinstance(text, str):
-        raise ValueError(f"the timestamp {text!r} must be text such as 2026-01-31T12:00:00+00:00")
-    moment = datetime.fromisoformat(text)
-    # As event-tracking does: a time without a zone is UTC.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -16,3 +16,17 @@ def utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def recorded_moment(text: object) -> datetime:
+    """The timestamp of a recorded event, in UTC, which is also what one without a zone is in. Raises ValueError."""
+    try:
+        if not isinstance(text, str):
+            raise TypeError
+        moment = datetime.fromisoformat(text)
+        # As event-tracking does: a time without a zone is UTC.
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"the timestamp {str(text)[:80]!r} must be text such as 2026-01-31T12:00:00+00:00; leave it out for now"
+        ) from None

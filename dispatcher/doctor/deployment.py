@@ -34,8 +34,8 @@ class Deployment:
 
     @property
     def destinations(self) -> dict[str, DestinationSettings]:
-        """Those that are enabled."""
-        return {name: table for name, table in self.settings.destinations.items() if table.enabled}
+        """Those that workers deliver to."""
+        return {name: table for name, table in self.settings.destinations.items() if table.is_served}
 
     @property
     def redis_urls(self) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
+from dispatcher.event import encode
 from tasks.destination import Batch, Destination, Options
 from tasks.outcomes import DELIVERED, Dead, Outcome
 from tasks.tracking_log.appender import Appender
@@ -15,6 +16,10 @@ from tasks.tracking_log.line import UNDECODABLE, Format, renderer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.rules import Rules
+    from tasks.rate import Rate
 
 
 class TrackingLogOptions(Options):
@@ -55,8 +60,10 @@ class TrackingLog(Destination[TrackingLogOptions]):
 
     Options = TrackingLogOptions
 
-    def __init__(self, name: str, options: TrackingLogOptions) -> None:
-        super().__init__(name, options)
+    def __init__(
+        self, name: str, options: TrackingLogOptions, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
+        super().__init__(name, options, rules=rules, rate=rate)
         self._render = renderer(options.format, ids=options.ids)
         self._appender = Appender(
             options.path,
@@ -75,22 +82,34 @@ class TrackingLog(Destination[TrackingLogOptions]):
         """
         outcomes: list[Outcome] = []
         lines: list[bytes] = []
-        render = self._render
         for payload in batch.payloads:
-            try:
-                lines.append(render(payload))
-            except UNDECODABLE as error:
-                outcomes.append(Dead("undecodable", f"the payload is not an event: {error}"))
-            else:
+            line = self._line(payload)
+            if isinstance(line, bytes):
+                lines.append(line)
                 outcomes.append(DELIVERED)
+            else:
+                outcomes.append(line)
         if lines:
             again, until = batch.maybe_delivered, batch.lease_until
             self._appender.append(lines, key=_key(batch), again=again, alone_until=until)
         return outcomes
 
+    def preview(self, event: Event) -> dict[str, Any]:
+        """The line that would be written, or why there would be none. Touches no file."""
+        line = self._line(encode(event))
+        if isinstance(line, Dead):
+            return {"outcome": "dead", "reason": line.reason, "error": line.error}
+        return {"line": line.decode()}
+
     def close(self) -> None:
         """Let go of the files. May be called twice, and ``deliver`` opens them again."""
         self._appender.close()
+
+    def _line(self, payload: bytes) -> bytes | Dead:
+        try:
+            return self._render(payload)
+        except UNDECODABLE as error:
+            return Dead("undecodable", f"the payload is not an event: {error}")
 
 
 def _key(batch: Batch) -> bytes:

@@ -1,0 +1,356 @@
+"""``dispatcher explain --with``: what each destination would get of an event, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from dispatcher.cli.explain import explain
+from dispatcher.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+EVENT = {
+    "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "name": "shop.paid",
+    "timestamp": "2026-01-31T12:00:00+00:00",
+    "data": {"order": 17, "code": "hush-hush-hush"},
+    "context": {"user_id": 3},
+}
+
+PROCESSORS = """
+from dispatcher import DropEvent
+import msgspec
+
+def redact(event):
+    if event.name == "shop.secret":
+        raise DropEvent("secret")
+    if event.name == "shop.broken":
+        raise KeyError("x")
+    return msgspec.structs.replace(event, data={**event.data, "redacted": True})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A site's own settings directory."""
+    path = tmp_path / "own"
+    path.mkdir()
+    path.joinpath("base.toml").write_text(
+        "[destinations.tracking_log]\ninternal = false\n"
+        "[destinations.segment]\nevents = ['shop.*', '!shop.seen']\n"
+        "[[destinations.segment.mapping]]\nevents = ['shop.skipped']\nskip = true\n"
+        "[destinations.tags]\ntype = 'google_tag_manager_web'\nevents = ['shop.paid', 'page.*']\n"
+    )
+    path.joinpath("development.toml").write_text("")
+    return path
+
+
+def run(own: Path, *arguments: str, given: str | bytes | None = None, **variables: str) -> Result:
+    environ = {"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(own), "COLUMNS": "80", **variables}
+    return CliRunner().invoke(explain, arguments, env=environ, input=given)
+
+
+def file(own: Path, content: object, name: str = "event.json") -> str:
+    path = own / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+def previews(explained: dict[str, Any]) -> dict[str, Any]:
+    return {row["destination"]: row.get("preview") for row in explained["destinations"]}
+
+
+def test_a_whole_event_shows_what_each_destination_would_get(own: Path) -> None:
+    path = file(own, EVENT)
+
+    result = run(own, "--with", path, "--json", DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY="hush-hush-hush")
+
+    explained = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (explained["name"], explained["id"], explained["place"]) == ("shop.paid", EVENT["id"], path)
+    got = previews(explained)
+    assert json.loads(got["tracking_log"]["line"])["event"] == EVENT["data"]
+    assert json.loads(got["tracking_log"]["line"])["time"] == "2026-01-31T12:00:00+00:00"
+    assert got["segment"]["request"]["url"] == "https://api.segment.io/v1/batch"
+    (message,) = got["segment"]["request"]["body"]["batch"]
+    assert (message["messageId"], message["userId"], message["event"]) == (EVENT["id"], "3", "shop.paid")
+    assert got["segment"]["request"]["body"]["writeKey"] == "***"
+    assert got["tags"]["calls"][0]["arguments"][0]["eventId"] == EVENT["id"]
+
+
+def test_a_credential_is_shown_nowhere_even_where_the_data_holds_it(own: Path) -> None:
+    for arguments in (["--json"], []):
+        result = run(
+            own,
+            *("--with", file(own, EVENT), "--destination", "segment", *arguments),
+            DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY="hush-hush-hush",
+        )
+
+        assert result.exit_code == 0
+        assert "***" in result.stdout
+        assert "hush" not in result.output
+
+
+def test_data_alone_is_explained_under_the_name_that_is_given(own: Path) -> None:
+    result = run(own, "shop.paid", "--with", "-", "--json", given='{"id": "x", "order": 17, "name": "Sam"}')
+
+    explained = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert explained["place"] == "standard input"
+    assert json.loads(previews(explained)["tracking_log"]["line"])["event"] == {"id": "x", "order": 17, "name": "Sam"}
+    assert len(explained["id"]) == 36
+
+
+@pytest.mark.parametrize(
+    ("given", "data"),
+    [
+        ({"name": "shop.paid", "data": {"a": 1}}, {"a": 1}),
+        ({"data": {"a": 1}}, {"a": 1}),
+        ({"data": {"a": 1}, "context": {}, "id": "x"}, {"a": 1}),
+        ({"data": {"a": 1}, "b": 2}, {"data": {"a": 1}, "b": 2}),
+        ({"name": "Sam", "id": "x"}, {"name": "Sam", "id": "x"}),
+        ({}, {}),
+    ],
+)
+def test_a_whole_event_is_told_from_data(own: Path, given: dict[str, Any], data: dict[str, Any]) -> None:
+    result = run(own, "shop.paid", "--with", file(own, given), "--json")
+
+    assert json.loads(previews(json.loads(result.stdout))["tracking_log"]["line"])["event"] == data
+
+
+def test_lines_are_explained_one_by_one(own: Path) -> None:
+    lines = "\n".join(json.dumps({"name": name}) for name in ("shop.paid", "shop.seen")) + "\n\n"
+    path = file(own, lines, "events.jsonl")
+
+    explained = json.loads(run(own, "--with", path, "--json").stdout)
+    shown = run(own, "--with", path).stdout
+
+    assert [(one["name"], one["place"]) for one in explained] == [
+        ("shop.paid", f"{path}:1"),
+        ("shop.seen", f"{path}:2"),
+    ]
+    assert shown.index("shop.paid") < shown.index("segment ──") < shown.index("shop.seen")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_list"),
+    [
+        ("one.jsonl", '{"name": "a"}\n', True),
+        ("two.txt", '{"name": "a"}\n{"name": "b"}', True),
+        ("one.txt", '{"name": "a"}', False),
+        ("pretty.json", '{\n"name": "a"\n}', False),
+        ("marked.json", '\ufeff{"name": "a"}', False),
+    ],
+)
+def test_what_can_hold_several_events_prints_a_list(own: Path, name: str, content: str, is_list: bool) -> None:
+    result = run(own, "--with", file(own, content, name), "--json")
+
+    assert isinstance(json.loads(result.stdout), list) is is_list
+
+
+def test_the_terminal_shows_the_request_as_it_goes_out(own: Path) -> None:
+    result = run(own, "--with", file(own, {**EVENT, "data": {"page": "x" * 200}}))
+
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert "POST https://api.segment.io/v1/batch" in lines
+    assert "Content-Type: application/json" in lines
+    assert f'        "page": "{"x" * 200}"' in lines
+    assert "dataLayer.push({" in lines
+    assert any(line.startswith('{"name": "shop.paid", "context": {') for line in lines)
+    assert any(line.startswith("It would wait: Segment has no write key: set DISPATCHER_DEST") for line in lines)
+
+
+def test_only_the_destinations_that_were_named_are_shown(own: Path) -> None:
+    arguments = ("--with", file(own, EVENT), "--destination", "tags", "--destination", "segment", "--json")
+
+    explained = json.loads(run(own, *arguments).stdout)
+
+    assert list(previews(explained)) == ["segment", "tags"]
+
+
+def test_a_destination_that_is_not_configured_is_named_with_those_that_are(own: Path) -> None:
+    result = run(own, "shop.paid", "--destination", "sagment")
+
+    assert result.exit_code == 2
+    assert "'sagment' is not configured; there are: tracking_log, segment, tags" in " ".join(result.stderr.split())
+
+
+def test_what_does_not_go_is_shown_on_demand(own: Path) -> None:
+    without = json.loads(run(own, "--with", file(own, {"name": "shop.seen"}), "--json").stdout)
+    everything = json.loads(run(own, "--with", file(own, {"name": "edx.bi.page"}), "--all", "--json").stdout)
+
+    assert previews(without)["segment"] is None
+    assert set(previews(everything)["segment"]) == {"request", "missing"}
+    assert "calls" in previews(everything)["tags"]
+    assert "line" in previews(everything)["tracking_log"]
+
+
+def test_what_is_old_can_be_tried_as_if_it_happened_now(own: Path) -> None:
+    began = datetime.now(UTC)
+    path = file(own, {**EVENT, "timestamp": "2020-01-31T12:00:00"})
+
+    kept = json.loads(run(own, "--with", path, "--json").stdout)
+    fresh = json.loads(run(own, "--with", path, "--json", "--now").stdout)
+
+    assert json.loads(previews(kept)["tracking_log"]["line"])["time"] == "2020-01-31T12:00:00+00:00"
+    assert datetime.fromisoformat(json.loads(previews(fresh)["tracking_log"]["line"])["time"]) >= began
+    assert fresh["id"] == EVENT["id"]
+
+
+def test_a_disabled_destination_is_not_asked_even_then(own: Path) -> None:
+    result = run(
+        own,
+        *("--with", file(own, EVENT), "--all", "--json"),
+        DISPATCHER_DESTINATIONS__SEGMENT__ENABLED="false",
+        DISPATCHER_DESTINATIONS__SEGMENT__HOST="nonsense",
+    )
+
+    assert previews(json.loads(result.stdout))["segment"] is None
+
+
+def test_an_event_goes_nowhere_when_whoever_it_goes_to_leaves_it_out(own: Path) -> None:
+    arguments = ("--with", file(own, {"name": "shop.skipped"}))
+
+    assert run(own, *arguments).exit_code == 0
+    result = run(own, *arguments, "--destination", "segment")
+    assert result.exit_code == 1
+    assert " filtered  segment" in result.stdout
+    assert "filtered: mapping" in result.stdout
+
+
+def test_of_several_events_each_has_to_go_somewhere(own: Path) -> None:
+    path = file(own, '{"name": "shop.paid"}\n{"name": "edx.bi.page"}', "events.jsonl")
+
+    assert run(own, "--with", path).exit_code == 1
+
+
+def test_an_event_that_waits_for_the_browser_goes_nowhere_yet(own: Path) -> None:
+    result = run(own, "--with", file(own, EVENT), "--destination", "tags")
+
+    assert result.exit_code == 1
+    assert " browser  tags" in result.stdout
+
+
+def test_a_segment_call_is_explained_as_one(own: Path) -> None:
+    call = {**EVENT, "type": "identify", "data": {"userId": "sam", "traits": {"plan": "gold"}}}
+
+    explained = json.loads(run(own, "--with", file(own, call), "--json").stdout)
+
+    (message,) = previews(explained)["segment"]["request"]["body"]["batch"]
+    assert (message["type"], message["userId"], message["traits"]) == ("identify", "sam", {"plan": "gold"})
+    assert previews(explained)["tracking_log"] is None
+
+
+def test_processors_have_their_say(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.joinpath("explain_with_processors.py").write_text(PROCESSORS)
+    monkeypatch.syspath_prepend(str(own))
+    variables = {"DISPATCHER_PROCESSORS": '["explain_with_processors:redact"]'}
+
+    kept = json.loads(run(own, "--with", file(own, EVENT), "--json", **variables).stdout)
+    dropped = run(own, "--with", file(own, {"name": "shop.secret"}), **variables)
+    broken = run(own, "--with", file(own, {"name": "shop.broken"}), **variables)
+
+    assert json.loads(previews(kept)["tracking_log"]["line"])["event"] == {**EVENT["data"], "redacted": True}
+    assert (dropped.exit_code, "A processor drops it: secret" in dropped.stdout) == (1, True)
+    assert broken.exit_code == 2
+    assert "the processor 'redact' failed" in " ".join(broken.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("event.json", "{\n  'a': 1}", "event.json:2: it is not JSON"),
+        ("event.json", "", "event.json: it is empty"),
+        ("event.json", "[1]", "event.json: it is a list: give a JSON object"),
+        ("event.json", "17", "event.json: it is no object: give a JSON object"),
+        ("event.json", '{"data": {}}', 'event.json: it has no "name"'),
+        ("event.json", '{"name": 17}', "event.json: the event name"),
+        ("event.json", '{"name": "a", "type": "click"}', "event.json: the type 'click' is none of event, dead"),
+        (
+            "event.json",
+            '{"name": "a", "timestamp": "noon"}',
+            "event.json: the timestamp 'noon' must be text such as 2026",
+        ),
+        ("event.json", '{"name": "a", "timestamp": 17}', "event.json: the timestamp '17' must be text such as 2026"),
+        ("event.json", '{"name": "a", "timestamp": "0001-01-01T00:00:00+14:00"}', "event.json: the timestamp '0001"),
+        ("event.json", '{"name": "a", "data": [1]}', "event.json: the data of the event a must be a dict"),
+        ("event.json", '{"name": "a", "context": 1}', "event.json: the context of the event a must be a dict"),
+        ("event.json", '{"name": "a", "id": ""}', "event.json: the id '' of the event a must be text"),
+        ("event.json", '{"name": "a", "data": {"x": NaN}}', "event.json: the event a cannot be encoded"),
+        ("event.json", "[" * 100_000, "event.json: it is not JSON"),
+        ("events.jsonl", '{"name": "a"}\n\n{"name" "b"}', "events.jsonl:3: it is not JSON"),
+        ("events.jsonl", '{"name": "a"}\n[]', "events.jsonl:2: it is a list"),
+        ("events.jsonl", "\n", "events.jsonl: it is empty"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line_and_the_way_out(own: Path, name: str, content: str, said: str) -> None:
+    result = run(own, "--with", file(own, content, name), COLUMNS="5000")
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+def test_bytes_that_are_no_text_are_no_event(own: Path) -> None:
+    result = run(own, "--with", "-", given=b"\xff\xfe{")
+
+    assert result.exit_code == 2
+    assert "standard input: it is not JSON" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(own: Path) -> None:
+    result = run(own, "--with", str(own / "missing.json"))
+
+    assert result.exit_code == 2
+    assert "missing.json" in result.stderr
+
+
+def test_two_names_for_one_event_are_wrong_usage(own: Path) -> None:
+    result = run(own, "shop.seen", "--with", file(own, EVENT), COLUMNS="5000")
+
+    assert result.exit_code == 2
+    assert "the event is called 'shop.paid': leave out NAME, 'shop.seen'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give the NAME of an event, or --with FILE"),
+        (["a", "--all"], "--all needs --with"),
+        (["a", "--now"], "--now needs --with"),
+    ],
+)
+def test_without_an_event_there_is_nothing_to_explain(own: Path, arguments: list[str], said: str) -> None:
+    result = run(own, *arguments)
+
+    assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_wrong_options_are_told_as_settings_check_tells_them(own: Path) -> None:
+    wrong = {"DISPATCHER_DESTINATIONS__SEGMENT__HOTS": "http://h"}
+
+    result = run(own, "--with", file(own, EVENT), **wrong)
+    elsewhere = run(own, "--with", file(own, EVENT), "--destination", "tracking_log", **wrong)
+
+    assert isinstance(result.exception, SettingsError)
+    assert result.exception.problems == (
+        'DISPATCHER_DESTINATIONS__SEGMENT__HOTS: destinations.segment.hots = "http://h": there is no such setting; '
+        "did you mean DISPATCHER_DESTINATIONS__SEGMENT__HOST?",
+    )
+    assert elsewhere.exit_code == 0

@@ -1,0 +1,48 @@
+"""Types that have ended: the settings say what has become of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dispatcher import config
+from dispatcher.errors import SettingsError
+
+BECAME = (
+    "Fabric and its Answers have ended, and Google Analytics for Firebase is what their users were moved to: "
+    'write type = "firebase"'
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("[destinations.app]\ntype = 'fabric'", 'destinations.app.type = "fabric"'),
+        ("[destinations.fabric]", "destinations.fabric"),
+    ],
+)
+def test_fabric_is_refused_with_what_to_use_instead(tmp_path: Path, table: str, key: str) -> None:
+    file = tmp_path / "production.toml"
+    file.write_text(table)
+
+    with pytest.raises(SettingsError) as caught:
+        config.load({"DISPATCHER_SETTINGS": str(file), "DISPATCHER_ENV": "production", "HOME": str(tmp_path)})
+
+    assert caught.value.problems == (f"{file}: {key}: {BECAME}",)
+
+
+def test_a_table_may_be_called_fabric_that_has_another_type(tmp_path: Path) -> None:
+    file = tmp_path / "production.toml"
+    file.write_text("[destinations.fabric]\ntype = 'firebase'")
+
+    loaded = config.load({"DISPATCHER_SETTINGS": str(file), "DISPATCHER_ENV": "production", "HOME": str(tmp_path)})
+
+    assert loaded.destinations["fabric"].type == "firebase"
+
+
+def test_whoever_loads_the_type_is_told_the_same() -> None:
+    with pytest.raises(SettingsError) as caught:
+        config.load_type("fabric")
+
+    assert caught.value.problems == (BECAME,)
