@@ -1,0 +1,13 @@
+"""The Measurement Protocol of Google Analytics 4, which Google Analytics, Firebase and Tag Manager's servers take."""
+
+from tasks.measurement_protocol.destination import MeasurementProtocol, MeasurementProtocolOptions
+from tasks.measurement_protocol.hit import Hit
+from tasks.measurement_protocol.validation import ValidatedMeasurementProtocol, ValidatedOptions
+
+__all__ = [
+    "Hit",
+    "MeasurementProtocol",
+    "MeasurementProtocolOptions",
+    "ValidatedMeasurementProtocol",
+    "ValidatedOptions",
+]

@@ -1,0 +1,101 @@
+"""Names of events, parameters and user properties: written as the protocol wants them, or refused. Pure.
+
+Sources: https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations and
+https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#reserved_names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from dispatcher.errors import UndeliverableError
+
+# Characters.
+MAX_NAME: Final = 40
+MAX_USER_PROPERTY_NAME: Final = 24
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
+_LETTER: Final = re.compile(r"[A-Za-z]")
+_RESERVED_PREFIXES: Final = ("_", "firebase_", "ga_", "google_", "gtag.")
+_RESERVED_EVENTS: Final = frozenset(
+    {
+        "ad_activeview",
+        "ad_click",
+        "ad_exposure",
+        "ad_query",
+        "ad_reward",
+        "adunit_exposure",
+        "app_clear_data",
+        "app_exception",
+        "app_install",
+        "app_remove",
+        "app_store_refund",
+        "app_update",
+        "app_upgrade",
+        "dynamic_link_app_open",
+        "dynamic_link_app_update",
+        "dynamic_link_first_open",
+        "error",
+        "first_open",
+        "first_visit",
+        "notification_dismiss",
+        "notification_foreground",
+        "notification_open",
+        "notification_receive",
+        "notification_send",
+        "os_update",
+        "session_start",
+        "user_engagement",
+    }
+)
+# Taken from apps only.
+_APP_EVENTS: Final = frozenset({"ad_impression", "in_app_purchase", "screen_view"})
+_RESERVED_USER_PROPERTIES: Final = frozenset(
+    {"first_open_time", "first_visit_time", "last_deep_link_referrer", "user_id", "first_open_after_install"}
+)
+
+# Characters of a name that a text shows.
+_SHOWN: Final = 80
+
+
+def event_name(name: str, *, app: bool) -> str:
+    """The name of an event: what is no letter, digit or underscore becomes one.
+
+    Raises:
+        UndeliverableError: ``invalid``: too long, reserved, or without a letter in front.
+    """
+    cleaned = _cleaned(name, "event name", MAX_NAME)
+    if cleaned in _RESERVED_EVENTS or (cleaned in _APP_EVENTS and not app):
+        raise _invalid("event name", name, f"{cleaned} is one of Google's own")
+    return cleaned
+
+
+def parameter_name(name: str) -> str:
+    """The name of a parameter, cleaned likewise. Raises UndeliverableError, likewise."""
+    return _cleaned(name, "parameter", MAX_NAME)
+
+
+def user_property_name(name: str) -> str:
+    """The name of a user property, cleaned likewise. Raises UndeliverableError, likewise."""
+    cleaned = _cleaned(name, "user property", MAX_USER_PROPERTY_NAME)
+    if cleaned in _RESERVED_USER_PROPERTIES:
+        raise _invalid("user property", name, f"{cleaned} is one of Google's own")
+    return cleaned
+
+
+def _cleaned(name: str, what: str, longest: int) -> str:
+    cleaned = _NOT_IN_NAMES.sub("_", name)
+    # As it was written too: the dot of "gtag." is an underscore by then.
+    for prefix in _RESERVED_PREFIXES:
+        if name.startswith(prefix) or cleaned.startswith(prefix):
+            raise _invalid(what, name, f"Google keeps names that begin with {prefix} to itself")
+    if not _LETTER.match(cleaned):
+        raise _invalid(what, name, "it must begin with a letter")
+    if len(cleaned) > longest:
+        raise _invalid(what, name, f"it has {len(cleaned)} characters, and Google takes {longest}")
+    return cleaned
+
+
+def _invalid(what: str, name: str, why: str) -> UndeliverableError:
+    return UndeliverableError("invalid", f"{what} {name[:_SHOWN]!r}: {why}; rename it in the destination's mapping")
