@@ -25,7 +25,7 @@ class Person:
         email: In clear, from traits, data or context.
         ip: Of the request.
         user_agent: Of the browser.
-        page_url: Where it happened.
+        page_url: Where it happened: a URL.
         referrer: What led there.
     """
 
@@ -55,7 +55,7 @@ class Person:
             email=_first((traits, "email"), (data, "email"), (context, "email")),
             ip=_first((context, "ip")),
             user_agent=_first((context, "agent")),
-            page_url=_first((context, "page")) or _joined(context),
+            page_url=_url(context.get("page")) or _joined(context),
             referrer=_first((context, "referer")),
         )
 
@@ -66,6 +66,11 @@ def _first(*places: tuple[Mapping[str, Any], str]) -> str | None:
         if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
             return str(value)
     return None
+
+
+def _url(value: object) -> str | None:
+    # edX's server says "x_module" for the page of what a component of a course does.
+    return value if isinstance(value, str) and value.startswith(("http://", "https://")) else None
 
 
 def _joined(context: Mapping[str, Any]) -> str | None:
