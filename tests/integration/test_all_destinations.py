@@ -1,0 +1,15 @@
+"""Every destination at once, against stand-ins that enforce what their vendors document, with real workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.vendors.play import play
+
+
+def test_every_good_event_is_delivered_and_every_bad_one_dead_with_its_reason_at_each(tmp_path: Path) -> None:
+    found = play(tmp_path, events=300, workers=1, patience=60)
+    assert {name: one.problems for name, one in found.items()} == {name: [] for name in found}
+    assert {name: set(one.counts.dead_by_reason) for name, one in found.items()} == {
+        name: {"invalid"} for name in found
+    }
