@@ -43,7 +43,8 @@ class Batch:
 class Options(BaseModel):
     """Base of a destination's own settings: unknown keys are refused, values cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What was given may be a credential, so that an error does not repeat it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.config import check_options, masked, masked_url, read
+from dispatcher.config import check_options, masked_settings, masked_url, read
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _takes(table: DestinationSettings) -> str:
 
 
 def _as_json(reading: Reading) -> dict[str, Any]:
-    values = masked("", reading.settings.model_dump())
+    values = masked_settings(reading.settings)
     sources = {".".join(path): reading.source(path) for path, _ in _leaves((), values)}
     return {
         "environment": reading.settings.environment,
@@ -107,7 +107,7 @@ def _as_json(reading: Reading) -> dict[str, Any]:
 def _as_toml(reading: Reading) -> Iterator[str]:
     """Lines of TOML, with the source of each value as a comment."""
     table: KeyPath = ()
-    values = masked("", reading.settings.model_dump())
+    values = masked_settings(reading.settings)
     for path, value in sorted(_leaves((), values), key=_top_level_first):
         if path[:-1] != table:
             table = path[:-1]

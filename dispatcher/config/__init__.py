@@ -1,6 +1,6 @@
 """Settings: what operators decide, read from files and the environment into one frozen object."""
 
-from dispatcher.config.destination_options import check_options
+from dispatcher.config.destination_options import check_options, masked_settings
 from dispatcher.config.destination_types import installed_types, load_type
 from dispatcher.config.loading import Reading, load, read, source_files
 from dispatcher.config.masking import masked, masked_url
@@ -32,6 +32,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "source_files",
     # Showing it
     "masked",
+    "masked_settings",
     "masked_url",
     # Destination types
     "check_options",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from dispatcher.config.destination_types import load_type
-from dispatcher.config.problems import Subject, describe, problem
+from dispatcher.config.masking import MASK, masked
+from dispatcher.config.problems import Subject, describe, is_credential, problem
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -29,6 +30,28 @@ def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = 
         if table.enabled:
             problems += _check(name, table, source or (lambda _: "settings"))
     return problems
+
+
+def masked_settings(settings: Settings) -> dict[str, Any]:
+    """All settings as they may be shown: what looks like a credential is masked, and what a type declares as one.
+
+    Imports the types of the destinations that have options.
+    """
+    values: dict[str, Any] = masked("", settings.model_dump())
+    for name, table in settings.destinations.items():
+        shown = values["destinations"][name]
+        for option in _credentials(table):
+            given = shown[option]
+            shown[option] = dict.fromkeys(given, MASK) if isinstance(given, dict) else MASK
+    return values
+
+
+def _credentials(table: DestinationSettings) -> list[str]:
+    given = [option for option, value in table.options.items() if value is not None]
+    try:
+        return [option for option in given if is_credential(load_type(table.type).Options, option)] if given else []
+    except SettingsError:  # a type that is not there declares nothing
+        return []
 
 
 def _check(name: str, table: DestinationSettings, source: Callable[[KeyPath], str]) -> list[str]:

@@ -266,5 +266,10 @@ def _all_paths(model: type[BaseModel], prefix: KeyPath, destinations: tuple[str,
 
 def _is_credential(location: tuple[int | str, ...], model: type[BaseModel]) -> bool:
     """Whether the model itself says that the value is secret, whatever its name."""
-    field = model.model_fields.get(str(location[0])) if location else None
+    return bool(location) and is_credential(model, str(location[0]))
+
+
+def is_credential(model: type[BaseModel], name: str) -> bool:
+    """Whether a model declares a field as secret: the value itself, or those of its table or list."""
+    field = model.model_fields.get(name)
     return field is not None and any(kind in (field.annotation, *get_args(field.annotation)) for kind in _SECRETS)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus
 
 from pydantic import BaseModel, SecretStr
 
@@ -37,17 +38,30 @@ def masked(text: str, secrets: frozenset[str]) -> str:
 
 
 def shown(request: Request, secrets: frozenset[str]) -> dict[str, Any]:
-    """Method, URL, headers and body (its JSON where it is JSON) of a request, masked. Fit for ``json.dumps``."""
-    text = masked(_text(request.body), secrets)
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = text
+    """Method, URL, headers and body of a request, masked; JSON and forms as what is in them. Fit for ``json.dumps``."""
+    # As it was before compression, which would hide a credential from the mask as well.
+    compressed = request.headers.get("Content-Encoding") == "gzip"
+    text = masked(_text(gzip.decompress(request.body) if compressed else request.body), secrets)
+    if request.headers.get("Content-Type") == "application/x-www-form-urlencoded":
+        body: Any = {
+            # A signature of digits is no number.
+            name: _json_or_text(value) if value.startswith("{") else value
+            for name, value in parse_qsl(text, keep_blank_values=True)
+        }
+    else:
+        body = _json_or_text(text)
     headers = {
         name: MASK if name.lower() in _SECRET_HEADERS else masked(value, secrets)
         for name, value in request.headers.items()
     }
     return {"method": request.method, "url": masked(request.full_url, secrets), "headers": headers, "body": body}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _text(body: bytes) -> str:

@@ -46,6 +46,19 @@ PUBLIC = {
     },
     "dispatcher.segment": {"alias", "group", "identify", "page", "screen", "track"},
     "dispatcher.testing": {"Captured", "capture"},
+    "tasks.http": {"Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"},
+    "tasks.testing": {
+        "CUT",
+        "POISON",
+        "SILENT",
+        "Call",
+        "DestinationContract",
+        "Reply",
+        "Vendor",
+        "batch_of",
+        "fates",
+        "with_data",
+    },
 }
 
 # What makes up most of a worker, and has no business in a web process that only emits into its outbox.

@@ -1,0 +1,207 @@
+"""Events go out within the vendor's limits, one outcome each; a bad one takes no good one with it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from math import ceil, log2
+from typing import Any, Final, cast
+
+import msgspec
+import pytest
+
+from dispatcher.errors import DropEvent
+from dispatcher.event import Event, EventType
+from dispatcher.rules import Rules
+from tasks.destination import Destination
+from tasks.http import HttpDestination
+from tasks.outcomes import Dead, Delivered, Filtered, Outcome
+from tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of
+from tasks.testing.vendor import Vendor
+
+# As many as show that requests are full, for vendors that take more than is worth sending here.
+_MOST_EVENTS: Final = 2500
+# What emit takes, and a destination may not expect.
+_TYPES: Final[tuple[EventType, ...]] = ("event", "track", "identify", "alias")
+_DATA: Final[tuple[Any, ...]] = (
+    None,
+    "order=17&total=12.5",
+    [1, None, "a"],
+    17,
+    {},
+    {"": "", "a b": True, "größe": 2**70, "_x": -0.0, "deep": {"er": [{"x": None}]}},
+    {"userId": 7, "event": None, "properties": [], "traits": "none", "context": 3, "timestamp": "soon"},
+    {"name": ["a"], "value": "many", "currency": 7, "email": {}, "items": {"a": 1}, "revenue": True},
+)
+_ODD_CONTEXT: Final[dict[str, Any]] = {
+    "user_id": [7],
+    "username": {},
+    "client_id": True,
+    "email": 7,
+    "ip": "none",
+    "page": 17,
+    "host": "",
+    "path": None,
+    "agent": [],
+    "timestamp": "soon",
+}
+
+# Threads that deliver at once.
+_THREADS: Final = 4
+
+
+class PackingContract(Subject):
+    """What holds of how events are put into requests."""
+
+    def test_an_empty_batch_makes_no_request(self, destination: Destination[Any], server: Vendor) -> None:
+        assert list(destination.deliver(batch_of([]))) == []
+        assert list(server.calls) == []
+
+    def test_each_of_many_events_arrives_once_in_requests_within_the_limits(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
+        limits = limits_of(destination)
+        events = self.events(min(2 * limits.events + 1, _MOST_EVENTS))
+
+        outcomes = destination.deliver(batch_of(events))
+
+        assert set(fates(outcomes)) == {"delivered"}, errors_of(outcomes)
+        assert len(outcomes) == len(events)
+        counts = [self.events_in(call, events) for call in server.calls]
+        assert sum(counts) == len(events)
+        assert max(counts) <= limits.events
+        if limits.request_bytes is not None:
+            assert max(len(call.content) for call in server.calls) <= limits.request_bytes
+
+    def test_requests_are_cut_by_their_bytes(self, destination: Destination[Any], server: Vendor) -> None:
+        limits = limits_of(destination)
+        if limits.request_bytes is None or limits.events == 1:
+            pytest.skip("one event a request, or no limit of a request's bytes")
+        size = (limits.event_bytes or limits.request_bytes) // 2
+        count = min(limits.events, limits.request_bytes // size + 2)
+        made = [self.oversized(event, size) for event in self.events(count)]
+        events = [event for event in made if event is not None]
+        if not events:
+            pytest.skip("the mapping leaves nothing large in")
+
+        outcomes = destination.deliver(batch_of(events))
+
+        assert set(fates(outcomes)) == {"delivered"}, errors_of(outcomes)
+        assert sum(self.events_in(call, events) for call in server.calls) == len(events)
+        assert len(server.calls) > 1
+        assert max(len(call.content) for call in server.calls) <= limits.request_bytes
+
+    def test_an_event_over_the_limit_is_dead_and_takes_no_other_along(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
+        limits = limits_of(destination)
+        limit = limits.event_bytes or limits.request_bytes
+        events = self.events(5)
+        large = None if limit is None else self.oversized(events[2], limit)
+        if large is None:
+            pytest.skip("no event of this destination can be too large")
+
+        outcomes = destination.deliver(batch_of([*events[:2], large, *events[3:]]))
+
+        assert fates(outcomes) == ["delivered", "delivered", "oversized", "delivered", "delivered"], errors_of(outcomes)
+        assert events[2].id in errors_of(outcomes), "says which event it is"
+
+    def test_an_event_that_is_refused_for_its_contents_takes_no_other_along(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
+        destination.deliver(batch_of(self.events(16)))
+        usual = len(server.calls)
+
+        outcomes = destination.deliver(batch_of(self._with_poison(self.events(16), 5)))
+
+        assert _dead_places(outcomes) == [5], errors_of(outcomes)
+        assert sum(isinstance(outcome, Delivered) for outcome in outcomes) == 15
+        assert len(server.calls) - usual <= usual + 2 * ceil(log2(16)), "found by halves"
+
+    def test_all_that_is_refused_is_found(self, destination: Destination[Any]) -> None:
+        bad = [0, 7, 8, 15]
+
+        outcomes = destination.deliver(batch_of(self._with_poison(self.events(16), *bad)))
+
+        assert _dead_places(outcomes) == bad
+        assert all(isinstance(outcome, Dead | Delivered) for outcome in outcomes), errors_of(outcomes)
+
+    @pytest.mark.parametrize("payload", [b"", b"no event", b"{}", b"[1]", b"\xff\xfe"], ids=repr)
+    def test_what_is_no_event_is_dead_and_takes_no_other_along(
+        self, payload: bytes, destination: Destination[Any]
+    ) -> None:
+        first, last = self.events(2)
+
+        outcomes = destination.deliver(batch_of([first, payload, last]))
+
+        assert fates(outcomes) == ["delivered", "undecodable", "delivered"], errors_of(outcomes)
+
+    def test_an_event_of_any_shape_has_an_outcome(self, destination: Destination[Any]) -> None:
+        usual = self.event(1)
+        events = [
+            msgspec.structs.replace(usual, id=f"{usual.id[:-4]}{number:04x}", type=kind, data=data, context=context)
+            for number, (kind, data, context) in enumerate(product(_TYPES, _DATA, (usual.context, {}, _ODD_CONTEXT)))
+        ]
+
+        outcomes = destination.deliver(batch_of(events))
+
+        assert len(outcomes) == len(events)
+        assert "transform" not in fates(outcomes), errors_of(outcomes)
+        assert all(isinstance(outcome, Delivered | Dead | Filtered) for outcome in outcomes), errors_of(outcomes)
+        for event in events:
+            json.dumps(destination.preview(event))
+
+    def test_an_event_that_a_rule_leaves_out_is_filtered_for_the_rules_reason(self, server: Vendor) -> None:
+        kept, left_out = self.events(2)
+
+        class LeaveOut:
+            def apply(self, event: Event) -> Event:
+                if event.id == left_out.id:
+                    raise DropEvent("consent")
+                return event
+
+        destination = self.kind()(NAME, self.validated(server.url), rules=cast("Rules", LeaveOut()))
+        try:
+            outcomes = destination.deliver(batch_of([left_out, kept]))
+        finally:
+            destination.close()
+
+        assert fates(outcomes) == ["consent", "delivered"]
+        assert sum(self.events_in(call, [left_out]) for call in server.calls) == 0
+
+    def test_several_threads_may_deliver_at_once(self, destination: Destination[Any], server: Vendor) -> None:
+        batches = [self.events(6) for _ in range(_THREADS)]
+        together = threading.Barrier(_THREADS)
+
+        def deliver(events: Sequence[Event]) -> Sequence[Outcome]:
+            together.wait(30)
+            return destination.deliver(batch_of(events))
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = list(pool.map(deliver, batches))
+
+        assert [fates(outcomes) for outcomes in found] == [["delivered"] * 6] * _THREADS
+        for events in batches:
+            assert [sum(self.events_in(call, [event]) for call in server.calls) for event in events] == [1] * 6
+
+    def test_mapping_leaves_the_event_as_it_is(self, destination: Destination[Any]) -> None:
+        if not isinstance(destination, HttpDestination):
+            pytest.skip("it maps in a way of its own")
+        event = self.event(1)
+        before = msgspec.json.encode(event)
+
+        first = destination.request([destination.item(event)])
+        again = destination.request([destination.item(event)])
+
+        assert msgspec.json.encode(event) == before
+        assert first == again, "the same event makes the same request"
+
+    def _with_poison(self, events: Sequence[Event], *places: int) -> list[Event]:
+        return [self.poisoned(event) if place in places else event for place, event in enumerate(events)]
+
+
+def _dead_places(outcomes: Sequence[Outcome]) -> list[int]:
+    return [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Dead)]

@@ -1,0 +1,75 @@
+"""Credentials are nowhere to be read, and what is shown of a request is what is sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tasks.destination import Destination
+from tasks.http import Request
+from tasks.http.masking import masked, secrets_of, shown
+from tasks.testing.contract.silence import refusing_url
+from tasks.testing.contract.subject import Subject, batch_of, errors_of, leaks
+from tasks.testing.vendor import CUT, Call, Reply, Vendor
+
+
+class SecrecyContract(Subject):
+    """What holds of everything that a person, a log or an error tracker gets to see."""
+
+    def test_no_error_and_no_log_has_a_credential_or_tells_of_a_person(
+        self, destination: Destination[Any], server: Vendor, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG")
+        events = [*self.events(2), self.poisoned(self.event(3))]
+        outcomes = [*destination.deliver(batch_of([*events, b"no event"]))]
+        for status in (302, 400, 401, 403, 404, 413, 429, 500):
+            server.always = Reply(status=status)
+            outcomes += destination.deliver(batch_of(events))
+        server.always = CUT
+        outcomes += destination.deliver(batch_of(events))
+        with refusing_url() as url, self.built(url) as refused:
+            outcomes += refused.deliver(batch_of(events))
+
+        for text in (errors_of(outcomes), caplog.text, repr(destination), repr(vars(destination))):
+            assert not leaks(text, destination.options)
+        for text in (errors_of(outcomes), caplog.text):
+            assert [word for word in self.personal if word in text] == []
+
+    def test_a_preview_sends_nothing_and_shows_what_would_be_sent(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
+        event = self.event(1)
+
+        preview = destination.preview(event)
+
+        assert list(server.calls) == []
+        text = json.dumps(preview, ensure_ascii=False)
+        assert not leaks(text, destination.options)
+        destination.deliver(batch_of([event]))
+        if "request" not in preview:
+            pytest.skip("it shows no request")
+        (call,) = server.calls
+        shown = preview["request"]
+        assert shown["method"] == call.method
+        assert urlsplit(shown["url"]).path == masked(call.path, secrets_of(destination.options))
+        assert self.steady(shown["body"]) == self.steady(_as_shown(call, destination))
+
+    def test_a_preview_says_why_an_event_would_not_be_sent(self, destination: Destination[Any], server: Vendor) -> None:
+        bad = self.poisoned(self.event(1))
+
+        preview = destination.preview(bad)
+
+        assert list(server.calls) == []
+        if "outcome" in preview:
+            assert preview["outcome"] == "dead"
+            assert preview["reason"]
+            assert [word for word in self.personal if word in preview["error"]] == []
+
+
+def _as_shown(call: Call, destination: Destination[Any]) -> Any:
+    """The body of a request as a preview shows one."""
+    headers = {name.title(): value for name, value in call.headers.items()}
+    return shown(Request(url="", body=call.body, headers=headers), secrets_of(destination.options))["body"]

@@ -1,0 +1,91 @@
+"""Options are a frozen, validated model that shows no credential, and the type is found by its name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from dispatcher.config import Settings, check_options, load_type, masked_settings
+from tasks.testing.contract.subject import NAME, DestinationClass, Subject, batch_of, fates, leaks
+from tasks.testing.vendor import Vendor
+
+
+class SettingsContract(Subject):
+    """What holds of a destination's type and options."""
+
+    def test_options_cannot_be_changed(self, server: Vendor) -> None:
+        options = self.validated(server.url)
+
+        for name in type(options).model_fields:
+            with pytest.raises(ValidationError):
+                setattr(options, name, getattr(options, name))
+
+    def test_an_unknown_option_is_refused(self, server: Vendor) -> None:
+        with pytest.raises(ValidationError, match="no_option_of_anybody"):
+            self.validated(server.url, no_option_of_anybody=1)
+
+    def test_every_option_says_what_it_means(self) -> None:
+        fields = self.kind().Options.model_fields
+
+        assert [name for name, field in fields.items() if not field.description] == []
+
+    def test_options_show_no_credential(self, server: Vendor) -> None:
+        options = self.validated(server.url)
+
+        for text in (repr(options), str(options), options.model_dump_json(), repr(options.model_dump())):
+            assert not leaks(text, options)
+
+    def test_an_error_in_the_options_repeats_no_credential(self, server: Vendor) -> None:
+        options = self.validated(server.url)
+        for name in type(options).model_fields:
+            given = getattr(options, name)
+            if isinstance(given, SecretStr):
+                with pytest.raises(ValidationError) as wrong:
+                    self.validated(server.url, **{name: [given.get_secret_value()]})
+
+                assert not leaks(str(wrong.value), options)
+
+    def test_what_lacks_for_sending_is_said_by_the_name_of_the_variable_and_events_wait(self, server: Vendor) -> None:
+        for name in self.needed(server.url):
+            with self.built(server.url, **{name: None}) as destination:
+                outcomes = destination.deliver(batch_of(self.events(2)))
+                said = getattr(outcomes[0], "error", "")
+
+            assert fates(outcomes) == ["setup", "setup"], f"without {name}"
+            assert f"DISPATCHER_DESTINATIONS__{NAME.upper()}__{name.upper()}" in said
+        assert list(server.calls) == []
+
+    def test_the_type_is_found_by_its_name_in_settings(self, server: Vendor) -> None:
+        self._check_type(self.type, server)
+
+    def test_the_type_is_found_by_module_and_class_in_settings(self, server: Vendor) -> None:
+        kind = self.kind()
+        path = f"{kind.__module__}:{kind.__qualname__}"
+
+        assert load_type(path) is kind
+        self._check_type(path, server)
+
+    def test_a_type_that_may_be_closed_twice(self, server: Vendor) -> None:
+        with self.built(server.url) as destination:
+            assert fates(destination.deliver(batch_of(self.events(2)))) == ["delivered"] * 2
+
+            destination.close()
+            destination.close()
+
+    def _check_type(self, type_name: str, server: Vendor) -> None:
+        settings = Settings.model_validate(
+            {"destinations": {NAME: {"type": type_name, "events": ["*"], **self.options(server.url)}}}
+        )
+        table = settings.destinations[NAME]
+        assert not leaks(json.dumps(masked_settings(settings), default=str), self.validated(server.url))
+        assert check_options(settings) == []
+
+        kind: DestinationClass = load_type(table.type)
+        options: BaseModel = kind.Options.model_validate(table.options)
+        destination = kind(NAME, options)
+        try:
+            assert fates(destination.deliver(batch_of(self.events(1)))) == ["delivered"]
+        finally:
+            destination.close()

@@ -1,0 +1,77 @@
+"""A vendor that gives no answer leaves its events waiting, with an error that says what is wrong."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+
+from tasks.destination import Destination
+from tasks.testing.contract.subject import Subject, batch_of, errors_of, fates
+from tasks.testing.vendor import CUT, SILENT, Vendor
+
+# No host has this name, nor ever will (RFC 6761 §6.4).
+_UNKNOWN_HOST: Final = "http://dispatcher-contract.invalid"
+
+
+class SilenceContract(Subject):
+    """What holds where no answer comes."""
+
+    def test_a_vendor_that_keeps_silent_is_given_up_in_time(self, server: Vendor) -> None:
+        server.always = SILENT
+        with self.built(server.url, timeout_seconds=0.3) as destination:
+            at_a_time = getattr(destination, "concurrency", 1)
+            outcomes = destination.deliver(batch_of(self.events(3 * at_a_time)))
+
+        assert set(fates(outcomes)) == {"transient"}
+        assert "0.3 s" in errors_of(outcomes), "says for how long it was waited"
+        assert len(server.calls) <= at_a_time, "the rest waits without being tried"
+
+    def test_a_connection_that_is_cut_leaves_its_events_waiting(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
+        server.always = CUT
+
+        assert fates(destination.deliver(batch_of(self.events(2)))) == ["transient", "transient"]
+
+    def test_a_refused_connection_leaves_its_events_waiting(self) -> None:
+        with refusing_url() as url, self.built(url) as destination:
+            assert fates(destination.deliver(batch_of(self.events(2)))) == ["transient", "transient"]
+
+    def test_an_unknown_host_is_a_matter_of_settings(self) -> None:
+        with self.built(_UNKNOWN_HOST) as destination:
+            outcomes = destination.deliver(batch_of(self.events(2)))
+
+        assert fates(outcomes) == ["setup", "setup"]
+        assert "dispatcher-contract.invalid" in errors_of(outcomes)
+
+    def test_a_server_that_speaks_no_tls_leaves_its_events_waiting(self, server: Vendor) -> None:
+        with self.built(server.url.replace("http://", "https://")) as destination:
+            outcomes = destination.deliver(batch_of(self.events(2)))
+
+        assert set(fates(outcomes)) <= {"transient", "setup"}
+        assert list(server.calls) == []
+
+    def test_at_most_once_means_that_what_may_have_arrived_is_not_sent_again(self, server: Vendor) -> None:
+        if "at_most_once" not in self.kind().Options.model_fields:
+            pytest.skip("it has no such option")
+        with self.built(server.url, at_most_once=True) as destination:
+            server.script = [CUT]
+            assert fates(destination.deliver(batch_of(self.events(1)))) == ["unanswered"]
+
+            again = destination.deliver(batch_of(self.events(1), maybe_delivered=True))
+            assert fates(again) == ["maybe_delivered"]
+            assert len(server.calls) == 1
+        with refusing_url() as url, self.built(url, at_most_once=True) as destination:
+            assert fates(destination.deliver(batch_of(self.events(1)))) == ["transient"], "it cannot have arrived"
+
+
+@contextmanager
+def refusing_url() -> Iterator[str]:
+    """A URL at which nothing listens, and nothing else can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"

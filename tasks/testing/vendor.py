@@ -1,0 +1,206 @@
+"""Vendor: an HTTP server on this machine that stands in for a vendor, and can fail in every way that a real one can."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
+from typing import Any, Final, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
+
+#: An event that holds this text anywhere in its data is one that the vendor refuses.
+POISON: Final = "poison"
+
+# Calls that are remembered, oldest forgotten first.
+_MOST_CALLS: Final = 10_000
+# Seconds after which a server that keeps silent hangs up, should nobody have closed it by then.
+_LONGEST_SILENCE: Final = 60.0
+# Seconds between two looks at whether the server is to end.
+_POLL_SECONDS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request as it came in. Header names are in lower case; the query's values are decoded."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content(self) -> bytes:
+        """The body before it was compressed."""
+        return gzip.decompress(self.body) if self.headers.get("content-encoding") == "gzip" else self.body
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode(errors="replace")
+
+    @property
+    def value(self) -> Any:
+        """The body's JSON value, or its text where it is none."""
+        try:
+            return json.loads(self.content)
+        except ValueError:
+            return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What is answered. ``taken`` are the ids of the events that the vendor has now.
+
+    With a ``fault`` nothing is answered at all: "silent" keeps the connection open, "cut" hangs up.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    taken: Iterable[str] = ()
+    fault: Literal["silent", "cut"] | None = None
+
+
+#: The request is read, and nothing comes back.
+SILENT: Final = Reply(fault="silent")
+#: The request is read, and the connection closed.
+CUT: Final = Reply(fault="cut")
+
+
+class Vendor:
+    """Takes everything with 200, but for what holds ``POISON``: 400. A subclass has its vendor's rules in ``answer``.
+
+    ``calls`` has every request in order (the last 10 000), ``taken`` how often each event's id was taken, ``refused``
+    how many requests were not answered with 2xx. Safe in threads. ``with`` starts and closes it.
+    """
+
+    def __init__(self) -> None:
+        self.calls: deque[Call] = deque(maxlen=_MOST_CALLS)
+        self.taken: Counter[str] = Counter()
+        self.refused = 0
+        #: Replies that come before what ``answer`` would say, first one first.
+        self.script: list[Reply] = []
+        #: The reply to everything that the script has none for; None leaves it to ``answer``.
+        self.always: Reply | None = None
+        #: What it speaks TLS with, if it does; to be set before it starts.
+        self.tls: SSLContext | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._server: ThreadingHTTPServer | None = None
+
+    def answer(self, call: Call) -> Reply:
+        """What the vendor answers. Called from the request's thread."""
+        return Reply(status=400) if POISON in call.text else Reply()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        assert self._server is not None, "start it first: with SomeVendor() as vendor"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
+
+    def start(self) -> Self:
+        """Listen on a free port of 127.0.0.1."""
+        vendor = self
+
+        class Handler(_Handler):
+            def reply(self, call: Call) -> Reply:
+                return vendor._take(call)
+
+            def keep_silent(self) -> None:
+                vendor._closed.wait(_LONGEST_SILENCE)
+
+        self._server = _HttpServer(("127.0.0.1", 0), Handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
+        self._closed.clear()
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+        return self
+
+    def close(self) -> None:
+        """Stop listening. May be called twice, and where nothing was started."""
+        self._closed.set()
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _take(self, call: Call) -> Reply:
+        with self._lock:
+            self.calls.append(call)
+            scripted = self.script.pop(0) if self.script else self.always
+        reply = self.answer(call) if scripted is None else scripted
+        with self._lock:
+            self.taken.update(reply.taken)
+            self.refused += reply.fault is not None or not 200 <= reply.status < 300
+        return reply
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def reply(self, call: Call) -> Reply:
+        raise NotImplementedError
+
+    def keep_silent(self) -> None:
+        raise NotImplementedError
+
+    def do_POST(self) -> None:
+        url = urlsplit(self.path)
+        reply = self.reply(
+            Call(
+                method=self.command,
+                path=url.path,
+                query=dict(parse_qsl(url.query, keep_blank_values=True)),
+                headers={name.lower(): value for name, value in self.headers.items()},
+                body=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+            )
+        )
+        if reply.fault is None:
+            self._send(reply)
+            return
+        if reply.fault == "silent":
+            self.keep_silent()
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    do_GET = do_PUT = do_POST  # noqa: N815 - likewise
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        # A 204 has no body (RFC 9110 §15.3.5), nor a length of it.
+        if reply.status != 204:
+            self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if reply.status != 204:
+            self.wfile.write(reply.body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a client hung up; a mistake in ``answer`` is shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)

@@ -1,0 +1,67 @@
+"""Segment and the webhook keep to the contract, as every type that sends has to; vendors have a file each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from dispatcher.config import installed_types, load_type
+from tasks.destination import Destination
+from tasks.http import HttpDestination
+from tasks.testing import DestinationContract, Vendor
+
+_TYPE: Final = re.compile(r'^    type = "(\w+)"$', re.MULTILINE)
+
+
+class TestSegment(DestinationContract):
+    type = "segment"
+    volatile_headers = frozenset({"x-retry-count"})
+
+    def options(self, url: str) -> dict[str, Any]:
+        return {"host": url, "write_key": "hidden-write-key"}
+
+    def steady(self, body: Any) -> Any:
+        return {**body, "sentAt": None}
+
+    # Segment's package follows a redirect that keeps the request as it is.
+    @pytest.mark.parametrize("status", [301, 302, 303])
+    def test_a_vendor_that_has_moved_gets_nothing_at_its_new_address(
+        self, status: int, destination: Destination[Any], server: Vendor
+    ) -> None:
+        super().test_a_vendor_that_has_moved_gets_nothing_at_its_new_address(status, destination, server)
+
+
+class TestWebhook(DestinationContract):
+    type = "webhook"
+    credentials = ()
+    volatile_headers = frozenset({"webhook-timestamp", "webhook-signature"})
+
+    def options(self, url: str) -> dict[str, Any]:
+        return {
+            "url": f"{url}/events",
+            "secret": "whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVuIQ==",
+            "headers": {"Authorization": "Bearer hidden-token"},
+            "query": {"code": "hidden/code&more"},
+        }
+
+
+class TestWebhookInBatches(TestWebhook):
+    def options(self, url: str) -> dict[str, Any]:
+        return {**super().options(url), "batch": True, "gzip": True, "method": "PUT", "max_bytes": 20_000}
+
+
+class TestWebhookInLines(TestWebhook):
+    def options(self, url: str) -> dict[str, Any]:
+        return {**super().options(url), "format": "ndjson", "max_events": 20}
+
+
+def test_every_type_that_sends_over_http_is_held_to_the_contract() -> None:
+    tested = {name for file in Path(__file__).parent.glob("test_*.py") for name in _TYPE.findall(file.read_text())}
+
+    sending = {name for name in installed_types() if issubclass(load_type(name), HttpDestination)}
+
+    assert len(sending) >= 8
+    assert sending - tested == set()
