@@ -21,6 +21,7 @@
 --                  closed: until, since, cause, error, probe (the token of the one that may try), probe_until
 --   dead           stream: event, reason, error, attempts, at
 --   bell           string with expiry: one bell rings for a destination at a time
+--   rate           hash: how fast it may be sent to; tasks/rate.lua keeps it
 
 local prefix = KEYS[1]
 local command = ARGV[1]
@@ -316,7 +317,7 @@ end
 
 -- counts
 -- Returns {field, value, ...} of the counters, with batches (how many wait), oldest (when the oldest was put), due
--- (when the next parked one is due) and the breaker's fields added.
+-- (when the next parked one is due) and the fields of the breaker and of the rate added.
 function commands.counts()
   local found = redis.call('HGETALL', key('counts'))
   local function add(field, value)
@@ -331,6 +332,8 @@ function commands.counts()
   add('now', now)
   local breaker = redis.call('HGETALL', key('breaker'))
   for index = 1, #breaker, 2 do add('breaker_' .. breaker[index], breaker[index + 1]) end
+  local rate = redis.call('HGETALL', key('rate'))
+  for index = 1, #rate, 2 do add('rate_' .. rate[index], rate[index + 1]) end
   return found
 end
 

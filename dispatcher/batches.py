@@ -135,7 +135,8 @@ class Judgement:
 class Settlement:
     """What became of a claimed batch. Events that are ``left`` are parked until ``due_ms``.
 
-    ``burns_attempt`` is whether the next backoff is longer for it.
+    ``burns_attempt`` is whether the next backoff is longer for it. ``error`` is kept as the destination's last one;
+    ``waits_for`` is why something waits where nothing is wrong, for who looks at the task.
     """
 
     delivered: int = 0
@@ -145,6 +146,7 @@ class Settlement:
     due_ms: int = 0
     burns_attempt: bool = True
     error: str = ""
+    waits_for: str = ""
     judgement: Judgement = field(default_factory=Judgement)
 
 
@@ -201,11 +203,33 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How fast all workers together may send to a destination, in requests a second.
+
+    Args:
+        per_second: What is set, as workers last used it.
+        current_per_second: What holds now: less while the destination's throttling has slowed it down.
+        until_ms: No request goes before; None where that does not keep any.
+        error: What the destination said when it last throttled; empty while the rate is not slowed down.
+    """
+
+    per_second: float
+    current_per_second: float
+    until_ms: int | None = None
+    error: str = ""
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether it is slower than it was set to."""
+        return self.current_per_second < self.per_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """The ledger of one destination. ``accepted`` is always the sum of the other four; all count events.
 
     ``oldest_ms`` and ``due_ms`` are times in milliseconds since 1970: when the oldest waiting batch was put, and when
-    the next parked one is due.
+    the next parked one is due. ``rate`` is None where there is no limit, or no worker has asked for two days.
     """
 
     accepted: int = 0
@@ -225,6 +249,7 @@ class Counts:
     dead_by_reason: Mapping[str, int] = field(default_factory=dict)
     filtered_by_reason: Mapping[str, int] = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker)
+    rate: RateLimit | None = None
 
     @property
     def waiting(self) -> int:
@@ -441,6 +466,7 @@ def _counts(answer: list[bytes]) -> Counts:
         dead_by_reason=by_reason("dead"),
         filtered_by_reason=by_reason("filtered"),
         breaker=_breaker({name: value.decode() for name, value in values.items()}),
+        rate=_rate({name: value.decode() for name, value in values.items()}),
     )
 
 
@@ -454,4 +480,17 @@ def _breaker(values: Mapping[str, str]) -> Breaker:
         until_ms=until or None,
         failures=int(values.get("breaker_failures", 0)),
         opened=int(values.get("breaker_opened", 0)),
+    )
+
+
+def _rate(values: Mapping[str, str]) -> RateLimit | None:
+    if "rate_per_second" not in values:
+        return None
+    per_second, share = float(values["rate_per_second"]), float(values.get("rate_share", 1))
+    until = int(float(values.get("rate_until", 0)))
+    return RateLimit(
+        per_second=per_second,
+        current_per_second=per_second * share,
+        until_ms=until if until > int(values["now"]) else None,
+        error=values.get("rate_error", "") if share < 1 else "",
     )

@@ -291,6 +291,20 @@ DEFINITIONS: Final = (
         _of_each(lambda counts: counts.breaker.failures),
     ),
     Definition(
+        "dispatcher_rate_limit_per_second",
+        "gauge",
+        "Requests a second that all workers together may send, as it is set; absent where there is no limit.",
+        _NAME,
+        _of_each(lambda counts: None if counts.rate is None else counts.rate.per_second),
+    ),
+    Definition(
+        "dispatcher_rate_current_per_second",
+        "gauge",
+        "The same as it holds now: less while the destination's throttling has slowed it down.",
+        _NAME,
+        _of_each(lambda counts: None if counts.rate is None else counts.rate.current_per_second),
+    ),
+    Definition(
         "dispatcher_redis_memory_bytes",
         "gauge",
         "Memory that the batch store's Redis uses; absent where it may not be asked.",

@@ -90,7 +90,7 @@ class Delivery(Task):
         if settled is not None and settled.breaker:
             self._tell_of_breaker(settled, settlement)
         if settlement.left:
-            raise Retry(settlement.error, when=_moment(settlement.due_ms))
+            raise Retry(settlement.error or settlement.waits_for, when=_moment(settlement.due_ms))
         return f"{settlement.delivered} delivered, {len(settlement.dead)} dead"
 
     def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
@@ -160,15 +160,20 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
     dead: list[DeadEvent] = []
     left: list[bytes] = []
     kinds: set[Verdict] = set()
-    error = ""
-    asked = 0.0
+    error = waits_for = ""
+    asked = turn = 0.0
     for outcome, payload in zip(outcomes, claim.payloads, strict=True):
         match outcome:
             case Delivered():
                 delivered += 1
             case RetryAfter():
-                if outcome.kind != "paced":
-                    kinds.add(outcome.kind)
+                if outcome.kind == "paced":
+                    # It was not tried, so that it is no failure, and nothing to give up for.
+                    waits_for = outcome.error
+                    left.append(payload)
+                    turn = max(turn, outcome.seconds or 0.0)
+                    continue
+                kinds.add(outcome.kind)
                 error = outcome.error
                 if expired:
                     dead.append(DeadEvent("expired", f"{_age(claim, now)} and still: {outcome.error}", payload))
@@ -176,6 +181,8 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
                 left.append(payload)
                 asked = max(asked, outcome.seconds or 0.0)
             case Dead():
+                if outcome.kind is not None and outcome.kind != "paced":
+                    kinds.add(outcome.kind)
                 dead.append(DeadEvent(outcome.reason, outcome.error, payload))
                 error = error or outcome.error
             case Filtered():
@@ -186,9 +193,10 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
         filtered=filtered,
         dead=dead,
         left=left,
-        due_ms=int((now + max(asked, pause)) * 1000),
+        due_ms=int((now + max(asked, turn, pause)) * 1000),
         burns_attempt="transient" in kinds,
         error=error,
+        waits_for=waits_for,
         judgement=Judgement(
             verdict=_verdict(kinds, outcomes),
             failures=settings.breaker.failures,
@@ -221,10 +229,12 @@ def _verdict(kinds: set[Verdict], outcomes: Sequence[Outcome]) -> Verdict:
     for kind in ("setup", "throttled"):
         if kind in kinds:
             return kind
-    if kinds and not any(isinstance(one, Delivered) for one in outcomes):
+    if any(isinstance(one, Delivered) for one in outcomes):
+        return "ok"
+    if kinds:
         return "transient"
-    # What was not its turn says nothing of the destination.
-    return "" if all(isinstance(one, RetryAfter) and one.kind == "paced" for one in outcomes) else "ok"
+    # What it refused it has answered. What was not sent says nothing of it.
+    return "ok" if any(isinstance(one, Dead) and one.kind is None for one in outcomes) else ""
 
 
 def _is_expired(claim: Claim, retry: RetrySettings, now: float) -> bool:

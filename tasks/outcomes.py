@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 #: Why an event is to be tried again. transient: no answer, or one that speaks of a trouble of the moment; it burns an
@@ -30,12 +30,14 @@ class RetryAfter:
 class Dead:
     """It will never be taken: ``reason`` is one word for the ledger, ``error`` a sentence for a person.
 
-    With ``whole``, what is wrong is not the contents of some of a request: it is no use to send its parts.
+    With ``whole``, what is wrong is not the contents of some of a request: it is no use to send its parts. ``kind`` is
+    what it says of the destination: None where that has answered, paced where it was not asked, else as of a retry.
     """
 
     reason: str
     error: str
     whole: bool = False
+    kind: RetryKind | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

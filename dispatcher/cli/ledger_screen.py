@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.batches import EMIT, Counts
+from dispatcher.batches import EMIT, Counts, RateLimit
 from dispatcher.outbox.survey import OutboxSurvey
 from dispatcher.overview import Memory, Overview
 
@@ -144,6 +144,8 @@ class LedgerScreen:
                 due = self._until(breaker.until_ms or 0)
                 words = f"{cause}, the next try is due now" if due == "now" else f"{cause}, the next try in {due}"
                 yield Text.assemble(title, ": breaker open for ", since, words)
+            if counts.rate is not None:
+                yield Text.assemble(title, ": ", self._limit(counts.rate))
             recent = counts.last_error_ms and self.overview.at - counts.last_error_ms / 1000 < _RECENT_SECONDS
             if counts.last_error and (counts.waiting or counts.dead or recent):
                 style = "red" if counts.waiting else "dim"
@@ -155,6 +157,13 @@ class LedgerScreen:
                 if ordered:
                     listed = ", ".join(f"{_printable(reason)} {number:,}" for number, reason in ordered)
                     yield Text.assemble(title, f" {kind}: ", (listed, "red" if kind == "dead" else "dim"))
+
+    def _limit(self, rate: RateLimit) -> Text:
+        if not rate.is_slowed:
+            return Text(f"limit {rate.per_second:g}/s", style="dim")
+        slower = f"limit {rate.current_per_second:.3g}/s of {rate.per_second:g}/s, throttled: {_printable(rate.error)}"
+        rest = "" if rate.until_ms is None else f"at rest for {self._until(rate.until_ms)}, then "
+        return Text(f"{rest}{slower}", style="yellow")
 
     def _outboxes(self) -> Iterator[RenderableType]:
         outboxes = self.overview.ledger.outboxes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
     from tasks.outcomes import RetryAfter
+
+
+def _is_no_request_line(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+# It logs each request's path and query at DEBUG, and some vendors want their credentials in the query. A filter and no
+# level, since an app that looks for something else may set the level of every logger.
+logging.getLogger("urllib3.connectionpool").addFilter(_is_no_request_line)
+logging.getLogger("urllib3.util.retry").addFilter(_is_no_request_line)
 
 # Bytes of an answer that are read: no vendor says more that matters, and a hostile one could say it without end.
 _MOST_ANSWER_BYTES: Final = 1 << 20

@@ -293,6 +293,25 @@ def test_a_released_batch_is_rung_for_at_once_and_counts_as_never_claimed(store:
     assert not claim(store, claimed.batch_id).maybe_delivered
 
 
+def test_what_was_parked_for_its_turn_is_rung_for_before_all_that_was_parked_later(
+    store: BatchStore, clock: Clock
+) -> None:
+    batches = [put_one(store, number * 10) for number in range(6)]
+    for batch_id in batches:
+        claimed = claim(store, batch_id)
+        due_ms = int((clock.now + 5) * 1000)
+        paced = Settlement(left=claimed.payloads, due_ms=due_ms, burns_attempt=False, waits_for="others are first")
+        assert store.settle(claimed, paced)
+        clock.advance(1)
+    counts = store.counts([NAME])[NAME]
+    assert (counts.last_error, counts.due_ms) == ("", int((START + 5) * 1000))
+    clock.advance(60)
+    younger = put_one(store, 60)
+    assert [due(store, clock, limit=1) for _ in batches] == [[batch_id] for batch_id in batches]
+    assert claim(store, batches[0]).attempts == 0
+    assert claim(store, younger).attempts == 0
+
+
 def test_a_batch_that_was_just_rung_for_is_not_rung_for_again(store: BatchStore, clock: Clock) -> None:
     put_one(store)
     clock.advance(4)

@@ -154,6 +154,14 @@ def test_a_probe_that_is_given_back_untried_gives_way_at_once(store: BatchStore,
     assert isinstance(claim(store, 4), Claim)
 
 
+def test_a_probe_whose_turn_it_was_not_says_nothing_and_gives_way_at_once(store: BatchStore, clock: Clock) -> None:
+    fail_until_open(store, clock)
+    clock.now += 5
+    assert try_one(store, clock, 3, PATIENT) == Settled("")
+    assert breaker(store).state == "half-open"
+    assert try_one(store, clock, 4, OK) == Settled("closed")
+
+
 @pytest.mark.parametrize("verdict", ["throttled", "setup"])
 def test_throttling_and_refused_credentials_open_it_at_once(store: BatchStore, clock: Clock, verdict: str) -> None:
     assert try_one(store, clock, 0, replace(PATIENT, verdict=verdict)) == Settled("opened")

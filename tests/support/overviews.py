@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dispatcher.batches import EMIT, Breaker, Counts
+from dispatcher.batches import EMIT, Breaker, Counts, RateLimit
 from dispatcher.ledger import Ledger
 from dispatcher.outbox.survey import OutboxSurvey
 from dispatcher.overview import Memory, Overview
@@ -73,6 +73,7 @@ def troubled() -> Overview:
             failures=9,
             opened=2,
         ),
+        rate=RateLimit(per_second=40, current_per_second=2.5, error="answered 429 Too Many Requests"),
     )
     emit = Counts(accepted=3, dead=3, dead_by_reason={"not_encodable": 3})
     gone = Counts(accepted=500, delivered=300, parked=200, oldest_ms=NOW_MS - 90_000_000, due_ms=NOW_MS - 80_000_000)

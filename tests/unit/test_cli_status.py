@@ -22,6 +22,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "status.md"
         ("A destination", ["destinations", "segment"]),
         ("A destination", ["unserved", "google_analytics"]),
         ("breaker", ["destinations", "segment", "breaker"]),
+        ("rate", ["destinations", "segment", "rate"]),
         ("outbox", ["outbox"]),
         ("outboxes", ["outboxes", 0]),
         ("redis", ["redis"]),

@@ -308,7 +308,7 @@ def test_every_command_line_that_a_page_shows_is_one(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("recorded.jsonl", "tracking.log", "tracking.log-20260131.gz"):
+    for name in ("event.json", "recorded.jsonl", "tracking.log", "tracking.log-20260131.gz"):
         (tmp_path / name).touch()
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "ops:secret")
     wrong = []

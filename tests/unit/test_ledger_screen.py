@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from dispatcher.batches import Breaker, Counts
+from dispatcher.batches import Breaker, Counts, RateLimit
 from dispatcher.cli.ledger_screen import LedgerScreen, duration
 from dispatcher.cli.rates import Rates
 from dispatcher.overview import Overview
@@ -67,6 +67,30 @@ def test_errors_and_reasons_stand_below_with_their_age_and_without_those_that_ar
     assert "segment, 3 s ago: Segment at https://api.segment.io answered 503" in text
     assert "segment dead: oversized 10, invalid 2\n" in text
     assert "segment filtered: not_allowed 10,000,000, internal 88\n" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (RateLimit(per_second=40, current_per_second=40), "limit 40/s"),
+        (RateLimit(per_second=0.5, current_per_second=0.5), "limit 0.5/s"),
+        (
+            RateLimit(per_second=40, current_per_second=20, error="answered 429\n"),
+            "limit 20/s of 40/s, throttled: answered 429 ",
+        ),
+        (
+            RateLimit(per_second=40, current_per_second=20, until_ms=NOW_MS + 90_000, error="answered 429"),
+            "at rest for 90 s, then limit 20/s of 40/s, throttled: answered 429",
+        ),
+    ],
+    ids=["as set", "less than one", "slowed down", "at rest"],
+)
+def test_a_rate_limit_has_a_line_that_says_whether_it_is_slowed_down(rate: RateLimit, said: str) -> None:
+    assert f"\nsailthru: {said}\n" in shown(overview({"sailthru": Counts(rate=rate)}), 120)
+
+
+def test_a_destination_without_a_rate_limit_has_no_such_line() -> None:
+    assert "sailthru: limit" not in shown(overview({"sailthru": Counts()}))
 
 
 def test_what_another_server_said_cannot_draw_on_the_terminal() -> None:

@@ -113,6 +113,15 @@ def test_the_breaker_has_its_cause_as_a_label_only_while_it_is_not_closed() -> N
     assert value(found, "breaker_failures", destination="segment") == 9
 
 
+def test_a_rate_limit_is_there_as_it_is_set_and_as_it_holds_now_and_only_where_there_is_one() -> None:
+    found = printed(troubled())
+
+    assert value(found, "rate_limit_per_second", destination="segment") == 40
+    assert value(found, "rate_current_per_second", destination="segment") == 2.5
+    assert value(found, "rate_limit_per_second", destination="tracking_log") is None
+    assert value(found, "rate_current_per_second", destination="tracking_log") is None
+
+
 def test_a_destination_that_nobody_serves_says_so() -> None:
     found = printed(troubled())
 

@@ -15,6 +15,10 @@ NOW = 2_000_000.0
 TRANSIENT = RetryAfter("503")
 THROTTLED = RetryAfter("429", 30, "throttled")
 SETUP = RetryAfter("401", None, "setup")
+PACED = RetryAfter("others are first", 40, "paced")
+REFUSED = Dead("invalid", "answered 400")
+UNSENT = Dead("invalid", "has no client id", kind="paced")
+UNANSWERED = Dead("unanswered", "gave no answer", whole=True, kind="transient")
 
 
 def settings(**retry: object) -> DestinationSettings:
@@ -54,6 +58,14 @@ def test_every_event_is_counted_by_its_own_outcome() -> None:
         ([DELIVERED, THROTTLED], "throttled", False),
         ([SETUP], "setup", False),
         ([TRANSIENT, SETUP, THROTTLED], "setup", True),
+        ([PACED], "", False),
+        ([PACED, TRANSIENT], "transient", True),
+        ([PACED, THROTTLED], "throttled", False),
+        ([PACED, DELIVERED], "ok", False),
+        ([PACED, REFUSED], "ok", False),
+        ([Filtered("consent"), UNSENT], "", False),
+        ([UNANSWERED], "transient", True),
+        ([UNANSWERED, DELIVERED], "ok", True),
     ],
 )
 def test_only_transient_failures_burn_an_attempt_and_the_breaker_hears_the_gravest(
@@ -85,6 +97,22 @@ def test_what_still_fails_at_its_greatest_age_is_dead_and_says_for_how_long_it_w
     assert not found.left
     [letter] = found.dead
     assert (letter.reason, letter.error) == ("expired", "tried 10 times in 2.0 hours and still: 503")
+
+
+def test_what_waits_for_its_turn_is_no_error_and_is_due_when_its_turn_is() -> None:
+    found = settle(DELIVERED, PACED)
+    assert (found.error, found.waits_for) == ("", "others are first")
+    assert found.due_ms >= int((NOW + 40) * 1000)
+    mixed = settle(PACED, RetryAfter("503", 2))
+    assert (mixed.error, mixed.waits_for) == ("503", "others are first")
+    # The breaker hears only what the destination asked for.
+    assert mixed.judgement.asked_seconds == 2
+
+
+def test_what_waits_for_its_turn_was_not_tried_and_so_is_never_too_old() -> None:
+    found = settle(PACED, TRANSIENT, age=7200, table=settings(max_age_seconds=3600))
+    assert list(found.left) == [b"0"]
+    assert [letter.payload for letter in found.dead] == [b"1"]
 
 
 def test_the_tracking_log_never_gives_up() -> None:

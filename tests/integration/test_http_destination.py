@@ -1,0 +1,493 @@
+"""The base of HTTP destinations against a real server: how much at a time, when it stops, what is sent twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from dispatcher.event import Event, encode
+from dispatcher.identity import IdSource
+from dispatcher.redis_pool import RedisPool
+from tasks.destination import Batch
+from tasks.http import HttpDestination, HttpOptions, Limits, Request
+from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from tasks.rate import Rate, SharedRate, Turn
+from tests.support.ports import free_ports
+from tests.support.redis_server import RedisServer
+from tests.support.scripts import run_script
+from tests.support.vendor import CUT, SILENT, Call, Reply, Vendor
+from tests.support.waiting import wait_for
+
+_new_id = IdSource().new
+
+
+class PlainOptions(HttpOptions):
+    endpoint: str
+
+
+class OneEach(HttpDestination[PlainOptions, dict[str, Any]]):
+    """One event a request, as it is."""
+
+    Options: ClassVar[type[PlainOptions]] = PlainOptions
+
+    @property
+    def endpoint(self) -> str:
+        return self.options.endpoint
+
+    def item(self, event: Event) -> dict[str, Any]:
+        return {"id": event.id, "n": event.data["n"]}
+
+    def request(self, items: Sequence[dict[str, Any]]) -> Request:
+        return Request(url=self.endpoint, body=msgspec.json.encode(items))
+
+
+class TenEach(OneEach):
+    limits = Limits(events=10)
+
+
+class Taker(Vendor):
+    """Takes everything, and can hold its answers back. ``most`` is how many it had in hand at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self._in_hand = 0
+        self._changed = threading.Condition()
+        #: Answers wait until it had so many requests in hand at a time.
+        self.waits_for = 0
+        #: Answers wait for it.
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def answer(self, call: Call) -> Reply:
+        with self._changed:
+            self._in_hand += 1
+            self.most = max(self.most, self._in_hand)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self.waits_for, 30)
+        self.gate.wait(30)
+        with self._changed:
+            self._in_hand -= 1
+        return Reply(taken=sent_in(call))
+
+    @property
+    def sent(self) -> Counter[str]:
+        """How often each event's id was in a request."""
+        return Counter(one for call in self.calls for one in sent_in(call))
+
+
+def sent_in(call: Call) -> list[str]:
+    return [item["id"] for item in call.value]
+
+
+def some_events(count: int) -> list[Event]:
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    return [Event(id=_new_id(), name="shop.order.paid", timestamp=now, data={"n": n}, context={}) for n in range(count)]
+
+
+def a_batch(events: Sequence[Event], **values: Any) -> Batch:
+    return Batch(destination="plain", id="b", payloads=tuple(encode(event) for event in events), **values)
+
+
+def seconds_from_now(seconds: float) -> float:
+    return time.monotonic() + seconds
+
+
+@pytest.fixture
+def vendor() -> Iterator[Taker]:
+    with Taker() as vendor:
+        yield vendor
+        vendor.gate.set()
+
+
+@pytest.fixture
+def made() -> Iterator[list[OneEach]]:
+    made: list[OneEach] = []
+    yield made
+    for destination in made:
+        destination.close()
+
+
+@pytest.fixture
+def make(vendor: Taker, made: list[OneEach]) -> Any:
+    def make(kind: type[OneEach] = OneEach, rate: Rate | None = None, **options: Any) -> OneEach:
+        values = {"endpoint": vendor.url, "timeout_seconds": 20} | options
+        made.append(kind("plain", PlainOptions(**values), rate=rate))
+        return made[-1]
+
+    return make
+
+
+def kinds(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """How many there are of each: delivered, the reason of the dead ones, the kind of what is to be tried again."""
+    return Counter(
+        one.kind if isinstance(one, RetryAfter) else one.reason if isinstance(one, Dead) else "delivered"  # type: ignore[union-attr]
+        for one in outcomes
+    )
+
+
+# Some at a time
+
+
+def test_a_vendor_that_takes_one_event_a_request_gets_several_requests_at_a_time(make: Any, vendor: Taker) -> None:
+    vendor.waits_for = 4
+    outcomes = make().deliver(a_batch(events := some_events(40)))
+    assert outcomes == [DELIVERED] * 40
+    assert 4 <= vendor.most <= 8
+    assert vendor.sent == Counter(event.id for event in events)
+
+
+def test_a_vendor_that_takes_many_events_a_request_gets_one_request_after_another(make: Any, vendor: Taker) -> None:
+    assert make(TenEach).deliver(a_batch(some_events(40))) == [DELIVERED] * 40
+    assert (vendor.most, len(vendor.calls)) == (1, 4)
+
+
+def test_all_batches_of_a_process_together_keep_to_the_concurrency(make: Any, vendor: Taker) -> None:
+    vendor.waits_for = 3
+    destination = make(concurrency=3)
+    with ThreadPoolExecutor(4) as workers:
+        found = list(workers.map(destination.deliver, [a_batch(some_events(20)) for _ in range(4)]))
+    assert found == [[DELIVERED] * 20] * 4
+    assert vendor.most == 3
+
+
+@pytest.mark.parametrize("kind", [OneEach, TenEach], ids=["one each", "ten each"])
+def test_a_concurrency_that_is_set_holds_for_batches_of_one_request_too(
+    make: Any, vendor: Taker, kind: type[OneEach]
+) -> None:
+    destination = make(kind, concurrency=1)
+    with ThreadPoolExecutor(4) as workers:
+        found = list(workers.map(destination.deliver, [a_batch(some_events(1)) for _ in range(12)]))
+    assert found == [[DELIVERED]] * 12
+    assert vendor.most == 1
+
+
+def test_a_small_batch_is_not_held_up_by_a_large_one_that_came_before(make: Any, vendor: Taker) -> None:
+    destination = make(concurrency=2)
+    vendor.gate.clear()
+    with ThreadPoolExecutor(2) as workers:
+        large = workers.submit(destination.deliver, a_batch(some_events(60)))
+        wait_for(lambda: len(vendor.calls) == 2, what="the large batch to be under way")
+        small = workers.submit(destination.deliver, a_batch(events := some_events(4)))
+        wait_for(lambda: destination._threads()._work_queue.qsize() == 2, what="the small one to want to be")
+        vendor.gate.set()
+        assert large.result() == [DELIVERED] * 60
+        assert small.result() == [DELIVERED] * 4
+    order = [one for call in vendor.calls for one in sent_in(call)]
+    assert max(order.index(event.id) for event in events) < 20
+
+
+def test_outcomes_are_in_the_order_of_the_events_whatever_is_answered_first(make: Any, vendor: Taker) -> None:
+    events = some_events(30)
+    refused = {event.id for event in events[::7]}
+
+    class Picky(OneEach):
+        def request(self, items: Sequence[dict[str, Any]]) -> Request:
+            bad = {"X-Bad": "1"} if items[0]["id"] in refused else {}
+            return Request(url=self.endpoint, body=msgspec.json.encode(items), headers=bad)
+
+    answer = vendor.answer
+    vendor.answer = lambda call: Reply(status=400) if "x-bad" in call.headers else answer(call)  # type: ignore[method-assign]
+    outcomes = make(Picky).deliver(a_batch(events))
+    assert [isinstance(one, Dead) for one in outcomes] == [event.id in refused for event in events]
+
+
+# Going on, and stopping
+
+
+def test_one_event_that_fails_does_not_stop_the_others(make: Any, vendor: Taker) -> None:
+    vendor.script = [Reply(status=500)]
+    assert kinds(make().deliver(a_batch(some_events(20)))) == {"delivered": 19, "transient": 1}
+
+
+def test_after_three_failures_in_a_row_the_rest_waits_untried(make: Any, vendor: Taker) -> None:
+    vendor.always = Reply(status=500)
+    assert kinds(make(concurrency=4).deliver(a_batch(some_events(40)))) == {"transient": 40}
+    # Three, and what was under way when the third was answered.
+    assert 3 <= len(vendor.calls) <= 3 + 3
+
+
+@pytest.mark.parametrize("reply", [SILENT, CUT], ids=["silent", "cut"])
+def test_after_no_answer_the_rest_waits_untried(make: Any, vendor: Taker, reply: Reply) -> None:
+    vendor.always = reply
+    assert kinds(make(concurrency=4, timeout_seconds=0.3).deliver(a_batch(some_events(40)))) == {"transient": 40}
+    assert 1 <= len(vendor.calls) <= 4
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, "throttled"), (401, "setup")])
+def test_what_asks_to_be_left_alone_stops_the_rest_at_once(make: Any, vendor: Taker, status: int, kind: str) -> None:
+    vendor.always = Reply(status=status, headers={"Retry-After": "7"})
+    outcomes = make(concurrency=1).deliver(a_batch(some_events(20)))
+    assert kinds(outcomes) == {kind: 20}
+    assert {one.seconds for one in outcomes} == {7}
+    assert len(vendor.calls) == 1
+
+
+def test_nothing_is_sent_once_the_lease_is_over(make: Any, vendor: Taker) -> None:
+    assert kinds(make().deliver(a_batch(some_events(5), lease_until=seconds_from_now(-1)))) == {"paced": 5}
+    assert not vendor.calls
+
+
+def test_what_the_lease_leaves_no_time_for_waits_and_has_not_failed(make: Any, vendor: Taker) -> None:
+    vendor.gate.clear()
+    lease_until = seconds_from_now(3)
+    with ThreadPoolExecutor(1) as worker:
+        delivery = worker.submit(make(concurrency=2).deliver, a_batch(some_events(20), lease_until=lease_until))
+        wait_for(lambda: len(vendor.calls) == 2 and time.monotonic() > lease_until, what="the lease to run out")
+        vendor.gate.set()
+        assert kinds(delivery.result()) == {"delivered": 2, "paced": 18}
+    assert len(vendor.calls) == 2
+
+
+# Mistakes in a vendor's module
+
+
+class Mistaken(OneEach):
+    def item(self, event: Event) -> dict[str, Any]:
+        if event.data["n"] == 3:
+            raise KeyError("person@example.org")
+        return super().item(event)
+
+    def outcome(self, answer: Any) -> Outcome:
+        if answer.status == 299:
+            raise TypeError("person@example.org")
+        return super().outcome(answer)
+
+
+def test_an_event_that_the_module_trips_over_is_dead_and_takes_no_other_with_it(make: Any, vendor: Taker) -> None:
+    outcomes = make(Mistaken).deliver(a_batch(some_events(10)))
+    assert kinds(outcomes) == {"delivered": 9, "transform": 1}
+    assert "KeyError in Mistaken" in outcomes[3].error
+    assert "person" not in outcomes[3].error
+
+
+def test_an_answer_that_the_module_trips_over_is_tried_again_and_undoes_no_other(make: Any, vendor: Taker) -> None:
+    vendor.script = [Reply(status=299)]
+    outcomes = make(Mistaken, concurrency=1).deliver(a_batch([*some_events(3)]))
+    assert kinds(outcomes) == {"transient": 3}
+    assert outcomes[0].error.startswith("TypeError in Mistaken")
+    vendor.script = [Reply(status=200), Reply(status=200), Reply(status=299)]
+    assert kinds(make(Mistaken, concurrency=1).deliver(a_batch(some_events(3)))) == {"delivered": 2, "transient": 1}
+
+
+# At most once
+
+
+def deliver_all(first: OneEach, then: OneEach, events: Sequence[Event]) -> Counter[str]:
+    """Deliver as workers would, trying again what is to be tried again; how often each thing became of an event."""
+    destination = first
+    found: Counter[str] = Counter()
+    left = list(events)
+    for _ in range(20):
+        outcomes = destination.deliver(a_batch(left))
+        found += kinds([one for one in outcomes if not isinstance(one, RetryAfter)])
+        left = [event for event, one in zip(left, outcomes, strict=True) if isinstance(one, RetryAfter)]
+        destination = then
+        if not left:
+            return found
+    raise AssertionError(f"{len(left)} are still left")
+
+
+@pytest.mark.parametrize("kind", [OneEach, TenEach], ids=["one each", "ten each"])
+@pytest.mark.parametrize(
+    ("reply", "lost"),
+    [
+        (SILENT, True),
+        (CUT, True),
+        *((Reply(status=status), status in {500, 502, 504}) for status in (408, 425, 429, 500, 502, 503, 504)),
+    ],
+    ids=["silent", "cut", "408", "425", "429", "500", "502", "503", "504"],
+)
+def test_what_may_have_been_taken_is_never_sent_again_and_the_others_are(
+    make: Any, vendor: Taker, kind: type[OneEach], reply: Reply, lost: bool
+) -> None:
+    events = some_events(20)
+    vendor.script = [reply]
+    # Silence ends the first delivery, so that only the one request has to do with so little time.
+    first = make(kind, at_most_once=True, concurrency=1, timeout_seconds=0.3 if reply is SILENT else 20)
+    found = deliver_all(first, make(kind, at_most_once=True, concurrency=1), events)
+
+    troubled = sent_in(vendor.calls[0])
+    assert len(troubled) == (1 if kind is OneEach else 10)
+    unanswered = len(troubled) if lost else 0
+    assert found == Counter(delivered=20 - unanswered, unanswered=unanswered)
+    assert vendor.sent == Counter({e.id: 1 if lost or e.id not in troubled else 2 for e in events})
+
+
+def test_without_it_what_may_have_been_taken_is_sent_again(make: Any, vendor: Taker) -> None:
+    vendor.script = [CUT]
+    assert deliver_all(destination := make(TenEach), destination, some_events(20)) == {"delivered": 20}
+    assert sorted(vendor.sent.values()) == [1] * 10 + [2] * 10
+
+
+def test_a_connection_that_is_refused_has_taken_nothing(make: Any) -> None:
+    destination = make(at_most_once=True, endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
+    assert kinds(destination.deliver(a_batch(some_events(20)))) == {"transient": 20}
+
+
+def test_a_vendor_that_is_silent_for_long_costs_only_what_was_under_way(make: Any, vendor: Taker) -> None:
+    vendor.always = SILENT
+    found = kinds(make(at_most_once=True, concurrency=2, timeout_seconds=0.3).deliver(a_batch(some_events(40))))
+    assert found["unanswered"] == len(vendor.calls) <= 2
+    assert found["transient"] == 40 - len(vendor.calls)
+
+
+def test_what_a_killed_worker_may_have_sent_is_not_sent_again(make: Any, vendor: Taker) -> None:
+    batch = a_batch(some_events(5), maybe_delivered=True)
+    assert kinds(make(at_most_once=True).deliver(batch)) == {"maybe_delivered": 5}
+    assert not vendor.calls
+    assert make().deliver(batch) == [DELIVERED] * 5
+
+
+def test_bisection_goes_on_with_nothing_that_may_have_been_taken(make: Any, vendor: Taker) -> None:
+    events = some_events(8)
+    vendor.script = [Reply(status=400), CUT]
+    destination = make(TenEach, at_most_once=True)
+    outcomes = destination.deliver(a_batch(events))
+    # The whole is refused; its first half gets no answer; the second waits untried.
+    assert [type(one) for one in outcomes] == [Dead] * 4 + [RetryAfter] * 4
+    assert kinds(outcomes) == {"unanswered": 4, "transient": 4}
+    assert [len(sent_in(call)) for call in vendor.calls] == [8, 4]
+    assert destination.deliver(a_batch(events[4:])) == [DELIVERED] * 4
+    assert [vendor.sent[event.id] for event in events] == [2] * 8
+
+
+# The rate
+
+
+def test_what_throttles_slows_the_rate_down_and_the_rest_goes_on(
+    make: Any, vendor: Taker, redis_server: RedisServer
+) -> None:
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    rate = SharedRate(pool, "plain", per_second=200)
+    vendor.script = [Reply(status=429)]
+    outcomes = make(rate=rate).deliver(a_batch(some_events(10)))
+    assert kinds(outcomes) == {"delivered": 9, "paced": 1}
+    assert next(one.error for one in outcomes if isinstance(one, RetryAfter)).endswith("answered 429 Too Many Requests")
+    pool.close()
+
+
+def test_what_would_wait_too_long_for_its_turn_is_parked_until_then(
+    make: Any, vendor: Taker, redis_server: RedisServer
+) -> None:
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    outcomes = make(rate=SharedRate(pool, "plain", per_second=0.001)).deliver(a_batch(some_events(10)))
+    assert kinds(outcomes) == {"delivered": 1, "paced": 9}
+    assert {900 < one.seconds <= 1000 for one in outcomes if isinstance(one, RetryAfter)} == {True}
+    assert len(vendor.calls) == 1
+    pool.close()
+
+
+def test_while_nobody_knows_whose_turn_it_is_nothing_is_sent_and_nothing_has_failed(make: Any, vendor: Taker) -> None:
+    away = SharedRate(RedisPool("redis://127.0.0.1:1", timeout_seconds=5), "plain", per_second=10)
+    outcomes = make(rate=away).deliver(a_batch(some_events(10)))
+    assert kinds(outcomes) == {"paced": 10}
+    assert "nobody knows whose turn it is" in outcomes[0].error
+    assert not vendor.calls
+
+
+class OthersFirst:
+    """Gives no turn for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.turn = Turn(seconds=seconds, taken=False, spacing=2)
+
+    def take(self, patience: float) -> Turn:
+        return self.turn
+
+    def stands(self, turn: Turn) -> bool:
+        return True
+
+    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
+        return outcome
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(2, 2), (7, 7), (8, 8 + 10 * 2)], ids=["one", "slow", "several"])
+def test_where_several_batches_are_first_it_leaves_them_the_time_to_be_sent(
+    make: Any, vendor: Taker, seconds: float, asked: float
+) -> None:
+    outcomes = make(rate=OthersFirst(seconds)).deliver(a_batch(some_events(10)))
+    assert {(one.kind, one.seconds) for one in outcomes if isinstance(one, RetryAfter)} == {("paced", asked)}
+    assert not vendor.calls
+
+
+class FallingTurns:
+    """The first turn falls while it is waited for."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def take(self, patience: float) -> Turn:
+        self.taken += 1
+        return Turn(seconds=0.001)
+
+    def stands(self, turn: Turn) -> bool:
+        return self.taken > 1
+
+    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
+        return outcome
+
+
+def test_a_turn_that_falls_while_it_is_waited_for_is_taken_anew(make: Any, vendor: Taker) -> None:
+    rate = FallingTurns()
+    assert make(rate=rate).deliver(a_batch(some_events(1))) == [DELIVERED]
+    assert (rate.taken, len(vendor.calls)) == (2, 1)
+
+
+# Threads and processes
+
+
+def its_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("plain-")]
+
+
+def test_close_ends_its_threads_and_may_be_called_twice(make: Any, vendor: Taker) -> None:
+    destination = make()
+    destination.deliver(a_batch(some_events(10)))
+
+    assert its_threads()
+    destination.close()
+    assert not its_threads()
+    destination.close()
+
+
+FORK = """
+from dispatcher import config
+from dispatcher.batches import BatchStore
+from dispatcher.redis_pool import RedisPool
+from tasks.delivery import Delivery
+from tests.integration.test_http_destination import OneEach, PlainOptions, a_batch, some_events
+from tasks.outcomes import DELIVERED
+
+table = config.DestinationSettings.model_validate({"type": "plain"})
+store = BatchStore(RedisPool("redis://127.0.0.1:1", timeout_seconds=1))
+endpoint = (root / "url").read_text()
+delivery = Delivery(store, "plain", table, lambda: OneEach("plain", PlainOptions(endpoint=endpoint)))
+before = delivery.destination
+assert before.deliver(a_batch(some_events(20))) == [DELIVERED] * 20
+assert delivery.destination is before
+child = os.fork()
+if not child:
+    assert delivery.destination is not before
+    assert delivery.destination.deliver(a_batch(some_events(20))) == [DELIVERED] * 20
+    print("the child has delivered", flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert delivery.destination is before
+assert before.deliver(a_batch(some_events(20))) == [DELIVERED] * 20
+"""
+
+
+def test_a_process_that_was_forked_has_connections_and_threads_of_its_own(vendor: Taker, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(vendor.url)
+    assert run_script(FORK, tmp_path).strip() == "the child has delivered"
+    assert len(vendor.calls) == 60

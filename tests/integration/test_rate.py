@@ -1,0 +1,343 @@
+"""The rate that all workers keep together, in a real Redis: with a clock that the tests turn, and in real processes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dispatcher.batches import BatchStore, RateLimit
+from dispatcher.redis_pool import RedisPool
+from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from tasks.rate import SharedRate, Turn
+from tests.support.processes import Processes
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_for
+
+NAME = "sailthru"
+START = 1_000_000.0
+THROTTLED = RetryAfter("answered 429", None, "throttled")
+
+
+class Clock:
+    now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def pool(server: RedisServer) -> Iterator[RedisPool]:
+    server.call("FLUSHALL")
+    pool = RedisPool(server.url, timeout_seconds=5)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def a_rate(pool: RedisPool, clock: Clock, per_second: float = 10, burst: int = 1) -> SharedRate:
+    return SharedRate(pool, NAME, per_second=per_second, burst=burst, clock=clock)
+
+
+def shown(pool: RedisPool, clock: Clock) -> RateLimit:
+    found = BatchStore(pool, clock=clock).counts([NAME])[NAME].rate
+    assert found is not None
+    return found
+
+
+def waits(rate: SharedRate, count: int, patience: float = 100.0) -> list[float]:
+    return [round(rate.take(patience).seconds, 3) for _ in range(count)]
+
+
+def use(rate: SharedRate, clock: Clock, outcome: Outcome) -> Outcome:
+    """Take a turn, wait for it, and tell what became of the request."""
+    turn = rate.take(1e6)
+    clock.now += turn.seconds
+    return rate.heed(turn, outcome)
+
+
+# Turns
+
+
+def test_turns_are_spread_evenly_however_many_ask_at_once(pool: RedisPool, clock: Clock) -> None:
+    assert waits(a_rate(pool, clock), 5) == [0, 0.1, 0.2, 0.3, 0.4]
+
+
+def test_after_a_pause_a_burst_may_go_at_once_and_no_more(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock, burst=3)
+    assert waits(rate, 5) == [0, 0, 0, 0.1, 0.2]
+    clock.now += 3600
+    assert waits(rate, 5) == [0, 0, 0, 0.1, 0.2]
+
+
+def test_a_rate_may_be_less_than_one_a_second(pool: RedisPool, clock: Clock) -> None:
+    assert waits(a_rate(pool, clock, per_second=0.1), 3) == [0, 10, 20]
+
+
+def test_what_is_further_away_than_the_patience_is_not_taken_and_takes_nothing_from_others(
+    pool: RedisPool, clock: Clock
+) -> None:
+    rate = a_rate(pool, clock)
+    rate.take(0)
+    refused = [rate.take(0.05) for _ in range(10)]
+    assert {(turn.taken, round(turn.seconds, 3)) for turn in refused} == {(False, 0.1)}
+    assert rate.take(0.15) == Turn(seconds=0.1, spacing=0.1)
+
+
+def test_patience_may_be_without_end(pool: RedisPool, clock: Clock) -> None:
+    assert a_rate(pool, clock).take(math.inf).taken
+
+
+def test_rates_of_two_destinations_are_their_own(pool: RedisPool, clock: Clock) -> None:
+    a_rate(pool, clock).take(0)
+    assert SharedRate(pool, "webhook", per_second=10, clock=clock).take(0).taken
+
+
+def test_a_new_rate_in_the_settings_holds_from_the_next_turn_on(pool: RedisPool, clock: Clock) -> None:
+    waits(a_rate(pool, clock, per_second=1), 1)
+    clock.now += 1
+    assert waits(a_rate(pool, clock, per_second=100), 3) == [0, 0.01, 0.02]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_it(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock)
+    rate.take(0)
+    clock.now -= 3600
+    assert waits(rate, 2) == [0.1, 0.2]
+
+
+def test_nothing_of_it_is_left_in_redis_for_ever(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock)
+    rate.take(0)
+    rate.heed(Turn(), RetryAfter("answered 429", 86_400, "throttled"))
+    assert 86_400 < pool.execute("TTL", f"dispatcher:{{{NAME}}}:rate") <= 2 * 86_400
+
+
+# Throttling
+
+
+def test_a_throttled_request_halves_the_rate_and_is_only_a_matter_of_pace(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock)
+    assert use(rate, clock, THROTTLED) == RetryAfter("answered 429", None, "paced")
+    assert waits(rate, 3) == [0.2, 0.4, 0.6]
+    assert shown(pool, clock) == RateLimit(per_second=10, current_per_second=5, error="answered 429")
+
+
+def test_requests_that_were_under_way_together_halve_it_once(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock, burst=8)
+    turns = [rate.take(0) for _ in range(8)]
+    found = [rate.heed(turn, THROTTLED) for turn in turns]
+    assert {outcome.kind for outcome in found if isinstance(outcome, RetryAfter)} == {"paced"}
+    assert shown(pool, clock).current_per_second == 5
+
+
+def test_a_turn_that_was_promised_falls_when_the_destination_throttles(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock)
+    first, second = rate.take(1), rate.take(1)
+    assert rate.stands(second)
+    rate.heed(first, THROTTLED)
+    assert not rate.stands(second)
+    assert rate.stands(rate.take(1))
+
+
+def test_it_is_never_slower_than_a_64th_and_then_the_breaker_is_told(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock, per_second=64)
+    kinds = []
+    for _ in range(8):
+        outcome = use(rate, clock, THROTTLED)
+        assert isinstance(outcome, RetryAfter)
+        kinds.append(outcome.kind)
+    assert kinds == ["paced"] * 6 + ["throttled"] * 2
+    assert shown(pool, clock).current_per_second == 1
+
+
+def test_no_turn_comes_before_the_destination_wants_it(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock, burst=5)
+    assert use(rate, clock, RetryAfter("answered 429", 3, "throttled")) == RetryAfter("answered 429", 3, "paced")
+    assert shown(pool, clock).until_ms == int((START + 3) * 1000)
+    assert not rate.take(2.9).taken
+    # Half the rate, and no burst.
+    assert waits(rate, 2) == [3.2, 3.4]
+    clock.now += 10
+    assert shown(pool, clock).until_ms is None
+
+
+def test_what_asks_for_a_long_rest_is_left_to_the_breaker_and_gets_its_rest_all_the_same(
+    pool: RedisPool, clock: Clock
+) -> None:
+    rate = a_rate(pool, clock)
+    asked = RetryAfter("answered 429", 3600, "throttled")
+    assert use(rate, clock, asked) == asked
+    assert not rate.take(3599).taken
+
+
+def test_a_late_answer_that_asks_for_rest_gets_it_and_halves_nothing_again(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock, burst=2)
+    early, late = rate.take(0), rate.take(0)
+    rate.heed(early, THROTTLED)
+    rate.heed(late, RetryAfter("answered 429", 4, "throttled"))
+    assert shown(pool, clock).current_per_second == 5
+    assert not rate.take(3.9).taken
+
+
+@pytest.mark.parametrize("outcome", [DELIVERED, Dead("invalid", "answered 400")], ids=["taken", "refused"])
+def test_answers_bring_it_back_in_a_minute(pool: RedisPool, clock: Clock, outcome: Outcome) -> None:
+    rate = a_rate(pool, clock, per_second=16)
+    for _ in range(7):
+        use(rate, clock, THROTTLED)
+    slowest, began = clock.now, shown(pool, clock).current_per_second
+    speeds = []
+    while shown(pool, clock).current_per_second < 16:
+        use(rate, clock, outcome)
+        speeds.append(shown(pool, clock).current_per_second)
+        assert clock.now < slowest + 70, speeds
+    assert began == 0.25
+    assert speeds == sorted(speeds)
+    assert clock.now > slowest + 50
+    assert shown(pool, clock) == RateLimit(per_second=16, current_per_second=16)
+
+
+def test_an_hour_without_an_answer_counts_for_seconds_only(pool: RedisPool, clock: Clock) -> None:
+    rate = a_rate(pool, clock, per_second=60)
+    use(rate, clock, THROTTLED)
+    clock.now += 3600
+    assert shown(pool, clock).current_per_second == 30
+    use(rate, clock, DELIVERED)
+    assert shown(pool, clock).current_per_second == pytest.approx(35, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["transient", "setup", "paced"])
+def test_other_failures_neither_slow_it_down_nor_bring_it_back(pool: RedisPool, clock: Clock, kind: str) -> None:
+    rate = a_rate(pool, clock)
+    failure = RetryAfter("answered 503", 7, kind)  # type: ignore[arg-type]
+    assert use(rate, clock, failure) == failure
+    assert shown(pool, clock).current_per_second == 10
+    use(rate, clock, THROTTLED)
+    clock.now += 3
+    use(rate, clock, failure)
+    assert shown(pool, clock).current_per_second == 5
+
+
+def test_a_destination_without_a_rate_has_none_to_show(pool: RedisPool, clock: Clock) -> None:
+    assert BatchStore(pool, clock=clock).counts([NAME])[NAME].rate is None
+
+
+# Redis
+
+
+def test_while_redis_is_away_nobody_gets_a_turn_and_what_throttles_is_left_to_the_breaker() -> None:
+    pool = RedisPool("redis://127.0.0.1:1", timeout_seconds=5)
+    rate = SharedRate(pool, NAME, per_second=10)
+    turn = rate.take(1000)
+    assert not turn.taken
+    assert "nobody knows whose turn it is: Redis at redis://127.0.0.1:1 did not take it" in turn.error
+    assert not rate.stands(Turn())
+    assert rate.heed(Turn(), THROTTLED) == THROTTLED
+    assert rate.heed(Turn(slowed=True), DELIVERED) == DELIVERED
+
+
+def test_a_redis_that_is_full_still_gives_turns_since_what_goes_out_makes_room() -> None:
+    with RedisServer() as server:
+        pool = RedisPool(server.url, timeout_seconds=5)
+        rate = SharedRate(pool, NAME, per_second=1000)
+        server.call("SET", "ballast", b"x" * 100_000)
+        server.call("CONFIG", "SET", "maxmemory", "1")
+        turn = rate.take(10)
+        assert turn.taken, turn
+        assert rate.heed(turn, THROTTLED) == RetryAfter("answered 429", None, "paced")
+        pool.close()
+
+
+def test_a_redis_that_starts_anew_with_nothing_gives_turns_again() -> None:
+    with RedisServer() as server:
+        pool = RedisPool(server.url, timeout_seconds=5)
+        rate = SharedRate(pool, NAME, per_second=1000)
+        used = rate.take(10)
+        rate.heed(used, THROTTLED)
+        slowed = rate.take(10)
+        server.wipe()
+        assert wait_for(lambda: rate.take(10).taken)
+        # What was learnt is gone; a turn of before is no reason to wait.
+        assert rate.stands(slowed)
+        rate.heed(slowed, THROTTLED)
+        limit = BatchStore(pool).counts([NAME])[NAME].rate
+        assert limit is not None
+        assert limit.current_per_second == 500
+        pool.close()
+
+
+TAKE = """
+import sys, time
+from pathlib import Path
+from dispatcher.redis_pool import RedisPool
+from tasks.rate import SharedRate
+
+url, go, end = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+rate = SharedRate(RedisPool(url, timeout_seconds=5), "sailthru", per_second=50, burst=5)
+print("ready", flush=True)
+while not go.exists():
+    time.sleep(0.01)
+taken = 0
+while not end.exists():
+    turn = rate.take(0.2)
+    taken += turn.taken
+    if taken == 3:
+        print("begun", flush=True)
+    time.sleep(turn.seconds if turn.taken else 0.001)
+print(taken, flush=True)
+"""
+
+
+def redis_seconds(server: RedisServer) -> float:
+    with server.client() as client:
+        seconds, microseconds = client.time()
+    return float(seconds) + microseconds / 1e6
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["undisturbed", "Redis restarted"])
+def test_processes_that_share_a_rate_get_no_more_than_it_allows_together(tmp_path: Path, restart: bool) -> None:
+    go, end = tmp_path / "go", tmp_path / "end"
+    processes = Processes(tmp_path, {**os.environ, "DISPATCHER_STATE_DIRECTORY": str(tmp_path)})
+    with RedisServer() as server:
+        try:
+            children = [processes.python(TAKE, server.url, str(go), str(end)) for _ in range(3)]
+            for child in children:
+                child.wait_for_output("ready")
+            began = redis_seconds(server)
+            go.touch()
+            for child in children:
+                child.wait_for_output("begun")
+            if restart:
+                server.restart()
+            wait_for(lambda: redis_seconds(server) > began + 1, what="a second to pass")
+            end.touch()
+            taken = sum(int(child.succeed().splitlines()[-1]) for child in children)
+            seconds = redis_seconds(server) - began
+        finally:
+            processes.close()
+    # The burst, a turn for each 20 ms, and those that are promised for the 0.2 s of everybody's patience.
+    assert taken <= 5 + 50 * (seconds + 0.2)
+    assert taken >= 9
+
+
+def test_threads_that_ask_together_get_different_turns(pool: RedisPool) -> None:
+    rate = SharedRate(pool, NAME, per_second=1, burst=10)
+    with ThreadPoolExecutor(16) as threads:
+        turns = list(threads.map(lambda _: rate.take(0), range(40)))
+    # One more for each second that this took.
+    assert 10 <= sum(turn.taken for turn in turns) <= 40
+    assert sum(turn.taken for turn in turns) < 40
