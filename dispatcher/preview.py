@@ -9,7 +9,7 @@ from dispatcher.config import load_type
 from dispatcher.rules import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dispatcher.config import DestinationSettings
     from dispatcher.event import Event
@@ -34,10 +34,18 @@ class Previewer:
             delivered, ``{"outcome": …, "reason": …}``; nothing for a type that does not say. With ``missing`` where the
             settings lack something, so that it would wait.
         """
+        said: dict[str, Any] = self._destination(name).preview(event)
+        return said
+
+    def missing(self, name: str) -> str | None:
+        """What the settings of this destination lack for anything to be sent, for a person; None for nothing."""
+        missing: Callable[[], str | None] = getattr(self._destination(name), "missing", lambda: None)
+        return missing()
+
+    def _destination(self, name: str) -> Any:
         if name not in self._built:
             self._built[name] = _build(name, self._tables[name])
-        said: dict[str, Any] = self._built[name].preview(event)
-        return said
+        return self._built[name]
 
     def close(self) -> None:
         """Close the destinations. May be called twice."""

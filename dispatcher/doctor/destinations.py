@@ -20,6 +20,7 @@ from dispatcher.config import DestinationSettings, load_type
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import SettingsError
+from dispatcher.preview import Previewer
 
 # Seconds to connect, which for TLS takes three round trips.
 _TIMEOUT_SECONDS: Final = 5.0
@@ -89,6 +90,7 @@ def look(deployment: Deployment) -> Iterator[Finding]:
             continue  # settings.valid has said why
         is_embedded = deployment.settings.broker_url is None
         yield from credentials(name, table.type, options, is_embedded=is_embedded)
+        yield from lacking(name, table)
         yield from lease(name, table, options)
         # `dispatcher up` stands in for Segment where it has no key.
         stands_in = is_embedded and any(not getattr(options, option) for option in _NEEDED.get(table.type, ()))
@@ -145,11 +147,23 @@ def credentials(name: str, kind: str, options: BaseModel, *, is_embedded: bool =
             yield CREDENTIALS.error(f"{option} of {name} {flaw}", variable=spelt)
 
 
+def lacking(name: str, table: DestinationSettings) -> Iterator[Finding]:
+    """What the destination itself says that it lacks, where that is not among the options looked at by name."""
+    if table.type in _NEEDED:
+        return
+    with Previewer({name: table}) as previewer:
+        missing = previewer.missing(name)
+    if missing is not None:
+        yield CREDENTIALS.error(missing, variable=variable(name, "…"))
+
+
 def flaw_of(secret: str) -> str | None:
     """What is wrong with a credential, without showing any of it."""
     if not secret:
         return "is not set, so that its events wait"
-    if secret != secret.strip() or any(character.isspace() for character in secret):
+    # A webhook has several while one replaces another.
+    parts = secret.split(" ") if secret.startswith("whsec_") else [secret]
+    if not all(parts) or any(character.isspace() for part in parts for character in part):
         return "has blanks or a line end in it"
     if secret[0] in "\"'" or secret[-1] in "\"'":
         return "has quotation marks around it"

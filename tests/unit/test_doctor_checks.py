@@ -748,7 +748,9 @@ def test_what_is_no_credential_is_found_without_being_shown(secret: str) -> None
     assert not secret.strip() or secret.strip() not in flaw
 
 
-@pytest.mark.parametrize("secret", ["a-key", "local", "kCJ2wkHz0M5yLHQHAzEhfVhQdlV6YzSX", "test-source-7Gh2"])
+@pytest.mark.parametrize(
+    "secret", ["a-key", "local", "kCJ2wkHz0M5yLHQHAzEhfVhQdlV6YzSX", "test-source-7Gh2", "whsec_aGlk whsec_b2xk"]
+)
 def test_a_credential_is_left_alone(secret: str) -> None:
     assert destinations.flaw_of(secret) is None
 
@@ -760,6 +762,15 @@ def test_a_write_key_that_is_not_set_is_an_error_but_where_the_stand_in_takes_it
     assert worst(destinations.credentials("segment", "segment", segment(), is_embedded=True)).level == "note"
     flawed = segment(write_key=SecretStr("<key>"))
     assert worst(destinations.credentials("segment", "segment", flawed, is_embedded=True)).level == "error"
+
+
+def test_what_a_destination_says_that_it_lacks_is_an_error_that_names_the_variables() -> None:
+    found = worst(destinations.lacking("shop_ads", table(type="meta_conversions", dataset_id="1234567890123456")))
+    assert found.level == "error"
+    assert "DISPATCHER_DESTINATIONS__SHOP_ADS__ACCESS_TOKEN" in found.what
+    whole = table(type="meta_conversions", dataset_id="1234567890123456", access_token="a-token")
+    assert list(destinations.lacking("shop_ads", whole)) == []
+    assert list(destinations.lacking("tracking_log", table(type="tracking_log", path="/tmp/tracking.log"))) == []
 
 
 def test_a_destination_that_the_stand_in_takes_the_place_of_is_not_connected_to() -> None:
