@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from msgspec.structs import replace
 
 from dispatcher.config import load_type
 from dispatcher.rules import Rules
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
     from dispatcher.config import DestinationSettings
     from dispatcher.event import Event
+
+# The reason of destinations whose vendors take no event of long ago.
+_TOO_OLD: Final = "too_old"
 
 
 class Previewer:
@@ -32,9 +38,13 @@ class Previewer:
         Returns:
             ``{"request": …}``, ``{"line": …}``, or ``{"id": …, "calls": …}`` for a browser; where it would not be
             delivered, ``{"outcome": …, "reason": …}``; nothing for a type that does not say. With ``missing`` where the
-            settings lack something, so that it would wait.
+            settings lack something, so that it would wait. What is only too old has, as ``if_now``, what would become
+            of it if it happened now.
         """
         said: dict[str, Any] = self._destination(name).preview(event)
+        if said.get("reason") == _TOO_OLD:
+            # What was recorded long ago is looked at for what is in it: its age says nothing of that.
+            said |= {"if_now": self._destination(name).preview(replace(event, timestamp=datetime.now(UTC)))}
         return said
 
     def missing(self, name: str) -> str | None:

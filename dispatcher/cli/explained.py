@@ -65,6 +65,14 @@ def _why(row: Mapping[str, Any]) -> Text:
 def _print_preview(console: Console, destination: str, preview: Mapping[str, Any]) -> None:
     console.print()
     console.rule(Text(destination, style="bold"), align="left", style="dim")
+    _print_fate(console, preview)
+    if "if_now" in preview:
+        console.print()
+        _print(console, Text("If it happened now:", style="bold"))
+        _print_fate(console, preview["if_now"])
+
+
+def _print_fate(console: Console, preview: Mapping[str, Any]) -> None:
     if "missing" in preview:
         _print(console, Text(f"It would wait: {preview['missing']}", style="yellow"))
     if "outcome" in preview:

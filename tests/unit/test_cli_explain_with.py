@@ -75,6 +75,19 @@ def previews(explained: dict[str, Any]) -> dict[str, Any]:
     return {row["destination"]: row.get("preview") for row in explained["destinations"]}
 
 
+def test_what_is_only_too_old_shows_what_it_would_be_if_it_happened_now(own: Path) -> None:
+    table = "[destinations.ads]\ntype = 'meta_conversions'\nevents = ['*']\ndataset_id = '1234567890123456'\n"
+    own.joinpath("development.toml").write_text(f"{table}access_token = 'hush-hush-hush'\n")
+    path = file(own, {**EVENT, "timestamp": "2020-07-15T06:46:41.543562+00:00"})
+    ads = previews(json.loads(run(own, "--with", path, "--json").stdout))["ads"]
+    assert (ads["outcome"], ads["reason"]) == ("dead", "too_old")
+    assert ads["if_now"]["request"]["body"]["data"][0]["event_name"] == "shop.paid"
+    shown = run(own, "--with", path, "--destination", "ads")
+    assert shown.stdout.index("too_old") < shown.stdout.index("If it happened now:") < shown.stdout.index("POST http")
+    assert "hush-hush-hush" not in shown.stdout
+    assert shown.exit_code == 1
+
+
 def test_a_whole_event_shows_what_each_destination_would_get(own: Path) -> None:
     path = file(own, EVENT)
 
