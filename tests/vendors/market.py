@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.vendor import Vendor
-from tests.support.vendors import google, meta, optimizely, sailthru, segment, webhook
+from tests.support.vendor import POISON, Vendor
+from tests.support.vendors import crazy_egg, google, meta, optimizely, sailthru, segment, webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,18 @@ STALLS: Final[Mapping[str, Stall]] = {
             "api_key": sailthru.API_KEY,
             "secret": sailthru.SECRET,
             "rate": {"per_second": 100_000.0, "burst": 1000},
+        },
+    ),
+    # It gets no id and little of the data: here each event is a user's, and a bad one a goal that it refuses.
+    "crazy_egg_goals": Stall(
+        make=crazy_egg.CrazyEggVendor,
+        options=lambda url: {
+            "host": url,
+            "api_key": crazy_egg.API_KEY,
+            "mapping": [
+                {"set": {"context.user_id": "{id}"}},
+                {"when": {"data.note": POISON}, "name": POISON},
+            ],
         },
     ),
     "webhook": Stall(

@@ -109,13 +109,13 @@ def _configure(site: Site, urls: Mapping[str, str]) -> None:
 
 
 def _toml(name: str, table: Mapping[str, Any]) -> str:
-    inner = {key: value for key, value in table.items() if isinstance(value, dict)}
-    plain = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items() if key not in inner)
-    more = "".join(
-        f"[destinations.{name}.{key}]\n" + "".join(f"{json.dumps(k)} = {json.dumps(v)}\n" for k, v in value.items())
-        for key, value in inner.items()
-    )
-    return f"[destinations.{name}]\n{plain}{more}"
+    return f"[destinations.{name}]\n" + "".join(f"{key} = {_inline(value)}\n" for key, value in table.items())
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(one)}" for key, one in value.items()) + "}"
+    return "[" + ", ".join(map(_inline, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 
 def _emit(site: Site, events: int) -> dict[str, bool]:
