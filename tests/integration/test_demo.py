@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,12 @@ def test_a_file_of_recorded_events_is_emitted_too_and_each_refused_line_is_named
 
 def test_interrupted_it_stops_everything_and_says_so(directory):
     process = subprocess.Popen(
-        [*COMMAND, "--directory", str(directory)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*COMMAND, "--directory", str(directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell has what it runs in the background ignore SIGINT, and the tests may be such.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 60
     # The demo itself names no state directory to the kernel: this is `dispatcher up`, its Redis or its worker.
