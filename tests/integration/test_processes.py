@@ -499,10 +499,10 @@ def test_what_ends_without_a_word_leaves_its_events_to_be_adopted(site: Site, en
 def test_with_redis_away_a_script_still_ends_soon_and_its_events_stay(site: Site, away: str) -> None:
     getattr(site.redis, away)()
     child = site.emitting(
-        "tracker.emit('shop.basket.seen', {'n': 0})\nprint(time.monotonic())",
+        "tracker.emit('shop.basket.seen', {'n': 0})\nprint('report:', time.monotonic())",
         DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="0.5",
     )
-    printed = float(child.succeed(timeout=10).split()[0])
+    printed = float(child.report(timeout=10)[0])
     took = time.monotonic() - printed
     # The flush, and at the most one call to Redis that was under way.
     assert took < 0.5 + 0.5 + 1.0, f"it took {took:.2f} s to end"
@@ -577,11 +577,11 @@ n = 1
 while time.monotonic() < until:
     tracker.emit("shop.basket.seen", {"n": n}); n += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-print(n, next(signals))
+print("report:", n, next(signals))
 assert dispatcher.flush(20)
 """
     )
-    emitted, signals = map(int, child.succeed().split())
+    emitted, signals = map(int, child.report())
     events = take_all(site)
     assert len({event["id"] for event in events}) == len(events) == emitted + signals
     wanted = {"shop.basket.seen": emitted, "shop.signal.seen": signals}

@@ -258,7 +258,7 @@ while not stop.exists():
         tracker.emit("shop.order.paid", {{"n": n}}); n += 1
     time.sleep(0.005)
 assert dispatcher.flush(30)
-print(n)
+print("report:", n)
 """
     worker = site.worker("-n", "first@%h")
     emitting = site.emitting(steady)
@@ -267,7 +267,7 @@ print(n)
     assert worker.stop() == 0
     site.wait_for_lines(count_lines(site.log) + 1)
     stop.touch()
-    emitted = int(emitting.succeed(40).split()[-1])
+    emitted = int(emitting.report(40)[0])
     site.wait_until_delivered(30)
     assert_each_once(site.log, emitted)
     site.assert_ledger_closes()

@@ -28,7 +28,7 @@ while not stop.exists():
         tracker.emit("shop.order.paid", {"n": n}); n += 1
     time.sleep(0.005)
 assert dispatcher.flush(30)
-print(n)
+print("report:", n)
 """
 
 
@@ -61,7 +61,7 @@ def test_a_worker_survives_restarts_of_redis_under_load(site: Site, pool: str) -
         site.redis.restart()
     site.wait_for_lines(count_lines(site.log) + 1)
     stop.touch()
-    emitted = int(emitting.succeed(timeout=40).split()[-1])
+    emitted = int(emitting.report(timeout=40)[0])
     assert worker.running, worker.output[-3000:]
     assert_all_delivered_once(site, emitted)
 

@@ -55,6 +55,12 @@ class Child:
         assert code == 0, f"{self.process.args!r} ended with {code}:\n{self.output}"
         return self.output
 
+    def report(self, timeout: float = 20.0) -> list[str]:
+        """The words behind ``report:`` on a line of its output, once it has ended with 0; a relay may log around it."""
+        line = next((line for line in self.succeed(timeout).splitlines() if line.startswith("report:")), None)
+        assert line is not None, f"{self.process.args!r} reported nothing:\n{self.output}"
+        return line.split()[1:]
+
     def stop(self, timeout: float = 20.0) -> int:
         """SIGTERM, and its exit code."""
         self.process.terminate()
