@@ -48,12 +48,15 @@ class _ClosedEnvelope(msgspec.Struct, gc=False):
 
 
 class _Frame(NamedTuple):
-    """All of a line that follows from its context alone, which the events of one request share."""
+    """A line with holes: all of it that follows from its context, which the events of one request share."""
 
+    before_name: bytes
     before_event: bytes
-    #: None where the event's name says it.
-    event_type: bytes | None
+    before_time: bytes
+    before_event_type: bytes
     after_event_type: bytes
+    #: Whether the event type is the event's name. Otherwise the context said it, and it stands there already.
+    is_typed_by_name: bool
     is_browser: bool
 
 
@@ -92,13 +95,22 @@ _decode: Final = msgspec.json.Decoder(_Envelope, float_hook=_float).decode
 _decode_closed: Final = msgspec.json.Decoder(_ClosedEnvelope).decode
 _decode_context: Final = msgspec.json.Decoder(dict[str, Any], float_hook=_float).decode
 # How msgspec writes the floats that Python writes otherwise: with an exponent, or with four zeros behind the point.
-_DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
-_BEFORE_EXPONENT: Final = b"0e"
+_TO_ZERO: Final = bytes.maketrans(b"123456789-", b"0000000000")
+# An exponent is of two digits at least, or has a sign before it.
+_EXPONENT: Final = b"0e00"
 _FOUR_ZEROS: Final = b"0.0000"
-# The fields of a line that its context decides, on either side of those that the event does.
-_BEFORE_EVENT: Final = ("context", "username", "session", "ip", "agent", "host", "referer", "accept_language")
-_AFTER_EVENT_TYPE: Final = ("event_source", "page")
 _AFTER_NUMBER: Final = (b",", b"}", b"]")
+# Where a payload's id of 36 characters ends, how long its time is, and what stands behind that. A payload that looks
+# otherwise is decoded.
+_ID_ENDS: Final = 43
+_MOMENT_BYTES: Final = len("2026-01-01T00:00:00.000000Z")
+_BEFORE_DATA: Final = b'","data":{'
+# What stands in a frame where the event's own fields will, and how a dump shows it.
+_HOLE: Final = "\0"
+_HOLE_DUMPED: Final = b'"\\u0000"'
+_PIECES: Final = 5
+# Names that are remembered; they come from users, so there has to be an end to them.
+_MAX_NAMES: Final = 10_000
 _encode: Final = msgspec.json.Encoder(enc_hook=_raw).encode
 _space: Final = msgspec.json.format
 
@@ -114,7 +126,7 @@ def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], byt
     if line_format == "event":
         return _event
     if line_format == "edx" and not ids:
-        return _edx
+        return _EdxLines().render
     prefix = _tutor_prefix if line_format == "tutor" else None
 
     def render(payload: bytes) -> bytes:
@@ -128,32 +140,68 @@ def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], byt
     return render
 
 
-def _edx(payload: bytes) -> bytes:
-    """The line put together from the parts of the payload, where that gives the same bytes as decoding it all does."""
-    closed = _decode_closed(payload)
-    frame = _frame(bytes(closed.context))
-    data = bytes(closed.data)
-    name = closed.name
-    if (
-        frame is None
-        or not data.startswith(b"{")
-        or _FOUR_ZEROS in data
-        or _has_exponent(data)
-        or name.startswith(PREFIXES)
-    ):
-        return _json(_decode(payload))
+class _EdxLines:
+    """Renders one payload after another, and remembers what neighbours have in common. Safe for threads."""
+
+    __slots__ = ("_latest", "_names")
+
+    def __init__(self) -> None:
+        # How the payload before this one ended, and what its context makes of a line. No payload ends with a zero.
+        self._latest: tuple[bytes, _Frame | None] = (b"\0", None)
+        # The names as they stand in lines, by what stands between an event's id and its time.
+        self._names: dict[bytes, bytes] = {}
+
+    def render(self, payload: bytes) -> bytes:
+        """The line put together from the parts of the payload, where that gives the bytes that decoding it all does.
+
+        Most events have a name that was seen before and the context of the event before: of these only the data is
+        looked at. What is remembered was decoded once, so that a payload which matches it is what it looks like.
+        """
+        ending, frame = self._latest
+        data_at = payload.find(_BEFORE_DATA, _ID_ENDS)
+        named = self._names.get(payload[_ID_ENDS : data_at - _MOMENT_BYTES])
+        if named is None or frame is None or not payload.endswith(ending):
+            return self._render_new(payload)
+        data = payload[data_at + len(_BEFORE_DATA) - 1 : -len(ending)]
+        if _FOUR_ZEROS in data or _has_exponent(data):
+            return _json(_decode(payload))
+        return _joined(named, frame, data, payload[data_at - _MOMENT_BYTES : data_at].decode())
+
+    def _render_new(self, payload: bytes) -> bytes:
+        closed = _decode_closed(payload)
+        context, data, name = bytes(closed.context), bytes(closed.data), closed.name
+        frame = _frame(context)
+        if frame is None or name.startswith(PREFIXES):
+            return _json(_decode(payload))
+        named = _dumped_name(name)
+        self._remember(payload, name, named, context, frame)
+        if not data.startswith(b"{") or _FOUR_ZEROS in data or _has_exponent(data):
+            return _json(_decode(payload))
+        return _joined(named, frame, data, closed.timestamp)
+
+    def _remember(self, payload: bytes, name: str, named: bytes, context: bytes, frame: _Frame) -> None:
+        ending = b',"context":' + context + b"}"
+        if payload.endswith(ending):
+            self._latest = (ending, frame)
+        between = b'","type":"event","name":' + _encode(name) + b',"timestamp":"'
+        if payload.startswith(between, _ID_ENDS):
+            if len(self._names) >= _MAX_NAMES:
+                self._names.clear()
+            self._names[between] = named
+
+
+def _joined(named: bytes, frame: _Frame, data: bytes, timestamp: str) -> bytes:
     event = _escaped(_space(data, indent=0))
-    named = _dumped_name(name)
     return b"".join(
         (
-            b'{"name": ',
+            frame.before_name,
             named,
             frame.before_event,
             _dump(event.decode()) if frame.is_browser else event,
-            b', "time": "',
-            _isoformat(closed.timestamp).encode(),
-            b'", "event_type": ',
-            frame.event_type or named,
+            frame.before_time,
+            b'"%b"' % _isoformat(timestamp).encode(),
+            frame.before_event_type,
+            named if frame.is_typed_by_name else b"",
             frame.after_event_type,
         )
     )
@@ -167,23 +215,29 @@ def _event(payload: bytes) -> bytes:
 # Contexts and names come from users: the caches have an end.
 @lru_cache(maxsize=2048)
 def _frame(context: bytes) -> _Frame | None:
-    """The frame of a context; None for a mobile event, whose line has a time of its own."""
+    """The frame of a context. None where there is none: a mobile event's line has a time of its own."""
     decoded = _decode_context(context)
     if "timestamp" in decoded:
         return None
-    line = msgspec.structs.asdict(_map(_Envelope("", "", "1970-01-01T00:00:00Z", {}, dict(decoded))))
-    before = [b", " + _member(key, line[key]) for key in _BEFORE_EVENT]
-    after = [b", " + _member(key, line[key]) for key in _AFTER_EVENT_TYPE]
+    is_typed_by_name = "event_type" not in decoded
+    line = _map(_Envelope("", _HOLE, "1970-01-01T00:00:00Z", _HOLE, decoded))
+    line.time = _HOLE
+    # All at once, since a dump of each part would take twice as long.
+    pieces = _dump(line).split(_HOLE_DUMPED)
+    if not is_typed_by_name:
+        pieces.append(b"")
+    if len(pieces) != _PIECES:  # the context holds what marks a hole
+        return None
+    before_name, before_event, before_time, before_event_type, after_event_type = pieces
     return _Frame(
-        before_event=b"".join(before) + b', "event": ',
-        event_type=_dump(decoded["event_type"]) if "event_type" in decoded else None,
-        after_event_type=b"".join(after) + b"}",
-        is_browser=line["event_source"] == "browser",
+        before_name=before_name,
+        before_event=before_event,
+        before_time=before_time,
+        before_event_type=before_event_type,
+        after_event_type=after_event_type,
+        is_typed_by_name=is_typed_by_name,
+        is_browser=line.event_source == "browser",
     )
-
-
-def _member(key: str, value: Any) -> bytes:
-    return f'"{key}": '.encode() + _dump(value)
 
 
 @lru_cache(maxsize=2048)
@@ -194,14 +248,14 @@ def _dumped_name(name: str) -> bytes:
 def _has_exponent(data: bytes) -> bool:
     """Whether a number of compact JSON may have an exponent. Half of all ids in hexadecimal look so at first."""
     # Two passes in C are five times faster than one regular expression.
-    digits = data.translate(_DIGITS_TO_ZERO)
-    at = digits.find(_BEFORE_EXPONENT)
+    digits = data.translate(_TO_ZERO)
+    at = digits.find(_EXPONENT)
     while at >= 0:
-        # An exponent has a sign or none and up to three digits, and a number ends where its list or object goes on.
-        rest = digits[at + 2 : at + 7].lstrip(b"-0")
+        # An exponent has a sign and up to three digits, and a number ends where its list or object goes on.
+        rest = digits[at + 4 : at + 7].lstrip(b"0")
         if rest[:1] in _AFTER_NUMBER:
             return True
-        at = digits.find(_BEFORE_EXPONENT, at + 2)
+        at = digits.find(_EXPONENT, at + 2)
     return False
 
 

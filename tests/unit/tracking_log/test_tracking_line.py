@@ -241,6 +241,52 @@ def test_any_event_is_written_as_json_dumps_would(
     assert renderer("edx")(wire) == reference(name, data, context, timestamp)
 
 
+_few_contexts = st.lists(
+    st.fixed_dictionaries({}, optional={"event_source": _sources.filter(bool), "user_id": _values, "page": _text}),
+    min_size=1,
+    max_size=2,
+)
+_neighbours = st.lists(
+    st.tuples(
+        st.sampled_from(["edx.done", "edx.bi.seen", '","data":{', 'é"', "edx.video.played"]),
+        st.dictionaries(_text, _values, max_size=3) | _values,
+        st.integers(0, 1),
+        st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),
+    ),
+    max_size=8,
+)
+
+
+@given(contexts=_few_contexts, events=_neighbours)
+def test_what_neighbours_have_in_common_changes_no_line(contexts: list[dict[str, Any]], events: list[Any]) -> None:
+    render = renderer("edx")
+    for name, data, which, timestamp in events:
+        context = contexts[which % len(contexts)]
+        wire = encode(Event(id=ID, name=name, timestamp=timestamp, data=data, context=context))
+        if name.startswith("edx.video."):
+            assert render(wire) == renderer("edx")(wire)
+        else:
+            assert render(wire) == reference(name, data, context, timestamp)
+
+
+@pytest.mark.parametrize("hole", ["\0", "\0\0", '"\0"'])
+@pytest.mark.parametrize("field", ["user_id", "event_type", "page", "\0", "event_source"])
+def test_a_context_that_looks_like_the_place_of_an_event_is_written_as_any_other(field: str, hole: str) -> None:
+    render = renderer("edx")
+    for n in range(3):
+        data = {"n": n, "text": hole}
+        assert render(payload(data=data, context={field: hole})) == reference("edx.done", data, {field: hole}, MOMENT)
+
+
+def test_a_payload_that_only_ends_and_begins_like_its_neighbour_is_refused() -> None:
+    render = renderer("edx")
+    whole = payload(data={"n": 1}, context=REQUEST)
+    render(whole)
+    for broken in (whole.replace(b'{"n":1}', b'{"n":1},"n":2'), whole.replace(b'{"n":1}', b'{"n":}')):
+        with pytest.raises(UNDECODABLE):
+            render(broken)
+
+
 def test_ids_puts_the_events_id_into_the_context() -> None:
     written = renderer("edx", ids=True)(payload(context={"user_id": 1}))
     assert f'"context": {{"user_id": 1, "event_id": "{ID}"}}, ' in written.decode()
