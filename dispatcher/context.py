@@ -24,22 +24,23 @@ class BoundContext:
 
     __slots__ = ("json", "layers", "merged", "size")
 
-    def __init__(self, layers: tuple[tuple[str, Mapping[str, Any]], ...]) -> None:
+    def __init__(self, layers: tuple[tuple[str, dict[str, Any]], ...]) -> None:
         self.layers: Final = layers
-        merged: dict[str, Any] = {}
-        for _, layer in layers:
-            merged.update(layer)
+        # The one layer that most requests have needs no copy: it is a snapshot already.
+        merged = layers[0][1] if layers else {}
+        for _, layer in layers[1:]:
+            merged = merged | layer
         self.merged: Final = merged
         #: Encoded here, once a request, so that emit only has to splice it in; None where it cannot be encoded.
         self.json: Final[msgspec.Raw | None] = _encode(merged)
         #: The length of that JSON in bytes.
         self.size: Final = 0 if self.json is None else len(memoryview(self.json))
 
-    def with_layer(self, name: str, ctx: Mapping[str, Any]) -> BoundContext:
+    def with_layer(self, name: str, ctx: dict[str, Any]) -> BoundContext:
         """A layer of the same name is replaced where it stands, as event-tracking does."""
-        if any(layer == name for layer, _ in self.layers):
-            return BoundContext(tuple((layer, ctx if layer == name else old) for layer, old in self.layers))
-        return BoundContext((*self.layers, (name, ctx)))
+        if self.layer(name) is None:
+            return BoundContext((*self.layers, (name, ctx)))
+        return BoundContext(tuple((layer, ctx if layer == name else old) for layer, old in self.layers))
 
     def without_layer(self, name: str) -> BoundContext:
         layers = tuple(entry for entry in self.layers if entry[0] != name)
@@ -47,8 +48,11 @@ class BoundContext:
             raise KeyError(name)
         return BoundContext(layers) if layers else EMPTY
 
-    def layer(self, name: str) -> Mapping[str, Any] | None:
-        return next((ctx for layer, ctx in self.layers if layer == name), None)
+    def layer(self, name: str) -> dict[str, Any] | None:
+        for layer, ctx in self.layers:
+            if layer == name:
+                return ctx
+        return None
 
 
 def _encode(merged: dict[str, Any]) -> msgspec.Raw | None:
@@ -87,20 +91,24 @@ def exit_context(name: str) -> None:
 @contextmanager
 def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
     """Bind ``ctx`` for the length of a with block; what ``name`` stood for before is bound again after it."""
-    before = _bound.get().layer(name)
-    enter_context(name, ctx)
+    outside = _bound.get()
+    inside = outside.with_layer(name, _snapshot(name, ctx))
+    _bound.set(inside)
     try:
         yield
     finally:
-        bound = _bound.get()
-        if before is not None:
+        bound, before = _bound.get(), outside.layer(name)
+        if bound is inside:
+            _bound.set(outside)
+        # Others were entered or left in between, and stay so.
+        elif before is not None:
             _bound.set(bound.with_layer(name, before))
         elif bound.layer(name) is not None:
             _bound.set(bound.without_layer(name))
 
 
 def _snapshot(name: str, ctx: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(ctx, Mapping):
+    if type(ctx) is not dict and not isinstance(ctx, Mapping):
         raise TypeError(
             f"the context {name!r} must be a dict, not {type(ctx).__name__}: "
             "call tracker.context('request', {'user_id': 7}) or the like"
