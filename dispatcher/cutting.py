@@ -16,10 +16,10 @@ from dispatcher.doorbell import Ring
 from dispatcher.event import decode
 from dispatcher.routing import Router
 
-# Every payload starts like this, with an id of 36 characters unless the event brought its own.
+# Between an id, of 36 characters unless the event brought its own, and its time a payload has its type and name.
+_ID_ENDS: Final = 43  # behind '{"id":"' and the id
 _TYPE: Final = b'","type":"'
-_NAME: Final = b'","name":"'
-_FIRST: Final = 7  # len('{"id":"')
+_AFTER_NAME: Final = b'","timestamp":"'
 
 # Heads of payloads whose route is remembered; names come from callers, so there has to be an end to them.
 _MAX_KNOWN: Final = 10_000
@@ -76,16 +76,14 @@ class Cutter:
 
     def way(self, payload: bytes) -> _Way:
         """Where an event goes, known by the head of its payload. Raises msgspec.DecodeError or RecursionError."""
-        type_at = payload.find(_TYPE, _FIRST) + len(_TYPE)
-        name_at = payload.find(_NAME, type_at)
-        head = payload[type_at : payload.find(b'"', name_at + len(_NAME))]
+        head = payload[_ID_ENDS : payload.find(_AFTER_NAME, _ID_ENDS)]
         way = self._known.get(head)
         if way is None:
             way = self._find_way(payload)
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            # A name with an escaped quote in it looks shorter than it is, and another might look the same.
-            if not head.endswith(b"\\"):
+            # Behind an id of another length, the same bytes may be the ends of different names.
+            if head.startswith(_TYPE):
                 self._known[head] = way
         return way
 

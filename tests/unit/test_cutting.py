@@ -151,6 +151,17 @@ def test_an_id_that_looks_like_what_follows_it_confuses_nobody() -> None:
     assert [put.destination for put in stretch.puts if put.count] == ["tracking_log"]
 
 
+@pytest.mark.parametrize("length", [1, 10, 20, 30, 35, 37, 60])
+def test_names_behind_ids_of_another_length_are_told_apart_too(length: int) -> None:
+    # At one place on the wire both end in the same letters.
+    cutter = a_cutter()
+    stretch = cut(
+        payload("shop.order.paid", id="1" * length), payload("edx.order.paid", id="1" * (length + 1)), cutter=cutter
+    )
+    assert sum(put.count for put in puts(stretch, "segment")) == 1
+    assert filtered(stretch, "segment") == {"not_on_allowlist": 1}
+
+
 def test_more_names_than_are_remembered_are_cut_as_well() -> None:
     cutter = a_cutter(BatchLimits(events=100_000, bytes=1 << 30))
     events = [payload(f"edx.n{number}") for number in range(10_050)]
