@@ -29,7 +29,7 @@ _MAX_ERROR: Final = 2_000
 _MAX_KNOWN_NAMES: Final = 10_000
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """An Event whose context is JSON already. The fields are Event's, in the same order."""
 
     id: str
