@@ -28,5 +28,6 @@ def recorded_moment(text: object) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
-            f"the timestamp {str(text)[:80]!r} must be text such as 2026-01-31T12:00:00+00:00; leave it out for now"
+            f"the timestamp {str(text)[:80]!r} must be text such as 2026-01-31T12:00:00+00:00; "
+            "leave it out for the present moment"
         ) from None

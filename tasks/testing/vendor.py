@@ -108,16 +108,7 @@ class Vendor:
 
     def start(self) -> Self:
         """Listen on a free port of 127.0.0.1."""
-        vendor = self
-
-        class Handler(_Handler):
-            def reply(self, call: Call) -> Reply:
-                return vendor._take(call)
-
-            def keep_silent(self) -> None:
-                vendor._closed.wait(_LONGEST_SILENCE)
-
-        self._server = _HttpServer(("127.0.0.1", 0), Handler)
+        self._server = _HttpServer(self)
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._closed.clear()
@@ -154,15 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def reply(self, call: Call) -> Reply:
-        raise NotImplementedError
-
-    def keep_silent(self) -> None:
-        raise NotImplementedError
+    server: _HttpServer
 
     def do_POST(self) -> None:
         url = urlsplit(self.path)
-        reply = self.reply(
+        reply = self.server.vendor._take(
             Call(
                 method=self.command,
                 path=url.path,
@@ -175,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(reply)
             return
         if reply.fault == "silent":
-            self.keep_silent()
+            self.server.vendor._closed.wait(_LONGEST_SILENCE)
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
@@ -199,6 +186,10 @@ class _Handler(BaseHTTPRequestHandler):
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, vendor: Vendor) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.vendor: Final = vendor
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a client hung up; a mistake in ``answer`` is shown."""

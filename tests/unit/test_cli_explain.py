@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli.explain import explain
 from dispatcher.errors import SettingsError
+from tests.support.own_settings import install_types, own_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,29 +20,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _installed_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Destination types by name, and no variable of the developer's."""
-    metadata = tmp_path / "site" / "sample_types-1.dist-info"
-    metadata.mkdir(parents=True)
-    metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: sample-types\nVersion: 1\n")
-    metadata.joinpath("entry_points.txt").write_text(
-        "[dispatcher.destinations]\ntracking_log = not_imported:Log\nsegment = not_imported:Http\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
-        monkeypatch.delenv(name)
+    """Destination types by name."""
+    install_types(tmp_path / "site", monkeypatch, tracking_log="not_imported:Log", segment="not_imported:Http")
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A site's own settings directory."""
-    path = tmp_path / "own"
-    path.mkdir()
-    path.joinpath("base.toml").write_text(
+    return own_settings(
+        tmp_path / "own",
         "[destinations.tracking_log]\ninternal = false\n"
-        "[destinations.segment]\nevents = ['shop.order.paid', 'shop.cart.*', '!shop.cart.seen']\n"
+        "[destinations.segment]\nevents = ['shop.order.paid', 'shop.cart.*', '!shop.cart.seen']\n",
     )
-    path.joinpath("development.toml").write_text("")
-    return path
 
 
 def run(own: Path, *arguments: str, **variables: str) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli.explain import explain
 from dispatcher.errors import SettingsError
+from tests.support.own_settings import own_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,25 +39,16 @@ def redact(event):
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
-        monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A site's own settings directory."""
-    path = tmp_path / "own"
-    path.mkdir()
-    path.joinpath("base.toml").write_text(
+    return own_settings(
+        tmp_path / "own",
         "[destinations.tracking_log]\ninternal = false\n"
         "[destinations.segment]\nevents = ['shop.*', '!shop.seen']\n"
         "[[destinations.segment.mapping]]\nevents = ['shop.skipped']\nskip = true\n"
-        "[destinations.tags]\ntype = 'google_tag_manager_web'\nevents = ['shop.paid', 'page.*']\n"
+        "[destinations.tags]\ntype = 'google_tag_manager_web'\nevents = ['shop.paid', 'page.*']\n",
     )
-    path.joinpath("development.toml").write_text("")
-    return path
 
 
 def run(own: Path, *arguments: str, given: str | bytes | None = None, **variables: str) -> Result:

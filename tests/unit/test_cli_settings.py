@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli.settings import settings
 from dispatcher.errors import SettingsError
+from tests.support.own_settings import install_types, own_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,33 +36,27 @@ class Http:
 
 @pytest.fixture(autouse=True)
 def _installed_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution with destination types of its own, and no variable of the developer's."""
-    site = tmp_path / "site"
-    metadata = site / "sample_types-1.dist-info"
-    metadata.mkdir(parents=True)
-    metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: sample-types\nVersion: 1\n")
-    metadata.joinpath("entry_points.txt").write_text(
-        "[dispatcher.destinations]\ntracking_log = cli_sample_types:Log\nsegment = cli_sample_types:Http\n"
+    """A distribution with destination types of its own."""
+    site = install_types(
+        tmp_path / "site", monkeypatch, tracking_log="cli_sample_types:Log", segment="cli_sample_types:Http"
     )
     site.joinpath("cli_sample_types.py").write_text(SAMPLE_TYPES)
-    monkeypatch.syspath_prepend(str(site))
-    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A site's own settings directory."""
-    path = tmp_path / "own"
-    path.mkdir()
-    path.joinpath("base.toml").write_text("[destinations.segment]\nevents = ['shop.*']\n[destinations.tracking_log]\n")
-    path.joinpath("development.toml").write_text("strict = true\n")
-    return path
+    return own_settings(
+        tmp_path / "own",
+        "[destinations.segment]\nevents = ['shop.*']\n[destinations.tracking_log]\n",
+        development="strict = true\n",
+    )
 
 
 def run(own: Path, *arguments: str, **variables: str) -> Result:
     environ = {"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(own), **variables}
-    return CliRunner().invoke(settings, arguments, env={"XDG_STATE_HOME": None, **environ})
+    unset = {"XDG_STATE_HOME": None, "DISPATCHER_STATE_DIRECTORY": None}
+    return CliRunner().invoke(settings, arguments, env=unset | environ)
 
 
 def test_show_prints_toml_with_the_source_of_each_value(own: Path) -> None:

@@ -14,6 +14,7 @@ from dispatcher import config
 from dispatcher.config import DestinationSettings, OutboxSettings, Settings
 from dispatcher.config.masking import may_be_secret
 from dispatcher.errors import SettingsError
+from tests.support.own_settings import install_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,18 +40,14 @@ class Http:
 @pytest.fixture(autouse=True)
 def _installed_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A distribution with destination types of its own, ahead of whatever is installed."""
-    site = tmp_path / "site"
-    metadata = site / "sample_types-1.dist-info"
-    metadata.mkdir(parents=True)
-    metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: sample-types\nVersion: 1\n")
-    metadata.joinpath("entry_points.txt").write_text(
-        "[dispatcher.destinations]\n"
-        "tracking_log = config_sample_types:Log\n"
-        "segment = config_sample_types:Http\n"
-        "broken = config_sample_types:NotThere\n"
+    site = install_types(
+        tmp_path / "site",
+        monkeypatch,
+        tracking_log="config_sample_types:Log",
+        segment="config_sample_types:Http",
+        broken="config_sample_types:NotThere",
     )
     site.joinpath("config_sample_types.py").write_text(SAMPLE_TYPES)
-    monkeypatch.syspath_prepend(str(site))
 
 
 @pytest.fixture

@@ -30,6 +30,10 @@ class Stall:
     options: Callable[[str], Mapping[str, Any]]
 
 
+def _google(url: str, **stream: str) -> Mapping[str, Any]:
+    return {"endpoint": url, "api_secret": google.API_SECRET, **stream}
+
+
 #: By the destination's type, which is its name too.
 STALLS: Final[Mapping[str, Stall]] = {
     "segment": Stall(
@@ -38,19 +42,11 @@ STALLS: Final[Mapping[str, Stall]] = {
     ),
     "google_analytics": Stall(
         make=google.GoogleCollect,
-        options=lambda url: {
-            "endpoint": url,
-            "measurement_id": google.MEASUREMENT_ID,
-            "api_secret": google.API_SECRET,
-        },
+        options=lambda url: _google(url, measurement_id=google.MEASUREMENT_ID),
     ),
     "firebase": Stall(
         make=lambda: google.GoogleCollect(stream="app"),
-        options=lambda url: {
-            "endpoint": url,
-            "firebase_app_id": google.FIREBASE_APP_ID,
-            "api_secret": google.API_SECRET,
-        },
+        options=lambda url: _google(url, firebase_app_id=google.FIREBASE_APP_ID),
     ),
     "google_tag_manager": Stall(make=google.ServerContainer, options=lambda url: {"container_url": url}),
     "meta_conversions": Stall(
