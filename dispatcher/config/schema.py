@@ -227,6 +227,13 @@ class DestinationSettings(Table):
             raise ValueError("it lists no category: name those that are needed, or take it away")
         return value
 
+    @field_validator("rate", mode="after")
+    @classmethod
+    def _check_rate(cls, value: RateSettings, info: ValidationInfo) -> RateSettings:
+        if value != RateSettings() and info.data.get("type") == "tracking_log":
+            raise ValueError("the tracking log is a file, to which nothing is sent at a rate: take this away")
+        return value
+
     @property
     def in_browser(self) -> bool:
         """Whether its vendor takes events from browsers only."""

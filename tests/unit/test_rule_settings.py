@@ -234,6 +234,14 @@ def test_the_tracking_log_takes_no_rules_and_says_why(site: Path, key: str, text
     assert "the site's own record" in line
 
 
+def test_the_tracking_log_has_no_rate_and_says_why(site: Path) -> None:
+    site.joinpath("base.toml").write_text("[destinations.tracking_log.rate]\nper_second = 5\n")
+    with pytest.raises(SettingsError) as caught:
+        config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
+    (line,) = caught.value.problems
+    assert "destinations.tracking_log.rate: the tracking log is a file" in line
+
+
 # Showing
 
 
