@@ -83,12 +83,12 @@ class TrackingLog(Destination[TrackingLogOptions]):
         outcomes: list[Outcome] = []
         lines: list[bytes] = []
         for payload in batch.payloads:
-            line = self._line(payload)
-            if isinstance(line, bytes):
-                lines.append(line)
-                outcomes.append(DELIVERED)
+            try:
+                lines.append(self._render(payload))
+            except UNDECODABLE as error:
+                outcomes.append(_undecodable(error))
             else:
-                outcomes.append(line)
+                outcomes.append(DELIVERED)
         if lines:
             again, until = batch.maybe_delivered, batch.lease_until
             self._appender.append(lines, key=_key(batch), again=again, alone_until=until)
@@ -96,20 +96,19 @@ class TrackingLog(Destination[TrackingLogOptions]):
 
     def preview(self, event: Event) -> dict[str, Any]:
         """The line that would be written, or why there would be none. Touches no file."""
-        line = self._line(encode(event))
-        if isinstance(line, Dead):
-            return {"outcome": "dead", "reason": line.reason, "error": line.error}
-        return {"line": line.decode()}
+        try:
+            return {"line": self._render(encode(event)).decode()}
+        except UNDECODABLE as error:
+            dead = _undecodable(error)
+            return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
 
     def close(self) -> None:
         """Let go of the files. May be called twice, and ``deliver`` opens them again."""
         self._appender.close()
 
-    def _line(self, payload: bytes) -> bytes | Dead:
-        try:
-            return self._render(payload)
-        except UNDECODABLE as error:
-            return Dead("undecodable", f"the payload is not an event: {error}")
+
+def _undecodable(error: Exception) -> Dead:
+    return Dead("undecodable", f"the payload is not an event: {error}")
 
 
 def _key(batch: Batch) -> bytes:
