@@ -31,13 +31,18 @@ class BoundContext:
         for _, layer in layers[1:]:
             merged = merged | layer
         self.merged: Final = merged
+        encoded = _encode(merged)
         #: Encoded here, once a request, so that emit only has to splice it in; None where it cannot be encoded.
-        self.json: Final[msgspec.Raw | None] = _encode(merged)
+        self.json: Final = None if encoded is None else msgspec.Raw(encoded)
         #: The length of that JSON in bytes.
-        self.size: Final = 0 if self.json is None else len(memoryview(self.json))
+        self.size: Final = 0 if encoded is None else len(encoded)
 
     def with_layer(self, name: str, ctx: dict[str, Any]) -> BoundContext:
         """A layer of the same name is replaced where it stands, as event-tracking does."""
+        layers = self.layers
+        # Most requests have one layer, bound anew for each of them.
+        if not layers or (len(layers) == 1 and layers[0][0] == name):
+            return BoundContext(((name, ctx),))
         if self.layer(name) is None:
             return BoundContext((*self.layers, (name, ctx)))
         return BoundContext(tuple((layer, ctx if layer == name else old) for layer, old in self.layers))
@@ -55,15 +60,15 @@ class BoundContext:
         return None
 
 
-def _encode(merged: dict[str, Any]) -> msgspec.Raw | None:
+def _encode(merged: dict[str, Any]) -> bytes | None:
     try:
         encoded = _encoder.encode(merged)
     except ENCODING_ERRORS:
         return None
     # msgspec writes NaN and infinity as null, so a null has to be looked into.
-    if b"null" in encoded and holds_non_finite(merged):
+    if encoded.find(b"null") >= 0 and holds_non_finite(merged):
         return None
-    return msgspec.Raw(encoded)
+    return encoded
 
 
 EMPTY: Final = BoundContext(())
