@@ -422,8 +422,7 @@ def pack(payloads: Sequence[bytes]) -> bytes:
 
 def unpack(packed: bytes) -> tuple[bytes, ...]:
     """What ``pack`` packed."""
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    return tuple(decompressor.decompress(packed).split(b"\n"))
+    return tuple(zstandard.ZstdDecompressor().decompress(packed).split(b"\n"))
 
 
 def _reasons(reasons: Mapping[str, int]) -> list[str | int]:
