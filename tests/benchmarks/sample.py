@@ -10,9 +10,9 @@ from typing import Any, Final
 
 NAME: Final = "edx.course.enrollment.activated"
 
-# How many different ones there are: more than a batch holds, so that none repeats where that would pack better. Made
-# ahead, so that making them is not measured.
-_CONTEXTS: Final = 2_003
+# How many different ones there are: more than a batch holds, so that none repeats where that would pack better, and of
+# the contexts more than a worker remembers. Made ahead, so that making them is not measured.
+_CONTEXTS: Final = 10_007
 _DATA: Final = 3_001
 
 _AGENTS: Final = (
