@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from tasks.tracking_log.legacy import PREFIXES, rename
 
@@ -40,29 +41,26 @@ class _Envelope(msgspec.Struct, gc=False):
     context: dict[str, Any]
 
 
-class _ClosedEnvelope(msgspec.Struct, gc=False):
+class _HalfOpen(msgspec.Struct, gc=False):
     name: str
     timestamp: str
     data: msgspec.Raw
-    context: msgspec.Raw
+    context: dict[str, Any]
 
 
 class _Frame(msgspec.Struct, gc=False):
-    """A line with holes: all of it that follows from its context, which the events of one request share."""
+    """What of a line follows from its context alone, which the events of one request share."""
 
-    before_name: bytes
-    before_event: bytes
-    before_time: bytes
-    before_event_type: bytes
+    after_name: bytes
+    #: Where the context says it. Otherwise it is the event's name.
+    event_type: bytes | None
     after_event_type: bytes
-    #: Whether the event type is the event's name. Otherwise the context said it, and it stands there already.
-    is_typed_by_name: bool
     is_browser: bool
 
 
 class _Line(msgspec.Struct, gc=False):
-    # The order in which edX's processors happen to leave the fields.
-    name: str
+    # The order in which edX's processors happen to leave the fields. What is UNSET is left out.
+    name: Any
     context: dict[str, Any]
     username: Any
     session: Any
@@ -92,8 +90,7 @@ def _raw(value: Any) -> msgspec.Raw:
 
 
 _decode: Final = msgspec.json.Decoder(_Envelope, float_hook=_float).decode
-_decode_closed: Final = msgspec.json.Decoder(_ClosedEnvelope).decode
-_decode_context: Final = msgspec.json.Decoder(dict[str, Any], float_hook=_float).decode
+_decode_half: Final = msgspec.json.Decoder(_HalfOpen, float_hook=_float).decode
 # How msgspec writes the floats that Python writes otherwise: with an exponent, or with four zeros behind the point.
 _TO_ZERO: Final = bytes.maketrans(b"123456789-", b"0000000000")
 # An exponent is of two digits at least, or has a sign before it.
@@ -109,11 +106,9 @@ _MOMENT_BYTES: Final = len("2026-01-01T00:00:00.000000Z")
 _ZULU: Final = ord("Z")
 _BEFORE_DATA: Final = b'","data":{'
 _DATA_BEGINS: Final = _BEFORE_DATA.index(b"{")
-# What stands in a frame where the event's own fields will, and how a dump shows it.
-_HOLE: Final = "\0"
-_HOLE_DUMPED: Final = b'"\\u0000"'
-_PIECES: Final = 5
-_NO_FRAME: Final = _Frame(b"", b"", b"", b"", b"", is_typed_by_name=False, is_browser=False)
+_BEFORE_CONTEXT: Final = b',"context":'
+_AFTER_EVENT_TYPE: Final = b', "event_source": '
+_NO_FRAME: Final = _Frame(b"", None, b"", is_browser=False)
 # Names that are remembered; they come from users, so there has to be an end to them.
 _MAX_NAMES: Final = 10_000
 _encode: Final = msgspec.json.Encoder(enc_hook=_raw).encode
@@ -166,27 +161,27 @@ class _EdxLines:
         data_at = payload.find(_BEFORE_DATA, _ID_ENDS)
         named = self._names.get(payload[_ID_ENDS : data_at - _MOMENT_BYTES])
         if named is None or not payload.endswith(ending):
-            return self._render_new(payload, named)
+            return self._render_new(payload, named, data_at + _DATA_BEGINS)
         data = payload[data_at + _DATA_BEGINS : -len(ending)]
         moment = payload[data_at - _MOMENT_BYTES : data_at]
         if _has_odd_float(data) or moment[-8:-1] == b".000000" or moment[-1] != _ZULU:
             return _json(_decode(payload))
         return _joined(named, frame, data, moment[:-1] + b"+00:00")
 
-    def _render_new(self, payload: bytes, named: bytes | None) -> bytes:
-        closed = _decode_closed(payload)
-        context, data = bytes(closed.context), bytes(closed.data)
-        frame = _frame(context)
-        if frame is None or (named is None and closed.name.startswith(PREFIXES)):
+    def _render_new(self, payload: bytes, named: bytes | None, data_at: int) -> bytes:
+        half = _decode_half(payload)
+        data = bytes(half.data)
+        frame = _frame(half.context)
+        if frame is None or (named is None and half.name.startswith(PREFIXES)):
             return _json(_decode(payload))
-        ending = b',"context":' + context + b"}"
-        if payload.endswith(ending):
+        ending = payload[data_at + len(data) :]
+        if payload.startswith(data, data_at) and ending.startswith(_BEFORE_CONTEXT):
             self._latest = (ending, frame)
         if named is None:
-            named = self._learn_name(payload, closed.name)
+            named = self._learn_name(payload, half.name)
         if not data.startswith(b"{") or _has_odd_float(data):
             return _json(_decode(payload))
-        return _joined(named, frame, data, _isoformat(closed.timestamp).encode())
+        return _joined(named, frame, data, _isoformat(half.timestamp).encode())
 
     def _learn_name(self, payload: bytes, name: str) -> bytes:
         named = _dumped_name(name)
@@ -204,14 +199,14 @@ def _joined(named: bytes, frame: _Frame, data: bytes, moment: bytes) -> bytes:
         event = _dump(event.decode())
     return b"".join(
         (
-            frame.before_name,
+            b'{"name": ',
             named,
-            frame.before_event,
+            frame.after_name,
             event,
-            frame.before_time,
+            b', "time": "',
             moment,
-            frame.before_event_type,
-            named if frame.is_typed_by_name else b"",
+            b'", "event_type": ',
+            frame.event_type or named,
             frame.after_event_type,
         )
     )
@@ -222,33 +217,26 @@ def _event(payload: bytes) -> bytes:
     return payload if b"\n" not in payload else _space(payload, indent=-1)
 
 
-# Contexts and names come from users: the caches have an end.
-@lru_cache(maxsize=2048)
-def _frame(context: bytes) -> _Frame | None:
-    """The frame of a context. None where there is none: a mobile event's line has a time of its own."""
-    decoded = _decode_context(context)
-    if "timestamp" in decoded:
+def _frame(context: dict[str, Any]) -> _Frame | None:
+    """The frame of a context, which it empties. None where there is none, as where the context says the time."""
+    line = _map(UNSET, UNSET, context, UNSET)
+    source, page, event_type = line.event_source, line.page, line.event_type
+    # Within a string there is no quote that is not escaped, so that nothing in one looks like what is looked for below.
+    if line.time is not UNSET or type(source) is not str or not (page is None or type(page) is str):
         return None
-    is_typed_by_name = "event_type" not in decoded
-    line = _map(_HOLE, _HOLE, decoded, _HOLE)
+    line.event = line.event_type = UNSET
     # All at once, since a dump of each part would take twice as long.
-    pieces = _dump(line).split(_HOLE_DUMPED)
-    if not is_typed_by_name:
-        pieces.append(b"")
-    if len(pieces) != _PIECES:  # the context holds what marks a hole
-        return None
-    before_name, before_event, before_time, before_event_type, after_event_type = pieces
+    dumped = _dump(line)
+    at = dumped.rfind(_AFTER_EVENT_TYPE)
     return _Frame(
-        before_name=before_name,
-        before_event=before_event,
-        before_time=before_time + b'"',
-        before_event_type=b'"' + before_event_type,
-        after_event_type=after_event_type,
-        is_typed_by_name=is_typed_by_name,
-        is_browser=line.event_source == "browser",
+        after_name=b", " + dumped[1:at] + b', "event": ',
+        event_type=None if event_type is UNSET else _dump(event_type),
+        after_event_type=dumped[at:],
+        is_browser=source == "browser",
     )
 
 
+# Names come from users: the cache has an end.
 @lru_cache(maxsize=2048)
 def _dumped_name(name: str) -> bytes:
     return _dump(name)
@@ -288,7 +276,7 @@ def _json(envelope: _Envelope) -> bytes:
     return _dump(line)
 
 
-def _map(name: str, data: Any, context: dict[str, Any], time: str) -> _Line:
+def _map(name: Any, data: Any, context: dict[str, Any], time: Any) -> _Line:
     """edX's mapping of the fields that its older readers expect at the top; empties the context of them."""
     pop = context.pop
     source = pop("event_source", "server")

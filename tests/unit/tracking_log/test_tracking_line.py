@@ -269,13 +269,15 @@ def test_what_neighbours_have_in_common_changes_no_line(contexts: list[dict[str,
             assert render(wire) == reference(name, data, context, timestamp)
 
 
-@pytest.mark.parametrize("hole", ["\0", "\0\0", '"\0"'])
-@pytest.mark.parametrize("field", ["user_id", "event_type", "page", "\0", "event_source"])
-def test_a_context_that_looks_like_the_place_of_an_event_is_written_as_any_other(field: str, hole: str) -> None:
+@pytest.mark.parametrize(
+    "like", [', "event_source": ', {"event_source": "browser", "page": "/"}, [{"a": 1, "event_source": 2}], None, 0, ""]
+)
+@pytest.mark.parametrize("field", ["user_id", "event_type", "page", ', "event_source": ', "event_source"])
+def test_a_context_that_looks_like_the_rest_of_a_line_is_written_as_any_other(field: str, like: object) -> None:
     render = renderer("edx")
     for n in range(3):
-        data = {"n": n, "text": hole}
-        assert render(payload(data=data, context={field: hole})) == reference("edx.done", data, {field: hole}, MOMENT)
+        data = {"n": n, "like": like}
+        assert render(payload(data=data, context={field: like})) == reference("edx.done", data, {field: like}, MOMENT)
 
 
 def test_a_payload_that_only_ends_and_begins_like_its_neighbour_is_refused() -> None:
