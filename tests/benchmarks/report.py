@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -56,6 +57,8 @@ def as_json(rows: Sequence[Row], found: Sequence[Target], *, quick: bool) -> dic
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "quick": quick,
             "python": platform.python_version(),
+            # Whether it was built with optimizations makes up to half as much again.
+            "python_built": sysconfig.get_config_var("CONFIG_ARGS"),
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "cores": os.cpu_count(),
             "packages": {name: _version(name) for name in _PACKAGES},
