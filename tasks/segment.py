@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
+import msgspec
 from pydantic import Field, SecretStr, field_validator
 from requests import RequestException
 from segment.analytics.request import APIError, post
@@ -22,6 +23,7 @@ from dispatcher.event import DIRECT_TYPES
 from tasks.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from tasks.http.client import is_local, no_answer
 from tasks.outcomes import RetryAfter
+from tasks.python_json import as_python_writes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,8 +226,12 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
         return to_message(event, properties=self.options.properties)
 
     def item_bytes(self, item: dict[str, Any]) -> int:
-        # As post() encodes it: in ASCII, with blanks, so that characters are bytes.
-        return len(json.dumps(item))
+        # As post() encodes it.
+        return len(as_python_writes(msgspec.json.encode(item)))
+
+    def body_bytes(self, items: Sequence[dict[str, Any]], items_bytes: int) -> int:
+        # Each but the last has a comma and a blank behind it.
+        return len(self.request([]).body) + items_bytes + 2 * (len(items) - 1)
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
         """The request as the package's ``post`` makes it, but for sentAt, which is when it is sent."""

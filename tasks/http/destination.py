@@ -157,6 +157,10 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         """How much of a request's body an item takes; as JSON by default."""
         return len(msgspec.json.encode(item))
 
+    def body_bytes(self, items: Sequence[ItemT], items_bytes: int) -> int:
+        """How large a request's body is, whose items take ``items_bytes`` together; it is made to see by default."""
+        return len(self.request(items).body)
+
     def outcome(self, answer: Answer) -> Outcome:
         """What an answer means for every event of its request: by its status, unless the vendor has a way of its own.
 
@@ -281,7 +285,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         most = self.limits.request_bytes
         if most is None:
             return [request]
-        size = len(self.request([entry.item for entry in request]).body)
+        size = self.body_bytes([entry.item for entry in request], sum(entry.size for entry in request))
         if size <= most:
             return [request]
         if len(request) == 1:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import UNSET
 
+from tasks.python_json import as_python_writes
 from tasks.tracking_log.legacy import PREFIXES, rename
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ Format = Literal["edx", "tutor", "event"]
 #: What a payload that cannot be made into a line raises.
 UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
-_BEYOND_ASCII: Final = re.compile("[\x7f-\U0010ffff]+")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
 # What may stand in a Tutor prefix: readers take everything from the first brace on for the event.
 _PLAIN: Final = re.compile(r"[\w.:@+-]+", re.ASCII)
@@ -97,8 +97,6 @@ _TO_ZERO: Final = bytes.maketrans(b"123456789-", b"0000000000")
 _EXPONENT: Final = b"0e00"
 _FOUR_ZEROS: Final = b"0.0000"
 _AFTER_NUMBER: Final = (b",", b"}", b"]")
-# The one character of ASCII that is escaped and that msgspec does not escape.
-_DELETE: Final = 0x7F
 # Where a payload's id of 36 characters ends, how long its time is, and what stands behind that. A payload that looks
 # otherwise is decoded.
 _ID_ENDS: Final = 43
@@ -112,7 +110,6 @@ _NO_FRAME: Final = _Frame(b"", None, b"", is_browser=False)
 # Names that are remembered; they come from users, so there has to be an end to them.
 _MAX_NAMES: Final = 10_000
 _encode: Final = msgspec.json.Encoder(enc_hook=_raw).encode
-_space: Final = msgspec.json.format
 
 
 def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], bytes]:
@@ -194,7 +191,7 @@ class _EdxLines:
 
 
 def _joined(named: bytes, frame: _Frame, data: bytes, moment: bytes) -> bytes:
-    event = _escaped(_space(data, indent=0))
+    event = as_python_writes(data)
     if frame.is_browser:
         event = _dump(event.decode())
     return b"".join(
@@ -214,7 +211,7 @@ def _joined(named: bytes, frame: _Frame, data: bytes, moment: bytes) -> bytes:
 
 def _event(payload: bytes) -> bytes:
     _decode(payload)
-    return payload if b"\n" not in payload else _space(payload, indent=-1)
+    return payload if b"\n" not in payload else msgspec.json.format(payload, indent=-1)
 
 
 def _frame(context: dict[str, Any]) -> _Frame | None:
@@ -315,14 +312,7 @@ def _apply_rename(line: _Line) -> bool:
 
 def _dump(value: Any) -> bytes:
     """The same bytes as ``json.dumps(value).encode()``."""
-    return _escaped(_space(_encode(value), indent=0))
-
-
-def _escaped(dumped: bytes) -> bytes:
-    """JSON with everything beyond ASCII escaped, as ``json.dumps`` has it."""
-    if dumped.isascii() and _DELETE not in dumped:
-        return dumped
-    return _BEYOND_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], dumped.decode()).encode()
+    return as_python_writes(_encode(value))
 
 
 def _device_time(context: dict[str, Any]) -> Any:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from dispatcher.event import Event, decode, encode
-from tasks.segment import LIBRARY, SegmentOptions, to_message
+from tasks.segment import LIBRARY, Segment, SegmentOptions, to_message
 
 REQUEST_CONTEXT = {
     "ip": "203.0.113.9",
@@ -350,3 +350,17 @@ def test_timeouts_are_positive(timeout: float) -> None:
 
 def test_the_write_key_does_not_show() -> None:
     assert "hidden-key" not in repr(SegmentOptions(write_key="hidden-key"))
+
+
+@pytest.mark.parametrize("text", ["", "plain", 'a "quote", a: colon', "é\u2028", "\x7f", "🙂", "\x00\n"])
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_the_size_of_a_request_is_known_without_making_it(text: str, count: int) -> None:
+    segment = Segment("segment", SegmentOptions(write_key=SecretStr("key")))
+    try:
+        items = [
+            segment.item(an_event(data={"text": text, "nested": [text, {text: 1.5}], "n": n})) for n in range(count)
+        ]
+        known = segment.body_bytes(items, sum(segment.item_bytes(item) for item in items))
+        assert known == len(segment.request(items).body)
+    finally:
+        segment.close()
