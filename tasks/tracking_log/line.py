@@ -181,7 +181,7 @@ class _EdxLines:
         return _joined(named, frame, data, _isoformat(half.timestamp).encode())
 
     def _learn_name(self, payload: bytes, name: str) -> bytes:
-        named = _dumped_name(name)
+        named = _dump(name)
         between = b'","type":"event","name":' + _encode(name) + b',"timestamp":"'
         if payload.startswith(between, _ID_ENDS):
             if len(self._names) >= _MAX_NAMES:
@@ -231,12 +231,6 @@ def _frame(context: dict[str, Any]) -> _Frame | None:
         after_event_type=dumped[at:],
         is_browser=source == "browser",
     )
-
-
-# Names come from users: the cache has an end.
-@lru_cache(maxsize=2048)
-def _dumped_name(name: str) -> bytes:
-    return _dump(name)
 
 
 def _has_odd_float(data: bytes) -> bool:
