@@ -499,7 +499,7 @@ def test_what_ends_without_a_word_leaves_its_events_to_be_adopted(site: Site, en
 def test_with_redis_away_a_script_still_ends_soon_and_its_events_stay(site: Site, away: str) -> None:
     getattr(site.redis, away)()
     child = site.emitting(
-        "tracker.emit('shop.basket.seen', {'n': 0})\nprint('report:', time.monotonic())",
+        "tracker.emit('shop.basket.seen', {'n': 0})\nreport(time.monotonic())",
         DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="0.5",
     )
     printed = float(child.report(timeout=10)[0])
@@ -577,7 +577,7 @@ n = 1
 while time.monotonic() < until:
     tracker.emit("shop.basket.seen", {"n": n}); n += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-print("report:", n, next(signals))
+report(n, next(signals))
 assert dispatcher.flush(20)
 """
     )

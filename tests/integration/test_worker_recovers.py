@@ -258,7 +258,7 @@ while not stop.exists():
         tracker.emit("shop.order.paid", {{"n": n}}); n += 1
     time.sleep(0.005)
 assert dispatcher.flush(30)
-print("report:", n)
+report(n)
 """
     worker = site.worker("-n", "first@%h")
     emitting = site.emitting(steady)

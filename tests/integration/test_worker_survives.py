@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 
 LOG, SEGMENT = "tracking_log", "segment"
 
-# Emits steadily until it is told to stop, and prints how many it emitted.
+# Emits steadily until it is told to stop, and reports how many it emitted.
 STEADY = """
 from pathlib import Path
 n, stop = 0, Path(sys.argv[1])
@@ -28,7 +28,7 @@ while not stop.exists():
         tracker.emit("shop.order.paid", {"n": n}); n += 1
     time.sleep(0.005)
 assert dispatcher.flush(30)
-print("report:", n)
+report(n)
 """
 
 

@@ -56,7 +56,7 @@ class Child:
         return self.output
 
     def report(self, timeout: float = 20.0) -> list[str]:
-        """The words behind ``report:`` on a line of its output, once it has ended with 0; a relay may log around it."""
+        """The words that an emitting process passed to ``report``, once it has ended with 0; it may log around them."""
         line = next((line for line in self.succeed(timeout).splitlines() if line.startswith("report:")), None)
         assert line is not None, f"{self.process.args!r} reported nothing:\n{self.output}"
         return line.split()[1:]

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from dispatcher import config
 from dispatcher.batches import BatchStore, Counts
@@ -20,6 +21,14 @@ from tests.support.tracking_lines import count_lines
 from tests.support.waiting import wait_for
 
 ALLOWLIST = ["shop.order.*", "edx.bi.*"]
+
+
+# In one write, since print makes several where Python's output is unbuffered, with what a relay logs in between.
+_REPORT: Final = """
+def report(*words):
+    os.write(1, f"report: {' '.join(map(str, words))}\\n".encode())
+
+"""
 
 
 class Site:
@@ -83,9 +92,12 @@ class Site:
         return child
 
     def emitting(self, code: str, *arguments: str, **environ: str) -> Child:
-        """A process that emits: ``code`` finds tracker, segment, dispatcher, os, sys and time imported."""
+        """A process that emits: ``code`` finds tracker, segment, dispatcher, os, sys and time imported.
+
+        What it passes to ``report`` is what ``Child.report`` returns.
+        """
         head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker, segment\n"
-        return self.processes.python(head + code, *arguments, **environ)
+        return self.processes.python(head + _REPORT + code, *arguments, **environ)
 
     def leave_behind(self, count: int) -> None:
         """Leave so many events, numbered from 0, in the outbox of a process that was killed and had no relay."""
