@@ -62,6 +62,10 @@ class OutboxInUseError(OutboxError):
     """Another living process writes to, or relays from, this journal."""
 
 
+class BlankStateError(OutboxError):
+    """An outbox whose state file was never written to disk: a power cut came first. Its journals may hold events."""
+
+
 class SettingsError(DispatcherError):
     """Settings that cannot be used. ``problems`` holds one line for each mistake, all of them at once."""
 

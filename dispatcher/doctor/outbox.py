@@ -12,8 +12,18 @@ from typing import Final
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import IN_MEMORY, LAYERED, REMOTE, Room, can_write, file_system, mode, room, size_text
 from dispatcher.doctor.finding import Check, Finding
-from dispatcher.errors import OutboxError
-from dispatcher.outbox.journal import SUFFIX
+from dispatcher.errors import BlankStateError, OutboxError
+from dispatcher.outbox import listing
+from dispatcher.outbox.damage import damage
+from dispatcher.outbox.listing import (
+    ADOPTION_LOCK,
+    RELAY_LOCK,
+    STATE,
+    directories,
+    journal_indexes,
+    journals_bytes,
+    names,
+)
 from dispatcher.outbox.state import State
 from dispatcher.outbox.survey import OutboxSurvey, survey
 
@@ -108,7 +118,7 @@ def look(deployment: Deployment) -> Iterator[Finding]:
     if not os.access(root, os.R_OK | os.X_OK):
         return  # outbox.directory has said so
     yield permissions(root)
-    used = bytes_in_use(root)
+    used = journals_bytes(root)
     yield enough_room(root, room(root), wanted=max(0, settings.outbox.max_bytes - used))
     yield filling(used, settings.outbox.max_bytes)
     yield from unreadable(root)
@@ -139,7 +149,7 @@ def where(root: Path, kind: str | None = None) -> Finding:
 
 
 def permissions(root: Path) -> Finding:
-    for path in (root, *root.rglob("*")):
+    for path in (root, *_all_below(root)):
         bits = mode(path)
         if bits is not None and bits & 0o077:
             return PERMISSIONS.error(f"{path} has mode {bits:04o}: other users can look into it", directory=root)
@@ -166,38 +176,36 @@ def filling(used: int, most: int) -> Finding:
     return FILLING.warning(what) if used >= _FILLING * most else FILLING.ok(what)
 
 
-def bytes_in_use(root: Path) -> int:
-    """What the journals take up, as emit counts it."""
-    return sum(_size(path) for path in root.glob(f"*/*{SUFFIX}"))
-
-
 def unreadable(root: Path) -> Iterator[Finding]:
-    for found in _directories(root):
-        if found.name.startswith(".") or not any(found.glob(f"[0-9]*{SUFFIX}")):
+    for found in directories(root):
+        if found.name.startswith(".") or not journal_indexes(found):
             continue
         try:
             State.open(found).close()
         except FileNotFoundError:
-            if any(found.glob(f"[0-9]*{SUFFIX}")):  # else it was removed while this looked
+            if journal_indexes(found):  # else it was removed while this looked
                 yield UNREADABLE.error(f"{found} has journals and no state file", directory=found)
+        except BlankStateError:
+            pass  # a relay makes it anew; until then the outbox is one that no relay reads
         except (OSError, OutboxError) as error:
             yield UNREADABLE.error(f"{found} cannot be read: {error}", directory=found)
 
 
 def damaged(root: Path) -> Finding:
-    place = root / "damaged"
-    files = [path for path in place.glob("*.bin") if _size(path)] if place.is_dir() else []
-    if not files:
+    found, place = damage(root), root / listing.DAMAGED
+    if not found.pieces:
         return DAMAGED.ok("nothing was set aside")
-    total = size_text(sum(map(_size, files)))
-    return DAMAGED.warning(f"{len(files)} pieces of journals, {total}, were set aside in {place}", directory=place)
+    total = size_text(found.bytes)
+    return DAMAGED.warning(f"{found.pieces} pieces of journals, {total}, were set aside in {place}", directory=place)
 
 
 def left_over(root: Path) -> Iterator[Finding]:
-    for found in _directories(root):
+    for found in directories(root):
         pid = found.name[1:].partition("-")[0]
         if found.name.startswith(".") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
             yield LEFT_OVER.note(f"{found} was left half made by process {pid}", directory=found)
+        elif not found.name.startswith(".") and STATE not in names(found) and not journal_indexes(found):
+            yield LEFT_OVER.note(f"{found} was left half removed", directory=found)
 
 
 def relays(root: Path, *, external: bool, patience_seconds: float) -> Iterator[Finding]:
@@ -237,8 +245,17 @@ def external_relay(root: Path, outboxes: list[OutboxSurvey]) -> Finding:
 
 def is_relayed(outbox: Path) -> bool:
     """Whether a relay holds the outbox. Takes its lock, shared, for a moment; a relay that starts then tries again."""
+    return _is_locked(outbox / RELAY_LOCK)
+
+
+def are_dead_relayed(root: Path) -> bool:
+    """Whether a relay looks after the outboxes of the dead, a few at a time."""
+    return _is_locked(root / ADOPTION_LOCK)
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        fd = os.open(outbox / "relay.lock", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -251,19 +268,17 @@ def is_relayed(outbox: Path) -> bool:
 
 
 def _alone(root: Path, outboxes: list[OutboxSurvey]) -> list[OutboxSurvey]:
-    return [outbox for outbox in outboxes if outbox.waiting and not is_relayed(root / outbox.name)]
+    adopted = are_dead_relayed(root)
+    waiting = [outbox for outbox in outboxes if outbox.waiting and (outbox.alive or not adopted)]
+    return [outbox for outbox in waiting if not is_relayed(root / outbox.name)]
 
 
 def _any_relay(root: Path, outboxes: list[OutboxSurvey]) -> bool:
-    return any(is_relayed(root / outbox.name) for outbox in outboxes)
+    return are_dead_relayed(root) or any(is_relayed(root / outbox.name) for outbox in outboxes)
 
 
-def _directories(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and path.name != "damaged")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # relayed in the meantime
+def _all_below(root: Path) -> Iterator[Path]:
+    # Not by rglob, to which a directory that vanishes meanwhile is an error.
+    for directory in (*directories(root), root / listing.DAMAGED):
+        yield directory
+        yield from (directory / name for name in names(directory))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import logging
 import mmap
-import os
 import queue
 import sys
 import threading
@@ -17,19 +16,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from dispatcher.outbox.journal import SUFFIX, create, journal_path
-from dispatcher.outbox.pages import prefault, sync_pages
+from dispatcher.outbox.journal import NOTES_SUFFIX, SUFFIX, Journal, journal_path
+from dispatcher.outbox.listing import journals_bytes, names, size_bytes
+from dispatcher.outbox.pages import prefault, sync_file, sync_pages
 from dispatcher.outbox.state import State
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+# What a new file takes of the disk: a few events of the usual size, so that hundreds of quiet processes take little.
+_FIRST_BYTES: Final = 2 * mmap.PAGESIZE
+# By how much it grows each time. It is full-grown after six such steps, of some 20 µs each.
+_GROWTH: Final = 4
+# A process that fills half a file within so many seconds gets its next file made ahead, in full; any other makes it
+# when it needs it.
+_BUSY_SECONDS: Final = 60.0
+
 
 class JournalFiles:
-    """Makes, prepares and syncs the files of one outbox directory. ``take`` is called by one thread at a time."""
+    """Makes, grows and syncs the files of one outbox directory. ``take`` and ``grow``: by one thread at a time."""
 
     def __init__(self, directory: Path, *, size: int, max_bytes: int, state: State) -> None:
         self._directory = directory
@@ -37,30 +45,57 @@ class JournalFiles:
         self._max_bytes = max_bytes
         self._state = state
         self._synced = 0
+        # The last file whose name is on the disk, and with the first one the state page without which none is read.
+        self._named = -1
+        self._notes_synced: dict[str, int] = {}
         self._spare_path = directory / f"spare{SUFFIX}"
-        self._spare: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._spare: queue.SimpleQueue[Journal] = queue.SimpleQueue()
+        self._spare_wanted = False
         self._retired: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         # No threading.Event: what a signal handler that raises leaves of its lock, the next emit would wait for.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._current: tuple[int, mmap.mmap]
+        self._current: tuple[int, Journal]
+        self._taken_at = time.monotonic()
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def take(self, index: int) -> mmap.mmap:
-        """The map of file ``index``: the spare one, or one made now. Raises OSError when there is no room."""
+    def take(self, index: int) -> Journal:
+        """File ``index``: the spare one, or one made now. Raises OSError when there is no room."""
         path = journal_path(self._directory, index)
         try:
             taken = self._spare.get_nowait()
         except queue.Empty:
             # Left by a try that was cut short by a signal handler that raised; nothing was written to it.
             path.unlink(missing_ok=True)
-            taken = self._create(path)
+            taken = self._create(path, min(_FIRST_BYTES, self._size))
         else:
             self._spare_path.rename(path)
+            taken.path = path
         finally:
             self._wakes.put(None)
         self._current = (index, taken)
+        self._taken_at = time.monotonic()
         return taken
+
+    def grow(self, journal: Journal, end: int) -> int:
+        """Have the current file take what reaches to ``end``. Returns up to where it does, until it is asked again.
+
+        Raises:
+            OSError: There is no room. Nothing has changed.
+        """
+        if end > journal.allocated:
+            upto = min(self._size, max(end + mmap.PAGESIZE - 1 & -mmap.PAGESIZE, _GROWTH * journal.allocated))
+            self._check_room(upto - journal.allocated)
+            journal.allocate(upto)
+        if end > self._size // 2 and time.monotonic() - self._taken_at < _BUSY_SECONDS:
+            self._spare_wanted = True
+            self._wakes.put(None)
+        return self.limit(journal, end)
+
+    def limit(self, journal: Journal, end: int = 0) -> int:
+        """Up to where a file is written before ``grow`` is asked: half of it once, then all that is allocated."""
+        half = self._size // 2
+        return half if end <= half < journal.allocated else journal.allocated
 
     def retire(self, finished: mmap.mmap) -> None:
         """Have a full file unmapped. Does not block."""
@@ -88,9 +123,10 @@ class JournalFiles:
         self._wakes.put(None)
         if self._thread is not None:
             self._thread.join(timeout=5)
-        for maps in (self._spare, self._retired):
-            while not maps.empty():
-                maps.get_nowait().close()
+        while not self._spare.empty():
+            self._spare.get_nowait().map.close()
+        while not self._retired.empty():
+            self._retired.get_nowait()
         self._spare_path.unlink(missing_ok=True)
 
     def _run(self, sync_seconds: float, written: Callable[[], int]) -> None:
@@ -106,67 +142,77 @@ class JournalFiles:
     def _tidy(self) -> None:
         self._prepare()
         while not self._retired.empty():
-            self._retired.get_nowait().close()
+            # Unmapped with the last one who has it: a finalizer may have appended in the middle of an append.
+            self._retired.get_nowait()
 
     def _prepare(self) -> None:
-        if not self._spare.empty():
+        if not self._spare_wanted or not self._spare.empty():
             return
+        self._spare_wanted = False
         try:
             # With room for one more: else take, while this one is not ready yet, would find none.
-            spare = self._create(self._spare_path, leave=self._size)
+            spare = self._create(self._spare_path, self._size, leave=self._size)
         except OSError as error:
             # emit will meet the same error when it needs the file, and say so.
             logger.debug("no spare journal in %s: %s", self._directory, error)
             return
-        _off_the_loop(prefault, spare)
+        _off_the_loop(prefault, spare.map)
         self._spare.put(spare)
 
-    def _create(self, path: Path, *, leave: int = 0) -> mmap.mmap:
+    def _create(self, path: Path, allocated: int, *, leave: int = 0) -> Journal:
+        self._check_room(allocated + leave)
+        return Journal.create(path, self._size, allocated=allocated)
+
+    def _check_room(self, wanted: int) -> None:
         in_use = journals_bytes(self._directory.parent)
-        if in_use + self._size + leave > self._max_bytes:
+        if in_use + wanted > self._max_bytes:
             raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
-        return create(path, self._size)
 
     def _sync(self, written: int) -> None:
         """Sync what was written and is neither synced nor relayed. ``written`` is the position behind all of it."""
         position = max(self._synced, self._state.position)
-        while position < written and not self._closed:
-            index, start = divmod(position, self._size)
-            end = min(self._size, start + written - position)
-            try:
-                _off_the_loop(partial(self._sync_file, index, start), end)
-            except FileNotFoundError:
-                pass  # relayed in the meantime
-            except OSError as error:
-                logger.warning("%s could not be synced to disk: %s", journal_path(self._directory, index), error)
-                return
-            position = self._synced = position + end - start
-            # There may be hundreds of files behind, while emit goes on to the next one every few milliseconds.
-            self._tidy()
+        try:
+            while position < written and not self._closed:
+                index, start = divmod(position, self._size)
+                end = min(self._size, start + written - position)
+                with suppress(FileNotFoundError):  # relayed in the meantime
+                    _off_the_loop(partial(self._sync_frames, index, start), end)
+                    self._sync_names(index)
+                position = self._synced = position + end - start
+                # There may be hundreds of files behind, while emit goes on to the next one every few milliseconds.
+                self._tidy()
+            self._sync_notes()
+        except OSError as error:
+            logger.warning("%s could not be synced to disk: %s", self._directory, error)
 
-    def _sync_file(self, index: int, start: int, end: int) -> None:
+    def _sync_frames(self, index: int, start: int, end: int) -> None:
         # Not the file that is written to: its map, and of that only what was.
         current_index, current = self._current
         if index == current_index:
-            sync_pages(current, start, end)
+            sync_pages(current.map, start, end)
+        else:
+            sync_file(journal_path(self._directory, index))
+
+    def _sync_names(self, index: int) -> None:
+        """Sync what frames are found by after a power cut: the files' names, and once the state page."""
+        if index <= self._named:
             return
-        fd = os.open(journal_path(self._directory, index), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
+        if self._named < 0:
+            _off_the_loop(lambda _: self._state.sync(), None)
+            _off_the_loop(sync_file, self._directory.parent)
+        _off_the_loop(sync_file, self._directory)
+        self._named = index
 
-
-def journals_bytes(root: Path) -> int:
-    """What the journals of all outboxes under ``root`` take up."""
-    return sum(_size(path) for path in root.glob(f"*/*{SUFFIX}"))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0  # relayed in the meantime
+    def _sync_notes(self) -> None:
+        """Sync what relays have noted since: after a power cut it says how events were cut that were put."""
+        before, self._notes_synced = self._notes_synced, {}
+        for name in names(self._directory):
+            if name.endswith(NOTES_SUFFIX):
+                path = self._directory / name
+                self._notes_synced[name] = size_bytes(path)
+                if self._notes_synced[name] != before.get(name):
+                    with suppress(FileNotFoundError):
+                        _off_the_loop(sync_file, path)
 
 
 def _off_the_loop(call: Callable[[_T], None], argument: _T) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,8 +22,11 @@ LENGTH_MASK: Final = 0xFFFFFFFF
 #: Stands where a header would be, once the writer has gone on to the next file.
 ROTATED: Final = LENGTH_MASK
 SUFFIX: Final = ".journal"
+#: Of the file beside a journal with what a relay has put of it.
+NOTES_SUFFIX: Final = ".puts"
 
 _unpack = HEADER.unpack_from
+_NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
 def journal_path(directory: Path, index: int) -> Path:
@@ -29,25 +34,50 @@ def journal_path(directory: Path, index: int) -> Path:
     return directory / f"{index:08d}{SUFFIX}"
 
 
+def notes_path(directory: Path, index: int) -> Path:
+    """The file with what a relay has noted of journal ``index``."""
+    return directory / f"{index:08d}{NOTES_SUFFIX}"
+
+
 def frame_bytes(payload_bytes: int) -> int:
     """What a payload of that size takes up, with its header and padding."""
     return (HEADER_BYTES + payload_bytes + 7) & -8
 
 
-def create(path: Path, size: int) -> mmap.mmap:
-    """A new file of ``size`` zero bytes, mapped for writing.
+@dataclass(slots=True)
+class Journal:
+    """A journal file that is written to: mapped whole, and allocated as far as it is used.
 
-    The space is allocated here, so that a full disk is an OSError now and not a SIGBUS at some later store.
+    Nothing is stored behind ``allocated``: on a full disk that would be a SIGBUS. Allocating is what can fail instead.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, size)
-        return mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    except OSError:
-        os.unlink(path)
-        raise
-    finally:
-        os.close(fd)
+
+    path: Path
+    map: mmap.mmap
+    allocated: int
+
+    @classmethod
+    def create(cls, path: Path, size: int, *, allocated: int) -> Journal:
+        """A new file of ``size`` zero bytes, of which the first have their space on the disk. Raises OSError."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, allocated)
+            os.ftruncate(fd, size)
+            mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+        return cls(path, mapped, allocated)
+
+    def allocate(self, upto: int) -> None:
+        """Have the file's space reach to ``upto``. Takes some 20 µs. Raises OSError: nothing has changed then."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, self.allocated, upto - self.allocated)
+        finally:
+            os.close(fd)
+        self.allocated = upto
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +93,7 @@ class Frames:
     damaged: bool = False
 
 
-def parse(buffer: bytes, offset: int, *, most: int) -> Frames:
+def parse(buffer: bytes, offset: int = 0, *, most: int = sys.maxsize) -> Frames:
     """Up to ``most`` frames of ``buffer`` from ``offset`` on. Stops before the first that is not whole."""
     payloads: list[bytes] = []
     ends: list[int] = []
@@ -87,12 +117,26 @@ def parse(buffer: bytes, offset: int, *, most: int) -> Frames:
     return Frames(payloads, ends, offset)
 
 
+def frame(payload: bytes) -> bytes:
+    """A payload as it stands in a file."""
+    size = len(payload)
+    return HEADER.pack(crc32(payload) << 32 | size) + payload + bytes(frame_bytes(size) - HEADER_BYTES - size)
+
+
 def resynchronise(buffer: bytes, offset: int) -> int | None:
     """The offset of the first whole frame behind ``offset``, or None. Frames stand at multiples of 8."""
-    for candidate in range(offset + 8, len(buffer) - HEADER_BYTES + 1, 8):
+    candidate = offset
+    while (candidate := candidate + 8) <= len(buffer) - HEADER_BYTES:
         (header,) = _unpack(buffer, candidate)
+        if header == 0:
+            # There may be megabytes of zeros: on to the word with the next byte that is none.
+            zeros = _NOT_ZERO.search(buffer, candidate)
+            if zeros is None:
+                return None
+            candidate = (zeros.start() & -8) - 8
+            continue
         length = header & LENGTH_MASK
-        if header == 0 or candidate + HEADER_BYTES + length > len(buffer):
+        if candidate + HEADER_BYTES + length > len(buffer):
             continue
         start = candidate + HEADER_BYTES
         if length and crc32(buffer[start : start + length]) == header >> 32:

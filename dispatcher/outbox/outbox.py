@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import errno
-import logging
-import mmap
 import os
 import shutil
 import threading
@@ -20,10 +18,9 @@ from zlib import crc32
 
 from dispatcher.errors import OutboxError, OutboxFullError
 from dispatcher.outbox.files import JournalFiles
-from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED
+from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
+from dispatcher.outbox.listing import remove_outbox
 from dispatcher.outbox.state import State
-
-logger = logging.getLogger(__name__)
 
 _pack = HEADER.pack_into
 
@@ -58,28 +55,31 @@ class Outbox:
         self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._closed = False
-        self._settled = 0
+        self._relayed = 0
         self._rotating = False
         self._late: list[bytes] = []
         try:
             self.state: Final = _make_directory(root, self.directory, self.journal_bytes)
             self._files = JournalFiles(self.directory, size=self.journal_bytes, max_bytes=max_bytes, state=self.state)
-            self._map: mmap.mmap = self._take_first()
+            self._journal = self._take_first()
         except OSError as error:
             raise OutboxError(
                 f"the outbox directory {root} cannot be used: {error.strerror or error}; make it writable for this "
                 "user, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY) to a directory on a local disk with room"
             ) from error
+        self._map = self._journal.map
         self._index = 0
         self._offset = 0
+        # Up to where events may stand, for now: what is behind it has no space on the disk yet.
+        self._limit = self._files.limit(self._journal)
         self._files.keep(sync_seconds, lambda: self.position)
 
-    def _take_first(self) -> mmap.mmap:
+    def _take_first(self) -> Journal:
         try:
             return self._files.take(0)
         except OSError:
             # Else each try would leave an open file, and a directory that nobody takes for dead.
-            _remove(self.directory)
+            remove_outbox(self.directory)
             self.state.close()
             raise
 
@@ -90,7 +90,7 @@ class Outbox:
 
     def has_relayed(self, position: int) -> bool:
         """Whether everything before ``position`` was put into the batch store."""
-        return (self._settled if self._closed else self.state.position) >= position
+        return (self._relayed if self._closed else self.state.position) >= position
 
     def append(self, payload: bytes) -> None:
         """Take one encoded event. Once this returns, the event survives the death of the process.
@@ -107,27 +107,34 @@ class Outbox:
             self._acquire()
             start = self._offset
             end = start + HEADER_BYTES + size
-            if end > self.journal_bytes:
+            if end > self._limit:
                 if not self._make_room(payload):
                     return
                 start = self._offset
                 end = start + HEADER_BYTES + size
-            # From here to the commit nothing is called that could let another thread or a signal handler in: the
-            # offset has moved on before the header makes the frame valid, so no frame is ever written over.
-            self._map[start + HEADER_BYTES : end] = payload
+            # From here to the commit no other thread and no signal handler gets in. A finalizer that emits can, where
+            # the slice below sets off a collection: the offset has moved on by then, so that no frame is ever written
+            # over; and a map that it made full is written to all the same, as this one has it still.
+            journal = self._map
             self._offset = (end + 7) & -8
-            _pack(self._map, start, header)
+            journal[start + HEADER_BYTES : end] = payload
+            _pack(journal, start, header)
         finally:
-            self._release()
+            try:  # noqa: SIM105 - suppress() would cost as much as the rest
+                self._release()
+            except RuntimeError:
+                # A signal handler raised while this waited for the lock: what it raised is what the caller gets.
+                pass
 
     def _make_room(self, payload: bytes) -> bool:
-        """Go on to the next file. False where this very thread is about to already, and will append the payload."""
+        """Grow the file, or go on to the next one. False where this very thread is about to, and will append it."""
         if self._rotating:
             self._late.append(payload)
             return False
         if self._closed:
             raise OutboxError(f"the outbox {self.directory} is closed; the next event opens another")
-        if not _fits(payload, 0, self.journal_bytes):
+        end = HEADER_BYTES + len(payload)
+        if end > self.journal_bytes:
             raise OutboxError(
                 f"an event of {len(payload):,} bytes fits no journal of {self.journal_bytes:,}: "
                 "raise DISPATCHER_OUTBOX__JOURNAL_BYTES"
@@ -136,7 +143,10 @@ class Outbox:
             self._refuse(self._refusal)
         self._rotating = True
         try:
-            self._rotate()
+            if self._offset + end <= self.journal_bytes:
+                self._limit = self._files.grow(self._journal, self._offset + end)
+            else:
+                self._rotate(end)
         except OSError as error:
             self._refusal, self._refuse_until = error, time.monotonic() + _REFUSE_SECONDS
             self._refuse(error)
@@ -145,15 +155,24 @@ class Outbox:
         # What a signal handler emitted in the meantime.
         while self._late:
             self.append(self._late.pop(0))
-        return _fits(payload, self._offset, self.journal_bytes) or self._make_room(payload)
+        return self._offset + end <= self._limit or self._make_room(payload)
 
-    def _rotate(self) -> None:
+    def _rotate(self, wanted: int) -> None:
+        finished = self._journal
+        # For the mark, which stands where the next event would.
+        marked = min(self._limit + HEADER_BYTES, self.journal_bytes)
+        if finished.allocated < marked:
+            finished.allocate(marked)
         following = self._files.take(self._index + 1)
-        finished, offset = self._map, self._offset
-        self._map, self._index, self._offset = following, self._index + 1, 0
+        limit = self._files.limit(following)
+        if wanted > limit:
+            limit = self._files.grow(following, wanted)
+        offset = self._offset  # only now: in the meantime a signal handler may have appended
+        self._journal, self._map, self._limit = following, following.map, limit
+        self._index, self._offset = self._index + 1, 0
         if offset + HEADER_BYTES <= self.journal_bytes:
-            _pack(finished, offset, ROTATED)
-        self._files.retire(finished)
+            _pack(finished.map, offset, ROTATED)
+        self._files.retire(finished.map)
 
     def _refuse(self, error: OSError) -> None:
         self.state.refused += 1 + len(self._late)
@@ -166,20 +185,20 @@ class Outbox:
         ) from error
 
     def close(self) -> None:
-        """Let go of the files and the lock; remove the directory if all of it was relayed. May be called twice.
+        """Let go of the files and the lock; remove the directory if all of it is settled. May be called twice.
 
-        What was not relayed stays, for the next relay that looks.
+        What is not stays: for a relay that has to put it, and for a Redis that loses it and gets it again.
         """
         with self._lock:
             if self._closed:
                 return
-            relayed = self.has_relayed(self.position)
-            self._settled = self.state.position
+            is_settled = self.state.settled >= self.position
+            self._relayed = self.state.position
             # What comes after this finds no room, and then finds out why.
-            self._closed, self._offset = True, self.journal_bytes
+            self._closed, self._offset, self._limit = True, self.journal_bytes, self.journal_bytes
             self._files.close()
-            if relayed:
-                _remove(self.directory)
+            if is_settled:
+                remove_outbox(self.directory)
             self._map.close()
             self.state.close()
 
@@ -203,17 +222,3 @@ def _make_directory(root: Path, directory: Path, journal_bytes: int) -> State:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
     return state
-
-
-def _fits(payload: bytes, offset: int, journal_bytes: int) -> bool:
-    return offset + HEADER_BYTES + len(payload) <= journal_bytes
-
-
-def _remove(directory: Path) -> None:
-    try:
-        for path in directory.iterdir():
-            path.unlink(missing_ok=True)
-        directory.rmdir()
-    except OSError as error:
-        # A relay will find it empty and try again.
-        logger.debug("%s was not removed: %s", directory, error)

@@ -10,6 +10,7 @@ import mmap
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 # MS_SYNC of msync(2).
@@ -42,6 +43,15 @@ def sync_pages(pages: mmap.mmap, start: int, end: int) -> None:
             raise OSError(number, os.strerror(number))
     finally:
         del first  # a map that is looked into cannot be closed
+
+
+def sync_file(path: Path) -> None:
+    """Sync a file's contents to disk, or a directory's names. Blocks for as long as the disk takes. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def prefault(pages: mmap.mmap) -> None:

@@ -9,9 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from dispatcher.errors import OutboxInUseError
-from dispatcher.outbox.journal import HEADER_BYTES, SUFFIX, Frames, journal_path, parse, resynchronise
-from dispatcher.outbox.state import NAME, State
+from dispatcher.errors import BlankStateError, OutboxInUseError
+from dispatcher.outbox.damage import set_aside
+from dispatcher.outbox.journal import HEADER_BYTES, SUFFIX, Frames, journal_path, notes_path, parse, resynchronise
+from dispatcher.outbox.listing import RELAY_LOCK, STATE, journal_indexes, remove_litter, remove_outbox, size_bytes
+from dispatcher.outbox.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -43,22 +45,27 @@ class Reader:
         self.name: Final = directory.name
         self._pid = os.getpid()
         self._file: tuple[int, int] | None = None
-        self._lock_fd = os.open(directory / "relay.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock_fd = os.open(directory / RELAY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.state: Final = State.open(directory)
+            self.state: Final = _open_state(directory)
         except BlockingIOError:
             os.close(self._lock_fd)
             raise OutboxInUseError(f"another relay reads {directory}") from None
+        except FileNotFoundError:
+            # Its writer has just removed all but the lock, which is here again now.
+            remove_litter(directory)
+            os.close(self._lock_fd)
+            raise
         except BaseException:
             os.close(self._lock_fd)
             raise
         _open.add(self)
         self._size = self.state.journal_bytes
-        indexes = _indexes(directory)
+        indexes = journal_indexes(directory)
         if indexes and self.state.position > (max(indexes) + 1) * self._size:
             # Nothing can have been read there, and to believe it would be to throw away all that waits.
-            logger.error("the position in %s is beyond every journal: reading from the first again", directory / NAME)
+            logger.error("the position in %s is beyond every journal: reading from the first again", directory / STATE)
             self.state.position = self.state.settled = min(indexes) * self._size
         #: Everything before it was handed out by ``read``.
         self.position = self.state.position
@@ -87,7 +94,7 @@ class Reader:
             elif frames.damaged:
                 if not self._skip_damage(index, offset):
                     return [], []
-            elif not self._past_gap(index):
+            elif not self._past_zeros(index, offset):
                 return [], []
 
     def commit(self, position: int) -> None:
@@ -100,6 +107,7 @@ class Reader:
         index = position // self._size
         for done in range(self._kept_from, index):
             journal_path(self.directory, done).unlink(missing_ok=True)
+            notes_path(self.directory, done).unlink(missing_ok=True)
         self._kept_from = max(self._kept_from, index)
 
     @property
@@ -126,14 +134,20 @@ class Reader:
         """Whether no process writes here any more. Once True, it stays so."""
         return self.state.try_lock()
 
+    def give_back(self) -> None:
+        """Give the disk back what a dead writer has taken and not used. For one of which everything was read."""
+        with suppress(OSError):  # it is there all the same
+            (self.directory / f"spare{SUFFIX}").unlink(missing_ok=True)
+            # Else a blank state page would have to be made anew from a file that is shorter now.
+            self.state.sync()
+            index, offset = divmod(self.position, self._size)
+            path = journal_path(self.directory, index)
+            if size_bytes(path) > offset and not journal_path(self.directory, index + 1).exists():
+                os.truncate(path, offset)
+
     def remove(self) -> None:
-        """Delete the directory. Only for one whose writer is dead and of which everything was committed."""
-        for path in self.directory.glob(f"*{SUFFIX}"):
-            path.unlink(missing_ok=True)
-        (self.directory / NAME).unlink(missing_ok=True)
-        (self.directory / "relay.lock").unlink(missing_ok=True)
-        with suppress(FileNotFoundError):  # a writer that ended well has removed it
-            self.directory.rmdir()
+        """Delete the directory. Only for one whose writer is dead and of which everything is settled."""
+        remove_outbox(self.directory)
 
     def close(self) -> None:
         """Let go of the lock. May be called twice."""
@@ -189,6 +203,7 @@ class Reader:
             self._file = None
 
     def _skip_damage(self, index: int, offset: int) -> bool:
+        """Go on behind what is no frame. False where a living writer may be in the middle of it."""
         self._misses += 1
         if self._misses < _PATIENCE and not self.writer_is_dead:
             return False
@@ -206,41 +221,42 @@ class Reader:
     def _is_finished(self, index: int) -> bool:
         return journal_path(self.directory, index + 1).exists() or self.writer_is_dead
 
-    def _past_gap(self, index: int) -> bool:
-        # A file that is missing or was cut off ends early. When a later one exists, go on there.
-        following = _indexes(self.directory)
-        later = [other for other in following if other > index]
-        if not later:
+    def _past_zeros(self, index: int, offset: int) -> bool:
+        """Go on behind zeros, or a file that ends, where more was written. False where they may be the end.
+
+        They are the end only where a living writer says so, by not having gone on; a power cut leaves zeros too.
+        """
+        later = [other for other in journal_indexes(self.directory) if other > index]
+        has_gone_on = self._holds_events(later)
+        # A writer takes the next file just before it marks this one: until there are events in it, all is read again.
+        if not has_gone_on and not self.writer_is_dead:
             return False
-        if index not in following or journal_path(self.directory, index).stat().st_size < self._size:
-            self._set_aside(index, self.position % self._size, b"")
-        elif not self.writer_is_dead:
-            # The writer takes the next file just before it marks this one: it is read again.
+        rest = self._pread(index, offset, self._size - offset)
+        found = resynchronise(rest, 0)
+        if found is None and not later:
             return False
-        self.position = min(later) * self._size
+        if found is not None or has_gone_on or len(rest) < self._size - offset:
+            missing = self._size - offset if found is None else found
+            self._set_aside(index, offset, rest[:found].strip(b"\0"), missing=missing)
+        self.position = later[0] * self._size if found is None else self.position + found
+        self._buffer = b""
         return True
 
-    def _set_aside(self, index: int, offset: int, rest: bytes) -> None:
-        place = self.directory.parent / "damaged"
-        target = place / f"{self.name}-{index * self._size + offset}.bin"
-        try:
-            place.mkdir(mode=0o700, exist_ok=True)
-            target.write_bytes(rest)
-        except OSError as error:
-            # Reading goes on all the same, since that is what makes room.
-            logger.error("what is damaged could not be set aside in %s: %s", target, error)
-        logger.error(
-            "the journal %s is damaged at byte %d: %d bytes are no event and were set aside in %s; "
-            "reading went on behind them. Check the disk, and look for readable events in that file",
-            journal_path(self.directory, index),
-            offset,
-            len(rest),
-            target,
-        )
+    def _holds_events(self, indexes: list[int]) -> bool:
+        return any(self._pread(index, 0, self._size).strip(b"\0") for index in indexes)
+
+    def _set_aside(self, index: int, offset: int, piece: bytes, *, missing: int = 0) -> None:
+        position = index * self._size + offset
+        set_aside(journal_path(self.directory, index), position=position, offset=offset, piece=piece, missing=missing)
 
 
-def _indexes(directory: Path) -> list[int]:
-    return [int(path.stem) for path in directory.glob(f"[0-9]*{SUFFIX}")]
+def _open_state(directory: Path) -> State:
+    try:
+        return State.open(directory)
+    except BlankStateError as error:
+        state = State.recover(directory)
+        logger.error("%s; it was made anew, and the journals beside it are read from the first", error)
+        return state
 
 
 def abandon_inherited() -> None:
@@ -254,12 +270,3 @@ def abandon_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=abandon_inherited)
-
-
-def find_outboxes(root: Path) -> list[Path]:
-    """The outbox directories under ``root``, by name. Empty where ``root`` is no directory."""
-    try:
-        found = [path for path in root.iterdir() if not path.name.startswith(".") and (path / NAME).exists()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(found, key=lambda path: path.name)

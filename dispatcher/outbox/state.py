@@ -14,9 +14,11 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from dispatcher.errors import OutboxError
+from dispatcher.errors import BlankStateError, OutboxError
+from dispatcher.outbox.journal import journal_path
+from dispatcher.outbox.listing import STATE, journal_indexes, size_bytes
+from dispatcher.outbox.pages import sync_pages
 
-NAME: Final = "state"
 _MAGIC: Final = b"DSPTCHR1"
 _SIZE: Final = mmap.PAGESIZE
 _WORD: Final = struct.Struct("@Q")
@@ -34,7 +36,7 @@ class State:
     @classmethod
     def create(cls, directory: Path, *, journal_bytes: int) -> State:
         """A new state file, locked by this process. Raises OSError."""
-        path = directory / NAME
+        path = directory / STATE
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, _SIZE)
@@ -53,18 +55,48 @@ class State:
         """The state file of a directory, without its lock.
 
         Raises:
+            BlankStateError: It was never written, as after a power cut; ``recover`` makes it anew.
             OutboxError: It is no state file.
             OSError: It cannot be opened.
         """
-        path = directory / NAME
+        path = directory / STATE
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        if not _is_state(os.pread(fd, _SIZE, 0)):
+        try:
+            _check(os.pread(fd, _SIZE, 0), path)
+            return cls(fd, path)
+        except BaseException:
             os.close(fd)
-            raise OutboxError(
-                f"{path} is not the state file of an outbox: move the directory {directory} away, "
-                "and read its journals with `dispatcher relay` once the file is mended"
-            )
-        return cls(fd, path)
+            raise
+
+    @classmethod
+    def recover(cls, directory: Path) -> State:
+        """Make a blank state file anew from the journals: nothing of them counts as put, which the store knows better.
+
+        Raises:
+            OutboxError: Its writer lives, or no journal says how large journals are.
+            OSError: It cannot be opened or written.
+        """
+        path = directory / STATE
+        indexes, journal_bytes = journal_indexes(directory), journal_bytes_of(directory)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not journal_bytes:
+                raise OutboxError(f"{path} is blank, and there is no journal beside it: delete {directory}")
+            os.ftruncate(fd, _SIZE)
+            state = cls(fd, path)
+        except BlockingIOError:
+            os.close(fd)
+            raise OutboxError(f"{path} is blank although its process lives: end that process") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        state._write(_POSITION, indexes[0] * journal_bytes)
+        state._write(_SETTLED, indexes[0] * journal_bytes)
+        state._write(_JOURNAL_BYTES, journal_bytes)
+        state._map[: len(_MAGIC)] = _MAGIC
+        state.unlock()
+        return state
 
     def try_lock(self) -> bool:
         """Take the writer's lock. False while another process, or another object here, has it."""
@@ -114,6 +146,10 @@ class State:
     def refused(self, value: int) -> None:
         self._write(_REFUSED, value)
 
+    def sync(self) -> None:
+        """Sync the page to disk. Blocks for as long as the disk takes. Raises OSError."""
+        sync_pages(self._map, 0, _SIZE)
+
     def close(self) -> None:
         """Let go of the file and, where this object has it, of the lock. May be called twice."""
         if self._fd >= 0:
@@ -129,9 +165,18 @@ class State:
         _WORD.pack_into(self._map, at, value)
 
 
-def _is_state(page: bytes) -> bool:
-    if len(page) < _SIZE or page[: len(_MAGIC)] != _MAGIC:
-        return False
+def journal_bytes_of(directory: Path) -> int:
+    """The size of the journals of an outbox, by their files: those that a power cut left have it. 0 without any."""
+    return max((size_bytes(journal_path(directory, index)) for index in journal_indexes(directory)), default=0) & -8
+
+
+def _check(page: bytes, path: Path) -> None:
+    if not page.strip(b"\0"):
+        raise BlankStateError(f"{path} is blank: a power cut came before it was on the disk")
     # A size that no writer chooses would send the reader to the wrong file.
-    journal_bytes: int = _WORD.unpack_from(page, _JOURNAL_BYTES)[0]
-    return journal_bytes > 0 and journal_bytes % 8 == 0
+    journal_bytes: int = _WORD.unpack_from(page, _JOURNAL_BYTES)[0] if len(page) == _SIZE else 0
+    if page[: len(_MAGIC)] != _MAGIC or journal_bytes <= 0 or journal_bytes % 8:
+        raise OutboxError(
+            f"{path} is not the state file of an outbox: move the directory {path.parent} away, "
+            "and read its journals with `dispatcher relay` once the file is mended"
+        )

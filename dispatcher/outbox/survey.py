@@ -8,20 +8,19 @@ from pathlib import Path
 
 import msgspec
 
-from dispatcher.errors import OutboxError
+from dispatcher.errors import BlankStateError, OutboxError
 from dispatcher.event import decode
 from dispatcher.outbox.journal import (
     HEADER,
     HEADER_BYTES,
     LENGTH_MASK,
     ROTATED,
-    SUFFIX,
     frame_bytes,
     journal_path,
     resynchronise,
 )
-from dispatcher.outbox.reader import find_outboxes
-from dispatcher.outbox.state import State
+from dispatcher.outbox.listing import find_outboxes, journal_indexes, outbox_disk_bytes
+from dispatcher.outbox.state import State, journal_bytes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +33,10 @@ class OutboxSurvey:
         alive: Whether that process still has it open.
         waiting: Events that are not in the batch store yet.
         bytes: What these take up.
-        disk_bytes: What its journal files take up, which are made at their full size; ``outbox.max_bytes`` limits the
-            sum of these.
+        disk_bytes: What its journal files take of the disk; ``outbox.max_bytes`` limits the sum of these.
         refused: Events that found it full.
         oldest_ms: The timestamp of the first event that waits, in milliseconds since 1970; None where nothing does.
+        problem: Why it cannot be read, so that more may wait than is counted; empty where it can.
     """
 
     name: str
@@ -48,6 +47,7 @@ class OutboxSurvey:
     disk_bytes: int
     refused: int
     oldest_ms: int | None = None
+    problem: str = ""
 
 
 def survey(root: Path) -> list[OutboxSurvey]:
@@ -74,65 +74,105 @@ class Surveyor:
     def _survey(self, directory: Path, before: dict[Path, tuple[int, int]]) -> OutboxSurvey | None:
         try:
             state = State.open(directory)
-        except (OSError, OutboxError):
-            return None  # gone in the meantime, or nothing that can be read
+        except FileNotFoundError:
+            return None  # gone in the meantime
+        except BlankStateError as error:
+            # Its writer is dead: a power cut came. A relay makes the page anew, and reads all that there is.
+            return self._summary(directory, before, journal_bytes_of(directory), problem=str(error))
+        except (OSError, OutboxError) as error:
+            return self._summary(directory, before, 0, problem=str(error))
         try:
             alive = not state.try_lock()
             if not alive:
                 state.unlock()
-            position = state.position
-            waiting, size = self._count(directory, position, state.journal_bytes, before)
-            return OutboxSurvey(
-                name=directory.name,
+            return self._summary(
+                directory,
+                before,
+                state.journal_bytes,
+                position=state.position,
                 pid=state.pid,
                 alive=alive,
-                waiting=waiting,
-                bytes=size,
-                disk_bytes=sum(_size(path) for path in directory.glob(f"*{SUFFIX}")),
                 refused=state.refused,
-                oldest_ms=_first_timestamp(directory, position, state.journal_bytes) if waiting else None,
             )
         finally:
             state.close()
 
+    def _summary(
+        self,
+        directory: Path,
+        before: dict[Path, tuple[int, int]],
+        journal_bytes: int,
+        *,
+        position: int = 0,
+        pid: int = 0,
+        alive: bool = False,
+        refused: int = 0,
+        problem: str = "",
+    ) -> OutboxSurvey:
+        waiting = size = 0
+        if journal_bytes:
+            waiting, size = self._count(directory, position, journal_bytes, before, alive=alive)
+        return OutboxSurvey(
+            name=directory.name,
+            pid=pid,
+            alive=alive,
+            waiting=waiting,
+            bytes=size,
+            disk_bytes=outbox_disk_bytes(directory),
+            refused=refused,
+            oldest_ms=_first_timestamp(directory, position, journal_bytes) if waiting else None,
+            problem=problem,
+        )
+
     def _count(
-        self, directory: Path, position: int, journal_bytes: int, before: dict[Path, tuple[int, int]]
+        self,
+        directory: Path,
+        position: int,
+        journal_bytes: int,
+        before: dict[Path, tuple[int, int]],
+        *,
+        alive: bool,
     ) -> tuple[int, int]:
         events = size = 0
-        index, offset = divmod(position, journal_bytes)
-        while True:
+        first, first_offset = divmod(position, journal_bytes)
+        indexes = [index for index in journal_indexes(directory) if index >= first]
+        for index in indexes:
             path = journal_path(directory, index)
+            offset = first_offset if index == first else 0
             counted = before.get(path) if offset == 0 else None
             if counted is None:
                 try:
-                    more, more_bytes, finished = _count_file(path, offset)
+                    more, more_bytes, finished = _count_file(path, offset, may_end=alive and index == indexes[-1])
                 except FileNotFoundError:
-                    return events, size
+                    continue  # relayed in the meantime
                 counted = (more, more_bytes)
             else:
                 finished = True
             if finished and offset == 0:
                 self._finished[path] = counted
             events, size = events + counted[0], size + counted[1]
-            index, offset = index + 1, 0
+        return events, size
 
 
-def _count_file(path: Path, offset: int) -> tuple[int, int, bool]:
-    """Events and bytes from ``offset`` on, and whether nothing more will come."""
+def _count_file(path: Path, offset: int, *, may_end: bool) -> tuple[int, int, bool]:
+    """Events and bytes from ``offset`` on, and whether nothing more will come.
+
+    ``may_end`` is whether zeros are where the next event will be; else events may stand behind them.
+    """
     buffer = _contents(path)
     events = size = 0
     while offset + HEADER_BYTES <= len(buffer):
         length = HEADER.unpack_from(buffer, offset)[0] & LENGTH_MASK
-        if length in (0, ROTATED):
+        if length == ROTATED or (length == 0 and may_end):
             return events, size, length == ROTATED
-        if offset + HEADER_BYTES + length > len(buffer):
+        if length == 0 or offset + HEADER_BYTES + length > len(buffer):
             # It is damaged: count on from where a reader would go on.
             offset = resynchronise(buffer, offset) or len(buffer)
             continue
         events += 1
         size += length
         offset += frame_bytes(length)
-    return events, size, True
+    return events, size, not may_end
 
 
 def _first_timestamp(directory: Path, position: int, journal_bytes: int) -> int | None:
@@ -156,10 +196,3 @@ def _contents(path: Path) -> bytes:
         return os.pread(fd, os.fstat(fd).st_size, 0)
     finally:
         os.close(fd)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0  # relayed in the meantime

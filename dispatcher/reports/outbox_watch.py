@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import OutboxError
-from dispatcher.outbox import find_outboxes
-from dispatcher.outbox.journal import SUFFIX
+from dispatcher.outbox.listing import find_outboxes, outbox_disk_bytes
 from dispatcher.outbox.state import State
 from dispatcher.reports.report import Report, active_client, send
 
@@ -61,7 +60,7 @@ class OutboxWatch:
         self._looked_at = now
         try:
             directories = find_outboxes(self._root)
-            in_use = sum(_journal_bytes(directory) for directory in directories)
+            in_use = sum(outbox_disk_bytes(directory) for directory in directories)
         except OSError as error:
             logger.debug("%s cannot be looked at: %s", self._root, error)
             return
@@ -97,17 +96,6 @@ class OutboxWatch:
                 )
             )
             self._told_at, self._untold = now, 0
-
-
-def _journal_bytes(directory: Path) -> int:
-    return sum(_size(path) for path in directory.glob(f"*{SUFFIX}"))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # relayed in the meantime
 
 
 def _refused(directory: Path) -> int:

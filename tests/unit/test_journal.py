@@ -19,7 +19,7 @@ from dispatcher.outbox.journal import (
     HEADER_BYTES,
     LENGTH_MASK,
     ROTATED,
-    create,
+    Journal,
     frame_bytes,
     journal_path,
     parse,
@@ -47,31 +47,42 @@ def test_files_are_named_by_their_place_in_the_sequence(tmp_path: Path) -> None:
 
 def test_a_new_file_is_zero_whole_and_the_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
-    pages = create(path, 10_000)
-    assert bytes(pages) == bytes(10_000)
-    assert path.stat().st_size == 10_000
+    journal = Journal.create(path, 100_000, allocated=10_000)
+    assert bytes(journal.map) == bytes(100_000)
+    assert path.stat().st_size == 100_000
     assert path.stat().st_mode & 0o777 == 0o600
-    # Allocated, so that no store meets a full disk.
-    assert path.stat().st_blocks * 512 >= 10_000
-    pages[:3] = b"abc"
+    # Allocated as far as it is used, so that no store meets a full disk, and no further.
+    assert 10_000 <= path.stat().st_blocks * 512 < 50_000
+    journal.map[:3] = b"abc"
     assert path.read_bytes()[:3] == b"abc"
-    pages.close()
+    journal.map.close()
+
+
+def test_a_file_grows_without_a_change_to_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    journal = Journal.create(path, 100_000, allocated=4_096)
+    journal.map[:3] = b"abc"
+    journal.allocate(60_000)
+    assert journal.allocated == 60_000
+    assert path.stat().st_blocks * 512 >= 60_000
+    assert path.read_bytes() == b"abc" + bytes(99_997)
+    journal.map.close()
 
 
 def test_a_file_that_is_there_is_not_taken(tmp_path: Path) -> None:
-    create(tmp_path / "a.journal", mmap.PAGESIZE).close()
+    Journal.create(tmp_path / "a.journal", mmap.PAGESIZE, allocated=mmap.PAGESIZE).map.close()
     with pytest.raises(FileExistsError):
-        create(tmp_path / "a.journal", mmap.PAGESIZE)
+        Journal.create(tmp_path / "a.journal", mmap.PAGESIZE, allocated=mmap.PAGESIZE)
 
 
 def test_a_file_that_there_is_no_room_for_is_not_left_behind(tmp_path: Path) -> None:
     script = f"""
 import resource
 from pathlib import Path
-from dispatcher.outbox.journal import create
+from dispatcher.outbox.journal import Journal
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, {resource.RLIM_INFINITY}))
 try:
-    create(Path({str(tmp_path / "a.journal")!r}), 10_000)
+    Journal.create(Path({str(tmp_path / "a.journal")!r}), 10_000, allocated=4_096)
 except OSError as error:
     print(error.strerror)
 """

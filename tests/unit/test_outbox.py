@@ -50,6 +50,7 @@ def test_it_makes_its_directory_with_all_above_it_for_the_owner_alone(tmp_path: 
     before = os.umask(0)
     try:
         outbox = make_outbox(tmp_path / "var" / "outbox")
+        outbox.append(b"x" * 40_000 + b"}")  # more than half a file: the next one is made
         wait_for((outbox.directory / "spare.journal").exists, what="the spare file")
     finally:
         os.umask(before)
@@ -78,6 +79,53 @@ def test_nobody_takes_its_directory_for_that_of_a_dead_process(outbox: Outbox) -
     reader = Reader(outbox.directory)
     assert not reader.writer_is_dead
     reader.close()
+
+
+# What it takes of the disk
+
+
+def disk_bytes(directory: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in directory.iterdir())
+
+
+def test_one_event_takes_a_few_pages_and_no_spare_file(root: Path) -> None:
+    outbox = make_outbox(root, journal_bytes=4 << 20)
+    outbox.append(b"x" * 400 + b"}")
+    assert disk_bytes(outbox.directory) <= 4 * 4_096
+    outbox.close()
+    assert disk_bytes(outbox.directory) <= 4 * 4_096
+
+
+def test_a_file_grows_with_what_is_in_it_up_to_its_size(root: Path) -> None:
+    outbox = make_outbox(root, journal_bytes=4 << 20)
+    payloads = [b"%d %s}" % (number, b"x" * (number % 2_000)) for number in range(5_000)]
+    largest = 0
+    for payload in payloads:
+        outbox.append(payload)
+        allocated = outbox._journal.allocated
+        assert outbox.position % (4 << 20) <= allocated <= 4 << 20
+        largest = max(largest, allocated)
+    assert largest == 4 << 20
+    assert read_directory(outbox.directory) == payloads
+    outbox.close()
+
+
+def test_a_file_that_cannot_grow_refuses_and_goes_on_once_there_is_room(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.outbox.outbox._REFUSE_SECONDS", 0.0)
+    small, large = make_outbox(root, max_bytes=65_536), make_outbox(root, max_bytes=65_536)
+    large.append(b"x" * 50_000 + b"}")
+    small.append(b"x" * 6_000 + b"}")
+    with pytest.raises(OutboxFullError, match=r"bytes are in use; outbox.max_bytes is 65,536"):
+        small.append(b"y" * 6_000 + b"}")
+    small.append(b"z}")  # fits
+    Reader(large.directory).close()
+    large.state.settled = large.state.position = large.position
+    large.close()
+    small.append(b"y" * 6_000 + b"}")
+    assert [payload[:1] for payload in read_root(root)] == [b"x", b"z", b"y"]
+    small.close()
 
 
 # Appending
@@ -449,6 +497,7 @@ print(read_root(root))
 
 def test_a_limit_that_others_have_used_up_is_said_and_leaves_nothing_behind(root: Path) -> None:
     other = make_outbox(root, max_bytes=JOURNAL_BYTES)
+    other.append(b"x" * (JOURNAL_BYTES - HEADER_BYTES))
     other._files.close()
     before = open_files(root)
     for _ in range(3):
@@ -477,9 +526,10 @@ def test_a_directory_that_is_gone_is_an_error_and_not_a_full_one(root: Path, mon
     for path in outbox.directory.iterdir():
         path.unlink()
     outbox.directory.rmdir()
-    outbox.append(b"x" * 60_000 + b"}")
-    with pytest.raises(OutboxError, match="No such file or directory") as caught:
-        outbox.append(b"y" * 60_000 + b"}")
+    outbox.append(b"x" * 4_000 + b"}")
+    for size in (10_000, 60_000):  # the file cannot grow, and there is no next one
+        with pytest.raises(OutboxError, match="No such file or directory") as caught:
+            outbox.append(b"y" * size + b"}")
     assert not isinstance(caught.value, OutboxFullError)
     outbox.close()
 
@@ -536,7 +586,7 @@ def test_closing_keeps_what_is_not_relayed_for_whoever_looks_next(root: Path) ->
     assert not (outbox.directory / "spare.journal").exists()
 
 
-def test_closing_removes_a_directory_of_which_all_is_relayed(root: Path) -> None:
+def test_closing_removes_a_directory_of_which_all_is_settled(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"relayed}")
     reader = Reader(outbox.directory)
@@ -547,6 +597,18 @@ def test_closing_removes_a_directory_of_which_all_is_relayed(root: Path) -> None
     outbox.close()
     assert os.listdir(root) == []
     assert outbox.has_relayed(ends[-1])
+
+
+def test_closing_keeps_what_is_put_and_not_settled_for_a_redis_that_loses_it(root: Path) -> None:
+    outbox = make_outbox(root)
+    outbox.append(b"put}")
+    reader = Reader(outbox.directory)
+    _, ends = reader.read()
+    reader.commit(ends[-1])
+    reader.close()
+    outbox.close()
+    assert outbox.has_relayed(ends[-1])
+    assert find_outboxes(root) == [outbox.directory]
 
 
 def test_closing_lets_go_of_every_file(root: Path) -> None:
