@@ -65,6 +65,7 @@ class Put:
     example: str = ""
     filtered: Mapping[str, int] = field(default_factory=dict)
     dead: Sequence[DeadEvent] = ()
+    again: bool = False
 
     @property
     def batch_id(self) -> str:

@@ -1,63 +1,90 @@
-"""PutRecord: what was put of one journal, and what of it is not known to be settled.
+"""PutRecord: what was put of one journal, and what of it is not known to be settled. Pure.
 
 A Redis that comes back without its last second, or empty, has lost some of it. The record says from where on to put it
-again, and how it was cut: a batch that is cut as before has its old id, by which a destination knows what it has got.
+again, and how it was cut. A gap is a loss until the notes show that nothing was put there.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
 
 from dispatcher.batches import Progress, Put
+from dispatcher.put_log import PutStretch
 
 # Stretches remembered, some hundred bytes each: an hour of light traffic. What is older is cut as it comes.
-_MAX_STRETCHES: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class PutStretch:
-    """Part of a journal that was put in one go: from where to where, and each destination's cuts as (start, end)."""
-
-    start: int
-    end: int
-    cuts: Mapping[str, tuple[tuple[int, int], ...]]
+_MAX_STRETCHES = 20_000
 
 
 class PutRecord:
     """One journal's record. For the one thread of its relay.
 
     Args:
-        progress: What the store knows of the journal, for each destination.
+        notes: What relays have noted, by where it starts.
         position: Up to where the journal was put, as its outbox says.
         settled: Up to where all of that was known to be settled.
     """
 
-    def __init__(self, progress: Mapping[str, Progress], *, position: int, settled: int) -> None:
-        #: Up to where the store has the journal, for each destination.
-        self.put: dict[str, int] = {name: found.put for name, found in progress.items()}
+    def __init__(self, notes: Sequence[PutStretch] = (), *, position: int, settled: int) -> None:
+        self._from = settled
         #: Up to where everything is settled, for each destination.
-        self.settled: dict[str, int] = dict.fromkeys(progress, settled)
-        self._stretches: deque[PutStretch] = deque(maxlen=_MAX_STRETCHES)
-        # Of a journal that is known nowhere any more, although some of it was not settled, everything was lost.
-        is_lost = position > settled and all(found.put < 0 for found in progress.values())
+        self.settled: dict[str, int] = {}
+        #: Up to where the store has the journal, for each destination, as far as this relay knows.
+        self.put: dict[str, int] = {}
+        # What is noted and not settled, by where it starts; no two overlap.
+        self._stretches: list[PutStretch] = []
+        # Up to where something was put that no note is about: before it, each destination has to have everything.
+        self._unnoted = settled
+        for note in notes:
+            self._recall(note, position)
+        if self._noted_end() < position:
+            self._unnoted = position
+        # Before it, something may have been put that the store has lost since: it may have been delivered already.
+        self._again_until = 0
         #: From where on the store has lost what it had; None where it has not.
-        self.lost_from: int | None = settled if is_lost else None
-        if self.lost_from is None:
-            self._settle(progress, position)
+        self.lost_from: int | None = None
 
-    def note(self, start: int, end: int, puts: Sequence[Put]) -> None:
-        """The store has taken these, which are all that there was from ``start`` to ``end``."""
+    def _recall(self, note: PutStretch, position: int) -> None:
+        if note.end <= self._from:
+            return
+        if self._noted_end() < note.start <= position:
+            self._unnoted = note.start
+        self._remember(note)
+        # A stretch behind the position was noted, but whether it was put its relay has not lived to say.
+        if note.end <= position:
+            for name, cuts in note.cuts.items():
+                self.put[name] = max(cuts[-1][1], self.put.get(name, -1))
+
+    def _noted_end(self) -> int:
+        return max(self._from, self._stretches[-1].end) if self._stretches else self._from
+
+    def _remember(self, stretch: PutStretch) -> bool:
+        at = bisect_left(self._stretches, stretch.start, key=lambda one: one.start)
+        is_new = (at == 0 or self._stretches[at - 1].end <= stretch.start) and (
+            at == len(self._stretches) or self._stretches[at].start >= stretch.end
+        )
+        if is_new:
+            self._stretches.insert(at, stretch)
+            if len(self._stretches) > _MAX_STRETCHES:
+                del self._stretches[: _MAX_STRETCHES // 10]
+        return is_new
+
+    def note(self, start: int, end: int, puts: Sequence[Put]) -> PutStretch | None:
+        """These are about to be put, which are all that there is from ``start`` to ``end``.
+
+        Returns:
+            What has to be noted of it durably, before it is put; None for what is noted already.
+        """
         cuts: dict[str, list[tuple[int, int]]] = {}
         for put in puts:
-            self.put[put.destination] = max(put.end, self.put.get(put.destination, -1))
             cuts.setdefault(put.destination, []).append((put.start, put.end))
-        if self._stretches and self._stretches[-1].end >= end:
-            return  # put again, as it was cut before
-        self._stretches.append(PutStretch(start, end, {name: tuple(found) for name, found in cuts.items()}))
+        stretch = PutStretch(start, end, cuts)
+        return stretch if self._remember(stretch) else None
+
+    def confirm(self, puts: Sequence[Put]) -> None:
+        """The store has taken these."""
+        for put in puts:
+            self.put[put.destination] = max(put.end, self.put.get(put.destination, -1))
 
     def learn(self, progress: Mapping[str, Progress], position: int) -> None:
         """Compare with what the store knows now, and take it over. ``lost_from`` says what it has lost, if anything.
@@ -65,34 +92,44 @@ class PutRecord:
         Args:
             position: Up to where the journal was put when the store was asked.
         """
-        lost = [
-            max(found.put, self.settled.get(name, 0))
-            for name, found in progress.items()
-            if found.put < self.put.get(name, -1)
-        ]
+        lost = []
+        for name, found in progress.items():
+            expected = max(self.put.get(name, -1), self._unnoted if self._unnoted > self._from else -1)
+            if found.put < expected:
+                lost.append(max(found.put, self.settled.get(name, self._from)))
+            elif expected < 0 and found.open < 0:
+                # Nothing was ever put for it, as for a destination that the settings have named only now.
+                self.settled[name] = position
         self.put |= {name: found.put for name, found in progress.items()}
+        self._unnoted = self._from
         if lost:
             self.lost_from = min([*lost, *([] if self.lost_from is None else [self.lost_from])])
+            self._again_until = max(self._again_until, position, self._noted_end())
         elif self.lost_from is None:
             self._settle(progress, position)
 
     def _settle(self, progress: Mapping[str, Progress], position: int) -> None:
         for name, found in progress.items():
-            self.settled[name] = max(self.settled.get(name, 0), position if found.open < 0 else found.open)
-        while self._stretches and self._stretches[0].end <= self.settled_everywhere:
-            self._stretches.popleft()
+            before = self.settled.get(name, self._from)
+            self.settled[name] = max(before, position if found.open < 0 else found.open)
+        done = bisect_right(self._stretches, self.settled_everywhere, key=lambda stretch: stretch.end)
+        del self._stretches[:done]
 
     @property
     def settled_everywhere(self) -> int:
         """Up to where everything is settled at every destination."""
-        return min(self.settled.values(), default=0)
+        return min(self.settled.values(), default=self._from)
 
     def starts(self, position: int) -> dict[str, int]:
         """From where on each destination is to get what is read from ``position`` on."""
-        return {name: max(position, put, self.settled.get(name, 0)) for name, put in self.put.items()}
+        return {name: max(position, put, self.settled.get(name, self._from)) for name, put in self.put.items()}
+
+    def is_again(self, start: int) -> bool:
+        """Whether what starts there may have been put, and delivered, before the store lost it."""
+        return start < self._again_until
 
     def stretch_from(self, position: int) -> PutStretch | None:
-        """The stretch that was put from ``position`` on, or the next one behind it. None where nothing was."""
+        """The stretch that was noted from ``position`` on, or the next one behind it. None where nothing was."""
         at = bisect_right(self._stretches, position, key=lambda stretch: stretch.end)
         return self._stretches[at] if at < len(self._stretches) else None
 

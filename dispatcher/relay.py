@@ -11,16 +11,20 @@ import logging
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dispatcher import doorbell
-from dispatcher.batches import BatchStore
+from dispatcher.adoption import MAX_OPEN, Adoption
+from dispatcher.batches import BatchStore, Put
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.cutting import BatchLimits, Cutter, Stretch
 from dispatcher.errors import OutboxError, OutboxInUseError, StoreUnavailableError
 from dispatcher.outbox import Reader, find_outboxes, journals_bytes
+from dispatcher.outbox.survey import survey
 from dispatcher.producer import make_producer
+from dispatcher.put_log import PutLog
 from dispatcher.put_record import PutRecord
 from dispatcher.redis_pool import RedisPool
 from dispatcher.routing import Router
@@ -38,6 +42,8 @@ _BACKLOG_STRETCH_BYTES: Final = 4_000_000
 # Seconds between two questions to the store as to what is settled: while there is news, and while there is none.
 _ASK_SECONDS: Final = 1.0
 _ASK_SELDOM_SECONDS: Final = 10.0
+# Seconds between two log lines about an outbox that cannot be read.
+_COMPLAIN_SECONDS: Final = 60.0
 
 
 class Relay:
@@ -48,32 +54,46 @@ class Relay:
         own: The directory of this process's outbox, which it relays although its writer lives; None in a process
             of its own, which relays every outbox that no other relay has.
         pause: Called between slices of work, to let other threads in.
+        store: Used instead of the settings' own.
+        clock: Gives seconds that never go back.
     """
 
     def __init__(
-        self, settings: Settings, *, own: Path | None = None, pause: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        *,
+        own: Path | None = None,
+        pause: Callable[[], None] = lambda: None,
+        store: BatchStore | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._own = own
         self._pause = pause
+        self._clock = clock
         self._pool = RedisPool(settings.store, timeout_seconds=settings.relay.timeout_seconds)
-        self._store = BatchStore(self._pool)
+        self._store = BatchStore(self._pool) if store is None else store
         self._celery = make_producer(settings)
         self._cutter = _cutter(settings)
         self._watch = SettingsWatch(settings)
+        self._adoption = Adoption(settings.outbox_directory, clock=clock)
         self._readers: dict[Path, Reader] = {}
         self._records: dict[str, PutRecord] = {}
+        self._logs: dict[str, PutLog] = {}
         # Journals of which the store may know more, or less, than their records.
         self._doubtful: set[str] = set()
         self._asked_at = float("-inf")
         self._ask_seconds = _ASK_SECONDS
         self._looked_at = float("-inf")
         self._stretch_bytes = _STRETCH_BYTES
+        self._complained_at: dict[Path, float] = {}
         #: Whether the last step left something that could have been read: the next one need not wait for more.
         self.is_behind = False
 
     def step(self) -> int:
         """Relay what there is, up to a megabyte of each outbox. Returns how many events were put.
+
+        An outbox that cannot be read is said in the log, and keeps no other waiting.
 
         Raises:
             StoreUnavailableError: Nothing is lost; call again later.
@@ -82,39 +102,66 @@ class Relay:
         self._stretch_bytes = _BACKLOG_STRETCH_BYTES if was_behind else _STRETCH_BYTES
         self._reload()
         self._look_for_outboxes()
-        put = sum(self._relay(reader) for reader in list(self._readers.values()))
+        put = sum(self._relay_or_complain(reader) for reader in list(self._readers.values()))
         self._let_go_of_what_is_settled()
         return put
 
     def is_drained(self) -> bool:
-        """Whether no outbox holds anything that is not put. Looks at the disk."""
+        """Whether no outbox holds anything that is not put, as far as this relay may put it. Looks at the disk.
+
+        Raises:
+            OutboxError: All but those are drained that cannot be read, and who knows what is in them.
+        """
         self._look_for_outboxes(now=True)
-        return all(_is_empty(reader) for reader in self._readers.values())
+        if not all(_is_empty(reader) for reader in self._readers.values()):
+            return False
+        root = self._settings.outbox_directory
+        others = [found for found in survey(root) if root / found.name not in self._readers]
+        if any(found.waiting and not found.alive and not found.problem for found in others):
+            return False
+        unread = [found for found in others if found.problem]
+        if unread:
+            raise OutboxError(f"{len(unread)} outboxes cannot be read, such as {unread[0].name}: {unread[0].problem}")
+        return True
 
     def close(self) -> None:
         """Let go of the outboxes and connections."""
         for reader in self._readers.values():
             reader.close()
         self._readers.clear()
+        self._adoption.close()
         self._pool.close()
+
+    def _relay_or_complain(self, reader: Reader) -> int:
+        try:
+            return self._relay(reader)
+        except OSError as error:
+            self._complain(reader.directory, error)
+            return 0
 
     def _relay(self, reader: Reader) -> int:
         stretch = self._read(reader)
         if not stretch.puts and stretch.end == reader.state.position:
-            self._remove_if_dead(reader)
+            if self._is_adopted(reader):
+                self._finish(reader)
             return 0
+        record = self._records[reader.name]
+        note = record.note(stretch.start, stretch.end, stretch.puts)
+        if note is not None:
+            self._logs[reader.name].append(note)
+        puts = [replace(put, again=True) if record.is_again(put.start) else put for put in stretch.puts]
         try:
-            self._publish(stretch)
+            self._publish(stretch, puts)
         except BaseException:
-            # What of it was put is not known: ask the store before cutting it again.
+            # What of it was put is not known: ask the store before putting it again.
             self._doubtful.add(reader.name)
             reader.rewind()
             raise
-        self._records[reader.name].note(stretch.start, stretch.end, stretch.puts)
+        record.confirm(puts)
         reader.commit(stretch.end)
         self._ask_seconds = _ASK_SECONDS
         self._keep_within_limits()
-        return sum(put.count for put in stretch.puts)
+        return sum(put.count for put in puts)
 
     def _read(self, reader: Reader) -> Stretch:
         if (reader.name not in self._records or reader.name in self._doubtful) and not self._learn(reader):
@@ -131,6 +178,9 @@ class Relay:
         while until is not None or size < self._stretch_bytes:
             payloads, ends = reader.read()
             if not payloads:
+                if until is None:
+                    # Behind what is damaged, so that it is not looked into again.
+                    stretch.end = reader.position
                 break
             if until is not None and ends[-1] >= until:
                 taken = bisect_right(ends, until)
@@ -150,16 +200,13 @@ class Relay:
     def _learn(self, reader: Reader) -> bool:
         """Ask the store how far the journal has come. False where there is nothing to ask for."""
         record = self._records.get(reader.name)
-        if record is None and reader.state.settled >= reader.state.position and _is_empty(reader):
-            # Nothing to cut yet, and nothing can have been put: spare the idle process the connection.
-            return False
-        position = reader.state.position
-        progress = self._store.progress(self._cutter.destinations, reader.name)
         if record is None:
-            record = PutRecord(progress, position=position, settled=reader.state.settled)
-            self._records[reader.name] = record
-        else:
-            record.learn(progress, position)
+            if reader.state.settled >= reader.state.position and _is_empty(reader):
+                # Nothing to cut yet, and nothing can have been put: spare the idle process the connection.
+                return False
+            record = self._recall(reader)
+        position = reader.state.position
+        record.learn(self._store.progress(self._cutter.destinations, reader.name), position)
         self._doubtful.discard(reader.name)
         if record.lost_from is None:
             return True
@@ -173,22 +220,40 @@ class Relay:
         )
         return True
 
+    def _recall(self, reader: Reader) -> PutRecord:
+        """What relays have noted of a journal, this one or those before it."""
+        log = PutLog(reader.directory, journal_bytes=reader.state.journal_bytes)
+        record = PutRecord(log.read(), position=reader.state.position, settled=reader.state.settled)
+        self._logs[reader.name], self._records[reader.name] = log, record
+        self._doubtful.add(reader.name)  # until the store has been asked
+        return record
+
     def _let_go_of_what_is_settled(self) -> None:
-        if time.monotonic() - self._asked_at < self._ask_seconds:
+        if self._clock() - self._asked_at < self._ask_seconds:
             return
-        unsettled = [reader for reader in self._readers.values() if reader.state.settled < reader.state.position]
+        # Those of the dead are asked about when they are looked into.
+        readers = [reader for reader in self._readers.values() if not self._is_adopted(reader)]
+        unsettled = [reader for reader in readers if reader.state.settled < reader.state.position]
         if not unsettled:
             return
-        self._asked_at = time.monotonic()
+        self._asked_at = self._clock()
         self._ask_seconds = min(2 * self._ask_seconds, _ASK_SELDOM_SECONDS)
         for reader in unsettled:
-            if self._learn(reader):
-                settled = min(self._records[reader.name].settled_everywhere, reader.state.position)
-                if settled > reader.state.settled:
-                    self._ask_seconds = _ASK_SECONDS
-                    reader.let_go(settled)
+            if self._let_go(reader):
+                self._ask_seconds = _ASK_SECONDS
         if self._outboxes_are_filling():
             self._let_go_of_all()
+            self._adoption.wake()
+
+    def _let_go(self, reader: Reader) -> bool:
+        """Ask what is settled, and delete it. Whether there was any."""
+        if not self._learn(reader):
+            return False
+        settled = min(self._records[reader.name].settled_everywhere, reader.state.position)
+        if settled <= reader.state.settled:
+            return False
+        reader.let_go(settled)
+        return True
 
     def _keep_within_limits(self) -> None:
         limit = min(self._settings.outbox.keep_bytes, self._settings.outbox.max_bytes // 4)
@@ -207,12 +272,12 @@ class Relay:
         for reader in self._readers.values():
             reader.let_go(reader.state.position)
 
-    def _publish(self, stretch: Stretch) -> None:
-        if not stretch.puts:
+    def _publish(self, stretch: Stretch, puts: list[Put]) -> None:
+        if not puts:
             return
         more = doorbell.commands(stretch.rings) if self._celery is None else []
         # A share that the store has in part was cut from stale positions: it takes the next turn to cut it anew.
-        if any(position is not None for position in self._store.put(stretch.puts, *more)):
+        if any(position is not None for position in self._store.put(puts, *more)):
             raise StoreUnavailableError("the store has part of what was put already; cutting it again")
         if self._celery is not None:
             self._ring(stretch)
@@ -229,14 +294,19 @@ class Relay:
         # Its own may be held for a moment by another process that sees whether its writer is dead.
         is_at_home = self._own is not None and self._own in self._readers
         every = self._settings.relay.adopt_seconds if is_at_home else self._settings.relay.linger_seconds
-        if not now and time.monotonic() - self._looked_at < every:
+        if not now and self._clock() - self._looked_at < every:
             return
-        self._looked_at = time.monotonic()
+        self._looked_at = self._clock()
+        adopts = self._adoption.is_ours()
+        if not adopts and is_at_home:
+            return
+        if adopts:
+            self._adoption.clear_litter()
         for directory in find_outboxes(self._settings.outbox_directory):
-            if directory not in self._readers:
-                self._take(directory)
+            if directory not in self._readers and not self._adoption.is_resting(directory):
+                self._take(directory, adopts=adopts)
 
-    def _take(self, directory: Path) -> None:
+    def _take(self, directory: Path, *, adopts: bool) -> None:
         try:
             reader = Reader(directory)
         except OutboxInUseError:
@@ -244,29 +314,60 @@ class Relay:
         except FileNotFoundError:
             return  # removed in the meantime
         except (OutboxError, OSError) as error:
-            logger.error("the outbox %s cannot be read: %s", directory, error)
+            self._complain(directory, error)
             return
-        if self._own is not None and directory != self._own and not reader.writer_is_dead:
-            reader.close()  # its own process relays it
+        if directory != self._own and not self._may_take(reader, adopts=adopts):
+            reader.close()
             return
-        if directory != self._own and reader.writer_is_dead:
+        if directory != self._own and reader.writer_is_dead and not self._adoption.has_put(directory):
             logger.info("relaying the outbox %s, whose process %d is gone", directory, reader.state.pid)
         self._readers[directory] = reader
 
-    def _remove_if_dead(self, reader: Reader) -> None:
-        if reader.directory == self._own or reader.state.settled < reader.state.position:
-            return
-        if not reader.writer_is_dead or not _is_empty(reader):
-            return
+    def _may_take(self, reader: Reader, *, adopts: bool) -> bool:
+        if not reader.writer_is_dead:
+            return self._own is None  # else its own process relays it
+        if not adopts:
+            return False
+        if sum(self._is_adopted(one) for one in self._readers.values()) < MAX_OPEN:
+            return True
+        self.is_behind = True
+        return False
+
+    def _is_adopted(self, reader: Reader) -> bool:
+        return reader.directory != self._own and reader.writer_is_dead
+
+    def _finish(self, reader: Reader) -> None:
+        """All of a dead process's outbox is put: remove it once that is settled, and until then keep nothing open."""
+        if reader.state.settled < reader.state.position:
+            self._let_go(reader)
+            if not _is_empty(reader):
+                return  # some of it was lost by the store
+            if self._outboxes_are_filling():
+                reader.let_go(reader.state.position)
+        if not self._adoption.is_ours():
+            self._drop(reader)
+        elif reader.state.settled >= reader.state.position:
+            reader.remove()
+            self._adoption.forget(reader.directory)
+            self._drop(reader)
+        else:
+            reader.give_back()
+            self._adoption.rest(reader.directory)
+            self._drop(reader)
+
+    def _drop(self, reader: Reader) -> None:
         del self._readers[reader.directory]
         self._records.pop(reader.name, None)
-        try:
-            reader.remove()
-        except FileNotFoundError:
-            pass  # its process was not dead but about to end, and has removed it itself
-        except OSError as error:
-            logger.warning("the empty outbox %s cannot be removed: %s", reader.directory, error)
+        self._logs.pop(reader.name, None)
+        self._doubtful.discard(reader.name)
         reader.close()
+        # There may be others that wait for its place.
+        self._looked_at = float("-inf")
+
+    def _complain(self, directory: Path, error: Exception) -> None:
+        if self._clock() - self._complained_at.get(directory, float("-inf")) >= _COMPLAIN_SECONDS:
+            self._complained_at[directory] = self._clock()
+            logger.error("the outbox %s cannot be read: %s", directory, error)
 
     def _reload(self) -> None:
         settings = self._watch.changed()

@@ -9,7 +9,7 @@ import time
 import click
 
 from dispatcher import config, reports
-from dispatcher.errors import StoreUnavailableError
+from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.relay import Relay
 from dispatcher.relay_thread import RelayLoop
 
@@ -61,6 +61,9 @@ def _drain(process: Relay, timeout: float) -> bool:
                 click.echo(f"Error: {error}", err=True)
                 return False
             moved = 0
+        except OutboxError as error:
+            click.echo(f"Error: {error}", err=True)
+            return False
         if time.monotonic() >= deadline:
             return False
         if moved == 0:
