@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dispatcher.batches import EMIT, BatchStore, Counts
+from dispatcher.outbox.damage import Damage, damage
 from dispatcher.outbox.survey import OutboxSurvey, survey
 
 if TYPE_CHECKING:
@@ -19,11 +20,18 @@ class Ledger:
 
     destinations: Mapping[str, Counts]
     outboxes: tuple[OutboxSurvey, ...]
+    #: What of the journals of this machine was no whole event, and was set aside.
+    damage: Damage = field(default_factory=lambda: Damage(0, 0))
 
     @property
     def in_outboxes(self) -> int:
         """Events that are in no batch store yet."""
         return sum(outbox.waiting for outbox in self.outboxes)
+
+    @property
+    def unreadable(self) -> tuple[OutboxSurvey, ...]:
+        """Outboxes that cannot be read, in which more may wait than is counted."""
+        return tuple(outbox for outbox in self.outboxes if outbox.problem)
 
     @property
     def waiting(self) -> int:
@@ -38,7 +46,7 @@ def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
         StoreUnavailableError: Redis does not answer.
     """
     outboxes = tuple(survey(settings.outbox_directory))
-    return Ledger(store.counts(served(settings)), outboxes)
+    return Ledger(store.counts(served(settings)), outboxes, damage(settings.outbox_directory))
 
 
 def served(settings: Settings) -> list[str]:

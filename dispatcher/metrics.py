@@ -335,7 +335,7 @@ DEFINITIONS: Final = (
     Definition(
         "dispatcher_outbox_disk_bytes",
         "gauge",
-        "What the journal files of this machine take up, which are made at their full size.",
+        "What the journal files of this machine take up.",
         (),
         _one(lambda overview: overview.outbox_disk_bytes),
     ),
@@ -366,5 +366,19 @@ DEFINITIONS: Final = (
         "Events that found the outbox full and are lost, as counted in the outboxes that are still there.",
         (),
         _one(lambda overview: sum(outbox.refused for outbox in overview.ledger.outboxes)),
+    ),
+    Definition(
+        "dispatcher_outbox_unreadable",
+        "gauge",
+        "Outboxes of this machine that cannot be read, in which more events may wait than are counted.",
+        (),
+        _one(lambda overview: len(overview.ledger.unreadable)),
+    ),
+    Definition(
+        "dispatcher_outbox_damaged_pieces",
+        "gauge",
+        "Pieces of journals that were no whole event and were set aside on this machine, until somebody deletes them.",
+        (),
+        _one(lambda overview: overview.ledger.damage.pieces),
     ),
 )

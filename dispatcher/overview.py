@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.batches import EMIT, BatchStore, Counts, prefix
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.ledger import Ledger, served
+from dispatcher.outbox.damage import damage
 from dispatcher.outbox.survey import Surveyor
 
 if TYPE_CHECKING:
@@ -99,11 +100,12 @@ class Observer:
         self._settings = settings = self._watch.changed() or self._settings
         # Outboxes first: what moves on in between is then seen twice rather than not at all.
         outboxes = tuple(self._surveyor.look())
+        local = Ledger({}, outboxes, damage(settings.outbox_directory))
         limit = settings.outbox.max_bytes
         try:
-            return self._look(settings, Ledger({}, outboxes), limit)
+            return self._look(settings, local, limit)
         except StoreUnavailableError as error:
-            return Overview(at=self._clock(), ledger=Ledger({}, outboxes), outbox_limit_bytes=limit, problem=str(error))
+            return Overview(at=self._clock(), ledger=local, outbox_limit_bytes=limit, problem=str(error))
 
     def _look(self, settings: Settings, ledger: Ledger, limit: int) -> Overview:
         names = served(settings)
@@ -112,7 +114,7 @@ class Observer:
         batches, doorbells = self._queues(settings, [*names, *unserved])
         return Overview(
             at=self._clock(),
-            ledger=Ledger({name: counts[name] for name in names}, ledger.outboxes),
+            ledger=replace(ledger, destinations={name: counts[name] for name in names}),
             outbox_limit_bytes=limit,
             unserved={name: counts[name] for name in unserved if counts[name].waiting or counts[name].dead},
             batches=batches,

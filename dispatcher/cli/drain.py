@@ -37,13 +37,14 @@ def drain(timeout: float, as_json: bool) -> None:
     deadline = time.monotonic() + timeout
     ledger = _wait(settings, store, deadline)
     waiting = ledger.waiting if ledger is not None else None
+    drained = ledger is not None and _is_empty(ledger)
     if as_json:
-        click.echo(json.dumps({"drained": waiting == 0, "waiting": waiting}))
-    elif waiting == 0:
+        click.echo(json.dumps({"drained": drained, "waiting": waiting}))
+    elif drained:
         click.echo("drained: outboxes and queues are empty")
     else:
         click.echo(f"not drained after {timeout:g} s: {_left(ledger)}", err=True)
-    raise SystemExit(0 if waiting == 0 else 1)
+    raise SystemExit(0 if drained else 1)
 
 
 def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledger | None:
@@ -63,15 +64,21 @@ def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledg
             if ledger is not None:
                 most = max(most, ledger.waiting)
                 progress.update(task, total=most, completed=most - ledger.waiting)
-                empty = empty + 1 if ledger.waiting == 0 else 0
+                empty = empty + 1 if _is_empty(ledger) else 0
             if empty == 2 or time.monotonic() >= deadline:
                 return ledger
             time.sleep(_EVERY_SECONDS)
+
+
+def _is_empty(ledger: Ledger) -> bool:
+    # What cannot be read is not empty.
+    return ledger.waiting == 0 and not ledger.unreadable
 
 
 def _left(ledger: Ledger | None) -> str:
     if ledger is None:
         return "Redis does not answer; start it, or set DISPATCHER_BROKER_URL"
     parts = [f"{ledger.in_outboxes:,} events in outboxes"] if ledger.in_outboxes else []
+    parts += [f"what cannot be read in {len(ledger.unreadable)} outboxes"] if ledger.unreadable else []
     parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
     return f"{', '.join(parts)} still wait; `dispatcher status` says why"

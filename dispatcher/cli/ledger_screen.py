@@ -175,6 +175,15 @@ class LedgerScreen:
         refused = sum(one.refused for one in outboxes)
         if refused:
             yield self._line(Text(f"{refused:,} events found an outbox full and are lost", style="bold red"))
+        for one in self.overview.ledger.unreadable:
+            words = f"more may wait in {one.name}, which cannot be read: {_printable(one.problem)}"
+            yield self._line(Text(words, style="bold red"))
+        damage = self.overview.ledger.damage
+        if damage.pieces:
+            words = (
+                f"{damage.pieces:,} pieces of journals were no whole events and were set aside, {decimal(damage.bytes)}"
+            )
+            yield self._line(Text(words, style="bold red"))
 
     def _is_busy(self, outbox: OutboxSurvey) -> bool:
         # In a living picture, what is only passing through would come and go with every look.

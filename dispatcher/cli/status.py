@@ -91,7 +91,8 @@ def _picture(overview: Overview, latest: Overview | None, rates: dict[str, float
     if not overview.problem or latest is None:
         return LedgerScreen(overview=overview, rates=rates, calm=True, trouble=overview.problem)
     # How things were in Redis, and how they are in the outboxes.
-    shown = replace(latest, ledger=replace(latest.ledger, outboxes=overview.ledger.outboxes))
+    local = overview.ledger
+    shown = replace(latest, ledger=replace(latest.ledger, outboxes=local.outboxes, damage=local.damage))
     return LedgerScreen(overview=shown, rates={}, calm=True, trouble=overview.problem)
 
 
@@ -131,6 +132,9 @@ def overview_json(overview: Overview, *, rates: dict[str, float] | None = None) 
             "refused": sum(one.refused for one in ledger.outboxes),
             "alive": sum(one.alive for one in ledger.outboxes),
             "dead": sum(not one.alive for one in ledger.outboxes),
+            "unreadable": len(ledger.unreadable),
+            "damaged_pieces": ledger.damage.pieces,
+            "damaged_bytes": ledger.damage.bytes,
         },
         "outboxes": [asdict(one) for one in ledger.outboxes],
         "redis": None if memory is None else asdict(memory),

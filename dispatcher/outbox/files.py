@@ -170,8 +170,8 @@ class JournalFiles:
 
     def _sync(self, written: int) -> None:
         """Sync what was written and is neither synced nor relayed. ``written`` is the position behind all of it."""
-        position = max(self._synced, self._state.position)
         try:
+            position = max(self._synced, self._state.position)
             while position < written and not self._closed:
                 index, start = divmod(position, self._size)
                 end = min(self._size, start + written - position)
@@ -182,8 +182,10 @@ class JournalFiles:
                 # There may be hundreds of files behind, while emit goes on to the next one every few milliseconds.
                 self._tidy()
             self._sync_notes()
-        except OSError as error:
-            logger.warning("%s could not be synced to disk: %s", self._directory, error)
+        except (OSError, ValueError) as error:
+            # The state is closed under it where a slow disk has held it for longer than close waits.
+            if not self._closed:
+                logger.warning("%s could not be synced to disk: %s", self._directory, error)
 
     def _sync_frames(self, index: int, start: int, end: int) -> None:
         # Not the file that is written to: its map, and of that only what was.

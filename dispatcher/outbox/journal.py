@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import struct
 import sys
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ SUFFIX: Final = ".journal"
 NOTES_SUFFIX: Final = ".puts"
 
 _unpack = HEADER.unpack_from
-_NOT_ZERO: Final = re.compile(rb"[^\0]")
+# Compared at once, which is a hundred times as fast as to look at each byte.
+_ZEROS: Final = bytes(65_536)
 
 
 def journal_path(directory: Path, index: int) -> Path:
@@ -130,10 +130,7 @@ def resynchronise(buffer: bytes, offset: int) -> int | None:
         (header,) = _unpack(buffer, candidate)
         if header == 0:
             # There may be megabytes of zeros: on to the word with the next byte that is none.
-            zeros = _NOT_ZERO.search(buffer, candidate)
-            if zeros is None:
-                return None
-            candidate = (zeros.start() & -8) - 8
+            candidate = (_behind_zeros(buffer, candidate) & -8) - 8
             continue
         length = header & LENGTH_MASK
         if candidate + HEADER_BYTES + length > len(buffer):
@@ -142,3 +139,13 @@ def resynchronise(buffer: bytes, offset: int) -> int | None:
         if length and crc32(buffer[start : start + length]) == header >> 32:
             return candidate
     return None
+
+
+def _behind_zeros(buffer: bytes, start: int) -> int:
+    """Where the next byte is that is not zero; the end where there is none."""
+    while start < len(buffer):
+        piece = buffer[start : start + len(_ZEROS)]
+        if piece != _ZEROS[: len(piece)]:
+            return start + len(piece) - len(piece.lstrip(b"\0"))
+        start += len(piece)
+    return len(buffer)

@@ -12,7 +12,7 @@ from typing import Final
 from dispatcher.errors import BlankStateError, OutboxInUseError
 from dispatcher.outbox.damage import set_aside
 from dispatcher.outbox.journal import HEADER_BYTES, SUFFIX, Frames, journal_path, notes_path, parse, resynchronise
-from dispatcher.outbox.listing import RELAY_LOCK, STATE, journal_indexes, remove_litter, remove_outbox, size_bytes
+from dispatcher.outbox.listing import RELAY_LOCK, STATE, disk_bytes, journal_indexes, remove_litter, remove_outbox
 from dispatcher.outbox.state import State
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,9 @@ SLICE_FRAMES: Final = 64
 _NOTHING: Final = bytes(HEADER_BYTES)
 # Reads of a frame that is not whole before it counts as damaged: a store may show late to another processor.
 _PATIENCE: Final = 3
+
+# What a file has to have too much of to be cut off.
+_WORTH_BYTES: Final = 65_536
 
 # Readers that are open, for a forked child to let go of.
 _open: Final[set[Reader]] = set()
@@ -138,11 +141,11 @@ class Reader:
         """Give the disk back what a dead writer has taken and not used. For one of which everything was read."""
         with suppress(OSError):  # it is there all the same
             (self.directory / f"spare{SUFFIX}").unlink(missing_ok=True)
-            # Else a blank state page would have to be made anew from a file that is shorter now.
-            self.state.sync()
             index, offset = divmod(self.position, self._size)
             path = journal_path(self.directory, index)
-            if size_bytes(path) > offset and not journal_path(self.directory, index + 1).exists():
+            if disk_bytes(path) > offset + _WORTH_BYTES and not journal_path(self.directory, index + 1).exists():
+                # Else a blank state page would have to be made anew from a file that is shorter now.
+                self.state.sync()
                 os.truncate(path, offset)
 
     def remove(self) -> None:

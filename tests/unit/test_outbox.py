@@ -382,6 +382,61 @@ def test_a_signal_handler_that_raises_leaves_no_lock_and_no_torn_frame(
     outbox.close()
 
 
+@pytest.mark.timeout(60, method="thread")
+def test_what_a_signal_handler_raises_while_an_append_waits_for_another_is_what_its_caller_gets(
+    outbox: Outbox, alarm: Callable[[Callable[[], None]], None]
+) -> None:
+    held, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with outbox._lock:
+            held.set()
+            enough.wait(20)
+
+    def interrupt() -> None:
+        raise SystemExit(3)
+
+    alarm(interrupt)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    with pytest.raises(SystemExit):  # and no RuntimeError of the lock
+        outbox.append(b"never}")
+    enough.set()
+    thread.join()
+    outbox.append(b"after}")
+    assert read_directory(outbox.directory) == [b"after}"]
+
+
+def test_a_finalizer_that_emits_in_the_middle_of_an_append_overwrites_nothing(root: Path) -> None:
+    # Collections come at allocations. The one in append is that of a slice, of which Python keeps one for reuse.
+    code = """
+import gc
+outbox = make_outbox(root, journal_bytes=16_384)
+late = []
+class Loop:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        late.append(b"late %d}" % len(late))
+        outbox.append(late[-1])
+payloads = [b"%d %s}" % (number, b"x" * (number % 300)) for number in range(3_000)]
+for payload in payloads:
+    gc.disable()
+    Loop()
+    gc.set_threshold(1)
+    kept = slice(0, 1)
+    gc.enable()
+    outbox.append(payload)
+gc.set_threshold(700, 10, 10)
+found = read_root(root)
+print(len(late) > 2_000, sorted(found) == sorted([*payloads, *late]))
+print([one for one in found if not one.startswith(b"late")] == payloads)
+"""
+    assert run_script(code, root).split() == ["True", "True", "True"]
+
+
 # Full, or out of order
 
 
