@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,8 @@ class Adoption:
         self._fd = -1
         # When each outbox that is put is looked into next, and how long it waited for that.
         self._next: dict[Path, tuple[float, float]] = {}
+        # Those for which there was no place yet.
+        self._queued: set[Path] = set()
 
     def is_ours(self) -> bool:
         """Whether this relay is the one; it tries to be, and then stays it until it closes."""
@@ -61,6 +63,18 @@ class Adoption:
         _holding.add(self)
         return True
 
+    def in_order(self, found: Collection[Path]) -> list[Path]:
+        """Those of the outboxes that may be looked into now, what was never put first."""
+        return sorted((directory for directory in found if not self.is_resting(directory)), key=self.has_put)
+
+    def is_dead(self, directory: Path) -> bool:
+        """Whether it is known to be a dead process's."""
+        return directory in self._queued or directory in self._next
+
+    def queue(self, directory: Path) -> None:
+        """It is a dead process's, and there is no place for it yet."""
+        self._queued.add(directory)
+
     def is_resting(self, directory: Path) -> bool:
         """Whether an outbox is put, and not to be looked into yet."""
         return directory in self._next and self._clock() < self._next[directory][0]
@@ -71,11 +85,13 @@ class Adoption:
 
     def rest(self, directory: Path) -> None:
         """All of it is put, and not all is settled: look again after a while."""
+        self._queued.discard(directory)
         pause = min(_LAST_SECONDS, 2 * self._next[directory][1]) if directory in self._next else _FIRST_SECONDS
         self._next[directory] = (self._clock() + pause, pause)
 
     def forget(self, directory: Path) -> None:
-        """It is gone, or has something to put again."""
+        """It is gone."""
+        self._queued.discard(directory)
         self._next.pop(directory, None)
 
     def wake(self) -> None:
@@ -86,7 +102,7 @@ class Adoption:
         """Remove what a process and a relay, or two that were killed, have left between them; no event is in it."""
         for directory in _abandoned(self._root):
             remove_litter(directory)
-        for directory in [one for one in self._next if not one.exists()]:
+        for directory in [one for one in (*self._next, *self._queued) if not one.exists()]:
             self.forget(directory)
 
     def close(self) -> None:
@@ -101,25 +117,25 @@ def _abandoned(root: Path) -> Iterator[Path]:
     """Directories without a state file, or that were never given their name, for longer than that takes."""
     for directory in directories(root):
         with suppress(OSError):  # gone in the meantime
-            is_old = time.time() - directory.stat().st_mtime > _LITTER_SECONDS
-            if not is_old:
+            if time.time() - directory.stat().st_mtime < _LITTER_SECONDS:
                 continue
-            if directory.name.startswith(".") and _is_unlocked(directory / STATE):
-                (directory / STATE).unlink(missing_ok=True)
+            if directory.name.startswith("."):
+                _remove_unlocked(directory / STATE)
             if STATE not in names(directory):
                 yield directory
 
 
-def _is_unlocked(state: Path) -> bool:
-    """Whether the process that began to make it is gone."""
-    fd = os.open(state, os.O_RDWR | os.O_CLOEXEC)
+def _remove_unlocked(state: Path) -> None:
+    """Remove the state file of a directory that its process began to make, where that process is gone."""
+    try:
+        fd = os.open(state, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        state.unlink(missing_ok=True)
     finally:
         os.close(fd)
-    return True
 
 
 def _abandon_inherited() -> None:

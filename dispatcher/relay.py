@@ -85,8 +85,11 @@ class Relay:
         self._asked_at = float("-inf")
         self._ask_seconds = _ASK_SECONDS
         self._looked_at = float("-inf")
+        self._tidied_at = float("-inf")
         self._stretch_bytes = _STRETCH_BYTES
         self._complained_at: dict[Path, float] = {}
+        # Whether what is kept of the dead is in the way of what is emitted.
+        self._is_filling = False
         #: Whether the last step left something that could have been read: the next one need not wait for more.
         self.is_behind = False
 
@@ -239,16 +242,13 @@ class Relay:
         self._asked_at = self._clock()
         self._ask_seconds = min(2 * self._ask_seconds, _ASK_SELDOM_SECONDS)
         for reader in unsettled:
-            if self._let_go(reader):
+            if self._learn(reader) and self._let_go(reader):
                 self._ask_seconds = _ASK_SECONDS
         if self._outboxes_are_filling():
             self._let_go_of_all()
-            self._adoption.wake()
 
     def _let_go(self, reader: Reader) -> bool:
-        """Ask what is settled, and delete it. Whether there was any."""
-        if not self._learn(reader):
-            return False
+        """Delete what is known to be settled. Whether there was any."""
         settled = min(self._records[reader.name].settled_everywhere, reader.state.position)
         if settled <= reader.state.settled:
             return False
@@ -301,37 +301,54 @@ class Relay:
         if not adopts and is_at_home:
             return
         if adopts:
-            self._adoption.clear_litter()
-        for directory in find_outboxes(self._settings.outbox_directory):
-            if directory not in self._readers and not self._adoption.is_resting(directory):
-                self._take(directory, adopts=adopts)
+            self._tidy()
+        has_place = self._has_place()
+        new = [one for one in find_outboxes(self._settings.outbox_directory) if one not in self._readers]
+        for directory in self._adoption.in_order(new):
+            if (has_place or not self._adoption.is_dead(directory)) and self._take(directory, adopts=adopts):
+                has_place = self._has_place()
 
-    def _take(self, directory: Path, *, adopts: bool) -> None:
+    def _tidy(self) -> None:
+        """Now and then, where this relay looks after the dead: remove litter, and see whether room is needed."""
+        if self._clock() - self._tidied_at < self._settings.relay.adopt_seconds:
+            return
+        self._tidied_at = self._clock()
+        self._adoption.clear_litter()
+        self._is_filling = self._outboxes_are_filling()
+        if self._is_filling:
+            self._adoption.wake()
+
+    def _take(self, directory: Path, *, adopts: bool) -> bool:
         try:
             reader = Reader(directory)
         except OutboxInUseError:
-            return
+            return False
         except FileNotFoundError:
-            return  # removed in the meantime
+            return False  # removed in the meantime
         except (OutboxError, OSError) as error:
             self._complain(directory, error)
-            return
+            return False
         if directory != self._own and not self._may_take(reader, adopts=adopts):
             reader.close()
-            return
+            return False
         if directory != self._own and reader.writer_is_dead and not self._adoption.has_put(directory):
             logger.info("relaying the outbox %s, whose process %d is gone", directory, reader.state.pid)
         self._readers[directory] = reader
+        return True
 
     def _may_take(self, reader: Reader, *, adopts: bool) -> bool:
         if not reader.writer_is_dead:
             return self._own is None  # else its own process relays it
         if not adopts:
             return False
-        if sum(self._is_adopted(one) for one in self._readers.values()) < MAX_OPEN:
+        if self._has_place():
             return True
-        self.is_behind = True
+        self._adoption.queue(reader.directory)
         return False
+
+    def _has_place(self) -> bool:
+        """Whether another outbox of the dead may be opened."""
+        return sum(self._is_adopted(reader) for reader in self._readers.values()) < MAX_OPEN
 
     def _is_adopted(self, reader: Reader) -> bool:
         return reader.directory != self._own and reader.writer_is_dead
@@ -339,10 +356,8 @@ class Relay:
     def _finish(self, reader: Reader) -> None:
         """All of a dead process's outbox is put: remove it once that is settled, and until then keep nothing open."""
         if reader.state.settled < reader.state.position:
-            self._let_go(reader)
-            if not _is_empty(reader):
-                return  # some of it was lost by the store
-            if self._outboxes_are_filling():
+            self._let_go(reader)  # the store was asked when this was opened
+            if self._is_filling:
                 reader.let_go(reader.state.position)
         if not self._adoption.is_ours():
             self._drop(reader)
@@ -363,6 +378,7 @@ class Relay:
         reader.close()
         # There may be others that wait for its place.
         self._looked_at = float("-inf")
+        self.is_behind = True
 
     def _complain(self, directory: Path, error: Exception) -> None:
         if self._clock() - self._complained_at.get(directory, float("-inf")) >= _COMPLAIN_SECONDS:

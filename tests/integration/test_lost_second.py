@@ -1,0 +1,186 @@
+"""Redis comes back without its last second while relays come and go: what it lost is put again, cut as it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from dispatcher.batches import BatchStore, Claim, Put, Settlement
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import Command, RedisPool
+from dispatcher.relay import Relay
+from dispatcher.tracker import Tracker
+from tasks.destination import Batch
+from tasks.tracking_log import TrackingLog
+from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
+from tests.support.site import Site
+from tests.support.tracking_lines import count_lines
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def tracker(site: Site) -> Iterator[Tracker]:
+    """The tracker of a process whose outbox is relayed by another one."""
+    site.environ["DISPATCHER_RELAY__MODE"] = "external"
+    site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS"] = "5"
+    site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "7"
+    tracker = Tracker(site.settings())
+    yield tracker
+    tracker.close()
+
+
+def emit(tracker: Tracker, numbers: range) -> None:
+    for n in numbers:
+        tracker.emit("shop.order.paid", {"n": n})
+
+
+def rests(relay: Relay) -> bool:
+    """Take a step; whether there was nothing to do. The first one after a loss is refused by the store."""
+    try:
+        return relay.step() == 0
+    except StoreUnavailableError:
+        return False
+
+
+def put_all(relay: Relay) -> None:
+    wait_for(lambda: rests(relay) and relay.is_drained(), what="everything to be put")
+
+
+class CutShort(BatchStore):
+    """A store whose next put breaks off: so many of its commands are carried out, and there is no answer."""
+
+    def __init__(self, site: Site, *, carried_out: int) -> None:
+        super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
+        self._carried_out: int | None = carried_out
+
+    def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
+        if self._carried_out is None:
+            return super().put(puts, *more)
+        super().put(puts[: self._carried_out])
+        self._carried_out = None
+        raise StoreUnavailableError("the connection was cut")
+
+
+def deliver_to_log(site: Site, destination: TrackingLog) -> None:
+    """As a worker does with all that is queued for the log."""
+    with site.redis.client() as client:
+        ids = client.zrange(f"dispatcher:{{{LOG}}}:since", 0, -1)
+    for batch_id in ids:
+        claim = site.store.claim(LOG, batch_id.decode(), token="t", lease_seconds=60)
+        assert isinstance(claim, Claim), claim
+        again = claim.maybe_delivered
+        destination.deliver(Batch(destination=LOG, id=claim.batch_id, payloads=claim.payloads, maybe_delivered=again))
+        assert site.store.settle(claim, Settlement(delivered=len(claim.payloads)))
+
+
+@pytest.fixture
+def log(site: Site) -> Iterator[TrackingLog]:
+    destination = TrackingLog(LOG, TrackingLog.Options(path=site.log))
+    yield destination
+    destination.close()
+
+
+@pytest.mark.parametrize("restarted", ["before", "after", "both"])
+def test_a_relay_that_was_restarted_puts_again_what_the_last_second_had(
+    site: Site, tracker: Tracker, tmp_path: Path, restarted: str
+) -> None:
+    relay = Relay(site.settings())
+    emit(tracker, range(30))
+    put_all(relay)
+    site.redis.save_to(tmp_path / "kept")
+    emit(tracker, range(30, 73))
+    put_all(relay)
+    if restarted in ("before", "both"):
+        relay.close()
+        relay = Relay(site.settings())
+        emit(tracker, range(73, 80))
+        put_all(relay)
+    site.redis.bring_back(tmp_path / "kept")
+    if restarted in ("after", "both"):
+        relay.close()
+        relay = Relay(site.settings())
+    emit(tracker, range(80, 90))
+    put_all(relay)
+    wait_for(lambda: rests(relay) and site.counts(LOG).queued >= 83, what=lambda: site.counts(LOG))
+    relay.close()
+    expected = each_once(90)
+    if restarted == "after":
+        expected -= Counter(range(73, 80))
+    assert take_numbers(site) == expected
+    assert take_numbers(site, SEGMENT) == expected
+    site.assert_ledger_closes()
+
+
+def test_what_the_last_second_had_is_not_written_twice_by_the_log_although_the_relay_was_restarted(
+    site: Site, tracker: Tracker, log: TrackingLog, tmp_path: Path
+) -> None:
+    relay = Relay(site.settings())
+    emit(tracker, range(13))
+    put_all(relay)
+    site.redis.save_to(tmp_path / "kept")
+    emit(tracker, range(13, 39))
+    put_all(relay)
+    deliver_to_log(site, log)
+    relay.close()
+    site.redis.bring_back(tmp_path / "kept")
+    relay = Relay(site.settings())
+    emit(tracker, range(39, 50))
+    put_all(relay)
+    wait_for(lambda: rests(relay) and site.counts(LOG).queued == 50, what=lambda: site.counts(LOG))
+    deliver_to_log(site, log)
+    relay.close()
+    assert count_lines(site.log) == 50
+
+
+@pytest.mark.parametrize("carried_out", [1, 2, 3])
+def test_a_put_that_broke_off_is_cut_as_it_was_also_once_redis_has_lost_it(
+    site: Site, tracker: Tracker, log: TrackingLog, tmp_path: Path, carried_out: int
+) -> None:
+    site.redis.save_to(tmp_path / "kept")
+    relay = Relay(site.settings(), store=CutShort(site, carried_out=carried_out))
+    emit(tracker, range(17))
+    with pytest.raises(StoreUnavailableError):
+        relay.step()
+    deliver_to_log(site, log)
+    emit(tracker, range(17, 21))
+    put_all(relay)
+    deliver_to_log(site, log)
+    assert count_lines(site.log) == 21
+    site.redis.bring_back(tmp_path / "kept")
+    emit(tracker, range(21, 30))
+    wait_for(lambda: rests(relay) and site.counts(SEGMENT).queued == 30, what=lambda: site.counts(SEGMENT))
+    deliver_to_log(site, log)
+    relay.close()
+    assert count_lines(site.log) == 30
+
+
+def test_a_put_that_broke_off_is_cut_as_it_was_by_the_next_relay(
+    site: Site, tracker: Tracker, log: TrackingLog
+) -> None:
+    relay = Relay(site.settings(), store=CutShort(site, carried_out=2))
+    emit(tracker, range(17))
+    with pytest.raises(StoreUnavailableError):
+        relay.step()
+    relay.close()
+    relay = Relay(site.settings())
+    emit(tracker, range(17, 21))
+    put_all(relay)
+    deliver_to_log(site, log)
+    relay.close()
+    assert count_lines(site.log) == 21
+    assert take_numbers(site, SEGMENT) == each_once(21)
+
+
+def test_a_process_that_has_ended_in_order_leaves_its_events_for_a_redis_that_loses_them(
+    site: Site, tmp_path: Path
+) -> None:
+    site.redis.save_to(tmp_path / "kept")
+    code = "for n in range(20): tracker.emit('shop.order.paid', {'n': n})\nassert dispatcher.flush(10)"
+    site.emitting(code).succeed()
+    site.redis.bring_back(tmp_path / "kept")
+    site.relay_once()
+    assert take_numbers(site) == each_once(20)
+    assert take_numbers(site, SEGMENT) == each_once(20)
