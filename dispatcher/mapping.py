@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from dispatcher.errors import DropEvent, UndeliverableError
+from dispatcher.expression import Expression
 from dispatcher.fields import MISSING, BlockedFieldError, FieldPath, changed, field_path, only, put, read
 from dispatcher.hashing import hashed
 from dispatcher.routing import Allowlist
@@ -178,8 +178,8 @@ def _holds(condition: Condition) -> _Holds:
     if (most := condition.at_most) is not None:
         checks.append(lambda value: _is_number(value) and value <= most)
     if (pattern := condition.matches) is not None:
-        search = re.compile(pattern).search
-        checks.append(lambda value: isinstance(value, str) and search(value) is not None)
+        expression = Expression(pattern)
+        checks.append(lambda value: isinstance(value, str) and expression.is_found_in(value))
     return checks[0] if len(checks) == 1 else lambda value: all(check(value) for check in checks)
 
 

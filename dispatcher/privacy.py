@@ -27,6 +27,8 @@ _ADDRESS: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
 _ADDRESS_CHARACTERS: Final = 254
 # email, e_mail, mail, userEmail, emails, email_address, EmailAddresses: what is left of the key without its borders.
 _ADDRESS_KEY: Final = re.compile(r".*mail(s|addr|address|addresses)?")
+# Longer keys are not remembered: a stranger's, of a megabyte each, would fill the memory.
+_KNOWN_KEY_CHARACTERS: Final = 100
 _BORDER: Final = re.compile(r"[\W_]+")
 
 
@@ -70,10 +72,18 @@ def is_address(text: str) -> bool:
     return "@" in text and len(text) <= _ADDRESS_CHARACTERS and _ADDRESS.fullmatch(text) is not None
 
 
-# Keys are mostly the same few; those that come from browsers are not, so there is a bound.
-@lru_cache(maxsize=2048)
 def is_address_key(key: str) -> bool:
     """Whether texts under this key are e-mail addresses by its name."""
+    return _is_known_address_key(key) if len(key) <= _KNOWN_KEY_CHARACTERS else _names_address(key)
+
+
+# Keys are mostly the same few; those that come from browsers are not, so there is a bound.
+@lru_cache(maxsize=2048)
+def _is_known_address_key(key: str) -> bool:
+    return _names_address(key)
+
+
+def _names_address(key: str) -> bool:
     return _ADDRESS_KEY.fullmatch(_BORDER.sub("", key).lower()) is not None
 
 

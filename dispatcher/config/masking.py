@@ -15,9 +15,10 @@ _SECRET_WORD: Final = re.compile(
 )
 _COMMON_SECRETS: Final = ("key", "token", "secret", "password", "credentials")
 _WORD_BORDER: Final = re.compile(r"[^a-zA-Z0-9]+")
-# Greedy up to the last @: a password that holds one unescaped would otherwise show its second half.
-_USER_INFO: Final = re.compile(r"(://[^/:@\s;]*):[^\s;]*@")
-_QUERY_VALUE: Final = re.compile(r"([?&]([^=&#\s;]+)=)[^&#\s;]+")
+# What a URL is written in, and the part of one that stands before a password.
+_PIECE: Final = re.compile(r"[^\s;]+")
+_USER: Final = re.compile(r"://[^/:@]*:")
+_QUERY_VALUE: Final = re.compile(r"([?&]([^?=&#\s;]+)=)[^&#\s;]+")
 
 
 def is_secret(key: str) -> bool:
@@ -33,8 +34,16 @@ def may_be_secret(key: str) -> bool:
 
 def masked_url(text: str) -> str:
     """The text with every password inside a URL replaced, in the user part and in the query."""
-    text = _USER_INFO.sub(rf"\1:{MASK}@", text)
+    if "://" in text and "@" in text:
+        text = _PIECE.sub(_without_password, text)
     return _QUERY_VALUE.sub(lambda found: found[1] + MASK if is_secret(found[2]) else found[0], text)
+
+
+def _without_password(piece: re.Match[str]) -> str:
+    user = _USER.search(piece[0])
+    # Up to the last @: a password that holds one unescaped would otherwise show its second half.
+    end = piece[0].rfind("@")
+    return piece[0] if user is None or end < user.end() else f"{piece[0][: user.end()]}{MASK}{piece[0][end:]}"
 
 
 def masked(key: str, value: Any) -> Any:

@@ -134,7 +134,7 @@ def logrotate(path: Path, places: tuple[Path, ...] = _LOGROTATE) -> tuple[Path, 
                 text = re.sub(r"#.*", "", file.read_text())
             except (OSError, UnicodeDecodeError):
                 continue
-            for patterns, options in re.findall(r"([^{}]+)\{([^}]*)\}", text):
+            for patterns, _, options in (block.partition("{") for block in text.split("}")[:-1]):
                 if any(_matches(path, pattern.strip("\"'")) for pattern in patterns.split()):
                     return file, options
     return None

@@ -310,7 +310,7 @@ def test_what_the_image_copies_is_there_and_reaches_the_builder():
 
 
 def test_the_image_has_what_its_services_need():
-    assert "'.[flower,metrics]'" in " ".join(said("RUN"))
+    assert "'.[flower,matches,metrics]'" in " ".join(said("RUN"))
 
 
 def test_the_image_copies_all_that_the_wheel_is_made_of():

@@ -1,0 +1,105 @@
+"""Expression: an operator's regular expression, which takes time in proportion to the text, whoever wrote the text.
+
+Python's own may take hours for one text, and hold all threads of the process meanwhile. The library is loaded with the
+first expression, so that a process without one does not need it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+from dispatcher.errors import SettingsError
+
+#: What an operator has to install for expressions.
+MISSING: Final = (
+    "regular expressions need google-re2, which is not installed here: pip install 'dispatcher[matches]', or take the "
+    "condition away"
+)
+#: Characters of a text that are looked at: more than any user agent or address of a page has.
+SEEN_CHARACTERS: Final = 8_192
+
+# Characters of an expression: a longer one is a list, which `any_of` is for.
+_MOST_CHARACTERS: Final = 1_000
+# Bytes that a compiled expression may take: the most that a text can cost is in proportion to it.
+_MOST_BYTES: Final = 1 << 20
+# What Python's expressions have beside RE2's, by how RE2 quotes it, and what to write for it.
+_WITHOUT: Final = {
+    "(?<": "a look-behind: write what may stand before it as part of the expression",
+    "(?=": "a look-ahead: write what may stand behind it as part of the expression",
+    "(?!": "a look-ahead: leave such events out by a rule of their own before this one",
+    "(?P": "a back reference: write again what it stands for",
+    **{f"\\{number}": "a back reference: write again what it stands for" for number in range(1, 10)},
+    "(?>": "an atomic group: write (?:…)",
+    "(?(": "a condition: write both cases, with | between them",
+    "(?#": "a comment: write it behind a # in the settings",
+    "(?x": "the flag x: write the expression without blanks",
+    "(?a": "the flag a: take it away, since \\w, \\d and \\s are ASCII's already",
+    "(?u": "the flag u: take it away, and write \\pL for letters and \\pN for digits beyond ASCII",
+    "\\Z": "\\Z: write \\z",
+    **{f"\\{letter}": f"\\{letter}: write the character itself, or \\x{{…}}" for letter in "uUN"},
+}
+
+
+class Expression:
+    """A regular expression as RE2 knows them (https://github.com/google/re2/wiki/Syntax). May be shared by threads.
+
+    Raises:
+        ValueError: It is none; the message says how to mend it.
+        SettingsError: This installation has no RE2; the message says how it gets one.
+    """
+
+    def __init__(self, text: str) -> None:
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(
+                f"it has {len(text):,} characters, and a regular expression may have {_MOST_CHARACTERS:,}: use any_of "
+                "for a list of values, or several rules"
+            )
+        re2 = _re2()
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = _MOST_BYTES
+        options.never_capture = True
+        try:
+            self._search = re2.compile(text.encode(errors="replace"), options).search
+        except re2.error as error:
+            raise ValueError(_explained(error)) from None
+
+    def is_found_in(self, text: str) -> bool:
+        """Whether it is found in the first ``SEEN_CHARACTERS`` of the text."""
+        # JSON may hold halves of a surrogate pair, which UTF-8 has no form for.
+        return self._search(text[:SEEN_CHARACTERS].encode(errors="replace")) is not None
+
+
+def is_available() -> bool:
+    """Whether this installation has what expressions need."""
+    try:
+        _re2()
+    except SettingsError:
+        return False
+    return True
+
+
+@cache
+def _re2() -> Any:
+    try:
+        import re2  # noqa: PLC0415 - of an extra
+    except ImportError:
+        raise SettingsError([MISSING]) from None
+    return re2
+
+
+def _explained(error: Exception) -> str:
+    said = error.args[0] if error.args else ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    quoted = text.rpartition(": ")[2]
+    for start, way_out in _WITHOUT.items():
+        if quoted.startswith(start):
+            return f"it has {way_out}; expressions are RE2's, which no text can make take hours"
+    if text.startswith("bad repetition operator"):
+        return f"it has {quoted}, one repetition behind another: write one"
+    if "repetition size" in text:
+        return f"it repeats {quoted}, and together that may be 1,000 times: write * or +, or a smaller number"
+    if "too large" in text:
+        return "it is too large when compiled: repeat less, or use several rules"
+    return f"it is no regular expression: {text}; in TOML write it in 'single quotes'"
