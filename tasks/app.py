@@ -16,6 +16,7 @@ from dispatcher.batches import BatchStore
 from dispatcher.producer import broker_tls
 from dispatcher.redis_pool import RedisPool, kombu_options, kombu_url
 from tasks.bell import Bell
+from tasks.consumer import refuse_compressed
 from tasks.delivery import Delivery
 from tasks.departure import Departure
 from tasks.destinations import build_destinations
@@ -53,6 +54,7 @@ def make_app(settings: config.Settings) -> Celery:
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
         task_default_queue=next(iter(destinations), "celery"),
         task_create_missing_queues=False,
+        worker_consumer="tasks.consumer:Consumer",
         accept_content=["json"],
         # The truth is in the batch store, so a message is acknowledged once its batch is settled or parked; where the
         # worker is stopped before, it is given back, and where it dies, the bell rings again.
@@ -74,6 +76,7 @@ def make_app(settings: config.Settings) -> Celery:
         # find nothing to do then.
         worker_enable_prefetch_count_reduction=False,
     )
+    refuse_compressed()
     app.conf.broker_use_ssl = broker_tls(settings.broker)
     if uses_redis:
         app.conf.broker_transport_options = {

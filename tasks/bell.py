@@ -57,8 +57,7 @@ class Bell:
         failing = False
         while not self._stopped.wait(self._every):
             try:
-                for name in self._destinations:
-                    self._ring(pool, store, name)
+                self._ring_all(pool, store)
                 failing = False
             except away as error:
                 if not failing:
@@ -67,6 +66,19 @@ class Bell:
             except Exception:  # a bell that dies would leave retries waiting for good
                 logger.exception("the bell failed and will try again")
         pool.close()
+
+    def _ring_all(self, pool: RedisPool, store: BatchStore) -> None:
+        wrong: StoreUnavailableError | None = None
+        for name in self._destinations:
+            try:
+                self._ring(pool, store, name)
+            except StoreUnavailableError as error:
+                # Where somebody else has put something in one queue's place, the others are rung for all the same.
+                if "WRONGTYPE" not in str(error):
+                    raise
+                wrong = error
+        if wrong is not None:
+            raise wrong
 
     def _ring(self, pool: RedisPool, store: BatchStore, destination: str) -> None:
         idle = (pool.execute("LLEN", destination) if self._on_redis else doorbell.waiting(self._app, destination)) == 0

@@ -18,7 +18,7 @@ from dispatcher.doctor.finding import Check, Finding
 _ANSWER_SECONDS: Final = 2.0
 
 # The question that workers answer beside Celery's own, by the name that tasks/inspection.py registers: their version,
-# their clock, their visibility timeout.
+# their clock, their visibility timeout, what they refused.
 _QUESTION: Final = "dispatcher_worker"
 
 ANSWER: Final = Check(
@@ -47,13 +47,18 @@ VISIBILITY: Final = Check(
     "again before its lease has run out does nothing. Retries do not matter to it: they wait in the batch store.",
     "lower the lease_seconds of the destinations to well below {seconds}",
 )
+REFUSED: Final = Check(
+    "workers.refused",
+    "Messages in the workers' queues that are no doorbells, which they drop.",
+    "find the program that shares the broker, or the old version of dispatcher; give dispatcher a database of its own",
+)
 OTHERS: Final = Check(
     "workers.others",
     "Workers of another Celery app on the same broker: both share its memory, and queues of the same name.",
     "give dispatcher a Redis, or at least a database number, of its own",
 )
 
-CHECKS: Final = (ANSWER, QUEUES, VERSION, CLOCK, VISIBILITY, OTHERS)
+CHECKS: Final = (ANSWER, QUEUES, VERSION, CLOCK, VISIBILITY, REFUSED, OTHERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,7 @@ def _judge_one(worker: Worker, deployment: Deployment) -> Iterator[Finding]:
         answered=worker.answered,
     )
     yield visibility(worker.name, worker.facts.get("visibility_timeout"), deployment.longest_lease_seconds)
+    yield refused(worker.name, worker.facts.get("refused", {}))
 
 
 def version(worker: Worker) -> Finding:
@@ -142,6 +148,13 @@ def visibility(worker: str, seconds: float | None, lease_seconds: float) -> Find
         return VISIBILITY.ok(f"{worker} has no visibility timeout: the bell rings again for what is lost")
     what = f"{worker} has a visibility timeout of {seconds:g} s, and the longest lease is {lease_seconds:g} s"
     return VISIBILITY.warning(what, seconds=f"{seconds:g}") if lease_seconds >= seconds else VISIBILITY.ok(what)
+
+
+def refused(worker: str, counts: Mapping[str, int]) -> Finding:
+    if not counts:
+        return REFUSED.ok(f"{worker} was sent nothing but doorbells since it was started")
+    queues = ", ".join(f"{count:,} from {queue}" for queue, count in sorted(counts.items()))
+    return REFUSED.warning(f"{worker} dropped what was no doorbell since it was started: {queues}")
 
 
 def others(workers: list[Worker], ours: list[Worker]) -> Finding:

@@ -3,5 +3,6 @@
 from tasks.transport.channel import Channel, Transport, serves
 from tasks.transport.connection import Amqp
 from tasks.transport.pulse import PULSE, Pulse
+from tasks.transport.refusals import REFUSALS
 
-__all__ = ["PULSE", "Amqp", "Channel", "Pulse", "Transport", "serves"]
+__all__ = ["PULSE", "REFUSALS", "Amqp", "Channel", "Pulse", "Transport", "serves"]

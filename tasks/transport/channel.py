@@ -21,8 +21,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from tasks.transport.aside import Aside
+from tasks.transport.intake import NotOursError, check_told, doorbell
 from tasks.transport.pulse import PULSE
 from tasks.transport.qos import QoS
+from tasks.transport.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +56,7 @@ class Channel(kombu_redis.Channel):
     ``unacked`` and ``unacked_index``, and with them the visibility timeout.
 
     Overrides: __init__, _connparams, _create_client, _size, _queue_bind, _refresh_bindings, _brpop_start,
-    _brpop_read, _restore, close.
+    _brpop_read, _handle_message, _deliver_fanout_message, _restore, close.
     Uses: _queue_cycle, _q_for_pri, _in_poll, _brpop_sent_at, _flush_brpop_reauth, _disconnect_pools, _closing, _qos,
     the poller's discard, the transport's _deliver, and _prefix_args of the prefixed client.
     """
@@ -65,6 +68,7 @@ class Channel(kombu_redis.Channel):
     _sync_client: tuple[int, Redis] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._aside = Aside()
         # Lists that had more when last asked, and how many were asked for from each behind the BRPOP under way.
         self._flowing: dict[str, None] = {}
         self._asked: dict[str, int] = {}
@@ -100,8 +104,9 @@ class Channel(kombu_redis.Channel):
 
     def _size(self, queue: str) -> int:
         # Asked at each start. kombu's asks in a transaction, of which Redis takes nothing at maxmemory.
+        keys = [self._q_for_pri(queue, priority) for priority in self.priority_steps]
         with self.conn_or_acquire() as client:
-            return sum(client.llen(self._q_for_pri(queue, priority)) for priority in self.priority_steps)
+            return sum(client.llen(key) for key in keys if not self._aside.take(client, [key]))
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         with _although_full():
@@ -116,9 +121,9 @@ class Channel(kombu_redis.Channel):
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
-        every_key = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+        every_key = self._aside.without(self._keys(queues))
         room = self._room_for(every_key)
-        keys = [key for key in every_key if room.get(key, 1) > 0] or every_key
+        keys = [key for key in every_key if room.get(key, 1) > 0] or every_key or [_NO_KEY]
         if len(keys) < len(every_key):
             timeout = _SHORT_TIMEOUT
         self._asked = self._share_out([key for key in keys if key in self._flowing], room)
@@ -131,6 +136,9 @@ class Channel(kombu_redis.Channel):
         self._in_poll = connection
         self._brpop_sent_at = monotonic()
         connection.send_packed_command(connection.pack_commands(commands))
+
+    def _keys(self, queues: Sequence[str]) -> list[str]:
+        return [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
 
     def _room_for(self, keys: list[str]) -> dict[str, int]:
         """How many more of each list may be in hand. Where there is more than one list, none may take up the worker.
@@ -174,14 +182,14 @@ class Channel(kombu_redis.Channel):
         connection = self.client.connection
         taken: list[tuple[str, bytes]] = []
         try:
-            answer = self.client.parse_response(connection, "BRPOP", **options)
+            answer = self._read_answer(connection, "BRPOP", **options)
             if answer:
                 key = _text(answer[0])
                 taken.append((key, answer[1]))
                 self._flowing[key] = None
                 self._queue_cycle.rotate(self._queue_of(key))
             for key, count in self._asked.items():
-                texts = self.client.parse_response(connection, "RPOP") or []
+                texts = self._read_answer(connection, "RPOP") or []
                 taken += [(key, text) for text in texts]
                 if len(texts) < count:
                     self._flowing.pop(key, None)
@@ -191,21 +199,56 @@ class Channel(kombu_redis.Channel):
             raise
         return taken
 
+    def _read_answer(self, connection: Any, command: str, **options: Any) -> Any:
+        try:
+            return self.client.parse_response(connection, command, **options)
+        except ResponseError as error:
+            # Celery would reconnect, find the same, and give up after some five times.
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            self._aside.take(self._create_client(), self._keys(self.active_queues))
+            return None
+
     def _hand_on(self, key: str, text: bytes) -> None:
+        queue = self._queue_of(key)
         try:
-            doorbell = Doorbell(loads(text))
-            tag = doorbell["properties"]["delivery_tag"]
-            doorbell["properties"]["delivery_info"]["routing_key"]
-        except (ValueError, TypeError, LookupError):
-            # Not a word of it, since it may be anybody's. It would end the worker, and then the next one.
-            logger.exception("dropped from the queue %s: it is no Celery message", key)
+            if _is_for_answers(queue):
+                check_told("reply.", text)
+                message = Doorbell(loads(text))
+            else:
+                message = Doorbell(doorbell(queue, text))
+        except NotOursError:
+            REFUSALS.note(queue)
             return
-        doorbell.key, doorbell.text = key, text
+        message.key, message.text = key, text
         try:
-            self.connection._deliver(doorbell, self._queue_of(key))
-        except (ValueError, TypeError):
-            logger.exception("dropped from the queue %s: Celery cannot read it", key)
-            self.qos.ack(tag)
+            self.connection._deliver(message, queue)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            # What is not delivered would take up room for ever.
+            REFUSALS.note(queue)
+            self.qos.ack(message["properties"]["delivery_tag"])
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
+        # Reached with what `_receive_one` has read; what it could not read it would say in full.
+        try:
+            super()._deliver_fanout_message(message, exchange)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            REFUSALS.note(exchange)
+        return True
+
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
+        """What came over a channel that is subscribed to. Without data where that is none of Celery's."""
+        found: dict[str, Any] = super()._handle_message(client, response)
+        if _text(found["type"]).endswith("message") and found["data"]:
+            channel = _text(found["channel"])
+            # As kombu takes it apart.
+            exchange = (channel.partition(".")[2] if channel.startswith("/") else channel).partition("/")[0]
+            try:
+                check_told(exchange, found["data"])
+            except NotOursError:
+                REFUSALS.note(exchange)
+                found["data"] = None
+        return found
 
     def _queue_of(self, key: str) -> str:
         return key.rsplit(self.sep, 1)[0]
@@ -284,6 +327,11 @@ def _although_full() -> Iterator[None]:
         # The base class, which is what a script raises; the text is Redis's.
         if "maxmemory" not in str(error):
             raise
+
+
+def _is_for_answers(queue: str) -> bool:
+    # Who asks workers by remote control takes their answers from a list of this name, which no destination can have.
+    return queue.endswith(".reply.celery.pidbox")
 
 
 def _text(value: bytes | str) -> str:

@@ -247,7 +247,7 @@ def test_a_destination_is_reached_through_the_proxy_that_its_requests_go_through
 def test_a_worker_answers_and_a_destination_that_it_does_not_serve_is_an_error(site: Site) -> None:
     worker = site.worker()
     found = wait_for(lambda: not bad(found := look(site, "workers")) and found, PATIENCE, what="the worker to answer")
-    for check in ("answer", "queues", "version", "clock", "visibility", "others"):
+    for check in ("answer", "queues", "version", "clock", "visibility", "refused", "others"):
         assert levels(found, f"workers.{check}") == {"ok"}, found
 
     more = {"DISPATCHER_DESTINATIONS__OTHER__TYPE": "segment", "DISPATCHER_DESTINATIONS__OTHER__WRITE_KEY": "a-key"}

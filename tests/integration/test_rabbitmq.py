@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import amqp
 import pytest
 import trustme
 
@@ -13,7 +14,9 @@ from dispatcher import config
 from dispatcher.doctor import examine
 from dispatcher.producer import make_producer
 from dispatcher.sink import Sink
+from tasks.app import make_app
 from tests.support.deliveries import LOG, SEGMENT
+from tests.support.hostile_messages import hostile_bodies
 from tests.support.rabbitmq_server import RabbitMQServer, find_rabbitmq
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
@@ -149,3 +152,34 @@ def test_over_tls_certificates_and_host_names_are_verified(rabbitmq: RabbitMQSer
         with pytest.raises(ssl.SSLCertVerificationError):
             connect(url)
     connect(rabbitmq.tls_url())
+
+
+@pytest.mark.parametrize("pool", ["threads", "gevent"])
+@pytest.mark.timeout(300)
+def test_no_message_ends_a_worker_and_each_that_is_no_doorbell_is_dropped_and_counted(
+    rabbit_site: Site, rabbitmq: RabbitMQServer, pool: str
+) -> None:
+    site = rabbit_site
+    worker = site.worker("-P", pool, "-c", "2", "-n", "one@test")
+    kinds = hostile_bodies(LOG)
+    assert len(kinds) >= 75
+    with make_app(site.settings()) as app, app.connection_for_write() as connection:
+        # amqp's own, since kombu sends nothing that it could not read.
+        channel = connection.channel()
+        for number, (kind, (body, headers, properties)) in enumerate(kinds.items()):
+            message = amqp.Message(body, application_headers=headers, **properties)
+            channel.basic_publish(message, exchange="", routing_key=LOG)
+            app.send_task(f"tasks.{LOG}.deliver", args=[f"none-{number}"], queue=LOG, task_id=f"{LOG}.none-{number}")
+            done = f"{LOG}.none-{number}] succeeded"
+            wait_for(
+                lambda done=done: done in worker.output, 30, what=lambda kind=kind: f"{kind}: {worker.output[-3000:]}"
+            )
+            assert worker.output.count(" ready.") == 1, f"{kind} ended the worker: {worker.output[-3000:]}"
+        inspect = app.control.inspect(timeout=20, limit=1)
+        facts = app.control.broadcast("dispatcher_worker", reply=True, timeout=20, limit=1)[0]["one@test"]
+        assert facts["refused"] == {LOG: len(kinds)}
+        assert inspect.reserved() == {"one@test": []}
+    emit(site, 0, 10)
+    site.wait_until_delivered(timeout=60)
+    assert worker.stop(60) == 0
+    assert rabbitmq.messages(LOG) == 0

@@ -409,6 +409,12 @@ CASES: Final = [
         level="warning",
     ),
     Case(
+        "workers.refused",
+        lambda _: workers.refused("w@host", {"segment": 3}),
+        lambda _: workers.refused("w@host", {}),
+        level="warning",
+    ),
+    Case(
         "workers.others",
         lambda _: workers.others([worker(), workers.Worker(name="x", queues=frozenset({"celery"}))], [worker()]),
         lambda _: workers.others([worker()], [worker()]),

@@ -1,0 +1,127 @@
+"""What is no doorbell, in a queue of doorbells: it is dropped and counted, and ends no worker."""
+
+from __future__ import annotations
+
+import pytest
+from kombu.transport import TRANSPORT_ALIASES
+
+import dispatcher
+from dispatcher import tracker
+from tasks.app import make_app
+from tests.support.deliveries import LOG, SEGMENT
+from tests.support.hostile_messages import doorbell, hostile_control, hostile_messages
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once
+from tests.support.waiting import wait_for
+
+# The channel of remote control, by kombu's name, in Redis' first database.
+CONTROL = "/0.celery.pidbox"
+
+
+@pytest.fixture(autouse=True)
+def our_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "tasks.transport:Transport")
+    monkeypatch.setattr("kombu.transport._transport_cache", {})
+
+
+def emit(number: int) -> None:
+    """One event, in the store and rung for once this returns."""
+    tracker.emit("shop.order.paid", {"n": number})
+    wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
+
+
+def test_there_are_kinds_enough() -> None:
+    assert len(hostile_messages(LOG)) >= 75
+    assert len(hostile_control()) >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["threads", "prefork", "gevent"])
+@pytest.mark.timeout(400)
+def test_no_message_ends_a_worker_and_each_that_is_no_doorbell_is_dropped_and_counted(in_site: Site, pool: str) -> None:
+    worker = in_site.worker("-P", pool, "-c", "2", "-n", "one@test")
+    with make_app(in_site.settings()) as app:
+        inspect = app.control.inspect(timeout=20, limit=1)
+        pid = inspect.stats()["one@test"]["pid"]
+        kinds = hostile_messages(LOG)
+        if pool != "threads":
+            kinds = dict(list(kinds.items())[::5])
+        for number, (kind, text) in enumerate(kinds.items()):
+            in_site.redis.call("LPUSH", LOG, text)
+            emit(number)
+            try:
+                in_site.wait_for_lines(number + 1)
+            except AssertionError as error:
+                raise AssertionError(f"behind {kind}: {error}\n{worker.output[-3000:]}") from None
+            assert worker.output.count(" ready.") == 1, f"{kind} ended the worker: {worker.output[-3000:]}"
+        in_site.wait_until_delivered()
+        facts = app.control.broadcast("dispatcher_worker", reply=True, timeout=20, limit=1)[0]["one@test"]
+        assert facts["refused"] == {LOG: len(kinds)}
+        assert inspect.stats()["one@test"]["pid"] == pid
+        assert inspect.reserved() == {"one@test": []}
+        assert inspect.active() == {"one@test": []}
+    assert_each_once(in_site.log, len(kinds))
+    assert worker.stop() == 0
+    assert in_site.redis.call("LLEN", LOG) == 0
+
+
+@pytest.mark.parametrize("pool", ["threads", "gevent"])
+@pytest.mark.timeout(300)
+def test_nothing_that_comes_by_remote_control_ends_a_worker(in_site: Site, pool: str) -> None:
+    worker = in_site.worker("-P", pool, "-c", "2", "-n", "one@test")
+    with make_app(in_site.settings()) as app:
+        inspect = app.control.inspect(timeout=20, limit=1)
+        for kind, text in hostile_control().items():
+            assert in_site.redis.call("PUBLISH", CONTROL, text) == 1, kind
+            assert inspect.ping() == {"one@test": {"ok": "pong"}}, f"{kind}: {worker.output[-3000:]}"
+            assert worker.output.count(" ready.") == 1, f"{kind} ended the worker: {worker.output[-3000:]}"
+        facts = app.control.broadcast("dispatcher_worker", reply=True, timeout=20, limit=1)[0]["one@test"]
+        assert facts["refused"] == {"celery.pidbox": len(hostile_control())}
+    emit(0)
+    in_site.wait_for_lines(1)
+    assert worker.stop() == 0
+
+
+def test_doorbells_of_any_celery_are_taken(in_site: Site) -> None:
+    worker = in_site.worker("-n", "one@test")
+    emit(0)
+    in_site.wait_until_delivered()
+    with make_app(in_site.settings()) as app:
+        for task, queue in ((f"tasks.{LOG}.deliver", LOG), (f"tasks.{SEGMENT}.deliver", SEGMENT)):
+            app.send_task(task, args=["7-a-0"], queue=queue, task_id="an-id-of-its-own", retries=3)
+        wait_for(lambda: worker.output.count("nothing to do: the batch is ") == 2, what=lambda: worker.output)
+        facts = app.control.broadcast("dispatcher_worker", reply=True, timeout=20, limit=1)[0]["one@test"]
+    assert facts["refused"] == {}
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("place", ["before it starts", "while it runs"])
+def test_a_queue_that_is_no_list_keeps_no_other_queue_waiting(in_site: Site, place: str) -> None:
+    redis = in_site.redis
+    if place == "before it starts":
+        redis.call("SET", LOG, "somebody's")
+    worker = in_site.worker("-n", "one@test")
+    redis.call("SET", LOG, "somebody's")
+    emit(0)
+    wait_for(lambda: in_site.counts(SEGMENT).delivered == 1, 30, what=lambda: worker.output[-3000:])
+    worker.wait_for_output(f"the key {LOG} is no list")
+    assert in_site.counts(LOG).delivered == 0
+    redis.call("DEL", LOG)
+    in_site.wait_for_lines(1)
+    assert worker.output.count(" ready.") == 1
+    assert worker.output.count(f"the key {LOG} is no list") < 5
+    assert worker.stop() == 0
+
+
+def test_what_is_refused_is_said_without_a_word_of_it_and_not_for_each(in_site: Site) -> None:
+    worker = in_site.worker("-n", "one@test")
+    message = doorbell(LOG)
+    message["headers"]["task"] = "tasks.leak.sam@example.com"
+    for _ in range(500):
+        in_site.redis.call("LPUSH", LOG, str(message), "sam@example.com")
+    emit(0)
+    in_site.wait_for_lines(1)
+    worker.wait_for_output("what is not ours")
+    assert "sam@example" not in worker.output
+    assert worker.output.count("what is not ours") < 5
+    assert worker.stop() == 0
