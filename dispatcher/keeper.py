@@ -1,6 +1,6 @@
 """Keeper: what ``dispatcher worker`` becomes, the small parent of its Celery process, which it starts again.
 
-``python -m dispatcher.keeper PROGRAM ARGUMENT…``
+``python -m dispatcher.keeper [--silent-seconds=N] PROGRAM ARGUMENT…``
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import sys
 import threading
 from typing import Final
 
+from dispatcher.beat import SILENT_SECONDS
 from dispatcher.errors import SettingsError
 from dispatcher.supervisor import Child, Say, Supervisor
 
+_SILENT: Final = "--silent-seconds="
 # Seconds between two looks at the child.
 _LOOK_SECONDS: Final = 0.2
 # What a program ends with that does not understand its command line; it never will.
@@ -66,8 +68,10 @@ class Keeper:
 
 def main() -> None:
     """Keep running what the command line says."""
-    command = sys.argv[1:]
-    child = Child("worker", command, captured=False)
+    command, silent_seconds = sys.argv[1:], SILENT_SECONDS
+    if command and command[0].startswith(_SILENT):
+        silent_seconds = float(command.pop(0).removeprefix(_SILENT))
+    child = Child("worker", command, captured=False, silent_seconds=silent_seconds)
     sys.exit(Keeper(child, lambda name, line: print(name, line, file=sys.stderr, flush=True), on_end=_report).run())
 
 

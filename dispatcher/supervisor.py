@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final
 
+from dispatcher.beat import Page
+
 # Seconds between SIGTERM and SIGKILL: more than the ten in which a worker leaves by itself (tasks/departure.py).
 _GRACE_SECONDS: Final = 15.0
 # Seconds before a process that has ended is started again; doubled each time, up to the second.
@@ -24,6 +26,11 @@ _RESTART_SECONDS: Final = (0.5, 10.0)
 # A process that ran for so many seconds has proved that it can: the next restart is quick again.
 _PROVEN_SECONDS: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
+
+# Seconds that a process has to write its stacks before it is killed.
+_STACKS_SECONDS: Final = 1.0
+#: On which a process that beats has faulthandler write its stacks.
+STACKS: Final = signal.SIGUSR2
 
 Say = Callable[[str, str], None]
 
@@ -37,16 +44,20 @@ class Child:
         command: The program and its arguments.
         environ: Variables on top of this process's own.
         captured: Whether its output goes to ``say``, and not to where this process's own goes.
+        silent_seconds: After how long without a sign of life (``beat.start``) it is ended with -9 and started again;
+            None where it gives none.
     """
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str] = field(default_factory=dict)
     captured: bool = True
+    silent_seconds: float | None = None
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
     restart_at: float | None = None
     pause: float = _RESTART_SECONDS[0]
+    page: Page | None = None
 
 
 class Supervisor:
@@ -78,6 +89,8 @@ class Supervisor:
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, now)
+            elif child.page is not None and child.process is not None:
+                self._end_if_held(child, child.page, child.process)
             if child.restart_at is not None and now >= child.restart_at:
                 self._spawn(child)
 
@@ -92,9 +105,14 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         child.restart_at = None
         child.started_at = time.monotonic()
+        if child.silent_seconds is not None:
+            child.page = child.page or Page()
+            child.page.clear()
+        beat = child.page.environ if child.page is not None else {}
         child.process = subprocess.Popen(
             child.command,
-            env={**os.environ, **child.environ},
+            env={**os.environ, **child.environ, **beat},
+            pass_fds=() if child.page is None else (child.page.descriptor,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if child.captured else None,
             stderr=subprocess.STDOUT if child.captured else None,
@@ -106,6 +124,24 @@ class Supervisor:
         )
         if child.process.stdout is not None:
             threading.Thread(target=self._pump, args=(child.name, child.process.stdout), daemon=True).start()
+
+    def _end_if_held(self, child: Child, page: Page, process: subprocess.Popen[str]) -> None:
+        seconds = page.silent_seconds()
+        if child.silent_seconds is None or seconds < child.silent_seconds:
+            return
+        self._say(
+            child.name,
+            f"has given no sign of life for {seconds:.0f} s: something holds its interpreter, so it is ended with "
+            "SIGKILL and started again; what it had claimed comes again when its lease has run out. Where it is held:",
+        )
+        with contextlib.suppress(ProcessLookupError):
+            # Handled in C, so that its stacks are written although no Python runs in it.
+            process.send_signal(STACKS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STACKS_SECONDS)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def _note_end(self, child: Child, now: float) -> None:
         assert child.process is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 import warnings
 
 import billiard.pool
@@ -11,10 +13,11 @@ from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 import tasks.inspection  # noqa: F401 - workers answer what it registers
-from dispatcher import config
+from dispatcher import beat, config
 from dispatcher.batches import BatchStore
 from dispatcher.producer import broker_tls
 from dispatcher.redis_pool import RedisPool, kombu_options, kombu_url
+from dispatcher.supervisor import STACKS
 from tasks.bell import Bell
 from tasks.consumer import refuse_compressed
 from tasks.delivery import Delivery
@@ -90,7 +93,12 @@ def make_app(settings: config.Settings) -> Celery:
         }
     store = BatchStore(RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS))
     for name, build in destinations.items():
-        app.register_task(Delivery(store, name, settings.destinations[name], build))
+        delivery = Delivery(store, name, settings.destinations[name], build)
+        if settings.worker.pool == "prefork":
+            # A child whose interpreter is held is ended by its parent, with SIGKILL. After twice the lease another
+            # worker has taken the batch over, as for a delivery that hangs elsewhere (tasks/watchdog.py).
+            delivery.time_limit = 2 * settings.destinations[name].lease_seconds
+        app.register_task(delivery)
     return app
 
 
@@ -98,6 +106,9 @@ def _on_ready(sender: object, **_: object) -> None:
     # At every reconnection Celery says, at length, that its version 6 will end deliveries then unless it is told not
     # to, which it is, above. Not when this is imported, since Celery sets its own filters after that.
     warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced", CPendingDeprecationWarning)
+    # Also while Python itself cannot run, on which whoever looks from outside asks for them.
+    faulthandler.register(STACKS, file=sys.__stderr__ or 2, all_threads=True, chain=False)
+    beat.start()
     bell.start()
     watchdog.start()
     departure.prepare()

@@ -1,4 +1,8 @@
-"""The watchdog: a thread that ends a worker which takes nothing although Redis answers, so that it is restarted."""
+"""The watchdog: a thread that ends a worker which takes nothing although Redis answers, so that it is restarted.
+
+It looks from inside, where it is known what the consumer does. That the process runs at all is seen from outside
+(dispatcher/beat.py).
+"""
 
 from __future__ import annotations
 

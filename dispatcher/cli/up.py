@@ -113,7 +113,7 @@ class _Up:
         worker = worker_arguments(
             queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None
         )
-        self._supervisor.start(Child("worker", worker, environ))
+        self._supervisor.start(Child("worker", worker, environ, silent_seconds=settings.worker.silent_seconds))
         self._supervisor.start(Child("relay", [sys.executable, "-m", "dispatcher", "relay"]))
         self._start_flower(flower_port)
         if metrics_port is not None:

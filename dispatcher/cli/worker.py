@@ -58,7 +58,8 @@ def worker(
 ) -> None:
     """Deliver events: run a Celery worker until SIGTERM, which lets it finish what it has begun, for ten seconds.
 
-    A worker that dies, or that takes nothing any more although Redis answers, is started again within seconds.
+    A worker that dies, that takes nothing any more although Redis answers, or whose interpreter is held, is started
+    again.
 
     \b
     Examples:
@@ -80,7 +81,13 @@ def worker(
     environ = {**os.environ, "DISPATCHER_WORKER__POOL": pool}
     if not no_restart:
         # A program of its own, which needs a fifth of the memory of this one.
-        arguments = [sys.executable, "-m", "dispatcher.keeper", *arguments]
+        arguments = [
+            sys.executable,
+            "-m",
+            "dispatcher.keeper",
+            f"--silent-seconds={settings.worker.silent_seconds:g}",
+            *arguments,
+        ]
     os.execve(sys.executable, arguments, environ)  # noqa: S606 - the process stays, so that signals reach it
 
 

@@ -118,6 +118,9 @@ class WorkerSettings(Table):
     pool: Literal["threads", "prefork", "solo", "gevent"] = Field("threads", description="Celery's pool.")
     concurrency: Count = Field(4, description="Deliveries at a time in one worker.")
     bell_seconds: Seconds = Field(1.0, description="How often what is due or was never answered is rung again.")
+    silent_seconds: Seconds = Field(
+        60.0, description="How long a worker's interpreter may be held before it is killed and started again."
+    )
 
 
 class RetrySettings(Table):

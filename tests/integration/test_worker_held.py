@@ -1,0 +1,144 @@
+"""Workers whose interpreter is held, so that no thread inside can do anything about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import dispatcher
+from dispatcher import tracker
+from dispatcher.beat import Page
+from dispatcher.supervisor import Child, Supervisor
+from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once
+from tests.support.waiting import wait_for
+
+HELD = """
+[destinations.held]
+type = "tests.support.held:Held"
+events = ["shop.*"]
+lease_seconds = 2
+directory = "{directory}"
+"""
+
+
+@pytest.fixture
+def held_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site with a destination that can be held, and this process emitting into it."""
+    site.allow(["shop.order.*"], more=HELD.format(directory=site.directory))
+    site.environ["DISPATCHER_WORKER__SILENT_SECONDS"] = "3"
+    for name, value in site.environ.items():
+        if name.startswith("DISPATCHER_"):
+            monkeypatch.setenv(name, value)
+    return site
+
+
+def emit(number: int, *, hold: bool = False) -> None:
+    tracker.emit("shop.order.paid", {"n": number, "hold": hold})
+    wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
+
+
+def delivered(site: Site) -> list[int]:
+    file = site.directory / "delivered"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+@pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
+def test_a_worker_whose_interpreter_is_held_is_killed_and_started_again(held_site: Site, pool: str) -> None:
+    worker = held_site.worker("-P", pool, "-c", "2")
+    emit(0)
+    # Settled too, or it would rightly come again.
+    held_site.wait_until_delivered()
+    emit(1, hold=True)
+    wait_for((held_site.directory / "held").exists)
+    emit(2)
+    worker.wait_for_output("ended with signal SIGKILL; starting again", 40)
+    assert "has given no sign of life for" in worker.output
+    # It says where.
+    assert "held.py" in worker.output
+    # The batch comes again, and all others are delivered.
+    wait_for(lambda: sorted(delivered(held_site)) == [0, 1, 2], 40, what=lambda: worker.output[-3000:])
+    held_site.wait_until_delivered(40)
+    assert_each_once(held_site.log, 3)
+    held_site.assert_ledger_closes()
+    assert worker.stop() == 0
+
+
+def test_a_child_of_a_pool_whose_interpreter_is_held_is_killed_by_its_parent(held_site: Site) -> None:
+    worker = held_site.worker("-P", "prefork", "-c", "1")
+    emit(0, hold=True)
+    wait_for((held_site.directory / "held").exists)
+    emit(1)
+    wait_for(lambda: sorted(delivered(held_site)) == [0, 1], 40, what=lambda: worker.output[-3000:])
+    held_site.wait_until_delivered(40)
+    assert "Hard time limit (4" in worker.output
+    assert worker.output.count(" ready.") == 1
+    assert_each_once(held_site.log, 2)
+    held_site.assert_ledger_closes()
+    assert worker.stop() == 0
+
+
+def test_a_worker_of_dispatcher_up_is_looked_after_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    code = (
+        "import ctypes, faulthandler, signal, time; from dispatcher import beat; "
+        "faulthandler.register(signal.SIGUSR2); assert beat.start(); time.sleep(0.5); print('up', flush=True); "
+        "ctypes.PyDLL(None).sleep(600)"
+    )
+    supervisor = Supervisor(lambda name, line: said.append(f"{name} {line}"))
+    supervisor.start(Child("worker", [sys.executable, "-c", code], silent_seconds=1.5))
+
+    def told(text: str) -> bool:
+        supervisor.tend()
+        return any(text in line for line in said)
+
+    try:
+        wait_for(lambda: told("starting again"), every=0.1, what=lambda: said)
+        # Watched again from its first beat on.
+        wait_for(lambda: told("starting again") and said.count("worker up") == 2, every=0.1, what=lambda: said)
+    finally:
+        supervisor.stop()
+    assert any("<string>" in line for line in said)
+
+
+def test_a_process_that_has_not_begun_to_beat_is_left_alone() -> None:
+    page = Page()
+    time.sleep(0.1)
+    assert page.silent_seconds() == 0.0
+
+
+def test_the_time_in_which_the_one_who_looks_was_stopped_does_not_count(tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+from dispatcher.beat import Page
+page = Page()
+os.pwrite(page.descriptor, b"12345678", 0)
+page.silent_seconds()
+before = time.monotonic()
+print("looking", flush=True)
+for _ in range(20):
+    time.sleep(0.1)
+    silent = page.silent_seconds()
+print(silent, time.monotonic() - before, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "looking\n"
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(3)  # the length of the stop
+        child.send_signal(signal.SIGCONT)
+        silent, passed = map(float, child.stdout.readline().split())
+    assert passed > 4.5
+    assert silent < 3.5
+
+
+def test_nobody_who_is_not_looked_at_beats() -> None:
+    code = "from dispatcher import beat; assert not beat.start()"
+    environ = {key: value for key, value in os.environ.items() if key != "_DISPATCHER_BEAT"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environ)
