@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import ResponseError
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -27,7 +29,7 @@ class Aside:
 
     def take(self, client: Redis, keys: Sequence[str]) -> bool:
         """Ask Redis which keys are no lists, and leave these out for a while. Returns whether there is one. Blocks."""
-        wrong = [key for key in keys if client.type(key) not in (b"list", b"none", "list", "none")]
+        wrong = [key for key in keys if not _is_list(client, key)]
         now = monotonic()
         for key in wrong:
             self._until[key] = now + _AGAIN_SECONDS
@@ -47,3 +49,14 @@ class Aside:
         now = monotonic()
         self._until = {key: until for key, until in self._until.items() if until > now}
         return [key for key in keys if key not in self._until]
+
+
+def _is_list(client: Redis, key: str) -> bool:
+    # Not by TYPE, which the least rights of a worker do not have.
+    try:
+        client.llen(key)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return False
+    return True
