@@ -12,21 +12,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 # A byte that JSON leaves as it is and that no text has. Whether an event brings a trace is then asked in 30 ns; to look
 # for the key itself would take ten times as long, also where nobody traces anything.
 _RARE: Final = 0x7F
 
 #: Where the trace stands in the context.
 KEY: Final = f"dispatcher.trace{chr(_RARE)}"
+_QUOTED_KEY: Final = f'"{KEY}"'.encode()
 
 # Sentry's own two headers, of a request that is sampled (https://develop.sentry.dev/sdk/telemetry/traces/).
 _PARENT: Final = "[0-9a-f]{32}-[0-9a-f]{16}-1"
 _BAGGAGE: Final = r"[ !#-\[\]-~]*"
-_VALUE: Final = re.compile(f"{_PARENT} {_BAGGAGE}")
-_MEMBER: Final = f'"{re.escape(KEY)}":"(?P<parent>{_PARENT}) (?P<baggage>{_BAGGAGE})"'.encode()
-# One comma goes with it: the one behind it, or, where it is the last key, the one before it.
-_LAST: Final = re.compile(b"," + _MEMBER + b"(?=})")
-_OTHER: Final = re.compile(_MEMBER + b",?")
+_VALUE: Final = re.compile(f"(?P<parent>{_PARENT}) (?P<baggage>{_BAGGAGE})")
+
+
+class _Ending(msgspec.Struct, gc=False):
+    context: msgspec.Raw
+
+
+_decode_ending: Final = msgspec.json.Decoder(_Ending).decode
+# The values stay as they are, to the byte.
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode: Final = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +78,23 @@ def take_off(payloads: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[Trace,
     clean = []
     traces: dict[Trace, None] = {}
     for payload in payloads:
-        found = _find(payload)
-        if found is None:
-            clean.append(payload)
-        else:
-            traces[Trace(found["parent"].decode(), found["baggage"].decode())] = None
-            clean.append(payload[: found.start()] + payload[found.end() :])
+        without, trace = _split(payload)
+        clean.append(without)
+        if trace is not None:
+            traces[trace] = None
     return tuple(clean), tuple(traces)
 
 
-def _find(payload: bytes) -> re.Match[bytes] | None:
-    # The context is what an event ends with, so the last one is in it, whatever the data holds.
-    at = payload.rfind(f'"{KEY}"'.encode())
-    return None if at < 0 else _LAST.match(payload, at - 1) or _OTHER.match(payload, at)
+def _split(payload: bytes) -> tuple[bytes, Trace | None]:
+    if _QUOTED_KEY not in payload:
+        return payload, None
+    # Only what is in the context is ours: the data may hold the same key, from anywhere.
+    try:
+        context = bytes(_decode_ending(payload).context)
+        members = _decode_members(context)
+        found = _VALUE.fullmatch(msgspec.json.decode(members.pop(KEY, b'""'), type=str))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return payload, None  # for the destination to judge
+    if found is None or not payload.endswith(context + b"}"):
+        return payload, None
+    return payload[: -len(context) - 1] + _encode(members) + b"}", Trace(found["parent"], found["baggage"])

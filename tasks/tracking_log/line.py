@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import UNSET
 
+from dispatcher.event import check_fields
 from tasks.python_json import as_python_writes
 from tasks.tracking_log.legacy import PREFIXES, rename
 
@@ -45,7 +46,7 @@ class _HalfOpen(msgspec.Struct, gc=False):
     name: str
     timestamp: str
     data: msgspec.Raw
-    context: dict[str, Any]
+    context: msgspec.Raw
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -90,7 +91,8 @@ def _raw(value: Any) -> msgspec.Raw:
 
 
 _decode: Final = msgspec.json.Decoder(_Envelope, float_hook=_float).decode
-_decode_half: Final = msgspec.json.Decoder(_HalfOpen, float_hook=_float).decode
+_decode_half: Final = msgspec.json.Decoder(_HalfOpen).decode
+_decode_context: Final = msgspec.json.Decoder(dict[str, Any], float_hook=_float).decode
 # How msgspec writes the floats that Python writes otherwise: with an exponent, or with four zeros behind the point.
 _TO_ZERO: Final = bytes.maketrans(b"123456789-", b"0000000000")
 # An exponent is of two digits at least, or has a sign before it.
@@ -105,6 +107,7 @@ _ZULU: Final = ord("Z")
 _BEFORE_DATA: Final = b'","data":{'
 _DATA_BEGINS: Final = _BEFORE_DATA.index(b"{")
 _BEFORE_CONTEXT: Final = b',"context":'
+_AROUND_CONTEXT: Final = len(_BEFORE_CONTEXT) + len(b"}")
 _AFTER_EVENT_TYPE: Final = b', "event_source": '
 _NO_FRAME: Final = _Frame(b"", None, b"", is_browser=False)
 # Names that are remembered; they come from users, so there has to be an end to them.
@@ -127,7 +130,7 @@ def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], byt
     prefix = _tutor_prefix if line_format == "tutor" else None
 
     def render(payload: bytes) -> bytes:
-        envelope = _decode(payload)
+        envelope = _whole(payload)
         # Read before the mapping empties the context.
         before = b"" if prefix is None else prefix(envelope)
         if ids:
@@ -143,8 +146,9 @@ class _EdxLines:
     __slots__ = ("_latest", "_names")
 
     def __init__(self) -> None:
-        # How the payload before this one ended, and what its context makes of a line. No payload ends with a zero.
-        self._latest = (b"\0", _NO_FRAME)
+        # How the payload before this one ended, and what its context makes of a line. There is one as soon as there is
+        # a name.
+        self._latest = (b"", _NO_FRAME)
         # The names as they stand in lines, by what stands between an event's id and its time.
         self._names: dict[bytes, bytes] = {}
 
@@ -162,23 +166,34 @@ class _EdxLines:
         data = payload[data_at + _DATA_BEGINS : -len(ending)]
         moment = payload[data_at - _MOMENT_BYTES : data_at]
         if _has_odd_float(data) or moment[-8:-1] == b".000000" or moment[-1] != _ZULU:
-            return _json(_decode(payload))
+            return _json(_whole(payload))
+        # That the data is one JSON value, and not the end of it and more, shows when it is put into Python's form.
         return _joined(named, frame, data, moment[:-1] + b"+00:00")
 
     def _render_new(self, payload: bytes, named: bytes | None, data_at: int) -> bytes:
         half = _decode_half(payload)
         data = bytes(half.data)
-        frame = _frame(half.context)
+        data_ends = data_at + len(data)
+        # Otherwise there is more in it than an event has, or less: a field that is there twice takes room.
+        if (
+            len(payload) != data_ends + _AROUND_CONTEXT + len(half.context)
+            or not payload.startswith(_BEFORE_CONTEXT, data_ends)
+            or not payload.startswith(data, data_at)
+        ):
+            return _json(_whole(payload))
+        frame = _frame(_decode_context(half.context))
         if frame is None or (named is None and half.name.startswith(PREFIXES)):
             return _json(_decode(payload))
-        ending = payload[data_at + len(data) :]
-        if payload.startswith(data, data_at) and ending.startswith(_BEFORE_CONTEXT):
-            self._latest = (ending, frame)
+        self._latest = (payload[data_ends:], frame)
+        if _has_odd_float(data):
+            return _json(_decode(payload))
         if named is None:
             named = self._learn_name(payload, half.name)
-        if not data.startswith(b"{") or _has_odd_float(data):
+            return _joined(named, frame, data, _isoformat(half.timestamp).encode())
+        moment = payload[data_at - _DATA_BEGINS - _MOMENT_BYTES : data_at - _DATA_BEGINS]
+        if moment[-8:-1] == b".000000" or moment[-1] != _ZULU:
             return _json(_decode(payload))
-        return _joined(named, frame, data, _isoformat(half.timestamp).encode())
+        return _joined(named, frame, data, moment[:-1] + b"+00:00")
 
     def _learn_name(self, payload: bytes, name: str) -> bytes:
         named = _dump(name)
@@ -209,8 +224,15 @@ def _joined(named: bytes, frame: _Frame, data: bytes, moment: bytes) -> bytes:
     )
 
 
+def _whole(payload: bytes) -> _Envelope:
+    """All of a payload, decoded, of which it is not known yet that it is one event and nothing else."""
+    envelope = _decode(payload)
+    check_fields(payload)
+    return envelope
+
+
 def _event(payload: bytes) -> bytes:
-    _decode(payload)
+    _whole(payload)
     return payload if b"\n" not in payload else msgspec.json.format(payload, indent=-1)
 
 

@@ -64,6 +64,36 @@ def test_text_that_looks_like_a_trace_stays_in_the_data() -> None:
     assert take_off([payload({"note": text}, data)]) == ((payload({"note": text}, data),), ())
 
 
+@pytest.mark.parametrize(
+    "data",
+    [BOUND, {"context": BOUND}, {"typed": BOUND, "rest": 1}],
+    ids=["as it stands there", "in what looks like a context", "further inside"],
+)
+def test_the_data_may_have_the_very_same_key(data: dict[str, Any]) -> None:
+    assert take_off([payload({}, data)]) == ((payload({}, data),), ())
+    assert take_off([payload(BOUND, data)]) == ((payload({}, data),), (TRACE,))
+
+
+def test_the_key_further_inside_of_the_context_is_not_the_requests() -> None:
+    assert take_off([payload({"a": BOUND})]) == ((payload({"a": BOUND}),), ())
+
+
+def test_a_context_with_blanks_is_none_the_worse_for_it() -> None:
+    text = payload({}).replace(b'"context":{}', b'"context":{ "a": 1, %b , "b": 2 }' % msgspec.json.encode(BOUND)[1:-1])
+
+    (clean,), traces = take_off([text])
+
+    assert traces == (TRACE,)
+    assert msgspec.json.decode(clean)["context"] == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("junk", [b"", b"\0", b"{", b'{"context":1}', b'{"context":[{}]}', b'{"context":{"a":"\xff"}}'])
+def test_what_is_no_event_is_left_for_the_destination_to_judge(junk: bytes) -> None:
+    text = junk + f'"{KEY}"'.encode()
+
+    assert take_off([text]) == ((text,), ())
+
+
 def test_each_trace_of_a_batch_is_found_once() -> None:
     other = {KEY: BOUND[KEY].replace("0123", "3210")}
 
