@@ -27,9 +27,12 @@ class Batch:
         id: Unique for the destination, and the same when the batch comes again.
         payloads: The encoded events, oldest first.
         attempt: How often the batch was parked before; 0 at first.
-        maybe_delivered: It was claimed before and never settled, so it may have been delivered already.
+        maybe_delivered: It was claimed before and never settled, or Redis had lost it, so it may have been delivered
+            already.
         lease_until: When the lease runs out, on ``time.monotonic``'s clock. From then on another worker may have
             taken the batch over, and delivered it.
+        first: How many events of the batch came before these and are settled: 0 for a batch that comes whole. One that
+            ended several workers comes in parts, from the front, all with its id.
     """
 
     destination: str
@@ -38,6 +41,7 @@ class Batch:
     attempt: int = 0
     maybe_delivered: bool = False
     lease_until: float = math.inf
+    first: int = 0
 
 
 class Options(BaseModel):

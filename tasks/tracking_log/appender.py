@@ -80,12 +80,21 @@ class Appender:
         forget = weakref.WeakMethod(self._after_fork)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
-    def append(self, lines: Sequence[bytes], *, key: bytes, again: bool = False, alone_until: float = math.inf) -> None:
+    def append(
+        self,
+        lines: Sequence[bytes | None],
+        *,
+        key: bytes,
+        first: int = 0,
+        again: bool = False,
+        alone_until: float = math.inf,
+    ) -> None:
         """Append a batch's lines, all of them or none.
 
         Args:
-            lines: Without their line breaks.
+            lines: Without their line breaks; None for an event that has no line.
             key: The batch's own, 16 bytes.
+            first: The index in the batch of the first of them, where its events come in parts.
             again: Whether it may have been appended before: then only the lines that are missing are. Appends are
                 remembered for 65,536 batches.
             alone_until: From then on, on ``time.monotonic``'s clock, others may have appended it too, as when this
@@ -98,7 +107,7 @@ class Appender:
             with self._turn():
                 # Looked at with the lock held: nobody else can append it after this.
                 again = again or time.monotonic() >= alone_until
-                rotated = self._append(lines, key=key, again=again)
+                rotated = self._append(lines, key=key, first=first, again=again)
         except OSError as error:
             way_out = _WAYS_OUT.get(error.errno or 0, "see what is the matter with it")
             raise OSError(
@@ -126,19 +135,27 @@ class Appender:
         finally:
             self._threads.release()
 
-    def _append(self, lines: Sequence[bytes], *, key: bytes, again: bool) -> bool:
+    def _append(self, events: Sequence[bytes | None], *, key: bytes, first: int, again: bool) -> bool:
         size = self._mend(self._open())
         # Looked for in any case: a Redis that came back without its last second has as new what was delivered in it.
-        first = self._appends.written(key, thoroughly=again)
-        if first >= len(lines):
+        begin = max(first, self._appends.written(key, thoroughly=again))
+        events = events[begin - first :]
+        lines = [line for line in events if line is not None]
+        if not lines:
             return False
-        text = b"\n".join([*lines[first:], b""])
+        text = b"\n".join([*lines, b""])
         rotated = self._rotate_bytes is not None and size > 0 and size + len(text) > self._rotate_bytes
         if rotated:
             self._path.rename(rotated_path(self._path, self._clock()))
             size = self._open()
         append = self._appends.begin(
-            key=key, inode=self._file[1], offset=size, length=len(text), first=first, lines=len(lines) - first
+            key=key,
+            inode=self._file[1],
+            offset=size,
+            length=len(text),
+            first=begin,
+            events=len(events),
+            gaps=len(lines) < len(events),
         )
         self._write(text, append)
         return rotated
@@ -154,7 +171,7 @@ class Appender:
             # Also for an interrupt: the caller will take the batch for not delivered.
             with suppress(OSError):
                 os.ftruncate(self._fd, append.offset)
-                self._appends.settle(replace(append, length=0, lines=0, done=True))
+                self._appends.settle(replace(append, length=0, events=0, done=True))
             raise
         # The lines are written, whether or not that can be noted: the next turn sees it by the file's size.
         with suppress(OSError):
@@ -199,17 +216,19 @@ class Appender:
         with self._holding(last.inode) as fd:
             if fd is None:
                 # Removed or compressed since. To write the batch again may double lines; not to would lose some.
-                self._appends.settle(replace(last, length=0, lines=0, done=True))
+                self._appends.settle(replace(last, length=0, events=0, done=True))
                 return
             size = os.fstat(fd).st_size
             if size >= last.offset + last.length:
                 self._appends.settle(replace(last, done=True))
                 return
             written = os.pread(fd, max(0, size - last.offset), last.offset)
-            whole = written.rfind(b"\n") + 1
+            # With gaps, which event a line is of cannot be told any more, so that none of them is kept.
+            whole = 0 if last.gaps else written.rfind(b"\n") + 1
             if whole < len(written):
                 os.ftruncate(fd, last.offset + whole)
-            self._appends.settle(replace(last, length=whole, lines=written.count(b"\n"), done=True))
+            events = written[:whole].count(b"\n")
+            self._appends.settle(replace(last, length=whole, events=events, done=True))
 
     @contextmanager
     def _holding(self, inode: int) -> Iterator[int | None]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Sequence, key, inode, offset, length, first line, lines, done; then a CRC-32 of these.
-_ENTRY: Final = struct.Struct("<Q16sQQQII?3x")
+# Sequence, key, inode, offset, length, first event, events, done, gaps; then a CRC-32 of these.
+_ENTRY: Final = struct.Struct("<Q16sQQQII??2x")
 _CRC: Final = struct.Struct("<I")
 _ENTRY_BYTES: Final = _ENTRY.size + _CRC.size
 
@@ -50,8 +50,9 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         inode: Of the file that it went to.
         offset: Where it began there, in bytes.
         length: Its bytes.
-        first: The index in the batch of its first line: how many lines earlier appends of the batch had written.
-        lines: Its lines.
+        first: The index in the batch of its first event: how many of the batch earlier appends had dealt with.
+        events: Its events.
+        gaps: Whether some of them have no line; otherwise each has one.
         done: What the rest says is in the file. Until then it is what was to be written.
     """
 
@@ -61,7 +62,8 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     offset: int
     length: int
     first: int
-    lines: int
+    events: int
+    gaps: bool = False
     done: bool = False
 
 
@@ -79,7 +81,7 @@ class Appends:
         self._fd = -1
         self._inode = 0
         self._last: Append | None = None
-        # How many lines of a batch are in the log, by its key; the oldest first.
+        # How many events of a batch the log has been given, by its key; the oldest first.
         self._recent: dict[bytes, int] = {}
 
     @property
@@ -97,10 +99,21 @@ class Appends:
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def begin(self, *, key: bytes, inode: int, offset: int, length: int, first: int, lines: int) -> Append:
+    def begin(
+        self, *, key: bytes, inode: int, offset: int, length: int, first: int, events: int, gaps: bool = False
+    ) -> Append:
         """Say what is about to be appended. Raises OSError where that could not be written."""
         sequence = 1 if self._last is None else self._last.sequence + 1
-        append = Append(sequence=sequence, key=key, inode=inode, offset=offset, length=length, first=first, lines=lines)
+        append = Append(
+            sequence=sequence,
+            key=key,
+            inode=inode,
+            offset=offset,
+            length=length,
+            first=first,
+            events=events,
+            gaps=gaps,
+        )
         self._write(append)
         return append
 
@@ -122,16 +135,16 @@ class Appends:
         return found
 
     def written(self, key: bytes, *, thoroughly: bool) -> int:
-        """How many of a batch's lines, its first ones, are in the log. Known within a turn only.
+        """How many of a batch's events, its first ones, have their lines in the log. Known within a turn only.
 
         Args:
             key: The batch's.
             thoroughly: Whether the ring is read for a batch that is not among the recent ones.
         """
-        lines = self._recent.get(key)
-        if lines is None and thoroughly and (found := self.find(key)) is not None:
-            lines = found.first + found.lines
-        return lines or 0
+        events = self._recent.get(key)
+        if events is None and thoroughly and (found := self.find(key)) is not None:
+            events = found.first + found.events
+        return events or 0
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -208,7 +221,7 @@ class Appends:
     def _remember(self, append: Append) -> None:
         # Taken out first, so that it is the youngest again.
         self._recent.pop(append.key, None)
-        self._recent[append.key] = append.first + append.lines
+        self._recent[append.key] = append.first + append.events
         if len(self._recent) > _RECENT:
             del self._recent[next(iter(self._recent))]
 
@@ -233,8 +246,9 @@ def _pack(append: Append) -> bytes:
         append.offset,
         append.length,
         append.first,
-        append.lines,
+        append.events,
         append.done,
+        append.gaps,
     )
     return body + _CRC.pack(zlib.crc32(body))
 
@@ -244,7 +258,15 @@ def _unpack(entry: bytes) -> Append | None:
     body, crc = entry[: _ENTRY.size], entry[_ENTRY.size :]
     if len(crc) < _CRC.size or zlib.crc32(body) != _CRC.unpack(crc)[0]:
         return None
-    sequence, key, inode, offset, length, first, lines, done = _ENTRY.unpack(body)
+    sequence, key, inode, offset, length, first, events, done, gaps = _ENTRY.unpack(body)
     return Append(
-        sequence=sequence, key=key, inode=inode, offset=offset, length=length, first=first, lines=lines, done=done
+        sequence=sequence,
+        key=key,
+        inode=inode,
+        offset=offset,
+        length=length,
+        first=first,
+        events=events,
+        gaps=gaps,
+        done=done,
     )

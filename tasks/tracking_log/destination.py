@@ -81,17 +81,18 @@ class TrackingLog(Destination[TrackingLogOptions]):
             OSError: Nothing of the batch is in the file; it can be delivered again.
         """
         outcomes: list[Outcome] = []
-        lines: list[bytes] = []
+        lines: list[bytes | None] = []
         for payload in batch.payloads:
             try:
                 lines.append(self._render(payload))
             except UNDECODABLE as error:
                 outcomes.append(_undecodable(error))
+                lines.append(None)
             else:
                 outcomes.append(DELIVERED)
-        if lines:
+        if lines.count(None) < len(lines):
             again, until = batch.maybe_delivered, batch.lease_until
-            self._appender.append(lines, key=_key(batch), again=again, alone_until=until)
+            self._appender.append(lines, key=_key(batch), first=batch.first, again=again, alone_until=until)
         return outcomes
 
     def preview(self, event: Event) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def killed_while_writing(path: Path, written: bytes, *, first: int = 0) -> None:
             offset=status.st_size,
             length=len(text),
             first=first,
-            lines=len(LINES) - first,
+            events=len(LINES) - first,
         )
         with path.open("ab") as log:
             log.write(written)

@@ -38,7 +38,7 @@ def key(number: int) -> bytes:
 
 def note(ring: Appends, number: int) -> int:
     with ring.turn(1):
-        return ring.begin(key=key(number), inode=7, offset=number, length=3, first=0, lines=1).sequence
+        return ring.begin(key=key(number), inode=7, offset=number, length=3, first=0, events=1).sequence
 
 
 def test_appends_are_found_by_their_batch(ring: Appends) -> None:
