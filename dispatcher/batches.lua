@@ -6,8 +6,10 @@
 --          leases must not; the rest is the command's own.
 --
 -- Keys behind the prefix:
---   batch:<id>     hash: payload (zstd of JSON lines), n (events left), example (one's name), attempts, claims, put_at,
---                  token, error
+--   batch:<id>     hash: payload (see pack in batches.py), n (events left), example (one's name), attempts, claims, put_at,
+--                  token, error; first (events that are settled). Where leases were lost over it: lost (how many in a
+--                  row), within (one of its first so many events may be to blame), part (how many of these were handed
+--                  out), condemned (that one is to be buried)
 --   queued         zset: id -> when it was last rung for
 --   claimed        zset: id -> when the lease runs out
 --   parked         zset: id -> when it is due
@@ -32,6 +34,11 @@ if now == 0 then
 end
 
 local JOURNAL_SECONDS = 7 * 24 * 3600
+
+-- Leases lost in a row from which on a batch is handed out in parts: what a deploy or two, or an outage of Redis at the
+-- wrong moment, does not come to. And those from which on an event that had the last one alone is condemned: three more,
+-- since a batch that shared a process with the one to blame has come at another moment than that one since.
+local SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
 
 local function key(name) return prefix .. name end
 local function count(field, by)
@@ -60,6 +67,23 @@ local function state_of(id)
     if score then return state, tonumber(score) end
   end
   return nil
+end
+
+-- How many events a batch has. Where its hash does not say, since it is damaged: what the counter has beyond the others.
+local function size_of(id, state)
+  local function said(batch)
+    return tonumber(string.match(redis.call('HGET', key('batch:' .. batch), 'n') or '', '^%d%d?%d?%d?%d?%d?$'))
+  end
+  local n = said(id)
+  if n then return n end
+  n = tonumber(redis.call('HGET', key('counts'), state) or '0')
+  for _, other in ipairs(redis.call('ZRANGE', key(state), 0, -1)) do
+    n = n - (said(other) or 0)
+  end
+  n = math.max(n, 0)
+  redis.call('DEL', key('none'))  -- at maxmemory Redis refuses a script's first write where that may grow
+  redis.call('HSET', key('batch:' .. id), 'n', n)
+  return n
 end
 
 -- Reasons and how many events each stands for, from ARGV[at] on: how many pairs, then the pairs.
@@ -91,7 +115,7 @@ end
 
 local commands = {}
 
--- put journal after start end id n payload example <filtered> <dead>
+-- put journal after start end id n payload example <filtered> <dead> again
 -- Accounts for the journal's range from start to end, and stores the n events of it that are for this destination.
 -- Putting a range again changes nothing, whatever became of its batch. Returns 1, or 0 when it was there already,
 -- or {position} when it has to be cut anew from that position on: it was there in part; or the journal was put up to
@@ -106,8 +130,8 @@ function commands.put()
   -- Written first: at maxmemory this is what fails, before anything has changed.
   redis.call('SET', journal, ARGV[6], 'EX', JOURNAL_SECONDS)
   if n > 0 then
-    redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'example', ARGV[10], 'attempts', 0, 'claims', 0,
-      'put_at', now)
+    redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'example', ARGV[10], 'attempts', 0, 'claims',
+      tonumber(ARGV[#ARGV]), 'put_at', now)  -- put again it may have been delivered, as if it had been claimed
     redis.call('ZADD', key('since'), now, id)
     redis.call('ZADD', key('open:' .. ARGV[3]), start, id)
     move(id, nil, 'queued', now, n)
@@ -161,64 +185,114 @@ local function judge(token, verdict, threshold, first, most, asked, problem)
   return 'opened'
 end
 
--- claim id lease token
--- Returns {payload, n, attempts, claims before this one, put_at, now}; or the state that keeps it from being claimed, or
--- "settled"; or {"held back", until, error} where the breaker does: it is parked then, and has burnt no attempt.
+-- claim id lease token spread
+-- Returns {payload, n, attempts, claims before this one, put_at, now, lost, part, first, condemned}; or the state that
+-- keeps it from being claimed, or "settled"; or {"held back", until, error} where the breaker does: it is parked then,
+-- and has burnt no attempt. Only the first `part` events are to be delivered; `lost` is how many leases in a row were
+-- lost up to now.
 function commands.claim()
-  local id, lease, token = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+  local id, lease, token, spread = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
   local state, score = state_of(id)
   if not state then return 'settled' end
   if (state == 'claimed' or state == 'parked') and score > now then return state end
-  local batch = redis.call('HMGET', key('batch:' .. id), 'payload', 'n', 'attempts', 'claims', 'put_at')
+  local batch, n = key('batch:' .. id), size_of(id, state)
   local is_held_back, is_probe = ask_breaker()
   if is_held_back then
     -- Due at once: it is the bell that waits for the breaker, so that closing it early lets them all go.
-    move(id, state, 'parked', now, tonumber(batch[2]))
+    move(id, state, 'parked', now, n)
     local found = redis.call('HMGET', key('breaker'), 'until', 'error', 'probe_until')
     return {'held back', math.max(tonumber(found[1]), tonumber(found[3] or '0')), found[2]}
   end
-  move(id, state, 'claimed', now + lease, tonumber(batch[2]))
+  local found = redis.call('HMGET', batch, 'payload', 'attempts', 'claims', 'put_at', 'first', 'token', 'lost', 'within',
+    'part', 'condemned')
+  local lost, within, part = tonumber(found[7] or '0'), tonumber(found[8] or '0'), tonumber(found[9] or n)
+  local condemned = found[10] and 1 or 0
+  if found[6] then  -- nobody said how the claim before this one ended
+    lost = lost + 1
+    if lost >= SUSPECT_LEASES then within = part end
+    if within == 1 and part == 1 and lost >= CONDEMNED_LEASES then condemned = 1 end
+  end
+  part = within > 0 and math.ceil(math.min(within, n) / 2) or n
+  if lost + 1 >= SUSPECT_LEASES then lease = lease + spread end
+  -- This goes first: at maxmemory Redis refuses a script's first write where that may grow.
+  move(id, state, 'claimed', now + lease, n)
+  if lost > 0 then redis.call('HSET', batch, 'lost', lost, 'within', within, 'part', part) end
+  if condemned == 1 then redis.call('HSET', batch, 'condemned', 1) end
   if is_probe then redis.call('HSET', key('breaker'), 'probe', token, 'probe_until', now + lease) end
   if state == 'queued' and score > tonumber(redis.call('HGET', key('counts'), 'heard') or '0') then
     redis.call('HSET', key('counts'), 'heard', score)
   end
-  redis.call('HINCRBY', key('batch:' .. id), 'claims', 1)
-  redis.call('HSET', key('batch:' .. id), 'token', token)
-  batch[#batch + 1] = now
-  return batch
+  redis.call('HINCRBY', batch, 'claims', 1)
+  redis.call('HSET', batch, 'token', token)
+  return {found[1], n, found[2] or 0, found[3] or 0, found[4] or now, now, found[6] and lost or 0, part,
+    found[5] or 0, condemned}
 end
 
--- settle id token delivered <filtered> <dead> left payload due burns error verdict threshold first most asked
+-- A claim has ended in good order, with so many events settled, which were the first. Who is to blame for lost leases
+-- is among those behind them, if anyone is. Once it is found, the rest is tried whole, but once only.
+local function clear_suspicion(batch, settled)
+  if settled > 0 then redis.call('HINCRBY', batch, 'first', settled) end
+  local found = redis.call('HMGET', batch, 'within', 'condemned')
+  local within = tonumber(found[1] or '0') - settled
+  redis.call('HDEL', batch, 'part')
+  if within > 0 then
+    redis.call('HSET', batch, 'within', within)
+  else
+    redis.call('HDEL', batch, 'lost', 'within', 'condemned')
+    if found[2] then redis.call('HSET', batch, 'lost', SUSPECT_LEASES - 1) end
+  end
+end
+
+-- A holder has come back that lost its lease: it was slow, and neither killed nor hung. Smaller parts may help; but
+-- nothing is condemned for that.
+local function note_late(batch)
+  if tonumber(redis.call('HGET', batch, 'lost') or '0') > SUSPECT_LEASES then
+    redis.call('DEL', key('none'))  -- at maxmemory Redis refuses a script's first write where that may grow
+    redis.call('HSET', batch, 'lost', SUSPECT_LEASES)
+  end
+end
+
+-- settle id token delivered <filtered> <dead> left rest payload due burns error verdict threshold first most asked
 -- Records what became of a claimed batch. With left > 0 these events are parked until due, which burns an attempt or
--- not. Returns what it did to the breaker, or false when the lease was lost, in which case nothing has changed.
+-- not, and with them the rest, which was not handed out; otherwise the rest goes on at once. Returns what it did to the
+-- breaker, or false when the lease was lost, in which case nothing of it is recorded.
 function commands.settle()
   local id, token, delivered = ARGV[3], ARGV[4], tonumber(ARGV[5])
   local batch = key('batch:' .. id)
-  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then return false end
+  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then
+    note_late(batch)
+    return false
+  end
   local n = tonumber(redis.call('HGET', batch, 'n'))
-  local attempts = tonumber(redis.call('HGET', batch, 'attempts'))
+  local attempts = tonumber(redis.call('HGET', batch, 'attempts') or '0')
   move(id, 'claimed', nil, nil, n)
   count('delivered', delivered)
   if delivered > 0 then redis.call('HSET', key('counts'), 'last_delivered_at', now) end
   local at = bury(count_reasons('filtered', 6), attempts + 1)
-  local left, payload, due, burns = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  local problem = ARGV[at + 4]
+  local left, rest, payload = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local due, burns, problem = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
   if problem ~= '' then redis.call('HSET', key('counts'), 'last_error', problem, 'last_error_at', now) end
-  local change = judge(token, ARGV[at + 5], tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]),
-    tonumber(ARGV[at + 9]), problem)
-  if left == 0 then
+  local change = judge(token, ARGV[at + 6], tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]),
+    tonumber(ARGV[at + 10]), problem)
+  if left + rest == 0 then
     redis.call('DEL', batch)
     redis.call('ZREM', key('since'), id)
     redis.call('ZREM', key('open:' .. journal_of(id)), id)
     return change
   end
   count('retried', left)
-  redis.call('HSET', batch, 'n', left, 'attempts', attempts + burns, 'error', problem)
+  redis.call('HSET', batch, 'n', left + rest, 'attempts', attempts + burns, 'error', problem)
   -- What is left counts the claims of which nobody knows how they ended; this one has ended.
   redis.call('HINCRBY', batch, 'claims', -1)
   if payload ~= '' then redis.call('HSET', batch, 'payload', payload) end
   redis.call('HDEL', batch, 'token')
-  move(id, nil, 'parked', due, left)
+  clear_suspicion(batch, n - left - rest)
+  if left > 0 then
+    move(id, nil, 'parked', due, left + rest)
+  else
+    -- As if it had been rung for long ago, so that the next bell rings for it.
+    move(id, nil, 'queued', 0, rest)
+  end
   return change
 end
 
@@ -227,7 +301,10 @@ end
 function commands.release()
   local id, token = ARGV[3], ARGV[4]
   local batch = key('batch:' .. id)
-  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then return 0 end
+  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then
+    note_late(batch)
+    return 0
+  end
   move(id, 'claimed', 'queued', 0, tonumber(redis.call('HGET', batch, 'n')))
   redis.call('HINCRBY', batch, 'claims', -1)
   redis.call('HDEL', batch, 'token')
@@ -300,11 +377,11 @@ function commands.due()
       if state == 'queued' then
         redis.call('ZADD', key('queued'), now, id)
       else
-        move(id, state, 'queued', now, tonumber(batch[1]))
+        move(id, state, 'queued', now, size_of(id, state))
       end
       found[#found + 1] = id
-      found[#found + 1] = tonumber(batch[1])
-      found[#found + 1] = tonumber(batch[2])
+      found[#found + 1] = tonumber(batch[1] or '0') or 0
+      found[#found + 1] = tonumber(batch[2] or '0') or 0
       found[#found + 1] = batch[3] or ''
     end
   end

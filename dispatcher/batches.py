@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
+from struct import Struct
 from typing import Any, Final, Literal
+from zlib import crc32
 
+import msgspec
 import zstandard
 from redis.exceptions import NoScriptError
 
+from dispatcher.errors import BatchDamagedError
 from dispatcher.redis_pool import Command, RedisPool
 
 _SCRIPT: Final = (files("dispatcher") / "batches.lua").read_bytes()
@@ -23,6 +27,20 @@ _SHA: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 
 # Level 1 packs events of one kind to a tenth and costs a microsecond an event; level 3 gains a tenth for twice that.
 _LEVEL: Final = 1
+
+# What a packed batch begins with: the version of its form, and a checksum of the zstd frame behind it. Version 0 had
+# no head: it was a zstd frame, which begins with a magic number, of events joined by line breaks.
+_HEAD: Final = Struct("<BI")
+_VERSION: Final = 1
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+# Length and bytes of each event: a batch is taken apart the same way whatever its events hold.
+_frame: Final = msgspec.msgpack.Encoder().encode
+_unframe: Final = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
+
+#: What no batch is larger than, unpacked: the settings allow half of it for a batch and for an event.
+MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
+# What is kept of a batch that cannot be unpacked: more than a batch of the usual size takes, packed.
+_MAX_DAMAGED_BYTES: Final = 1024 * 1024
 
 #: The ledger's name for what emit itself buried or a processor dropped, before any destination was chosen.
 EMIT: Final = "emit"
@@ -53,6 +71,7 @@ class Put:
         example: The name of one of them, for people who watch.
         filtered: How many of the range's events are not for it, by reason.
         dead: Events that emit could not take.
+        again: The store had it before and has lost it, so that it may have been delivered.
     """
 
     destination: str
@@ -80,10 +99,14 @@ class Claim:
     Args:
         payloads: Its events, oldest first.
         attempts: How often it was parked before.
-        maybe_delivered: It was claimed before by one of whom nothing was heard.
+        maybe_delivered: It was claimed before by one of whom nothing was heard, or the store had lost it.
         put_ms: When it was put, in milliseconds since 1970, by the store's clock.
         claimed_ms: When it was claimed, by the same clock.
         token: What ``settle`` and ``release`` know the holder by.
+        lost: How many claims before this one, in a row, ended with the lease.
+        condemned: It is one event, over which alone the lease was lost: not to be delivered, but to be buried.
+        first: How many events of the batch are settled already; what is left comes after these.
+        rest: What is held back until these events are settled, as one of the batch ends the workers that take it.
     """
 
     destination: str
@@ -94,6 +117,18 @@ class Claim:
     maybe_delivered: bool
     put_ms: int
     claimed_ms: int
+    lost: int = 0
+    condemned: bool = False
+    first: int = 0
+    rest: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A batch that could not be read: its ``count`` events are dead letters now, the first of which has its bytes."""
+
+    count: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,31 +325,59 @@ class BatchStore:
         answers = self._run([self._command(name, "position", journal) for name in destinations])
         return {name: Progress(*map(int, answer)) for name, answer in zip(destinations, answers, strict=True)}
 
-    def claim(self, destination: str, batch_id: str, *, token: str, lease_seconds: float) -> Claim | HeldBack | str:
-        """Take a batch for ``lease_seconds``. What keeps it from being taken otherwise: claimed, parked or settled."""
-        lease_ms = int(lease_seconds * 1000)
-        answer = self._run([self._command(destination, "claim", batch_id, lease_ms, token)])[0]
+    def claim(
+        self, destination: str, batch_id: str, *, token: str, lease_seconds: float, spread_seconds: float = 0.0
+    ) -> Claim | HeldBack | Damaged | str:
+        """Take a batch for ``lease_seconds``. What keeps it from being taken otherwise: claimed, parked or settled.
+
+        Of a batch over which several leases in a row were lost, this is a part: halves, until the event is found that
+        does it. The lease is longer by ``spread_seconds`` there, at random, so that it does not come again at the same
+        moment as what was lost together with it.
+        """
+        lease_ms, spread_ms = int(lease_seconds * 1000), int(spread_seconds * 1000)
+        answer = self._run([self._command(destination, "claim", batch_id, lease_ms, token, spread_ms)])[0]
         if isinstance(answer, bytes):
             return answer.decode()
         if answer[0] == b"held back":
             return HeldBack(int(answer[1]), (answer[2] or b"").decode())
-        packed, _, attempts, claims, put_at, now = answer
-        return Claim(
+        packed, *numbers = answer
+        count, attempts, claims, put_at, now, lost, part, first, condemned = map(int, numbers)
+        damage, payloads = "", tuple[bytes, ...]()
+        try:
+            payloads = unpack(packed, count)
+        except BatchDamagedError as error:
+            damage = str(error)
+        claim = Claim(
             destination=destination,
             batch_id=batch_id,
             token=token,
-            payloads=unpack(packed),
-            attempts=int(attempts),
-            maybe_delivered=int(claims) > 0,
-            put_ms=int(put_at),
-            claimed_ms=int(now),
+            payloads=payloads[:part],
+            attempts=attempts,
+            maybe_delivered=claims > 0,
+            put_ms=put_at,
+            claimed_ms=now,
+            lost=lost,
+            condemned=bool(condemned),
+            first=first,
+            rest=payloads[part:],
         )
+        return self._bury_damaged(claim, packed, count, damage) if damage else claim
+
+    def _bury_damaged(self, claim: Claim, packed: bytes | None, count: int, damage: str) -> Damaged:
+        error = f"the batch {claim.batch_id} of {count} events is damaged in Redis: {damage}"
+        # A letter for each event, so that the ledger closes; nobody knows any more which bytes are whose.
+        first = DeadEvent("damaged", f"{error}; what was there is kept here", (packed or b"")[:_MAX_DAMAGED_BYTES])
+        others = DeadEvent("damaged", f"{error}; what was there is kept in the first of its letters", b"")
+        letters = [first, *[others] * (count - 1)] if count else []
+        self.settle(claim, Settlement(dead=letters, error=error))
+        return Damaged(count, error)
 
     def settle(self, claim: Claim, settlement: Settlement) -> Settled | None:
         """Record what became of a batch. None when the lease was lost: then nothing was recorded."""
         judgement = settlement.judgement
         # Packing again is only needed where some of the batch has gone.
-        repack = settlement.left and len(settlement.left) < len(claim.payloads)
+        left = (*settlement.left, *claim.rest)
+        repack = left and len(left) < len(claim.payloads) + len(claim.rest)
         answer = self._run(
             [
                 self._command(
@@ -326,7 +389,8 @@ class BatchStore:
                     *_reasons(settlement.filtered),
                     *_dead(settlement.dead),
                     len(settlement.left),
-                    pack(settlement.left) if repack else b"",
+                    len(claim.rest),
+                    pack(left) if repack else b"",
                     settlement.due_ms,
                     int(settlement.burns_attempt),
                     settlement.error[:500],
@@ -395,6 +459,7 @@ class BatchStore:
             put.example,
             *_reasons(put.filtered),
             *_dead(put.dead),
+            int(put.again),
         )
 
     def _command(self, destination: str, name: str, *arguments: Any) -> Command:
@@ -417,13 +482,60 @@ def prefix(destination: str) -> str:
 
 
 def pack(payloads: Sequence[bytes]) -> bytes:
-    """Events as one compressed text, a line each."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(b"\n".join(payloads))
+    """Events of any bytes, compressed together."""
+    frame = zstandard.ZstdCompressor(level=_LEVEL).compress(_frame(payloads))
+    return _HEAD.pack(_VERSION, crc32(frame)) + frame
 
 
-def unpack(packed: bytes) -> tuple[bytes, ...]:
-    """What ``pack`` packed."""
-    return tuple(zstandard.ZstdDecompressor().decompress(packed).split(b"\n"))
+def unpack(packed: bytes | None, count: int | None = None) -> tuple[bytes, ...]:
+    """What ``pack`` packed, ``count`` events if that is known.
+
+    Raises:
+        BatchDamagedError: It is not what was packed, or larger than any batch can be.
+    """
+    if not packed:
+        raise BatchDamagedError("its payload is missing")
+    if packed.startswith(_ZSTD_MAGIC):
+        return _unpack_lines(packed, count)
+    if len(packed) < _HEAD.size or packed[0] != _VERSION:
+        raise BatchDamagedError(
+            f"its payload begins with the byte {packed[0]}, which no version of dispatcher up to this one writes"
+        )
+    frame = memoryview(packed)[_HEAD.size :]
+    if crc32(frame) != _HEAD.unpack_from(packed)[1]:
+        raise BatchDamagedError("its payload has another checksum than when it was put")
+    try:
+        payloads: tuple[bytes, ...] = _unframe(_decompressed(frame))
+    except msgspec.DecodeError as error:
+        raise BatchDamagedError(f"its payload is not a list of events: {error}") from error
+    if count is not None and len(payloads) != count:
+        raise BatchDamagedError(f"its payload holds {len(payloads)} events")
+    return payloads
+
+
+def _unpack_lines(packed: bytes, count: int | None) -> tuple[bytes, ...]:
+    # As the version before wrote it: what is put during an upgrade may be in this form.
+    text = _decompressed(packed)
+    payloads = tuple(text.split(b"\n"))
+    if count is None or len(payloads) == count:
+        return payloads
+    if count == 1:
+        return (text,)
+    raise BatchDamagedError(f"its payload has {len(payloads)} lines: a line break inside of an event")
+
+
+def _decompressed(frame: bytes | memoryview) -> bytes:
+    # The size is in the frame's head, and what is larger than that says is refused, so that no memory is taken for it.
+    try:
+        size = zstandard.frame_content_size(frame)
+        if not 0 <= size <= MAX_UNPACKED_BYTES:
+            said = f"{size:,}" if size >= 0 else "an unknown number of"
+            raise BatchDamagedError(
+                f"its payload would unpack to {said} bytes, and no batch is larger than {MAX_UNPACKED_BYTES:,}"
+            )
+        return zstandard.ZstdDecompressor().decompress(frame)
+    except zstandard.ZstdError as error:
+        raise BatchDamagedError(f"its payload cannot be unpacked: {error}") from error
 
 
 def _reasons(reasons: Mapping[str, int]) -> list[str | int]:

@@ -78,6 +78,10 @@ class StoreUnavailableError(DispatcherError):
     """Redis did not answer, or answered that it cannot now. What was asked may or may not have happened."""
 
 
+class BatchDamagedError(DispatcherError):
+    """What the batch store has of a batch is not what was put: its events become dead letters, ``damaged``."""
+
+
 class LeaseLostError(DispatcherError):
     """The batch was taken over by another worker while this one held it; its outcome was not recorded."""
 

@@ -17,10 +17,10 @@ from celery import Task
 from celery.exceptions import Retry
 
 from dispatcher import reports
-from dispatcher.batches import BatchStore, Claim, DeadEvent, HeldBack, Judgement, Settled, Settlement, Verdict
+from dispatcher.batches import BatchStore, Claim, Damaged, DeadEvent, HeldBack, Judgement, Settled, Settlement, Verdict
 from dispatcher.doorbell import task_name
-from dispatcher.errors import LeaseLostError, StoreUnavailableError
-from dispatcher.traces import take_off
+from dispatcher.errors import BatchDamagedError, LeaseLostError, StoreUnavailableError
+from dispatcher.traces import Trace, take_off
 from tasks.destination import Batch, Destination
 from tasks.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
 from tasks.traces import record
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Part of a lease by which it is longer at random for a batch that may be what ends workers.
+_SPREAD: Final = 0.5
 # Seconds between tries to record an outcome while Redis is away.
 _SETTLE_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 
@@ -72,16 +74,26 @@ class Delivery(Task):
         began = time.monotonic()
         lease_until = began + self._settings.lease_seconds
         claim = self._store.claim(
-            self._destination, batch_id, token=uuid4().hex, lease_seconds=self._settings.lease_seconds
+            self._destination,
+            batch_id,
+            token=uuid4().hex,
+            lease_seconds=self._settings.lease_seconds,
+            spread_seconds=random.uniform(0, _SPREAD * self._settings.lease_seconds),
         )
         if isinstance(claim, str):
             return f"nothing to do: the batch is {claim}"
         if isinstance(claim, HeldBack):
             raise Retry(f"the breaker is open: {claim.error}", when=_moment(claim.until_ms))
-        if claim.maybe_delivered:
+        if isinstance(claim, Damaged):
+            return self._tell_of_damage(claim)
+        if claim.lost:
             reports.worker_lost(self._destination)
-        payloads, traces = take_off(claim.payloads)
-        outcomes = self._deliver(claim, payloads, lease_until)
+        traces: tuple[Trace, ...] = ()
+        if claim.condemned:
+            outcomes: Sequence[Outcome] = [_lost_over(claim)] * len(claim.payloads)
+        else:
+            payloads, traces = take_off(claim.payloads)
+            outcomes = self._deliver(claim, payloads, lease_until)
         # By the store's clock, which is the one that the due times are told by.
         now = claim.claimed_ms / 1000 + time.monotonic() - began
         settlement = tally(claim, outcomes, settings=self._settings, now=now)
@@ -91,7 +103,8 @@ class Delivery(Task):
             self._tell_of_breaker(settled, settlement)
         if settlement.left:
             raise Retry(settlement.error or settlement.waits_for, when=_moment(settlement.due_ms))
-        return f"{settlement.delivered} delivered, {len(settlement.dead)} dead"
+        rest = f", {len(claim.rest)} of the batch come next" if claim.rest else ""
+        return f"{settlement.delivered} delivered, {len(settlement.dead)} dead{rest}"
 
     def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Let go of the frames that a retry was raised in. Called by Celery.
@@ -110,6 +123,7 @@ class Delivery(Task):
             attempt=claim.attempts,
             maybe_delivered=claim.maybe_delivered,
             lease_until=lease_until,
+            first=claim.first,
         )
         try:
             return self.destination.deliver(batch)
@@ -124,6 +138,11 @@ class Delivery(Task):
             logger.warning("the breaker of %s is open (%s): %s", name, judgement.verdict, settlement.error)
         else:
             logger.warning("the breaker of %s is closed again", name)
+
+    def _tell_of_damage(self, damaged: Damaged) -> str:
+        reports.delivery_failed(self._destination, BatchDamagedError(damaged.error))
+        logger.error("%s dead letters of %s: %s", damaged.count, self._destination, damaged.error)
+        return f"{damaged.count} dead: {damaged.error}"
 
     def _settle(self, claim: Claim, settlement: Settlement, deadline: float) -> Settled | None:
         # Once delivered, it is worth some patience to record it: else it may be delivered again.
@@ -215,6 +234,15 @@ def backoff_seconds(retry: RetrySettings, attempts: int) -> float:
     """
     # The exponent is bounded, since a factor to the power of a month's attempts would overflow.
     return min(retry.max_seconds, retry.first_seconds * retry.factor ** min(attempts, 64))
+
+
+def _lost_over(claim: Claim) -> Dead:
+    # It says nothing of the destination, which has not been asked this time.
+    error = (
+        f"workers were killed or hung while they delivered this event, {claim.lost} leases in a row and the last ones "
+        "with it alone: see their logs and the kernel's for why, then have it replayed"
+    )
+    return Dead("worker_lost", error, kind="paced")
 
 
 def _explain(error: Exception) -> str:

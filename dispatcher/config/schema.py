@@ -56,6 +56,8 @@ _PROCESSOR: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A
 Seconds = Annotated[float, Field(gt=0)]
 SecondsOrNone = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+# What workers unpack at most is twice that: dispatcher.batches.MAX_UNPACKED_BYTES.
+Size = Annotated[int, Field(ge=1, le=32 * _MIB)]
 DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -66,7 +68,7 @@ class OutboxSettings(Table):
     max_bytes: Count = Field(
         2 * _GIB, description="What the journals of all processes may take together; then emit refuses."
     )
-    max_event_bytes: Count = Field(1 * _MIB, description="Largest encoded event, in bytes.")
+    max_event_bytes: Size = Field(1 * _MIB, description="Largest encoded event, in bytes.")
     journal_bytes: Count = Field(4 * _MIB, validate_default=True, description="Size of one journal file.")
     sync_seconds: Seconds = Field(1.0, description="How often a backlog is synced to disk.")
     keep_bytes: Annotated[int, Field(ge=0)] = Field(
@@ -184,7 +186,7 @@ class DestinationSettings(Table):
     )
     internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
     batch_events: Count = Field(100, description="Most events in a batch (tracking_log and meta_conversions: 1000).")
-    batch_bytes: Count = Field(
+    batch_bytes: Size = Field(
         475_000, description="Most bytes in a batch (tracking_log: 2 000 000, meta_conversions: 900 000)."
     )
     lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")

@@ -192,7 +192,10 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         if (missing := self.missing()) is not None:
             return [RetryAfter(missing, None, "setup")] * len(batch.payloads)
         if self.options.at_most_once and batch.maybe_delivered:
-            error = f"a worker ended while it sent this, so {self.who} may have it; at_most_once is on: not sent again"
+            error = (
+                f"a worker ended while it sent this, or Redis has lost what became of it, so {self.who} may have it; "
+                "at_most_once is on: not sent again"
+            )
             return [Dead("maybe_delivered", error, kind="paced")] * len(batch.payloads)
         outcomes: dict[int, Outcome] = {}
         entries: list[_Entry[ItemT]] = []

@@ -1,0 +1,319 @@
+"""Batches whose leases are lost again and again, or that Redis has damaged: isolated, and buried where it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dispatcher.batches import BatchStore, Claim, Counts, Damaged, DeadEvent, Judgement, Put, Settlement, pack
+from dispatcher.redis_pool import RedisPool
+from tests.support.redis_server import RedisServer
+
+NAME = "segment"
+PREFIX = f"dispatcher:{{{NAME}}}:"
+LEASE = 60.0
+
+
+class Clock:
+    """Goes on when a lease is to run out."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
+    server.call("FLUSHALL")
+    pool = RedisPool(server.url, timeout_seconds=5)
+    store = BatchStore(pool, clock=clock)
+    yield store
+    assert counts(store).closes
+    pool.close()
+
+
+def counts(store: BatchStore) -> Counts:
+    return store.counts([NAME])[NAME]
+
+
+def put(store: BatchStore, events: int, *, start: int = 0, again: bool = False) -> str:
+    payloads = [b"%d" % number for number in range(events)]
+    one = Put(
+        destination=NAME, journal="7-a", start=start, end=start + 10, packed=pack(payloads), count=events, again=again
+    )
+    assert store.put([one]) == [None]
+    return one.batch_id
+
+
+def take(store: BatchStore, batch_id: str, *, spread: float = 0.0) -> Claim:
+    found = store.claim(NAME, batch_id, token=uuid4().hex, lease_seconds=LEASE, spread_seconds=spread)
+    assert isinstance(found, Claim), found
+    return found
+
+
+def lose(store: BatchStore, clock: Clock, batch_id: str, times: int = 1) -> Claim:
+    """Have so many workers die with the batch. Returns what the last one held."""
+    for _ in range(times):
+        held = take(store, batch_id)
+        clock.now += LEASE
+    return held
+
+
+def deliver(store: BatchStore, clock: Clock, batch_id: str, *poisonous: bytes) -> tuple[list[bytes], list[bytes], int]:
+    """Play workers that die of some events, until nothing waits: what was delivered, what was buried, leases lost."""
+    delivered: list[bytes] = []
+    buried: list[bytes] = []
+    lost = 0
+    while counts(store).waiting:
+        held = take(store, batch_id)
+        if held.condemned:
+            buried += held.payloads
+            dead = [DeadEvent("worker_lost", "lost", payload) for payload in held.payloads]
+            assert store.settle(held, Settlement(dead=dead)) is not None
+        elif set(poisonous).isdisjoint(held.payloads):
+            delivered += held.payloads
+            assert store.settle(held, Settlement(delivered=len(held.payloads))) is not None
+        else:
+            lost += 1
+            clock.now += LEASE
+        assert counts(store).closes
+    return delivered, buried, lost
+
+
+def test_two_lost_leases_change_nothing(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 8)
+    lose(store, clock, batch_id, 2)
+    held = take(store, batch_id)
+    assert (len(held.payloads), held.rest, held.lost, held.condemned) == (8, (), 2, False)
+    assert store.settle(held, Settlement(delivered=8))
+
+
+def test_after_three_lost_leases_half_of_it_is_handed_out_and_then_half_of_that(
+    store: BatchStore, clock: Clock
+) -> None:
+    batch_id = put(store, 7)
+    lose(store, clock, batch_id, 3)
+    sizes = []
+    for _ in range(4):
+        held = lose(store, clock, batch_id)
+        sizes.append((len(held.payloads), len(held.rest), held.condemned))
+    assert sizes == [(4, 3, False), (2, 5, False), (1, 6, False), (1, 6, True)]
+    assert counts(store).claimed == 7
+
+
+def test_what_is_handed_out_and_settled_comes_no_more_and_the_rest_goes_on_at_once(
+    store: BatchStore, clock: Clock
+) -> None:
+    batch_id = put(store, 8)
+    lose(store, clock, batch_id, 3)
+    half = take(store, batch_id)
+    assert store.settle(half, Settlement(delivered=4))
+    assert (counts(store).delivered, counts(store).queued) == (4, 4)
+    store._pool.execute("DEL", f"{PREFIX}bell")
+    assert [(ring.batch_id, ring.count) for ring in store.due(NAME, idle=False)] == [(batch_id, 4)]
+    second = take(store, batch_id)
+    # The one to blame is among these, if it is anywhere.
+    assert (second.payloads, second.rest, second.first) == ((b"4", b"5"), (b"6", b"7"), 4)
+    assert second.maybe_delivered
+
+
+@pytest.mark.parametrize("events", [1, 2, 3, 7, 500])
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+def test_the_event_that_ends_workers_is_buried_and_all_others_are_delivered_in_order(
+    store: BatchStore, clock: Clock, events: int, where: str
+) -> None:
+    number = {"first": 0, "middle": events // 2, "last": events - 1}[where]
+    batch_id = put(store, events)
+    delivered, buried, lost = deliver(store, clock, batch_id, b"%d" % number)
+    assert buried == [b"%d" % number]
+    assert delivered == [b"%d" % n for n in range(events) if n != number]
+    # Three of the whole, one each time that it is halved, and not fewer than six.
+    assert lost <= max(6, 3 + (events - 1).bit_length() + 1)
+    assert counts(store).dead_by_reason == {"worker_lost": 1}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(events=st.integers(1, 40), poisonous=st.sets(st.integers(0, 39), max_size=4))
+def test_any_number_of_them_are_found_each_and_no_other_is_buried(
+    store: BatchStore, clock: Clock, events: int, poisonous: set[int]
+) -> None:
+    store._pool.execute("FLUSHALL")
+    batch_id = put(store, events)
+    bad = [b"%d" % number for number in sorted(poisonous) if number < events]
+    delivered, buried, _ = deliver(store, clock, batch_id, *bad)
+    assert buried == bad
+    assert delivered == [payload for n in range(events) if (payload := b"%d" % n) not in bad]
+
+
+def test_a_part_that_is_to_be_tried_again_takes_the_rest_along(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 8)
+    lose(store, clock, batch_id, 3)
+    half = take(store, batch_id)
+    due_ms = int((clock.now + 5) * 1000)
+    assert store.settle(half, Settlement(delivered=1, left=half.payloads[1:], due_ms=due_ms, error="503"))
+    assert (counts(store).delivered, counts(store).parked, counts(store).retried) == (1, 7, 3)
+    clock.now += 5
+    again = take(store, batch_id)
+    assert again.payloads + again.rest == tuple(b"%d" % n for n in range(1, 8))
+    assert (again.attempts, again.maybe_delivered) == (1, True)
+
+
+def test_leases_that_were_not_lost_in_a_row_do_not_add_up(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 4)
+    for _ in range(4):
+        lose(store, clock, batch_id, 2)
+        held = take(store, batch_id)
+        assert len(held.payloads) == 4
+        assert store.settle(held, Settlement(left=held.payloads, due_ms=0, error="503"))
+
+
+def test_outages_and_deployments_at_which_it_was_given_back_do_not_add_up(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 4)
+    for _ in range(20):
+        assert store.release(take(store, batch_id))
+    for number in range(20):
+        held = take(store, batch_id)
+        failed = Judgement(verdict="transient", failures=1, first_seconds=1)
+        assert store.settle(held, Settlement(left=held.payloads, due_ms=0, judgement=failed))
+        assert not isinstance(store.claim(NAME, batch_id, token=f"{number}", lease_seconds=LEASE), Claim)
+        clock.now += 100
+    held = take(store, batch_id)
+    assert (held.payloads, held.lost, held.maybe_delivered) == ((b"0", b"1", b"2", b"3"), 0, False)
+
+
+def test_one_that_finds_nothing_wrong_after_all_goes_on_as_if_nothing_had_been(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 4)
+    lose(store, clock, batch_id, 3)
+    for _ in range(3):
+        held = take(store, batch_id)
+        assert store.settle(held, Settlement(left=held.payloads, due_ms=0, error="503"))
+    while counts(store).waiting:
+        held = take(store, batch_id)
+        assert store.settle(held, Settlement(delivered=len(held.payloads)))
+    assert (counts(store).delivered, counts(store).dead) == (4, 0)
+
+
+def test_who_was_condemned_is_so_for_the_next_worker_too(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 1)
+    lose(store, clock, batch_id, 6)
+    assert take(store, batch_id).condemned
+    clock.now += LEASE
+    held = take(store, batch_id)
+    assert held.condemned
+    assert store.release(held)
+    held = take(store, batch_id)
+    assert held.condemned
+    assert store.settle(held, Settlement(dead=[DeadEvent("worker_lost", "lost", held.payloads[0])]))
+
+
+def test_nothing_is_condemned_for_deliveries_that_take_longer_than_the_lease(store: BatchStore, clock: Clock) -> None:
+    batch_id = put(store, 2)
+    before = lose(store, clock, batch_id)
+    for _ in range(20):
+        held = take(store, batch_id)
+        # The one before comes back, too late: it was slow.
+        assert store.settle(before, Settlement(left=before.payloads, error="timeout")) is None
+        before = held
+        clock.now += LEASE
+    held = take(store, batch_id)
+    assert (held.payloads, held.condemned) == ((b"0",), False)
+
+
+def test_what_was_lost_together_comes_again_at_different_moments(store: BatchStore, clock: Clock) -> None:
+    one, other = put(store, 1), put(store, 1, start=10)
+    for _ in range(2):
+        lose(store, clock, one)
+        clock.now -= LEASE
+        lose(store, clock, other)
+    take(store, one, spread=30)
+    take(store, other, spread=0)
+    clock.now += LEASE
+    assert store.claim(NAME, one, token="t", lease_seconds=LEASE) == "claimed"
+    assert take(store, other).lost == 3
+
+
+def test_the_breaker_holds_a_suspect_back_without_counting_it_as_lost(store: BatchStore, clock: Clock) -> None:
+    batch_id, other = put(store, 4), put(store, 1, start=10)
+    lose(store, clock, batch_id, 2)
+    held = take(store, other)
+    failed = Judgement(verdict="setup", first_seconds=100)
+    assert store.settle(held, Settlement(left=held.payloads, due_ms=0, judgement=failed))
+    for number in range(5):
+        found = store.claim(NAME, batch_id, token=f"{number}", lease_seconds=LEASE)
+        assert not isinstance(found, Claim | str)
+    clock.now += 100
+    assert take(store, batch_id).lost == 2
+
+
+def test_what_the_store_had_lost_may_have_been_delivered(store: BatchStore) -> None:
+    held = take(store, put(store, 2, again=True))
+    assert (held.maybe_delivered, held.lost, held.payloads) == (True, 0, (b"0", b"1"))
+
+
+def _flip(store: BatchStore, key: str) -> None:
+    payload = bytearray(store._pool.execute("HGET", key, "payload"))
+    payload[len(payload) // 2] ^= 1
+    store._pool.execute("HSET", key, "payload", bytes(payload))
+
+
+DAMAGES: dict[str, Callable[[BatchStore, str], object]] = {
+    "a bit has flipped": _flip,
+    "the payload is gone": lambda store, key: store._pool.execute("HDEL", key, "payload"),
+    "the payload is another": lambda store, key: store._pool.execute("HSET", key, "payload", b"junk"),
+    "the payload is empty": lambda store, key: store._pool.execute("HSET", key, "payload", b""),
+    "the number of events is gone": lambda store, key: store._pool.execute("HDEL", key, "payload", "n"),
+    "the number of events is none": lambda store, key: store._pool.execute("HSET", key, "payload", "x", "n", "1x"),
+    "everything but its id is gone": lambda store, key: store._pool.execute("DEL", key),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("state", ["queued", "claimed", "parked"])
+def test_a_damaged_batch_becomes_dead_letters_that_keep_what_there_was(
+    store: BatchStore, clock: Clock, damage: str, state: str
+) -> None:
+    batch_id, other = put(store, 3), put(store, 5, start=10)
+    if state != "queued":
+        held = take(store, batch_id)
+        if state == "parked":
+            assert store.settle(held, Settlement(left=held.payloads, due_ms=0, error="503"))
+        clock.now += LEASE
+    key = f"{PREFIX}batch:{batch_id}"
+    DAMAGES[damage](store, key)
+    left = store._pool.execute("HGET", key, "payload") or b""
+    clock.now += 1000
+    store._pool.execute("DEL", f"{PREFIX}bell")
+    assert batch_id in [ring.batch_id for ring in store.due(NAME, idle=True)]
+    found = store.claim(NAME, batch_id, token="t", lease_seconds=LEASE)
+    assert isinstance(found, Damaged)
+    assert (found.count, counts(store).dead_by_reason, counts(store).waiting) == (3, {"damaged": 3}, 5)
+    assert "damaged in Redis" in counts(store).last_error
+    letters = store._pool.execute("XRANGE", f"{PREFIX}dead", "-", "+")
+    assert [dict(zip(*[iter(fields)] * 2, strict=True))[b"event"] for _, fields in letters] == [left, b"", b""]
+    assert store.claim(NAME, batch_id, token="t", lease_seconds=LEASE) == "settled"
+    assert take(store, other).payloads == (b"0", b"1", b"2", b"3", b"4")
+
+
+def test_what_is_kept_of_a_damaged_batch_has_an_end(store: BatchStore) -> None:
+    batch_id = put(store, 1)
+    store._pool.execute("HSET", f"{PREFIX}batch:{batch_id}", "payload", bytes(5_000_000))
+    assert isinstance(store.claim(NAME, batch_id, token="t", lease_seconds=LEASE), Damaged)
+    ((_, fields),) = store._pool.execute("XRANGE", f"{PREFIX}dead", "-", "+")
+    assert len(fields[fields.index(b"event") + 1]) == 1024 * 1024
