@@ -480,7 +480,7 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(found, str):
             assert (found == "settled") == (batch_id not in self.waiting)
             return multiple()
-        assert Counter(found.payloads) == self.waiting[batch_id]
+        assert Counter(found.payloads + found.rest) == self.waiting[batch_id]
         self.held[batch_id] = found
         return found
 
@@ -504,8 +504,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.delivered.update(payload for fate, payload in pairs if fate == "d")
         self.dead.update(payload for fate, payload in pairs if fate == "x")
         self.filtered += sum(fate == "f" for fate, _ in pairs)
-        if left:
-            self.waiting[claimed.batch_id] = Counter(left)
+        if left or claimed.rest:
+            self.waiting[claimed.batch_id] = Counter([*left, *claimed.rest])
         else:
             del self.waiting[claimed.batch_id]
 
@@ -517,6 +517,16 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(claimed=consumes(claims))
     def crash(self, claimed: Claim) -> None:
         """The worker is gone; nobody says anything of what it held."""
+
+    @rule(data=st.data(), times=st.integers(3, 7))
+    def crash_again_and_again(self, data: st.DataObject, times: int) -> None:
+        if self.ids:
+            batch_id = data.draw(st.sampled_from(self.ids))
+            for _ in range(times):
+                self.clock.advance(LEASE)
+                self.tokens += 1
+                if isinstance(self.store.claim(NAME, batch_id, token=str(self.tokens), lease_seconds=LEASE), Claim):
+                    self.held.pop(batch_id, None)
 
     @rule(seconds=st.sampled_from([1, 6, LEASE, 700]))
     def let_time_pass(self, seconds: float) -> None:
@@ -547,7 +557,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Whatever happened: with time and the bell alone, everything is delivered in the end."""
         if not hasattr(self, "store"):
             return
-        for _ in range(3):
+        # A batch that was given up on several times comes in parts.
+        for _ in range(8):
             self.clock.advance(1000)
             for batch_id in due(self.store, self.clock, idle=True):
                 claimed = claim(self.store, batch_id)

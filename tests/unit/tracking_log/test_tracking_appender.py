@@ -52,7 +52,7 @@ def record_of(path: Path) -> Appends:
     return Appends(path.with_name(".tracking.log.appends"))
 
 
-def killed_while_writing(path: Path, written: bytes, *, first: int = 0) -> None:
+def killed_while_writing(path: Path, written: bytes, *, first: int = 0, gaps: bool = False) -> None:
     """Leave what a process leaves that was killed when ``written`` of its lines had reached the file."""
     record = record_of(path)
     path.touch()
@@ -65,7 +65,8 @@ def killed_while_writing(path: Path, written: bytes, *, first: int = 0) -> None:
             offset=status.st_size,
             length=len(text),
             first=first,
-            events=len(LINES) - first,
+            events=len(LINES) - first + gaps,
+            gaps=gaps,
         )
         with path.open("ab") as log:
             log.write(written)
@@ -122,6 +123,24 @@ def test_a_batch_cut_short_by_a_kill_is_completed(path: Path, appender: Appender
     killed_while_writing(path, TEXT[:written])
     appender.append(LINES, key=KEY, again=True)
     assert path.read_bytes() == b"{}\n" + TEXT
+
+
+@pytest.mark.parametrize("written", range(len(TEXT) + 1))
+def test_a_batch_with_an_event_that_has_no_line_cut_short_by_a_kill_is_completed(
+    path: Path, appender: Appender, written: int
+) -> None:
+    path.write_bytes(b"{}\n")
+    killed_while_writing(path, TEXT[:written], gaps=True)
+    appender.append([LINES[0], None, *LINES[1:]], key=KEY, again=True)
+    assert path.read_bytes() == b"{}\n" + TEXT
+
+
+@pytest.mark.parametrize("written", range(len(TEXT) + 1))
+def test_a_part_of_a_batch_cut_short_by_a_kill_is_completed(path: Path, appender: Appender, written: int) -> None:
+    killed_while_writing(path, TEXT[:written])
+    appender.append(LINES[:2], key=KEY, again=True)
+    appender.append(LINES[2:], key=KEY, first=2, again=True)
+    assert path.read_bytes() == TEXT
 
 
 @pytest.mark.parametrize("written", range(len(TEXT) + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from dispatcher.event import Event, encode
 from tasks.destination import Batch
-from tasks.outcomes import DELIVERED, Dead
+from tasks.outcomes import DELIVERED, Dead, Delivered
 from tasks.tracking_log import TrackingLog, TrackingLogOptions
 
 if TYPE_CHECKING:
@@ -41,8 +42,14 @@ def payload(name: str) -> bytes:
     return encode(Event(id=f"id-{name}", name=name, timestamp=datetime(2026, 3, 4, tzinfo=UTC), data={}, context={}))
 
 
-def batch(*payloads: bytes, number: int = 1, maybe_delivered: bool = False) -> Batch:
-    return Batch(destination="tracking_log", id=f"b-{number}", payloads=payloads, maybe_delivered=maybe_delivered)
+def batch(*payloads: bytes, number: int = 1, maybe_delivered: bool = False, first: int = 0) -> Batch:
+    return Batch(
+        destination="tracking_log",
+        id=f"b-{number}",
+        payloads=payloads,
+        maybe_delivered=maybe_delivered,
+        first=first,
+    )
 
 
 def test_events_are_delivered_in_order(make: Callable[..., TrackingLog], path: Path) -> None:
@@ -75,6 +82,41 @@ def test_a_batch_that_comes_again_is_written_once_and_has_the_same_outcomes(
     assert path.read_bytes() == written
     make().deliver(batch(*payloads, number=2, maybe_delivered=True))
     assert path.read_bytes() == written + written
+
+
+@pytest.mark.parametrize("written", range(5))
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_parts_of_a_batch_of_which_some_was_written_leave_each_line_once(
+    make: Callable[..., TrackingLog], path: Path, written: int, cut: int
+) -> None:
+    payloads = (payload("a"), b"?", payload("b"), payload("c"), b"?")
+    if written:
+        make().deliver(batch(*payloads[:written]))
+    for first, until in ((0, cut), (cut, 5)):
+        # Each part comes twice, as when its worker was killed after its append.
+        for _ in range(2):
+            part = batch(*payloads[first:until], first=first, maybe_delivered=True)
+            assert [type(outcome) for outcome in make().deliver(part)] == [
+                Dead if one == b"?" else Delivered for one in payloads[first:until]
+            ]
+    assert [json.loads(line)["name"] for line in path.read_bytes().splitlines()] == ["a", "b", "c"]
+
+
+def test_who_wakes_with_the_whole_batch_after_a_part_of_it_was_written_writes_the_rest_only(
+    make: Callable[..., TrackingLog], path: Path
+) -> None:
+    payloads = (payload("a"), payload("b"), payload("c"), payload("d"))
+    make().deliver(batch(*payloads[:2], maybe_delivered=True))
+    make().deliver(batch(*payloads))
+    make().deliver(batch(*payloads[2:], first=2, maybe_delivered=True))
+    assert [json.loads(line)["name"] for line in path.read_bytes().splitlines()] == ["a", "b", "c", "d"]
+
+
+def test_an_event_that_was_buried_between_two_parts_costs_no_line(make: Callable[..., TrackingLog], path: Path) -> None:
+    make().deliver(batch(payload("a"), first=0, maybe_delivered=True))
+    make().deliver(batch(payload("c"), first=2, maybe_delivered=True))
+    make().deliver(batch(payload("c"), first=2, maybe_delivered=True))
+    assert [json.loads(line)["name"] for line in path.read_bytes().splitlines()] == ["a", "c"]
 
 
 def test_the_same_batch_id_of_another_destination_is_another_batch(
