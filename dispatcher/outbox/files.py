@@ -221,6 +221,17 @@ def _off_the_loop(call: Callable[[_T], None], argument: _T) -> None:
     # Where gevent has replaced threads, this one is a greenlet, and a blocking call would hold up all the others.
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
-        sys.modules["gevent"].get_hub().threadpool.apply(call, (argument,))
+        error = sys.modules["gevent"].get_hub().threadpool.apply(_error_of, (call, argument))
+        if error is not None:
+            raise error
     else:
         call(argument)
+
+
+def _error_of(call: Callable[[_T], None], argument: _T) -> OSError | None:
+    # As a value, since gevent prints a traceback for each error that leaves its thread pool.
+    try:
+        call(argument)
+    except OSError as error:
+        return error
+    return None
