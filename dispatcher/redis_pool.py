@@ -27,6 +27,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.inheritance import leave_socket, own
 from dispatcher.sentinels import Sentinels, is_sentinel
 
 Command = tuple[Any, ...]
@@ -55,6 +56,9 @@ class RedisPool:
             if is_sentinel(url)
             else redis.ConnectionPool.from_url(redis_url(url), **options)
         )
+        # redis-py notices a fork at the next command. Until then the child would hold the connections open, and a
+        # greenlet that waits for an answer would take it from the parent.
+        own(self, RedisPool._leave_sockets)
 
     def execute(self, *command: Any) -> Any:
         """One command's answer. Blocks up to the timeout. Raises as ``execute_many`` does."""
@@ -99,6 +103,14 @@ class RedisPool:
     def close(self) -> None:
         """Close all connections. May be called twice."""
         self._pool.disconnect()
+
+    def _leave_sockets(self) -> None:
+        pools = [self._pool]
+        if isinstance(self._pool, SentinelConnectionPool):
+            pools += [watcher.connection_pool for watcher in self._pool.sentinel_manager.sentinels]
+        for pool in pools:
+            for connection in (*pool._available_connections, *pool._in_use_connections):
+                leave_socket(connection._sock)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, NoPermissionError) or "executing the script can't" in str(error):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.inheritance import OwnThread, let_go_of_inherited
 from dispatcher.outbox import Outbox
 from dispatcher.relay import Relay
 from dispatcher.reports import OutboxWatch
@@ -40,10 +42,12 @@ class RelayLoop:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._failures = 0
+        self._pid = os.getpid()
 
     def run(self) -> None:
         """Block until ``stop``."""
-        while not self._stopped.is_set():
+        # In a forked child a greenlet would go on with the parent's outboxes.
+        while not self._stopped.is_set() and os.getpid() == self._pid:
             wait = self._step()
             if wait > 0:
                 self._wake.wait(wait)
@@ -89,7 +93,7 @@ class RelayThread:
         self._turns = 0
         self._stopped = False
         self._loop: RelayLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="dispatcher-relay", daemon=True)
+        self._thread = OwnThread(self._run, name="dispatcher-relay")
 
     def start(self) -> None:
         self._thread.start()
@@ -114,6 +118,9 @@ class RelayThread:
             if not self._stopped:
                 self._loop.run()
         finally:
+            if self._thread.is_copy:
+                # Forked by something that runs no at-fork hooks: closed by redis-py, a connection would stay open here.
+                let_go_of_inherited()
             relay.close()
 
     def _yield(self) -> None:
@@ -122,6 +129,7 @@ class RelayThread:
             return
         began = time.monotonic()
         time.sleep(_YIELD_SECONDS)
+        self._thread.check()
         # A thread that computes without a pause gives the interpreter up only every few milliseconds. To wait for that
         # at each slice would be to fall ever further behind.
         if time.monotonic() - began > _STARVED_SECONDS:

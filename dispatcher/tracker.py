@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet
 
 from dispatcher.context import EMPTY, BoundContext, context, current, enter_context, exit_context
 from dispatcher.diagnosis import ENCODING_ERRORS, holds_non_finite
@@ -21,6 +22,7 @@ from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, Setting
 from dispatcher.event import EventType
 from dispatcher.fork_mark import fork_mark
 from dispatcher.identity import IdSource
+from dispatcher.inheritance import let_go_of_inherited
 from dispatcher.outbox import Outbox, abandon_inherited
 
 if TYPE_CHECKING:
@@ -232,6 +234,11 @@ class Tracker:
         if self._outbox is not None:
             # Forked by something that runs no at-fork hooks, as uWSGI may be set to.
             self.after_fork()
+        lock = threading.RLock()
+        if type(lock) is not type(self._lock):
+            # gevent has replaced threads since, as gunicorn's worker does after a preload: to a lock of old, all
+            # greenlets are one thread, and each of them would open an outbox.
+            self._lock = lock
         with self._lock:
             if self._is_open() or self._opener == threading.get_ident():
                 return
@@ -281,13 +288,19 @@ class Tracker:
             except RuntimeError as error:  # no more threads, or the interpreter is ending
                 logger.error("the relay's thread cannot be started: %s; events wait for another relay", error)
                 self._relay = None
+        if os.getpid() != outbox.pid:
+            # A greenlet was copied in the middle of this, into a child that has let go of that outbox.
+            self._start()
+            return
         self._outbox = outbox
         self._here[0] = 1
+        _used.add(self)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's outbox alone. Called by itself; may be called twice."""
         if self._outbox is not None:
             self._outbox.abandon()
+        let_go_of_inherited()
         abandon_inherited()
         self._forget_process()
 
@@ -300,7 +313,7 @@ class Tracker:
         outbox = self._outbox
         if outbox is None or not self._here[0]:
             return True
-        target = outbox.position
+        target, pid = outbox.position, os.getpid()
         deadline = time.monotonic() + timeout
         while not outbox.has_relayed(target):
             if time.monotonic() >= deadline:
@@ -308,6 +321,8 @@ class Tracker:
             if self._relay is not None:
                 self._relay.wake()
             time.sleep(0.005)
+            if os.getpid() != pid:
+                return False  # the copy of a greenlet, in a forked child: the rest is up to the parent
         return True
 
     def close(self) -> None:
@@ -318,6 +333,8 @@ class Tracker:
                 return
             if relay is not None and self._settings is not None:
                 self.flush(self._settings.outbox.exit_flush_seconds)
+                if self._outbox is not outbox:
+                    return  # the same: in a forked child it is not there any more
             self._here[0] = 0
             self._outbox, self._relay = None, None
             if relay is not None:
@@ -342,6 +359,9 @@ class Tracker:
             self._complained.add(key)
             logger.error("%s. It was kept as a dead letter; more of this name and reason are not logged", error)
 
+
+# Those that may have an outbox, for a forked child to let go of.
+_used: Final[WeakSet[Tracker]] = WeakSet()
 
 _default = Tracker()
 
@@ -415,7 +435,8 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork() -> None:
     _held.clear()
-    _default.after_fork()
+    for tracker in {_default, *_used}:
+        tracker.after_fork()
 
 
 def _at_exit() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import logging
 import mmap
+import os
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from dispatcher.inheritance import OwnThread
 from dispatcher.outbox.journal import NOTES_SUFFIX, SUFFIX, Journal, journal_path
 from dispatcher.outbox.listing import journals_bytes, names, size_bytes
 from dispatcher.outbox.pages import prefault, sync_file, sync_pages
@@ -57,7 +58,8 @@ class JournalFiles:
         self._current: tuple[int, Journal]
         self._taken_at = time.monotonic()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self._thread: OwnThread | None = None
 
     def take(self, index: int) -> Journal:
         """File ``index``: the spare one, or one made now. Raises OSError when there is no room."""
@@ -108,8 +110,7 @@ class JournalFiles:
             sync_seconds: How often it syncs.
             written: Says up to which position there are events.
         """
-        arguments = (sync_seconds, written)
-        thread = threading.Thread(target=self._run, args=arguments, name="dispatcher-journal", daemon=True)
+        thread = OwnThread(partial(self._run, sync_seconds, written), name="dispatcher-journal")
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
@@ -123,15 +124,27 @@ class JournalFiles:
         self._wakes.put(None)
         if self._thread is not None:
             self._thread.join(timeout=5)
+        if os.getpid() != self._pid:
+            return  # the copy of a greenlet, in a child that was forked meanwhile
         while not self._spare.empty():
             self._spare.get_nowait().map.close()
         while not self._retired.empty():
             self._retired.get_nowait()
         self._spare_path.unlink(missing_ok=True)
 
+    def abandon(self) -> None:
+        """In a forked child: let go of the maps, and leave the files alone."""
+        self._closed = True
+        while not self._spare.empty():
+            # One that the parent's thread was looking into at the moment of the fork cannot be closed.
+            with suppress(BufferError):
+                self._spare.get_nowait().map.close()
+        while not self._retired.empty():
+            self._retired.get_nowait()
+
     def _run(self, sync_seconds: float, written: Callable[[], int]) -> None:
         synced_at = time.monotonic()
-        while not self._closed:
+        while not self._closed and os.getpid() == self._pid:
             self._tidy()
             if time.monotonic() - synced_at >= sync_seconds:
                 self._sync(written())

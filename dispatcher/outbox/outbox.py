@@ -17,6 +17,7 @@ from uuid import uuid4
 from zlib import crc32
 
 from dispatcher.errors import OutboxError, OutboxFullError
+from dispatcher.inheritance import own
 from dispatcher.outbox.files import JournalFiles
 from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
 from dispatcher.outbox.listing import remove_outbox
@@ -72,6 +73,7 @@ class Outbox:
         self._offset = 0
         # Up to where events may stand, for now: what is behind it has no space on the disk yet.
         self._limit = self._files.limit(self._journal)
+        own(self, Outbox.abandon)
         self._files.keep(sync_seconds, lambda: self.position)
 
     def _take_first(self) -> Journal:
@@ -190,13 +192,15 @@ class Outbox:
         What is not stays: for a relay that has to put it, and for a Redis that loses it and gets it again.
         """
         with self._lock:
-            if self._closed:
+            if self._closed or os.getpid() != self.pid:
                 return
             is_settled = self.state.settled >= self.position
             self._relayed = self.state.position
             # What comes after this finds no room, and then finds out why.
             self._closed, self._offset, self._limit = True, self.journal_bytes, self.journal_bytes
             self._files.close()
+            if os.getpid() != self.pid:
+                return  # the copy of a greenlet, in a child that was forked meanwhile
             if is_settled:
                 remove_outbox(self.directory)
             self._map.close()
@@ -204,6 +208,9 @@ class Outbox:
 
     def abandon(self) -> None:
         """In a forked child: let go of what was inherited, without touching what is still the parent's."""
+        # The copy of a greenlet may have it in hand: it finds no room, and then finds out why.
+        self._closed, self._offset = True, self.journal_bytes
+        self._files.abandon()
         # A map that the parent's thread was looking into at the moment of the fork cannot be closed, and need not be.
         with suppress(BufferError):
             self._map.close()

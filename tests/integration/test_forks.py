@@ -1,0 +1,408 @@
+"""Forks in the middle of things: what a child has of its parent's relay, connections, locks and files.
+
+Under gevent threads are greenlets, and a fork copies them with all that they are doing.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+
+import pytest
+
+from dispatcher.outbox import find_outboxes
+from tests.support.deliveries import each_once, take_numbers
+from tests.support.processes import Child
+from tests.support.site import Site
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.usefixtures("nothing_kept")
+
+KINDS = pytest.mark.parametrize("kind", ["threads", "gevent"])
+
+# What the scripts below look at themselves with, and how they leave word where others wait for it.
+LOOKING = """
+import gc, logging, signal
+from pathlib import Path
+logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s")
+
+def sockets():
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(os.readlink(entry))
+        except OSError:
+            pass  # the directory's own
+    return {name for name in found if name.startswith("socket:")}
+
+def mapped():
+    return [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/outbox/" in line]
+
+def opened():
+    links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [link for link in links if "/outbox/" in link]
+
+def copies():
+    import greenlet
+    found = []
+    for thing in gc.get_objects():
+        if isinstance(thing, greenlet.greenlet) and not thing.dead and thing.gr_frame is not None:
+            frame = thing.gr_frame
+            while frame is not None:
+                if "/dispatcher/" in frame.f_code.co_filename:
+                    found.append(frame.f_code.co_qualname)
+                frame = frame.f_back
+    return found
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.01)
+
+def await_child(pid):
+    assert os.waitpid(pid, 0)[1] == 0, "the child failed"
+
+redis = int(os.environ["REDIS_PID"])
+"""
+
+
+def run(site: Site, kind: str, code: str, *arguments: str, **environ: str) -> Child:
+    """A process on ``code``, with greenlets for threads where ``kind`` is gevent."""
+    patch = "from gevent import monkey\nmonkey.patch_all()\nimport gevent\n" if kind == "gevent" else ""
+    head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker\n"
+    process = site.redis._process
+    assert process is not None
+    return site.processes.python(patch + head + LOOKING + code, *arguments, REDIS_PID=str(process.pid), **environ)
+
+
+def assert_quiet(child: Child) -> None:
+    for word in ("Traceback", "Error", "stay in the outbox", "refused"):
+        assert word not in child.output, child.output
+
+
+def outboxes(site: Site) -> list[str]:
+    return [path.name for path in find_outboxes(site.settings().outbox_directory)]
+
+
+def everything(site: Site) -> Counter[int]:
+    """All events, those of dead processes too, by their number."""
+    site.relay_once()
+    found = take_numbers(site)
+    site.assert_ledger_closes()
+    return found
+
+
+@KINDS
+def test_a_child_forked_while_a_command_is_under_way_takes_no_answer_of_its_parents(site: Site, kind: str) -> None:
+    child = run(
+        site,
+        kind,
+        """
+tracker.emit("shop.basket.seen", {"n": 0})
+assert dispatcher.flush(10)
+os.kill(redis, signal.SIGSTOP)
+for n in range(1, 500): tracker.emit("shop.basket.seen", {"n": n})
+time.sleep(0.3)  # the relay has sent them, and waits
+before = sockets()
+assert before
+pid = os.fork()
+if pid == 0:
+    assert not sockets() & before, "the parent's connection is shared"
+    assert not copies(), copies()
+    assert not opened() and (not mapped() or len(sys.argv) > 1), (opened(), mapped())
+    os.kill(redis, signal.SIGCONT)
+    time.sleep(0.5)  # time for whatever was copied to go on
+    assert not sockets() & before and not copies() and not opened()
+    for n in range(1000, 1500): tracker.emit("shop.basket.seen", {"n": n})
+    assert dispatcher.flush(20)
+    os._exit(0)
+began = time.monotonic()
+assert dispatcher.flush(20)
+assert time.monotonic() - began < 4, "the answer went elsewhere, and was waited for in vain"
+await_child(pid)
+for n in range(500, 1000): tracker.emit("shop.basket.seen", {"n": n})
+assert dispatcher.flush(20)
+""",
+        DISPATCHER_RELAY__TIMEOUT_SECONDS="8",
+    )
+    child.succeed(timeout=40)
+    assert_quiet(child)
+    assert outboxes(site) == [name for name in outboxes(site) if not name.startswith(f"{child.pid}-")]
+    assert everything(site) == each_once(1500)
+
+
+@KINDS
+def test_children_forked_at_any_moment_of_the_relay_and_the_syncs_deliver_each_event_once(
+    site: Site, kind: str
+) -> None:
+    child = run(
+        site,
+        kind,
+        """
+pids = []
+for turn in range(15):
+    for n in range(200): tracker.emit("shop.basket.seen", {"n": turn * 1000 + n})
+    time.sleep(0.003 * turn)
+    pid = os.fork()
+    if pid == 0:
+        for n in range(200, 400): tracker.emit("shop.basket.seen", {"n": turn * 1000 + n})
+        if turn % 3 == 0:
+            os._exit(0 if dispatcher.flush(20) else 1)
+        if turn % 3 == 1:
+            sys.exit(0)
+        os._exit(0)
+    pids.append(pid)
+for pid in pids: await_child(pid)
+assert dispatcher.flush(20)
+""",
+        DISPATCHER_OUTBOX__SYNC_SECONDS="0.001",
+        DISPATCHER_OUTBOX__MAX_EVENT_BYTES="16384",
+        DISPATCHER_OUTBOX__JOURNAL_BYTES="65536",
+    )
+    child.succeed(timeout=60)
+    assert_quiet(child)
+    assert everything(site) == Counter(turn * 1000 + n for turn in range(15) for n in range(400))
+    assert outboxes(site) == []
+
+
+@KINDS
+def test_the_outbox_of_a_killed_parent_is_adopted_while_a_child_that_never_emits_lives(site: Site, kind: str) -> None:
+    child = run(
+        site,
+        kind,
+        """
+os.kill(redis, signal.SIGSTOP)
+for n in range(100): tracker.emit("shop.basket.seen", {"n": n})
+time.sleep(0.3)
+if os.fork() == 0:
+    print("child runs", flush=True)
+    while True: time.sleep(0.1)
+time.sleep(0.3)
+os.kill(os.getpid(), 9)
+""",
+    )
+    assert child.wait() == -signal.SIGKILL
+    wait_for(lambda: "child runs" in child.output)
+    site.redis.thaw()
+    assert everything(site) == each_once(100)
+    assert outboxes(site) == []
+
+
+@KINDS
+@pytest.mark.parametrize("ending", ["sys.exit(0)", "os._exit(0)", "raise SystemExit", "pass"])
+def test_however_a_child_that_never_emitted_ends_the_parents_outbox_stays(site: Site, kind: str, ending: str) -> None:
+    child = run(
+        site,
+        kind,
+        f"""
+tracker.emit("shop.basket.seen", {{"n": 0}})
+assert dispatcher.flush(20)
+before = sorted(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*"))
+assert before
+pid = os.fork()
+if pid:
+    await_child(pid)
+    assert sorted(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*")) == before
+    for n in range(1, 100): tracker.emit("shop.basket.seen", {{"n": n}})
+    assert dispatcher.flush(20)
+else:
+    {ending}
+""",
+    )
+    child.succeed(timeout=30)
+    assert_quiet(child)
+    assert take_numbers(site) == each_once(100)
+
+
+@KINDS
+def test_a_child_of_a_child_and_a_child_forked_after_close_have_outboxes_of_their_own(site: Site, kind: str) -> None:
+    child = run(
+        site,
+        kind,
+        """
+tracker.emit("shop.basket.seen", {"n": 0})
+pid = os.fork()
+if pid == 0:
+    tracker.emit("shop.basket.seen", {"n": 1})
+    pid = os.fork()
+    if pid == 0:
+        pid = os.fork()
+        if pid == 0:
+            tracker.emit("shop.basket.seen", {"n": 2})
+            sys.exit(0)
+        tracker.emit("shop.basket.seen", {"n": 3})
+        await_child(pid)
+        sys.exit(0)
+    await_child(pid)
+    tracker.emit("shop.basket.seen", {"n": 4})
+    sys.exit(0)
+await_child(pid)
+tracker.get_tracker().close()
+pid = os.fork()
+if pid == 0:
+    tracker.emit("shop.basket.seen", {"n": 5})
+    sys.exit(0)
+await_child(pid)
+tracker.emit("shop.basket.seen", {"n": 6})
+""",
+    )
+    child.succeed(timeout=30)
+    assert_quiet(child)
+    assert outboxes(site) == []
+    assert take_numbers(site) == each_once(7)
+
+
+@KINDS
+def test_a_fork_while_another_closes_or_flushes_leaves_the_outbox_to_the_parent(site: Site, kind: str) -> None:
+    child = run(
+        site,
+        kind,
+        """
+import threading
+for own in (None, tracker.Tracker()):  # of the default one, the fork waits for the lock
+    one = own or tracker.get_tracker()
+    first = 1000 if own else 0
+    one.emit("shop.basket.seen", {"n": first})
+    assert one.flush(20)
+    os.kill(redis, signal.SIGSTOP)
+    one.emit("shop.basket.seen", {"n": first + 1})
+    results = []
+    others = [threading.Thread(target=lambda: results.append(one.flush(1.5))), threading.Thread(target=one.close)]
+    for thread in others: thread.start()
+    time.sleep(0.2)
+    pid = os.fork()
+    if pid == 0:
+        here = sorted(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*"))
+        assert one.flush(0)
+        one.emit("shop.basket.seen", {"n": first + 2})
+        time.sleep(2)  # for copies of those greenlets to end
+        assert set(here) <= set(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*"))
+        os.kill(redis, signal.SIGCONT)
+        assert one.flush(20)
+        one.close()
+        os._exit(0)
+    for thread in others: thread.join()
+    # What goes into the outbox of the parent goes on being relayed, by whomever.
+    await_child(pid)
+""",
+        DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="1",
+        DISPATCHER_RELAY__TIMEOUT_SECONDS="30",
+    )
+    child.succeed(timeout=60)
+    assert everything(site) == Counter([0, 1, 2, 1000, 1001, 1002])
+    assert outboxes(site) == []
+
+
+def test_a_greenlet_copied_while_it_opens_an_outbox_opens_the_childs_own(site: Site) -> None:
+    child = run(
+        site,
+        "gevent",
+        """
+one = tracker.Tracker()
+import threading
+start = threading.Thread.start
+reached, go_on = threading.Event(), threading.Event()
+def slow(self):
+    if self.name == "dispatcher-relay":
+        reached.set()
+        go_on.wait()
+    start(self)
+threading.Thread.start = slow
+opener = gevent.spawn(lambda: one.emit("shop.basket.seen", {"n": 0}))
+reached.wait()
+pid = os.fork()
+go_on.set()
+if pid == 0:
+    wait_until(lambda: one._outbox is not None)
+    assert one._outbox.pid == os.getpid()
+    one.emit("shop.basket.seen", {"n": 1})
+    assert one.flush(20)
+    os._exit(0)
+opener.join()
+assert one.flush(20)
+await_child(pid)
+""",
+    )
+    child.succeed(timeout=30)
+    assert_quiet(child)
+    # The copy does in the child what the greenlet does in the parent.
+    assert everything(site) == Counter([0, 0, 1])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_under_gevent_deliver_what_they_emit(site: Site, method: str) -> None:
+    child = run(
+        site,
+        "gevent",
+        """
+import multiprocessing
+
+def emit(first):
+    for n in range(first, first + 300): tracker.emit("shop.basket.seen", {"n": n})
+    assert dispatcher.flush(20)
+
+if __name__ == "__main__":
+    tracker.emit("shop.basket.seen", {"n": 0})
+    context = multiprocessing.get_context(sys.argv[1])
+    children = [context.Process(target=emit, args=(first,)) for first in (1, 301, 601)]
+    for child in children: child.start()
+    for child in children: child.join()
+    assert [child.exitcode for child in children] == [0, 0, 0]
+""",
+        method,
+    )
+    child.succeed(timeout=40)
+    assert_quiet(child)
+    assert everything(site) == each_once(901)
+    assert outboxes(site) == []
+
+
+def test_a_child_forked_by_c_under_gevent_emits_into_its_own_outbox(site: Site) -> None:
+    child = run(
+        site,
+        "gevent",
+        """
+import ctypes
+for n in range(100): tracker.emit("shop.basket.seen", {"n": n})
+assert dispatcher.flush(20)
+before = sockets()
+pid = ctypes.PyDLL(None).fork()
+if pid == 0:
+    gevent.reinit()
+    time.sleep(0.3)  # the copies have had their turn before the first event
+    for n in range(1000, 1900): tracker.emit("shop.basket.seen", {"n": n})
+    assert dispatcher.flush(20)
+    assert not sockets() & before
+    strange = [name for name in opened() if f"/{os.getpid()}-" not in name]
+    assert not strange, strange
+    os._exit(0)
+for n in range(100, 1000): tracker.emit("shop.basket.seen", {"n": n})
+assert dispatcher.flush(20)
+await_child(pid)
+""",
+    )
+    child.succeed(timeout=40)
+    assert_quiet(child)
+    assert everything(site) == Counter([*range(1000), *range(1000, 1900)])
+
+
+def test_greenlets_that_emit_first_after_a_late_patch_open_one_outbox(site: Site) -> None:
+    child = site.processes.python(
+        """
+import os, sys, time
+import dispatcher
+from dispatcher import tracker
+tracker.get_tracker()
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from pathlib import Path
+gevent.joinall([gevent.spawn(tracker.emit, "shop.basket.seen", {"n": n}) for n in range(20)], raise_error=True)
+found = list(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/state"))
+assert len(found) == 1, found
+"""
+    )
+    child.succeed()
+    assert take_numbers(site) == each_once(20)
+    assert outboxes(site) == []
