@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from dispatcher.inheritance import leave_socket, own
 from dispatcher.redis_pool import kombu_options, kombu_url
 
 if TYPE_CHECKING:
@@ -38,7 +39,25 @@ def make_producer(settings: Settings) -> Celery | None:
         result_backend=None,
         task_ignore_result=True,
     )
+    own(app, _leave_connections)
     return app
+
+
+def _leave_connections(app: Celery) -> None:
+    # kombu's pools are the whole process's, and know of no fork but multiprocessing's: else the child would ring on the
+    # parent's connection, in the middle of what the parent writes to it.
+    from kombu import pools  # noqa: PLC0415
+
+    producers = app.amqp._producer_pool
+    if producers is None:  # it never rang
+        return
+    for group in (pools.producers, pools.connections):
+        for key, pool in list(group.items()):
+            if pool is producers or pool is producers.connections:
+                dict.pop(group, key)
+    for connection in (*producers.connections._dirty, *producers.connections._resource.queue):
+        # Of a pool of Redis connections, which redis-py itself makes anew, there is no such thing as the one socket.
+        leave_socket(getattr(getattr(connection, "_connection", None), "sock", None))
 
 
 def broker_tls(url: str) -> dict[str, Any] | None:

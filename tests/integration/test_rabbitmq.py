@@ -183,3 +183,39 @@ def test_no_message_ends_a_worker_and_each_that_is_no_doorbell_is_dropped_and_co
     site.wait_until_delivered(timeout=60)
     assert worker.stop(60) == 0
     assert rabbitmq.messages(LOG) == 0
+
+
+def test_a_forked_child_rings_on_a_connection_of_its_own(rabbit_site: Site) -> None:
+    rabbit_site.emitting(
+        """
+from pathlib import Path
+
+def connections():
+    links = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try: links.add(os.readlink(entry))
+        except OSError: pass  # the directory's own
+    return {link for link in links if link.startswith("socket:")}
+
+def emit(first):
+    for n in range(first, first + 100):
+        tracker.emit("shop.order.paid", {"n": n})
+        time.sleep(0.005)  # for a ring of its own
+    assert dispatcher.flush(20)
+    time.sleep(0.5)  # the last ring comes after the put
+    return connections()
+
+parents = emit(0)
+assert len(parents) == 2, parents
+pid = os.fork()
+if pid == 0:
+    inherited = connections()
+    own = emit(1000)
+    ok = not inherited and len(own) == 2 and not own & parents
+    if not ok: print("inherited", inherited, "own", own, flush=True)
+    sys.exit(0 if ok else 1)
+emit(2000)
+assert os.waitpid(pid, 0)[1] == 0, "the child failed"
+assert emit(3000) == parents, "the child has cut the parent's connection"
+"""
+    ).succeed(timeout=60)
