@@ -119,8 +119,8 @@ class OwnThread:
         copied = self._greenlet
         if copied is None or copied.dead or copied is _current_greenlet():
             return
-        # At once, since whatever wakes it first would have it go on. As it ends, its parent goes on: the hub, which would
-        # not come back here.
+        # At once, since whatever wakes it first would have it go on. As it ends, its parent goes on: that would be the
+        # hub, which does not come back here.
         with suppress(BaseException):  # it is of another thread, which the child does not have
             copied.parent = sys.modules["greenlet"].getcurrent()
             copied.throw(OrphanedError)

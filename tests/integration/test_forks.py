@@ -5,14 +5,17 @@ Under gevent threads are greenlets, and a fork copies them with all that they ar
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 from collections import Counter
 
 import pytest
 
 from dispatcher.outbox import find_outboxes
-from tests.support.deliveries import each_once, take_numbers
-from tests.support.processes import Child
+from tests.support.deliveries import LOG, each_once, take_numbers
+from tests.support.gunicorn import ask, serve
+from tests.support.processes import MARK, Child, assert_none_left
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 
@@ -405,4 +408,87 @@ assert len(found) == 1, found
     )
     child.succeed()
     assert take_numbers(site) == each_once(20)
+    assert outboxes(site) == []
+
+
+# Under gunicorn
+
+# What the master emits as it loads the app has negative numbers.
+APP = """
+import os
+if os.environ["PATCHED"] == "by the app":
+    from gevent import monkey
+    monkey.patch_all()
+from dispatcher import tracker
+
+for n in range(1, 101):
+    tracker.emit("shop.app.loaded", {"n": -n})
+
+def app(environ, start_response):
+    n = int(environ["QUERY_STRING"].partition("=")[2])
+    tracker.emit("shop.basket.seen", {"n": n})
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % os.getpid()]
+"""
+
+
+def preload(site: Site, kind: str, patched: str) -> tuple[Child, int]:
+    """gunicorn on the app, which gevent's patch comes to by one of the ways that there are."""
+    configuration = site.directory / "gunicorn.conf.py"
+    configuration.write_text("from gevent import monkey\nmonkey.patch_all()\n" * (patched == "by gunicorn.conf.py"))
+    more = ("--threads", "4") if kind == "gthread" else ()
+    arguments = ("--preload", "--worker-class", kind, "--config", str(configuration), *more)
+    # Its home, since each gunicorn has a socket there.
+    return serve(site, APP, *arguments, PATCHED=patched, HOME=str(site.directory))
+
+
+@pytest.mark.parametrize(
+    ("kind", "patched"),
+    [
+        ("gevent", "by gunicorn.conf.py"),
+        ("gevent", "by the app"),
+        ("gevent", "by the worker"),
+        ("gthread", "never"),
+        ("sync", "never"),
+    ],
+)
+def test_gunicorn_with_preload_and_workers_killed_with_9_has_each_event_once_in_the_log(
+    site: Site, kind: str, patched: str
+) -> None:
+    site.worker()
+    server, port = preload(site, kind, patched)
+    answered: list[int] = []
+    for n in range(200):
+        pid = ask(port, n)
+        if pid is not None:
+            answered.append(n)
+            # gunicorn starts no worker again where the app patches under it: its master waits for what is not patched.
+            if n % 40 == 20 and patched != "by the app":
+                os.kill(pid, signal.SIGKILL)
+    assert len(answered) > 150
+    assert server.stop() == 0
+    assert "Traceback" not in server.output, server.output
+    site.relay_once()
+    site.wait_until_delivered()
+    numbers = Counter(json.loads(line)["event"]["n"] for line in site.log.read_text().splitlines())
+    assert {number: times for number, times in numbers.items() if times > 1} == {}
+    # What was answered was emitted; what was not may have been.
+    assert {*answered, *range(-100, 0)} <= set(numbers)
+    assert outboxes(site) == []
+    site.assert_ledger_closes()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_master_that_lets_no_greenlet_run_has_emitted_is_there_once_it_has_ended(
+    site: Site, ending: signal.Signals
+) -> None:
+    site.redis.freeze()
+    server, port = preload(site, "gevent", "by the app")
+    assert ask(port, 0)
+    site.redis.thaw()
+    wait_for(lambda: site.counts(LOG).queued >= 1, what="the worker's event")
+    server.send(ending)
+    server.wait()
+    assert_none_left(site.environ[MARK], timeout=30)  # workers see that their parent has gone
+    assert everything(site) == Counter(range(-100, 1))
     assert outboxes(site) == []
