@@ -7,6 +7,7 @@ from __future__ import annotations
 import email.parser  # noqa: F401
 import encodings.idna  # noqa: F401
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
@@ -29,6 +30,9 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.inheritance import leave_socket, own
 from dispatcher.sentinels import Sentinels, is_sentinel
+
+# The same: redis-py asks for its own version at its first connection, for which Python 3.13 imports more.
+version("redis")
 
 Command = tuple[Any, ...]
 

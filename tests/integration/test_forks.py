@@ -438,8 +438,7 @@ def preload(site: Site, kind: str, patched: str) -> tuple[Child, int]:
     configuration.write_text("from gevent import monkey\nmonkey.patch_all()\n" * (patched == "by gunicorn.conf.py"))
     more = ("--threads", "4") if kind == "gthread" else ()
     arguments = ("--preload", "--worker-class", kind, "--config", str(configuration), *more)
-    # Its home, since each gunicorn has a socket there.
-    return serve(site, APP, *arguments, PATCHED=patched, HOME=str(site.directory))
+    return serve(site, APP, *arguments, PATCHED=patched)
 
 
 @pytest.mark.parametrize(

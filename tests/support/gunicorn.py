@@ -15,7 +15,8 @@ def serve(site: Site, app: str, *arguments: str, **environ: str) -> tuple[Child,
     (site.directory / "shop.py").write_text(app)
     server = site.processes.start(
         *(sys.executable, "-m", "gunicorn", "shop:app", "--bind", "127.0.0.1:0"),
-        *("--chdir", str(site.directory), "--workers", "2", "--graceful-timeout", "10", *arguments),
+        *("--chdir", str(site.directory), "--workers", "2", "--graceful-timeout", "10", "--no-control-socket"),
+        *arguments,
         **environ,
     )
     server.wait_for_output("Listening at: http://127.0.0.1:")
