@@ -1,0 +1,384 @@
+"""Actions: what can happen in a history. Each draws from a random source of its own, so that any may be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, Final
+
+from dispatcher.event import EventType
+from tests.simulator.crossings import Killed
+from tests.simulator.destinations import Log
+from tests.simulator.ground import DESTINATIONS, LOG, Version
+from tests.simulator.wire import Fault, Kind
+from tests.simulator.world import LEASE_SECONDS, RelayProcess, WebProcess, Work, World
+
+# At most so many processes and relays run at a time: more would only make histories longer.
+_MOST_WEBS: Final = 3
+_MOST_RELAYS: Final = 2
+
+#: Names of events, the more often the likelier. Where they go: Ground.settings; what becomes of them: destinations.
+_NAMES: Final = ("both.a",) * 6 + ("log.a",) * 4 + ("flip.a",) * 2 + ("poison.a", "filter.a", "broken.a")
+_FAULTS: Final[tuple[Kind, ...]] = ("refused", "unanswered", "unanswered", "partial", "partial", "partial", "late")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that happens: what, and the seed of its choices."""
+
+    kind: str
+    seed: int
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What holds for a whole history.
+
+    Args:
+        journal_bytes: The size of journals.
+        has_threads: Whether web processes have a relay thread.
+        has_relays: Whether there are relays of their own.
+        version: What the settings files say at first.
+    """
+
+    journal_bytes: int
+    has_threads: bool
+    has_relays: bool
+    version: Version
+
+
+def setting_of(seed: int) -> Setting:
+    """The setting that belongs to a seed."""
+    random = Random(f"setting {seed}")
+    has_threads = random.random() < 0.6
+    return Setting(
+        journal_bytes=random.choice((1024, 4096, 4096, 16384)),
+        has_threads=has_threads,
+        has_relays=not has_threads or random.random() < 0.4,
+        version=Version(keeps=random.random() >= 0.04, small=random.random() < 0.5),
+    )
+
+
+def plan_of(seed: int, troubles: Sequence[str] = ()) -> list[Action]:
+    """The actions that belong to a seed, in order; with no troubles but these, where any are named."""
+    random = Random(f"plan {seed}")
+    length = random.randrange(8, 50)
+    # Most histories have few kinds of trouble, so that each is seen without the others too.
+    chosen = [kind for kind in _TROUBLES if kind in troubles or (not troubles and random.random() < 0.35)]
+    weights = {**_LIFE, **{kind: _TROUBLES[kind] for kind in chosen}}
+    kinds = random.choices(list(weights), weights=list(weights.values()), k=length)
+    return [Action(kind, random.getrandbits(48)) for kind in kinds]
+
+
+def begin(world: World, setting: Setting) -> None:
+    """How every history begins."""
+    world.change_settings(lambda _: setting.version)
+    if setting.has_relays:
+        world.start_relay()
+    _start_web(world, setting)
+
+
+def play(world: World, setting: Setting, action: Action) -> None:
+    """Have it happen, where it can."""
+    world.happened[action.kind] += 1
+    _ACTIONS[action.kind](world, setting, Random(action.seed))
+
+
+def _start_web(world: World, setting: Setting) -> WebProcess | None:
+    return world.start_web(journal_bytes=setting.journal_bytes, with_relay=setting.has_threads)
+
+
+def _web(world: World, setting: Setting, random: Random) -> WebProcess | None:
+    return random.choice(world.webs) if world.webs else _start_web(world, setting)
+
+
+def _relay(world: World, setting: Setting, random: Random) -> RelayProcess:
+    relays = world.all_relays
+    return random.choice(relays) if relays else world.start_relay()
+
+
+# Life
+
+
+def _emit(world: World, setting: Setting, random: Random) -> None:
+    web = _web(world, setting, random)
+    if web is not None:
+        for _ in range(random.choice((1, 1, 2, 3, 5, 8, 13))):
+            world.emit(web, *_event(random, setting))
+
+
+def _emit_mostly(world: World, setting: Setting, random: Random) -> None:
+    """So that what goes wrong next has something to go wrong with."""
+    if random.random() < 0.7:
+        _emit(world, setting, random)
+
+
+def _event(random: Random, setting: Setting) -> tuple[EventType, str, Any]:
+    size = min(random.choice((0, 10, 50, 200, 600)), setting.journal_bytes // 3)
+    data: dict[str, Any] = {"padding": "x" * size}
+    kind = random.random()
+    if kind < 0.06:
+        return "dead", "both.a", {"reason": "not_encodable", "error": "it holds a socket", "data": "x" * size}
+    if kind < 0.10:
+        return "dropped", "both.a", {"reason": "no robots"}
+    if kind < 0.18:
+        return "track", "direct.a", {"userId": "7", **data}
+    return "event", random.choice(_NAMES), data
+
+
+def _tidy(world: World, setting: Setting, random: Random) -> None:
+    if world.webs:
+        world.tidy(random.choice(world.webs))
+
+
+def _step(world: World, setting: Setting, random: Random) -> None:
+    world.step(_relay(world, setting, random))
+
+
+def _step_all(world: World, setting: Setting, random: Random) -> None:
+    for process in world.all_relays:
+        world.step(process)
+
+
+def _work(world: World, setting: Setting, random: Random) -> None:
+    for name, batch_id in world.doorbells(DESTINATIONS, random.choice((1, 2, 5))):
+        work = world.claim(name, batch_id)
+        if work is not None:
+            world.deliver(work, random)
+            world.settle(work, random)
+
+
+def _bell(world: World, setting: Setting, random: Random) -> None:
+    if not world.is_store_down:
+        for name in DESTINATIONS:
+            world.ring(name, idle=random.random() < 0.5)
+
+
+def _moment(world: World, setting: Setting, random: Random) -> None:
+    world.pass_time(random.choice((0.05, 0.1, 0.3, 0.3, 0.6)))
+
+
+def _seconds(world: World, setting: Setting, random: Random) -> None:
+    world.pass_time(random.choice((1.1, 1.1, 5, 11)))
+
+
+def _start(world: World, setting: Setting, random: Random) -> None:
+    if len(world.webs) < _MOST_WEBS:
+        _start_web(world, setting)
+
+
+# Troubles
+
+
+def _end(world: World, setting: Setting, random: Random) -> None:
+    if not world.webs:
+        return
+    web = random.choice(world.webs)
+    if web.relay is not None:
+        for _ in range(random.randrange(4)):  # Tracker.close flushes, for as long as it may
+            world.step(web.relay)
+    world.end_web(web, kill_at=random.randrange(10) if random.random() < 0.2 else None)
+
+
+def _kill_web(world: World, setting: Setting, random: Random) -> None:
+    if not world.webs:
+        return
+    web = random.choice(world.webs)
+    how = random.random()
+    if how < 0.6:
+        while world.emit(web, *_event(random, setting), kill_at_line=_a_line(random, 40)):
+            pass
+    elif how < 0.7:
+        world.tidy(web, kill_at_line=_a_line(random, 30))
+    else:
+        world.say(f"process {web.number} is killed")
+        world.bury_web(web)
+
+
+def _a_line(random: Random, most: int) -> int:
+    return random.randrange(1, most)
+
+
+def _kill_relay(world: World, setting: Setting, random: Random) -> None:
+    _emit_mostly(world, setting, random)
+    process = _relay(world, setting, random)
+    process.wire.share_at_death = random.random()
+    try:
+        if random.random() < 0.75:
+            world.step(process, kill_at=random.randrange(9))
+        else:
+            world.step(process, kill_at_line=_a_line(random, 300))
+    except Killed:
+        pass
+    world.bury_relay(process)
+
+
+def _start_relay(world: World, setting: Setting, random: Random) -> None:
+    if len(world.relays) < _MOST_RELAYS:
+        world.start_relay()
+
+
+def _stop_relay(world: World, setting: Setting, random: Random) -> None:
+    if world.relays:
+        world.stop_relay(random.choice(world.relays))
+
+
+def _fault(world: World, setting: Setting, random: Random) -> None:
+    _emit_mostly(world, setting, random)
+    process = _relay(world, setting, random)
+    process.wire.fault = Fault(random.choice(_FAULTS), calls=random.randrange(3), share=random.random())
+    world.say(f"{world.name(process)}: {process.wire.fault}")
+    for _ in range(random.randrange(1, 4)):
+        world.step(process)
+        if random.random() < 0.3:
+            _emit(world, setting, random)
+    process.wire.fault = None
+
+
+def _arrive(world: World, setting: Setting, random: Random) -> None:
+    world.carry_out_late(random.randrange(8))
+
+
+def _store_down(world: World, setting: Setting, random: Random) -> None:
+    world.is_store_down = not world.is_store_down
+    world.say(f"the store is {'down' if world.is_store_down else 'up again'}")
+
+
+def _roll_back(world: World, setting: Setting, random: Random) -> None:
+    world.roll_back(random.randrange(100))
+
+
+def _wipe(world: World, setting: Setting, random: Random) -> None:
+    world.wipe()
+
+
+def _week(world: World, setting: Setting, random: Random) -> None:
+    world.pass_a_week()
+
+
+def _lease(world: World, setting: Setting, random: Random) -> None:
+    world.say("leases run out")
+    world.pass_time(LEASE_SECONDS + 1)
+
+
+def _claim(world: World, setting: Setting, random: Random) -> None:
+    for name, batch_id in world.doorbells(random.sample(DESTINATIONS, 2), 1):
+        world.claim(name, batch_id)
+
+
+def _works(world: World, random: Random, *, delivered: bool) -> list[Work]:
+    found = [work for work in world.works if bool(work.outcomes) == delivered]
+    random.shuffle(found)
+    return found[:2]
+
+
+def _deliver(world: World, setting: Setting, random: Random) -> None:
+    for work in _works(world, random, delivered=False):
+        world.deliver(work, random)
+
+
+def _settle(world: World, setting: Setting, random: Random) -> None:
+    if random.random() < 0.3:
+        world.break_wire_of_workers(Fault(random.choice(("refused", "unanswered", "late"))))
+    for work in _works(world, random, delivered=True):
+        world.settle(work, random)
+    world.break_wire_of_workers(None)
+
+
+def _kill_worker(world: World, setting: Setting, random: Random) -> None:
+    for work in random.sample(world.works, min(2, len(world.works))):
+        log = world.destinations[LOG]
+        if work.claim.destination == LOG and not work.outcomes and isinstance(log, Log):
+            # Within the append: some whole lines of it are in the file.
+            log.cut_short(work.claim, random)
+        world.works.remove(work)
+        world.say(f"the worker of {work.claim.destination} is killed, its batch {work.outcomes or 'not delivered'}")
+
+
+def _settings(world: World, setting: Setting, random: Random) -> None:
+    change = random.choice(("flipped", "small", "late"))
+    if change == "late":
+        world.change_settings(lambda version: replace(version, late=True))
+    elif change == "small":
+        world.change_settings(lambda version: replace(version, small=not version.small))
+    else:
+        world.change_settings(lambda version: replace(version, flipped=not version.flipped))
+
+
+def _disk(world: World, setting: Setting, random: Random) -> None:
+    world.ground.crossings.is_full = not world.ground.crossings.is_full
+    world.say(f"the disk {'is full' if world.ground.crossings.is_full else 'has room again'}")
+
+
+_Play = Callable[[World, Setting, Random], None]
+
+#: What every history has, with how often.
+_LIFE: Final[dict[str, int]] = {
+    "emit": 26,
+    "tidy": 3,
+    "step": 20,
+    "step all": 8,
+    "work": 12,
+    "bell": 3,
+    "moment": 14,
+    "seconds": 4,
+    "start": 3,
+}
+#: What some have.
+_TROUBLES: Final[dict[str, int]] = {
+    "end": 5,
+    "kill web": 5,
+    "kill relay": 6,
+    "start relay": 4,
+    "stop relay": 3,
+    "fault": 8,
+    "arrive": 4,
+    "store down": 3,
+    "roll back": 5,
+    "wipe": 2,
+    "week": 1,
+    "lease": 3,
+    "claim": 8,
+    "deliver": 8,
+    "settle": 8,
+    "kill worker": 4,
+    "settings": 4,
+    "disk": 3,
+}
+_ACTIONS: Final[dict[str, _Play]] = {
+    "emit": _emit,
+    "tidy": _tidy,
+    "step": _step,
+    "step all": _step_all,
+    "work": _work,
+    "bell": _bell,
+    "moment": _moment,
+    "seconds": _seconds,
+    "start": _start,
+    "end": _end,
+    "kill web": _kill_web,
+    "kill relay": _kill_relay,
+    "start relay": _start_relay,
+    "stop relay": _stop_relay,
+    "fault": _fault,
+    "arrive": _arrive,
+    "store down": _store_down,
+    "roll back": _roll_back,
+    "wipe": _wipe,
+    "week": _week,
+    "lease": _lease,
+    "claim": _claim,
+    "deliver": _deliver,
+    "settle": _settle,
+    "kill worker": _kill_worker,
+    "settings": _settings,
+    "disk": _disk,
+}
+
+#: All kinds, and those that are troubles, in the order in which tables have them.
+KINDS: Final = tuple(_ACTIONS)
+TROUBLES: Final = tuple(_TROUBLES)

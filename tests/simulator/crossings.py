@@ -1,0 +1,127 @@
+"""Crossings: the places at which a process can be killed, between two changes of what outlives it.
+
+What a process has in memory dies with it, so that all moments between two such changes are one. They are counted here:
+calls to the store, files that are made, renamed and deleted, and numbers in a state file. Lines of the outbox and the
+relay are counted too, for what is written to a map.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+_CREATES: Final = os.O_CREAT | os.O_TRUNC
+# What changes a file by way of the module ``os`` without an audit event; the second ones take room.
+_CHANGES: Final = ("fdatasync", "fsync", "ftruncate")
+_GROWS: Final = ("posix_fallocate", "pwrite", "write", "writev")
+
+
+class Killed(BaseException):
+    """The process is dead: nothing that runs while this goes up changes anything."""
+
+
+class Crossings:
+    """Counts the crossings of one call at a time, kills at one of them, and lets the disk be full."""
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.is_full = False
+        self._is_running = False
+        self._is_dead = False
+        self._kill_at: int | None = None
+        self._crossed = 0
+        self._lines_left = 0
+
+    @contextmanager
+    def running(self, *, kill_at: int | None = None, kill_at_line: int | None = None) -> Iterator[None]:
+        """While real code runs. Raises Killed at the crossing or line that is named, or else at its end."""
+        self._is_running, self._is_dead, self._kill_at, self._crossed = True, False, kill_at, 0
+        if kill_at_line is not None:
+            self._lines_left = kill_at_line
+            sys.settrace(self._enter)
+        try:
+            yield
+            if kill_at is not None or kill_at_line is not None:
+                raise Killed
+        except Exception:
+            # What else is raised by a dead process, on the way up, nobody sees.
+            if self._is_dead:
+                raise Killed from None
+            raise
+        finally:
+            if kill_at_line is not None:
+                sys.settrace(None)
+            self._is_running = self._is_dead = False
+
+    def cross(self) -> None:
+        """Something that outlives the process is about to be changed."""
+        if not self._is_running:
+            return
+        if self._is_dead or self._crossed == self._kill_at:
+            self._is_dead = True
+            raise Killed
+        self._crossed += 1
+
+    def grow(self) -> None:
+        """The same, and it takes room on the disk."""
+        self.cross()
+        if self._is_running and self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """An audit hook of Python's."""
+        if not self._is_running:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(flags, int) and flags & _CREATES and self._is_ours(path) and not os.path.exists(path):
+                self.grow()
+        elif event == "os.mkdir" and self._is_ours(arguments[0]):
+            self.grow()
+        elif event in ("os.remove", "os.rename", "os.rmdir", "os.truncate") and self._is_ours(arguments[0]):
+            self.cross()
+
+    def _is_ours(self, path: object) -> bool:
+        return isinstance(path, str | os.PathLike) and str(path).startswith(self.root)
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        return self._line if _is_traced(frame.f_code.co_filename) else None
+
+    def _line(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+        if event == "line":
+            self._lines_left -= 1
+            if self._lines_left <= 0:
+                self._is_dead = True
+                raise Killed
+        return self._line
+
+
+class CrossingOs:
+    """Stands for the module ``os`` in what is simulated."""
+
+    def __init__(self, crossings: Crossings) -> None:
+        self.__dict__.update(vars(os))
+        for name in _CHANGES:
+            self.__dict__[name] = _before(crossings.cross, getattr(os, name))
+        for name in _GROWS:
+            self.__dict__[name] = _before(crossings.grow, getattr(os, name))
+
+
+def _before(cross: Callable[[], None], call: Callable[..., Any]) -> Callable[..., Any]:
+    def crossing(*arguments: Any, **named: Any) -> Any:
+        cross()
+        return call(*arguments, **named)
+
+    return crossing
+
+
+def _is_traced(path: str) -> bool:
+    # Not the frames that are parsed, nor the cutting: nothing there outlives the process.
+    if "/dispatcher/" not in path or path.endswith("/journal.py"):
+        return False
+    return "/dispatcher/outbox/" in path or path.endswith(("/dispatcher/relay.py", "/dispatcher/put_record.py"))

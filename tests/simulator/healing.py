@@ -1,0 +1,92 @@
+"""Healing: the end of every history. All faults end, and relays and workers run until nothing moves any more."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from dispatcher.batches import prefix
+from dispatcher.outbox import find_outboxes
+from tests.simulator.ground import DESTINATIONS
+from tests.simulator.world import LEASE_SECONDS, RelayProcess, World
+
+# Rounds of relays and workers until all must be quiet, and steps of a relay that says that it is behind.
+_ROUNDS: Final = 40
+_STEPS: Final = 200
+# Longer than a relay waits until it asks the store again, or looks for the outboxes of the dead.
+_ROUND_SECONDS: Final = 11.0
+# After so many seconds a bell rings for whatever was rung for.
+_BELL_SECONDS: Final = 601.0
+
+
+def heal(world: World, random: Random) -> None:
+    """Have everything arrive. What does not is among the world's problems."""
+    world.say("everything is healed")
+    world.is_store_down = world.ground.crossings.is_full = False
+    while world.late:
+        world.carry_out_late(0)
+    for web in [web for web in world.webs if random.random() < 0.6]:
+        if random.random() < 0.5:
+            world.say(f"process {web.number} is killed")
+            world.bury_web(web)
+        else:
+            world.end_web(web)
+    if not world.relays:
+        world.start_relay()
+    world.works.clear()
+    for _ in range(_ROUNDS):
+        if _round(world, random) and not _has_moved(world):
+            break
+    for web in list(world.webs):
+        world.end_web(web)
+    for _ in range(_ROUNDS):
+        if _round(world, random) and not find_outboxes(world.ground.root):
+            return
+    world.problems.append("stuck: it does not come to rest")
+
+
+def _round(world: World, random: Random) -> bool:
+    """One round of everybody. Returns whether nothing was left for workers."""
+    world.clock.now += _ROUND_SECONDS
+    for process in world.all_relays:
+        _step(world, process)
+    return not _work(world, random)
+
+
+def _step(world: World, process: RelayProcess) -> None:
+    for _ in range(_STEPS):
+        world.step(process)
+        if not process.relay.is_behind:
+            return
+    world.problems.append("stuck: a relay is behind for ever")
+
+
+def _has_moved(world: World) -> bool:
+    """Whether anything is not settled yet, or belongs to the dead."""
+    alive = {web.outbox.directory for web in world.webs}
+    if any(directory not in alive for directory in find_outboxes(world.ground.root)):
+        return True
+    return any(web.outbox.state.settled < web.outbox.position for web in world.webs)
+
+
+def _waiting(world: World) -> dict[str, list[str]]:
+    answers = world.ground.line.execute_many([("ZRANGE", f"{prefix(name)}since", 0, -1) for name in DESTINATIONS])
+    return {name: [one.decode() for one in found] for name, found in zip(DESTINATIONS, answers, strict=True) if found}
+
+
+def _work(world: World, random: Random) -> bool:
+    """Workers take all that waits. Returns whether there was anything."""
+    waiting = _waiting(world)
+    if not waiting:
+        return False
+    world.clock.now += max(LEASE_SECONDS, _BELL_SECONDS)
+    for name, batches in waiting.items():
+        missed = set(batches) - set(world.ring(name, idle=True))
+        if missed:
+            world.problems.append(f"stuck: no bell of {name} rings for {len(missed)} batches")
+        for batch_id in batches:
+            work = world.claim(name, batch_id)
+            if work is not None:
+                world.deliver(work, random, calm=True)
+                world.settle(work, random)
+    return True

@@ -1,0 +1,72 @@
+"""History: one seed played from its beginning to its judgement."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.simulator.actions import Action, begin, plan_of, play, setting_of
+from tests.simulator.ground import Ground
+from tests.simulator.healing import heal
+from tests.simulator.judge import Verdict, judge
+from tests.simulator.world import World
+
+
+@dataclass(slots=True)
+class History:
+    """What was played, and what came of it.
+
+    Args:
+        seed: Whose.
+        troubles: The troubles that it was limited to; any where there are none.
+        kept: Which of its actions were played.
+        verdict: What came of it.
+        story: A line for each thing that happened, where somebody wanted to read it.
+    """
+
+    seed: int
+    troubles: tuple[str, ...]
+    kept: tuple[int, ...]
+    verdict: Verdict
+    story: list[str] = field(default_factory=list)
+
+
+def play_seed(
+    ground: Ground,
+    seed: int,
+    *,
+    troubles: Sequence[str] = (),
+    kept: Sequence[int] | None = None,
+    is_told: bool = False,
+) -> History:
+    """Play a seed's actions, or only those at the places in ``kept``."""
+    plan = plan_of(seed, troubles)
+    kept = range(len(plan)) if kept is None else kept
+    ground.reset(seed)
+    world = World(ground, is_told=is_told)
+    try:
+        _play(world, seed, [plan[at] for at in kept if at < len(plan)])
+        verdict = judge(world)
+    finally:
+        _let_go(world)
+    return History(seed, tuple(troubles), tuple(kept), verdict, world.story)
+
+
+def _play(world: World, seed: int, actions: Sequence[Action]) -> None:
+    setting = setting_of(seed)
+    begin(world, setting)
+    for action in actions:
+        play(world, setting, action)
+    heal(world, Random(f"heal {seed}"))
+
+
+def _let_go(world: World) -> None:
+    world.ground.crossings.is_full = False
+    for web in list(world.webs):
+        world.bury_web(web)
+    for process in list(world.relays):
+        world.bury_relay(process)
+    if world.happened.total() % 64 == 0:
+        gc.collect()

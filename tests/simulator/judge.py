@@ -1,0 +1,173 @@
+"""Judge: what was lost, doubled or left behind in a history that has come to its end, and what of it is permitted.
+
+What docs/guarantees.md permits is named here, each as narrow as it can be told; all else is a fault.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from dispatcher.batches import EMIT, prefix
+from dispatcher.event import DIRECT_TYPES
+from dispatcher.routing import Router
+from tests.simulator.ground import DESTINATIONS, LATE, LOG, SEGMENT
+from tests.simulator.world import Emitted, World
+
+# What is permitted, with the words of docs/guarantees.md.
+FORGOTTEN: Final = "twice: the store forgets how far a journal was put, a week after its last put"
+WIPED_LETTERS: Final = "Redis is wiped: lost are dead letters"
+WIPED_JOURNALS: Final = "Redis is wiped: lost is what the journals had let go of"
+NOTHING_KEPT: Final = "outbox.keep_bytes is 0: lost is what the store loses"
+ENDED: Final = "Redis loses its last second: lost is what no journal holds, as of a process that ended in order"
+
+_LETTERS: Final = ("dead", "dropped")
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of one history.
+
+    Args:
+        problems: Each fault, as a kind and a story: ``lost: …``.
+        permitted: How many events were lost or doubled for a reason that is permitted.
+        emitted: Events that emit accepted.
+        refused: Those that it did not.
+        log_doubled: Lines beyond the first of an event, permitted or not.
+        again: Deliveries beyond the first at the destination that knows nothing of ids.
+        happened: How often each action was played.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    permitted: Counter[str] = field(default_factory=Counter)
+    emitted: int = 0
+    refused: int = 0
+    log_doubled: int = 0
+    again: int = 0
+    happened: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def judge(world: World) -> Verdict:
+    """Look at everything that is left."""
+    verdict = Verdict(
+        problems=list(dict.fromkeys(world.problems)),
+        emitted=sum(event.is_sure for event in world.events.values()),
+        refused=world.refused,
+        happened=world.happened,
+    )
+    _judge_arrival(world, verdict)
+    _judge_log(world, verdict)
+    _judge_ledger(world, verdict)
+    _judge_rest(world, verdict)
+    return verdict
+
+
+def _judge_arrival(world: World, verdict: Verdict) -> None:
+    routers = [world.ground.router(version) for version in world.versions]
+    letters = {name: Counter(world.letters(name)) for name in (*DESTINATIONS, EMIT)}
+    lost: dict[str, list[str]] = {}
+    for one, event in world.events.items():
+        if not event.is_sure:
+            continue
+        for name in _due(event, routers):
+            at = world.destinations.get(name)
+            if letters[name][one] or (at is not None and (at.has[one] or one in at.filtered)):
+                continue
+            excuse = _excuse_for_loss(world, one, event, name)
+            if excuse is not None:
+                verdict.permitted[excuse] += 1
+            else:
+                lost.setdefault(name, []).append(f"{int(one[:8], 16):x} {event.name} of {event.journal[-6:]}")
+    for name, found in lost.items():
+        what = "letters" if name == EMIT or all(_is_letter(one) for one in found) else "lost"
+        verdict.problems.append(f"{what}: {len(found)} at {name}: {'; '.join(found[:5])}")
+    for name, found_letters in letters.items():
+        twice = [one for one, n in found_letters.items() if n > 1]
+        unexcused = [one for one in twice if not _is_forgotten(world, one)]
+        verdict.permitted[FORGOTTEN] += len(twice) - len(unexcused)
+        if unexcused:
+            verdict.problems.append(f"twice: {len(unexcused)} dead letters at {name}")
+    verdict.again = sum(n - 1 for n in world.destinations["hook"].has.values() if n > 1)
+
+
+def _is_letter(story: str) -> bool:
+    return "poison" in story or "broken" in story
+
+
+def _due(event: Emitted, routers: list[Router]) -> list[str]:
+    """The destinations that the event has to be at: by whatever settings it may have been routed."""
+    if event.type in _LETTERS:
+        return [EMIT] if event.type == "dead" else []
+    routes = [set(router.route(event.name, event.type).destinations) for router in routers[event.version :]]
+    return sorted(set.intersection(*routes))
+
+
+def _excuse_for_loss(world: World, one: str, event: Emitted, name: str) -> str | None:
+    if (name, one) in world.letters_wiped:
+        return WIPED_LETTERS
+    if event.journal in world.gone_at_wipe:
+        return WIPED_JOURNALS
+    if world.has_lost and not world.versions[-1].keeps:
+        return NOTHING_KEPT
+    if event.journal in world.ended_at_rollback:
+        return ENDED
+    return None
+
+
+def _is_forgotten(world: World, one: str) -> bool:
+    return one in world.events and world.events[one].journal in world.forgotten
+
+
+def _judge_log(world: World, verdict: Verdict) -> None:
+    twice = {one: n for one, n in world.destinations[LOG].has.items() if n > 1}
+    verdict.log_doubled = sum(n - 1 for n in twice.values())
+    unexcused = [one for one in twice if not _is_forgotten(world, one)]
+    verdict.permitted[FORGOTTEN] += len(twice) - len(unexcused)
+    if unexcused:
+        stories = [f"{int(one[:8], 16):x} of {world.events[one].journal[-6:]}" for one in unexcused[:5]]
+        verdict.problems.append(f"doubled: {len(unexcused)} in the log: {'; '.join(stories)}")
+    for name, destination in world.destinations.items():
+        stray = [one for one in destination.has if not _may_have(world, name, one)]
+        if stray:
+            verdict.problems.append(f"stray: {len(stray)} at {name}")
+
+
+def _may_have(world: World, name: str, one: str) -> bool:
+    event = world.events.get(one)
+    if event is None or event.type in _LETTERS:
+        return False
+    return name == SEGMENT or event.type not in DIRECT_TYPES
+
+
+def _judge_ledger(world: World, verdict: Verdict) -> None:
+    names = [name for name in (*DESTINATIONS, EMIT) if name != LATE or world.versions[-1].late]
+    for name, counts in world.store.counts(names).items():
+        if not counts.closes:
+            verdict.problems.append(f"ledger: the sum of {name} is not right: {counts}")
+        if counts.waiting:
+            verdict.problems.append(f"ledger: {counts.waiting} still wait at {name}, in {counts.batches} batches")
+        due = [event for event in world.events.values() if (event.type in _LETTERS) == (name == EMIT)]
+        most, least = len(due), sum(event.is_sure for event in due)
+        if counts.accepted > most and not world.forgotten:
+            verdict.problems.append(f"ledger: {name} accepted {counts.accepted} of {most}")
+        if counts.accepted < least and not world.has_lost and name != LATE:
+            verdict.problems.append(f"ledger: {name} accepted only {counts.accepted} of {least}")
+
+
+def _judge_rest(world: World, verdict: Verdict) -> None:
+    line = world.ground.line
+    for pattern in ("batch:*", "open:*", "queued", "claimed", "parked", "since"):
+        left = line.execute("KEYS", f"{prefix('*')}{pattern}")
+        if left:
+            verdict.problems.append(f"left: {len(left)} keys {pattern} in the store")
+    there = [path.name for path in world.ground.root.iterdir() if path.name != "damaged"]
+    if there:
+        verdict.problems.append(f"left: {len(there)} directories: {', '.join(there)}")
+    if (world.ground.root / "damaged").exists():
+        verdict.problems.append("damaged: frames were set aside")

@@ -1,0 +1,45 @@
+"""Line: a connection to the run's Redis for the simulator's own looks and doings, as quick as can be."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+import hiredis
+
+from dispatcher.redis_pool import Command
+
+_CHUNK_BYTES: Final = 1 << 20
+
+
+class Line:
+    """Commands in, answers out. An error among the answers is raised."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(30)
+        self._socket.connect(str(path))
+        self._reader = hiredis.Reader()
+
+    def execute(self, *command: Any) -> Any:
+        """One command's answer."""
+        return self.execute_many([command])[0]
+
+    def execute_many(self, commands: list[Command]) -> list[Any]:
+        """The answers to several commands, which are sent together."""
+        self._socket.sendall(b"".join([hiredis.pack_command(command) for command in commands]))
+        answers: list[Any] = []
+        while len(answers) < len(commands):
+            answer = self._reader.gets()
+            while answer is False:
+                self._reader.feed(self._socket.recv(_CHUNK_BYTES))
+                answer = self._reader.gets()
+            if isinstance(answer, Exception):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()

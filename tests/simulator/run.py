@@ -1,0 +1,108 @@
+"""Run: many seeds, in one process or several, each with a Redis of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Final
+
+from tests.simulator.ground import Ground
+from tests.simulator.history import play_seed
+from tests.simulator.judge import Verdict
+
+# Seeds that a process plays with one Redis: starting that takes a tenth of a second.
+_SHARE: Final = 250
+# Failing seeds that are kept by number; all are counted.
+_MOST_FAILURES: Final = 1000
+
+
+@dataclass(slots=True)
+class Group:
+    """What came of the histories in which one kind of action was played."""
+
+    histories: int = 0
+    played: int = 0
+    emitted: int = 0
+    refused: int = 0
+    failed: int = 0
+    log_doubled: int = 0
+    again: int = 0
+
+    def add(self, verdict: Verdict, played: int) -> None:
+        """One more history, in which the action was played so often."""
+        self.histories += 1
+        self.played += played
+        self.emitted += verdict.emitted
+        self.refused += verdict.refused
+        self.failed += not verdict.holds
+        self.log_doubled += verdict.log_doubled
+        self.again += verdict.again
+
+
+@dataclass(slots=True)
+class Totals:
+    """What came of many histories.
+
+    Args:
+        everything: Of all of them.
+        by_action: Of those with each kind of action.
+        kinds: How many histories had each kind of problem.
+        permitted: How many events were lost or doubled for each reason that is permitted.
+        failures: The failing seeds, with their problems.
+    """
+
+    everything: Group = field(default_factory=Group)
+    by_action: dict[str, Group] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    permitted: Counter[str] = field(default_factory=Counter)
+    failures: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, seed: int, verdict: Verdict) -> None:
+        """One more history."""
+        self.everything.add(verdict, verdict.happened.total())
+        for kind, played in verdict.happened.items():
+            self.by_action.setdefault(kind, Group()).add(verdict, played)
+        self.kinds.update({problem.partition(":")[0] for problem in verdict.problems})
+        self.permitted.update({reason: n for reason, n in verdict.permitted.items() if n})
+        if not verdict.holds and len(self.failures) < _MOST_FAILURES:
+            self.failures[seed] = verdict.problems
+
+
+def run(
+    seeds: range,
+    *,
+    troubles: Sequence[str] = (),
+    processes: int = 1,
+    said: Callable[[int, Totals], None] = lambda played, totals: None,
+) -> Totals:
+    """Play them all. ``said`` is called now and then with how many more were played."""
+    totals = Totals()
+    shares = [seeds[at : at + _SHARE] for at in range(0, len(seeds), _SHARE)]
+    if processes == 1:
+        for share in shares:
+            for seed, verdict in _play(share, tuple(troubles)):
+                totals.add(seed, verdict)
+                said(1, totals)
+        return totals
+    # Spawned, since a child that is forked would have this process's threads and files in half.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_play_all, share, tuple(troubles)) for share in shares]
+        for future in as_completed(waiting):
+            found = future.result()
+            for seed, verdict in found:
+                totals.add(seed, verdict)
+            said(len(found), totals)
+    return totals
+
+
+def _play(seeds: range, troubles: tuple[str, ...]) -> Iterator[tuple[int, Verdict]]:
+    with Ground() as ground:
+        for seed in seeds:
+            yield seed, play_seed(ground, seed, troubles=troubles).verdict
+
+
+def _play_all(seeds: range, troubles: tuple[str, ...]) -> list[tuple[int, Verdict]]:
+    return list(_play(seeds, troubles))

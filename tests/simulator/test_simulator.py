@@ -1,0 +1,191 @@
+"""Random histories hold; the simulator sees what does not; and a seed is the same history every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dispatcher.batches import EMIT, BatchStore
+from dispatcher.outbox import Reader
+from dispatcher.relay import Relay
+from tests.simulator.__main__ import main, summary
+from tests.simulator.actions import TROUBLES, plan_of
+from tests.simulator.ground import Ground
+from tests.simulator.history import History, play_seed
+from tests.simulator.minimise import minimise
+from tests.simulator.report import MARKS
+from tests.simulator.run import Totals, run
+
+# Seeds of each case: those of all of them take about a minute of two processors.
+_MIXED = 2400
+_ALONE = 120
+_TOGETHER = 240
+
+#: Troubles that belong together: each of these has lost or doubled something once.
+_PAIRS = (
+    ("roll back", "kill relay", "start relay"),
+    ("roll back", "kill web", "end"),
+    ("roll back", "fault", "arrive"),
+    ("roll back", "settings", "kill relay"),
+    ("roll back", "claim", "deliver", "settle", "lease"),
+    ("wipe", "kill relay", "fault"),
+    ("week", "kill relay", "kill web", "lease"),
+    ("disk", "kill relay", "kill web"),
+)
+
+
+@pytest.fixture
+def ground() -> Iterator[Ground]:
+    with Ground() as found:
+        yield found
+
+
+def assert_holds(ground: Ground, totals: Totals, troubles: tuple[str, ...] = ()) -> None:
+    """Fails with the shortest form of the first history that does not hold."""
+    if not totals.failures:
+        return
+    seed = min(totals.failures)
+    shortest = minimise(ground, play_seed(ground, seed, troubles=troubles))
+    story = "\n".join([*shortest.story, summary(shortest)])
+    raise AssertionError(f"{totals.everything.failed} of {totals.everything.histories}: {dict(totals.kinds)}\n{story}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_or_doubled_in_histories_of_every_kind() -> None:
+    totals = run(range(_MIXED), processes=min(2, os.cpu_count() or 1))
+    with Ground() as ground:
+        assert_holds(ground, totals)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_nothing_is_lost_or_doubled_with_one_kind_of_trouble(ground: Ground, trouble: str) -> None:
+    assert_holds(ground, run_on(ground, _ALONE, (trouble,)), (trouble,))
+
+
+@pytest.mark.parametrize("troubles", _PAIRS, ids=" and ".join)
+def test_nothing_is_lost_or_doubled_with_troubles_that_meet(ground: Ground, troubles: tuple[str, ...]) -> None:
+    assert_holds(ground, run_on(ground, _TOGETHER, troubles), troubles)
+
+
+def run_on(ground: Ground, seeds: int, troubles: tuple[str, ...]) -> Totals:
+    totals = Totals()
+    for seed in range(seeds):
+        totals.add(seed, play_seed(ground, seed, troubles=troubles).verdict)
+    return totals
+
+
+def test_a_seed_is_the_same_history_every_time(ground: Ground) -> None:
+    for seed in range(20):
+        first = play_seed(ground, seed, is_told=True)
+        assert play_seed(ground, seed, is_told=True).story == first.story
+
+
+def test_a_part_of_a_plan_has_the_same_actions_as_the_whole() -> None:
+    assert plan_of(7) == plan_of(7)
+    assert {action.kind for action in plan_of(7, ("wipe",))} <= {action.kind for action in plan_of(7)} | {"wipe"} | LIFE
+    assert play_kinds(7, ("wipe",)).isdisjoint(set(TROUBLES) - {"wipe"})
+
+
+LIFE = {"emit", "tidy", "step", "step all", "work", "bell", "moment", "seconds", "start"}
+
+
+def play_kinds(seed: int, troubles: tuple[str, ...]) -> set[str]:
+    return {action.kind for action in plan_of(seed, troubles)}
+
+
+# What the simulator has to see: the code is spoilt, and quiet histories with one kind of trouble do not hold any more.
+
+
+def first_failure(ground: Ground, troubles: tuple[str, ...], *, most: int = 300) -> History:
+    for seed in range(most):
+        history = play_seed(ground, seed, troubles=troubles)
+        if not history.verdict.holds:
+            return history
+    raise AssertionError(f"all {most} hold")
+
+
+def kinds(history: History) -> set[str]:
+    return {problem.partition(":")[0] for problem in history.verdict.problems}
+
+
+def test_it_sees_a_relay_that_moves_on_before_the_store_has_answered(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Relay._publish
+
+    def hasty(relay: Relay, stretch: object) -> None:
+        try:
+            publish(relay, stretch)  # type: ignore[arg-type]
+        except Exception:
+            return
+
+    monkeypatch.setattr(Relay, "_publish", hasty)
+    assert "lost" in kinds(first_failure(ground, ("fault",)))
+
+
+def test_it_sees_a_relay_that_lets_go_too_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Relay, "_keep_within_limits", Relay._let_go_of_all)
+    assert kinds(first_failure(ground, ("wipe",))) & {"lost", "letters"}
+
+
+def test_it_sees_a_reader_that_skips_an_event(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = Reader.commit
+    monkeypatch.setattr(Reader, "commit", lambda reader, position: commit(reader, position + 8))
+    assert not first_failure(ground, ("kill relay",)).verdict.holds
+
+
+def test_it_sees_a_batch_that_is_cut_otherwise_when_it_is_put_again(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dispatcher.put_record import PutRecord
+
+    monkeypatch.setattr(PutRecord, "note", lambda *_: None)
+    assert not first_failure(ground, ("roll back", "deliver")).verdict.holds
+
+
+def test_it_sees_letters_that_are_not_kept(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = BatchStore.put
+
+    def forgetful(store: BatchStore, puts: list[object], *more: object) -> object:
+        return put(store, [one for one in puts if one.destination != EMIT], *more)  # type: ignore[attr-defined, arg-type]
+
+    monkeypatch.setattr(BatchStore, "put", forgetful)
+    assert "letters" in kinds(first_failure(ground, ()))
+
+
+def test_a_failing_seed_is_told_in_its_shortest_form(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Relay, "_keep_within_limits", Relay._let_go_of_all)
+    whole = first_failure(ground, ("wipe",))
+    shortest = minimise(ground, whole)
+    assert len(shortest.kept) <= min(8, len(whole.kept))
+    assert "Redis comes back empty" in "\n".join(shortest.story)
+    keep = ",".join(map(str, shortest.kept))
+    assert f'--seed {whole.seed} --only "wipe" --keep {keep}' in summary(shortest)
+    assert kinds(play_seed(ground, whole.seed, troubles=("wipe",), kept=shortest.kept)) & kinds(whole)
+
+
+def test_the_table_goes_into_a_page_and_the_numbers_into_a_file(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n{}\n{}\nafter\n".format(*MARKS))
+    told = CliRunner().invoke(
+        main,
+        [
+            "--seeds",
+            "5",
+            "--only",
+            "tidy" if "tidy" in TROUBLES else "lease",
+            "--json",
+            str(tmp_path / "found.json"),
+            "--markdown",
+            str(page),
+        ],
+    )
+    assert told.exit_code == 0, told.output
+    assert "all 5 hold" in told.output
+    assert "| anything | 5 |" in page.read_text()
+    assert '"seeds": 5' in (tmp_path / "found.json").read_text()

@@ -1,0 +1,86 @@
+"""Wire: one simulated process's connection to the store, which can be told to fail, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import hiredis
+
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import Command, RedisPool
+from tests.simulator.crossings import Killed
+from tests.simulator.line import Line
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+#: refused: nothing is carried out. unanswered: all of it is. partial: its first commands are. late: all of it is, but
+#: some time later, when others have long gone on.
+Kind = Literal["refused", "unanswered", "partial", "late"]
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happens to one call.
+
+    Args:
+        kind: What.
+        calls: To the how-manieth from now on, from 0.
+        share: With partial, the share of the commands that is carried out.
+    """
+
+    kind: Kind
+    calls: int = 0
+    share: float = 0.5
+
+
+class Wire(RedisPool):
+    """Commands go to the run's Redis, unless a fault says otherwise."""
+
+    def __init__(self, world: World, pool: RedisPool | Line) -> None:
+        self._world = world
+        self._pool = pool
+        self.fault: Fault | None = None
+        #: Of a process that is killed within a call: the share of its commands that is carried out.
+        self.share_at_death = 0.0
+
+    def execute_many(self, commands: Sequence[Command]) -> list[Any]:
+        """As a RedisPool does."""
+        try:
+            self._world.ground.crossings.cross()
+        except Killed:
+            self._send(commands[: round(self.share_at_death * len(commands))])
+            raise
+        if self._world.is_store_down:
+            raise StoreUnavailableError("the store is down")
+        fault = self.fault
+        if fault is None:
+            return self._send(commands)
+        if fault.calls > 0:
+            fault.calls -= 1
+            return self._send(commands)
+        self.fault = None
+        if fault.kind == "late":
+            self._world.late.append(list(commands))
+        elif fault.kind != "refused":
+            self._send(commands if fault.kind == "unanswered" else commands[: round(fault.share * len(commands))])
+        raise StoreUnavailableError(f"a call that was {fault.kind}")
+
+    def carry_out(self, commands: Sequence[Command]) -> None:
+        """Commands of which nobody waits for the answers."""
+        with suppress(StoreUnavailableError):
+            self._send(commands)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return self._pool.execute_many(list(commands)) if commands else []
+        except (hiredis.ReplyError, StoreUnavailableError) as error:
+            # The run's Redis is always well: it is the script that has failed.
+            self._world.problems.append(f"failed: {error}")
+            raise StoreUnavailableError(str(error)) from error
