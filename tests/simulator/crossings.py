@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 _CREATES: Final = os.O_CREAT | os.O_TRUNC
@@ -90,7 +90,7 @@ class Crossings:
         return isinstance(path, str | os.PathLike) and str(path).startswith(self.root)
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
-        return self._line if _is_traced(frame.f_code.co_filename) else None
+        return self._line if _is_traced(frame.f_code) else None
 
     def _line(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
         if event == "line":
@@ -120,8 +120,10 @@ def _before(cross: Callable[[], None], call: Callable[..., Any]) -> Callable[...
     return crossing
 
 
-def _is_traced(path: str) -> bool:
-    # Not the frames that are parsed, nor the cutting: nothing there outlives the process.
-    if "/dispatcher/" not in path or path.endswith("/journal.py"):
+def _is_traced(code: CodeType) -> bool:
+    # Not the frames that are parsed: nothing there outlives the process. Nor what closes files, as the system does at
+    # the death of a process: half done, it could not be done again.
+    path = code.co_filename
+    if "/dispatcher/" not in path or path.endswith("/journal.py") or code.co_name in ("close", "_close_file"):
         return False
     return "/dispatcher/outbox/" in path or path.endswith(("/dispatcher/relay.py", "/dispatcher/put_record.py"))

@@ -20,7 +20,7 @@ FORGOTTEN: Final = "twice: the store forgets how far a journal was put, a week a
 WIPED_LETTERS: Final = "Redis is wiped: lost are dead letters"
 WIPED_JOURNALS: Final = "Redis is wiped: lost is what the journals had let go of"
 NOTHING_KEPT: Final = "outbox.keep_bytes is 0: lost is what the store loses"
-ENDED: Final = "Redis loses its last second: lost is what no journal holds, as of a process that ended in order"
+ENDED: Final = "a process that ends in order takes its outbox along: lost is what the store loses of it"
 
 _LETTERS: Final = ("dead", "dropped")
 
@@ -113,11 +113,11 @@ def _excuse_for_loss(world: World, one: str, event: Emitted, name: str) -> str |
         return WIPED_LETTERS
     if event.journal in world.gone_at_wipe:
         return WIPED_JOURNALS
-    if world.has_lost and not world.versions[-1].keeps:
+    if world.losses == event.losses:
+        return None
+    if not world.versions[-1].keeps:
         return NOTHING_KEPT
-    if event.journal in world.ended_at_rollback:
-        return ENDED
-    return None
+    return ENDED if event.journal in world.ended and event.end > world.ended[event.journal] else None
 
 
 def _is_forgotten(world: World, one: str) -> bool:
@@ -156,7 +156,7 @@ def _judge_ledger(world: World, verdict: Verdict) -> None:
         most, least = len(due), sum(event.is_sure for event in due)
         if counts.accepted > most and not world.forgotten:
             verdict.problems.append(f"ledger: {name} accepted {counts.accepted} of {most}")
-        if counts.accepted < least and not world.has_lost and name != LATE:
+        if counts.accepted < least and not world.losses and name != LATE:
             verdict.problems.append(f"ledger: {name} accepted only {counts.accepted} of {least}")
 
 

@@ -43,6 +43,8 @@ class Emitted:
         name: Its name.
         journal: The outbox that took it.
         version: The oldest state of the settings, by its number, that a relay may have routed it by.
+        losses: How often the store had lost something before.
+        end: The position behind it in the journal.
         is_sure: Whether emit returned. One whose process was killed within it may be there or not.
     """
 
@@ -50,6 +52,8 @@ class Emitted:
     name: str
     journal: str
     version: int
+    losses: int
+    end: int = 0
     is_sure: bool = True
 
 
@@ -110,10 +114,10 @@ class World:
         self.forgotten: set[str] = set()
         self.letters_wiped: set[tuple[str, str]] = set()
         self.gone_at_wipe: set[str] = set()
-        #: Journals whose process had ended in order, with everything put, when the store lost its last moments.
-        self.ended_at_rollback: set[str] = set()
-        self.has_lost = False
-        self._ended: set[str] = set()
+        #: Journals that a process which ended in order took along, and up to where they were settled.
+        self.ended: dict[str, int] = {}
+        #: How often the store has lost something.
+        self.losses = 0
         self._store_wire = Wire(self, ground.line)
         self.store = BatchStore(self._store_wire, clock=self.clock.time)
         self._made = 0
@@ -161,7 +165,7 @@ class World:
         moment = _moment(self.clock.now)
         payload = encode_envelope(Envelope(one, type, name, moment, data, _NO_CONTEXT))
         oldest = min([each.version for each in self.all_relays], default=len(self.versions) - 1)
-        self.events[one] = Emitted(type, name, web.outbox.name, oldest)
+        self.events[one] = event = Emitted(type, name, web.outbox.name, oldest, self.losses)
         try:
             with self.ground.crossings.running(kill_at_line=kill_at_line):
                 web.outbox.append(payload)
@@ -172,8 +176,9 @@ class World:
             if kill_at_line is None:
                 return True
         except Killed:
-            self.events[one].is_sure = False
+            event.is_sure = False
         else:
+            event.end = web.outbox.position
             self.say(f"process {web.number} emits {number:x} {name}, up to {web.outbox.position}")
             return True
         self.say(f"process {web.number} is killed while it emits {number:x} {name}")
@@ -198,6 +203,7 @@ class World:
 
     def end_web(self, web: WebProcess, *, kill_at: int | None = None) -> None:
         """A process ends in order, as Tracker.close does it; or is killed while it does."""
+        settled = web.outbox.state.settled
         try:
             with self.ground.crossings.running(kill_at=kill_at):
                 if web.relay is not None:
@@ -210,7 +216,7 @@ class World:
         self.webs.remove(web)
         is_gone = not web.outbox.directory.exists()
         if is_gone:
-            self._ended.add(web.outbox.name)
+            self.ended[web.outbox.name] = settled
         self.say(f"process {web.number} ends; its outbox {'is gone' if is_gone else 'stays'}")
 
     # Relays
@@ -295,8 +301,7 @@ class World:
             return
         when, database = recent[at % len(recent)]
         self.say(f"Redis loses its last {self.clock.now - when:.2f} s")
-        self.has_lost = True
-        self.ended_at_rollback |= self._ended
+        self.losses += 1
         self.ground.copy(database, 0)
         # What was on the disk then is not lost any more.
         self.snapshots = [(when, database)]
@@ -304,7 +309,7 @@ class World:
     def wipe(self) -> None:
         """Redis comes back empty."""
         self.say("Redis comes back empty")
-        self.has_lost = True
+        self.losses += 1
         for name in (*DESTINATIONS, EMIT):
             self.letters_wiped |= {(name, one) for one in self.letters(name)}
         there = {directory.name for directory in find_outboxes(self.ground.root)}
