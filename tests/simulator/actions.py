@@ -76,7 +76,7 @@ def plan_of(seed: int, troubles: Sequence[str] = ()) -> list[Action]:
 
 def begin(world: World, setting: Setting) -> None:
     """How every history begins."""
-    world.change_settings(lambda _: setting.version)
+    world.say(f"{setting}")
     if setting.has_relays:
         world.start_relay()
     _start_web(world, setting)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.simulator.actions import Action, begin, plan_of, play, setting_of
+from tests.simulator.actions import Action, Setting, begin, plan_of, play, setting_of
 from tests.simulator.ground import Ground
 from tests.simulator.healing import heal
 from tests.simulator.judge import Verdict, judge
@@ -45,17 +45,17 @@ def play_seed(
     plan = plan_of(seed, troubles)
     kept = range(len(plan)) if kept is None else kept
     ground.reset(seed)
-    world = World(ground, is_told=is_told)
+    setting = setting_of(seed)
+    world = World(ground, setting.version, is_told=is_told)
     try:
-        _play(world, seed, [plan[at] for at in kept if at < len(plan)])
+        _play(world, setting, seed, [plan[at] for at in kept if at < len(plan)])
         verdict = judge(world)
     finally:
         _let_go(world)
     return History(seed, tuple(troubles), tuple(kept), verdict, world.story)
 
 
-def _play(world: World, seed: int, actions: Sequence[Action]) -> None:
-    setting = setting_of(seed)
+def _play(world: World, setting: Setting, seed: int, actions: Sequence[Action]) -> None:
     begin(world, setting)
     for action in actions:
         play(world, setting, action)

@@ -86,7 +86,8 @@ class Work:
 class World:
     """One history as it goes. What it does is in ``actions``; what came of it is for ``judge`` to say."""
 
-    def __init__(self, ground: Ground, *, is_told: bool = False) -> None:
+    def __init__(self, ground: Ground, version: Version, *, is_told: bool = False) -> None:
+        ground.set_version(version)
         self.ground = ground
         self.clock = ground.clock
         self.is_told = is_told
@@ -104,7 +105,7 @@ class World:
         self.refused = 0
         self.happened: Counter[str] = Counter()
         self.problems: list[str] = []
-        self.versions: list[Version] = [ground.version]
+        self.versions: list[Version] = [version]
         self.is_store_down = False
         #: Commands that were sent and not carried out yet.
         self.late: list[list[Command]] = []
@@ -352,10 +353,7 @@ class World:
         version = change(self.ground.version)
         self.say(f"the settings are {version}")
         self.ground.set_version(version)
-        if self.all_relays:
-            self.versions.append(version)
-        else:
-            self.versions[-1] = version  # nobody has seen the one before
+        self.versions.append(version)
 
     # Workers
 
@@ -371,8 +369,9 @@ class World:
         self.ground.line.execute("DEL", f"{prefix(destination)}bell")
         try:
             found = [due.batch_id for due in self.store.due(destination, idle=idle)]
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, ValueError) as error:
             self.say(f"the bell of {destination} does not ring: {error}")
+            self.problems.append(f"failed: {type(error).__name__} in a bell: {error}")
             return []
         if found:
             self.ground.line.execute("LPUSH", destination, *found)
@@ -386,6 +385,9 @@ class World:
             found = self.store.claim(destination, batch_id, token=str(self._tokens), lease_seconds=LEASE_SECONDS)
         except StoreUnavailableError as error:
             self.say(f"{destination}: {short([batch_id])} is not claimed: {error}")
+            return None
+        except (TypeError, ValueError) as error:
+            self.problems.append(f"failed: {type(error).__name__} in a worker: {error}")
             return None
         if not isinstance(found, Claim):
             self.say(f"{destination}: {short([batch_id])} is {found}")
