@@ -66,11 +66,15 @@ def setting_of(seed: int) -> Setting:
 def plan_of(seed: int, troubles: Sequence[str] = ()) -> list[Action]:
     """The actions that belong to a seed, in order; with no troubles but these, where any are named."""
     random = Random(f"plan {seed}")
-    length = random.randrange(8, 50)
+    length = random.randrange(8, 40)
     # Most histories have few kinds of trouble, so that each is seen without the others too.
     chosen = [kind for kind in _TROUBLES if kind in troubles or (not troubles and random.random() < 0.35)]
     weights = {**_LIFE, **{kind: _TROUBLES[kind] for kind in chosen}}
     kinds = random.choices(list(weights), weights=list(weights.values()), k=length)
+    phrases = [phrase for phrase in _PHRASES if weights.keys() >= set(phrase)]
+    for phrase in random.choices(phrases, k=random.randrange(3)) if phrases else ():
+        at = random.randrange(len(kinds))
+        kinds[at:at] = phrase
     return [Action(kind, random.getrandbits(48)) for kind in kinds]
 
 
@@ -349,6 +353,25 @@ _TROUBLES: Final[dict[str, int]] = {
     "settings": 4,
     "disk": 3,
 }
+#: What seldom comes about by itself: in these, a trouble meets something that it can spoil.
+_PHRASES: Final[tuple[tuple[str, ...], ...]] = (
+    ("moment", "emit", "step all", "work", "roll back"),
+    ("moment", "emit", "step all", "work", "moment", "seconds", "step all", "roll back"),
+    ("moment", "emit", "step all", "emit", "kill relay", "roll back"),
+    ("moment", "emit", "step all", "work", "kill relay", "roll back"),
+    ("moment", "emit", "step all", "kill web", "roll back"),
+    ("moment", "emit", "fault", "step all", "work", "roll back"),
+    ("moment", "emit", "fault", "emit", "step all", "work", "moment", "roll back"),
+    ("moment", "emit", "step all", "work", "settings", "step all", "roll back"),
+    ("moment", "emit", "step all", "work", "end", "roll back"),
+    ("moment", "emit", "step all", "claim", "deliver", "roll back", "step all", "settle"),
+    ("emit", "fault", "emit", "step all", "seconds", "seconds", "bell", "work", "wipe"),
+    ("emit", "step all", "work", "kill relay", "wipe"),
+    ("emit", "kill relay", "week", "step all", "work"),
+    ("emit", "step all", "claim", "kill web", "week", "start", "step all", "work"),
+    ("disk", "emit", "step all", "kill relay", "disk"),
+    ("settings", "emit", "kill relay", "settings", "step all"),
+)
 _ACTIONS: Final[dict[str, _Play]] = {
     "emit": _emit,
     "tidy": _tidy,
