@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -292,6 +294,16 @@ class World:
         for reader in tuple(open_readers):
             if id(reader) not in mine:
                 reader.close()
+        self._close_locks()
+
+    def _close_locks(self) -> None:
+        """Close what nobody has any more: a reader that was killed before it was one."""
+        known = {reader._lock_fd for other in self.all_relays for reader in other.relay._readers.values()}
+        for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+            with suppress(OSError):  # that of the listing is closed by now
+                path = os.readlink(f"/proc/self/fd/{fd}")
+                if fd not in known and path.startswith(str(self.ground.root)) and path.endswith("/relay.lock"):
+                    os.close(fd)
 
     # The store
 
