@@ -35,6 +35,15 @@ DESTINATIONS: Final = (LOG, SEGMENT, HOOK, LATE)
 # Memory, where the machine has a file system of it: nothing here is about the disk.
 _MEMORY: Final = Path("/dev/shm")
 
+# The modules whose time and system calls are the simulator's.
+_SIMULATED: Final = (
+    "dispatcher.adoption",
+    "dispatcher.config.watch",
+    "dispatcher.outbox",
+    "dispatcher.put",
+    "dispatcher.relay",
+)
+
 # Copies every key of the one database into the other, which is emptied before.
 _COPY: Final = """
 redis.call('SELECT', ARGV[2]) redis.call('FLUSHDB') redis.call('SELECT', ARGV[1])
@@ -156,7 +165,7 @@ class Ground:
 
     def _change_modules(self) -> None:
         for name, module in list(sys.modules.items()):
-            if name.startswith(("dispatcher.outbox", "dispatcher.config.watch", "dispatcher.relay", "dispatcher.put")):
+            if name.startswith(_SIMULATED):
                 self._replace(module, "time", time, self.clock)
                 self._replace(module, "os", os, CrossingOs(self.crossings))
                 if "uuid4" in vars(module):

@@ -166,7 +166,7 @@ def _judge_rest(world: World, verdict: Verdict) -> None:
         left = line.execute("KEYS", f"{prefix('*')}{pattern}")
         if left:
             verdict.problems.append(f"left: {len(left)} keys {pattern} in the store")
-    there = [path.name for path in world.ground.root.iterdir() if path.name != "damaged"]
+    there = [path.name for path in world.ground.root.iterdir() if path.is_dir() and path.name != "damaged"]
     if there:
         verdict.problems.append(f"left: {len(there)} directories: {', '.join(there)}")
     if (world.ground.root / "damaged").exists():

@@ -290,6 +290,7 @@ class World:
         for reader in process.relay._readers.values():
             reader.close()
         process.relay._readers.clear()
+        process.relay._adoption.close()
         mine = {id(reader) for other in self.all_relays for reader in other.relay._readers.values()}
         for reader in tuple(open_readers):
             if id(reader) not in mine:
