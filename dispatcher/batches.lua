@@ -7,9 +7,9 @@
 --
 -- Keys behind the prefix:
 --   batch:<id>     hash: payload (see pack in batches.py), n (events left), example (one's name), attempts, claims, put_at,
---                  token, error; first (events that are settled). Where leases were lost over it: lost (how many in a
---                  row), within (one of its first so many events may be to blame), part (how many of these were handed
---                  out), condemned (that one is to be buried)
+--                  token, error; finish (where it ends in its journal); first (events that are settled). Where leases
+--                  were lost over it: lost (how many in a row), within (one of its first so many events may be to
+--                  blame), part (how many of these were handed out), condemned (that one is to be buried)
 --   queued         zset: id -> when it was last rung for
 --   claimed        zset: id -> when the lease runs out
 --   parked         zset: id -> when it is due
@@ -17,11 +17,13 @@
 --   counts         hash: accepted, delivered, dead, filtered, retried; queued, claimed, parked (events, not batches);
 --                  dead:<reason>, filtered:<reason>; last_error, last_error_at, last_delivered_at; heard: the latest
 --                  time at which a batch was rung for that has been claimed
---   journal:<name> string: the position up to which a journal was put; forgotten a week after it was last put or asked for
+--   journal:<name> string: the position up to which a journal was put; forgotten a week after it was last put or asked
+--                  for, and not while a batch of it is open
 --   open:<name>    zset: id -> where it starts in the journal; its batches that are not settled
+--   letters:<name> zset: start -> when; the journal's ranges that have just left dead letters
 --   breaker        hash: failures (in a row), trips (openings in a row), opened (openings in all), and while it is not
 --                  closed: until, since, cause, error, probe (the token of the one that may try), probe_until
---   dead           stream: event, reason, error, attempts, at
+--   dead           stream: event, reason, error, attempts, at; n where it stands for several events, which are gone
 --   bell           string with expiry: one bell rings for a destination at a time
 --   rate           hash: how fast it may be sent to; tasks/rate.lua keeps it
 
@@ -34,6 +36,10 @@ if now == 0 then
 end
 
 local JOURNAL_SECONDS = 7 * 24 * 3600
+-- Longer than what Redis can lose when it fails: two seconds with appendfsync everysec, and ten where a replica takes
+-- over that lags as far as min-replicas-max-lag lets it by default.
+local UNSURE_SECONDS = 10
+local STATES = {'queued', 'claimed', 'parked'}
 
 -- Leases lost in a row from which on a batch is handed out in parts: what a deploy or two, or an outage of Redis at the
 -- wrong moment, does not come to. And those from which on an event that had the last one alone is condemned: three more,
@@ -62,7 +68,7 @@ local function journal_of(id)
 end
 
 local function state_of(id)
-  for _, state in ipairs({'queued', 'claimed', 'parked'}) do
+  for _, state in ipairs(STATES) do
     local score = redis.call('ZSCORE', key(state), id)
     if score then return state, tonumber(score) end
   end
@@ -84,6 +90,49 @@ local function size_of(id, state)
   redis.call('DEL', key('none'))  -- at maxmemory Redis refuses a script's first write where that may grow
   redis.call('HSET', key('batch:' .. id), 'n', n)
   return n
+end
+
+-- Up to where a journal was put; -1 where nothing is known of it. Where its key is gone, its last open batch still says
+-- so, or the one of this id.
+local function position_of(journal, id)
+  local position = redis.call('GET', key('journal:' .. journal))
+  if position then return tonumber(position) end
+  local last = redis.call('ZRANGE', key('open:' .. journal), -1, -1)[1] or id
+  return tonumber(last and redis.call('HMGET', key('batch:' .. last), 'finish')[1] or '-1')
+end
+
+local function has_open(journal)
+  return redis.call('ZRANGE', key('open:' .. journal), 0, 0)[1] ~= nil
+end
+
+-- Writes down up to where a journal was put. To forget that while a batch of it is open would be to take it twice.
+local function remember(journal, position, lasts)
+  if lasts then
+    redis.call('SET', key('journal:' .. journal), position)
+  else
+    redis.call('SET', key('journal:' .. journal), position, 'EX', JOURNAL_SECONDS)
+  end
+end
+
+-- Forgets a batch of which nothing is left.
+local function close(id)
+  local journal = journal_of(id)
+  if redis.call('ZSCORE', key('open:' .. journal), id) then
+    local position = position_of(journal)
+    redis.call('ZREM', key('open:' .. journal), id)
+    remember(journal, position, has_open(journal))
+  end
+  redis.call('ZREM', key('since'), id)
+  redis.call('DEL', key('batch:' .. id))
+end
+
+-- Has the journal's range from `start` on count as open for a while: a Redis that loses these moments loses the letters
+-- too, and whoever has the journal then still has their events.
+local function stay_open(journal, start)
+  local letters = key('letters:' .. journal)
+  redis.call('ZREMRANGEBYSCORE', letters, '-inf', now - UNSURE_SECONDS * 1000)
+  redis.call('ZADD', letters, now, start)
+  redis.call('EXPIRE', letters, UNSURE_SECONDS)
 end
 
 -- Reasons and how many events each stands for, from ARGV[at] on: how many pairs, then the pairs.
@@ -113,6 +162,55 @@ local function bury(at, attempts)
   return last + 1, n
 end
 
+-- Whether the states and their counters look as they must: a batch is in one state, and has an event at least.
+local function is_sound()
+  local events = redis.call('HMGET', key('counts'), unpack(STATES))
+  local batches = 0
+  for index, state in ipairs(STATES) do
+    local held, counted = redis.call('ZCARD', key(state)), tonumber(events[index] or '0')
+    if counted < held or (held == 0 and counted ~= 0) then return false end
+    batches = batches + held
+  end
+  return batches == redis.call('ZCARD', key('since'))
+end
+
+-- Brings ids into one state each, where keys are gone that must not be: by a policy that evicts, or somebody's hand.
+-- What can still be delivered is queued; events that are gone become one dead letter that stands for all of them, so
+-- that the sum closes. Looks at every batch, so it is for when something was seen to be wrong.
+local function repair()
+  local ids, sums = {}, {queued = 0, claimed = 0, parked = 0}
+  for _, name in ipairs({'since', 'queued', 'claimed', 'parked'}) do
+    for _, id in ipairs(redis.call('ZRANGE', key(name), 0, -1)) do ids[id] = true end
+  end
+  for id in pairs(ids) do
+    local n = tonumber(redis.call('HGET', key('batch:' .. id), 'n'))
+    local kept = n and (state_of(id) or 'queued')
+    for _, state in ipairs(STATES) do
+      if state ~= kept then redis.call('ZREM', key(state), id) end
+    end
+    if n then
+      redis.call('ZADD', key(kept), 'NX', 0, id)
+      redis.call('ZADD', key('since'), 'NX', now, id)
+      sums[kept] = sums[kept] + n
+    else
+      close(id)
+    end
+  end
+  local gone = 0
+  for _, state in ipairs(STATES) do
+    gone = gone + tonumber(redis.call('HGET', key('counts'), state) or '0') - sums[state]
+    redis.call('HSET', key('counts'), state, sums[state])
+  end
+  if gone > 0 then
+    redis.call('XADD', key('dead'), '*', 'reason', 'vanished', 'error', 'Redis no longer had them: is its maxmemory-policy noeviction?',
+      'event', '', 'attempts', 0, 'at', now, 'n', gone)
+    count('dead', gone)
+    count('dead:vanished', gone)
+  else
+    count('accepted', -gone)
+  end
+end
+
 local commands = {}
 
 -- put journal after start end id n payload example <filtered> <dead> again
@@ -121,33 +219,40 @@ local commands = {}
 -- or {position} when it has to be cut anew from that position on: it was there in part; or the journal was put up to
 -- there only and not up to `after`, because a put sent before this one was refused or this Redis has lost it.
 function commands.put()
-  local journal, after = key('journal:' .. ARGV[3]), tonumber(ARGV[4])
+  local journal, after = ARGV[3], tonumber(ARGV[4])
   local start, finish = tonumber(ARGV[5]), tonumber(ARGV[6])
   local id, n, payload = ARGV[7], tonumber(ARGV[8]), ARGV[9]
-  local position = tonumber(redis.call('GET', journal) or '-1')
+  local position = position_of(journal, id)
   if finish <= position then return 0 end
   if start < position or position < after then return {position} end
   -- Written first: at maxmemory this is what fails, before anything has changed.
-  redis.call('SET', journal, ARGV[6], 'EX', JOURNAL_SECONDS)
+  remember(journal, ARGV[6], n > 0 or has_open(journal))
   if n > 0 then
     redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'example', ARGV[10], 'attempts', 0, 'claims',
-      tonumber(ARGV[#ARGV]), 'put_at', now)  -- put again it may have been delivered, as if it had been claimed
+      tonumber(ARGV[#ARGV]), 'put_at', now, 'finish', ARGV[6])  -- again: as if it had been claimed
     redis.call('ZADD', key('since'), now, id)
-    redis.call('ZADD', key('open:' .. ARGV[3]), start, id)
+    redis.call('ZADD', key('open:' .. journal), start, id)
     move(id, nil, 'queued', now, n)
   end
   local at, filtered = count_reasons('filtered', 11)
   local _, dead = bury(at, 0)
+  if dead > 0 then stay_open(journal, ARGV[5]) end
   count('accepted', n + filtered + dead)
   return 1
 end
 
 -- position journal
--- Up to where a journal was put, and where its first batch that is not settled starts; -1 for what is not there.
+-- Up to where a journal was put, and where its first range starts that is not settled, or has only just left dead
+-- letters; -1 for what is not there.
 function commands.position()
-  redis.call('EXPIRE', key('journal:' .. ARGV[3]), JOURNAL_SECONDS)
-  local first = redis.call('ZRANGE', key('open:' .. ARGV[3]), 0, 0, 'WITHSCORES')
-  return {tonumber(redis.call('GET', key('journal:' .. ARGV[3])) or '-1'), tonumber(first[2] or '-1')}
+  local journal = ARGV[3]
+  local first = tonumber(redis.call('ZRANGE', key('open:' .. journal), 0, 0, 'WITHSCORES')[2])
+  if not first then redis.call('EXPIRE', key('journal:' .. journal), JOURNAL_SECONDS) end
+  redis.call('ZREMRANGEBYSCORE', key('letters:' .. journal), '-inf', now - UNSURE_SECONDS * 1000)
+  for _, start in ipairs(redis.call('ZRANGE', key('letters:' .. journal), 0, -1)) do
+    first = math.min(first or math.huge, tonumber(start))
+  end
+  return {position_of(journal), first or -1}
 end
 
 -- The breaker. Closed: no `until`. Open: nothing is tried before `until`. After that it is half open: one at a time.
@@ -195,7 +300,12 @@ function commands.claim()
   local state, score = state_of(id)
   if not state then return 'settled' end
   if (state == 'claimed' or state == 'parked') and score > now then return state end
-  local batch, n = key('batch:' .. id), size_of(id, state)
+  local batch = key('batch:' .. id)
+  if redis.call('EXISTS', batch) == 0 then
+    repair()
+    return 'settled'
+  end
+  local n = size_of(id, state)
   local is_held_back, is_probe = ask_breaker()
   if is_held_back then
     -- Due at once: it is the bell that waits for the breaker, so that closing it early lets them all go.
@@ -268,16 +378,16 @@ function commands.settle()
   move(id, 'claimed', nil, nil, n)
   count('delivered', delivered)
   if delivered > 0 then redis.call('HSET', key('counts'), 'last_delivered_at', now) end
-  local at = bury(count_reasons('filtered', 6), attempts + 1)
+  local at, dead = bury(count_reasons('filtered', 6), attempts + 1)
+  local start = dead > 0 and redis.call('ZSCORE', key('open:' .. journal_of(id)), id)
+  if start then stay_open(journal_of(id), start) end
   local left, rest, payload = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
   local due, burns, problem = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
   if problem ~= '' then redis.call('HSET', key('counts'), 'last_error', problem, 'last_error_at', now) end
   local change = judge(token, ARGV[at + 6], tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]),
     tonumber(ARGV[at + 10]), problem)
   if left + rest == 0 then
-    redis.call('DEL', batch)
-    redis.call('ZREM', key('since'), id)
-    redis.call('ZREM', key('open:' .. journal_of(id)), id)
+    close(id)
     return change
   end
   count('retried', left)
@@ -312,20 +422,38 @@ function commands.release()
   return 1
 end
 
+-- A dead letter's reason, and how many events it stands for; nothing where it is gone.
+local function look_up(letter)
+  local entry = redis.call('XRANGE', key('dead'), letter, letter)[1]
+  if not entry then return nil end
+  local fields = {}
+  for index = 1, #entry[2], 2 do fields[entry[2][index]] = entry[2][index + 1] end
+  return fields['reason'], tonumber(fields['n'] or '1')
+end
+
+-- Takes a dead letter out of the stream and its counters. Returns how many events it stood for; 0 where it is gone.
+local function take_out(letter)
+  local reason, n = look_up(letter)
+  if not reason then return 0 end
+  redis.call('XDEL', key('dead'), letter)
+  count('dead:' .. reason, -n)
+  count('dead', -n)
+  return n
+end
+
 -- revive id n payload letter...
--- Turns dead letters back into a batch of n events, which is queued. Returns 1, or 0 when one of the letters is gone,
--- in which case nothing has changed.
+-- Turns n dead letters back into a batch of n events, which is queued. Returns 1, or 0 when one of the letters is gone,
+-- or named twice, in which case nothing has changed.
 function commands.revive()
   local id, n, payload = ARGV[3], tonumber(ARGV[4]), ARGV[5]
-  local reasons = {}
+  local seen = {}
   for index = 6, #ARGV do
-    local entry = redis.call('XRANGE', key('dead'), ARGV[index], ARGV[index])[1]
-    if not entry then return 0 end
-    reasons[#reasons + 1] = entry[2][2]
+    if seen[ARGV[index]] or not look_up(ARGV[index]) then return 0 end
+    seen[ARGV[index]] = true
   end
-  for index = 6, #ARGV do redis.call('XDEL', key('dead'), ARGV[index]) end
-  for _, reason in ipairs(reasons) do count('dead:' .. reason, -1) end
-  count('dead', -#reasons)
+  for index = 6, #ARGV do take_out(ARGV[index]) end
+  -- Letters' ids come again where their stream was deleted, while a batch of that name may still wait.
+  while redis.call('EXISTS', key('batch:' .. id)) == 1 or state_of(id) do id = id .. '-again' end
   redis.call('HSET', key('batch:' .. id), 'payload', payload, 'n', n, 'attempts', 0, 'claims', 0, 'put_at', now)
   redis.call('ZADD', key('since'), now, id)
   -- As if it had been rung for long ago, so that the next bell rings for it.
@@ -334,18 +462,11 @@ function commands.revive()
 end
 
 -- drop letter...
--- Deletes dead letters for good. They count as filtered from then on, as somebody decided. Returns how many there were.
+-- Deletes dead letters for good. They count as filtered from then on, as somebody decided. Returns how many events
+-- there were.
 function commands.drop()
   local dropped = 0
-  for index = 3, #ARGV do
-    local entry = redis.call('XRANGE', key('dead'), ARGV[index], ARGV[index])[1]
-    if entry then
-      redis.call('XDEL', key('dead'), ARGV[index])
-      count('dead:' .. entry[2][2], -1)
-      dropped = dropped + 1
-    end
-  end
-  count('dead', -dropped)
+  for index = 3, #ARGV do dropped = dropped + take_out(ARGV[index]) end
   count('filtered', dropped)
   count('filtered:dropped', dropped)
   return dropped
@@ -368,26 +489,35 @@ function commands.due()
     if now < tonumber(breaker[1]) or now < tonumber(breaker[2] or '0') then return {} end
     limit = 1
   end
+  local is_repaired = not is_sound()
+  if is_repaired then repair() end
   local found = {}
   local function take(state, before)
     local room = limit - #found / 4
     if room <= 0 then return end
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', key(state), '-inf', before, 'LIMIT', 0, room)) do
       local batch = redis.call('HMGET', key('batch:' .. id), 'n', 'attempts', 'example')
-      if state == 'queued' then
-        redis.call('ZADD', key('queued'), now, id)
-      else
-        move(id, state, 'queued', now, size_of(id, state))
+      if redis.call('EXISTS', key('batch:' .. id)) == 1 then
+        local n = size_of(id, state)
+        if state == 'queued' then
+          redis.call('ZADD', key('queued'), now, id)
+        else
+          move(id, state, 'queued', now, n)
+        end
+        found[#found + 1] = id
+        found[#found + 1] = n
+        found[#found + 1] = tonumber(batch[2] or '0') or 0
+        found[#found + 1] = batch[3] or ''
+      elseif not is_repaired then
+        repair()
+        is_repaired = true
       end
-      found[#found + 1] = id
-      found[#found + 1] = tonumber(batch[1] or '0') or 0
-      found[#found + 1] = tonumber(batch[2] or '0') or 0
-      found[#found + 1] = batch[3] or ''
     end
   end
   take('parked', now)
   take('claimed', now)
-  local heard = tonumber(redis.call('HGET', key('counts'), 'heard') or '0')
+  -- Not later than now, where the clock was set back: else all that is queued would be rung for each time.
+  local heard = math.min(now, tonumber(redis.call('HGET', key('counts'), 'heard') or '0'))
   take('queued', math.max(heard - overtaken, now - (idle and IDLE or LOST)))
   return found
 end

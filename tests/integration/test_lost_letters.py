@@ -1,0 +1,93 @@
+"""A Redis that comes back without its last moments: what a journal still has of them is put again, dead letters too."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from dispatcher.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import RedisPool
+from dispatcher.relay import Relay
+from tests.support.deliveries import LOG, SEGMENT, take_all
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site
+from tests.support.waiting import wait_for
+
+# Three events, and two that emit cannot take; then the process is killed.
+EMIT_AND_DIE = """
+for n in range(3): tracker.emit("shop.order.paid", {"n": n})
+for n in range(2): tracker.emit("shop.order.paid", {"n": object()})
+os.kill(os.getpid(), 9)
+"""
+
+
+def bury_all(site: Site, destination: str) -> None:
+    with site.redis.client() as client:
+        ids = client.zrange(f"dispatcher:{{{destination}}}:since", 0, -1)
+    for batch_id in ids:
+        claim = site.store.claim(destination, batch_id.decode(), token="test", lease_seconds=60)
+        assert isinstance(claim, Claim)
+        dead = [DeadEvent("invalid", "it was refused", payload) for payload in claim.payloads]
+        assert site.store.settle(claim, Settlement(dead=dead))
+
+
+def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: Path) -> None:
+    child = site.emitting(EMIT_AND_DIE, DISPATCHER_RELAY__MODE="external", DISPATCHER_STRICT="false")
+    assert child.wait() == -signal.SIGKILL, child.output
+    site.redis.save_to(tmp_path / "before")
+    relay = Relay(site.settings())
+    wait_for(lambda: relay.step() == 0 and relay.is_drained())
+    [record] = relay._records.values()
+    take_all(site, LOG)
+    bury_all(site, SEGMENT)
+    assert (site.counts(SEGMENT).dead, site.counts(EMIT).dead) == (3, 2)
+
+    def has_learned() -> bool:
+        relay.step()
+        return record.settled[LOG] >= record.put[LOG]
+
+    wait_for(has_learned, what="the relay to learn what is settled")
+    site.redis.bring_back(tmp_path / "before")
+
+    def is_put_again() -> bool:
+        with suppress(StoreUnavailableError):
+            relay.step()
+        return (site.counts(SEGMENT).waiting, site.counts(EMIT).dead) == (3, 2)
+
+    wait_for(is_put_again, 15, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(EMIT)}")
+    relay.close()
+    assert site.counts(LOG).accepted == 0
+    site.assert_ledger_closes()
+
+
+def test_a_batch_that_left_letters_counts_as_not_settled_for_as_long_as_redis_may_lose_them(
+    redis_server: RedisServer,
+) -> None:
+    now = 1_000_000.0
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    store = BatchStore(pool, clock=lambda: now)
+
+    def first_open() -> int:
+        return store.progress([LOG], "7-a")[LOG].open
+
+    for start in (0, 10, 20):
+        store.put([Put(destination=LOG, journal="7-a", start=start, end=start + 10, packed=pack([b"{}"]), count=1)])
+    for start, outcome in (
+        (0, Settlement(delivered=1)),
+        (10, Settlement(dead=[DeadEvent("invalid", "no", b"{}")])),
+        (20, Settlement(delivered=1)),
+    ):
+        claim = store.claim(LOG, f"7-a-{start:x}", token="t", lease_seconds=60)
+        assert isinstance(claim, Claim)
+        assert store.settle(claim, outcome)
+    assert first_open() == 10
+    now += 9
+    store.put([Put(destination=LOG, journal="7-a", start=30, end=40, dead=[DeadEvent("too_large", "no", b"{}")])])
+    assert first_open() == 10
+    now += 2
+    assert first_open() == 30
+    now += 9
+    assert first_open() == -1
+    pool.close()
