@@ -1,0 +1,360 @@
+"""The batch store against a plain model of it: any commands in any order, with a clock that jumps, a Redis that is full
+or has forgotten the script, and journals that it no longer knows. After each command both look the same.
+
+A failure names its seed: DISPATCHER_MODEL_SEED=17 runs that one alone, DISPATCHER_MODEL_SEEDS=5000 so many.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import pytest
+
+from dispatcher.batches import BatchStore, Claim, DeadEvent, Put, Settlement, pack, prefix
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.redis_pool import RedisPool
+from tests.support.batches_model import Model, RefusedError
+from tests.support.redis_server import RedisServer
+
+SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "400"))
+ONLY_SEED: Final = os.environ.get("DISPATCHER_MODEL_SEED")
+STEPS: Final = 40
+
+NAMES: Final = ("tracking_log", "segment")
+JOURNALS: Final = ("7-a", "8-b")
+# Bytes of a journal that an event takes.
+FRAME: Final = 10
+LEASE_MS: Final = 60_000
+START_MS: Final = 1_000_000_000
+# What lets leases, pauses, lost rings and the doubt about letters pass, and what goes back.
+JUMPS_MS: Final = (0, 1, 999, 5_000, 9_999, 10_000, 60_000, 600_001, 7 * 86_400_000, -1, -5_000, -60_000, -86_400_000)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+class Walk:
+    """One seed's walk: each step is a command to the store and to the model, and a comparison."""
+
+    def __init__(self, server: RedisServer, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now_ms = START_MS
+        self.pool = RedisPool(server.url, timeout_seconds=5)
+        self.store = BatchStore(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
+        self.models = {name: Model() for name in NAMES}
+        self.held: list[Claim] = []
+        self.ids: list[str] = ["7-a-999", "nothing"]
+        self.history: list[str] = []
+        self.is_full = False
+        self.tokens = 0
+
+    def run(self, steps: int) -> None:
+        self.pool.execute("CONFIG", "SET", "maxmemory", "0")
+        self.pool.execute("FLUSHALL")
+        commands: list[Callable[[str, Model], None]] = [
+            *[self.put] * 5,
+            *[self.claim] * 5,
+            *[self.settle] * 5,
+            self.progress,
+            self.release,
+            self.due,
+            self.due,
+            self.revive,
+            self.drop,
+            self.jump,
+            self.jump,
+            self.lose_a_journal,
+            self.fill_or_empty,
+            self.flush_scripts,
+        ]
+        for _ in range(steps):
+            name = self.random.choice(NAMES)
+            command = self.random.choice(commands)
+            self.history.append(f"{command.__name__} {name}")
+            for model in self.models.values():
+                model.now_ms, model.is_full = self.now_ms, self.is_full
+            command(name, self.models[name])
+            self.compare(name)
+        self.pool.execute("CONFIG", "SET", "maxmemory", "0")
+
+    # Commands.
+
+    def put(self, name: str, model: Model) -> None:
+        journal = self.random.choice(JOURNALS)
+        at = max(0, model.position(journal))
+        start = max(0, at + FRAME * self.random.choice((0, 0, 0, 0, -1, -2, -3, -8, 1)))
+        puts, shares = [], []
+        for _ in range(self.random.choice((1, 1, 1, 2, 3))):
+            end = start + FRAME * self.random.randint(1, 4)
+            after = self.random.choice((start, min(at, start), -1, start + FRAME))
+            put, payloads = a_share(name, journal, start, end, after)
+            puts.append(put)
+            shares.append(payloads)
+            start = end
+        self.history[-1] += f" {[(put.batch_id, put.start, put.end, put.after, put.count) for put in puts]}"
+        self.ids += [put.batch_id for put in puts if put.count]
+        expected: list[int | None] = []
+        refused = False
+        for put, payloads in zip(puts, shares, strict=True):
+            try:
+                expected.append(model.put(put, payloads))
+            except RefusedError:
+                refused = True
+        if refused:
+            with pytest.raises(StoreUnavailableError, match="maxmemory"):
+                self.store.put(puts)
+        else:
+            assert self.store.put(puts) == expected
+
+    def progress(self, name: str, model: Model) -> None:
+        journal = self.random.choice(JOURNALS)
+        found = self.store.progress([name], journal)[name]
+        assert (found.put, found.open) == model.progress(journal)
+
+    def claim(self, name: str, model: Model) -> None:
+        batch_id = self.random.choice([*model.batches, *model.batches, self.random.choice(self.ids)])
+        self.tokens += 1
+        token = str(self.tokens)
+        before = model.batches[batch_id].unheard if batch_id in model.batches else 0
+        expected = model.claim(batch_id, token, LEASE_MS)
+        self.history[-1] += f" {batch_id}"
+        found = self.store.claim(name, batch_id, token=token, lease_seconds=LEASE_MS / 1000)
+        if isinstance(expected, str):
+            assert found == expected
+            return
+        assert isinstance(found, Claim), found
+        assert list(found.payloads) == expected.payloads
+        assert (found.attempts, found.put_ms) == (expected.attempts, expected.put_ms)
+        assert (found.maybe_delivered, found.claimed_ms) == (before > 0, self.now_ms)
+        self.held.append(found)
+
+    def settle(self, name: str, model: Model) -> None:
+        claim = self._held(name)
+        if claim is None:
+            return
+        settlement = self._settlement(claim)
+        self.history[-1] += f" {claim.batch_id} by {claim.token}"
+        assert (self.store.settle(claim, settlement) is not None) == model.settle(claim, settlement)
+
+    def release(self, name: str, model: Model) -> None:
+        claim = self._held(name)
+        if claim is not None:
+            self.history[-1] += f" {claim.batch_id} by {claim.token}"
+            assert self.store.release(claim) == model.release(claim)
+
+    def due(self, name: str, model: Model) -> None:
+        idle, limit = self.random.random() < 0.5, self.random.choice((1, 3, 500))
+        # It is kept by the clock of Redis itself, which a walk does not wait for.
+        self.pool.execute("DEL", f"{prefix(name)}bell")
+        found = self.store.due(name, idle=idle, limit=limit)
+        expected = model.due(idle=idle, limit=limit)
+        assert [(one.batch_id, one.count, one.attempts, one.example) for one in found] == [
+            (batch.id, len(batch.payloads), batch.attempts, batch.example) for batch in expected
+        ]
+
+    def revive(self, name: str, model: Model) -> None:
+        letters = self._letters(name)
+        places = self._places(letters)
+        if not places:
+            return
+        ids = [letters[place] if place < len(letters) else "1-1" for place in places]
+        batch_id = f"replay-{ids[0]}"
+        payloads = [model.letters[place].payload if place < len(letters) else b"" for place in places]
+        self.ids.append(batch_id)
+        self.history[-1] += f" {ids}"
+        assert self.store.revive(name, batch_id, payloads, ids) == model.revive(batch_id, places)
+
+    def drop(self, name: str, model: Model) -> None:
+        letters = self._letters(name)
+        places = self._places(letters)
+        ids = [letters[place] if place < len(letters) else "1-1" for place in places]
+        self.history[-1] += f" {ids}"
+        assert self.store.drop(name, ids) == model.drop(places)
+
+    def jump(self, name: str, model: Model) -> None:
+        self.now_ms = max(1, self.now_ms + self.random.choice(JUMPS_MS))
+        self.history[-1] += f" to {self.now_ms}"
+
+    def lose_a_journal(self, name: str, model: Model) -> None:
+        """As when its key has expired, or was evicted."""
+        journal = self.random.choice(JOURNALS)
+        self.history[-1] += f" {journal}"
+        self.pool.execute("DEL", f"{prefix(name)}journal:{journal}")
+        model.forget(journal)
+
+    def fill_or_empty(self, name: str, model: Model) -> None:
+        self.is_full = not self.is_full
+        self.pool.execute("CONFIG", "SET", "maxmemory", "1" if self.is_full else "0")
+
+    def flush_scripts(self, name: str, model: Model) -> None:
+        self.pool.execute("SCRIPT", "FLUSH")
+
+    # Comparisons.
+
+    def compare(self, name: str) -> None:
+        model = self.models[name]
+        counts = self.store.counts([name])[name]
+        assert counts.closes, counts
+        seen = Seen(self.pool, name)
+        seen.check(counts_of={"queued": counts.queued, "claimed": counts.claimed, "parked": counts.parked})
+        known = asdict(counts)
+        for field, expected in model.counts().items():
+            found = known[field]
+            if isinstance(expected, Counter):
+                found = {reason: number for reason, number in found.items() if number}
+            assert found == expected, f"{field}: {found}, but {expected} in the model"
+        assert seen.states == model.states()
+        assert seen.open == model.open_batches()
+        assert seen.letters == [(one.reason, one.error, one.payload, one.attempts) for one in model.letters]
+
+    # Choices.
+
+    def _held(self, name: str) -> Claim | None:
+        mine = [claim for claim in self.held if claim.destination == name]
+        return self.random.choice(mine[-6:]) if mine else None
+
+    def _settlement(self, claim: Claim) -> Settlement:
+        kinds = self.random.choice(("d", "d", "x", "f", "l", "dx", "dl", "xl", "dxfl"))
+        fates = [(self.random.choice(kinds), payload) for payload in claim.payloads]
+        left = [payload for fate, payload in fates if fate == "l"]
+        return Settlement(
+            delivered=sum(fate == "d" for fate, _ in fates),
+            filtered=Counter(self.random.choice(("opted_out", "consent")) for fate, _ in fates if fate == "f"),
+            dead=[
+                DeadEvent(self.random.choice(("invalid", "oversized")), "no", payload)
+                for fate, payload in fates
+                if fate == "x"
+            ],
+            left=left,
+            due_ms=self.now_ms + self.random.choice((0, 1, 5_000, 300_000)) if left else 0,
+            burns_attempt=self.random.random() < 0.5,
+            error=self.random.choice(("", "503")) if left else "",
+        )
+
+    def _letters(self, name: str) -> list[str]:
+        return [letter_id.decode() for letter_id, _ in self.pool.execute("XRANGE", f"{prefix(name)}dead", "-", "+")]
+
+    def _places(self, letters: Sequence[str]) -> list[int]:
+        places = self.random.sample(range(len(letters)), k=self.random.randint(0, min(3, len(letters))))
+        odd = self.random.random()
+        if odd < 0.1:
+            places.append(len(letters))
+        elif odd < 0.2 and places:
+            places.append(places[0])
+        return places
+
+
+class Seen:
+    """What is in Redis for one destination, without the counters."""
+
+    def __init__(self, pool: RedisPool, name: str) -> None:
+        head = prefix(name)
+        keys = sorted(key.decode().removeprefix(head) for key in pool.execute("KEYS", f"{head.replace('{', '[{]')}*"))
+        zsets = ["queued", "claimed", "parked", "since", *(key for key in keys if key.startswith("open:"))]
+        hashes = [key for key in keys if key.startswith("batch:")]
+        answers = iter(
+            pool.execute_many(
+                [
+                    *(("ZRANGE", f"{head}{zset}", 0, -1, "WITHSCORES") for zset in zsets),
+                    *(("HGETALL", f"{head}{key}") for key in hashes),
+                    ("XRANGE", f"{head}dead", "-", "+"),
+                ]
+            )
+        )
+        self.keys = keys
+        self.zsets = {zset: scores(next(answers)) for zset in zsets}
+        self.hashes = {key.removeprefix("batch:"): fields(next(answers)) for key in hashes}
+        self.letters = [letter(fields(entry)) for _, entry in next(answers)]
+
+    @property
+    def states(self) -> dict[str, tuple[Any, ...]]:
+        """As Model.states has them."""
+        found = {}
+        for state in ("queued", "claimed", "parked"):
+            for batch_id, score in self.zsets[state].items():
+                batch = self.hashes[batch_id]
+                numbers = (int(batch[name]) for name in ("n", "attempts", "claims", "put_at"))
+                found[batch_id] = (state, score, *numbers)
+        return found
+
+    @property
+    def open(self) -> dict[str, dict[str, int]]:
+        """As Model.open_batches has them."""
+        return {key.removeprefix("open:"): members for key, members in self.zsets.items() if key.startswith("open:")}
+
+    def check(self, *, counts_of: dict[str, int]) -> None:
+        """Each id is in one state, has its events, and is counted there; nothing else is kept."""
+        everywhere = Counter(batch_id for state in counts_of for batch_id in self.zsets[state])
+        assert all(times == 1 for times in everywhere.values()), f"in two states: {everywhere}"
+        assert everywhere.keys() == self.zsets["since"].keys() == self.hashes.keys()
+        for state, count in counts_of.items():
+            assert sum(int(self.hashes[batch_id]["n"]) for batch_id in self.zsets[state]) == count, state
+        assert all(members.keys() <= everywhere.keys() for members in self.open.values())
+        known = ("batch:", "open:", "journal:", "letters:", "queued", "claimed", "parked", "since", "counts", "dead")
+        strange = [key for key in self.keys if not key.startswith((*known, "bell"))]
+        assert not strange, strange
+
+
+def scores(answer: list[bytes]) -> dict[str, int]:
+    return {answer[at].decode(): int(float(answer[at + 1])) for at in range(0, len(answer), 2)}
+
+
+def fields(answer: list[bytes]) -> dict[str, bytes]:
+    return {answer[at].decode(): answer[at + 1] for at in range(0, len(answer), 2)}
+
+
+def letter(found: dict[str, bytes]) -> tuple[str, str, bytes, int]:
+    return found["reason"].decode(), found["error"].decode(), found["event"], int(found["attempts"])
+
+
+def a_share(name: str, journal: str, start: int, end: int, after: int) -> tuple[Put, list[bytes]]:
+    """A range of a journal whose events are the same whenever, and however, it is cut."""
+    payloads: list[bytes] = []
+    filtered: Counter[str] = Counter()
+    dead: list[DeadEvent] = []
+    for at in range(start, end, FRAME):
+        fate = random.Random(f"{name} {journal} {at}").choice("eeeefx")
+        payload = b'{"at":"%s-%d"}' % (journal.encode(), at)
+        if fate == "e":
+            payloads.append(payload)
+        elif fate == "f":
+            filtered["not_listed"] += 1
+        else:
+            dead.append(DeadEvent("undecodable", "why", payload))
+    put = Put(
+        destination=name,
+        journal=journal,
+        start=start,
+        end=end,
+        after=after,
+        packed=pack(payloads) if payloads else b"",
+        count=len(payloads),
+        example="shop.order.paid" if payloads else "",
+        filtered=filtered,
+        dead=dead,
+    )
+    return put, payloads
+
+
+def walk(server: RedisServer, seed: int) -> None:
+    one = Walk(server, seed)
+    try:
+        one.run(STEPS)
+    except (Exception, pytest.fail.Exception) as error:
+        steps = "\n".join(f"{number:3} {step}" for number, step in enumerate(one.history))
+        raise AssertionError(f"DISPATCHER_MODEL_SEED={seed}: {error}\n{steps}") from error
+    finally:
+        one.pool.close()
+
+
+def test_whatever_comes_in_whatever_order_the_store_does_what_the_model_does(server: RedisServer) -> None:
+    for seed in range(SEEDS) if ONLY_SEED is None else [int(ONLY_SEED)]:
+        walk(server, seed)

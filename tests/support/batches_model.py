@@ -1,0 +1,264 @@
+"""A model of one destination's batch store in plain Python, written from what the commands are said to do.
+
+It is what the real store is compared with, so it is as plain as can be: no counter that could be counted instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dispatcher.batches import Claim, DeadEvent, Put, Settlement
+
+#: Seconds for which a range that left dead letters counts as open.
+UNSURE_MS = 10_000
+#: A ring is lost after so long, in an empty queue and in any; the bell takes no ring for lost that a later one overtook
+#: by less than so much.
+IDLE_MS, LOST_MS, OVERTAKEN_MS = 5_000, 600_000, 60_000
+
+
+@dataclass
+class Batch:
+    """What waits: events, where they are, and since or until when."""
+
+    id: str
+    payloads: list[bytes]
+    put_ms: int
+    state: str = "queued"
+    score: int = 0
+    attempts: int = 0
+    unheard: int = 0
+    token: str = ""
+    example: str = ""
+    journal: str = ""
+    start: int = 0
+    end: int = 0
+
+
+@dataclass
+class Letter:
+    """A dead event."""
+
+    reason: str
+    error: str
+    payload: bytes
+    attempts: int
+
+
+class RefusedError(Exception):
+    """Redis is full, and the command needs room."""
+
+
+@dataclass
+class Model:
+    """One destination. ``now_ms`` is set before each command, and ``is_full`` while Redis is at maxmemory."""
+
+    now_ms: int = 0
+    is_full: bool = False
+    batches: dict[str, Batch] = field(default_factory=dict)
+    letters: list[Letter] = field(default_factory=list)
+    positions: dict[str, int] = field(default_factory=dict)
+    unsure: dict[str, dict[int, int]] = field(default_factory=dict)
+    delivered: int = 0
+    retried: int = 0
+    accepted: int = 0
+    filtered: Counter[str] = field(default_factory=Counter)
+    heard_ms: int = 0
+    last_error: str = ""
+    last_error_ms: int | None = None
+    last_delivered_ms: int | None = None
+
+    # What is put.
+
+    def position(self, journal: str) -> int:
+        """Up to where a journal was put: as far as is remembered, or as its last open batch says."""
+        if journal in self.positions:
+            return self.positions[journal]
+        opened = self._open(journal)
+        return max(opened, key=lambda batch: batch.start).end if opened else -1
+
+    def put(self, put: Put, payloads: Sequence[bytes]) -> int | None:
+        """None where it is there now; else the position to cut it anew from. Raises RefusedError."""
+        position = self.position(put.journal)
+        if put.end <= position:
+            return None
+        if put.start < position or position < put.after:
+            return position
+        if self.is_full:
+            raise RefusedError
+        self.positions[put.journal] = put.end
+        if payloads:
+            self.batches[put.batch_id] = Batch(
+                put.batch_id,
+                list(payloads),
+                self.now_ms,
+                score=self.now_ms,
+                example=put.example,
+                journal=put.journal,
+                start=put.start,
+                end=put.end,
+            )
+        self.filtered.update(put.filtered)
+        self._bury(put.dead, 0)
+        if put.dead:
+            self._stay_open(put.journal, put.start)
+        self.accepted += len(payloads) + sum(put.filtered.values()) + len(put.dead)
+        return None
+
+    def progress(self, journal: str) -> tuple[int, int]:
+        """Up to where it was put, and where the first range starts that is open, or has just left letters."""
+        self._look_at_unsure(journal)
+        starts = [batch.start for batch in self._open(journal)] + list(self.unsure.get(journal, {}))
+        return self.position(journal), min(starts, default=-1)
+
+    def forget(self, journal: str) -> None:
+        """Its position's key is gone."""
+        position = self.position(journal)
+        self.positions.pop(journal, None)
+        assert self.position(journal) <= position
+
+    # What is claimed.
+
+    def claim(self, batch_id: str, token: str, lease_ms: int) -> str | Batch:
+        """The batch, or what keeps it from being claimed. ``unheard`` counts the claims before this one."""
+        batch = self.batches.get(batch_id)
+        if batch is None:
+            return "settled"
+        if batch.state in ("claimed", "parked") and batch.score > self.now_ms:
+            return batch.state
+        if batch.state == "queued":
+            self.heard_ms = max(self.heard_ms, batch.score)
+        batch.state, batch.score, batch.token = "claimed", self.now_ms + lease_ms, token
+        batch.unheard += 1
+        return batch
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether it is still this worker's."""
+        batch = self.batches.get(claim.batch_id)
+        return batch is not None and batch.state == "claimed" and batch.token == claim.token
+
+    def settle(self, claim: Claim, settlement: Settlement) -> bool:
+        """False where the lease was lost, and nothing has changed."""
+        if not self.holds(claim):
+            return False
+        batch = self.batches[claim.batch_id]
+        self.delivered += settlement.delivered
+        if settlement.delivered:
+            self.last_delivered_ms = self.now_ms
+        self.filtered.update(settlement.filtered)
+        self._bury(settlement.dead, batch.attempts + 1)
+        if settlement.dead and batch.journal:
+            self._stay_open(batch.journal, batch.start)
+        if settlement.error:
+            self.last_error, self.last_error_ms = settlement.error, self.now_ms
+        if settlement.left:
+            batch.payloads = list(settlement.left)
+            batch.attempts += settlement.burns_attempt
+            batch.state, batch.score, batch.token = "parked", settlement.due_ms, ""
+            batch.unheard -= 1
+            self.retried += len(settlement.left)
+            return True
+        if batch.journal:
+            self.positions[batch.journal] = self.position(batch.journal)
+        del self.batches[claim.batch_id]
+        return True
+
+    def release(self, claim: Claim) -> bool:
+        """False where the lease was lost."""
+        if not self.holds(claim):
+            return False
+        batch = self.batches[claim.batch_id]
+        batch.state, batch.score, batch.token = "queued", 0, ""
+        batch.unheard -= 1
+        return True
+
+    def due(self, *, idle: bool, limit: int) -> list[Batch]:
+        """What to ring for now, in order; it counts as rung for."""
+        lost_before = max(min(self.heard_ms, self.now_ms) - OVERTAKEN_MS, self.now_ms - (IDLE_MS if idle else LOST_MS))
+        found: list[Batch] = []
+        for state, before in (("parked", self.now_ms), ("claimed", self.now_ms), ("queued", lost_before)):
+            taken = [batch for batch in self._in(state) if batch.score <= before and batch not in found]
+            for batch in taken[: limit - len(found)]:
+                batch.state, batch.score = "queued", self.now_ms
+                found.append(batch)
+        return found
+
+    # Dead letters.
+
+    def revive(self, batch_id: str, places: Sequence[int]) -> bool:
+        """Letters by their places, which become a batch that was rung for long ago. False where one is gone."""
+        if len(set(places)) < len(places) or any(place >= len(self.letters) for place in places):
+            return False
+        payloads = [self.letters[place].payload for place in places]
+        self._take_out(places)
+        self.batches[batch_id] = Batch(batch_id, payloads, self.now_ms)
+        return True
+
+    def drop(self, places: Sequence[int]) -> int:
+        """How many there were."""
+        there = {place for place in places if place < len(self.letters)}
+        self._take_out(sorted(there))
+        if there:
+            self.filtered["dropped"] += len(there)
+        return len(there)
+
+    # What shows.
+
+    def counts(self) -> dict[str, Any]:
+        """The fields of Counts that are known here."""
+        waiting = {state: sum(len(b.payloads) for b in self._in(state)) for state in ("queued", "claimed", "parked")}
+        return {
+            "accepted": self.accepted,
+            "delivered": self.delivered,
+            "dead": len(self.letters),
+            "filtered": self.filtered.total(),
+            **waiting,
+            "retried": self.retried,
+            "batches": len(self.batches),
+            "oldest_ms": min((batch.put_ms for batch in self.batches.values()), default=None),
+            "due_ms": min((batch.score for batch in self._in("parked")), default=None),
+            "last_delivered_ms": self.last_delivered_ms,
+            "last_error": self.last_error,
+            "last_error_ms": self.last_error_ms,
+            "dead_by_reason": Counter(letter.reason for letter in self.letters),
+            "filtered_by_reason": self.filtered,
+        }
+
+    def states(self) -> dict[str, tuple[Any, ...]]:
+        """Each waiting batch, as the store has it."""
+        return {
+            batch.id: (batch.state, batch.score, len(batch.payloads), batch.attempts, batch.unheard, batch.put_ms)
+            for batch in self.batches.values()
+        }
+
+    def open_batches(self) -> dict[str, dict[str, int]]:
+        """Of each journal, where its open batches start."""
+        found: dict[str, dict[str, int]] = {}
+        for batch in self.batches.values():
+            if batch.journal:
+                found.setdefault(batch.journal, {})[batch.id] = batch.start
+        return found
+
+    def _open(self, journal: str) -> list[Batch]:
+        return [batch for batch in self.batches.values() if batch.journal == journal]
+
+    def _in(self, state: str) -> list[Batch]:
+        found = [batch for batch in self.batches.values() if batch.state == state]
+        return sorted(found, key=lambda batch: (batch.score, batch.id))
+
+    def _bury(self, dead: Sequence[DeadEvent], attempts: int) -> None:
+        self.letters += [Letter(one.reason, one.error, one.payload, attempts) for one in dead]
+
+    def _stay_open(self, journal: str, start: int) -> None:
+        self._look_at_unsure(journal)
+        self.unsure.setdefault(journal, {})[start] = self.now_ms
+
+    def _look_at_unsure(self, journal: str) -> None:
+        kept = self.unsure.get(journal, {})
+        self.unsure[journal] = {start: when for start, when in kept.items() if when > self.now_ms - UNSURE_MS}
+
+    def _take_out(self, places: Sequence[int]) -> None:
+        gone = set(places)
+        self.letters = [letter for place, letter in enumerate(self.letters) if place not in gone]
