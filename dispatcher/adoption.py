@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from dispatcher.inheritance import own
 from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
 
 #: Outboxes of the dead that are open at once: some four descriptors each.
@@ -24,9 +25,6 @@ _FIRST_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 60.0
 # Seconds for which a directory without a state file is left alone: its process may be about to remove it.
 _LITTER_SECONDS: Final = 60.0
-
-# Those that hold the lock, for a forked child to let go of.
-_holding: Final[set[Adoption]] = set()
 
 
 class Adoption:
@@ -60,7 +58,7 @@ class Adoption:
             os.close(fd)
             return False
         self._fd = fd
-        _holding.add(self)
+        own(self, Adoption.close)
         return True
 
     def in_order(self, found: Collection[Path]) -> list[Path]:
@@ -107,7 +105,6 @@ class Adoption:
 
     def close(self) -> None:
         """Let another relay look after the dead. May be called twice."""
-        _holding.discard(self)
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -136,12 +133,3 @@ def _remove_unlocked(state: Path) -> None:
         state.unlink(missing_ok=True)
     finally:
         os.close(fd)
-
-
-def _abandon_inherited() -> None:
-    # Otherwise nobody could look after the dead for as long as the child of a dead parent lives.
-    for adoption in tuple(_holding):
-        adoption.close()
-
-
-os.register_at_fork(after_in_child=_abandon_inherited)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,17 +9,11 @@ from dispatcher.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settleme
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.redis_pool import RedisPool
 from dispatcher.relay import Relay
+from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
-
-# Three events, and two that emit cannot take; then the process is killed.
-EMIT_AND_DIE = """
-for n in range(3): tracker.emit("shop.order.paid", {"n": n})
-for n in range(2): tracker.emit("shop.order.paid", {"n": object()})
-os.kill(os.getpid(), 9)
-"""
 
 
 def bury_all(site: Site, destination: str) -> None:
@@ -34,8 +27,10 @@ def bury_all(site: Site, destination: str) -> None:
 
 
 def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: Path) -> None:
-    child = site.emitting(EMIT_AND_DIE, DISPATCHER_RELAY__MODE="external", DISPATCHER_STRICT="false")
-    assert child.wait() == -signal.SIGKILL, child.output
+    site.environ |= {"DISPATCHER_RELAY__MODE": "external", "DISPATCHER_STRICT": "false"}
+    tracker = Tracker(site.settings())
+    for data in ({"n": 0}, {"n": 1}, {"n": 2}, {"n": object()}, {"n": object()}):
+        tracker.emit("shop.order.paid", data)
     site.redis.save_to(tmp_path / "before")
     relay = Relay(site.settings())
     wait_for(lambda: relay.step() == 0 and relay.is_drained())
@@ -58,6 +53,7 @@ def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: 
 
     wait_for(is_put_again, 15, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(EMIT)}")
     relay.close()
+    tracker.close()
     assert site.counts(LOG).accepted == 0
     site.assert_ledger_closes()
 
