@@ -39,8 +39,8 @@ class PutRecord:
             self._recall(note, position)
         if self._noted_end() < position:
             self._unnoted = position
-        # Before it, something may have been put that the store has lost since: it may have been delivered already.
-        self._again_until = 0
+        # Up to where each destination had something that the store has lost since: it may have been delivered already.
+        self._lost_until: dict[str, int] = {}
         #: From where on the store has lost what it had; None where it has not.
         self.lost_from: int | None = None
 
@@ -97,6 +97,7 @@ class PutRecord:
             expected = max(self.put.get(name, -1), self._unnoted if self._unnoted > self._from else -1)
             if found.put < expected:
                 lost.append(max(found.put, self.settled.get(name, self._from)))
+                self._lost_until[name] = max(expected, self._lost_until.get(name, -1))
             elif expected < 0 and found.open < 0:
                 # Nothing was ever put for it, as for a destination that the settings have named only now.
                 self.settled[name] = position
@@ -104,7 +105,6 @@ class PutRecord:
         self._unnoted = self._from
         if lost:
             self.lost_from = min([*lost, *([] if self.lost_from is None else [self.lost_from])])
-            self._again_until = max(self._again_until, position, self._noted_end())
         elif self.lost_from is None:
             self._settle(progress, position)
 
@@ -124,9 +124,9 @@ class PutRecord:
         """From where on each destination is to get what is read from ``position`` on."""
         return {name: max(position, put, self.settled.get(name, self._from)) for name, put in self.put.items()}
 
-    def is_again(self, start: int) -> bool:
-        """Whether what starts there may have been put, and delivered, before the store lost it."""
-        return start < self._again_until
+    def is_again(self, put: Put) -> bool:
+        """Whether it may have been put before, and delivered, until the store lost it."""
+        return put.start < self._lost_until.get(put.destination, -1)
 
     def stretch_from(self, position: int) -> PutStretch | None:
         """The stretch that was noted from ``position`` on, or the next one behind it. None where nothing was."""

@@ -152,7 +152,7 @@ class Relay:
         note = record.note(stretch.start, stretch.end, stretch.puts)
         if note is not None:
             self._logs[reader.name].append(note)
-        puts = [replace(put, again=True) if record.is_again(put.start) else put for put in stretch.puts]
+        puts = [replace(put, again=True) if record.is_again(put) else put for put in stretch.puts]
         try:
             self._publish(stretch, puts)
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -172,6 +173,27 @@ def test_a_put_that_broke_off_is_cut_as_it_was_by_the_next_relay(
     relay.close()
     assert count_lines(site.log) == 21
     assert take_numbers(site, SEGMENT) == each_once(21)
+
+
+def test_what_is_put_again_after_a_loss_may_have_been_delivered_and_what_is_new_has_not(
+    site: Site, tracker: Tracker, tmp_path: Path
+) -> None:
+    relay = Relay(site.settings())
+    emit(tracker, range(5))
+    put_all(relay)
+    site.redis.save_to(tmp_path / "kept")
+    emit(tracker, range(5, 10))
+    put_all(relay)
+    site.redis.bring_back(tmp_path / "kept")
+    emit(tracker, range(10, 15))
+    put_all(relay)
+    wait_for(lambda: rests(relay) and site.counts(LOG).queued == 15, what=lambda: site.counts(LOG))
+    relay.close()
+    with site.redis.client() as client:
+        ids = client.zrange(f"dispatcher:{{{LOG}}}:since", 0, -1)
+    claims = [site.store.claim(LOG, one.decode(), token="t", lease_seconds=60) for one in ids]
+    again = {json.loads(one.payloads[0])["data"]["n"]: one.maybe_delivered for one in claims if isinstance(one, Claim)}
+    assert again == {0: False, 5: True, 10: False}
 
 
 def test_a_process_that_has_ended_in_order_leaves_its_events_for_a_redis_that_loses_them(

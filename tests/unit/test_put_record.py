@@ -159,11 +159,13 @@ def test_a_store_that_fails_again_while_it_is_being_mended_has_still_lost_it() -
 
 def test_what_is_put_again_after_a_loss_may_have_been_delivered_and_what_is_new_has_not() -> None:
     record = a_record_of_three_stretches()
-    assert not record.is_again(0)
+    assert not record.is_again(a_put(LOG, 0, 50))
+    record.note(300, 400, [a_put(LOG, 300, 400)])
     record.learn({LOG: Progress(100, 0), SEGMENT: Progress(300, 0)}, 300)
-    assert record.is_again(100)
-    assert record.is_again(299)
-    assert not record.is_again(300)
+    assert record.is_again(a_put(LOG, 100, 200))
+    assert record.is_again(a_put(LOG, 200, 300))
+    assert not record.is_again(a_put(LOG, 300, 400))
+    assert not record.is_again(a_put(SEGMENT, 200, 300))
 
 
 def test_the_stretches_are_found_by_position_and_a_stretch_that_is_put_again_is_not_noted_twice() -> None:
