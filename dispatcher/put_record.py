@@ -94,9 +94,10 @@ class PutRecord:
         """
         lost = []
         for name, found in progress.items():
+            self.settled.setdefault(name, self._from)
             expected = max(self.put.get(name, -1), self._unnoted if self._unnoted > self._from else -1)
             if found.put < expected:
-                lost.append(max(found.put, self.settled.get(name, self._from)))
+                lost.append(max(found.put, self.settled[name]))
                 self._lost_until[name] = max(expected, self._lost_until.get(name, -1))
             elif expected < 0 and found.open < 0:
                 # Nothing was ever put for it, as for a destination that the settings have named only now.
@@ -110,8 +111,7 @@ class PutRecord:
 
     def _settle(self, progress: Mapping[str, Progress], position: int) -> None:
         for name, found in progress.items():
-            before = self.settled.get(name, self._from)
-            self.settled[name] = max(before, position if found.open < 0 else found.open)
+            self.settled[name] = max(self.settled[name], position if found.open < 0 else found.open)
         done = bisect_right(self._stretches, self.settled_everywhere, key=lambda stretch: stretch.end)
         del self._stretches[:done]
 

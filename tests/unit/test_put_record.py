@@ -102,6 +102,13 @@ def test_what_was_let_go_of_is_not_lost() -> None:
     assert record.stretch_from(0) is None
 
 
+def test_what_was_lost_at_some_destinations_is_not_settled_because_others_never_had_anything() -> None:
+    record = a_record(*notes_of_three_stretches(), position=300, emit=NOTHING)
+    assert record.lost_from == 0
+    assert record.settled == {LOG: 0, SEGMENT: 0, EMIT: 300}
+    assert record.settled_everywhere == 0
+
+
 # A relay that goes on
 
 
