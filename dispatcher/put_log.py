@@ -35,8 +35,8 @@ _decoder: Final = msgspec.msgpack.Decoder(PutStretch)
 class PutLog:
     """The notes of one outbox. For the one thread of its relay.
 
-    The notes on what begins in a journal stand in a file of the same number, in frames as the journal's own, and are
-    deleted with it. After a power cut those of the last second may be gone (``outbox.sync_seconds``).
+    The notes on what ends in a journal stand in a file of the same number, in frames as the journal's own, and are deleted
+    with it. After a power cut those of the last second may be gone (``outbox.sync_seconds``).
 
     Args:
         directory: The outbox.
@@ -65,7 +65,7 @@ class PutLog:
         Where the disk is full the relay has to go on all the same, since that is what makes room: then the log says so,
         and what is put is known to this relay only.
         """
-        path = notes_path(self._directory, stretch.start // self._journal_bytes)
+        path = notes_path(self._directory, max(0, stretch.end - 1) // self._journal_bytes)
         try:
             _append(path, frame(_encoder.encode(stretch)))
         except OSError as error:

@@ -50,6 +50,11 @@ class PutRecord:
         if self._noted_end() < note.start <= position:
             self._unnoted = note.start
         self._remember(note)
+        for name, cuts in note.cuts.items():
+            for start, end in cuts:
+                if start < self._from < end:
+                    # Had the batch not been settled, no more than what is before it could be settled everywhere.
+                    self.settled[name] = end
         # A stretch behind the position was noted, but whether it was put its relay has not lived to say.
         if note.end <= position:
             for name, cuts in note.cuts.items():
@@ -132,6 +137,11 @@ class PutRecord:
         """The stretch that was noted from ``position`` on, or the next one behind it. None where nothing was."""
         at = bisect_right(self._stretches, position, key=lambda stretch: stretch.end)
         return self._stretches[at] if at < len(self._stretches) else None
+
+    def end_before(self, position: int) -> int:
+        """The last end of a stretch up to ``position``: no destination has a batch across it."""
+        at = bisect_right(self._stretches, position, key=lambda stretch: stretch.end)
+        return self._stretches[at - 1].end if at else self._from
 
     def rewound(self) -> None:
         """What was lost is being read again."""

@@ -262,7 +262,9 @@ class Relay:
         elif sum(reader.kept_bytes for reader in self._readers.values()) > limit:
             # Of the newer half it is less likely that a Redis has it on its disk already.
             for reader in self._readers.values():
-                reader.let_go(reader.state.position - reader.kept_bytes // 2)
+                if reader.kept_bytes and reader.name in self._records:
+                    older = reader.state.position - reader.kept_bytes // 2
+                    reader.let_go(self._records[reader.name].end_before(older))
 
     def _outboxes_are_filling(self) -> bool:
         """Whether what is kept may soon be in the way of what is emitted."""

@@ -109,6 +109,18 @@ def test_what_was_lost_at_some_destinations_is_not_settled_because_others_never_
     assert record.settled_everywhere == 0
 
 
+def test_a_batch_that_what_is_settled_ends_within_is_settled_to_its_end() -> None:
+    record = a_record(*notes_of_three_stretches(), position=300, settled=70)
+    assert record.lost_from == 100
+    assert record.starts(70) == {LOG: 100, SEGMENT: 100}
+    assert a_record(*notes_of_three_stretches(), position=300, settled=50).starts(50) == {LOG: 50, SEGMENT: 100}
+
+
+def test_nothing_is_let_go_of_in_the_middle_of_a_batch() -> None:
+    record = a_record_of_three_stretches()
+    assert [record.end_before(at) for at in (99, 100, 250, 300, 1_000)] == [0, 100, 200, 300, 300]
+
+
 # A relay that goes on
 
 
