@@ -43,6 +43,26 @@ def make_producer(settings: Settings) -> Celery | None:
     return app
 
 
+def load_celery(settings: Settings) -> None:
+    """Import whatever ringing through Celery takes, which is much. Connects to nothing.
+
+    For a process that may fork: a child that was forked while another thread imported would wait for that for ever.
+    """
+    app = make_producer(settings)
+    if app is None:
+        return
+    import celery.result  # noqa: PLC0415
+    import kombu.serialization  # noqa: PLC0415
+
+    app.finalize()
+    # Built, and thrown away: what a first ring would import on the way.
+    message = app.amqp.as_task_v2("", "", args=[""], argsrepr="", kwargsrepr="{}")
+    kombu.serialization.dumps(message.body, serializer="json")  # type: ignore[no-untyped-call]
+    app.events.Dispatcher(enabled=False)
+    celery.result.AsyncResult("", app=app)
+    assert app.connection_for_write().transport is not None
+
+
 def _leave_connections(app: Celery) -> None:
     # kombu's pools are the whole process's, and know of no fork but multiprocessing's: else the child would ring on the
     # parent's connection, in the middle of what the parent writes to it.

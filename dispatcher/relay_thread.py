@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.inheritance import OwnThread, let_go_of_inherited
 from dispatcher.outbox import Outbox
+from dispatcher.producer import load_celery
 from dispatcher.relay import Relay
 from dispatcher.reports import OutboxWatch
 
@@ -93,6 +94,7 @@ class RelayThread:
         self._turns = 0
         self._stopped = False
         self._loop: RelayLoop | None = None
+        load_celery(settings)
         self._thread = OwnThread(self._run, name="dispatcher-relay")
 
     def start(self) -> None:

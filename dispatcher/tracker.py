@@ -408,7 +408,11 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         raise TypeError(f"give either settings or overrides ({', '.join(overrides)}), not both")
     processors.load(settings.processors)
     if settings.relay.mode == "thread":
-        import dispatcher.relay_thread  # noqa: F401, PLC0415 - here rather than during the first request
+        # Here rather than during the first request.
+        import dispatcher.relay_thread  # noqa: F401, PLC0415
+        from dispatcher.producer import load_celery  # noqa: PLC0415
+
+        load_celery(settings)
     set_tracker(Tracker(settings)).close()
     return settings
 

@@ -219,3 +219,41 @@ assert os.waitpid(pid, 0)[1] == 0, "the child failed"
 assert emit(3000) == parents, "the child has cut the parent's connection"
 """
     ).succeed(timeout=60)
+
+
+def test_the_relays_thread_imports_nothing_of_celery_that_a_fork_could_leave_half_done(rabbit_site: Site) -> None:
+    rabbit_site.emitting(
+        """
+from dispatcher.relay_thread import RelayThread
+start = RelayThread.start
+def spy(self):
+    known.update(sys.modules)
+    start(self)
+known = set()
+RelayThread.start = spy
+tracker.emit("shop.order.paid", {"n": 0})
+assert dispatcher.flush(20)
+tracker.get_tracker().close()  # the ring comes after the put
+assert not set(sys.modules) - known, set(sys.modules) - known
+"""
+    ).succeed(timeout=60)
+
+
+def test_a_child_forked_while_the_relay_imports_celery_rings_too(rabbit_site: Site, rabbitmq: RabbitMQServer) -> None:
+    rabbit_site.emitting(
+        """
+pids = []
+tracker.emit("shop.order.paid", {"n": 0})
+for turn in range(6):
+    time.sleep(0.03)
+    pid = os.fork()
+    if pid == 0:
+        tracker.emit("shop.order.paid", {"n": 1 + turn})
+        os._exit(0 if dispatcher.flush(20) else 1)
+    pids.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 6, "a child could not flush"
+"""
+    ).succeed(timeout=60)
+    rabbit_site.worker()
+    rabbit_site.wait_for_lines(7)
+    assert_each_once(rabbit_site.log, 7)
