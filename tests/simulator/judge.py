@@ -1,6 +1,7 @@
 """Judge: what was lost, doubled or left behind in a history that has come to its end, and what of it is permitted.
 
-What docs/guarantees.md permits is named here, each as narrow as it can be told; all else is a fault.
+What docs/guarantees.md permits is named here, each as narrow as it can be told; all else is a fault. Power cuts of the
+outbox's machine are not played: what they may cost would be one more name.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ from tests.simulator.minimise import minimise
 from tests.simulator.report import MARKS
 from tests.simulator.run import Totals, run
 
-# Seeds of each case: those of all of them take about a minute of two processors.
-_MIXED = 2400
-_ALONE = 120
-_TOGETHER = 240
+# Seeds of each case: those of all of them take about 80 seconds of two processors.
+_MIXED = 2000
+_ALONE = 80
+_TOGETHER = 200
 
 #: Troubles that belong together: each of these has lost or doubled something once.
 _PAIRS = (
@@ -85,17 +85,10 @@ def test_a_seed_is_the_same_history_every_time(ground: Ground) -> None:
         assert play_seed(ground, seed, is_told=True).story == first.story
 
 
-def test_a_part_of_a_plan_has_the_same_actions_as_the_whole() -> None:
-    assert plan_of(7) == plan_of(7)
-    assert {action.kind for action in plan_of(7, ("wipe",))} <= {action.kind for action in plan_of(7)} | {"wipe"} | LIFE
-    assert play_kinds(7, ("wipe",)).isdisjoint(set(TROUBLES) - {"wipe"})
-
-
-LIFE = {"emit", "tidy", "step", "step all", "work", "bell", "moment", "seconds", "start"}
-
-
-def play_kinds(seed: int, troubles: tuple[str, ...]) -> set[str]:
-    return {action.kind for action in plan_of(seed, troubles)}
+def test_a_plan_that_is_limited_to_some_troubles_has_no_others() -> None:
+    for seed in range(50):
+        found = {action.kind for action in plan_of(seed, ("wipe", "week"))} & set(TROUBLES)
+        assert found <= {"wipe", "week"}
 
 
 # What the simulator has to see: the code is spoilt, and quiet histories with one kind of trouble do not hold any more.
