@@ -35,8 +35,8 @@ _decoder: Final = msgspec.msgpack.Decoder(PutStretch)
 class PutLog:
     """The notes of one outbox. For the one thread of its relay.
 
-    The notes on what ends in a journal stand in a file of the same number, in frames as the journal's own, and are deleted
-    with it. After a power cut those of the last second may be gone (``outbox.sync_seconds``).
+    The notes on what ends in a journal stand in a file of the same number, in frames as the journal's own, and are
+    deleted with it. After a power cut those of the last second may be gone (``outbox.sync_seconds``).
 
     Args:
         directory: The outbox.

@@ -41,8 +41,10 @@ class PutRecord:
             self._unnoted = position
         # Up to where each destination had something that the store has lost since: it may have been delivered already.
         self._lost_until: dict[str, int] = {}
-        #: From where on the store has lost what it had; None where it has not.
+        #: From where on the store has lost what it had; None where it has not, or that is being put again.
         self.lost_from: int | None = None
+        #: Whether it was seen to have lost anything.
+        self.has_lost = False
 
     def _recall(self, note: PutStretch, position: int) -> None:
         if note.end <= self._from:
@@ -101,8 +103,9 @@ class PutRecord:
         for name, found in progress.items():
             self.settled.setdefault(name, self._from)
             expected = max(self.put.get(name, -1), self._unnoted if self._unnoted > self._from else -1)
-            if found.put < expected:
-                lost.append(max(found.put, self.settled[name]))
+            has = max(found.put, self.settled[name])
+            if has < expected:
+                lost.append(has)
                 self._lost_until[name] = max(expected, self._lost_until.get(name, -1))
             elif expected < 0 and found.open < 0:
                 # Nothing was ever put for it, as for a destination that the settings have named only now.
@@ -110,6 +113,7 @@ class PutRecord:
         self.put |= {name: found.put for name, found in progress.items()}
         self._unnoted = self._from
         if lost:
+            self.has_lost = True
             self.lost_from = min([*lost, *([] if self.lost_from is None else [self.lost_from])])
         elif self.lost_from is None:
             self._settle(progress, position)

@@ -358,7 +358,9 @@ class Relay:
     def _finish(self, reader: Reader) -> None:
         """All of a dead process's outbox is put: remove it once that is settled, and until then keep nothing open."""
         if reader.state.settled < reader.state.position:
-            self._let_go(reader)  # the store was asked when this was opened
+            if self._records[reader.name].has_lost:
+                self._learn(reader)  # else only when this is opened, which would find the same loss each time
+            self._let_go(reader)
             if self._is_filling:
                 reader.let_go(reader.state.position)
         if not self._adoption.is_ours():

@@ -315,6 +315,7 @@ def _settings(world: World, setting: Setting, random: Random) -> None:
 
 def _disk(world: World, setting: Setting, random: Random) -> None:
     world.ground.crossings.is_full = not world.ground.crossings.is_full
+    world.fulls += world.ground.crossings.is_full
     world.say(f"the disk {'is full' if world.ground.crossings.is_full else 'has room again'}")
 
 

@@ -21,7 +21,7 @@ FORGOTTEN: Final = "twice: the store forgets how far a journal was put, a week a
 WIPED_LETTERS: Final = "Redis is wiped: lost are dead letters"
 WIPED_JOURNALS: Final = "Redis is wiped: lost is what the journals had let go of"
 NOTHING_KEPT: Final = "outbox.keep_bytes is 0: lost is what the store loses"
-ENDED: Final = "a process that ends in order takes its outbox along: lost is what the store loses of it"
+NOT_NOTED: Final = "twice: notes are missing where the disk of the outbox was full, and the store lost what was put"
 
 _LETTERS: Final = ("dead", "dropped")
 
@@ -116,20 +116,26 @@ def _excuse_for_loss(world: World, one: str, event: Emitted, name: str) -> str |
         return WIPED_JOURNALS
     if world.losses == event.losses:
         return None
-    if not world.versions[-1].keeps:
-        return NOTHING_KEPT
-    return ENDED if event.journal in world.ended and event.end > world.ended[event.journal] else None
+    return None if world.versions[-1].keeps else NOTHING_KEPT
 
 
 def _is_forgotten(world: World, one: str) -> bool:
     return one in world.events and world.events[one].journal in world.forgotten
 
 
+def _excuse_for_doubling(world: World, one: str) -> str | None:
+    if _is_forgotten(world, one):
+        return FORGOTTEN
+    event = world.events[one]
+    return NOT_NOTED if world.fulls > event.fulls and world.losses > event.losses else None
+
+
 def _judge_log(world: World, verdict: Verdict) -> None:
     twice = {one: n for one, n in world.destinations[LOG].has.items() if n > 1}
     verdict.log_doubled = sum(n - 1 for n in twice.values())
-    unexcused = [one for one in twice if not _is_forgotten(world, one)]
-    verdict.permitted[FORGOTTEN] += len(twice) - len(unexcused)
+    excuses = {one: _excuse_for_doubling(world, one) for one in twice}
+    verdict.permitted.update(excuse for excuse in excuses.values() if excuse is not None)
+    unexcused = [one for one, excuse in excuses.items() if excuse is None]
     if unexcused:
         stories = [f"{int(one[:8], 16):x} of {world.events[one].journal[-6:]}" for one in unexcused[:5]]
         verdict.problems.append(f"doubled: {len(unexcused)} in the log: {'; '.join(stories)}")

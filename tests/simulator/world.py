@@ -46,6 +46,7 @@ class Emitted:
         journal: The outbox that took it.
         version: The oldest state of the settings, by its number, that a relay may have routed it by.
         losses: How often the store had lost something before.
+        fulls: How often the disk had been full before, and was not any more.
         end: The position behind it in the journal.
         is_sure: Whether emit returned. One whose process was killed within it may be there or not.
     """
@@ -55,6 +56,7 @@ class Emitted:
     journal: str
     version: int
     losses: int
+    fulls: int
     end: int = 0
     is_sure: bool = True
 
@@ -117,10 +119,10 @@ class World:
         self.forgotten: set[str] = set()
         self.letters_wiped: set[tuple[str, str]] = set()
         self.gone_at_wipe: set[str] = set()
-        #: Journals that a process which ended in order took along, and up to where they were settled.
-        self.ended: dict[str, int] = {}
         #: How often the store has lost something.
         self.losses = 0
+        #: How often the disk of the outboxes was full.
+        self.fulls = 0
         self._store_wire = Wire(self, ground.line)
         self.store = BatchStore(self._store_wire, clock=self.clock.time)
         self._made = 0
@@ -130,6 +132,11 @@ class World:
         """Add to the story, where somebody reads it."""
         if self.is_told:
             self.story.append(f"{self.clock.now - 1_800_000_000:10.2f}  {text}")
+
+    @property
+    def fulls_over(self) -> int:
+        """How often the disk was full and is not any more."""
+        return self.fulls - self.ground.crossings.is_full
 
     # Time
 
@@ -168,7 +175,7 @@ class World:
         moment = _moment(self.clock.now)
         payload = encode_envelope(Envelope(one, type, name, moment, data, _NO_CONTEXT))
         oldest = min([each.version for each in self.all_relays], default=len(self.versions) - 1)
-        self.events[one] = event = Emitted(type, name, web.outbox.name, oldest, self.losses)
+        self.events[one] = event = Emitted(type, name, web.outbox.name, oldest, self.losses, self.fulls_over)
         try:
             with self.ground.crossings.running(kill_at_line=kill_at_line):
                 web.outbox.append(payload)
@@ -206,7 +213,6 @@ class World:
 
     def end_web(self, web: WebProcess, *, kill_at: int | None = None) -> None:
         """A process ends in order, as Tracker.close does it; or is killed while it does."""
-        settled = web.outbox.state.settled
         try:
             with self.ground.crossings.running(kill_at=kill_at):
                 if web.relay is not None:
@@ -218,8 +224,6 @@ class World:
             return
         self.webs.remove(web)
         is_gone = not web.outbox.directory.exists()
-        if is_gone:
-            self.ended[web.outbox.name] = settled
         self.say(f"process {web.number} ends; its outbox {'is gone' if is_gone else 'stays'}")
 
     # Relays
