@@ -35,6 +35,8 @@ _GROWTH: Final = 4
 # A process that fills half a file within so many seconds gets its next file made ahead, in full; any other makes it
 # when it needs it.
 _BUSY_SECONDS: Final = 60.0
+# What sys.getrefcount says of what nobody else has: the variable and the call.
+_ALONE: Final = 2
 
 
 class JournalFiles:
@@ -73,8 +75,6 @@ class JournalFiles:
         else:
             self._spare_path.rename(path)
             taken.path = path
-        finally:
-            self._wakes.put(None)
         self._current = (index, taken)
         self._taken_at = time.monotonic()
         return taken
@@ -100,7 +100,7 @@ class JournalFiles:
         return half if end <= half < journal.allocated else journal.allocated
 
     def retire(self, finished: mmap.mmap) -> None:
-        """Have a full file unmapped. Does not block."""
+        """Have a full file unmapped, with the thread's next turn. Does not block."""
         self._retired.put(finished)
 
     def keep(self, sync_seconds: float, written: Callable[[], int]) -> None:
@@ -155,8 +155,10 @@ class JournalFiles:
     def _tidy(self) -> None:
         self._prepare()
         while not self._retired.empty():
-            # Unmapped with the last one who has it: a finalizer may have appended in the middle of an append.
-            self._retired.get_nowait()
+            retired = self._retired.get_nowait()
+            # Not where a finalizer made it full in the middle of an append to it: then it goes with that append.
+            if sys.getrefcount(retired) <= _ALONE:
+                retired.close()
 
     def _prepare(self) -> None:
         if not self._spare_wanted or not self._spare.empty():

@@ -112,7 +112,7 @@ def test_the_metrics_are_what_has_become_of_the_events_and_say_nothing_of_who_an
     assert [found[f"dispatcher_ledger_difference {name}"] for name in (LOG, SEGMENT, "emit")] == [0, 0, 0]
     assert {name.split()[0] for name in found} <= {definition.name for definition in DEFINITIONS}
     text = get(url)[1]
-    assert "ada" not in text
+    assert "ada@" not in text
     assert "shop." not in text
 
 

@@ -280,7 +280,6 @@ DAMAGES: dict[str, Callable[[BatchStore, str], object]] = {
     "the payload is empty": lambda store, key: store._pool.execute("HSET", key, "payload", b""),
     "the number of events is gone": lambda store, key: store._pool.execute("HDEL", key, "payload", "n"),
     "the number of events is none": lambda store, key: store._pool.execute("HSET", key, "payload", "x", "n", "1x"),
-    "everything but its id is gone": lambda store, key: store._pool.execute("DEL", key),
 }
 
 
