@@ -136,7 +136,7 @@ def test_what_the_last_second_had_is_not_written_twice_by_the_log_although_the_r
     assert count_lines(site.log) == 50
 
 
-@pytest.mark.parametrize("carried_out", [1, 2, 3])
+@pytest.mark.parametrize("carried_out", [1, 2, 3, 99], ids=["one", "two", "three", "all, unanswered"])
 def test_a_put_that_broke_off_is_cut_as_it_was_also_once_redis_has_lost_it(
     site: Site, tracker: Tracker, log: TrackingLog, tmp_path: Path, carried_out: int
 ) -> None:
@@ -145,14 +145,14 @@ def test_a_put_that_broke_off_is_cut_as_it_was_also_once_redis_has_lost_it(
     emit(tracker, range(17))
     with pytest.raises(StoreUnavailableError):
         relay.step()
-    deliver_to_log(site, log)
     emit(tracker, range(17, 21))
     put_all(relay)
+    # The relay is not told of it before Redis has lost it.
     deliver_to_log(site, log)
     assert count_lines(site.log) == 21
     site.redis.bring_back(tmp_path / "kept")
     emit(tracker, range(21, 30))
-    wait_for(lambda: rests(relay) and site.counts(SEGMENT).queued == 30, what=lambda: site.counts(SEGMENT))
+    wait_for(lambda: rests(relay) and site.counts(LOG).queued == 30, what=lambda: site.counts(LOG))
     deliver_to_log(site, log)
     relay.close()
     assert count_lines(site.log) == 30
