@@ -360,6 +360,8 @@ class Relay:
         if reader.state.settled < reader.state.position:
             if self._records[reader.name].has_lost:
                 self._learn(reader)  # else only when this is opened, which would find the same loss each time
+                if not _is_empty(reader):
+                    return  # it has lost it again
             self._let_go(reader)
             if self._is_filling:
                 reader.let_go(reader.state.position)
