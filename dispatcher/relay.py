@@ -124,7 +124,8 @@ class Relay:
             return False
         unread = [found for found in others if found.problem]
         if unread:
-            raise OutboxError(f"{len(unread)} outboxes cannot be read, such as {unread[0].name}: {unread[0].problem}")
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            raise OutboxError(f"the outbox {unread[0].name}{more} cannot be read: {unread[0].problem}")
         return True
 
     def close(self) -> None:

@@ -79,6 +79,6 @@ def _left(ledger: Ledger | None) -> str:
     if ledger is None:
         return "Redis does not answer; start it, or set DISPATCHER_BROKER_URL"
     parts = [f"{ledger.in_outboxes:,} events in outboxes"] if ledger.in_outboxes else []
-    parts += [f"what cannot be read in {len(ledger.unreadable)} outboxes"] if ledger.unreadable else []
+    parts += [f"what cannot be read in {outbox.name}" for outbox in ledger.unreadable[:3]]
     parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
     return f"{', '.join(parts)} still wait; `dispatcher status` says why"

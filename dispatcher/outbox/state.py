@@ -93,6 +93,7 @@ class State:
             raise
         state._write(_POSITION, indexes[0] * journal_bytes)
         state._write(_SETTLED, indexes[0] * journal_bytes)
+        state._write(_PID, pid_of(directory))
         state._write(_JOURNAL_BYTES, journal_bytes)
         state._map[: len(_MAGIC)] = _MAGIC
         state.unlock()
@@ -168,6 +169,12 @@ class State:
 def journal_bytes_of(directory: Path) -> int:
     """The size of the journals of an outbox, by their files: those that a power cut left have it. 0 without any."""
     return max((size_bytes(journal_path(directory, index)) for index in journal_indexes(directory)), default=0) & -8
+
+
+def pid_of(directory: Path) -> int:
+    """The process that made an outbox, by the name that it gave it; 0 where that does not say."""
+    pid = directory.name.partition("-")[0]
+    return int(pid) if pid.isdigit() else 0
 
 
 def _check(page: bytes, path: Path) -> None:

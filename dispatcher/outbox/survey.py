@@ -20,7 +20,7 @@ from dispatcher.outbox.journal import (
     resynchronise,
 )
 from dispatcher.outbox.listing import find_outboxes, journal_indexes, outbox_disk_bytes
-from dispatcher.outbox.state import State, journal_bytes_of
+from dispatcher.outbox.state import State, journal_bytes_of, pid_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Surveyor:
         journal_bytes: int,
         *,
         position: int = 0,
-        pid: int = 0,
+        pid: int | None = None,
         alive: bool = False,
         refused: int = 0,
         problem: str = "",
@@ -114,7 +114,7 @@ class Surveyor:
             waiting, size = self._count(directory, position, journal_bytes, before, alive=alive)
         return OutboxSurvey(
             name=directory.name,
-            pid=pid,
+            pid=pid_of(directory) if pid is None else pid,
             alive=alive,
             waiting=waiting,
             bytes=size,

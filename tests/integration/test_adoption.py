@@ -200,7 +200,7 @@ def test_relay_once_ends_well_only_where_all_could_be_read(site: Site, blank: bo
         assert take_numbers(site) == each_once(2)
         return
     assert done.returncode == 1
-    assert "1 outboxes cannot be read, such as" in done.stderr
+    assert f"the outbox {state.parent.name} cannot be read" in done.stderr
     assert "is not the state file of an outbox" in done.stderr
     assert site.counts(LOG).queued == 1
 
