@@ -15,7 +15,8 @@
 --   parked         zset: id -> when it is due
 --   since          zset: id -> when it was put; all that is not settled
 --   counts         hash: accepted, delivered, dead, filtered, retried; queued, claimed, parked (events, not batches);
---                  dead:<reason>, filtered:<reason>; last_error, last_error_at, last_delivered_at; heard: the latest
+--                  dead:<reason>, filtered:<reason>; dead_bytes: of the stream, dead_limit: how many it may have, dead_cut:
+--                  letters that lost their events to that; last_error, last_error_at, last_delivered_at; heard: the latest
 --                  time at which a batch was rung for that has been claimed
 --   journal:<name> string: the position up to which a journal was put; forgotten a week after it was last put or asked
 --                  for, and not while a batch of it is open
@@ -23,7 +24,9 @@
 --   letters:<name> zset: start -> when; the journal's ranges that have just left dead letters
 --   breaker        hash: failures (in a row), trips (openings in a row), opened (openings in all), and while it is not
 --                  closed: until, since, cause, error, probe (the token of the one that may try), probe_until
---   dead           stream: event, reason, error, attempts, at; n where it stands for several events, which are gone
+--   dead           stream: event, reason, error, attempts, at, bytes; n where it stands for several events, which are
+--                  gone. Letters that went to a file are counted as dead:filed, and dead:unkept are beyond all bounds
+--   filing         string with expiry: one worker at a time takes letters to a file
 --   bell           string with expiry: one bell rings for a destination at a time
 --   rate           hash: how fast it may be sent to; tasks/rate.lua keeps it
 
@@ -39,6 +42,10 @@ local JOURNAL_SECONDS = 7 * 24 * 3600
 -- Longer than what Redis can lose when it fails: two seconds with appendfsync everysec, and ten where a replica takes
 -- over that lags as far as min-replicas-max-lag lets it by default.
 local UNSURE_SECONDS = 10
+-- Bytes that a destination's dead letters may have as long as no worker has said how many.
+local LETTERS_BYTES = 64 * 1024 * 1024
+-- Bytes of a letter beside its texts, about.
+local ENVELOPE_BYTES = 150
 local STATES = {'queued', 'claimed', 'parked'}
 
 -- Leases lost in a row from which on a batch is handed out in parts: what a deploy or two, or an outage of Redis at the
@@ -149,16 +156,35 @@ local function count_reasons(kind, at)
   return last + 1, sum
 end
 
--- Dead events from ARGV[at] on: how many, then reason, error and event of each. Returns what follows, and how many.
+-- Dead events from ARGV[at] on: how many, then reason, error, event and the event in short of each. Returns what follows,
+-- and how many. Should no worker take letters to a file in time, they must not fill Redis: beyond twice the limit they
+-- have their events in short, and beyond three times they are only counted.
 local function bury(at, attempts)
   local n = tonumber(ARGV[at])
-  local last = at + 3 * n
-  for index = at + 1, last, 3 do
-    redis.call('XADD', key('dead'), '*', 'reason', ARGV[index], 'error', ARGV[index + 1], 'event', ARGV[index + 2],
-      'attempts', attempts, 'at', now)
-    count('dead:' .. ARGV[index], 1)
+  local last = at + 4 * n
+  local found = redis.call('HMGET', key('counts'), 'dead_bytes', 'dead_limit')
+  local bytes, limit = tonumber(found[1] or '0'), tonumber(found[2] or LETTERS_BYTES)
+  local added, cut = 0, 0
+  for index = at + 1, last, 4 do
+    local reason, problem, event, short = ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3]
+    local envelope = ENVELOPE_BYTES + #reason + #problem
+    if bytes + added + envelope + #event > 2 * limit and #short < #event then
+      event = short
+    end
+    local size = envelope + #event
+    if bytes + added + size > 3 * limit then
+      reason = 'unkept'
+    else
+      redis.call('XADD', key('dead'), '*', 'reason', reason, 'error', problem, 'event', event, 'attempts', attempts,
+        'at', now, 'bytes', size)
+      added = added + size
+      if event == short then cut = cut + 1 end
+    end
+    count('dead:' .. reason, 1)
   end
   count('dead', n)
+  count('dead_bytes', added)
+  count('dead_cut', cut)
   return last + 1, n
 end
 
@@ -422,22 +448,27 @@ function commands.release()
   return 1
 end
 
--- A dead letter's reason, and how many events it stands for; nothing where it is gone.
-local function look_up(letter)
-  local entry = redis.call('XRANGE', key('dead'), letter, letter)[1]
-  if not entry then return nil end
+local function fields_of(entry)
   local fields = {}
   for index = 1, #entry[2], 2 do fields[entry[2][index]] = entry[2][index + 1] end
-  return fields['reason'], tonumber(fields['n'] or '1')
+  return fields
+end
+
+-- A dead letter's fields; nothing where it is gone.
+local function look_up(letter)
+  local entry = redis.call('XRANGE', key('dead'), letter, letter)[1]
+  return entry and fields_of(entry)
 end
 
 -- Takes a dead letter out of the stream and its counters. Returns how many events it stood for; 0 where it is gone.
 local function take_out(letter)
-  local reason, n = look_up(letter)
-  if not reason then return 0 end
+  local fields = look_up(letter)
+  if not fields then return 0 end
+  local n = tonumber(fields['n'] or '1')
   redis.call('XDEL', key('dead'), letter)
-  count('dead:' .. reason, -n)
+  count('dead:' .. fields['reason'], -n)
   count('dead', -n)
+  count('dead_bytes', -tonumber(fields['bytes'] or '0'))
   return n
 end
 
@@ -470,6 +501,82 @@ function commands.drop()
   count('filtered', dropped)
   count('filtered:dropped', dropped)
   return dropped
+end
+
+-- overdue most age every going_on
+-- The oldest dead letters, which are to go to a file: there are more than `most` bytes of them, or they are older than
+-- `age` milliseconds (0: any age is well). Once they are, they go down to three quarters of the one and 99 % of the
+-- other, so that files are few. `most` is what bury goes by from now on. Answers once in `every` milliseconds, whoever
+-- asks, and again to the one that is going on. Returns ids, a few megabytes of letters at the most.
+local FILE_BYTES, FILE_LETTERS, PAGE = 4 * 1024 * 1024, 5000, 16
+function commands.overdue()
+  local most, age, every, is_going_on = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+  -- As with the bell: a deletion goes first, so that at maxmemory letters can still go.
+  redis.call('DEL', key('none'))
+  if not redis.call('SET', key('filing'), '1', 'PX', every, is_going_on and 'XX' or 'NX') and not is_going_on then
+    return {}
+  end
+  redis.call('HSET', key('counts'), 'dead_limit', most)
+  local bytes = tonumber(redis.call('HGET', key('counts'), 'dead_bytes') or '0')
+  local oldest = redis.call('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
+  if not oldest then return {} end
+  local is_old = age > 0 and tonumber(fields_of(oldest)['at']) <= now - age
+  if not is_going_on and bytes <= most and not is_old then return {} end
+  most, age = most * 0.75, age * 0.99
+  local found, size, from = {}, 0, '-'
+  while size < FILE_BYTES and #found < FILE_LETTERS do
+    local entries = redis.call('XRANGE', key('dead'), from, '+', 'COUNT', PAGE)
+    for _, entry in ipairs(entries) do
+      local fields = fields_of(entry)
+      is_old = age > 0 and tonumber(fields['at']) <= now - age
+      if bytes - size <= most and not is_old then return found end
+      found[#found + 1] = entry[1]
+      size = size + tonumber(fields['bytes'] or '0')
+    end
+    if #entries < PAGE then return found end
+    from = '(' .. entries[#entries][1]
+  end
+  return found
+end
+
+-- filed letter...
+-- Takes letters out that are in a file now. They stay dead. Returns how many events there were.
+function commands.filed()
+  local n = 0
+  for index = 3, #ARGV do n = n + take_out(ARGV[index]) end
+  count('dead', n)
+  count('dead:filed', n)
+  return n
+end
+
+-- Has up to n events that were filed or not kept no longer count as dead. Returns how many.
+local function forget(kind, n)
+  n = math.min(n, tonumber(redis.call('HGET', key('counts'), 'dead:' .. kind) or '0'))
+  count('dead:' .. kind, -n)
+  count('dead', -n)
+  return n
+end
+
+-- restore, with all that put takes
+-- Puts events of a file of dead letters, which are dead no longer. Returns what put does.
+function commands.restore()
+  local answer = commands.put()
+  if answer == 1 then
+    count('accepted', -forget('filed', tonumber(ARGV[8])))
+    -- As if it had been rung for long ago, so that the next bell rings for it.
+    redis.call('ZADD', key('queued'), 0, ARGV[7])
+  end
+  return answer
+end
+
+-- forget
+-- Has what was filed or not kept count as filtered, as somebody decided. Returns how many events there were.
+function commands.forget()
+  redis.call('DEL', key('none'))  -- as in overdue
+  local n = forget('filed', math.huge) + forget('unkept', math.huge)
+  count('filtered', n)
+  count('filtered:dropped', n)
+  return n
 end
 
 -- due limit idle overtaken every
@@ -524,7 +631,7 @@ end
 
 -- counts
 -- Returns {field, value, ...} of the counters, with batches (how many wait), oldest (when the oldest was put), due
--- (when the next parked one is due) and the fields of the breaker and of the rate added.
+-- (when the next parked one is due), dead_oldest (when the oldest letter died) and the fields of the breaker and of the rate added.
 function commands.counts()
   local found = redis.call('HGETALL', key('counts'))
   local function add(field, value)
@@ -536,6 +643,8 @@ function commands.counts()
   if oldest[2] then add('oldest', oldest[2]) end
   local parked = redis.call('ZRANGE', key('parked'), 0, 0, 'WITHSCORES')
   if parked[2] then add('due', parked[2]) end
+  local letter = redis.call('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
+  if letter then add('dead_oldest', fields_of(letter)['at']) end
   add('now', now)
   local breaker = redis.call('HGETALL', key('breaker'))
   for index = 1, #breaker, 2 do add('breaker_' .. breaker[index], breaker[index + 1]) end

@@ -19,6 +19,7 @@ import zstandard
 from redis.exceptions import NoScriptError
 
 from dispatcher.errors import BatchDamagedError
+from dispatcher.letter_form import kept, short
 from dispatcher.redis_pool import Command, RedisPool
 
 _SCRIPT: Final = (files("dispatcher") / "batches.lua").read_bytes()
@@ -42,8 +43,16 @@ MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 # What is kept of a batch that cannot be unpacked: more than a batch of the usual size takes, packed.
 _MAX_DAMAGED_BYTES: Final = 1024 * 1024
 
+# Characters of a dead letter's error: some quote what a server has said.
+_ERROR_LENGTH: Final = 2000
+
 #: The ledger's name for what emit itself buried or a processor dropped, before any destination was chosen.
 EMIT: Final = "emit"
+
+#: Reasons that the store itself counts dead letters by: those that went to a file, and those that not even one could
+#: be kept of, since nobody took the others to a file.
+FILED: Final = "filed"
+UNKEPT: Final = "unkept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +274,9 @@ class Counts:
     """The ledger of one destination. ``accepted`` is always the sum of the other four; all count events.
 
     ``oldest_ms`` and ``due_ms`` are times in milliseconds since 1970: when the oldest waiting batch was put, and when
-    the next parked one is due. ``rate`` is None where there is no limit, or no worker has asked for two days.
+    the next parked one is due. Dead letters take up ``dead_bytes`` of Redis, of ``dead_limit_bytes`` that they may:
+    None before a worker has said it; ``dead_oldest_ms`` is when the oldest died, and ``dead_cut`` is how many have lost
+    their events to the limit. ``rate`` is None where there is no limit, or no worker has asked for two days.
     """
 
     accepted: int = 0
@@ -282,6 +293,10 @@ class Counts:
     last_delivered_ms: int | None = None
     last_error: str = ""
     last_error_ms: int | None = None
+    dead_bytes: int = 0
+    dead_limit_bytes: int | None = None
+    dead_oldest_ms: int | None = None
+    dead_cut: int = 0
     dead_by_reason: Mapping[str, int] = field(default_factory=dict)
     filtered_by_reason: Mapping[str, int] = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker)
@@ -291,6 +306,16 @@ class Counts:
     def waiting(self) -> int:
         """Events that are in the store."""
         return self.queued + self.claimed + self.parked
+
+    @property
+    def dead_filed(self) -> int:
+        """Dead events that are in files of the workers' machines, and no longer in Redis."""
+        return self.dead_by_reason.get(FILED, 0)
+
+    @property
+    def dead_unkept(self) -> int:
+        """Dead events of which nothing was kept but this number."""
+        return self.dead_by_reason.get(UNKEPT, 0)
 
     @property
     def closes(self) -> bool:
@@ -440,15 +465,43 @@ class BatchStore:
         """Delete dead letters for good; they count as filtered from then on. Returns how many there were."""
         return int(self._run([self._command(destination, "drop", *letters)])[0])
 
+    def overdue(
+        self, destination: str, *, max_bytes: int, max_age_seconds: float, every_seconds: float, going_on: bool = False
+    ) -> list[str]:
+        """The oldest dead letters, which are to go to a file now; a few megabytes of them. Then tell ``filed``.
+
+        Args:
+            max_bytes: What they may take up; from now on also what the store itself sees to.
+            max_age_seconds: How old they may get; 0: as old as they like.
+            every_seconds: It answers once in so many, whoever asks.
+            going_on: Answer again, to the one who has just filed some.
+        """
+        limits = (max_bytes, int(max_age_seconds * 1000), max(1, int(every_seconds * 1000)), int(going_on))
+        answer = self._run([self._command(destination, "overdue", *limits)])[0]
+        return [letter.decode() for letter in answer]
+
+    def filed(self, destination: str, letters: Sequence[str]) -> int:
+        """Take dead letters out that are in a file now. Returns how many events there were."""
+        return int(self._run([self._command(destination, "filed", *letters)])[0])
+
+    def restore(self, put: Put) -> int | None:
+        """Put events of a file of dead letters, as ``put`` does; they are dead no longer."""
+        answer = self._run([self._put_command(put, "restore")])[0]
+        return int(answer[0]) if isinstance(answer, list) else None
+
+    def forget_filed(self, destination: str) -> int:
+        """Have dead letters that are not in Redis count as filtered from now on. Returns how many there were."""
+        return int(self._run([self._command(destination, "forget")])[0])
+
     def counts(self, destinations: Sequence[str]) -> dict[str, Counts]:
         """The ledger of each destination."""
         answers = self._run([self._command(name, "counts") for name in destinations])
         return {name: _counts(answer) for name, answer in zip(destinations, answers, strict=True)}
 
-    def _put_command(self, put: Put) -> Command:
+    def _put_command(self, put: Put, name: str = "put") -> Command:
         return self._command(
             put.destination,
-            "put",
+            name,
             put.journal,
             put.after,
             put.start,
@@ -543,7 +596,15 @@ def _reasons(reasons: Mapping[str, int]) -> list[str | int]:
 
 
 def _dead(dead: Sequence[DeadEvent]) -> list[str | int | bytes]:
-    return [len(dead), *(part for letter in dead for part in (letter.reason, letter.error, letter.payload))]
+    # Packed here, since Redis is one for all.
+    return [
+        len(dead),
+        *(
+            part
+            for letter in dead
+            for part in (letter.reason, letter.error[:_ERROR_LENGTH], kept(letter.payload), short(letter.payload))
+        ),
+    ]
 
 
 def _counts(answer: list[bytes]) -> Counts:
@@ -575,6 +636,10 @@ def _counts(answer: list[bytes]) -> Counts:
         last_delivered_ms=moment("last_delivered_at"),
         last_error=values.get("last_error", b"").decode(),
         last_error_ms=moment("last_error_at"),
+        dead_bytes=number("dead_bytes"),
+        dead_limit_bytes=moment("dead_limit"),
+        dead_oldest_ms=moment("dead_oldest"),
+        dead_cut=number("dead_cut"),
         dead_by_reason=by_reason("dead"),
         filtered_by_reason=by_reason("filtered"),
         breaker=_breaker({name: value.decode() for name, value in values.items()}),

@@ -9,13 +9,16 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
+import zstandard
 
-from dispatcher.batches import BatchStore, prefix
+from dispatcher.batches import BatchStore, Put, pack, prefix
 from dispatcher.event import Event, decode
+from dispatcher.letter_form import whole
 from dispatcher.redis_pool import RedisPool
 
-# Letters read in one round trip.
+# Letters read in one round trip, and where each may be large.
 _PAGE: Final = 500
+_SMALL_PAGE: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class DeadLetter:
         error: The last error, as a sentence.
         attempts: How often it was tried.
         payload: The event.
+        count: How many events it stands for; more than one where these are gone.
     """
 
     destination: str
@@ -36,6 +40,7 @@ class DeadLetter:
     error: str
     attempts: int
     payload: bytes
+    count: int = 1
 
     @property
     def died_ms(self) -> int:
@@ -85,6 +90,14 @@ class Selection:
         event = letter.event
         return event is not None and fnmatchcase(event.name, self.name)
 
+    def has(self, letter: DeadLetter) -> bool:
+        """The same with the times, for letters that were not chosen by ``bounds``."""
+        if self.since is not None and letter.died_ms < self.since.timestamp() * 1000:
+            return False
+        if self.until is not None and letter.died_ms >= self.until.timestamp() * 1000:
+            return False
+        return letter in self
+
     @property
     def bounds(self) -> tuple[str, str]:
         """The part of the stream to look at."""
@@ -126,6 +139,14 @@ class DeadLetters:
                 return
             first = f"({page[-1][0].decode()}"
 
+    def read(self, destination: str, letter_ids: Sequence[str]) -> Iterator[DeadLetter]:
+        """These letters, as far as they are there, read a few at a time."""
+        stream = f"{prefix(destination)}dead"
+        for at in range(0, len(letter_ids), _SMALL_PAGE):
+            page = letter_ids[at : at + _SMALL_PAGE]
+            for found in self._pool.execute_many([("XRANGE", stream, one, one) for one in page]):
+                yield from (_letter(destination, letter_id, fields) for letter_id, fields in found)
+
     def replay(self, letters: Sequence[DeadLetter]) -> int:
         """Have letters of one destination delivered again, as one batch. Returns how many are on their way.
 
@@ -143,6 +164,34 @@ class DeadLetters:
             return 0
         half = len(letters) // 2
         return self.replay(letters[:half]) + self.replay(letters[half:])
+
+    def restore(self, letters: Sequence[tuple[int, DeadLetter]], source: str) -> bool:
+        """Have letters of a file delivered again, as one batch. False where somebody else does so right now.
+
+        Args:
+            letters: Of one destination, each with its number in the file, in order.
+            source: What the file and the choice of its letters is known by: what was restored of it is not again.
+        """
+        chosen = [letter for _, letter in letters]
+        event = chosen[0].event
+        put = Put(
+            destination=chosen[0].destination,
+            journal=source,
+            start=letters[0][0],
+            end=letters[-1][0] + 1,
+            packed=pack([letter.payload for letter in chosen]),
+            count=len(chosen),
+            example="" if event is None else event.name,
+        )
+        return self._store.restore(put) is None
+
+    def restored(self, destination: str, source: str) -> int:
+        """Up to which number a file was restored; 0 where nothing of it was in the last week."""
+        return max(0, self._store.progress([destination], source)[destination].put)
+
+    def forget_filed(self, destination: str) -> int:
+        """Have letters that are in files, or of which nothing was kept, count as filtered. Returns how many."""
+        return self._store.forget_filed(destination)
 
     def drop(self, letters: Sequence[DeadLetter]) -> int:
         """Delete letters of one destination for good. Returns how many there were."""
@@ -167,5 +216,13 @@ def _letter(destination: str, letter_id: bytes, fields: Sequence[bytes]) -> Dead
         reason=values["reason"].decode(),
         error=values["error"].decode(),
         attempts=int(values["attempts"]),
-        payload=values["event"],
+        payload=_whole(values["event"]),
+        count=int(values.get("n", 1)),
     )
+
+
+def _whole(event: bytes) -> bytes:
+    try:
+        return whole(event)
+    except zstandard.ZstdError:
+        return b""  # damaged: the letter can be seen and dropped all the same

@@ -200,6 +200,27 @@ DEFINITIONS: Final = (
         _by_reason(lambda counts: counts.dead_by_reason),
     ),
     Definition(
+        "dispatcher_dead_letter_bytes",
+        "gauge",
+        "What dead letters take up in Redis.",
+        _NAME,
+        _of_each(lambda counts: counts.dead_bytes, _all),
+    ),
+    Definition(
+        "dispatcher_dead_letter_limit_bytes",
+        "gauge",
+        "What they may (dead.max_bytes); then the oldest go to a file. Absent before a worker has said it.",
+        _NAME,
+        _of_each(lambda counts: counts.dead_limit_bytes, _all),
+    ),
+    Definition(
+        "dispatcher_dead_letter_oldest_seconds",
+        "gauge",
+        "Age of the oldest dead letter in Redis; 0 when there is none.",
+        _NAME,
+        lambda overview: (((name,), _age(overview, counts.dead_oldest_ms)) for name, counts in _all(overview)),
+    ),
+    Definition(
         "dispatcher_ledger_difference",
         "gauge",
         "accepted - delivered - waiting - dead - filtered; anything but 0 is a fault of dispatcher's.",

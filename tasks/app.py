@@ -23,6 +23,7 @@ from tasks.consumer import refuse_compressed
 from tasks.delivery import Delivery
 from tasks.departure import Departure
 from tasks.destinations import build_destinations
+from tasks.filing import Filing
 from tasks.reporting import Reporting
 from tasks.transport import Amqp, serves
 from tasks.watchdog import Watchdog
@@ -110,12 +111,14 @@ def _on_ready(sender: object, **_: object) -> None:
     faulthandler.register(STACKS, file=sys.__stderr__ or 2, all_threads=True, chain=False)
     beat.start()
     bell.start()
+    filing.start()
     watchdog.start()
     departure.prepare()
 
 
 def _on_stopping(sender: object, **_: object) -> None:
     bell.stop()
+    filing.stop()
     watchdog.stop()
     departure.begin()
 
@@ -123,6 +126,7 @@ def _on_stopping(sender: object, **_: object) -> None:
 _settings = config.load()
 app = make_app(_settings)
 bell = Bell(app, _settings)
+filing = Filing(_settings)
 watchdog = Watchdog(_settings)
 departure = Departure(_STOP_SECONDS)
 

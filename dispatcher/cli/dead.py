@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -18,6 +20,7 @@ from dispatcher.batches import EMIT, BatchStore
 from dispatcher.cli.times import MOMENT, utc
 from dispatcher.dead_letters import DeadLetter, DeadLetters, Selection
 from dispatcher.errors import SettingsError
+from dispatcher.letter_files import directory_of, read
 from dispatcher.pace import Pace
 from dispatcher.redis_pool import RedisPool
 
@@ -40,6 +43,14 @@ def _selecting(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_FROM_FILE = click.option(
+    "--file",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Those of a file that a worker has made, and not those in Redis.",
+)
+
+
 @click.group()
 def dead() -> None:
     """Look at the events that gave up, have them delivered again, or drop them.
@@ -50,18 +61,21 @@ def dead() -> None:
       dispatcher dead show segment 1795442400000-0
       dispatcher dead replay segment --reason oversized --since 2026-01-31 --dry-run
       dispatcher dead drop emit --reason not_encodable
+      dispatcher dead replay segment --file segment-20260131-093000-1f0c9a2e.jsonl.gz
 
+    The oldest of too many dead letters go to files of the workers' machines, <state_directory>/dead; --file reads one.
     The destination "emit" has what emit itself could not take; such letters can be read, but not replayed.
     """
 
 
 @dead.command("list")
 @_selecting
+@_FROM_FILE
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at the most.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_letters(destination: str, limit: int, as_json: bool, **selecting: Any) -> None:
+def list_letters(destination: str, file: Path | None, limit: int, as_json: bool, **selecting: Any) -> None:
     """List dead letters, oldest first."""
-    found = islice(_letters(destination).select(destination, _selection(selecting)), limit)
+    found = islice(_chosen(destination, file, _selection(selecting)), limit)
     if as_json:
         for letter in found:
             click.echo(json.dumps(_summary(letter)))
@@ -76,14 +90,17 @@ def list_letters(destination: str, limit: int, as_json: bool, **selecting: Any) 
         console.print(Text(f"    {row['error']}", style="dim"))
     if empty:
         click.echo("no dead letters")
+    if file is None:
+        _tell_of_files(destination)
 
 
 @dead.command()
 @click.argument("destination")
 @click.argument("letter")
-def show(destination: str, letter: str) -> None:
+@_FROM_FILE
+def show(destination: str, letter: str, file: Path | None) -> None:
     """Show one dead letter whole, as JSON. Exit code 1 when there is none."""
-    found = next(_letters(destination).select(destination, Selection(letter_ids=[letter])), None)
+    found = next(_chosen(destination, file, Selection(letter_ids=[letter])), None)
     if found is None:
         raise click.ClickException(f"{destination} has no dead letter {letter}: `dispatcher dead list {destination}`")
     event = found.event
@@ -93,14 +110,16 @@ def show(destination: str, letter: str) -> None:
 
 @dead.command()
 @_selecting
+@_FROM_FILE
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True, help="Events a second."
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many would be.")
-def replay(destination: str, rate: float, dry_run: bool, **selecting: Any) -> None:
+def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **selecting: Any) -> None:
     """Have dead letters delivered again, with their own ids and times. What fails again is buried again.
 
-    It can be interrupted and run again: a letter is either still there or on its way.
+    It can be interrupted and run again: a letter is either still there or on its way. A file stays as it is; what was
+    replayed of it is known for a week.
 
     Exit code 1 where some were gone when their turn came, because somebody else replayed or dropped them.
     """
@@ -108,12 +127,16 @@ def replay(destination: str, rate: float, dry_run: bool, **selecting: Any) -> No
         raise click.ClickException("what emit could not take is only described, so there is nothing to replay")
     letters = _letters(destination)
     selection = _selection(selecting)
-    total = sum(letter.can_be_replayed for letter in letters.select(destination, selection))
+    total = sum(letter.can_be_replayed for letter in _chosen(destination, file, selection))
     if dry_run:
         click.echo(f"{total:,} dead letters would be replayed")
         return
     limits = config.load().destinations[destination]
     pace = Pace(rate)
+    if file is not None:
+        most = pace.portion(limits.batch_events)
+        _restore(letters, destination, file, selection, pace=pace, most=most, most_bytes=limits.batch_bytes)
+        return
     chosen = (letter for letter in letters.select(destination, selection) if letter.can_be_replayed)
     done = 0
     batches = _batches(chosen, most=pace.portion(limits.batch_events), most_bytes=limits.batch_bytes)
@@ -128,9 +151,17 @@ def replay(destination: str, rate: float, dry_run: bool, **selecting: Any) -> No
 @_selecting
 @click.option("--dry-run", is_flag=True, help="Only say how many would be.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def drop(destination: str, dry_run: bool, yes: bool, **selecting: Any) -> None:
+@click.option("--filed", is_flag=True, help="Those that went to files instead, which stay: they only count no longer.")
+def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **selecting: Any) -> None:
     """Delete dead letters for good. The ledger counts them as filtered from then on."""
     letters = _letters(destination)
+    if filed:
+        if dry_run or any(selecting.values()):
+            raise click.UsageError("--filed goes with no other option but --yes: it is all of them")
+        if not yes:
+            click.confirm(f"Have all dead letters of {destination} that are not in Redis count no longer?", abort=True)
+        click.echo(f"{letters.forget_filed(destination):,} dead letters count as dropped")
+        return
     selection = _selection(selecting)
     total = sum(1 for _ in letters.select(destination, selection))
     if dry_run or not total:
@@ -151,6 +182,52 @@ def _letters(destination: str) -> DeadLetters:
         raise SettingsError([f"there is no destination {destination!r}; there are {', '.join(known)}"])
     pool = RedisPool(settings.store, timeout_seconds=5)
     return DeadLetters(pool, BatchStore(pool))
+
+
+def _chosen(destination: str, file: Path | None, selection: Selection) -> Iterator[DeadLetter]:
+    letters = _letters(destination)
+    if file is None:
+        return letters.select(destination, selection)
+    return (letter for letter in read(file, destination) if selection.has(letter))
+
+
+def _tell_of_files(destination: str) -> None:
+    settings = config.load()
+    counts = BatchStore(RedisPool(settings.store, timeout_seconds=5)).counts([destination])[destination]
+    if counts.dead_filed:
+        directory = directory_of(settings.state_directory)
+        click.echo(f"{counts.dead_filed:,} more are in files: {directory}, on the workers' machines", err=True)
+    if counts.dead_unkept:
+        click.echo(f"{counts.dead_unkept:,} more were too many to be kept", err=True)
+
+
+def _restore(
+    letters: DeadLetters,
+    destination: str,
+    file: Path,
+    selection: Selection,
+    *,
+    pace: Pace,
+    most: int,
+    most_bytes: int,
+) -> None:
+    """Put what is chosen of a file, from where an earlier run has ended."""
+    digest = hashlib.sha256(f"{selection}\n".encode() + file.read_bytes()).hexdigest()[:16]
+    source = f"dead-{digest}"
+    begun = letters.restored(destination, source)
+    chosen = (
+        (number, letter)
+        for number, letter in enumerate(read(file, destination))
+        if number >= begun and selection.has(letter) and letter.can_be_replayed
+    )
+    done = 0
+    for batch in _numbered(chosen, most=most, most_bytes=most_bytes):
+        pace.wait(len(batch))
+        if not letters.restore(batch, source):
+            raise click.ClickException(f"somebody else replays {file} too: run it again, and it goes on from there")
+        done += len(batch)
+    earlier = ", and the others by an earlier run" if begun else ""
+    click.echo(f"{done:,} dead letters of {file} are on their way{earlier}; `dispatcher status` shows how they fare")
 
 
 def _selection(selecting: dict[str, Any]) -> Selection:
@@ -179,13 +256,20 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
 def _batches(
     letters: Iterable[DeadLetter], *, most: int = _BATCH, most_bytes: int = _BATCH_BYTES
 ) -> Iterator[list[DeadLetter]]:
-    batch: list[DeadLetter] = []
+    for batch in _numbered(enumerate(letters), most=most, most_bytes=most_bytes):
+        yield [letter for _, letter in batch]
+
+
+def _numbered(
+    letters: Iterable[tuple[int, DeadLetter]], *, most: int, most_bytes: int
+) -> Iterator[list[tuple[int, DeadLetter]]]:
+    batch: list[tuple[int, DeadLetter]] = []
     size = 0
-    for letter in letters:
+    for number, letter in letters:
         if batch and (len(batch) >= most or size + len(letter.payload) > most_bytes):
             yield batch
             batch, size = [], 0
-        batch.append(letter)
+        batch.append((number, letter))
         size += len(letter.payload)
     if batch:
         yield batch

@@ -158,6 +158,9 @@ class LedgerScreen:
                     listed = ", ".join(f"{_printable(reason)} {number:,}" for number, reason in ordered)
                     yield Text.assemble(title, f" {kind}: ", (listed, "red" if kind == "dead" else "dim"))
 
+            if counts.dead_filed or counts.dead_unkept or _is_nearly_full(counts):
+                yield Text.assemble(title, " dead letters: ", (_room(counts), "yellow"))
+
     def _limit(self, rate: RateLimit) -> Text:
         if not rate.is_slowed:
             return Text(f"limit {rate.per_second:g}/s", style="dim")
@@ -246,6 +249,20 @@ def _outbox_sum(overview: Overview, oldest: Text) -> Text:
         text.append(", nothing waits")
     room = f", {decimal(overview.outbox_disk_bytes)} of {decimal(overview.outbox_limit_bytes)} ({share:.0%})"
     return text.append(room, style="red" if share >= _NEARLY_FULL else "")
+
+
+def _is_nearly_full(counts: Counts) -> bool:
+    return counts.dead_limit_bytes is not None and counts.dead_bytes >= _NEARLY_FULL * counts.dead_limit_bytes
+
+
+def _room(counts: Counts) -> str:
+    limit = "" if counts.dead_limit_bytes is None else f" of {decimal(counts.dead_limit_bytes)}"
+    parts = [f"{decimal(counts.dead_bytes)}{limit} in Redis"]
+    if counts.dead_filed:
+        parts.append(f"{counts.dead_filed:,} in files of a worker, <state_directory>/dead")
+    if counts.dead_unkept:
+        parts.append(f"{counts.dead_unkept:,} not kept")
+    return ", ".join(parts)
 
 
 def _memory(memory: Memory) -> Text:

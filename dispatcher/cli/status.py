@@ -109,6 +109,8 @@ def overview_json(overview: Overview, *, rates: dict[str, float] | None = None) 
         return {
             **asdict(counts),
             "waiting": counts.waiting,
+            "dead_filed": counts.dead_filed,
+            "dead_unkept": counts.dead_unkept,
             "closes": counts.closes,
             "batches_by_state": dict(overview.batches.get(name, {})),
             "doorbells": overview.doorbells.get(name),

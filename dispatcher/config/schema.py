@@ -154,6 +154,15 @@ class BreakerSettings(Table):
         return _at_least_first(value, info)
 
 
+class DeadSettings(Table):
+    """How many dead letters Redis keeps; the oldest of more go to a file under <state_directory>/dead."""
+
+    max_bytes: Count = Field(64 * _MIB, description="What they may take up in Redis.")
+    max_age_seconds: Seconds | Literal["never"] = Field(
+        7_776_000.0, description='How long they stay in Redis; "never": no end.'
+    )
+
+
 class SentrySettings(Table):
     """What needs a person, reported to Sentry by workers and `dispatcher relay`; off while there is no dsn."""
 
@@ -193,6 +202,7 @@ class DestinationSettings(Table):
     retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
     breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="When it is left alone.")
     rate: RateSettings = Field(default_factory=RateSettings, description="How fast it may be sent to.")
+    dead: DeadSettings = Field(default_factory=DeadSettings, description="How many dead letters Redis keeps.")
     consent: tuple[Category, ...] | None = Field(
         None, description="Categories of consent, all of which an event that speaks of consent must have. Absent: none."
     )
@@ -288,6 +298,7 @@ class Settings(Table):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="The durable local outbox.")
     relay: RelaySettings = Field(default_factory=RelaySettings, description="From the outbox to the batch store.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="The Celery worker.")
+    dead: DeadSettings = Field(default_factory=DeadSettings, description="Dead letters of what emit could not take.")
     sentry: SentrySettings = Field(default_factory=SentrySettings, description="Reports of what needs a person.")
     destinations: Mapping[DestinationName, DestinationSettings] = Field(
         default_factory=dict, description="A table for each destination, under its name."

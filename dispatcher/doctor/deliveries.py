@@ -15,6 +15,9 @@ from dispatcher.ledger import served
 # Seconds. Longer than any pause between tries that is set by default.
 _OLD_SECONDS: Final = 600.0
 
+# Share of their limit at which dead letters are worth a look.
+_FULL_SHARE: Final = 0.8
+
 LEDGER: Final = Check(
     "deliveries.ledger",
     "Whether accepted = delivered + waiting + dead + filtered, for each destination.",
@@ -35,8 +38,14 @@ DEAD: Final = Check(
     "Dead letters: events that were given up.",
     "look with `dispatcher dead list {name}`, mend the cause, then replay or drop them",
 )
+ROOM: Final = Check(
+    "deliveries.dead_room",
+    "Whether dead letters keep within dead.max_bytes: more than four fifths of it is a warning.",
+    "replay or drop them; the oldest of too many go to files under <state_directory>/dead of a worker's machine, "
+    "provided that it can write there",
+)
 
-CHECKS: Final = (LEDGER, WAITING, BREAKER, DEAD)
+CHECKS: Final = (LEDGER, WAITING, BREAKER, DEAD, ROOM)
 
 
 def look(deployment: Deployment) -> Iterator[Finding]:
@@ -60,6 +69,7 @@ def judge(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
     yield waiting(name, counts, now)
     yield breaker(name, counts, now)
     yield dead(name, counts)
+    yield room(name, counts)
 
 
 def waiting(name: str, counts: Counts, now: float) -> Finding:
@@ -87,6 +97,18 @@ def dead(name: str, counts: Counts) -> Finding:
         return DEAD.ok(f"{name} has no dead letters")
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.dead_by_reason.items()) if number)
     return DEAD.warning(f"{name} has {counts.dead:,} dead letters: {reasons}", name=name)
+
+
+def room(name: str, counts: Counts) -> Finding:
+    if counts.dead_unkept:
+        return ROOM.error(
+            f"{counts.dead_unkept:,} dead letters of {name} were too many to be kept, and are only counted"
+        )
+    limit = counts.dead_limit_bytes
+    if limit is None or not counts.dead_bytes:
+        return ROOM.ok(f"dead letters of {name} take up no room")
+    what = f"dead letters of {name} take up {counts.dead_bytes:,} of {limit:,} bytes in Redis"
+    return ROOM.warning(what) if counts.dead_bytes > _FULL_SHARE * limit else ROOM.ok(what)
 
 
 def _age(seconds: float) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.batches import EMIT, BatchStore, Counts, prefix
+from dispatcher.batches import EMIT, FILED, BatchStore, Counts, prefix
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.redis_pool import RedisPool
 from dispatcher.reports.report import Report, send, word
@@ -113,6 +113,8 @@ def reported(counts: Counts) -> dict[str, str]:
 def _by_word(counts: Counts) -> dict[str, int]:
     found: dict[str, int] = {}
     for reason, dead in counts.dead_by_reason.items():
+        if reason == FILED:
+            continue  # they were said when they died
         found[word(reason)] = found.get(word(reason), 0) + dead
     return found
 

@@ -21,7 +21,7 @@ from dispatcher.redis_pool import RedisPool
 from tests.support.batches_model import Model, RefusedError
 from tests.support.redis_server import RedisServer
 
-SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "400"))
+SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "300"))
 ONLY_SEED: Final = os.environ.get("DISPATCHER_MODEL_SEED")
 STEPS: Final = 40
 
@@ -69,6 +69,10 @@ class Walk:
             self.due,
             self.revive,
             self.drop,
+            self.file,
+            self.file,
+            self.forget_filed,
+            self.restore,
             self.jump,
             self.jump,
             self.lose_a_journal,
@@ -167,7 +171,7 @@ class Walk:
             return
         ids = [letters[place] if place < len(letters) else "1-1" for place in places]
         batch_id = f"replay-{ids[0]}"
-        payloads = [model.letters[place].payload if place < len(letters) else b"" for place in places]
+        payloads = [model.letters[place].body if place < len(letters) else b"" for place in places]
         self.ids.append(batch_id)
         self.history[-1] += f" {ids}"
         assert self.store.revive(name, batch_id, payloads, ids) == model.revive(batch_id, places)
@@ -178,6 +182,47 @@ class Walk:
         ids = [letters[place] if place < len(letters) else "1-1" for place in places]
         self.history[-1] += f" {ids}"
         assert self.store.drop(name, ids) == model.drop(places)
+
+    def file(self, name: str, model: Model) -> None:
+        """As a worker does it; or one that is killed before it has said so."""
+        most, age_ms = self.random.choice((700, 1_500, 1_500, 100_000)), self.random.choice((0, 0, 60_000))
+        going_on, is_killed = self.random.random() < 0.3, self.random.random() < 0.2
+        # It is kept by the clock of Redis itself, as that of the bell.
+        self.pool.execute("DEL", f"{prefix(name)}filing")
+        letters = self._letters(name)
+        found = self.store.overdue(
+            name, max_bytes=most, max_age_seconds=age_ms / 1000, every_seconds=1, going_on=going_on
+        )
+        places = model.overdue(most=most, age_ms=age_ms, going_on=going_on)
+        assert found == [letters[place] for place in places]
+        if not is_killed:
+            assert self.store.filed(name, found) == len(places)
+            # By one that is as far behind.
+            assert self.store.filed(name, found) == 0
+            model.file(places)
+
+    def restore(self, name: str, model: Model) -> None:
+        start = self.random.randint(0, 3)
+        payloads = [b"%d" % number for number in range(start, start + self.random.randint(1, 3))]
+        put = Put(
+            destination=name,
+            journal="dead-1f",
+            start=start,
+            end=start + len(payloads),
+            packed=pack(payloads),
+            count=len(payloads),
+        )
+        self.ids.append(put.batch_id)
+        try:
+            expected = model.restore(put, payloads)
+        except RefusedError:
+            with pytest.raises(StoreUnavailableError, match="maxmemory"):
+                self.store.restore(put)
+        else:
+            assert self.store.restore(put) == expected
+
+    def forget_filed(self, name: str, model: Model) -> None:
+        assert self.store.forget_filed(name) == model.forget_filed()
 
     def jump(self, name: str, model: Model) -> None:
         self.now_ms = max(1, self.now_ms + self.random.choice(JUMPS_MS))
@@ -213,7 +258,7 @@ class Walk:
             assert found == expected, f"{field}: {found}, but {expected} in the model"
         assert seen.states == model.states()
         assert seen.open == model.open_batches()
-        assert seen.letters == [(one.reason, one.error, one.payload, one.attempts) for one in model.letters]
+        assert seen.letters == [(one.reason, one.error, one.body, one.attempts) for one in model.letters]
 
     # Choices.
 
@@ -298,8 +343,20 @@ class Seen:
         for state, count in counts_of.items():
             assert sum(int(self.hashes[batch_id]["n"]) for batch_id in self.zsets[state]) == count, state
         assert all(members.keys() <= everywhere.keys() for members in self.open.values())
-        known = ("batch:", "open:", "journal:", "letters:", "queued", "claimed", "parked", "since", "counts", "dead")
-        strange = [key for key in self.keys if not key.startswith((*known, "bell"))]
+        known: tuple[str, ...] = (
+            "batch:",
+            "open:",
+            "journal:",
+            "letters:",
+            "queued",
+            "claimed",
+            "parked",
+            "since",
+            "counts",
+            "dead",
+        )
+        known = (*known, "bell", "filing")
+        strange = [key for key in self.keys if not key.startswith(known)]
         assert not strange, strange
 
 
@@ -322,7 +379,8 @@ def a_share(name: str, journal: str, start: int, end: int, after: int) -> tuple[
     dead: list[DeadEvent] = []
     for at in range(start, end, FRAME):
         fate = random.Random(f"{name} {journal} {at}").choice("eeeefx")
-        payload = b'{"at":"%s-%d"}' % (journal.encode(), at)
+        # Long enough for its description to be shorter.
+        payload = b'{"at":"%s-%d","padding":"%s"}' % (journal.encode(), at, b"x" * (at % 300))
         if fate == "e":
             payloads.append(payload)
         elif fate == "f":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dispatcher.batches import Claim, DeadEvent, Put, Settlement
+from dispatcher.letter_form import kept, short
 
 #: Seconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000
@@ -37,14 +38,24 @@ class Batch:
     end: int = 0
 
 
+#: What a letter takes up beside its texts, and what all may as long as nobody says it.
+ENVELOPE_BYTES, LETTERS_BYTES = 150, 64 * 1024 * 1024
+
+
 @dataclass
 class Letter:
-    """A dead event."""
+    """A dead event, in the form in which it is kept."""
 
     reason: str
     error: str
-    payload: bytes
+    body: bytes
     attempts: int
+    at_ms: int
+
+    @property
+    def bytes(self) -> int:
+        """What it takes up."""
+        return ENVELOPE_BYTES + len(self.reason) + len(self.error) + len(self.body)
 
 
 class RefusedError(Exception):
@@ -65,6 +76,10 @@ class Model:
     retried: int = 0
     accepted: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
+    limit_bytes: int | None = None
+    cut: int = 0
+    filed: int = 0
+    unkept: int = 0
     heard_ms: int = 0
     last_error: str = ""
     last_error_ms: int | None = None
@@ -191,9 +206,9 @@ class Model:
         """Letters by their places, which become a batch that was rung for long ago. False where one is gone."""
         if len(set(places)) < len(places) or any(place >= len(self.letters) for place in places):
             return False
-        payloads = [self.letters[place].payload for place in places]
+        bodies = [self.letters[place].body for place in places]
         self._take_out(places)
-        self.batches[batch_id] = Batch(batch_id, payloads, self.now_ms)
+        self.batches[batch_id] = Batch(batch_id, bodies, self.now_ms)
         return True
 
     def drop(self, places: Sequence[int]) -> int:
@@ -204,7 +219,53 @@ class Model:
             self.filtered["dropped"] += len(there)
         return len(there)
 
+    def overdue(self, *, most: int, age_ms: int, going_on: bool) -> list[int]:
+        """Places of the letters that are to go to a file."""
+        self.limit_bytes = most
+        if not self.letters:
+            return []
+        is_old = age_ms > 0 and self.letters[0].at_ms <= self.now_ms - age_ms
+        if not going_on and self.letter_bytes <= most and not is_old:
+            return []
+        left = self.letter_bytes
+        found: list[int] = []
+        for place, letter in enumerate(self.letters):
+            if left <= most * 0.75 and not (age_ms > 0 and letter.at_ms <= self.now_ms - age_ms * 0.99):
+                break
+            found.append(place)
+            left -= letter.bytes
+        return found
+
+    def file(self, places: Sequence[int]) -> None:
+        """These are in a file now."""
+        self._take_out(places)
+        self.filed += len(places)
+
+    def restore(self, put: Put, payloads: Sequence[bytes]) -> int | None:
+        """As ``put``, with events of a file, which are dead no longer. Raises RefusedError."""
+        before = self.accepted
+        answer = self.put(put, payloads)
+        if self.accepted > before:
+            known = min(self.filed, len(payloads))
+            self.filed -= known
+            self.accepted -= known
+            self.batches[put.batch_id].score = 0
+        return answer
+
+    def forget_filed(self) -> int:
+        """What is not in Redis counts as filtered."""
+        gone = self.filed + self.unkept
+        self.filed = self.unkept = 0
+        if gone:
+            self.filtered["dropped"] += gone
+        return gone
+
     # What shows.
+
+    @property
+    def letter_bytes(self) -> int:
+        """What all letters take up."""
+        return sum(letter.bytes for letter in self.letters)
 
     def counts(self) -> dict[str, Any]:
         """The fields of Counts that are known here."""
@@ -212,7 +273,11 @@ class Model:
         return {
             "accepted": self.accepted,
             "delivered": self.delivered,
-            "dead": len(self.letters),
+            "dead": len(self.letters) + self.filed + self.unkept,
+            "dead_bytes": self.letter_bytes,
+            "dead_limit_bytes": self.limit_bytes,
+            "dead_oldest_ms": self.letters[0].at_ms if self.letters else None,
+            "dead_cut": self.cut,
             "filtered": self.filtered.total(),
             **waiting,
             "retried": self.retried,
@@ -222,7 +287,9 @@ class Model:
             "last_delivered_ms": self.last_delivered_ms,
             "last_error": self.last_error,
             "last_error_ms": self.last_error_ms,
-            "dead_by_reason": Counter(letter.reason for letter in self.letters),
+            "dead_by_reason": +(
+                Counter(letter.reason for letter in self.letters) + Counter(filed=self.filed, unkept=self.unkept)
+            ),
             "filtered_by_reason": self.filtered,
         }
 
@@ -249,7 +316,18 @@ class Model:
         return sorted(found, key=lambda batch: (batch.score, batch.id))
 
     def _bury(self, dead: Sequence[DeadEvent], attempts: int) -> None:
-        self.letters += [Letter(one.reason, one.error, one.payload, attempts) for one in dead]
+        limit = LETTERS_BYTES if self.limit_bytes is None else self.limit_bytes
+        for one in dead:
+            letter = Letter(one.reason, one.error, kept(one.payload), attempts, self.now_ms)
+            in_short = short(one.payload)
+            is_cut = self.letter_bytes + letter.bytes > 2 * limit and len(in_short) < len(letter.body)
+            if is_cut:
+                letter.body = in_short
+            if self.letter_bytes + letter.bytes > 3 * limit:
+                self.unkept += 1
+            else:
+                self.letters.append(letter)
+                self.cut += is_cut
 
     def _stay_open(self, journal: str, start: int) -> None:
         self._look_at_unsure(journal)

@@ -73,6 +73,8 @@ def troubled() -> Overview:
             failures=9,
             opened=2,
         ),
+        dead_bytes=12_000,
+        dead_limit_bytes=67_108_864,
         rate=RateLimit(per_second=40, current_per_second=2.5, error="answered 429 Too Many Requests"),
     )
     emit = Counts(accepted=3, dead=3, dead_by_reason={"not_encodable": 3})

@@ -443,6 +443,12 @@ CASES: Final = [
         lambda _: deliveries.dead("segment", counts()),
         level="warning",
     ),
+    Case(
+        "deliveries.dead_room",
+        lambda _: deliveries.room("segment", counts(dead=2, dead_bytes=85, dead_limit_bytes=100)),
+        lambda _: deliveries.room("segment", counts(dead=2, dead_bytes=80, dead_limit_bytes=100)),
+        level="warning",
+    ),
     # Flower
     Case(
         "flower.password",

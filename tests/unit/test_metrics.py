@@ -166,6 +166,8 @@ def test_what_stands_for_emit_has_nothing_that_could_wait() -> None:
 
     assert of_emit == {
         "dispatcher_events_accepted_total",
+        "dispatcher_dead_letter_bytes",
+        "dispatcher_dead_letter_oldest_seconds",
         "dispatcher_dead_letters",
         "dispatcher_dead_letters_by_reason",
         "dispatcher_ledger_difference",

@@ -1,0 +1,262 @@
+"""Dead letters keep within limits: packed, cut, taken to files, at the last only counted; and the sum closes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dispatcher import config
+from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Put, Settlement, pack
+from dispatcher.cli import main
+from dispatcher.dead_letters import DeadLetter, DeadLetters, Selection
+from dispatcher.event import Event, encode
+from dispatcher.letter_files import read
+from dispatcher.redis_pool import RedisPool
+from tasks.filing import Filing
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site
+from tests.support.waiting import wait_for
+
+NAME = "segment"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RedisPool]:
+    server.call("FLUSHALL")
+    monkeypatch.setenv("DISPATCHER_BROKER_URL", server.url)
+    monkeypatch.setenv("DISPATCHER_STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY", "a-key")
+    pool = RedisPool(server.url, timeout_seconds=5)
+    yield pool
+    counts = BatchStore(pool).counts([NAME])[NAME]
+    assert counts.closes, counts
+    assert sum(counts.dead_by_reason.values()) == counts.dead
+    pool.close()
+
+
+def noise(size: int, seed: int = 0) -> str:
+    """Text that does not pack."""
+    return random.Random(seed).randbytes(size).hex()[:size]
+
+
+def an_event(number: int, text: str = "") -> bytes:
+    data = {"number": number, "text": text}
+    return encode(Event(id=f"id-{number}", name="shop.order.paid", timestamp=datetime.now(UTC), data=data, context={}))
+
+
+def bury(store: BatchStore, *payloads: bytes, start: int = 0, reason: str = "oversized") -> None:
+    put = Put(destination=NAME, journal="1-a", start=start, end=start + 8, packed=pack(payloads), count=len(payloads))
+    assert store.put([put]) == [None]
+    claim = store.claim(NAME, put.batch_id, token="t", lease_seconds=60)
+    assert isinstance(claim, Claim)
+    assert store.settle(claim, Settlement(dead=[DeadEvent(reason, "too large", payload) for payload in payloads]))
+
+
+def counts(pool: RedisPool) -> Counts:
+    return BatchStore(pool).counts([NAME])[NAME]
+
+
+def letters(pool: RedisPool) -> list[DeadLetter]:
+    return list(DeadLetters(pool, BatchStore(pool)).select(NAME, Selection()))
+
+
+def numbers(found: list[DeadLetter]) -> list[int]:
+    return [letter.event.data["number"] for letter in found if letter.event]
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, **limits: object) -> Filing:
+    for name, value in limits.items():
+        monkeypatch.setenv(f"DISPATCHER_DESTINATIONS__SEGMENT__DEAD__{name.upper()}", str(value))
+    return Filing(config.load(), every_seconds=0.001)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["dead", *arguments], catch_exceptions=False)
+
+
+def test_large_letters_are_packed_and_come_back_as_they_were(pool: RedisPool, server: RedisServer) -> None:
+    payloads = [an_event(number, f"a rather long word, {number}; " * 16_000) for number in range(50)]
+    bury(BatchStore(pool), *payloads)
+    assert sum(map(len, payloads)) > 15_000_000
+    assert counts(pool).dead_bytes < 200_000
+    assert int(server.call("MEMORY", "USAGE", f"dispatcher:{{{NAME}}}:dead", "SAMPLES", "0")) < 400_000  # type: ignore[call-overload]
+    assert [letter.payload for letter in letters(pool)] == payloads
+
+
+def test_an_event_that_is_too_large_even_so_is_described_and_cannot_be_replayed(pool: RedisPool) -> None:
+    bury(BatchStore(pool), an_event(1, noise(900_000)))
+    [letter] = letters(pool)
+    assert not letter.can_be_replayed
+    shown = json.loads(run("show", NAME, letter.letter_id).stdout)
+    assert (shown["id"], shown["name"], shown["reason"]) == ("id-1", "shop.order.paid", "oversized")
+    assert "too large to be kept whole" in shown["event"]["data"]["cut"]
+    assert counts(pool).dead_bytes < 5_000
+
+
+def test_the_oldest_of_too_many_go_to_a_file_of_the_owners_only(
+    pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filing = limit(monkeypatch, max_bytes=100_000)
+    for number in range(30):
+        bury(BatchStore(pool), an_event(number, noise(10_000, number)), start=number * 8)
+    before = letters(pool)
+    filed = filing.look(pool)
+    assert 10 < filed < 20
+    found = counts(pool)
+    assert (found.dead, found.dead_filed, found.dead_limit_bytes) == (30, filed, 100_000)
+    assert found.dead_by_reason == {"oversized": 30 - filed, "filed": filed}
+    assert found.dead_bytes <= 75_000
+    [path] = (tmp_path / "dead").iterdir()
+    assert path.name.startswith("segment-")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [*read(path, NAME), *letters(pool)] == before
+    assert filing.look(pool) == 0
+    listed = run("list", NAME)
+    assert f"{filed} more are in files" in listed.output
+    assert str(tmp_path / "dead") in listed.output
+
+
+def test_letters_of_a_great_age_go_to_a_file(pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    filing = limit(monkeypatch, max_age_seconds=1000)
+    now = datetime.now(UTC).timestamp()
+    bury(BatchStore(pool, clock=lambda: now - 1001), an_event(1))
+    bury(BatchStore(pool, clock=lambda: now - 900), an_event(2), start=8)
+    assert counts(pool).dead_oldest_ms == int((now - 1001) * 1000)
+    assert filing.look(pool) == 1
+    assert numbers(letters(pool)) == [2]
+    assert limit(monkeypatch, max_age_seconds="never").look(pool) == 0
+
+
+def test_one_worker_at_a_time_files(pool: RedisPool) -> None:
+    store = BatchStore(pool)
+    bury(store, an_event(1), an_event(2))
+
+    def ask(going_on: bool = False) -> int:
+        return len(store.overdue(NAME, max_bytes=1, max_age_seconds=0, every_seconds=60, going_on=going_on))
+
+    assert (ask(), ask(), ask(going_on=True)) == (2, 0, 2)
+
+
+def test_a_worker_that_is_killed_before_it_took_them_out_has_them_in_two_files(
+    pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filing = limit(monkeypatch, max_bytes=1)
+    bury(BatchStore(pool), an_event(1), an_event(2))
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchStore, "filed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            filing.look(pool)
+    assert (counts(pool).dead, counts(pool).dead_filed, numbers(letters(pool))) == (2, 0, [1, 2])
+    wait_for(lambda: filing.look(pool) == 2)
+    assert [numbers(list(read(path, NAME))) for path in (tmp_path / "dead").iterdir()] == [[1, 2], [1, 2]]
+
+
+def test_letters_stay_in_redis_where_no_file_can_be_written(
+    pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filing = limit(monkeypatch, max_bytes=1)
+    (tmp_path / "dead").write_text("in the way")
+    bury(BatchStore(pool), an_event(1))
+    with pytest.raises(OSError, match="dead"):
+        filing.look(pool)
+    assert numbers(letters(pool)) == [1]
+
+
+def test_where_nobody_files_letters_lose_their_events_and_then_are_only_counted(pool: RedisPool) -> None:
+    store = BatchStore(pool)
+    store.overdue(NAME, max_bytes=100_000, max_age_seconds=0, every_seconds=1)
+    for number in range(60):
+        bury(store, *(an_event(10 * number + n, noise(10_000, n)) for n in range(10)), start=number * 8)
+    found = counts(pool)
+    assert found.dead == 600
+    assert found.dead_bytes <= 300_000
+    kept = letters(pool)
+    whole = [letter for letter in kept if letter.can_be_replayed]
+    assert found.dead_cut == len(kept) - len(whole) > 100
+    assert numbers(whole) == list(range(len(whole)))
+    assert {letter.event.name for letter in kept if letter.event} == {"shop.order.paid"}
+    assert found.dead_unkept == 600 - len(kept) > 100
+    assert "too many to be kept" in run("list", NAME).output
+
+
+def test_two_hundred_oversized_events_do_not_fill_a_redis() -> None:
+    with RedisServer(maxmemory=24_000_000) as server:
+        pool = RedisPool(server.url, timeout_seconds=5)
+        store = BatchStore(pool)
+        store.overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
+        for number in range(200):
+            bury(store, an_event(number, noise(480_000, number)), start=number * 8)
+        assert counts(pool).dead == 200
+        assert counts(pool).closes
+        pool.close()
+
+
+def test_what_is_in_a_file_can_be_listed_shown_and_replayed_once(
+    pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filing = limit(monkeypatch, max_bytes=1)
+    monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS", "4")
+    bury(BatchStore(pool), *(an_event(number) for number in range(9)), an_event(9, noise(900_000)))
+    bury(BatchStore(pool), b"no event\n", start=8, reason="undecodable")
+    assert filing.look(pool) == 11
+    [path] = (tmp_path / "dead").iterdir()
+    listed = [json.loads(line) for line in run("list", NAME, "--file", str(path), "--json").stdout.splitlines()]
+    assert [row["reason"] for row in listed] == ["oversized"] * 10 + ["undecodable"]
+    assert json.loads(run("show", NAME, listed[3]["letter"], "--file", str(path)).stdout)["event"]["id"] == "id-3"
+    assert "9 dead letters would be replayed" in run("replay", NAME, "--file", str(path), "--dry-run").stdout
+    assert "9 dead letters of" in run("replay", NAME, "--file", str(path)).stdout
+    assert "0 dead letters of" in run("replay", NAME, "--file", str(path)).stdout
+    found = counts(pool)
+    assert (found.accepted, found.dead, found.dead_filed, found.queued, found.batches) == (11, 2, 2, 9, 3)
+    assert len(BatchStore(pool).due(NAME, idle=False)) == 3
+    assert run("drop", NAME, "--filed", "--yes").exit_code == 0
+    assert (counts(pool).dead, counts(pool).filtered_by_reason) == (0, {"dropped": 2})
+
+
+def test_what_was_in_two_files_and_is_replayed_from_both_closes_the_sum(pool: RedisPool) -> None:
+    store = BatchStore(pool)
+    bury(store, an_event(1))
+    store.filed(NAME, [letter.letter_id for letter in letters(pool)])
+    for journal in ("dead-a", "dead-b"):
+        put = Put(destination=NAME, journal=journal, start=0, end=1, packed=pack([an_event(1)]), count=1)
+        assert store.restore(put) is None
+        assert store.restore(put) is None
+    assert (counts(pool).accepted, counts(pool).queued, counts(pool).dead) == (2, 2, 0)
+
+
+def test_a_file_that_is_none_is_said_to_be_none(pool: RedisPool, tmp_path: Path) -> None:
+    for name, content in (
+        ("a.gz", b"no gzip"),
+        ("b.gz", gzip.compress(b"no JSON\n")),
+        ("c.gz", gzip.compress(b"{}")[:-9]),
+    ):
+        (tmp_path / name).write_bytes(content)
+        refused = CliRunner().invoke(main, ["dead", "list", NAME, "--file", str(tmp_path / name)])
+        assert refused.exit_code != 0
+        assert "cannot be read as a file of dead letters" in str(refused.output) + str(refused.exception)
+
+
+def test_a_worker_files_what_is_too_much(site: Site) -> None:
+    site.allow(["shop.order.*"], more="[destinations.segment.dead]\nmax_bytes = 1000\n")
+    store = site.store
+    bury(store, *(an_event(number) for number in range(20)))
+    site.worker()
+    wait_for(lambda: site.counts(NAME).dead_filed > 10, 30, what=lambda: site.counts(NAME))
+    [path] = (site.directory / "state" / "dead").iterdir()
+    assert len(list(read(path, NAME))) == site.counts(NAME).dead_filed
+    site.assert_ledger_closes()
