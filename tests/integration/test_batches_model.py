@@ -10,7 +10,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import pytest
@@ -63,6 +63,7 @@ class Walk:
             *[self.put] * 5,
             *[self.claim] * 5,
             *[self.settle] * 5,
+            self.lose_leases,
             self.progress,
             self.release,
             self.due,
@@ -100,6 +101,7 @@ class Walk:
             end = start + FRAME * self.random.randint(1, 4)
             after = self.random.choice((start, min(at, start), -1, start + FRAME))
             put, payloads = a_share(name, journal, start, end, after)
+            put = replace(put, again=self.random.random() < 0.1)
             puts.append(put)
             shares.append(payloads)
             start = end
@@ -124,7 +126,20 @@ class Walk:
         assert (found.put, found.open) == model.progress(journal)
 
     def claim(self, name: str, model: Model) -> None:
-        batch_id = self.random.choice([*model.batches, *model.batches, self.random.choice(self.ids)])
+        self._claim(name, model, self.random.choice([*model.batches, *model.batches, self.random.choice(self.ids)]))
+
+    def lose_leases(self, name: str, model: Model) -> None:
+        """Several workers in a row claim a batch, and nothing is heard of them."""
+        if not model.batches:
+            return
+        batch_id = self.random.choice([*model.batches])
+        for _ in range(self.random.randint(2, 7)):
+            self._claim(name, model, batch_id)
+            self.now_ms += LEASE_MS + 1
+            model.now_ms = self.now_ms
+            self.compare(name)
+
+    def _claim(self, name: str, model: Model, batch_id: str) -> None:
         self.tokens += 1
         token = str(self.tokens)
         before = model.batches[batch_id].unheard if batch_id in model.batches else 0
@@ -135,7 +150,11 @@ class Walk:
             assert found == expected
             return
         assert isinstance(found, Claim), found
-        assert list(found.payloads) == expected.payloads
+        assert (list(found.payloads), list(found.rest)) == (
+            expected.handed_out,
+            expected.payloads[len(found.payloads) :],
+        )
+        assert (found.first, found.condemned) == (expected.first, expected.condemned)
         assert (found.attempts, found.put_ms) == (expected.attempts, expected.put_ms)
         assert (found.maybe_delivered, found.claimed_ms) == (before > 0, self.now_ms)
         self.held.append(found)

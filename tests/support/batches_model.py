@@ -5,6 +5,7 @@ It is what the real store is compared with, so it is as plain as can be: no coun
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ UNSURE_MS = 10_000
 #: A ring is lost after so long, in an empty queue and in any; the bell takes no ring for lost that a later one overtook
 #: by less than so much.
 IDLE_MS, LOST_MS, OVERTAKEN_MS = 5_000, 600_000, 60_000
+#: Leases lost in a row from which on a batch is handed out in halves, and from which on one event alone is condemned.
+SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
 
 
 @dataclass
@@ -36,6 +39,18 @@ class Batch:
     journal: str = ""
     start: int = 0
     end: int = 0
+    #: Leases lost in a row; among how many of its first events the one to blame is, 0 for nobody knows; how many of
+    #: them were handed out last; whether that one is to be buried; how many events were settled before.
+    lost: int = 0
+    within: int = 0
+    part: int | None = None
+    condemned: bool = False
+    first: int = 0
+
+    @property
+    def handed_out(self) -> list[bytes]:
+        """Its events that a claim is given."""
+        return self.payloads[: self.part]
 
 
 #: What a letter takes up beside its texts, and what all may as long as nobody says it.
@@ -114,6 +129,7 @@ class Model:
                 journal=put.journal,
                 start=put.start,
                 end=put.end,
+                unheard=int(put.again),
             )
         self.filtered.update(put.filtered)
         self._bury(put.dead, 0)
@@ -145,9 +161,27 @@ class Model:
             return batch.state
         if batch.state == "queued":
             self.heard_ms = max(self.heard_ms, batch.score)
+        if batch.token:
+            self._lose_lease(batch)
+        batch.part = math.ceil(min(batch.within, len(batch.payloads)) / 2) if batch.within else None
         batch.state, batch.score, batch.token = "claimed", self.now_ms + lease_ms, token
         batch.unheard += 1
         return batch
+
+    @staticmethod
+    def _lose_lease(batch: Batch) -> None:
+        part = len(batch.handed_out)
+        batch.lost += 1
+        if batch.lost >= SUSPECT_LEASES:
+            batch.within = part
+        if batch.within == part == 1 and batch.lost >= CONDEMNED_LEASES:
+            batch.condemned = True
+
+    def _note_late(self, batch_id: str) -> None:
+        """Somebody came back whose lease was lost: slow, and neither killed nor hung."""
+        batch = self.batches.get(batch_id)
+        if batch is not None:
+            batch.lost = min(batch.lost, SUSPECT_LEASES)
 
     def holds(self, claim: Claim) -> bool:
         """Whether it is still this worker's."""
@@ -155,8 +189,9 @@ class Model:
         return batch is not None and batch.state == "claimed" and batch.token == claim.token
 
     def settle(self, claim: Claim, settlement: Settlement) -> bool:
-        """False where the lease was lost, and nothing has changed."""
+        """False where the lease was lost, and nothing of it is recorded."""
         if not self.holds(claim):
+            self._note_late(claim.batch_id)
             return False
         batch = self.batches[claim.batch_id]
         self.delivered += settlement.delivered
@@ -168,21 +203,35 @@ class Model:
             self._stay_open(batch.journal, batch.start)
         if settlement.error:
             self.last_error, self.last_error_ms = settlement.error, self.now_ms
-        if settlement.left:
-            batch.payloads = list(settlement.left)
+        rest = batch.payloads[len(batch.handed_out) :]
+        if settlement.left or rest:
+            settled = len(batch.handed_out) - len(settlement.left)
+            batch.payloads = [*settlement.left, *rest]
             batch.attempts += settlement.burns_attempt
-            batch.state, batch.score, batch.token = "parked", settlement.due_ms, ""
+            batch.state, batch.score = ("parked", settlement.due_ms) if settlement.left else ("queued", 0)
+            batch.token, batch.part = "", None
             batch.unheard -= 1
+            batch.first += settled
             self.retried += len(settlement.left)
+            self._clear_suspicion(batch, settled)
             return True
         if batch.journal:
             self.positions[batch.journal] = self.position(batch.journal)
         del self.batches[claim.batch_id]
         return True
 
+    @staticmethod
+    def _clear_suspicion(batch: Batch, settled: int) -> None:
+        batch.within = max(0, batch.within - settled)
+        if not batch.within:
+            # Once the one to blame is found, the rest is tried whole, but once only.
+            batch.lost = SUSPECT_LEASES - 1 if batch.condemned else 0
+            batch.condemned = False
+
     def release(self, claim: Claim) -> bool:
         """False where the lease was lost."""
         if not self.holds(claim):
+            self._note_late(claim.batch_id)
             return False
         batch = self.batches[claim.batch_id]
         batch.state, batch.score, batch.token = "queued", 0, ""
