@@ -10,6 +10,7 @@ import msgspec
 
 from dispatcher.batches import prefix
 from dispatcher.ledger import Ledger
+from dispatcher.letter_form import whole
 from tests.faults.account import Numbers
 from tests.support.redis_server import RedisServer
 
@@ -55,7 +56,7 @@ def read_dead(server: RedisServer, destination: str) -> frozenset[str]:
     """The events among the dead letters of a destination."""
     with server.client() as client:
         letters = client.xrange(f"{prefix(destination)}dead")
-    return frozenset(_decode_event(fields[b"event"]).data.k for _, fields in letters)
+    return frozenset(_decode_event(whole(fields[b"event"])).data.k for _, fields in letters)
 
 
 def read_ledger(ledger: Ledger) -> dict[str, Numbers]:
