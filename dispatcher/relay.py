@@ -216,6 +216,8 @@ class Relay:
             return True
         reader.rewind(record.lost_from)
         record.rewound()
+        if reader.state.position == position:
+            return True  # what it has forgotten was settled long ago
         logger.warning(
             "the batch store has lost what was put from %s: it is put again from position %d on, %d bytes",
             reader.directory,
