@@ -210,8 +210,12 @@ class Reader:
         self._misses += 1
         if self._misses < _PATIENCE and not self.writer_is_dead:
             return False
+        rest = self._pread(index, offset, self._size - offset)
+        if _can_be_read(rest):
+            self._buffer = b""
+            return True
         # A payload never ends in a zero byte, so what is left after this is all that was ever written.
-        rest = self._pread(index, offset, self._size - offset).rstrip(b"\0")
+        rest = rest.rstrip(b"\0")
         found = resynchronise(rest, 0)
         if found is None and not self._is_finished(index):
             return False  # the writer goes on behind the damage, at a place that its next frame will show
@@ -235,6 +239,10 @@ class Reader:
         if not has_gone_on and not self.writer_is_dead:
             return False
         rest = self._pread(index, offset, self._size - offset)
+        if _can_be_read(rest):
+            # Its writer has appended, and gone on, since there were zeros.
+            self._buffer = b""
+            return True
         found = resynchronise(rest, 0)
         if found is None and not later:
             return False
@@ -251,6 +259,12 @@ class Reader:
     def _set_aside(self, index: int, offset: int, piece: bytes, *, missing: int = 0) -> None:
         position = index * self._size + offset
         set_aside(journal_path(self.directory, index), position=position, offset=offset, piece=piece, missing=missing)
+
+
+def _can_be_read(rest: bytes) -> bool:
+    """Whether there is a frame, or the mark that there is no more, at the start."""
+    frames = parse(rest, 0, most=1)
+    return bool(frames.payloads) or frames.rotated
 
 
 def _open_state(directory: Path) -> State:

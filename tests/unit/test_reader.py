@@ -97,6 +97,45 @@ def test_it_sees_what_is_appended_after_it_had_read_everything(outbox: Outbox) -
     reader.close()
 
 
+class Overtaken(Reader):
+    """One that looks where the next event will be just before its writer goes on."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def _pread(self, index: int, offset: int, size: int) -> bytes:
+        found = super()._pread(index, offset, size)
+        if not found.strip(b"\0") and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return found
+
+
+@pytest.mark.parametrize("before", [3, 4])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_writer_that_goes_on_to_the_next_file_between_two_looks_is_followed(
+    root: Path, before: int, dies: bool
+) -> None:
+    outbox = make_outbox(root)
+    # Four fill a file.
+    payloads = [bytes([n]) * (JOURNAL_BYTES // 4 - 2 * HEADER_BYTES) for n in range(1, 6)]
+    for payload in payloads[:before]:
+        outbox.append(payload)
+    reader = Overtaken(outbox.directory)
+    assert read_on(reader) == payloads[:before]
+
+    def go_on() -> None:
+        for payload in payloads[before:]:
+            outbox.append(payload)
+        if dies:
+            outbox.close()
+
+    reader.meanwhile = go_on
+    assert read_on(reader) == payloads[before:]
+    assert not (root / "damaged").exists()
+    reader.close()
+    outbox.close()
+
+
 def test_a_commit_is_remembered_and_letting_go_deletes_the_files_before_it(outbox: Outbox) -> None:
     payloads = numbered(3 * IN_A_FILE + 5)
     for payload in payloads:
