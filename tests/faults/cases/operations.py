@@ -103,7 +103,10 @@ def clock_of_redis(stage: Stage) -> None:
     clock = _clock(stage, "redis")
     stage.redis.stop()
     stage.redis.environ.update(clock.environ)
-    stage.redis.start()
+    try:
+        stage.redis.start()
+    except AssertionError:
+        raise NotHereError("this Redis does not start under libfaketime, as some builds do not") from None
     stage.worker("-n", "one@%h")
     stage.worker("-n", "two@%h")
     # Slow, so that leases run out in the middle of deliveries.
