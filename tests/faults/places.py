@@ -10,6 +10,7 @@ import msgspec
 
 from dispatcher.batches import prefix
 from dispatcher.ledger import Ledger
+from dispatcher.letter_files import directory_of, read
 from dispatcher.letter_form import whole
 from tests.faults.account import Numbers
 from tests.support.redis_server import RedisServer
@@ -57,6 +58,12 @@ def read_dead(server: RedisServer, destination: str) -> frozenset[str]:
     with server.client() as client:
         letters = client.xrange(f"{prefix(destination)}dead")
     return frozenset(_decode_event(whole(fields[b"event"])).data.k for _, fields in letters)
+
+
+def read_filed(state_directory: Path, destination: str) -> frozenset[str]:
+    """The events of a destination in the files of dead letters that Redis had no room for."""
+    files = directory_of(state_directory).glob(f"{destination}-*.jsonl.gz")
+    return frozenset(_decode_event(letter.payload).data.k for file in files for letter in read(file, destination))
 
 
 def read_ledger(ledger: Ledger) -> dict[str, Numbers]:

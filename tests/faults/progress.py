@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,8 @@ class Emitted:
 
     Args:
         sure: The events whose emit returned.
-        unsure: Those whose process was killed within emit: they may be there or not.
+        unsure: Those whose process was killed within emit, or whose machine lost power before they were synced: they
+            may be there or not.
         refused: How many emit refused.
     """
 
@@ -39,15 +40,22 @@ def refused_path(directory: Path, number: int) -> Path:
     return directory / f"web-{number}.refused"
 
 
-def read_emitted(directory: Path, processes: int) -> Emitted:
-    """What so many web processes have noted, those that were killed too."""
+def read_emitted(directory: Path, processes: int, kept: Mapping[int, Sequence[int]] | None = None) -> Emitted:
+    """What so many web processes have noted, those that were killed too.
+
+    Args:
+        kept: For those whose machine lost power: how many emits of each thread had returned so long before that they
+            were synced by then.
+    """
     sure: set[str] = set()
     unsure: set[str] = set()
     refused: set[str] = set()
     for number in range(processes):
+        limits = kept.get(number) if kept is not None else None
         for thread, (begun, returned) in enumerate(_counts(directory, number)):
-            sure.update(key(number, thread, n) for n in range(returned))
-            unsure.update(key(number, thread, n) for n in range(returned, begun))
+            certain = returned if limits is None else limits[thread] if thread < len(limits) else 0
+            sure.update(key(number, thread, n) for n in range(certain))
+            unsure.update(key(number, thread, n) for n in range(certain, begun))
         if refused_path(directory, number).exists():
             refused.update(refused_path(directory, number).read_text().split())
     return Emitted(frozenset(sure - refused), frozenset(unsure - refused), len(refused))
@@ -56,6 +64,11 @@ def read_emitted(directory: Path, processes: int) -> Emitted:
 def count_emitted(directory: Path, processes: int) -> int:
     """How many emits have returned so far."""
     return sum(returned for number in range(processes) for _, returned in _counts(directory, number))
+
+
+def returned_from(directory: Path, number: int) -> list[int]:
+    """How many emits of each thread of a web process have returned so far."""
+    return [returned for _, returned in _counts(directory, number)]
 
 
 def _counts(directory: Path, number: int) -> Iterator[tuple[int, int]]:

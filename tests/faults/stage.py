@@ -18,8 +18,8 @@ from tests.faults.account import Account
 from tests.faults.judgement import SEGMENT, Count, Expectation, judge
 from tests.faults.latency import LogLatency
 from tests.faults.numbering import BOTH, for_segment
-from tests.faults.places import log_files, read_dead, read_ledger, read_log
-from tests.faults.progress import Emitted, count_emitted, read_emitted
+from tests.faults.places import log_files, read_dead, read_filed, read_ledger, read_log
+from tests.faults.progress import Emitted, count_emitted, read_emitted, returned_from
 from tests.faults.sink import ScriptedSink
 from tests.support.processes import Child
 from tests.support.redis_server import RedisServer
@@ -81,6 +81,12 @@ class Stage:
     def __post_init__(self) -> None:
         self._stack = ExitStack()
         self._webs: list[Child] = []
+        # Whoever emits has a number, and one that was left behind too.
+        self._emitting = 0
+        # Of those whose machine lost power: what of each thread was synced by then.
+        self._kept: dict[int, list[int]] = {}
+        # Those before it have lost it once, and are gone.
+        self._cut = 0
         self._gone: set[int] = set()
         self._workers: list[_Kept] = []
         self._relays: list[_Kept] = []
@@ -117,10 +123,19 @@ class Stage:
         self.site.log = path
         self.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__PATH"] = str(path)
 
-    def add_sink(self, name: str) -> ScriptedSink:
+    @property
+    def outbox(self) -> Path:
+        """The directory of all outboxes."""
+        return self.site.settings().outbox_directory
+
+    def output(self) -> str:
+        """What all processes have printed so far, those that have ended too."""
+        return "".join(path.read_text(errors="replace") for path in (self.directory / "output").glob("*.log"))
+
+    def add_sink(self, name: str, kind: str = "segment") -> ScriptedSink:
         """Another destination of Segment's kind, which gets the same events. Before the first process."""
         self._others[name] = sink = self.enter(ScriptedSink())
-        variables = {"TYPE": "segment", "HOST": sink.url, "WRITE_KEY": "a-key", **_DESTINATION}
+        variables = {"TYPE": kind, "HOST": sink.url, "WRITE_KEY": "a-key", **_DESTINATION}
         self.environ.update(
             {f"DISPATCHER_DESTINATIONS__{name.upper()}__{key}": value for key, value in variables.items()}
         )
@@ -137,19 +152,54 @@ class Stage:
 
     # The processes.
 
-    def web(self, *arguments: str, threads: int = 2, rate: float = 250, wait: bool = True, **environ: str) -> Child:
-        """A web process that emits until the end of the load."""
-        number = len(self._webs)
-        child = self.site.processes.start(
-            sys.executable,
-            *("-m", "tests.faults.web", str(number), str(self.directory)),
-            *("--threads", str(threads), "--rate", str(rate), *arguments),
-            **environ,
+    def web(
+        self,
+        *arguments: str,
+        threads: int = 2,
+        rate: float = 250,
+        wait: bool = True,
+        descriptors: int = 0,
+        **environ: str,
+    ) -> Child:
+        """A web process that emits until the end of the load.
+
+        Args:
+            descriptors: How many it may have; 0 for as many as this process.
+        """
+        child = self._emitting_process(
+            *("--threads", str(threads), "--rate", str(rate), *arguments), descriptors=descriptors, **environ
         )
         self._webs.append(child)
         if wait:
             child.wait_for_output("emitting", 30)
         return child
+
+    def visitor(self, *arguments: str, forks: int = 0) -> Child:
+        """A process that emits beside the web processes; its end is the case's to look after."""
+        return self._emitting_process(*("--threads", "1", "--forks", str(forks), *arguments), numbers=1 + forks)
+
+    def leave_behind(self, outboxes: int, *, each: int = 100) -> None:
+        """Leave so many outboxes with an event or two, as of so many processes that were killed."""
+        for _ in range(outboxes // each):
+            child = self.site.processes.start(
+                *(sys.executable, "-m", "tests.faults.left", str(self._emitting), str(each), str(self.directory)),
+                DISPATCHER_RELAY__MODE="external",
+            )
+            assert child.wait(60) == -signal.SIGKILL, child.output[-2000:]
+            self._emitting += each
+
+    def _emitting_process(self, *arguments: str, numbers: int = 1, descriptors: int = 0, **environ: str) -> Child:
+        number = self._emitting
+        self._emitting += numbers
+        return self._start(
+            *("tests.faults.web", str(number), str(self.directory), *arguments), descriptors=descriptors, **environ
+        )
+
+    def _start(self, module: str, *arguments: str, descriptors: int, **environ: str) -> Child:
+        command = (sys.executable, "-m", module, *arguments)
+        if descriptors:
+            command = ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command)
+        return self.site.processes.start(*command, **environ)
 
     def worker(self, *arguments: str, wait: bool = True, **environ: str) -> Child:
         """A worker, started again whenever it has ended."""
@@ -158,9 +208,9 @@ class Stage:
             kept.wait_for_output(" ready.", 40)
         return kept
 
-    def relay(self, **environ: str) -> Child:
+    def relay(self, *, descriptors: int = 0, **environ: str) -> Child:
         """A relay in a process of its own, started again whenever it has ended."""
-        child = self._keep(self._relays, lambda: self.site.processes.dispatcher("relay", **environ))
+        child = self._keep(self._relays, lambda: self._start("dispatcher", "relay", descriptors=descriptors, **environ))
         child.wait_for_output("relaying", 30)
         return child
 
@@ -187,6 +237,23 @@ class Stage:
         self._gone.add(child.pid)
         child.kill()
         self.web(wait=False)
+
+    def synced_by_now(self) -> dict[int, list[int]]:
+        """For ``cut_power``: what every process has emitted by now."""
+        return {number: returned_from(self.directory, number) for number in range(self._emitting)}
+
+    def cut_power(self, synced: dict[int, list[int]]) -> None:
+        """Kill -9 all web processes, of which nothing counts as emitted but what was by then.
+
+        Args:
+            synced: Of ``synced_by_now``; a process that it does not name has come after it.
+        """
+        for child in self.webs():
+            self._gone.add(child.pid)
+            child.kill()
+        for number in range(self._cut, self._emitting):
+            self._kept[number] = synced.get(number, [])
+        self._cut = self._emitting
 
     def stop_web(self) -> None:
         """End one of the web processes with SIGTERM, and have another take its place."""
@@ -273,7 +340,7 @@ class Stage:
 
     def emitted(self) -> Emitted:
         """What was emitted so far."""
-        return read_emitted(self.directory, len(self._webs))
+        return read_emitted(self.directory, self._emitting, self._kept)
 
     def end_load(self) -> None:
         """Have the web processes end in order, which may leave events in their outboxes."""
@@ -318,7 +385,10 @@ class Stage:
 
     def _at(self, name: str) -> frozenset[str]:
         sink = self._sinks()[name]
-        return frozenset(sink.keys[message_id] for message_id in sink.counts()[1]) | read_dead(self.redis, name)
+        return frozenset(sink.keys[message_id] for message_id in sink.counts()[1]) | self._dead(name)
+
+    def _dead(self, name: str) -> frozenset[str]:
+        return read_dead(self.redis, name) | read_filed(self.site.settings().state_directory, name)
 
     def _account(self, emitted: Emitted, expected: Expectation, arrival_seconds: float) -> Account:
         lines, broken = read_log(self.site.log)
@@ -330,13 +400,14 @@ class Stage:
             seen=seen,
             taken=taken,
             keys=self.sink.keys,
-            dead=read_dead(self.redis, SEGMENT),
+            dead=self._dead(SEGMENT),
             others={name: self._at(name) for name in self._others},
             ledger=read_ledger(self.site.ledger()),
             poison=self.expects_poison,
         )
         account = judge(count, expected)
         self._check_processes(expected)
+        self._check_journals(expected)
         if emitted.refused:
             self.notes.append(f"{emitted.refused:,} refused by emit")
         return replace(
@@ -352,6 +423,13 @@ class Stage:
             self.notes.append(f"{ended} workers or relays ended by themselves and were started again")
             if not expected.restarts:
                 self.problems.append(f"{ended} workers or relays ended by themselves: {self._words}")
+
+    def _check_journals(self, expected: Expectation) -> None:
+        damaged = len(list(self.outbox.glob("damaged/*")))
+        if damaged:
+            self.notes.append(f"{damaged} damaged places in journals")
+            if not expected.damage:
+                self.problems.append(f"{damaged} places in journals were damaged, without a reason for it")
 
     def _waiting(self) -> int:
         try:
@@ -376,7 +454,7 @@ class Stage:
                 kept.child = kept.start()
 
     def _tell(self) -> None:
-        emitted = count_emitted(self.directory, len(self._webs))
+        emitted = count_emitted(self.directory, self._emitting)
         self.say(f"{self._doing or 'load'} · {emitted:,} emitted · {len(self.sink.taken):,} taken")
 
     def _story(self) -> str:

@@ -15,7 +15,7 @@ from tests.faults.account import Account
 from tests.faults.cases import CASES
 from tests.faults.judgement import LOG, SEGMENT, Count, Expectation, judge
 from tests.faults.numbering import for_segment, is_poison, key
-from tests.faults.progress import Emitted
+from tests.faults.progress import WORDS, Emitted, progress_path, read_emitted
 from tests.faults.report import MARKS, line, markdown, write_between
 from tests.faults.runner import Result, play
 
@@ -65,8 +65,25 @@ def test_an_event_whose_process_died_in_emit_may_be_there_or_not(count: Count) -
 
 
 def test_a_line_of_an_event_that_emit_refused_is_a_stranger(count: Count) -> None:
-    account = judge(replace(count, emitted=Emitted(EVENTS - {"0.0.3"}, frozenset(), 1)), Expectation())
+    account = judge(replace(count, emitted=Emitted(EVENTS - {"0.0.3"}, frozenset(), 1)), Expectation(refusals=True))
     assert account.problems == ("1 lines of events that emit did not take, such as 0.0.3",)
+
+
+def test_an_event_that_emit_refused_is_a_problem_unless_it_may(count: Count) -> None:
+    refused = replace(count, emitted=replace(count.emitted, refused=1))
+    assert judge(refused, Expectation(refusals=True)).holds
+    assert judge(refused, Expectation()).problems == ("emit refused 1 events",)
+
+
+def test_what_was_emitted_shortly_before_a_power_cut_may_be_there_or_not(tmp_path: Path) -> None:
+    for number in range(3):
+        progress_path(tmp_path, number).write_bytes(WORDS.pack(6, 5) + WORDS.pack(2, 2))
+    emitted = read_emitted(tmp_path, 3, {1: [3, 2], 2: []})
+    assert {one for one in emitted.sure if one.startswith("0")} == {key(0, 0, n) for n in range(5)} | {"0.1.0", "0.1.1"}
+    assert {one for one in emitted.sure if one.startswith("1")} == {key(1, 0, n) for n in range(3)} | {"1.1.0", "1.1.1"}
+    assert {one for one in emitted.unsure if one.startswith("1")} == {"1.0.3", "1.0.4", "1.0.5"}
+    assert not {one for one in emitted.sure if one.startswith("2")}
+    assert len({one for one in emitted.unsure if one.startswith("2")}) == 8
 
 
 def test_a_message_that_the_sink_took_twice_is_a_problem_unless_it_may(count: Count) -> None:

@@ -49,7 +49,7 @@ def disk_full_under_log(stage: Stage) -> None:
 # What the sink took as Redis went away, and could not be noted before the lease ran out, is sent again.
 @disks.add(
     "the disk under the outbox is full, and Redis is away: emit refuses, and what it took arrives",
-    Expectation(repeats=True),
+    Expectation(repeats=True, refusals=True),
 )
 def disk_full_under_outbox(stage: Stage) -> None:
     disk = stage.enter(SmallDisk(stage.directory / "outbox-disk"))

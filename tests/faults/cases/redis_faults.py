@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 from tests.faults.case import Cases
@@ -41,6 +42,50 @@ def redis_last_second(stage: Stage) -> None:
         stage.redis.bring_back(copy)
 
     stage.strike("last second lost", strike, times=4, pause=(0.3, 1.5))
+    stage.go_on(1)
+
+
+@redis_faults.add(
+    "Redis comes back without its last second, within which relays are killed and started again",
+    _FORGOTTEN,
+    in_tests=True,
+)
+def redis_last_second_relay_killed(stage: Stage) -> None:
+    stage.environ["DISPATCHER_RELAY__MODE"] = "external"
+    stage.worker()
+    stage.relay()
+    stage.relay()
+    stage.load(2)
+    _lose_seconds(stage, lambda: stage.kill(stage.pick(stage.relays())))
+
+
+@redis_faults.add(
+    "Redis comes back without its last second, within which web processes with a relay thread are killed", _FORGOTTEN
+)
+def redis_last_second_web_killed(stage: Stage) -> None:
+    stage.worker()
+    stage.load(3)
+    _lose_seconds(stage, stage.kill_web)
+
+
+def _lose_seconds(stage: Stage, kill: Callable[[], None]) -> None:
+    copies = (stage.directory / f"redis-copy-{number}" for number in count())
+
+    def strike() -> None:
+        copy = next(copies)
+        stage.redis.save_to(copy)
+        stage.go_on(0.1, 0.6)
+        kill()
+        stage.go_on(0.1, 0.7)
+        # Also while Redis is gone, so that nobody who has seen what it lost asks for it.
+        with_it = stage.chance.random() < 0.5
+        if with_it:
+            kill()
+        stage.redis.bring_back(copy)
+        if not with_it:
+            kill()
+
+    stage.strike("last second lost", strike, times=6, pause=(0.5, 2))
     stage.go_on(1)
 
 
