@@ -9,6 +9,8 @@ import mmap
 import os
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +19,8 @@ import click
 from dispatcher import tracker
 from dispatcher.errors import OutboxError
 from tests.faults.numbering import BOTH, LOG_ONLY, goes_to_segment, is_poison, key
-from tests.faults.progress import WORDS, progress_path, refused_path
+from tests.faults.progress import WORDS, progress_path, refused_path, returned_from
+from tests.support.waiting import wait_for
 
 _BURST: Final = 10
 
@@ -29,40 +32,86 @@ _BURST: Final = 10
 @click.option("--rate", default=250.0, help="Events a second of each thread.")
 @click.option("--count", default=0, help="Events of each thread; 0 goes on until it is stopped.")
 @click.option("--poison", is_flag=True, help="One event in a thousand is one that the sink refuses.")
-def main(number: int, directory: Path, threads: int, rate: float, count: int, poison: bool) -> None:
+@click.option("--deadly", default=-1, help="The event of the first thread that ends each worker which delivers it.")
+@click.option("--forks", default=0, help="Children that emit as much, with the numbers behind its own.")
+def main(
+    number: int, directory: Path, threads: int, rate: float, count: int, poison: bool, deadly: int, forks: int
+) -> None:
     """Emit."""
-    path = progress_path(directory, number)
-    path.write_bytes(bytes(WORDS.size * threads))
-    with path.open("r+b") as file:
-        progress = mmap.mmap(file.fileno(), 0)
-    refusals = os.open(refused_path(directory, number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    stop = directory / "stop"
 
-    def emit_on(thread: int) -> None:
-        n = 0
-        next_at = time.monotonic()
-        while not stop.exists() and (n < count or not count):
-            for _ in range(_BURST):
-                WORDS.pack_into(progress, thread * WORDS.size, n + 1, n)
-                _emit(key(number, thread, n), n, refusals, poison=poison)
-                n += 1
-                WORDS.pack_into(progress, thread * WORDS.size, n, n)
-            next_at = max(next_at + _BURST / rate, time.monotonic() - 1)
-            time.sleep(max(0.0, next_at - time.monotonic()))
+    def mark(thread: int, n: int) -> str:
+        if thread == 0 and n == deadly:
+            return "deadly"
+        return "poison" if poison and is_poison(n) else ""
 
+    load = _Load(number, directory, threads, rate, count, mark)
+    running = load.start()
     print("emitting", flush=True)
-    workers = [threading.Thread(target=emit_on, args=(thread,)) for thread in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    if forks:
+        # Python itself complains of a fork while another thread imports what the first emit needs.
+        wait_for(lambda: all(returned_from(directory, number)), what="the first events")
+    children = [_fork(replace(load, number=number + 1 + child), in_order=child % 2 == 0) for child in range(forks)]
+    for thread in running:
+        thread.join()
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert not any(codes), f"the forked children ended with {codes}"
     print("emitted", flush=True)
 
 
-def _emit(event_key: str, n: int, refusals: int, *, poison: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one process emits."""
+
+    number: int
+    directory: Path
+    threads: int
+    rate: float
+    count: int
+    mark: Callable[[int, int], str]
+
+    def start(self) -> list[threading.Thread]:
+        path = progress_path(self.directory, self.number)
+        path.write_bytes(bytes(WORDS.size * self.threads))
+        with path.open("r+b") as file:
+            progress = mmap.mmap(file.fileno(), 0)
+        refusals = os.open(refused_path(self.directory, self.number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        threads = [
+            threading.Thread(target=self._emit_on, args=(thread, progress, refusals)) for thread in range(self.threads)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _emit_on(self, thread: int, progress: mmap.mmap, refusals: int) -> None:
+        n = 0
+        stop = self.directory / "stop"
+        next_at = time.monotonic()
+        while not stop.exists() and (n < self.count or not self.count):
+            for _ in range(_BURST):
+                WORDS.pack_into(progress, thread * WORDS.size, n + 1, n)
+                _emit(key(self.number, thread, n), n, refusals, mark=self.mark(thread, n))
+                n += 1
+                WORDS.pack_into(progress, thread * WORDS.size, n, n)
+            next_at = max(next_at + _BURST / self.rate, time.monotonic() - 1)
+            time.sleep(max(0.0, next_at - time.monotonic()))
+
+
+def _fork(load: _Load, *, in_order: bool) -> int:
+    """A child that emits beside its parent. Returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    for thread in load.start():
+        thread.join()
+    if in_order:
+        raise SystemExit
+    os._exit(0)  # as multiprocessing ends its own: nobody tells the tracker
+
+
+def _emit(event_key: str, n: int, refusals: int, *, mark: str) -> None:
     data = {"k": event_key, "padding": "x" * 200}
-    if poison and is_poison(n):
-        data["poison"] = "yes"
+    if mark:
+        data[mark] = "yes"
     try:
         tracker.emit(BOTH if goes_to_segment(n) else LOG_ONLY, data)
     except OutboxError:

@@ -1,6 +1,7 @@
 """The cases, by kind."""
 
 from tests.faults.case import Case
+from tests.faults.cases.crowds import crowds
 from tests.faults.cases.disks import disks
 from tests.faults.cases.kills import kills
 from tests.faults.cases.operations import operations
@@ -9,5 +10,7 @@ from tests.faults.cases.redis_faults import redis_faults
 from tests.faults.cases.sink_faults import sink_faults
 
 CASES: dict[str, Case] = {
-    case.name: case for kind in (kills, redis_faults, sink_faults, disks, operations, outage) for case in kind.all
+    case.name: case
+    for kind in (kills, redis_faults, sink_faults, disks, crowds, operations, outage)
+    for case in kind.all
 }

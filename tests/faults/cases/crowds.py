@@ -1,0 +1,163 @@
+"""Many processes: hundreds of outboxes that dead ones have left, and ones that come and go all the time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dispatcher.outbox import find_outboxes, journals_bytes
+from tests.faults.case import Cases
+from tests.faults.stage import Stage
+from tests.support.processes import Child
+from tests.support.waiting import wait_for
+
+crowds = Cases()
+
+_MIB = 1 << 20
+_OUTBOXES = 500
+# What a relay may open, where hundreds of outboxes have some four files each.
+_DESCRIPTORS = 256
+# As small as may be, so that a process goes on to the next one many times a second.
+_TINY_JOURNALS = {
+    "DISPATCHER_OUTBOX__MAX_EVENT_BYTES": "8192",
+    "DISPATCHER_OUTBOX__JOURNAL_BYTES": "16384",
+}
+# All in all, several at a time.
+_VISITORS = 100
+_AT_ONCE = 4
+# For what nobody has given its name yet, which is left alone for a minute, and for what rests until it is looked at.
+_CLEARED_SECONDS = 150
+
+
+@crowds.add(f"{_OUTBOXES} outboxes of the dead, and a relay with {_DESCRIPTORS} descriptors")
+def crowd_of_dead_for_relay(stage: Stage) -> None:
+    stage.environ["DISPATCHER_RELAY__MODE"] = "external"
+    _meet_the_dead(stage, lambda: (stage.web(), stage.relay(descriptors=_DESCRIPTORS))[1])
+
+
+@crowds.add(f"{_OUTBOXES} outboxes of the dead, and a web process with {_DESCRIPTORS} descriptors")
+def crowd_of_dead_for_web(stage: Stage) -> None:
+    # It goes on to further journals meanwhile.
+    stage.environ.update(_TINY_JOURNALS)
+    _meet_the_dead(stage, lambda: stage.web(descriptors=_DESCRIPTORS))
+
+
+def _meet_the_dead(stage: Stage, start: Callable[[], Child]) -> None:
+    stage.leave_behind(100 if stage.short else _OUTBOXES)
+    root = stage.outbox
+    left, taken = len(find_outboxes(root)), journals_bytes(root)
+    stage.notes.append(f"{left} outboxes took {taken / _MIB:.1f} MiB")
+    # None of them is settled meanwhile, so none can be removed.
+    stage.sink.refuse()
+    stage.worker()
+    child = start()
+    most = _watch(stage, child, lambda: stage.site.counts("segment").waiting >= left, 30)
+    stage.sink.listen()
+    most = max(most, _watch(stage, child, lambda: len(find_outboxes(root)) <= 2, 60))
+    stage.notes.append(f"up to {most} descriptors")
+
+
+def _watch(stage: Stage, child: Child, is_done: Callable[[], bool], seconds: float) -> int:
+    """Go on until it is done, or for so long. Returns how many descriptors a process had at the most."""
+    most, deadline = 0, time.monotonic() + seconds
+    while not is_done():
+        if time.monotonic() > deadline:
+            stage.problems.append(f"not done within {seconds:g} s: {child.output[-300:]}")
+            break
+        stage.go_on(0.1)
+        with suppress(OSError):
+            most = max(most, len(os.listdir(f"/proc/{child.pid}/fd")))
+    return most
+
+
+@crowds.add(
+    "processes come and go beside two web processes: in order, by SIGTERM, by kill -9, with forked children",
+    in_tests=True,
+)
+def coming_and_going(stage: Stage) -> None:
+    stage.environ.update(_TINY_JOURNALS)
+    stage.worker()
+    stage.load(2, rate=500)
+    visits = [_Visit(stage, kind) for kind in _kinds(stage)]
+    running: list[_Visit] = []
+    while visits or running:
+        while visits and len(running) < _AT_ONCE:
+            running.append(visits.pop())
+            running[-1].begin()
+        stage.go_on(0.05)
+        running = [visit for visit in running if not visit.has_ended()]
+    wait_for(lambda: not _left(stage), _CLEARED_SECONDS, what=lambda: f"no outbox of the ended, but {_left(stage)}")
+    for words in ("Traceback", "cannot be read"):
+        if words in stage.output():
+            at = stage.output().index(words)
+            stage.problems.append(f"a process said {words}: {stage.output()[max(0, at - 200) : at + 800]}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a process comes and goes.
+
+    Args:
+        arguments: Beyond its number.
+        forks: Children, which emit as much and go in order, every other one without telling the tracker.
+        ends_by: The signal that ends it; None where it does so itself.
+    """
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    forks: int = 0
+    ends_by: signal.Signals | None = None
+
+
+_FEW = ("--count", "30", "--rate", "200")
+_KINDS = (
+    _Kind("in order", _FEW),
+    _Kind("by SIGTERM", ends_by=signal.SIGTERM),
+    _Kind("by kill -9", ends_by=signal.SIGKILL),
+    _Kind("with forked children", _FEW, forks=3),
+    _Kind("by kill -9 with forked children that go on", ("--count", "60", "--rate", "100"), 2, signal.SIGKILL),
+)
+
+
+def _kinds(stage: Stage) -> list[_Kind]:
+    """As many of each, in any order."""
+    each = (2 * len(_KINDS) if stage.short else _VISITORS) // len(_KINDS)
+    stage.notes.append(f"{each} each " + ", ".join(kind.name for kind in _KINDS))
+    return stage.chance.sample(_KINDS * each, each * len(_KINDS))
+
+
+class _Visit:
+    """One process that comes and goes."""
+
+    def __init__(self, stage: Stage, kind: _Kind) -> None:
+        self._stage = stage
+        self._kind = kind
+
+    def begin(self) -> None:
+        self._child = self._stage.visitor(*self._kind.arguments, forks=self._kind.forks)
+        # It takes half a second to start, so some are ended before they emit.
+        self._until = time.monotonic() + self._stage.chance.uniform(0.3, 2)
+
+    def has_ended(self) -> bool:
+        by = self._kind.ends_by
+        if self._child.running and by is not None and time.monotonic() >= self._until:
+            self._child.send(by)
+            self._child.wait()
+        if self._child.running:
+            return False
+        code = self._child.wait()
+        if code not in (0, 0 if by is None else -by):
+            self._stage.problems.append(f"one {self._kind.name} ended with {code}: {self._child.output[-300:]}")
+        return True
+
+
+def _left(stage: Stage) -> list[Path]:
+    """The directories of all outboxes but those of the web processes, hidden ones too."""
+    running = {str(child.pid) for child in stage.webs()}
+    found = [path for path in stage.outbox.iterdir() if path.is_dir()]
+    return [path for path in found if path.name.lstrip(".").partition("-")[0] not in running]
