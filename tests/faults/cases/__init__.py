@@ -6,11 +6,12 @@ from tests.faults.cases.disks import disks
 from tests.faults.cases.kills import kills
 from tests.faults.cases.operations import operations
 from tests.faults.cases.outage import outage
+from tests.faults.cases.power import power
 from tests.faults.cases.redis_faults import redis_faults
 from tests.faults.cases.sink_faults import sink_faults
 
 CASES: dict[str, Case] = {
     case.name: case
-    for kind in (kills, redis_faults, sink_faults, disks, crowds, operations, outage)
+    for kind in (kills, redis_faults, sink_faults, disks, power, crowds, operations, outage)
     for case in kind.all
 }
