@@ -43,7 +43,7 @@ format: $(INSTALLED) ## put the code into the one style
 bench: $(BENCH_INSTALLED) ## measure against the peers; takes some minutes
 	@$(BIN)/python -m tests.benchmarks
 
-faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; takes some ten minutes
+faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; takes some twenty minutes
 	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)
 
 screenshots: $(INSTALLED) ## take the pictures of docs/operations.md again; needs Debian's chromium and chromium-driver
