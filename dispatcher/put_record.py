@@ -83,6 +83,10 @@ class PutRecord:
             What has to be noted of it durably, before it is put; None for what is noted already.
         """
         cuts: dict[str, list[tuple[int, int]]] = {}
+        for name, there in self.put.items():
+            if there > start:
+                # Put before, and nobody has noted how: a note without it would say that it had nothing to lose.
+                cuts[name] = [(start, min(there, end))]
         for put in puts:
             cuts.setdefault(put.destination, []).append((put.start, put.end))
         stretch = PutStretch(start, end, cuts)

@@ -207,6 +207,15 @@ def test_between_what_another_relay_put_and_what_this_one_did_the_next_stretch_i
     assert stretch.start == 100
 
 
+def test_what_was_put_before_it_was_noted_is_among_what_is_noted_then() -> None:
+    first = a_record(position=100, tracking_log=Progress(100, 0), segment=Progress(100, 0))
+    note = first.note(0, 200, [a_put(LOG, 100, 200), a_put(EMIT, 0, 200)])
+    assert note is not None
+    assert dict(note.cuts) == {LOG: [(0, 100), (100, 200)], SEGMENT: [(0, 100)], EMIT: [(0, 200)]}
+    then = a_record(note, position=200, tracking_log=Progress(200, 0), emit=Progress(200, -1))
+    assert then.lost_from == 0
+
+
 def test_what_is_put_between_two_stretches_is_noted_in_its_place() -> None:
     first, _, third = notes_of_three_stretches()
     record = PutRecord([first, third], position=300, settled=0)
