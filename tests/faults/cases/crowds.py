@@ -159,5 +159,5 @@ class _Visit:
 def _left(stage: Stage) -> list[Path]:
     """The directories of all outboxes but those of the web processes, hidden ones too."""
     running = {str(child.pid) for child in stage.webs()}
-    found = [path for path in stage.outbox.iterdir() if path.is_dir()]
+    found = [path for path in stage.outbox.iterdir() if path.is_dir() and path.name != "damaged"]
     return [path for path in found if path.name.lstrip(".").partition("-")[0] not in running]
