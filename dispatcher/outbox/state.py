@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,10 @@ class State:
     def __init__(self, fd: int, path: Path) -> None:
         self._fd = fd
         self._path = path
-        self._map = mmap.mmap(fd, _SIZE)
+        # Opened once more: a map has a descriptor of its own, and one that a forked child cannot close yet, since the
+        # parent's thread was syncing it, must not keep the parent's lock.
+        with path.open("r+b", buffering=0) as file:
+            self._map = mmap.mmap(file.fileno(), _SIZE)
 
     @classmethod
     def create(cls, directory: Path, *, journal_bytes: int) -> State:
@@ -154,7 +158,8 @@ class State:
     def close(self) -> None:
         """Let go of the file and, where this object has it, of the lock. May be called twice."""
         if self._fd >= 0:
-            self._map.close()
+            with suppress(BufferError):
+                self._map.close()
             os.close(self._fd)
             self._fd = -1
 

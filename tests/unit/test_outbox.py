@@ -791,3 +791,26 @@ def test_the_state_file_says_what_was_refused_after_the_process_is_gone(root: Pa
     assert (state.refused, state.position, state.journal_bytes) == (3, 0, JOURNAL_BYTES)
     state.close()
     state.close()
+
+
+def test_a_child_forked_while_the_state_is_synced_lets_go_of_its_parents_lock(root: Path) -> None:
+    code = """
+from dispatcher.outbox.state import State
+outbox = make_outbox(root)
+syncing = memoryview(outbox.state._map)  # which the thread that syncs it has at that moment
+read, write = os.pipe()
+here, there = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(write)
+    os.write(there, b"!")
+    os.read(read, 1)
+    os._exit(0)
+os.read(here, 1)
+syncing.release()
+outbox.state.close()
+print("free" if State.open(outbox.directory).try_lock() else "locked")
+os.close(write)
+os.waitpid(child, 0)
+"""
+    assert run_script(code, root) == "free\n"
