@@ -181,6 +181,7 @@ def test_a_dead_processs_files_give_back_what_they_do_not_use_and_are_read_as_be
         outbox.append(payload)
     wait_for((outbox.directory / "spare.journal").exists, what="the spare file")
     # As kill -9 leaves it.
+    outbox._files._closed = True
     os.close(outbox.state._fd)
     outbox.state._fd = -1
     outbox.state._map.close()
