@@ -113,7 +113,7 @@ class PutRecord:
                 self._lost_until[name] = max(expected, self._lost_until.get(name, -1))
             elif expected < 0 and found.open < 0:
                 # Nothing was ever put for it, as for a destination that the settings have named only now.
-                self.settled[name] = position
+                self.settled[name] = max(self.settled[name], position)
         self.put |= {name: found.put for name, found in progress.items()}
         self._unnoted = self._from
         if lost:

@@ -151,6 +151,15 @@ def test_a_store_that_came_back_without_its_last_moments_has_lost_what_is_behind
     assert record.starts(100) == {LOG: 100, SEGMENT: 300}
 
 
+def test_what_was_settled_stays_so_where_the_store_is_asked_again_before_it_has_anything() -> None:
+    record = a_record_of_three_stretches()
+    record.learn({LOG: Progress(300, 200), SEGMENT: Progress(300, 0)}, 300)
+    for _ in range(2):
+        record.learn({LOG: NOTHING, SEGMENT: NOTHING}, 0)
+        record.rewound()
+        assert record.starts(0) == {LOG: 200, SEGMENT: 0}
+
+
 def test_a_destination_that_had_nothing_of_it_has_lost_nothing() -> None:
     record = a_record()
     puts = [a_put(LOG, 0, 100)]
