@@ -59,6 +59,8 @@ class JournalFiles:
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._current: tuple[int, Journal]
         self._taken_at = time.monotonic()
+        # Whether the file before the current one was filled so fast that the next one is made ahead at once.
+        self._is_busy = False
         self._closed = False
         self._pid = os.getpid()
         self._thread: OwnThread | None = None
@@ -75,8 +77,12 @@ class JournalFiles:
         else:
             self._spare_path.rename(path)
             taken.path = path
+        now = time.monotonic()
         self._current = (index, taken)
-        self._taken_at = time.monotonic()
+        self._is_busy = index > 0 and now - self._taken_at < _BUSY_SECONDS
+        self._taken_at = now
+        if self._is_busy:
+            self._want_spare()
         return taken
 
     def grow(self, journal: Journal, end: int) -> int:
@@ -89,15 +95,18 @@ class JournalFiles:
             upto = min(self._size, max(end + mmap.PAGESIZE - 1 & -mmap.PAGESIZE, _GROWTH * journal.allocated))
             self._check_room(upto - journal.allocated)
             journal.allocate(upto)
-        if end > self._size // 2 and time.monotonic() - self._taken_at < _BUSY_SECONDS:
-            self._spare_wanted = True
-            self._wakes.put(None)
+        if end > self._size // 2 and not self._is_busy and time.monotonic() - self._taken_at < _BUSY_SECONDS:
+            self._want_spare()
         return self.limit(journal, end)
 
+    def _want_spare(self) -> None:
+        self._spare_wanted = True
+        self._wakes.put(None)
+
     def limit(self, journal: Journal, end: int = 0) -> int:
-        """Up to where a file is written before ``grow`` is asked: half of it once, then all that is allocated."""
+        """Up to where a file is written before ``grow`` is asked: what is allocated, or half of it at first."""
         half = self._size // 2
-        return half if end <= half < journal.allocated else journal.allocated
+        return half if end <= half < journal.allocated and not self._is_busy else journal.allocated
 
     def retire(self, finished: mmap.mmap) -> None:
         """Have a full file unmapped, with the thread's next turn. Does not block."""
