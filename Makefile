@@ -25,7 +25,7 @@ help: ## show this list
 venv: $(INSTALLED) ## make .venv with everything in it
 
 demo: $(INSTALLED) ## show the whole way of some events; DEMO_EVENTS=file.jsonl adds your own
-	@$(BIN)/python -m dispatcher.demo
+	@$(BIN)/python -m dispatcher.local.demo
 
 test: $(INSTALLED) ## run all tests; ARGS="tests/unit -x" runs some
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)

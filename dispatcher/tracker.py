@@ -15,20 +15,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
-from dispatcher.context import EMPTY, BoundContext, context, current, enter_context, exit_context
-from dispatcher.diagnosis import ENCODING_ERRORS, holds_non_finite
-from dispatcher.encoding import Envelope, EventEncoder, encode_envelope, is_id, own_context, short
+from dispatcher.emit.context import EMPTY, BoundContext, context, current, enter_context, exit_context
+from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
+from dispatcher.emit.encoding import Envelope, EventEncoder, encode_envelope, is_id, own_context, short
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import EventType
-from dispatcher.fork_mark import fork_mark
-from dispatcher.identity import IdSource
-from dispatcher.inheritance import let_go_of_inherited
+from dispatcher.process.fork_mark import fork_mark
+from dispatcher.emit.ids import IdSource
+from dispatcher.process.inheritance import let_go_of_inherited
 from dispatcher.outbox import Outbox, abandon_inherited
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
-    from dispatcher.processors import Processor
-    from dispatcher.relay_thread import RelayThread
+    from dispatcher.emit.processors import Processor
+    from dispatcher.relay.thread import RelayThread
 
 __all__ = [
     "Tracker",
@@ -264,7 +264,8 @@ class Tracker:
             self._here[0] = 1
             return
         # Not at the top of the file: what emits in tests, or never emits, needs none of these.
-        from dispatcher import config, processors  # noqa: PLC0415
+        from dispatcher import config  # noqa: PLC0415
+        from dispatcher.emit import processors  # noqa: PLC0415
 
         settings = self._settings if self._settings is not None else config.load()
         self._settings = settings
@@ -280,7 +281,7 @@ class Tracker:
             sync_seconds=settings.outbox.sync_seconds,
         )
         if settings.relay.mode == "thread":
-            from dispatcher.relay_thread import RelayThread  # noqa: PLC0415 - brings Redis with it
+            from dispatcher.relay.thread import RelayThread  # noqa: PLC0415 - brings Redis with it
 
             self._relay = RelayThread(settings, own=outbox)
             try:
@@ -400,7 +401,8 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
         SettingsError: Something is missing or wrong; all of it is named at once.
         TypeError: Both settings and overrides were given.
     """
-    from dispatcher import config, processors  # noqa: PLC0415
+    from dispatcher import config  # noqa: PLC0415
+    from dispatcher.emit import processors  # noqa: PLC0415
 
     if settings is None:
         settings = config.load(overrides=overrides)
@@ -409,8 +411,8 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     processors.load(settings.processors)
     if settings.relay.mode == "thread":
         # Here rather than during the first request.
-        import dispatcher.relay_thread  # noqa: F401, PLC0415
-        from dispatcher.producer import load_celery  # noqa: PLC0415
+        import dispatcher.relay.thread  # noqa: F401, PLC0415
+        from dispatcher.store.celery_producer import load_celery  # noqa: PLC0415
 
         load_celery(settings)
     set_tracker(Tracker(settings)).close()

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from dispatcher.cli.main import main as command_line
 from dispatcher.config import DestinationSettings, Settings, installed_types, load_type
 from dispatcher.doctor import AREAS
-from dispatcher.metrics import DEFINITIONS
+from dispatcher.monitoring.metrics import DEFINITIONS
 
 _DIRECTORY: Final = Path(__file__).resolve().parent / "reference"
 _WRITTEN_BY: Final = "<!-- Written by docs/generate_reference.py. Change the code, not this page. -->"

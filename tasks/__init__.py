@@ -1,23 +1,12 @@
-"""What a worker runs: ``celery -A tasks worker`` or ``dispatcher worker``."""
+"""What a worker runs: ``dispatcher worker``, or ``celery -A dispatcher.tasks worker``.
 
-from __future__ import annotations
+The folder is ``dispatcher.tasks`` to everything that imports it, by a link in a checkout and by its place in a wheel.
+"""
 
-from typing import TYPE_CHECKING
+if __name__ == "tasks":
+    # `celery -A tasks worker` in a checkout: the same modules, and not a second copy of them under another name.
+    import sys
+    from importlib import import_module
 
-if TYPE_CHECKING:
-    from celery import Celery
-
-__all__ = ["app"]
-
-
-def __getattr__(name: str) -> Celery:
-    # Made when Celery asks for it: importing a destination's module alone must read no settings.
-    if name != "app":
-        raise AttributeError(name)
-    import sys  # noqa: PLC0415
-
-    from tasks.app import app  # noqa: PLC0415
-
-    # The submodule has the same name, and importing it has put itself in the app's place.
-    setattr(sys.modules[__name__], name, app)
-    return app
+    sys.modules["tasks"] = import_module("dispatcher.tasks")
+    sys.modules["tasks.celery"] = import_module("dispatcher.tasks.celery")

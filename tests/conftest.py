@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dispatcher import context, tracker
+from dispatcher import tracker
+from dispatcher.emit import context
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 

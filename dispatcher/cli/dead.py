@@ -16,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dispatcher import config
-from dispatcher.batches import EMIT, BatchStore
-from dispatcher.cli.times import MOMENT, utc
-from dispatcher.dead_letters import DeadLetter, DeadLetters, Selection
+from dispatcher.cli.input.times import MOMENT, utc
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
-from dispatcher.letter_files import directory_of, read
-from dispatcher.pace import Pace
-from dispatcher.redis_pool import RedisPool
+from dispatcher.replay.throttle import Pace
+from dispatcher.store.batches import EMIT, BatchStore
+from dispatcher.store.dead_letter_files import directory_of, read
+from dispatcher.store.dead_letters import DeadLetter, DeadLetters, Selection
 
 # Letters that are dropped in one step, and bytes of them.
 _BATCH: Final = 100

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dispatcher import config
-from dispatcher.batches import BatchStore
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.ledger import Ledger, take_ledger
-from dispatcher.redis_pool import RedisPool
+from dispatcher.monitoring.ledger import Ledger, take_ledger
+from dispatcher.store.batches import BatchStore
 
 # Seconds between looks. What is on its way from an outbox to the store for less than that could be missed by one.
 _EVERY_SECONDS = 0.2

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dispatcher import tracker
-from dispatcher.cli.times import recorded_moment
+from dispatcher.cli.input.times import recorded_moment
 from dispatcher.errors import InvalidEventError
 
 # Lines named one by one before the rest is only counted.

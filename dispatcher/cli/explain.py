@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 
-from dispatcher import processors
-from dispatcher.cli.explained import print_explained
-from dispatcher.cli.given import Given, GivenFile, read_given
+from dispatcher.cli.input.event_file import Given, GivenFile, read_given
+from dispatcher.cli.output.explanation import print_explained
 from dispatcher.config import check_options, read
-from dispatcher.encoding import EventEncoder
+from dispatcher.destinations.preview import Previewer
+from dispatcher.emit import processors
+from dispatcher.emit.encoding import EventEncoder
 from dispatcher.errors import SettingsError
-from dispatcher.preview import Previewer
 from dispatcher.routing import Router
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from dispatcher import config
-from dispatcher.cli.serving import serve_until_stopped
-from dispatcher.overview import Observer
-from dispatcher.redis_pool import RedisPool
+from dispatcher.cli.output.serving import serve_until_stopped
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.monitoring.snapshot import Observer
 
 #: Where Prometheus is told to look in docker/prometheus.
 DEFAULT_PORT: Final = 9450
@@ -61,7 +61,7 @@ def exporter(address: str, port: int, max_age: float) -> None:
     """
     if not is_installed():
         raise click.ClickException("the exporter is not installed: pip install 'dispatcher[metrics]'")
-    from dispatcher.exporter import Exporter  # noqa: PLC0415 - it needs the extra
+    from dispatcher.monitoring.exporter import Exporter  # noqa: PLC0415 - it needs the extra
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 

@@ -26,7 +26,7 @@ def flower_arguments(*, address: str, port: int, max_tasks: int = _MAX_TASKS, al
     """The command line of Flower. Its login comes from FLOWER_BASIC_AUTH: arguments can be read by every user."""
     return [
         sys.executable,
-        *("-m", "tasks.dashboard"),
+        *("-m", "dispatcher.tasks.flower"),
         f"--address={address}",
         f"--port={port}",
         f"--max_tasks={max_tasks}",

@@ -8,10 +8,11 @@ import time
 
 import click
 
-from dispatcher import config, reports
+from dispatcher import config
 from dispatcher.errors import OutboxError, StoreUnavailableError
-from dispatcher.relay import Relay
-from dispatcher.relay_thread import RelayLoop
+from dispatcher.monitoring import sentry as reports
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.thread import RelayLoop
 
 
 @click.command()

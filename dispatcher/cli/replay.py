@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dispatcher import config
-from dispatcher.cli.times import MOMENT, utc
+from dispatcher.cli.input.times import MOMENT, utc
 from dispatcher.replay import Choice, Complaint, Replay, Source, Tally
 
 # Lines named one by one before the rest is only counted.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from dispatcher.cli.serving import serve_until_stopped
-from dispatcher.sink import Sink
+from dispatcher.cli.output.serving import serve_until_stopped
+from dispatcher.local.segment_stub import Sink
 
 
 @click.command(hidden=True)

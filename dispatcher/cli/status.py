@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.live import Live
 
 from dispatcher import config
-from dispatcher.batches import Counts
-from dispatcher.cli.ledger_screen import LedgerScreen
-from dispatcher.cli.rates import Rates
+from dispatcher.cli.output.ledger_screen import LedgerScreen
+from dispatcher.cli.output.rates import Rates
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.overview import Observer, Overview
-from dispatcher.redis_pool import RedisPool
+from dispatcher.monitoring.snapshot import Observer, Overview
+from dispatcher.store.batches import Counts
 
 # Seconds for each of the three round trips of a look.
 _TIMEOUT_SECONDS: Final = 2.0

@@ -16,17 +16,18 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from dispatcher import config, reports
-from dispatcher.batches import BatchStore
+from dispatcher import config
+from dispatcher.monitoring import sentry as reports
+from dispatcher.store.batches import BatchStore
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import worker_arguments
-from dispatcher.embedded import find_server, server_command, socket_path
+from dispatcher.local.redis_server import find_server, server_command, socket_path
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
-from dispatcher.ledger import take_ledger
-from dispatcher.redis_pool import RedisPool
-from dispatcher.sink import Sink
-from dispatcher.supervisor import Child, Supervisor
+from dispatcher.monitoring.ledger import take_ledger
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.local.segment_stub import Sink
+from dispatcher.local.supervisor import Child, Supervisor
 
 # Seconds for Redis to load what it has kept.
 _REDIS_SECONDS = 60.0

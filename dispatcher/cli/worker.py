@@ -11,7 +11,7 @@ from dispatcher import config
 from dispatcher.errors import SettingsError
 
 # Doorbells in hand for each greenlet. With gevent Celery looks for more every two seconds only, once it has all that it
-# may have; elsewhere one is best, and what tasks.app sets.
+# may have; elsewhere one is best, and what dispatcher.tasks.celery sets.
 _GEVENT_PREFETCH = "50"
 
 
@@ -20,7 +20,16 @@ def worker_arguments(
 ) -> list[str]:
     """The command line of the Celery worker."""
     # Celery's gossip and mingle talk to every other worker and serve nothing here; heartbeats stay, for Flower.
-    arguments = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--without-gossip", "--without-mingle"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "dispatcher.tasks",
+        "worker",
+        "--without-gossip",
+        "--without-mingle",
+    ]
     arguments += ["--loglevel", loglevel]
     if queues:
         arguments += ["--queues", queues]
@@ -84,7 +93,7 @@ def worker(
         arguments = [
             sys.executable,
             "-m",
-            "dispatcher.keeper",
+            "dispatcher.local.worker_supervisor",
             f"--silent-seconds={settings.worker.silent_seconds:g}",
             *arguments,
         ]

@@ -10,7 +10,7 @@ from dispatcher.config.destination_types import load_type
 from dispatcher.config.masking import MASK, masked
 from dispatcher.config.problems import Subject, describe, is_credential, problem
 from dispatcher.errors import SettingsError
-from dispatcher.expression import MISSING, is_available
+from dispatcher.templates.expression import MISSING, is_available
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,10 +15,10 @@ from pydantic import (
 )
 
 from dispatcher.config.allowlists import check_allowlist
-from dispatcher.config.table import Table
-from dispatcher.expression import Expression, is_available
-from dispatcher.fields import field_path, nested
-from dispatcher.templates import Template, filler
+from dispatcher.config.base import Table
+from dispatcher.templates.expression import Expression, is_available
+from dispatcher.templates.field_path import field_path, nested
+from dispatcher.templates.template import Template, filler
 
 _ACTIONS: Final = ("skip", "name", "pick", "drop", "rename", "hash", "set")
 

@@ -24,9 +24,9 @@ from dispatcher.config.allowlists import check_allowlist
 from dispatcher.config.destination_types import BROWSER_TYPES
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.config.rules import Category, MappingRule, PrivacySettings, RateSettings
-from dispatcher.config.table import Table
-from dispatcher.config.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
-from dispatcher.embedded import embedded_url
+from dispatcher.config.base import Table
+from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
+from dispatcher.local.redis_server import embedded_url
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -56,7 +56,7 @@ _PROCESSOR: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A
 Seconds = Annotated[float, Field(gt=0)]
 SecondsOrNone = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-# What workers unpack at most is twice that: dispatcher.batches.MAX_UNPACKED_BYTES.
+# What workers unpack at most is twice that: dispatcher.store.batches.MAX_UNPACKED_BYTES.
 Size = Annotated[int, Field(ge=1, le=32 * _MIB)]
 DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.config.urls import is_redis
-from dispatcher.redis_pool import RedisPool
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.connections.urls import is_redis
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings, Settings

@@ -17,11 +17,11 @@ from uuid import uuid4
 from zlib import crc32
 
 from dispatcher.errors import OutboxError, OutboxFullError
-from dispatcher.inheritance import own
-from dispatcher.outbox.files import JournalFiles
 from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
+from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.listing import remove_outbox
 from dispatcher.outbox.state import State
+from dispatcher.process.inheritance import own
 
 _pack = HEADER.pack_into
 

@@ -18,7 +18,7 @@ from typing import Final
 from dispatcher.errors import BlankStateError, OutboxError
 from dispatcher.outbox.journal import journal_path
 from dispatcher.outbox.listing import STATE, journal_indexes, size_bytes
-from dispatcher.outbox.pages import sync_pages
+from dispatcher.outbox.memory_map import sync_pages
 
 _MAGIC: Final = b"DSPTCHR1"
 _SIZE: Final = mmap.PAGESIZE

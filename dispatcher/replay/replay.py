@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from dispatcher import doorbell
-from dispatcher.batches import BatchStore
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.edx_log.reader import Complaint, Reading, read_on
+from dispatcher.edx_log.source import Source
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.event import encode
-from dispatcher.pace import Pace
-from dispatcher.producer import make_producer
-from dispatcher.redis_pool import RedisPool
-from dispatcher.replay.choice import Choice, Chooser
-from dispatcher.replay.marker import Markers
-from dispatcher.replay.reading import Complaint, Reading, read_on
-from dispatcher.replay.share import Place, Share
-from dispatcher.replay.source import Source
+from dispatcher.replay.checkpoint import Markers
+from dispatcher.replay.filter import Choice, Chooser
+from dispatcher.replay.pending_batch import Place, Share
+from dispatcher.replay.throttle import Pace
+from dispatcher.store import doorbell
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.celery_producer import make_producer
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings

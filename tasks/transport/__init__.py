@@ -1,8 +1,8 @@
 """The broker's channel: kombu's for Redis, made for doorbells. These may be lost: the batch store has the truth."""
 
-from tasks.transport.channel import Channel, Transport, serves
-from tasks.transport.connection import Amqp
-from tasks.transport.pulse import PULSE, Pulse
-from tasks.transport.refusals import REFUSALS
+from dispatcher.tasks.transport.channel import Channel, Transport, serves
+from dispatcher.tasks.transport.connection import Amqp
+from dispatcher.tasks.transport.liveness import PULSE, Pulse
+from dispatcher.tasks.transport.refusals import REFUSALS
 
 __all__ = ["PULSE", "REFUSALS", "Amqp", "Channel", "Pulse", "Transport", "serves"]

@@ -21,11 +21,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from tasks.transport.aside import Aside
-from tasks.transport.intake import NotOursError, check_told, doorbell
-from tasks.transport.pulse import PULSE
-from tasks.transport.qos import QoS
-from tasks.transport.refusals import REFUSALS
+from dispatcher.tasks.transport.aside import Aside
+from dispatcher.tasks.transport.intake import NotOursError, check_told, doorbell
+from dispatcher.tasks.transport.liveness import PULSE
+from dispatcher.tasks.transport.qos import QoS
+from dispatcher.tasks.transport.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from dispatcher.doorbell import Ring, body, headers, task_name
+from dispatcher.store.doorbell import Ring, body, headers, task_name
 
 # Bytes of a doorbell: ours have 900, those of Celery's own producer 1,300.
 _MOST_BYTES: Final = 8_192

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
 
-from tasks.transport.pulse import PULSE
+from dispatcher.tasks.transport.liveness import PULSE
 
 if TYPE_CHECKING:
-    from tasks.transport.channel import Channel
+    from dispatcher.tasks.transport.channel import Channel
 
 logger = logging.getLogger(__name__)
 

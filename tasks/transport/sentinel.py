@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kombu.transport import redis as kombu_redis
 
-from tasks.transport.channel import Channel, Transport
+from dispatcher.tasks.transport.channel import Channel, Transport
 
 
 class SentinelChannel(Channel, kombu_redis.SentinelChannel):

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import redis
 
-from dispatcher.embedded import find_server
+from dispatcher.local.redis_server import find_server
 from tests.benchmarks.place import Place
 
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from dispatcher.event import Event
-from tasks.crazy_egg_goals import CrazyEggGoals
-from tasks.testing import DestinationContract, Vendor, batch_of, fates
+from dispatcher.tasks.destinations.crazy_egg_goals import CrazyEggGoals
+from dispatcher.tasks.testing import DestinationContract, Vendor, batch_of, fates
 from tests.support.vendors.crazy_egg import API_KEY, CrazyEggVendor
 
 

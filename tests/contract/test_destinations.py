@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from dispatcher.config import installed_types, load_type
-from tasks.destination import Destination
-from tasks.http import HttpDestination
-from tasks.testing import DestinationContract, Vendor
+from dispatcher.destinations.base import Destination
+from dispatcher.tasks.destinations.http import HttpDestination
+from dispatcher.tasks.testing import DestinationContract, Vendor
 
 _TYPE: Final = re.compile(r'^    type = "(\w+)"$', re.MULTILINE)
 

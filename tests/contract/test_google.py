@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from dispatcher.event import Event
-from tasks.testing import POISON, DestinationContract, Vendor
-from tasks.testing.contract.subject import with_data
+from dispatcher.tasks.testing import POISON, DestinationContract, Vendor
+from dispatcher.tasks.testing.contract.subject import with_data
 from tests.support.vendors.google import (
     API_SECRET,
     FIREBASE_APP_ID,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dispatcher.event import Event
-from tasks.testing import DestinationContract, Vendor
-from tasks.testing.contract.subject import with_data
+from dispatcher.tasks.testing import DestinationContract, Vendor
+from dispatcher.tasks.testing.contract.subject import with_data
 from tests.support.vendors.meta import ACCESS_TOKEN, DATASET_ID, MetaVendor
 
 

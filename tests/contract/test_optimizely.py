@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from dispatcher.event import Event
-from tasks.optimizely import Optimizely
-from tasks.outcomes import DELIVERED
-from tasks.testing import DestinationContract, Vendor
-from tasks.testing.contract.subject import batch_of, fates, with_data
+from dispatcher.outcomes import DELIVERED
+from dispatcher.tasks.destinations.optimizely import Optimizely
+from dispatcher.tasks.testing import DestinationContract, Vendor
+from dispatcher.tasks.testing.contract.subject import batch_of, fates, with_data
 from tests.support.vendors.optimizely import ACCOUNT_ID, OptimizelyVendor
 
 

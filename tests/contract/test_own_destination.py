@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from tasks.http.answer import outcome_of_status
-from tasks.testing.contract.subject import fates
+from dispatcher.tasks.destinations.http.status import outcome_of_status
+from dispatcher.tasks.testing.contract.subject import fates
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "how-to" / "own-destination.md"

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from dispatcher.event import Event
-from tasks.outcomes import DELIVERED, Dead, RetryAfter
-from tasks.sailthru import Sailthru
-from tasks.testing import CUT, DestinationContract, Reply, Vendor
-from tasks.testing.contract.subject import batch_of, fates
+from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
+from dispatcher.tasks.destinations.sailthru import Sailthru
+from dispatcher.tasks.testing import CUT, DestinationContract, Reply, Vendor
+from dispatcher.tasks.testing.contract.subject import batch_of, fates
 from tests.support.vendors.sailthru import API_KEY, SECRET, SailthruVendor, error
 
 

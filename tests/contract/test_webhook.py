@@ -17,11 +17,11 @@ from standardwebhooks.webhooks import Webhook as Receiver
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from dispatcher.config import Settings, check_options
+from dispatcher.destinations.base import Batch
 from dispatcher.event import Event, decode, encode
-from tasks.destination import Batch
-from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
-from tasks.testing import Call, Reply, Vendor
-from tasks.webhook import Webhook, WebhookOptions, webhook_id
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.tasks.destinations.webhook import Webhook, WebhookOptions, webhook_id
+from dispatcher.tasks.testing import Call, Reply, Vendor
 
 SECRET = f"whsec_{base64.b64encode(b'hidden-hidden-hidden-hidden').decode()}"
 OLD_SECRET = f"whsec_{base64.b64encode(b'earlier-earlier-earlier-earlier').decode()}"
@@ -157,7 +157,7 @@ def test_while_one_secret_replaces_another_both_verify(server: Vendor) -> None:
 
 
 def test_the_signature_is_that_of_the_specifications_scheme(server: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.webhook.time", lambda: 1674087231.9)
+    monkeypatch.setattr("dispatcher.tasks.destinations.webhook.time", lambda: 1674087231.9)
     with a_webhook(server, secret=SECRET) as webhook:
         request = webhook.request([webhook.item(an_event())])
         finished = webhook.finished(request)
@@ -182,7 +182,7 @@ def test_a_retry_has_the_same_id_and_the_time_of_the_attempt(server: Vendor, mon
     server.script = [Reply(status=503)]
     events = [an_event(number) for number in range(3)]
     times = iter([1_800_000_000.0, 1_800_000_600.0])
-    monkeypatch.setattr("tasks.webhook.time", lambda: next(times))
+    monkeypatch.setattr("dispatcher.tasks.destinations.webhook.time", lambda: next(times))
     with a_webhook(server, batch=True, secret=SECRET) as webhook:
         assert isinstance(delivered(webhook, events)[0], RetryAfter)
         assert delivered(webhook, events, attempt=1) == [DELIVERED] * 3

@@ -6,10 +6,10 @@ import os
 import signal
 from collections.abc import Sequence
 
+from dispatcher.destinations.base import Batch
 from dispatcher.event import decode
-from tasks.destination import Batch
-from tasks.outcomes import Outcome
-from tasks.segment import Segment
+from dispatcher.outcomes import Outcome
+from dispatcher.tasks.destinations.segment import Segment
 
 
 class Deadly(Segment):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from dispatcher.batches import prefix
-from dispatcher.ledger import Ledger
-from dispatcher.letter_files import directory_of, read
-from dispatcher.letter_form import whole
+from dispatcher.monitoring.ledger import Ledger
+from dispatcher.store.batches import prefix
+from dispatcher.store.dead_letter_files import directory_of, read
+from dispatcher.store.dead_letter_form import whole
 from tests.faults.account import Numbers
 from tests.support.redis_server import RedisServer
 

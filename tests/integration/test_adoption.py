@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from dispatcher import config
-from dispatcher.adoption import MAX_OPEN
 from dispatcher.outbox import find_outboxes
 from dispatcher.outbox.listing import ADOPTION_LOCK
-from dispatcher.outbox.survey import survey
-from dispatcher.relay import Relay
+from dispatcher.outbox.stats import survey
+from dispatcher.relay.adoption import MAX_OPEN
+from dispatcher.relay.relay import Relay
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import Child

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Due, Progress, Put, Settlement, pack
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import RedisPool
+from dispatcher.store.batches import BatchStore, Claim, Counts, DeadEvent, Due, Progress, Put, Settlement, pack
 from tests.support.redis_server import RedisServer
 
 NAME = "tracking_log"

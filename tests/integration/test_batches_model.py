@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import pytest
 
-from dispatcher.batches import BatchStore, Claim, DeadEvent, Put, Settlement, pack, prefix
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import RedisPool
+from dispatcher.store.batches import BatchStore, Claim, DeadEvent, Put, Settlement, pack, prefix
 from tests.support.batches_model import Model, RefusedError
 from tests.support.redis_server import RedisServer
 

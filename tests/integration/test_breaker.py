@@ -7,8 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.batches import BatchStore, Breaker, Claim, Counts, HeldBack, Judgement, Put, Settled, Settlement, pack
-from dispatcher.redis_pool import RedisPool
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.store.batches import (
+    BatchStore,
+    Breaker,
+    Claim,
+    Counts,
+    HeldBack,
+    Judgement,
+    Put,
+    Settled,
+    Settlement,
+    pack,
+)
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner, Result
 
-from dispatcher.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
 from dispatcher.cli import main
-from dispatcher.dead_letters import DeadLetters, Selection
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
-from dispatcher.redis_pool import RedisPool
+from dispatcher.store.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.store.dead_letters import DeadLetters, Selection
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"

@@ -17,7 +17,7 @@ import pytest
 LOGGED = 3 * 60 + 60 + 40
 TO_SEGMENT = 60 + 60 + 40
 
-COMMAND = [sys.executable, "-m", "dispatcher.demo"]
+COMMAND = [sys.executable, "-m", "dispatcher.local.demo"]
 
 
 def processes_over(directory: Path) -> dict[int, str]:

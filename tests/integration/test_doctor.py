@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from dispatcher.batches import EMIT, DeadEvent, Put
 from dispatcher.cli.main import main
 from dispatcher.doctor import AREAS, Finding, examine
-from dispatcher.doctor.destinations import reach, urls
-from dispatcher.doctor.flower import knock
-from dispatcher.sink import Sink
-from tasks.segment import SegmentOptions
+from dispatcher.doctor.checks.destinations import reach, urls
+from dispatcher.doctor.checks.flower import knock
+from dispatcher.local.segment_stub import Sink
+from dispatcher.store.batches import EMIT, DeadEvent, Put
+from dispatcher.tasks.destinations.segment import SegmentOptions
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 

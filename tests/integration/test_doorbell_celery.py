@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from dispatcher import doorbell
-from dispatcher.doorbell import Ring
-from dispatcher.redis_pool import RedisPool
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.store import doorbell
+from dispatcher.store.doorbell import Ring
 from tests.support.json_lines import read_whole_lines
 from tests.support.processes import Child, Processes
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 
-STOCK, OURS = "kombu.transport.redis:Transport", "tasks.transport:Transport"
+STOCK, OURS = "kombu.transport.redis:Transport", "dispatcher.tasks.transport:Transport"
 QUEUE = "tracking_log"
 RING = Ring(destination=QUEUE, batch_id="7-a-10", count=37, attempts=2, example="edx.video.played")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher.sink import Sink
-from tasks.delivery import Delivery
-from tasks.destination import Batch
-from tasks.outcomes import Outcome
-from tasks.tracking_log import TrackingLog, TrackingLogOptions
+from dispatcher.destinations.base import Batch
+from dispatcher.local.segment_stub import Sink
+from dispatcher.outcomes import Outcome
+from dispatcher.tasks.delivery.task import Delivery
+from dispatcher.tasks.destinations.tracking_log import TrackingLog, TrackingLogOptions
 from tests.support.json_lines import read_whole_lines
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once, count_lines, read_lines, tally

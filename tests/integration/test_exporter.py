@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
-from dispatcher import doorbell
-from dispatcher.batches import Put, pack
 from dispatcher.cli.main import main
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
-from dispatcher.metrics import DEFINITIONS
-from dispatcher.overview import Observer
-from dispatcher.redis_pool import RedisPool
+from dispatcher.monitoring.metrics import DEFINITIONS
+from dispatcher.monitoring.snapshot import Observer
+from dispatcher.store import doorbell
+from dispatcher.store.batches import Put, pack
 from tests.support.deliveries import take_all
 from tests.support.json_lines import whole_lines
 from tests.support.processes import Child

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from dispatcher.sink import Sink
+from dispatcher.local.segment_stub import Sink
 from tests.support.browser import Browser, missing
 from tests.support.processes import Child
 from tests.support.redis_server import RedisServer

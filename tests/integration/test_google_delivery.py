@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from dispatcher.destinations.base import Batch
+from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
-from dispatcher.identity import IdSource
-from tasks.destination import Batch
-from tasks.firebase import Firebase, FirebaseOptions
-from tasks.google_analytics import GoogleAnalytics, GoogleAnalyticsOptions
-from tasks.google_tag_manager import GoogleTagManager, GoogleTagManagerOptions
-from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.tasks.destinations.firebase import Firebase, FirebaseOptions
+from dispatcher.tasks.destinations.google_analytics import GoogleAnalytics, GoogleAnalyticsOptions
+from dispatcher.tasks.destinations.google_tag_manager import GoogleTagManager, GoogleTagManagerOptions
 from tests.support.edx_contexts import REQUEST
 from tests.support.vendor import SILENT, Reply
 from tests.support.vendors.google import (

@@ -7,7 +7,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 import dispatcher
 from dispatcher import tracker
-from tasks.app import make_app
+from dispatcher.tasks.celery import make_app
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.hostile_messages import doorbell, hostile_control, hostile_messages
 from tests.support.site import Site
@@ -20,7 +20,7 @@ CONTROL = "/0.celery.pidbox"
 
 @pytest.fixture(autouse=True)
 def our_transport(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "tasks.transport:Transport")
+    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "dispatcher.tasks.transport:Transport")
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.destinations.base import Batch
+from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
-from dispatcher.identity import IdSource
-from dispatcher.redis_pool import RedisPool
-from tasks.destination import Batch
-from tasks.http import HttpDestination, HttpOptions, Limits, Request
-from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
-from tasks.rate import Rate, SharedRate, Turn
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.store.rate_limit import Rate, SharedRate, Turn
+from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from tests.support.ports import free_ports
 from tests.support.redis_server import RedisServer
 from tests.support.scripts import run_script
@@ -462,11 +462,11 @@ def test_close_ends_its_threads_and_may_be_called_twice(make: Any, vendor: Taker
 
 FORK = """
 from dispatcher import config
-from dispatcher.batches import BatchStore
-from dispatcher.redis_pool import RedisPool
-from tasks.delivery import Delivery
+from dispatcher.store.batches import BatchStore
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.tasks.delivery.task import Delivery
 from tests.integration.test_http_destination import OneEach, PlainOptions, a_batch, some_events
-from tasks.outcomes import DELIVERED
+from dispatcher.outcomes import DELIVERED
 
 table = config.DestinationSettings.model_validate({"type": "plain"})
 store = BatchStore(RedisPool("redis://127.0.0.1:1", timeout_seconds=1))

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dispatcher import config
-from dispatcher.batches import BatchStore, Claim, Counts, DeadEvent, Put, Settlement, pack
 from dispatcher.cli import main
-from dispatcher.dead_letters import DeadLetter, DeadLetters, Selection
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
-from dispatcher.letter_files import read
-from dispatcher.redis_pool import RedisPool
-from tasks.filing import Filing
+from dispatcher.store.batches import BatchStore, Claim, Counts, DeadEvent, Put, Settlement, pack
+from dispatcher.store.dead_letter_files import read
+from dispatcher.store.dead_letters import DeadLetter, DeadLetters, Selection
+from dispatcher.tasks.worker.filing import Filing
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispatcher.batches import BatchStore, Claim, Counts, Damaged, DeadEvent, Judgement, Put, Settlement, pack
-from dispatcher.letter_form import whole
-from dispatcher.redis_pool import RedisPool
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.store.batches import BatchStore, Claim, Counts, Damaged, DeadEvent, Judgement, Put, Settlement, pack
+from dispatcher.store.dead_letter_form import whole
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"

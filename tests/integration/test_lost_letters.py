@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from dispatcher.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import RedisPool
-from dispatcher.relay import Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.store.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.redis_server import RedisServer

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.batches import BatchStore, Claim, Put, Settlement
+from dispatcher.connections.redis_pool import Command, RedisPool
+from dispatcher.destinations.base import Batch
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import Command, RedisPool
-from dispatcher.relay import Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.store.batches import BatchStore, Claim, Put, Settlement
+from dispatcher.tasks.destinations.tracking_log import TrackingLog
 from dispatcher.tracker import Tracker
-from tasks.destination import Batch
-from tasks.tracking_log import TrackingLog
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.site import Site
 from tests.support.tracking_lines import count_lines

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from dispatcher.config import DestinationSettings
+from dispatcher.destinations.base import Batch
+from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
-from dispatcher.identity import IdSource
-from dispatcher.rules import Rules
-from tasks.destination import Batch
-from tasks.meta_conversions import MetaConversions
-from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.rules.rules import Rules
+from dispatcher.tasks.destinations.meta_conversions import MetaConversions
 from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
 from tests.support.vendor import CUT
 from tests.support.vendors.meta import ACCESS_TOKEN, DATASET_ID, MetaVendor, graph_error, received

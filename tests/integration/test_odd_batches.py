@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.batches import prefix
+from dispatcher.store.batches import prefix
 from tests.support.deliveries import LOG
 from tests.support.site import Site
 from tests.support.tracking_lines import read_lines, tally

@@ -152,7 +152,7 @@ def test_a_child_forked_while_the_journal_is_being_synced_lets_go_of_it_all_the_
 def test_the_relays_thread_imports_nothing_that_a_fork_could_leave_half_done(site: Site) -> None:
     child = site.emitting(
         """
-from dispatcher.relay_thread import RelayThread
+from dispatcher.relay.thread import RelayThread
 start = RelayThread.start
 def spy(self):
     known.update(sys.modules)

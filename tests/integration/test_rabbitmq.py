@@ -12,9 +12,9 @@ import trustme
 
 from dispatcher import config
 from dispatcher.doctor import examine
-from dispatcher.producer import make_producer
-from dispatcher.sink import Sink
-from tasks.app import make_app
+from dispatcher.local.segment_stub import Sink
+from dispatcher.store.celery_producer import make_producer
+from dispatcher.tasks.celery import make_app
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.hostile_messages import hostile_bodies
 from tests.support.rabbitmq_server import RabbitMQServer, find_rabbitmq
@@ -224,7 +224,7 @@ assert emit(3000) == parents, "the child has cut the parent's connection"
 def test_the_relays_thread_imports_nothing_of_celery_that_a_fork_could_leave_half_done(rabbit_site: Site) -> None:
     rabbit_site.emitting(
         """
-from dispatcher.relay_thread import RelayThread
+from dispatcher.relay.thread import RelayThread
 start = RelayThread.start
 def spy(self):
     known.update(sys.modules)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.batches import BatchStore, RateLimit
-from dispatcher.redis_pool import RedisPool
-from tasks.outcomes import DELIVERED, Dead, Outcome, RetryAfter
-from tasks.rate import SharedRate, Turn
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.store.batches import BatchStore, RateLimit
+from dispatcher.store.rate_limit import SharedRate, Turn
 from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_for
@@ -283,8 +283,8 @@ def test_a_redis_that_starts_anew_with_nothing_gives_turns_again() -> None:
 TAKE = """
 import sys, time
 from pathlib import Path
-from dispatcher.redis_pool import RedisPool
-from tasks.rate import SharedRate
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.store.rate_limit import SharedRate
 
 url, go, end = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 rate = SharedRate(RedisPool(url, timeout_seconds=5), "sailthru", per_second=50, burst=5)

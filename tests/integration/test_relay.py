@@ -14,7 +14,7 @@ import pytest
 import dispatcher
 from dispatcher import tracker
 from dispatcher.outbox import Outbox, Reader, find_outboxes
-from dispatcher.relay import Relay
+from dispatcher.relay.relay import Relay
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import memory_bytes
 from tests.support.site import Site

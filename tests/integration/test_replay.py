@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dispatcher.cli import main
+from dispatcher.edx_log.render import renderer
 from dispatcher.event import Event, encode
 from dispatcher.replay import Choice, Complaint, Replay, ReplayError, Source
-from tasks.tracking_log.line import renderer
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
 from tests.support.json_lines import read_whole_lines

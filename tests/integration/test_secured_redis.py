@@ -12,9 +12,9 @@ import trustme
 from kombu import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from dispatcher.connections.redis_pool import RedisPool, kombu_url
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import RedisPool, kombu_url
-from dispatcher.sink import Sink
+from dispatcher.local.segment_stub import Sink
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.secured_redis import SecuredRedis, find_tls_server
 from tests.support.site import open_site

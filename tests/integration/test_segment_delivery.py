@@ -17,12 +17,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from dispatcher.destinations.base import Batch
+from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
-from dispatcher.identity import IdSource
-from dispatcher.sink import Sink
-from tasks.destination import Batch
-from tasks.outcomes import DELIVERED, Dead, RetryAfter
-from tasks.segment import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, Segment, SegmentOptions, to_message
+from dispatcher.local.segment_stub import Sink
+from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
+from dispatcher.tasks.destinations.segment import (
+    MAX_MESSAGE_BYTES,
+    MAX_REQUEST_BYTES,
+    Segment,
+    SegmentOptions,
+    to_message,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.batches import BatchStore
-from dispatcher.embedded import find_server
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import RedisPool
+from dispatcher.local.redis_server import find_server
+from dispatcher.store.batches import BatchStore
 from tests.support.deliveries import LOG
 from tests.support.ports import free_ports
 from tests.support.sentinel import SentinelServers

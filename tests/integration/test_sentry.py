@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from dispatcher import config
-from dispatcher.batches import BatchStore, Claim, DeadEvent, Judgement, Put, Settlement, pack
-from dispatcher.redis_pool import RedisPool
-from dispatcher.reports.ledger_watch import LedgerWatch
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.monitoring.sentry.ledger_watch import LedgerWatch
+from dispatcher.store.batches import BatchStore, Claim, DeadEvent, Judgement, Put, Settlement, pack
 from tests.support.processes import MARK, Processes, left_over
 from tests.support.redis_server import RedisServer
 from tests.support.sentry_ingest import SentryIngest
@@ -110,7 +110,7 @@ def test_a_worker_reports_what_needs_a_person_and_nothing_of_an_event(site: Site
 
 TRACED = f"""
 import sentry_sdk
-from dispatcher.traces import trace_context
+from dispatcher.monitoring.sentry.traces import trace_context
 
 sentry_sdk.init(dsn=sys.argv[1], traces_sample_rate=1.0, default_integrations=False)
 
@@ -203,7 +203,7 @@ def in_sentry(ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The ingest endpoint, with this process reporting to it."""
     import sentry_sdk
 
-    from dispatcher.reports import client
+    from dispatcher.monitoring.sentry import client
 
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     client.init(config.load({"DISPATCHER_SENTRY__DSN": ingest.dsn}).sentry, environment="test", role="worker")
@@ -214,7 +214,8 @@ def in_sentry(ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 CRASH = f"""
 import logging, os, sys
-from dispatcher import config, reports
+from dispatcher import config
+from dispatcher.monitoring import sentry as reports
 
 settings = config.load()
 assert reports.start(settings, role="worker")
@@ -231,10 +232,10 @@ def failing(log, **event):
         log.exception("cannot deliver %s", event)
 
 event = {{"email": "{EMAIL}", "ip": "{ADDRESS}", "card": "{CARD}"}}
-for name in ("tasks.bell", "tasks.bell", "celery.worker", "shop.views", "segment"):
+for name in ("dispatcher.tasks.worker.bell", "dispatcher.tasks.worker.bell", "celery.worker", "shop.views", "segment"):
     failing(logging.getLogger(name), **event)
-logging.getLogger("tasks.tracking_log").error("no room for %s", event)
-logging.getLogger("tasks.watchdog").critical("hung with %s", event)
+logging.getLogger("dispatcher.tasks.destinations.tracking_log").error("no room for %s", event)
+logging.getLogger("dispatcher.tasks.worker.watchdog").critical("hung with %s", event)
 if len(sys.argv) > 2:
     os._exit(1)
 fail(event)
@@ -251,7 +252,11 @@ def test_a_crash_is_reported_by_type_and_stack_alone(
 
     assert_nothing_leaked(ingest)
     crashes = [event["fingerprint"][2:] for event in ingest.of_kind("crash")]
-    assert crashes == [["tasks.bell", "RuntimeError"], ["celery.worker", "RuntimeError"], ["tasks.watchdog", "none"]]
+    assert crashes == [
+        ["dispatcher.tasks.worker.bell", "RuntimeError"],
+        ["celery.worker", "RuntimeError"],
+        ["dispatcher.tasks.worker.watchdog", "none"],
+    ]
     uncaught = [event for event in ingest.events if "dispatcher.kind" not in event["tags"]]
     assert len(uncaught) == (0 if how else 1)
     for event in uncaught:
@@ -303,7 +308,8 @@ if sys.argv[1:]:
 tracker.emit("shop.order.paid", {{"card": "{CARD}"}})
 if sys.argv[1:]:
     signal.pause()  # until the test has seen the report
-from dispatcher import config, reports
+from dispatcher import config
+from dispatcher.monitoring import sentry as reports
 reports.OutboxWatch(config.load()).look()
 print("loaded" if "sentry_sdk" in sys.modules else "not loaded")
 os._exit(0)
@@ -336,7 +342,7 @@ def test_a_worker_that_was_killed_is_reported_by_what_starts_it_again(
     tmp_path: Path, ingest: SentryIngest, own_state: Path
 ) -> None:
     processes = processes_of_their_own(tmp_path, ingest, own_state)
-    keeper = processes.start(sys.executable, "-m", "dispatcher.keeper", "sleep", "60")
+    keeper = processes.start(sys.executable, "-m", "dispatcher.local.worker_supervisor", "sleep", "60")
     try:
         worker = wait_for(lambda: [pid for pid in left_over(str(own_state)) if pid != keeper.pid and is_asleep(pid)])
         os.kill(worker[0], signal.SIGKILL)

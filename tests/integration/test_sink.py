@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dispatcher
-from dispatcher.sink import MAX_BODY_BYTES, Sink
+from dispatcher.local.segment_stub import MAX_BODY_BYTES, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def test_a_message_that_comes_again_is_counted_once_as_unique(connection: http.c
 
 
 def test_what_is_remembered_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dispatcher.sink._GENERATION_IDS", 10)
+    monkeypatch.setattr("dispatcher.local.segment_stub._GENERATION_IDS", 10)
     sink = Sink()
     for number in range(100):
         # Each comes twice, with nine others in between.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dispatcher.destinations.base import Batch
 from dispatcher.event import Event, encode
-from tasks.destination import Batch
-from tasks.tracking_log import TrackingLog, TrackingLogOptions
+from dispatcher.tasks.destinations.tracking_log import TrackingLog, TrackingLogOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from kombu import Connection, Consumer, Queue
 from kombu.message import Message
 from kombu.transport import TRANSPORT_ALIASES
 
-from dispatcher.doorbell import Ring, commands
-from dispatcher.redis_pool import RedisPool
-from tasks.transport import REFUSALS
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.store.doorbell import Ring, commands
+from dispatcher.tasks.transport import REFUSALS
 from tests.support.redis_server import RedisServer
 
 LOG, SEGMENT = "tracking_log", "segment"
@@ -23,8 +23,8 @@ LOG, SEGMENT = "tracking_log", "segment"
 
 @pytest.fixture(autouse=True)
 def our_transport(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As tasks.app does: kombu does not heed the name of a transport for redis+socket://.
-    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "tasks.transport:Transport")
+    # As dispatcher.tasks.celery does: kombu does not heed the name of a transport for redis+socket://.
+    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "dispatcher.tasks.transport:Transport")
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 

@@ -13,8 +13,8 @@ import pytest
 
 import dispatcher
 from dispatcher import tracker
-from dispatcher.beat import Page
-from dispatcher.supervisor import Child, Supervisor
+from dispatcher.local.supervisor import Child, Supervisor
+from dispatcher.process.heartbeat import Page
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once
 from tests.support.waiting import wait_for
@@ -87,7 +87,7 @@ def test_a_child_of_a_pool_whose_interpreter_is_held_is_killed_by_its_parent(hel
 def test_a_worker_of_dispatcher_up_is_looked_after_too(tmp_path: Path) -> None:
     said: list[str] = []
     code = (
-        "import ctypes, faulthandler, signal, time; from dispatcher import beat; "
+        "import ctypes, faulthandler, signal, time; from dispatcher.process import heartbeat as beat; "
         "faulthandler.register(signal.SIGUSR2); assert beat.start(); time.sleep(0.5); print('up', flush=True); "
         "ctypes.PyDLL(None).sleep(600)"
     )
@@ -116,7 +116,7 @@ def test_a_process_that_has_not_begun_to_beat_is_left_alone() -> None:
 def test_the_time_in_which_the_one_who_looks_was_stopped_does_not_count(tmp_path: Path) -> None:
     code = """
 import os, sys, time
-from dispatcher.beat import Page
+from dispatcher.process.heartbeat import Page
 page = Page()
 os.pwrite(page.descriptor, b"12345678", 0)
 page.silent_seconds()
@@ -139,6 +139,6 @@ print(silent, time.monotonic() - before, flush=True)
 
 
 def test_nobody_who_is_not_looked_at_beats() -> None:
-    code = "from dispatcher import beat; assert not beat.start()"
+    code = "from dispatcher.process import heartbeat as beat; assert not beat.start()"
     environ = {key: value for key, value in os.environ.items() if key != "_DISPATCHER_BEAT"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environ)

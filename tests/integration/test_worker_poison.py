@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dispatcher.batches import prefix
+from dispatcher.store.batches import prefix
 from tests.support.processes import Child
 from tests.support.site import Site
 from tests.support.tracking_lines import count_lines, tally

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError
 
 import dispatcher
 from dispatcher import tracker
-from tasks.app import make_app
+from dispatcher.tasks.celery import make_app
 from tests.support.link import Link
 from tests.support.processes import MARK, Child, assert_none_left
 from tests.support.redis_server import RedisServer
@@ -30,7 +30,7 @@ LOG = "tracking_log"
 
 # The app of `celery -A brisk`: as tasks, but soon weary of a Redis that says nothing.
 BRISK = """
-from tasks.app import app
+from dispatcher.tasks.celery import app
 app.conf.broker_transport_options.update(socket_timeout=1, socket_connect_timeout=1, health_check_interval=1)
 """
 
@@ -38,7 +38,7 @@ app.conf.broker_transport_options.update(socket_timeout=1, socket_connect_timeou
 HUNG = """
 import os, time
 from celery import signals
-from tasks.app import app, watchdog
+from dispatcher.tasks.celery import app, watchdog
 watchdog._hung_seconds = 1.0
 
 @signals.worker_ready.connect(weak=False)
@@ -158,7 +158,17 @@ def test_a_worker_notices_that_its_connections_are_dead(in_site: Site) -> None:
 
 
 def test_a_worker_that_hangs_is_ended_and_started_again(in_site: Site) -> None:
-    command = [sys.executable, "-m", "dispatcher.keeper", sys.executable, "-m", "celery", "-A", "hung", "worker"]
+    command = [
+        sys.executable,
+        "-m",
+        "dispatcher.local.worker_supervisor",
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "hung",
+        "worker",
+    ]
     (in_site.directory / "hung.py").write_text(HUNG)
     worker = in_site.processes.start(
         *command,
@@ -178,7 +188,7 @@ def test_a_worker_counts_as_hung_only_while_redis_answers(site: Site) -> None:
     code = """
 import logging, time
 from dispatcher import config
-from tasks.watchdog import Watchdog
+from dispatcher.tasks.worker.watchdog import Watchdog
 logging.basicConfig()
 Watchdog(config.load(), hung_seconds=0.5).start()
 print("watching", flush=True)
@@ -196,7 +206,9 @@ time.sleep(60)
 
 def test_a_keeper_starts_its_child_again_however_it_ended(site: Site) -> None:
     code = "import os, time; print('up', os.getpid(), flush=True); time.sleep(60)"
-    keeper = site.processes.start(sys.executable, "-m", "dispatcher.keeper", sys.executable, "-c", code)
+    keeper = site.processes.start(
+        sys.executable, "-m", "dispatcher.local.worker_supervisor", sys.executable, "-c", code
+    )
     keeper.wait_for_output("up")
     [child] = children(keeper.pid)
     os.kill(child, signal.SIGKILL)
@@ -210,7 +222,9 @@ def test_a_keeper_starts_its_child_again_however_it_ended(site: Site) -> None:
 def test_a_keeper_stops_with_its_child_and_tells_how_it_ended(site: Site) -> None:
     def keep(code: str) -> Child:
         head = "import signal, sys, time\n"
-        return site.processes.start(sys.executable, "-m", "dispatcher.keeper", sys.executable, "-c", head + code)
+        return site.processes.start(
+            sys.executable, "-m", "dispatcher.local.worker_supervisor", sys.executable, "-c", head + code
+        )
 
     assert keep("sys.exit(2)").wait() == 2
     wait_forever = "print('up', flush=True); time.sleep(60)"
@@ -235,7 +249,7 @@ def test_a_keeper_stops_with_its_child_and_tells_how_it_ended(site: Site) -> Non
 def test_what_does_not_end_in_time_is_left_behind(site: Site) -> None:
     code = """
 import logging, subprocess, sys, time
-from tasks.departure import Departure
+from dispatcher.tasks.worker.shutdown import Departure
 logging.basicConfig()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 departure = Departure(0.2)
@@ -277,8 +291,8 @@ report(n)
 
 
 def test_a_worker_without_a_keeper_answers_remote_control(in_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "tasks.transport:Transport")
-    monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "tasks.transport:Transport")
+    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "dispatcher.tasks.transport:Transport")
+    monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "dispatcher.tasks.transport:Transport")
     monkeypatch.setattr("kombu.transport._transport_cache", {})
     worker = in_site.worker("--no-restart", "-n", "one@test")
     assert not children(worker.pid)

@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
-from dispatcher import doorbell
-from dispatcher.redis_pool import RedisPool
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.store import doorbell
 from tests.support.processes import Child
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once, count_lines, read_lines

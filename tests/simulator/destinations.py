@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 from typing import Literal
 
-from dispatcher.batches import Claim
+from dispatcher.store.batches import Claim
 
 Outcome = Literal["delivered", "retry", "dead", "filtered"]
 
@@ -61,7 +61,7 @@ class ById(Destination):
 
 
 class Log(Destination):
-    """As the tracking log: it knows by a batch's id how many of its lines it has; tasks/tracking_log/appender.py."""
+    """As the tracking log: it knows by a batch's id how many of its lines it has (tracking_log/appender.py)."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -18,12 +18,12 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from dispatcher import config
-from dispatcher.batches import _SCRIPT
 from dispatcher.config import Settings
-from dispatcher.outbox.files import JournalFiles
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.state import State
-from dispatcher.redis_pool import RedisPool
 from dispatcher.routing import Router
+from dispatcher.store.batches import _SCRIPT
 from tests.simulator.clock import Clock
 from tests.simulator.crossings import CrossingOs, Crossings
 from tests.simulator.line import Line
@@ -37,11 +37,11 @@ _MEMORY: Final = Path("/dev/shm")
 
 # The modules whose time and system calls are the simulator's.
 _SIMULATED: Final = (
-    "dispatcher.adoption",
+    "dispatcher.relay.adoption",
     "dispatcher.config.watch",
     "dispatcher.outbox",
     "dispatcher.put",
-    "dispatcher.relay",
+    "dispatcher.relay.relay",
 )
 
 # Copies every key of the one database into the other, which is emptied before.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-from dispatcher.batches import prefix
 from dispatcher.outbox import find_outboxes
+from dispatcher.store.batches import prefix
 from tests.simulator.ground import DESTINATIONS
 from tests.simulator.world import LEASE_SECONDS, RelayProcess, World
 

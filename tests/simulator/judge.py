@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from dispatcher.batches import EMIT, prefix
 from dispatcher.event import DIRECT_TYPES
 from dispatcher.routing import Router
+from dispatcher.store.batches import EMIT, prefix
 from tests.simulator.ground import DESTINATIONS, LATE, LOG, SEGMENT
 from tests.simulator.world import Emitted, World
 

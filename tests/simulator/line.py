@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import hiredis
 
-from dispatcher.redis_pool import Command
+from dispatcher.connections.redis_pool import Command
 
 _CHUNK_BYTES: Final = 1 << 20
 

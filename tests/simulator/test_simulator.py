@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dispatcher.batches import EMIT, BatchStore
 from dispatcher.outbox import Reader
-from dispatcher.relay import Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.store.batches import EMIT, BatchStore
 from tests.simulator.__main__ import main, summary
 from tests.simulator.actions import TROUBLES, plan_of
 from tests.simulator.ground import Ground
@@ -135,7 +135,7 @@ def test_it_sees_a_reader_that_skips_an_event(ground: Ground, monkeypatch: pytes
 def test_it_sees_a_batch_that_is_cut_otherwise_when_it_is_put_again(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dispatcher.put_record import PutRecord
+    from dispatcher.relay.put_record import PutRecord
 
     monkeypatch.setattr(PutRecord, "note", lambda *_: None)
     assert not first_failure(ground, ("roll back", "deliver")).verdict.holds

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import hiredis
 
+from dispatcher.connections.redis_pool import Command, RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.redis_pool import Command, RedisPool
 from tests.simulator.crossings import Killed
 from tests.simulator.line import Line
 

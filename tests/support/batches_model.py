@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.batches import Claim, DeadEvent, Put, Settlement
-from dispatcher.letter_form import kept, short
+from dispatcher.store.batches import Claim, DeadEvent, Put, Settlement
+from dispatcher.store.dead_letter_form import kept, short
 
 #: Seconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from dispatcher.batches import Claim, Settlement
+from dispatcher.store.batches import Claim, Settlement
 from tests.support.site import Site
 
 LOG, SEGMENT = "tracking_log", "segment"

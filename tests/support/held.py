@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.event import decode
-from tasks.destination import Batch, Destination, Options
-from tasks.outcomes import Delivered, Outcome
+from dispatcher.outcomes import Delivered, Outcome
 
 
 class HeldOptions(Options):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dispatcher.doorbell import Ring, commands
+from dispatcher.store.doorbell import Ring, commands
 
 # More levels than any recursion has room for.
 DEEP = 100_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dispatcher.batches import EMIT, Breaker, Counts, RateLimit
-from dispatcher.ledger import Ledger
-from dispatcher.outbox.survey import OutboxSurvey
-from dispatcher.overview import Memory, Overview
+from dispatcher.monitoring.ledger import Ledger
+from dispatcher.monitoring.snapshot import Memory, Overview
+from dispatcher.outbox.stats import OutboxSurvey
+from dispatcher.store.batches import EMIT, Breaker, Counts, RateLimit
 
 #: When every overview was taken.
 NOW = 1_795_442_400.0

@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from dispatcher.destinations.base import Batch
 from dispatcher.event import decode
-from tasks.destination import Batch
-from tasks.outcomes import Outcome
-from tasks.tracking_log.destination import TrackingLog, TrackingLogOptions
+from dispatcher.outcomes import Outcome
+from dispatcher.tasks.destinations.tracking_log.destination import TrackingLog, TrackingLogOptions
 
 
 class PoisonousOptions(TrackingLogOptions):

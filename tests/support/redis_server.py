@@ -12,7 +12,7 @@ from typing import Self
 
 import redis
 
-from dispatcher.embedded import find_server
+from dispatcher.local.redis_server import find_server
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 

@@ -12,7 +12,7 @@ from typing import Final, Self
 import redis
 import trustme
 
-from dispatcher.embedded import find_server
+from dispatcher.local.redis_server import find_server
 from tests.support.ports import free_ports
 from tests.support.server import Server
 from tests.support.waiting import wait_for

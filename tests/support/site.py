@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher import config
-from dispatcher.batches import BatchStore, Counts
-from dispatcher.ledger import Ledger, take_ledger
-from dispatcher.redis_pool import RedisPool
-from dispatcher.relay import Relay
-from dispatcher.sink import Sink
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.local.segment_stub import Sink
+from dispatcher.monitoring.ledger import Ledger, take_ledger
+from dispatcher.relay.relay import Relay
+from dispatcher.store.batches import BatchStore, Counts
 from tests.support.processes import Child, Processes, assert_none_left
 from tests.support.redis_server import RedisServer
 from tests.support.tracking_lines import count_lines

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.event import decode
-from tasks.destination import Batch, Destination, Options
-from tasks.outcomes import Dead, Outcome, RetryAfter
+from dispatcher.outcomes import Dead, Outcome, RetryAfter
 
 
 class TroubledOptions(Options):

@@ -1,5 +1,5 @@
 """Vendor: a scripted vendor on this machine, which enforces the documented contract and counts what it took."""
 
-from tasks.testing import CUT, POISON, SILENT, Call, Reply, Vendor
+from dispatcher.tasks.testing import CUT, POISON, SILENT, Call, Reply, Vendor
 
 __all__ = ["CUT", "POISON", "SILENT", "Call", "Reply", "Vendor"]

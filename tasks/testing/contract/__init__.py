@@ -1,11 +1,11 @@
 """DestinationContract: what every destination keeps to, as tests of a class to be subclassed."""
 
-from tasks.testing.contract.answers import AnswersContract
-from tasks.testing.contract.packing import PackingContract
-from tasks.testing.contract.repeats import RepeatsContract
-from tasks.testing.contract.secrecy import SecrecyContract
-from tasks.testing.contract.settings import SettingsContract
-from tasks.testing.contract.silence import SilenceContract
+from dispatcher.tasks.testing.contract.answers import AnswersContract
+from dispatcher.tasks.testing.contract.packing import PackingContract
+from dispatcher.tasks.testing.contract.repeats import RepeatsContract
+from dispatcher.tasks.testing.contract.secrecy import SecrecyContract
+from dispatcher.tasks.testing.contract.settings import SettingsContract
+from dispatcher.tasks.testing.contract.silence import SilenceContract
 
 
 class DestinationContract(

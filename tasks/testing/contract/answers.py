@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from tasks.destination import Destination
-from tasks.outcomes import RetryAfter
-from tasks.testing.contract.subject import Subject, batch_of, errors_of, fates, leaks
-from tasks.testing.vendor import Reply, Vendor
+from dispatcher.destinations.base import Destination
+from dispatcher.outcomes import RetryAfter
+from dispatcher.tasks.testing.contract.subject import Subject, batch_of, errors_of, fates, leaks
+from dispatcher.tasks.testing.vendor import Reply, Vendor
 
 #: What becomes of the events of a request that is answered with a status.
 OUTCOMES: Final[Mapping[int, str]] = {

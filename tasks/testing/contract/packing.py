@@ -13,14 +13,14 @@ from typing import Any, Final, cast
 import msgspec
 import pytest
 
+from dispatcher.destinations.base import Destination
 from dispatcher.errors import DropEvent
 from dispatcher.event import Event, EventType
-from dispatcher.rules import Rules
-from tasks.destination import Destination
-from tasks.http import HttpDestination
-from tasks.outcomes import Dead, Delivered, Filtered, Outcome
-from tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of
-from tasks.testing.vendor import Vendor
+from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome
+from dispatcher.rules.rules import Rules
+from dispatcher.tasks.destinations.http import HttpDestination
+from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of
+from dispatcher.tasks.testing.vendor import Vendor
 
 # As many as show that requests are full, for vendors that take more than is worth sending here.
 _MOST_EVENTS: Final = 2500

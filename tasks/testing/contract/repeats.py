@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.destination import Destination
-from tasks.testing.contract.subject import Subject, batch_of, fates, limits_of
-from tasks.testing.vendor import CUT, Reply, Vendor
+from dispatcher.destinations.base import Destination
+from dispatcher.tasks.testing.contract.subject import Subject, batch_of, fates, limits_of
+from dispatcher.tasks.testing.vendor import CUT, Reply, Vendor
 
 
 class RepeatsContract(Subject):

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks.destination import Destination
-from tasks.http import Request
-from tasks.http.masking import masked, secrets_of, shown
-from tasks.testing.contract.silence import refusing_url
-from tasks.testing.contract.subject import Subject, batch_of, errors_of, leaks
-from tasks.testing.vendor import CUT, Call, Reply, Vendor
+from dispatcher.destinations.base import Destination
+from dispatcher.tasks.destinations.http import Request
+from dispatcher.tasks.destinations.http.masking import masked, secrets_of, shown
+from dispatcher.tasks.testing.contract.silence import refusing_url
+from dispatcher.tasks.testing.contract.subject import Subject, batch_of, errors_of, leaks
+from dispatcher.tasks.testing.vendor import CUT, Call, Reply, Vendor
 
 
 class SecrecyContract(Subject):

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from dispatcher.config import Settings, check_options, load_type, masked_settings
-from tasks.testing.contract.subject import NAME, DestinationClass, Subject, batch_of, fates, leaks
-from tasks.testing.vendor import Vendor
+from dispatcher.tasks.testing.contract.subject import NAME, DestinationClass, Subject, batch_of, fates, leaks
+from dispatcher.tasks.testing.vendor import Vendor
 
 
 class SettingsContract(Subject):

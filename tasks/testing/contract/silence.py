@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pytest
 
-from tasks.destination import Destination
-from tasks.testing.contract.subject import Subject, batch_of, errors_of, fates
-from tasks.testing.vendor import CUT, SILENT, Vendor
+from dispatcher.destinations.base import Destination
+from dispatcher.tasks.testing.contract.subject import Subject, batch_of, errors_of, fates
+from dispatcher.tasks.testing.vendor import CUT, SILENT, Vendor
 
 # No host has this name, nor ever will (RFC 6761 §6.4).
 _UNKNOWN_HOST: Final = "http://dispatcher-contract.invalid"

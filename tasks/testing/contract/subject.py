@@ -15,12 +15,12 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from dispatcher.config import load_type
+from dispatcher.destinations.base import Batch, Destination
+from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
-from dispatcher.identity import IdSource
-from tasks.destination import Batch, Destination
-from tasks.http import HttpDestination, Limits
-from tasks.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
-from tasks.testing.vendor import POISON, Call, Vendor
+from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.tasks.destinations.http import HttpDestination, Limits
+from dispatcher.tasks.testing.vendor import POISON, Call, Vendor
 
 #: The class of a destination.
 DestinationClass: TypeAlias = type[Destination[Any]]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from dispatcher import tracker
-from dispatcher.context import enter_context
+from dispatcher.emit.context import enter_context
 from tests.benchmarks.emitters.base import Emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.sample import NAME

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.letter_files import directory_of
+from dispatcher.store.dead_letter_files import directory_of
 from tests.faults.case import Cases
 from tests.faults.judgement import Expectation
 from tests.faults.places import read_dead

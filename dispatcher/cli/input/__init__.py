@@ -1,0 +1,1 @@
+"""Input: what a command is given."""

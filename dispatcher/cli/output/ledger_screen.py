@@ -1,0 +1,310 @@
+"""Ledger screen: the overview for people, as wide as the terminal lets it be; 80 columns are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from dispatcher.monitoring.snapshot import Memory, Overview
+from dispatcher.outbox.stats import OutboxSurvey
+from dispatcher.store.batches import EMIT, Counts, RateLimit
+
+# Outboxes that get a line each; a machine may have hundreds.
+_SHOWN_OUTBOXES: Final = 8
+# Seconds for which an error is worth a line although nothing waits for it any more.
+_RECENT_SECONDS: Final = 3600
+# Seconds that an event may take from an outbox to the batch store.
+_PASSING_SECONDS: Final = 3
+# The share from which on there is little room left.
+_NEARLY_FULL: Final = 0.8
+_NOTHING: Final = Text("-", style="dim")
+_BREAKER_STYLES: Final = {"closed": "dim", "half-open": "yellow", "open": "red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerScreen:
+    """One look at the ledger.
+
+    Args:
+        rates: Events a second for each destination; without them there is no such column.
+        calm: For a picture that is drawn again and again: no line comes and goes that need not, and none wraps.
+        trouble: Why this is not how things are now, but how they were at the last look.
+    """
+
+    overview: Overview
+    rates: Mapping[str, float] | None = None
+    calm: bool = False
+    trouble: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.trouble:
+            before = " This is how things were:" if self.overview.ledger.destinations else ""
+            yield Text(f"Redis does not answer, and is asked again and again.{before}", style="bold red")
+            yield self._line(Text(self.trouble, style="red"))
+            yield Text()
+        if self.overview.ledger.destinations:
+            yield _fitting(self._ledger_table, console, options)
+            yield self._sum()
+            yield Text()
+            yield _fitting(self._waiting_table, console, options)
+            yield Text()
+        notes = [self._line(note) for note in self._notes()]
+        if notes:
+            yield from (*notes, Text())
+        yield from self._outboxes()
+        if self.overview.memory is not None:
+            yield self._line(_memory(self.overview.memory))
+
+    def _rows(self) -> Iterator[tuple[str, Counts, str]]:
+        """Name, counts and style of every line."""
+        for name, counts in self.overview.ledger.destinations.items():
+            if name != EMIT or counts.accepted:
+                yield name, counts, ""
+        yield from ((name, counts, "dim") for name, counts in self.overview.unserved.items())
+
+    def _ledger_table(self, number: Callable[[int], str]) -> Table:
+        headings = ["accepted", "delivered", "waiting", "dead", "filtered"]
+        if self.rates is not None:
+            headings.append("per s")
+        clock = datetime.fromtimestamp(self.overview.at).astimezone().strftime("%H:%M:%S")
+        table = _table(f"Where the events are, {clock}", "destination", *headings)
+        for name, counts, style in self._rows():
+            dead = Text(number(counts.dead), style="red" if counts.dead else "")
+            cells: list[RenderableType] = [
+                number(counts.accepted),
+                number(counts.delivered),
+                number(counts.waiting),
+                dead,
+                number(counts.filtered),
+            ]
+            if self.rates is not None:
+                cells.append(_rate(self.rates.get(name)))
+            table.add_row(_title(name), *cells, style=style)
+        return table
+
+    def _sum(self) -> Text:
+        wrong = [(name, counts) for name, counts, _ in self._rows() if not counts.closes]
+        if not wrong:
+            return Text("The sum closes: accepted = delivered + waiting + dead + filtered.", style="green")
+        return Text("\n").join(
+            Text(
+                f"The sum of {_title(name)} does not close: {counts.accepted:,} accepted, but "
+                f"{counts.delivered:,} + {counts.waiting:,} + {counts.dead:,} + {counts.filtered:,} = "
+                f"{counts.delivered + counts.waiting + counts.dead + counts.filtered:,}. Please report it.",
+                style="bold red",
+            )
+            for name, counts in wrong
+        )
+
+    def _waiting_table(self, number: Callable[[int], str]) -> Table:
+        headings = ("queued", "under way", "parked", "due in", "oldest", "last ok")
+        table = _table("What waits", "destination", *headings)
+        table.add_column("breaker", no_wrap=True)
+        for name, counts, style in self._rows():
+            if name == EMIT:
+                continue  # nothing waits for it, ever
+            table.add_row(
+                _title(name),
+                *(number(events) if events else _NOTHING for events in (counts.queued, counts.claimed, counts.parked)),
+                self._next_try(counts),
+                self._age(counts.oldest_ms),
+                self._age(counts.last_delivered_ms),
+                Text(counts.breaker.state, style=_BREAKER_STYLES[counts.breaker.state]),
+                style=style,
+            )
+        return table
+
+    def _next_try(self, counts: Counts) -> Text:
+        if counts.due_ms is None:
+            return _NOTHING
+        # While the breaker is open, what is due waits for the breaker.
+        return Text(self._until(max(counts.due_ms, counts.breaker.until_ms or 0)))
+
+    def _until(self, moment_ms: int) -> str:
+        seconds = moment_ms / 1000 - self.overview.at
+        return "now" if seconds <= 0 else duration(seconds)
+
+    def _notes(self) -> Iterator[Text]:
+        for name, counts, _ in self._rows():
+            title = (_title(name), "bold")
+            if name in self.overview.unserved:
+                yield Text.assemble(title, ": nobody delivers this: disabled, or not in the settings", style="dim")
+            breaker = counts.breaker
+            if breaker.state != "closed":
+                since = self._age(breaker.opened_ms)
+                cause = f" ({breaker.cause})" if breaker.cause else ""
+                due = self._until(breaker.until_ms or 0)
+                words = f"{cause}, the next try is due now" if due == "now" else f"{cause}, the next try in {due}"
+                yield Text.assemble(title, ": breaker open for ", since, words)
+            if counts.rate is not None:
+                yield Text.assemble(title, ": ", self._limit(counts.rate))
+            recent = counts.last_error_ms and self.overview.at - counts.last_error_ms / 1000 < _RECENT_SECONDS
+            if counts.last_error and (counts.waiting or counts.dead or recent):
+                style = "red" if counts.waiting else "dim"
+                age = self._age(counts.last_error_ms)
+                yield Text.assemble(title, ", ", age, " ago: ", (_printable(counts.last_error), style))
+            for kind, reasons in (("dead", counts.dead_by_reason), ("filtered", counts.filtered_by_reason)):
+                # Letters that were replayed or dropped leave a zero behind.
+                ordered = sorted(((number, reason) for reason, number in reasons.items() if number), reverse=True)
+                if ordered:
+                    listed = ", ".join(f"{_printable(reason)} {number:,}" for number, reason in ordered)
+                    yield Text.assemble(title, f" {kind}: ", (listed, "red" if kind == "dead" else "dim"))
+
+            if counts.dead_filed or counts.dead_unkept or _is_nearly_full(counts):
+                yield Text.assemble(title, " dead letters: ", (_room(counts), "yellow"))
+
+    def _limit(self, rate: RateLimit) -> Text:
+        if not rate.is_slowed:
+            return Text(f"limit {rate.per_second:g}/s", style="dim")
+        slower = f"limit {rate.current_per_second:.3g}/s of {rate.per_second:g}/s, throttled: {_printable(rate.error)}"
+        rest = "" if rate.until_ms is None else f"at rest for {self._until(rate.until_ms)}, then "
+        return Text(f"{rest}{slower}", style="yellow")
+
+    def _outboxes(self) -> Iterator[RenderableType]:
+        outboxes = self.overview.ledger.outboxes
+        busy = sorted((one for one in outboxes if self._is_busy(one)), key=lambda one: -one.waiting)
+        if busy:
+            yield self._outbox_table(busy)
+            yield Text()
+        yield self._line(_outbox_sum(self.overview, self._age(self.overview.outbox_oldest_ms)))
+        refused = sum(one.refused for one in outboxes)
+        if refused:
+            yield self._line(Text(f"{refused:,} events found an outbox full and are lost", style="bold red"))
+        for one in self.overview.ledger.unreadable:
+            words = f"more may wait in {one.name}, which cannot be read: {_printable(one.problem)}"
+            yield self._line(Text(words, style="bold red"))
+        damage = self.overview.ledger.damage
+        if damage.pieces:
+            words = (
+                f"{damage.pieces:,} pieces of journals were no whole events and were set aside, {decimal(damage.bytes)}"
+            )
+            yield self._line(Text(words, style="bold red"))
+
+    def _is_busy(self, outbox: OutboxSurvey) -> bool:
+        # In a living picture, what is only passing through would come and go with every look.
+        passing = (
+            self.calm and outbox.oldest_ms is not None and self.overview.at - outbox.oldest_ms / 1000 < _PASSING_SECONDS
+        )
+        return bool(outbox.refused or (outbox.waiting and not passing))
+
+    def _outbox_table(self, busy: list[OutboxSurvey]) -> Table:
+        table = _table("Waiting in outboxes of this machine", "outbox", "events", "size", "refused", "oldest")
+        table.add_column("process")
+        for one in busy[:_SHOWN_OUTBOXES]:
+            table.add_row(
+                one.name,
+                _whole(one.waiting),
+                decimal(one.bytes),
+                Text(_whole(one.refused), style="red" if one.refused else ""),
+                self._age(one.oldest_ms),
+                f"{one.pid}" if one.alive else Text(f"{one.pid}, dead", style="yellow"),
+            )
+        if len(busy) > _SHOWN_OUTBOXES:
+            table.add_row(f"and {len(busy) - _SHOWN_OUTBOXES} more", style="dim")
+        return table
+
+    def _age(self, since_ms: int | None) -> Text:
+        return _NOTHING if since_ms is None else Text(duration(self.overview.at - since_ms / 1000))
+
+    def _line(self, text: Text) -> Text:
+        if self.calm:
+            text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
+def _fitting(table: Callable[[Callable[[int], str]], Table], console: Console, options: ConsoleOptions) -> Table:
+    """The table with whole numbers where it fits the terminal so, else with shortened ones."""
+    exact = table(_whole)
+    wanted = console.measure(exact, options=options.update(width=500)).maximum
+    return exact if wanted <= options.max_width else table(_short)
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.show_edge, table.padding = False, (0, 1, 0, 0)
+    table.add_column(first, style="bold", overflow="fold")
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _outbox_sum(overview: Overview, oldest: Text) -> Text:
+    outboxes = overview.ledger.outboxes
+    share = overview.outbox_disk_bytes / overview.outbox_limit_bytes
+    dead = sum(not one.alive for one in outboxes)
+    text = Text.assemble(("Outboxes here", "bold"), f": {len(outboxes)}")
+    if dead:
+        text.append(f" ({dead} dead)", style="yellow")
+    if overview.ledger.in_outboxes:
+        text.append(f", {overview.ledger.in_outboxes:,} events, oldest ").append_text(oldest)
+    else:
+        text.append(", nothing waits")
+    room = f", {decimal(overview.outbox_disk_bytes)} of {decimal(overview.outbox_limit_bytes)} ({share:.0%})"
+    return text.append(room, style="red" if share >= _NEARLY_FULL else "")
+
+
+def _is_nearly_full(counts: Counts) -> bool:
+    return counts.dead_limit_bytes is not None and counts.dead_bytes >= _NEARLY_FULL * counts.dead_limit_bytes
+
+
+def _room(counts: Counts) -> str:
+    limit = "" if counts.dead_limit_bytes is None else f" of {decimal(counts.dead_limit_bytes)}"
+    parts = [f"{decimal(counts.dead_bytes)}{limit} in Redis"]
+    if counts.dead_filed:
+        parts.append(f"{counts.dead_filed:,} in files of a worker, <state_directory>/dead")
+    if counts.dead_unkept:
+        parts.append(f"{counts.dead_unkept:,} not kept")
+    return ", ".join(parts)
+
+
+def _memory(memory: Memory) -> Text:
+    text = Text.assemble(("Redis", "bold"), f": {decimal(memory.used_bytes)} of memory in use")
+    if memory.limit_bytes is None:
+        return text.append(", without a limit")
+    share = memory.used_bytes / memory.limit_bytes
+    return text.append(f" of {decimal(memory.limit_bytes)} ({share:.0%})", style="red" if share >= _NEARLY_FULL else "")
+
+
+def duration(seconds: float) -> str:
+    """A time in one unit: 3 s, 4 min, 5 h, 6 d."""
+    whole = max(0, int(seconds))
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
+        if whole < limit:
+            return f"{whole // size} {unit}"
+    return f"{whole // 86_400} d"
+
+
+def _title(name: str) -> str:
+    return name if name != EMIT else "(not taken)"
+
+
+def _printable(text: str) -> str:
+    """On one line, and without what a terminal would obey: some of it was said by another server."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _whole(number: int) -> str:
+    return f"{number:,}"
+
+
+def _short(number: int) -> str:
+    """At most six characters: 12,345 or 1.23 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 100 * size or (unit != "k" and number >= size):
+            value = number / size
+            return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
+    return f"{number:,}"
+
+
+def _rate(per_second: float | None) -> str | Text:
+    if per_second is None:
+        return _NOTHING
+    return f"{per_second:,.0f}" if per_second >= 10 or per_second == 0 else f"{per_second:.1f}"

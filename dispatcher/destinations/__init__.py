@@ -1,0 +1,1 @@
+"""Destinations: what a destination type is, and how one is made from its settings."""

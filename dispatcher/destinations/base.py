@@ -1,0 +1,97 @@
+"""Destination: what every destination module provides, and the batch that it is given."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.outcomes import Outcome
+    from dispatcher.rules.rules import Rules
+    from dispatcher.store.rate_limit import Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Events on their way to one destination.
+
+    Args:
+        destination: The name of the destination's table in the settings.
+        id: Unique for the destination, and the same when the batch comes again.
+        payloads: The encoded events, oldest first.
+        attempt: How often the batch was parked before; 0 at first.
+        maybe_delivered: It was claimed before and never settled, or Redis had lost it, so it may have been delivered
+            already.
+        lease_until: When the lease runs out, on ``time.monotonic``'s clock. From then on another worker may have
+            taken the batch over, and delivered it.
+        first: How many events of the batch came before these and are settled: 0 for a batch that comes whole. One that
+            ended several workers comes in parts, from the front, all with its id.
+    """
+
+    destination: str
+    id: str
+    payloads: tuple[bytes, ...]
+    attempt: int = 0
+    maybe_delivered: bool = False
+    lease_until: float = math.inf
+    first: int = 0
+
+
+class Options(BaseModel):
+    """Base of a destination's own settings: unknown keys are refused, values cannot be changed."""
+
+    # What was given may be a credential, so that an error does not repeat it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Destination(ABC, Generic[OptionsT]):
+    """One place that events are delivered to. Made once in each worker process; ``deliver`` is called from threads.
+
+    Args:
+        name: The name of its table in the settings, also its queue.
+        options: The validated settings of its own.
+        rules: What the operator wants done with each event before: consent, mapping, privacy. None for nothing.
+        rate: How fast all workers together may send. None for no limit.
+    """
+
+    Options: ClassVar[type[Options]]
+    #: What Segment's ``integrations`` object calls it; None where that object has no say.
+    integration: ClassVar[str | None] = None
+    #: Whether what it gets may be used for advertising: e-mail-like fields are hashed unless the settings say not to.
+    advertising: ClassVar[bool] = False
+
+    def __init__(self, name: str, options: OptionsT, *, rules: Rules | None = None, rate: Rate | None = None) -> None:
+        self.name = name
+        self.options = options
+        self.rules = rules
+        self.rate = rate
+
+    @abstractmethod
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Deliver a batch and say what became of each event, in order. May block up to the lease.
+
+        Raises:
+            Exception: Whatever it raises parks the whole batch, to be tried again.
+        """
+
+    def preview(self, event: Event) -> dict[str, Any]:
+        """What would become of an event, for `dispatcher explain`: nothing is delivered, credentials are masked.
+
+        Returns:
+            ``{"request": …}`` or ``{"line": …}``; ``{"outcome": "dead" or "filtered", "reason": …, "error": …}``; empty
+            for a destination that does not say.
+        """
+        return {}
+
+    def close(self) -> None:
+        """Let go of files and connections. May be called twice."""

@@ -1,0 +1,94 @@
+"""Does the broker answer that carries the doorbells? Where it is a Redis, redis_server has looked at it already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from dispatcher.config import masked_url
+from dispatcher.connections.redis_pool import kombu_options, kombu_url
+from dispatcher.connections.urls import is_redis
+from dispatcher.doctor.deployment import Deployment
+from dispatcher.doctor.finding import Check, Finding
+from dispatcher.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+#: Seconds to connect.
+TIMEOUT_SECONDS: Final = 2.0
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+REACHABLE: Final = Check(
+    "broker.reachable",
+    "Whether the Celery broker takes connections.",
+    "start it, or set DISPATCHER_BROKER_URL to one that can be reached from here; events wait in the batch store",
+)
+ENCRYPTION: Final = Check(
+    "broker.encryption",
+    "Whether the connection to a broker other than Redis is encrypted.",
+    "use amqps://, or a network that nobody else can listen to: messages only name batches, but the login is with them",
+)
+
+CHECKS: Final = (REACHABLE, ENCRYPTION)
+
+
+def look(deployment: Deployment) -> Iterator[Finding]:
+    """Connect to the broker, and send nothing."""
+    broker = deployment.settings.broker
+    if is_redis(broker):
+        yield REACHABLE.skipped("the doorbells go over Redis: see redis.reachable")
+        return
+    problem = unreachable(deployment)
+    if problem is not None:
+        yield REACHABLE.error(f"{masked_url(broker)} does not answer: {problem}")
+    else:
+        yield REACHABLE.ok(f"{masked_url(broker)} answers")
+    yield encryption(broker)
+
+
+def unreachable(deployment: Deployment) -> str | None:
+    """Why the broker cannot be used, or None. Blocks for a few seconds at the most."""
+    broker = deployment.settings.broker
+    if is_redis(broker):
+        try:
+            deployment.pool(broker).execute("PING")
+        except StoreUnavailableError as error:
+            return str(error)
+        return None
+    app = asking_app(broker)
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT_SECONDS)
+    except Exception as error:  # each transport has errors of its own
+        return masked_url(f"{type(error).__name__}: {error}".rstrip(": "))
+    finally:
+        app.close()
+    return None
+
+
+def asking_app(broker: str, *, answer_seconds: float = 0.0) -> Celery:
+    """A Celery that only asks, and gives up soon. ``answer_seconds`` is how long it may wait for an answer."""
+    from celery import Celery  # noqa: PLC0415 - a quarter of a second, which no other command is to take longer for
+
+    app = Celery("dispatcher-doctor", broker=kombu_url(broker), set_as_current=False)
+    options: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    if is_redis(broker):
+        options |= {"socket_timeout": TIMEOUT_SECONDS + answer_seconds, "socket_connect_timeout": TIMEOUT_SECONDS}
+        options |= kombu_options(broker, timeout_seconds=TIMEOUT_SECONDS)
+    app.conf.update(
+        broker_connection_timeout=TIMEOUT_SECONDS,
+        broker_transport_options=options,
+        result_backend=None,
+        task_ignore_result=True,
+    )
+    return app
+
+
+def encryption(broker: str) -> Finding:
+    """Of a broker that is no Redis."""
+    parts = urlsplit(broker.partition(";")[0])
+    if parts.scheme in ("amqps", "sqs") or parts.hostname in _LOCAL_HOSTS:
+        return ENCRYPTION.ok("encrypted, or on this machine")
+    return ENCRYPTION.warning(f"the login goes to {parts.hostname} unencrypted")

@@ -1,0 +1,306 @@
+"""Can each destination be reached, with credentials that look like some, within its lease? Sends no event."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from dispatcher.config import DestinationSettings, load_type
+from dispatcher.destinations.preview import Previewer
+from dispatcher.doctor.deployment import Deployment
+from dispatcher.doctor.finding import Check, Finding
+from dispatcher.errors import SettingsError
+
+# Seconds to connect, which for TLS takes three round trips.
+_TIMEOUT_SECONDS: Final = 5.0
+_DAY_SECONDS: Final = 86_400
+# Days. Automatic renewal has happened long before, so that by then it has failed.
+_EXPIRES_SOON_DAYS: Final = 14
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# Options without which a type delivers nothing, although its schema lets them be absent.
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {"segment": ("write_key",)}
+# What people write where a credential belongs, until they have one.
+_PLACEHOLDER: Final = re.compile(
+    r"(?i)^(<.*>|\[.*\]|\$\{?\w+\}?|\{\{.*\}\}|\*+|x{3,}|\.{3}|change.?me|todo|fixme|none|null|secret|example|test"
+    r"|placeholder|(your|my|the|insert|replace|dummy|fake)[-_ ].*|(write|api)?[-_ ]?(key|token))$"
+)
+
+ANY: Final = Check(
+    "destinations.any",
+    "Whether any destination is enabled.",
+    "enable one in the settings, such as [destinations.tracking_log]",
+)
+ALLOWLIST: Final = Check(
+    "destinations.allowlist",
+    "Destinations that get no event, because they have no allowlist.",
+    "set events in [destinations.{name}], and try it with `dispatcher explain`",
+)
+CREDENTIALS: Final = Check(
+    "destinations.credentials",
+    "Write keys and other credentials: set, without blanks or quotation marks around them, and no placeholder. Whether "
+    "Segment knows a write key, its tracking API does not say: it answers 200 to any.",
+    "set {variable} to the credential from the vendor's own pages, for the workers, and restart them",
+)
+REACHABLE: Final = Check(
+    "destinations.reachable",
+    "Whether each HTTP destination can be reached from here: name, connection, TLS; through the proxy where one is "
+    "set. Nothing is sent.",
+    "run this where the workers run; then mend the host in the settings, the name service, the firewall or the proxy",
+)
+CERTIFICATE: Final = Check(
+    "destinations.certificate",
+    "How long the certificate of each HTTPS destination is still valid.",
+    "have whoever runs {host} renew it",
+)
+ENCRYPTION: Final = Check(
+    "destinations.encryption",
+    "Destinations on another machine that are spoken to over plain HTTP.",
+    "set {variable} to the https:// address",
+)
+LEASE: Final = Check(
+    "destinations.lease",
+    "The lease against the destination's own timeouts: a delivery that outlives its lease is delivered twice.",
+    "raise DISPATCHER_DESTINATIONS__{upper}__LEASE_SECONDS above {seconds}, or lower the destination's timeouts",
+)
+
+CHECKS: Final = (ANY, ALLOWLIST, CREDENTIALS, REACHABLE, CERTIFICATE, ENCRYPTION, LEASE)
+
+
+def look(deployment: Deployment) -> Iterator[Finding]:
+    """Every enabled destination, one after another."""
+    if not deployment.destinations:
+        yield ANY.error("no destination is enabled: every event is dropped as filtered")
+        return
+    yield ANY.ok(", ".join(deployment.destinations))
+    for name, table in deployment.destinations.items():
+        yield allowlist(name, table)
+        options = options_of(table)
+        if options is None:
+            continue  # settings.valid has said why
+        is_embedded = deployment.settings.broker_url is None
+        yield from credentials(name, table.type, options, is_embedded=is_embedded)
+        yield from lacking(name, table)
+        yield from lease(name, table, options)
+        # `dispatcher up` stands in for Segment where it has no key.
+        stands_in = is_embedded and any(not getattr(options, option) for option in _NEEDED.get(table.type, ()))
+        for option, url in urls(options).items():
+            yield from _endpoint(name, option, url, quick=deployment.quick, stands_in=stands_in)
+
+
+def _endpoint(name: str, option: str, url: SplitResult, *, quick: bool, stands_in: bool) -> Iterator[Finding]:
+    yield encryption(name, option, url)
+    if stands_in:
+        yield REACHABLE.skipped(f"`dispatcher up` stands in for {name}, which has no credentials")
+    elif quick:
+        yield REACHABLE.skipped("--quick connects to no destination")
+    else:
+        yield from reach(name, url)
+
+
+def options_of(table: DestinationSettings) -> BaseModel | None:
+    """The destination's validated options; None where they are wrong."""
+    try:
+        options: BaseModel = load_type(table.type).Options.model_validate(table.options)
+    except (SettingsError, ValidationError):
+        return None
+    return options
+
+
+def allowlist(name: str, table: DestinationSettings) -> Finding:
+    if table.type != "tracking_log" and not table.events:
+        return ALLOWLIST.warning(f"{name} has no allowlist and gets no event but direct calls", name=name)
+    entries = "entry" if len(table.events or ()) == 1 else "entries"
+    return ALLOWLIST.ok(
+        f"{name} gets all events"
+        if table.events is None
+        else f"{name} has an allowlist of {len(table.events)} {entries}"
+    )
+
+
+def credentials(name: str, kind: str, options: BaseModel, *, is_embedded: bool = False) -> Iterator[Finding]:
+    for option, value in _values(options):
+        if isinstance(value, SecretStr):
+            flaw = flaw_of(value.get_secret_value())
+        elif value is None and option in _NEEDED.get(kind, ()):
+            flaw = "is not set, so that its events wait"
+        else:
+            continue
+        spelt = variable(name, option)
+        if flaw is None:
+            yield CREDENTIALS.ok(f"{option} of {name} is set and well-formed")
+        elif is_embedded and flaw.startswith("is not set"):
+            yield CREDENTIALS.note(
+                f"{option} of {name} {flaw}, or go to the stand-in of `dispatcher up`", variable=spelt
+            )
+        else:
+            yield CREDENTIALS.error(f"{option} of {name} {flaw}", variable=spelt)
+
+
+def lacking(name: str, table: DestinationSettings) -> Iterator[Finding]:
+    """What the destination itself says that it lacks, where that is not among the options looked at by name."""
+    if table.type in _NEEDED:
+        return
+    with Previewer({name: table}) as previewer:
+        missing = previewer.missing(name)
+    if missing is not None:
+        yield CREDENTIALS.error(missing, variable=variable(name, "…"))
+
+
+def flaw_of(secret: str) -> str | None:
+    """What is wrong with a credential, without showing any of it."""
+    if not secret:
+        return "is not set, so that its events wait"
+    # A webhook has several while one replaces another.
+    parts = secret.split(" ") if secret.startswith("whsec_") else [secret]
+    if not all(parts) or any(character.isspace() for part in parts for character in part):
+        return "has blanks or a line end in it"
+    if secret[0] in "\"'" or secret[-1] in "\"'":
+        return "has quotation marks around it"
+    if not secret.isprintable() or not secret.isascii():
+        return "has characters that no credential has"
+    return "is a placeholder" if _PLACEHOLDER.match(secret) else None
+
+
+def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator[Finding]:
+    """One request may take as long as connecting and answering, and a batch may be several requests."""
+    timeouts = [
+        value
+        for option, value in _values(options)
+        if option.endswith("timeout_seconds") and isinstance(value, int | float)
+    ]
+    longest = sum(timeouts)
+    if not timeouts:
+        return
+    facts = {"upper": name.upper(), "seconds": f"{2 * longest:g}"}
+    what = f"{name} has a lease of {table.lease_seconds:g} s, and one request may take {longest:g} s"
+    if table.lease_seconds <= longest:
+        yield LEASE.error(what, **facts)
+    elif table.lease_seconds < 2 * longest:
+        yield LEASE.warning(what, **facts)
+    else:
+        yield LEASE.ok(what)
+
+
+def urls(options: BaseModel) -> dict[str, SplitResult]:
+    """The HTTP addresses among the options, by option."""
+    found = {}
+    for option, value in _values(options):
+        if isinstance(value, str) and value.startswith(("http://", "https://")):
+            url = urlsplit(value)
+            if url.hostname:
+                found[option] = url
+    return found
+
+
+def encryption(name: str, option: str, url: SplitResult) -> Finding:
+    if url.scheme == "https" or url.hostname in _LOCAL_HOSTS:
+        return ENCRYPTION.ok(f"{name} is {'encrypted' if url.scheme == 'https' else 'on this machine'}")
+    what = f"events and credentials of {name} go to {url.hostname} unencrypted"
+    return ENCRYPTION.warning(what, variable=variable(name, option))
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to get to a destination: directly, or through a proxy."""
+
+    host: str
+    port: int
+    tunnel: bool
+
+
+def reach(name: str, url: SplitResult) -> Iterator[Finding]:
+    """Connect and hang up. Blocks for a few timeouts at the most."""
+    assert url.hostname is not None
+    way = _way(url)
+    place = f"{url.hostname}:{_port(url)}" + (f" through the proxy {way.host}:{way.port}" if way.tunnel else "")
+    try:
+        certificate = _connect(url, way)
+    except (OSError, http.client.HTTPException) as error:
+        yield REACHABLE.error(f"{name} at {place} cannot be reached: {explain(error)}")
+        return
+    yield REACHABLE.ok(f"{name} at {place} takes connections")
+    if certificate is not None:
+        yield validity(url.hostname, certificate, now=time.time())
+
+
+def validity(host: str, certificate: Mapping[str, Any], *, now: float) -> Finding:
+    """``now`` is in seconds since 1970. The certificate is as ``SSLSocket.getpeercert`` gives it."""
+    days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - now) / _DAY_SECONDS
+    what = f"the certificate of {host} is valid for {days:.0f} more days"
+    return CERTIFICATE.warning(what, host=host) if days < _EXPIRES_SOON_DAYS else CERTIFICATE.ok(what)
+
+
+def explain(error: Exception) -> str:
+    """A connection error in plain words."""
+    if isinstance(error, socket.gaierror):
+        return "the name service does not know the name"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {error.reason or error}"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_TIMEOUT_SECONDS:g} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return f"{type(error).__name__}: {error}"
+
+
+def variable(name: str, option: str) -> str:
+    """The environment variable of an option."""
+    return f"DISPATCHER_DESTINATIONS__{name.upper()}__{option.upper()}"
+
+
+def _connect(url: SplitResult, way: _Way) -> dict[str, Any] | None:
+    """The certificate, where there is TLS. Raises OSError and HTTPException."""
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            way.host, way.port, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context(cafile=_authorities())
+        )
+        if way.tunnel:
+            assert url.hostname is not None
+            connection.set_tunnel(url.hostname, _port(url))
+    else:
+        connection = http.client.HTTPConnection(way.host, way.port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.connect()
+        return connection.sock.getpeercert() if isinstance(connection.sock, ssl.SSLSocket) else None
+    finally:
+        connection.close()
+
+
+def _authorities() -> str:
+    # The certificates and variables that the destinations' own HTTP client goes by.
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - as broker's: for this command only
+
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
+
+
+def _way(url: SplitResult) -> _Way:
+    assert url.hostname is not None
+    proxy = getproxies().get(url.scheme)
+    if proxy and url.hostname not in _LOCAL_HOSTS and not proxy_bypass(url.hostname):
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if parts.hostname:
+            return _Way(parts.hostname, parts.port or 80, tunnel=True)
+    return _Way(url.hostname, _port(url), tunnel=False)
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _values(options: BaseModel) -> Iterator[tuple[str, Any]]:
+    for option in type(options).model_fields:
+        yield option, getattr(options, option)

@@ -1,0 +1,284 @@
+"""Are the outboxes of this machine on a disk that keeps them, with room, for their user's eyes only, and relayed?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from dispatcher.doctor.deployment import Deployment
+from dispatcher.doctor.disk import IN_MEMORY, LAYERED, REMOTE, Room, can_write, file_system, mode, room, size_text
+from dispatcher.doctor.finding import Check, Finding
+from dispatcher.errors import BlankStateError, OutboxError
+from dispatcher.outbox import listing
+from dispatcher.outbox.damage import damage
+from dispatcher.outbox.listing import (
+    ADOPTION_LOCK,
+    RELAY_LOCK,
+    STATE,
+    directories,
+    journal_indexes,
+    journals_bytes,
+    names,
+)
+from dispatcher.outbox.state import State
+from dispatcher.outbox.stats import OutboxSurvey, survey
+
+# What a relay has, beyond relay.adopt_seconds, to notice an outbox.
+_GRACE_SECONDS: Final = 2.0
+# Between two looks.
+_PAUSE_SECONDS: Final = 0.2
+_FEW_FILES: Final = 1000
+_FILLING, _NEARLY_FULL = 0.5, 0.9
+
+DIRECTORY: Final = Check(
+    "outbox.directory",
+    "Whether the outbox directory is there and writable for the user who runs this.",
+    "run this as the web app's user; where that is who ran it, make {directory} writable for it, or set "
+    "DISPATCHER_OUTBOX__DIRECTORY",
+)
+FILE_SYSTEM: Final = Check(
+    "outbox.file_system",
+    "Whether the outbox is on a local disk: not NFS and the like, not in memory, not in a container's own layer.",
+    "set DISPATCHER_OUTBOX__DIRECTORY to a directory on a local disk, or on a volume",
+)
+PERMISSIONS: Final = Check(
+    "outbox.permissions",
+    "Directories of 0700 and files of 0600: they hold what people did.",
+    "run `chmod -R go-rwx {directory}`",
+)
+ROOM: Final = Check(
+    "outbox.room",
+    "Whether the disk has the room and the free files that `outbox.max_bytes` lets the outboxes take.",
+    "make room on the disk of {directory}, or lower DISPATCHER_OUTBOX__MAX_BYTES to what there is",
+)
+FILLING: Final = Check(
+    "outbox.filling",
+    "How much of `outbox.max_bytes` is in use.",
+    "see that Redis and a relay run and that Redis is not full; raise DISPATCHER_OUTBOX__MAX_BYTES to gain time",
+)
+REFUSED: Final = Check(
+    "outbox.refused",
+    "Whether emit has refused events because an outbox was full: these are lost.",
+    "make room as for outbox.filling; the count goes when the process that refused them ends",
+)
+RELAYED: Final = Check(
+    "outbox.relayed",
+    "Whether a relay reads every outbox in which events wait, those of dead processes too.",
+    "run `dispatcher relay` on this machine as the web app's user, or `dispatcher relay --once` for what is there now",
+)
+RELAY: Final = Check(
+    "outbox.relay",
+    'Whether a relay runs on this machine where relay.mode = "external".',
+    "run `dispatcher relay` as a service beside the web app, as its user, or set DISPATCHER_RELAY__MODE=thread",
+)
+DAMAGED: Final = Check(
+    "outbox.damaged",
+    "What a relay has set aside because it was no whole event.",
+    "check the disk, look for readable events in {directory}, and then delete the files",
+)
+UNREADABLE: Final = Check(
+    "outbox.unreadable",
+    "Directories with journals but without a state file that can be used: no relay takes them.",
+    "keep a copy of {directory}; its journals hold events, a header and JSON each, which can be read by hand",
+)
+LEFT_OVER: Final = Check(
+    "outbox.left_over",
+    "Directories that a process left half made when it was killed; no event is in them.",
+    "delete {directory}",
+)
+
+CHECKS: Final = (
+    DIRECTORY,
+    FILE_SYSTEM,
+    PERMISSIONS,
+    ROOM,
+    FILLING,
+    REFUSED,
+    RELAYED,
+    RELAY,
+    DAMAGED,
+    UNREADABLE,
+    LEFT_OVER,
+)
+
+
+def look(deployment: Deployment) -> Iterator[Finding]:
+    """The directory, what is in it, and who reads it."""
+    settings = deployment.settings
+    root = settings.outbox_directory
+    yield directory(root)
+    yield where(root)
+    if not os.path.isdir(root):
+        yield enough_room(root, room(root), wanted=settings.outbox.max_bytes)
+        return
+    if not os.access(root, os.R_OK | os.X_OK):
+        return  # outbox.directory has said so
+    yield permissions(root)
+    used = journals_bytes(root)
+    yield enough_room(root, room(root), wanted=max(0, settings.outbox.max_bytes - used))
+    yield filling(used, settings.outbox.max_bytes)
+    yield from unreadable(root)
+    yield damaged(root)
+    yield from left_over(root)
+    patience = 0.0 if deployment.quick else settings.relay.adopt_seconds + _GRACE_SECONDS
+    yield from relays(root, external=settings.relay.mode == "external", patience_seconds=patience)
+
+
+def directory(root: Path) -> Finding:
+    if can_write(root):
+        there = "is there and writable" if os.path.isdir(root) else "will be made at the first event"
+        return DIRECTORY.ok(f"{root} {there}")
+    if os.path.exists(root) and not os.path.isdir(root):
+        return DIRECTORY.error(f"{root} is no directory", directory=root)
+    return DIRECTORY.error(f"{root} is not writable for this user", directory=root)
+
+
+def where(root: Path, kind: str | None = None) -> Finding:
+    kind = file_system(root) if kind is None else kind
+    if kind in REMOTE:
+        return FILE_SYSTEM.error(f"{root} is on {kind}: locks and memory maps over a network lose events")
+    if kind in IN_MEMORY:
+        return FILE_SYSTEM.error(f"{root} is on {kind}: what waits is gone after a restart of the machine")
+    if kind in LAYERED:
+        return FILE_SYSTEM.warning(f"{root} is on {kind}: what waits goes with the container")
+    return FILE_SYSTEM.ok(f"{root} is on {kind or 'a file system that is not known here'}")
+
+
+def permissions(root: Path) -> Finding:
+    for path in (root, *_all_below(root)):
+        bits = mode(path)
+        if bits is not None and bits & 0o077:
+            return PERMISSIONS.error(f"{path} has mode {bits:04o}: other users can look into it", directory=root)
+    return PERMISSIONS.ok("only its user can look into it")
+
+
+def enough_room(root: Path, left: Room, *, wanted: int) -> Finding:
+    """``wanted`` is how many bytes the journals may still grow by."""
+    what = f"{size_text(left.free_bytes)} are free on the disk of {root}"
+    if left.free_bytes < wanted:
+        more = f"{what}, and the outboxes may grow by {size_text(wanted)}"
+        # With a tenth of it emit would soon refuse; the rest is a matter of how long an outage may last.
+        level = ROOM.error if left.free_bytes < wanted / 10 else ROOM.warning
+        return level(more, directory=root)
+    if left.free_files is not None and left.free_files < _FEW_FILES:
+        return ROOM.warning(f"the disk of {root} takes only {left.free_files} more files (inodes)", directory=root)
+    return ROOM.ok(what)
+
+
+def filling(used: int, most: int) -> Finding:
+    what = f"{size_text(used)} of {size_text(most)} are in use"
+    if used >= _NEARLY_FULL * most:
+        return FILLING.error(f"{what}: emit is about to refuse events")
+    return FILLING.warning(what) if used >= _FILLING * most else FILLING.ok(what)
+
+
+def unreadable(root: Path) -> Iterator[Finding]:
+    for found in directories(root):
+        if found.name.startswith(".") or not journal_indexes(found):
+            continue
+        try:
+            State.open(found).close()
+        except FileNotFoundError:
+            if journal_indexes(found):  # else it was removed while this looked
+                yield UNREADABLE.error(f"{found} has journals and no state file", directory=found)
+        except BlankStateError:
+            pass  # a relay makes it anew; until then the outbox is one that no relay reads
+        except (OSError, OutboxError) as error:
+            yield UNREADABLE.error(f"{found} cannot be read: {error}", directory=found)
+
+
+def damaged(root: Path) -> Finding:
+    found, place = damage(root), root / listing.DAMAGED
+    if not found.pieces:
+        return DAMAGED.ok("nothing was set aside")
+    total = size_text(found.bytes)
+    return DAMAGED.warning(f"{found.pieces} pieces of journals, {total}, were set aside in {place}", directory=place)
+
+
+def left_over(root: Path) -> Iterator[Finding]:
+    for found in directories(root):
+        pid = found.name[1:].partition("-")[0]
+        if found.name.startswith(".") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            yield LEFT_OVER.note(f"{found} was left half made by process {pid}", directory=found)
+        elif not found.name.startswith(".") and STATE not in names(found) and not journal_indexes(found):
+            yield LEFT_OVER.note(f"{found} was left half removed", directory=found)
+
+
+def relays(root: Path, *, external: bool, patience_seconds: float) -> Iterator[Finding]:
+    """Who relays. Looks again for ``patience_seconds`` before it says that nobody does."""
+    outboxes = survey(root)
+    yield refused(outboxes)
+    deadline = time.monotonic() + patience_seconds
+    while (alone := _alone(root, outboxes)) or (external and outboxes and not _any_relay(root, outboxes)):
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_PAUSE_SECONDS)
+        outboxes = survey(root)
+    for outbox in alone:
+        whose = f"process {outbox.pid}" if outbox.alive else f"process {outbox.pid}, which is gone"
+        yield RELAYED.error(f"{outbox.waiting:,} events wait in {outbox.name} of {whose}, and no relay reads it")
+    if not alone:
+        waiting = sum(outbox.waiting for outbox in outboxes)
+        yield RELAYED.ok(f"{waiting:,} events wait in {len(outboxes)} outboxes, and none is left alone")
+    if external:
+        yield external_relay(root, outboxes)
+
+
+def refused(outboxes: list[OutboxSurvey]) -> Finding:
+    events = sum(outbox.refused for outbox in outboxes)
+    if events:
+        return REFUSED.error(f"{events:,} events found their outbox full and are lost")
+    return REFUSED.ok("no event was refused")
+
+
+def external_relay(root: Path, outboxes: list[OutboxSurvey]) -> Finding:
+    if not outboxes:
+        return RELAY.skipped("there is no outbox yet that a relay would read")
+    if _any_relay(root, outboxes):
+        return RELAY.ok("a relay runs")
+    return RELAY.error('relay.mode is "external", and no relay reads the outboxes of this machine')
+
+
+def is_relayed(outbox: Path) -> bool:
+    """Whether a relay holds the outbox. Takes its lock, shared, for a moment; a relay that starts then tries again."""
+    return _is_locked(outbox / RELAY_LOCK)
+
+
+def are_dead_relayed(root: Path) -> bool:
+    """Whether a relay looks after the outboxes of the dead, a few at a time."""
+    return _is_locked(root / ADOPTION_LOCK)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _alone(root: Path, outboxes: list[OutboxSurvey]) -> list[OutboxSurvey]:
+    adopted = are_dead_relayed(root)
+    waiting = [outbox for outbox in outboxes if outbox.waiting and (outbox.alive or not adopted)]
+    return [outbox for outbox in waiting if not is_relayed(root / outbox.name)]
+
+
+def _any_relay(root: Path, outboxes: list[OutboxSurvey]) -> bool:
+    return are_dead_relayed(root) or any(is_relayed(root / outbox.name) for outbox in outboxes)
+
+
+def _all_below(root: Path) -> Iterator[Path]:
+    # Not by rglob, to which a directory that vanishes meanwhile is an error.
+    for directory in (*directories(root), root / listing.DAMAGED):
+        yield directory
+        yield from (directory / name for name in names(directory))

@@ -1,0 +1,367 @@
+"""Is each Redis reachable, of a kind that is known to work, and set up so that it keeps what it has taken?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from dispatcher.connections.redis_pool import RedisPool, redis_url, without_password
+from dispatcher.connections.sentinels import Sentinels, is_sentinel
+from dispatcher.doctor.clocks import skew
+from dispatcher.doctor.deployment import Deployment
+from dispatcher.doctor.disk import Room, room, size_text
+from dispatcher.doctor.finding import Check, Finding
+from dispatcher.errors import StoreUnavailableError
+
+# What Celery 5.7 takes: it uses ZRANGE with BYSCORE. The batch store alone would do with 5.0.
+_OLDEST: Final = (6, 2)
+# Seconds. Beyond this a relay's calls, of which each has relay.timeout_seconds, begin to fail under load.
+_SLOW_SECONDS: Final = 0.05
+_ASKED: Final = 5
+_MUCH, _TOO_MUCH = 0.6, 0.9
+_LITTLE_ROOM_BYTES: Final = 1_000_000_000
+_NO_ROOM_BYTES: Final = 200_000_000
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Facts = Mapping[str, str]
+
+REACHABLE: Final = Check(
+    "redis.reachable",
+    "Whether Redis answers, and how fast.",
+    "start it with `dispatcher up`, or set DISPATCHER_BROKER_URL (or DISPATCHER_STORE_URL) to one that can be reached "
+    "from here; events stay in the outboxes until it answers",
+)
+LATENCY: Final = Check(
+    "redis.latency",
+    "How long one question takes.",
+    "put Redis nearer to the web apps and workers, or raise DISPATCHER_RELAY__TIMEOUT_SECONDS to well above it",
+)
+LOADING: Final = Check(
+    "redis.loading",
+    "Whether Redis has loaded what it had kept.",
+    "wait until it has; nothing is lost meanwhile",
+)
+VERSION: Final = Check(
+    "redis.version",
+    "The server's kind and version: Redis 6.2 or newer, or Valkey.",
+    "install Redis 6.2 or newer, or Valkey",
+)
+MODE: Final = Check(
+    "redis.mode",
+    "Whether it is a single server or a primary: a replica takes no writes, and a Redis Cluster cannot be used.",
+    "use a single Redis, or an address that follows the primary, such as sentinel://",
+)
+PERSISTENCE: Final = Check(
+    "redis.persistence",
+    "Whether Redis writes what it has taken to disk: appendonly and appendfsync.",
+    "set `appendonly yes` and `appendfsync everysec` (or always) in redis.conf, and with CONFIG SET while it runs",
+)
+WRITES: Final = Check(
+    "redis.writes",
+    "Whether the last writes to its files went well.",
+    "look into the log of Redis: its disk is full, or the directory is not writable for it",
+)
+EVICTION: Final = Check(
+    "redis.eviction",
+    "maxmemory-policy: any but noeviction throws away events that wait.",
+    "set `maxmemory-policy noeviction` in redis.conf, and with CONFIG SET while it runs",
+)
+MEMORY: Final = Check(
+    "redis.memory",
+    "The memory in use against maxmemory, or against the machine's where that is not set.",
+    "start more workers so that it drains, raise maxmemory, or give Redis a larger machine",
+)
+CLIENTS: Final = Check(
+    "redis.clients",
+    "The connections against maxclients.",
+    "raise maxclients and its limit of open files, or run fewer processes with more threads each",
+)
+CLOCK: Final = Check(
+    "redis.clock",
+    "The clock of Redis, which tells leases and due times, against this machine's.",
+    "run an NTP client (chrony, systemd-timesyncd) on every machine",
+)
+ENCRYPTION: Final = Check(
+    "redis.encryption",
+    "Whether connections to another machine are encrypted, and the server's certificate is verified.",
+    "use rediss:// with ssl_cert_reqs=required, or a network that nobody else can listen to",
+)
+LOGIN: Final = Check(
+    "redis.login",
+    "Whether a Redis on another machine asks for a password.",
+    "set requirepass or an ACL user in redis.conf, and put the login into DISPATCHER_BROKER_URL",
+)
+DISK: Final = Check(
+    "redis.disk",
+    "The room on the disk of a Redis on this machine.",
+    "make room on the disk of {directory}, or move it to a larger one",
+)
+
+CHECKS: Final = (
+    REACHABLE,
+    LATENCY,
+    LOADING,
+    VERSION,
+    MODE,
+    PERSISTENCE,
+    WRITES,
+    EVICTION,
+    MEMORY,
+    CLIENTS,
+    CLOCK,
+    ENCRYPTION,
+    LOGIN,
+    DISK,
+)
+
+
+def look(deployment: Deployment) -> Iterator[Finding]:
+    """Every Redis, one after another."""
+    for url in deployment.redis_urls:
+        yield from _look_at(deployment, url)
+
+
+def _look_at(deployment: Deployment, url: str) -> Iterator[Finding]:
+    yield encryption(url)
+    pool = deployment.pool(url)
+    try:
+        seconds = latency(pool, 1 if deployment.quick else _ASKED)
+    except StoreUnavailableError as error:
+        yield LOADING.error(str(error)) if "LOADING" in str(error) else REACHABLE.error(str(error))
+        return
+    yield REACHABLE.ok(f"{without_password(url)} answers")
+    yield slow(seconds, deployment.settings.relay.timeout_seconds)
+    facts = info(pool)
+    options = configuration(pool)
+    yield loading(facts)
+    yield version(facts)
+    yield server_mode(facts)
+    yield persistence(facts, options)
+    yield writes(facts, options)
+    yield eviction(facts)
+    yield memory(facts)
+    if (found := clients(facts, options)) is not None:
+        yield found
+    yield clock(pool)
+    yield login(url)
+    directory = _directory(deployment, url, options)
+    if directory is not None:
+        yield disk(directory, room(directory))
+
+
+def latency(pool: RedisPool, times: int) -> float:
+    """Seconds that one PING takes; the middle one of several. Raises StoreUnavailableError."""
+    taken = []
+    pool.execute("PING")  # connects
+    for _ in range(times):
+        began = time.perf_counter()
+        pool.execute("PING")
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[len(taken) // 2]
+
+
+def slow(seconds: float, timeout_seconds: float) -> Finding:
+    what = f"{seconds * 1000:.1f} ms for one answer"
+    if seconds > timeout_seconds / 2:
+        return LATENCY.error(f"{what}, and the relay waits for {timeout_seconds:g} s only")
+    return LATENCY.warning(what) if seconds > _SLOW_SECONDS else LATENCY.ok(what)
+
+
+def info(pool: RedisPool) -> Facts:
+    """What INFO says; empty where this user may not ask."""
+    try:
+        text = pool.execute("INFO").decode()
+    except StoreUnavailableError:
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def configuration(pool: RedisPool) -> Facts:
+    """The options that are looked at; without those that this user, or a hosted Redis, does not show."""
+    found: dict[str, str] = {}
+    for name in ("appendfsync", "save", "maxclients", "dir", "stop-writes-on-bgsave-error"):
+        try:
+            answer: list[Any] = pool.execute("CONFIG", "GET", name)
+        except StoreUnavailableError:
+            return found
+        found |= {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
+    return found
+
+
+def loading(facts: Facts) -> Finding:
+    if facts.get("loading") == "1" or facts.get("async_loading") == "1":
+        return LOADING.warning("Redis is loading what it had kept, and refuses meanwhile")
+    return LOADING.ok("Redis has loaded what it had kept")
+
+
+def version(facts: Facts) -> Finding:
+    if not facts:
+        return VERSION.skipped("this user may not ask for INFO")
+    if "valkey_version" in facts:
+        return VERSION.ok(f"Valkey {facts['valkey_version']}")
+    for name in ("dragonfly", "keydb"):
+        if f"{name}_version" in facts or facts.get("server_name", "").lower() == name:
+            return VERSION.warning(f"{name} is neither Redis nor Valkey, and was not tried")
+    said = facts.get("redis_version", "")
+    numbers = tuple(int(part) for part in said.split(".")[:2] if part.isdigit())
+    return (
+        VERSION.ok(f"Redis {said}") if numbers >= _OLDEST else VERSION.error(f"Redis {said or 'of no known version'}")
+    )
+
+
+def server_mode(facts: Facts) -> Finding:
+    kind, role = facts.get("redis_mode", "standalone"), facts.get("role", "master")
+    if kind == "cluster" or facts.get("cluster_enabled") == "1":
+        return MODE.error("it is part of a Redis Cluster, which can be neither batch store nor broker")
+    if kind == "sentinel":
+        return MODE.error("it is a Sentinel, which holds no data itself")
+    if role != "master":
+        return MODE.error("it is a replica, which takes no writes")
+    replicas = facts.get("connected_slaves", "0")
+    return MODE.ok("a single server" if replicas == "0" else f"a primary; replicas: {replicas}")
+
+
+def persistence(facts: Facts, options: Facts) -> Finding:
+    if not facts:
+        return PERSISTENCE.skipped("this user may not ask for INFO")
+    if facts.get("aof_enabled") != "1":
+        if options.get("save"):
+            return PERSISTENCE.warning("appendonly is off: what came after the last snapshot goes with a crash")
+        if "save" not in options:
+            return PERSISTENCE.warning("appendonly is off; whether snapshots are taken, this user may not ask")
+        return PERSISTENCE.error("appendonly is off and no snapshots are taken: events that wait go with a restart")
+    fsync = options.get("appendfsync", "")
+    if fsync == "no":
+        return PERSISTENCE.warning("appendfsync is no: half a minute of events may go with the machine's power")
+    return PERSISTENCE.ok(f"appendonly is on{f', appendfsync {fsync}' if fsync else ''}")
+
+
+def writes(facts: Facts, options: Facts) -> Finding:
+    for name, what in (
+        ("aof_last_write_status", "the last write to the append-only file failed"),
+        ("aof_last_bgrewrite_status", "the append-only file could not be rewritten, and grows"),
+    ):
+        if facts.get(name, "ok") != "ok":
+            return WRITES.error(what)
+    if facts.get("rdb_last_bgsave_status", "ok") != "ok":
+        refuses = options.get("save") and options.get("stop-writes-on-bgsave-error", "yes") == "yes"
+        what = "the last snapshot failed"
+        return WRITES.error(f"{what}, and Redis refuses writes until one succeeds") if refuses else WRITES.warning(what)
+    return WRITES.ok("its files were written")
+
+
+def eviction(facts: Facts) -> Finding:
+    policy = facts.get("maxmemory_policy")
+    if policy is None:
+        return EVICTION.skipped("INFO does not say")
+    if policy == "noeviction":
+        return EVICTION.ok("noeviction")
+    evicted = int(facts.get("evicted_keys", "0"))
+    gone = f", and {evicted:,} keys are gone already" if evicted else ""
+    return EVICTION.error(f"maxmemory-policy is {policy}: a full Redis throws away events that wait{gone}")
+
+
+def memory(facts: Facts) -> Finding:
+    used, most = int(facts.get("used_memory", "0")), int(facts.get("maxmemory", "0"))
+    machine = int(facts.get("total_system_memory", "0"))
+    limit = most or machine
+    if not used or not limit:
+        return MEMORY.skipped("INFO does not say")
+    of = f"maxmemory {size_text(most)}" if most else f"the machine's {size_text(machine)}, with no maxmemory set"
+    what = f"{size_text(used)} of {of} are in use"
+    if used >= _TOO_MUCH * limit:
+        return MEMORY.error(f"{what}: Redis is about to refuse events")
+    return MEMORY.warning(what) if used >= _MUCH * limit else MEMORY.ok(what)
+
+
+def clients(facts: Facts, options: Facts) -> Finding | None:
+    """None where the limit is not known."""
+    connected, most = int(facts.get("connected_clients", "0")), facts.get("maxclients") or options.get("maxclients")
+    if not most:
+        return None
+    what = f"{connected:,} of {int(most):,} connections"
+    return CLIENTS.warning(what) if connected >= 0.8 * int(most) else CLIENTS.ok(what)
+
+
+def clock(pool: RedisPool) -> Finding:
+    asked = time.time()
+    try:
+        seconds, microseconds = pool.execute("TIME")
+    except StoreUnavailableError:
+        return CLOCK.skipped("this user may not ask for TIME")
+    return skew(
+        CLOCK,
+        "Redis",
+        there=int(seconds) + int(microseconds) / 1e6,
+        asked=asked,
+        answered=time.time(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    """What a URL says of the way to Redis. ``host`` is None on this machine."""
+
+    host: str | None
+    encrypted: bool
+    verified: bool
+    password: bool
+
+
+def encryption(url: str) -> Finding:
+    address = _address(url)
+    if address.host is None:
+        return ENCRYPTION.ok("the connection stays on this machine")
+    if not address.encrypted:
+        return ENCRYPTION.warning(f"events and password go to {address.host} unencrypted")
+    if not address.verified:
+        return ENCRYPTION.warning(f"ssl_cert_reqs=none: whoever is on the way to {address.host} can pretend to be it")
+    return ENCRYPTION.ok("encrypted, and the certificate is verified")
+
+
+def login(url: str) -> Finding:
+    """It answered: where the URL has no password, Redis asked for none."""
+    address = _address(url)
+    if address.host is None:
+        return LOGIN.ok("only this machine reaches it by this address")
+    if not address.password:
+        return LOGIN.warning(f"{address.host} asks for no password: whoever reaches it can read and change all events")
+    return LOGIN.ok("it asks for a password")
+
+
+def _address(url: str) -> _Address:
+    if is_sentinel(url):
+        sentinels = Sentinels.from_url(url)
+        others = [host for host, _ in sentinels.hosts if host not in _LOCAL_HOSTS]
+        host = others[0] if others else None
+        return _Address(host=host, encrypted=False, verified=False, password=sentinels.password is not None)
+    parts = urlsplit(redis_url(url))
+    options = parse_qs(parts.query)
+    asked = options.get("ssl_cert_reqs", ["required"])[0].lower().removeprefix("cert_")
+    return _Address(
+        host=None if parts.scheme == "unix" or parts.hostname in _LOCAL_HOSTS else parts.hostname,
+        encrypted=parts.scheme == "rediss",
+        verified=asked != "none",
+        password=bool(parts.password or "password" in options),
+    )
+
+
+def disk(directory: Path, left: Room) -> Finding:
+    what = f"{size_text(left.free_bytes)} are free on the disk of Redis, {directory}"
+    if left.free_bytes < _NO_ROOM_BYTES:
+        return DISK.error(what, directory=directory)
+    return DISK.warning(what, directory=directory) if left.free_bytes < _LITTLE_ROOM_BYTES else DISK.ok(what)
+
+
+def _directory(deployment: Deployment, url: str, options: Facts) -> Path | None:
+    """Where a Redis of this machine keeps its files. Another machine's path would say nothing here."""
+    if urlsplit(redis_url(url)).scheme != "unix":
+        return None
+    if deployment.settings.broker_url is None:
+        return deployment.settings.state_directory / "redis"
+    return Path(options["dir"]) if options.get("dir") else None

@@ -1,0 +1,1 @@
+"""The edX log: the line of edX's tracking log, written and read. Pure."""

@@ -1,0 +1,1 @@
+"""Emit: from a call to the bytes of an event."""

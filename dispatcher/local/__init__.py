@@ -1,0 +1,1 @@
+"""Local: everything on one machine, for development and small sites."""

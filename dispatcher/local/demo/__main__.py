@@ -1,0 +1,140 @@
+"""``python -m dispatcher.local.demo``: start everything, let visitors into the shop, show where each event landed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from rich.console import Console
+
+from dispatcher import config
+from dispatcher.errors import DispatcherError
+from dispatcher.local.demo.recorded import Feed, feed
+from dispatcher.local.demo.screen import Screen
+from dispatcher.local.demo.stage import Stage, clear
+from dispatcher.local.demo.tally import Check, Tally, read_lines
+from dispatcher.local.demo.visits import VISITORS, DemoError, plan, visit_all
+from dispatcher.routing import Router
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from dispatcher.local.demo.visits import Emitted
+
+_SETTINGS = Path(__file__).with_name("settings.toml")
+_DRAIN_SECONDS = 60
+
+
+@click.command()
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".demo"),
+    show_default=True,
+    help="Where the demo keeps its files. Emptied first.",
+)
+@click.option(
+    "--events",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="DEMO_EVENTS",
+    show_envvar=True,
+    help="A file of recorded events to emit too, as `dispatcher emit --from` takes them.",
+)
+def demo(directory: Path, events: Path | None) -> None:
+    """Show the whole way of some events. Exit code 0 when every one of them landed where it should."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    screen = Screen(Console(highlight=False))
+    try:
+        directory = directory.absolute()
+        clear(directory)
+        _choose_settings(directory)
+        screen.title()
+        sys.exit(_perform(screen, directory, events))
+    except DispatcherError as error:
+        screen.failure(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        screen.failure("interrupted; everything is stopped")
+        sys.exit(130)
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    # As an exception, so that the stage is cleared on the way out.
+    sys.exit(128 + number)
+
+
+def _choose_settings(directory: Path) -> None:
+    # The environment is how every process of the demo is told; what is set for the person's own site is left out.
+    for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
+        del os.environ[name]
+    os.environ["DISPATCHER_SETTINGS"] = str(_SETTINGS)
+    os.environ["DISPATCHER_STATE_DIRECTORY"] = str(directory)
+
+
+def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
+    router = Router(config.load())
+    with Stage(directory) as stage:
+        visits = _emit(screen, stage)
+        recorded = Feed()
+        if events is not None:
+            with screen.step("dispatcher emit", f"--from {events}") as say:
+                recorded = feed(stage, events)
+                refused = f", {recorded.refused:,} lines refused" if recorded.refused else ""
+                say(f"--from {events.name}: {recorded.taken:,} events{refused}")
+            screen.complaints(recorded)
+        tally = _drain(screen, stage, [event for visit in visits for event in visit], recorded, router)
+        with screen.step("Stopping", "everything"):
+            stage.stop()
+    _show(screen, directory, tally, {event.id for event in visits[0]})
+    checks = [*tally.checks(), Check(True, f"everything is stopped; the files stay in {directory.name}/")]
+    screen.checks(checks)
+    if not all(check.holds for check in checks):
+        screen.failure(f"it does not add up; {directory} holds what every part said")
+        return 1
+    screen.next_steps()
+    return 0
+
+
+def _emit(screen: Screen, stage: Stage) -> list[list[Emitted]]:
+    with screen.step("dispatcher up", "Redis, a relay, a worker, a stand-in for Segment"):
+        stage.start_dispatcher()
+    with screen.step("A web shop", "under gunicorn") as say:
+        port = stage.start_shop()
+        say(f"two gunicorn processes, http://127.0.0.1:{port}")
+    requests = sum(len(plan(number)) for number in range(VISITORS))
+    with screen.progress(f"{VISITORS} visitors", requests) as advance:
+        return visit_all(port, advance)
+
+
+def _drain(screen: Screen, stage: Stage, shop: list[Emitted], recorded: Feed, router: Router) -> Tally:
+    with screen.step("dispatcher drain", "until nothing waits") as say:
+        drained = stage.run("drain", "--timeout", str(_DRAIN_SECONDS))
+        say("outboxes and queues are empty")
+    if drained.returncode != 0:
+        raise DemoError(f"`dispatcher drain` gave up: {drained.stderr.strip()}")
+    status = stage.run("status", "--json")
+    if status.returncode != 0:
+        raise DemoError(f"`dispatcher status` failed: {status.stderr.strip()}")
+    lines, messages = (read_lines(stage.directory / name) for name in ("tracking.log", "segment-sink.jsonl"))
+    return Tally(shop, recorded, lines, messages, json.loads(status.stdout), router)
+
+
+def _show(screen: Screen, directory: Path, tally: Tally, visit: set[str]) -> None:
+    lines = sorted(
+        (line for line in tally.lines if line["context"].get("event_id") in visit), key=lambda line: str(line["time"])
+    )
+    messages = [message for message in tally.messages if message["messageId"] in visit]
+    screen.lines(directory / "tracking.log", len(tally.lines), lines)
+    screen.messages(directory / "segment-sink.jsonl", len(tally.messages), messages)
+    screen.landings(tally.landings())
+    screen.ledger(tally.ledger)
+
+
+if __name__ == "__main__":
+    demo()

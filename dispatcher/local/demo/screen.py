@@ -1,0 +1,162 @@
+"""Screen: what the demo shows. It fits eighty columns."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatcher.local.demo.recorded import Feed
+    from dispatcher.local.demo.tally import Check, Landing
+    from dispatcher.routing import Explanation
+
+# Rows of the table of names, and complaints about a file's lines.
+_MOST_NAMES = 40
+_MOST_COMPLAINTS = 5
+# Columns of a step's name, and of what came of it.
+_NAME = 18
+_OUTCOME = 50
+
+
+class Screen:
+    """Says what happens, as it happens, and shows what came of it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def title(self) -> None:
+        self._console.print("\n[bold]dispatcher[/] demo: a web app emits events; here is where each one lands\n")
+
+    @contextmanager
+    def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:
+        """Show a step while it goes on, and how long it took; what it calls with is its outcome."""
+        outcome = [doing]
+        began = monotonic()
+        with self._console.status(f"{name:<{_NAME}}[dim]{doing}[/]"):
+            yield lambda sentence: outcome.__setitem__(0, sentence)
+        self._done(name, outcome[0], monotonic() - began)
+
+    @contextmanager
+    def progress(self, name: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show a bar that moves by one at each call."""
+        began = monotonic()
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("requests"))
+        hidden = not self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=hidden) as bar:
+            task = bar.add_task(f"{name:<{_NAME}}", total=total)
+            yield lambda: bar.advance(task)
+        self._done(name, f"{total:,} requests over HTTP", monotonic() - began)
+
+    def complaints(self, feed: Feed) -> None:
+        for line in feed.complaints[:_MOST_COMPLAINTS]:
+            self._console.print(Text(f"    {line}", "yellow"), no_wrap=True, overflow="ellipsis")
+
+    def lines(self, path: Path, count: int, sample: Iterable[Mapping[str, Any]]) -> None:
+        rows = [
+            (str(line["time"])[11:19], line["event_type"], line["username"], str(line["session"])[:8], line["event"])
+            for line in sample
+        ]
+        self._heading("Tracking log", f"{count:,} lines in {_here(path)}, one visitor's here")
+        self._table(("time", "event_type", "username", "session", "event"), rows)
+
+    def messages(self, path: Path, count: int, sample: Iterable[Mapping[str, Any]]) -> None:
+        rows = [
+            (
+                message["type"],
+                message.get("event"),
+                message.get("userId"),
+                message.get("properties", message.get("traits")),
+            )
+            for message in sample
+        ]
+        self._heading("Segment's stand-in", f"{count:,} messages in {_here(path)}")
+        self._table(("type", "event", "userId", "properties or traits"), rows)
+
+    def landings(self, landings: Sequence[Landing]) -> None:
+        rows = [
+            (landing.name, landing.emitted, landing.logged, landing.sent, _because(landing.segment))
+            for landing in landings[:_MOST_NAMES]
+        ]
+        more = len(landings) - len(rows)
+        self._heading(
+            "Where each name landed", f"and {more:,} more names" if more else "dispatcher explain NAME says why"
+        )
+        self._table(("name", "emitted", "log", "Segment", "allowlist entry"), rows)
+
+    def ledger(self, ledger: Mapping[str, Any]) -> None:
+        columns = ("accepted", "delivered", "waiting", "dead", "filtered")
+        rows = [
+            (name, *(counts[column] for column in columns))
+            for name, counts in ledger["destinations"].items()
+            if counts["accepted"]
+        ]
+        self._heading("The ledger", "dispatcher status")
+        self._table(("destination", "accepted =", "delivered +", "waiting +", "dead +", "filtered"), rows)
+
+    def checks(self, checks: Iterable[Check]) -> None:
+        self._heading("Does it add up?", "")
+        for check in checks:
+            mark = Text("  ✓ ", "green") if check.holds else Text("  ✗ ", "bold red")
+            self._console.print(mark.append(check.sentence, "not bold not green" if check.holds else ""))
+
+    def failure(self, sentence: str) -> None:
+        self._console.print(Text(f"\n  ✗ {sentence}", "bold red"))
+
+    def next_steps(self) -> None:
+        program = Path(sys.executable).with_name("dispatcher")
+        settings = Path(__file__).with_name("settings.toml")
+        table = Table.grid(padding=(0, 2))
+        table.add_row(f"{_here(program)} up", "everything, until Ctrl-C")
+        table.add_row("DEMO_EVENTS=file.jsonl make demo", "your own events, one a line")
+        table.add_row(f"$EDITOR {_here(settings)}", "the allowlists; then again")
+        self._heading("What to try next", "")
+        self._console.print(Padding(table, (0, 0, 1, 2)))
+
+    def _done(self, name: str, outcome: str, seconds: float) -> None:
+        self._console.print(f"  [green]✓[/] [bold]{name:<{_NAME}}[/]{outcome:<{_OUTCOME}} [dim]{seconds:.1f} s[/]")
+
+    def _heading(self, title: str, details: str) -> None:
+        self._console.print(Text(f"\n  {title}", "bold").append(f"  {details}" if details else "", "not bold dim"))
+
+    def _table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for position, heading in enumerate(headings):
+            numbers = bool(rows) and isinstance(rows[0][position], int)
+            # Only the last column gives way where a row is wider than the screen.
+            last = position == len(headings) - 1
+            table.add_column(heading, justify="right" if numbers else "left", no_wrap=not last)
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        self._console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _cell(value: object) -> Text:
+    # Text, since names and data may hold brackets, which would be read as markup.
+    if value == 0 or value is None:
+        return Text("-" if value == 0 else "", "dim")
+    if isinstance(value, int):
+        return Text(f"{value:,}")
+    return Text(value if isinstance(value, str) else json.dumps(value), no_wrap=True, overflow="ellipsis")
+
+
+def _because(segment: Explanation) -> str:
+    if segment.entry is not None:
+        return segment.entry
+    return "Segment's own call" if segment.goes else "not on its list"
+
+
+def _here(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

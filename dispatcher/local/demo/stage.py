@@ -1,0 +1,128 @@
+"""Stage: the processes of the demo, `dispatcher up` and the shop, over one directory. It leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from dispatcher.local.demo.visits import DemoError
+from dispatcher.local.supervisor import Child, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Says that a directory is the demo's own, which it may empty.
+_MARK: Final = ".dispatcher-demo"
+_START_SECONDS: Final = 60.0
+_SHOWN_LINES: Final = 12
+_LISTENING: Final = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
+_READY: Final = re.compile(r"\bup ready\b")
+
+
+class Stage:
+    """A with block around it ends whatever it started. For the main thread.
+
+    Args:
+        directory: Where everything is kept: journals, Redis' data, the log, what Segment's stand-in received.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._supervisor = Supervisor(self._say)
+        self._lines: dict[str, list[str]] = {"up": [], "shop": []}
+        self._said = threading.Condition()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.stop()
+
+    def start_dispatcher(self) -> None:
+        """Start `dispatcher up` and wait until it is ready. Raises DemoError with its own words where it is not."""
+        self._start(Child("up", [sys.executable, "-m", "dispatcher", "up", "--no-flower"]), _READY)
+
+    def start_shop(self) -> int:
+        """Start the shop under gunicorn with two processes. Returns its port."""
+        if find_spec("gunicorn") is None:
+            raise DemoError("gunicorn, which runs the shop, is not installed: pip install gunicorn")
+        options = ("--bind=127.0.0.1:0", "--workers=2", "--threads=4", "--no-control-socket")
+        command = [sys.executable, "-m", "gunicorn", *options, "dispatcher.local.demo.shop:app"]
+        return int(self._start(Child("shop", command), _LISTENING)[1])
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `dispatcher` command to its end, beside what is running."""
+        command = [sys.executable, "-m", "dispatcher", *arguments]
+        # As wide as it takes, since what it says is shown again.
+        environ = {**os.environ, "COLUMNS": "1000"}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environ
+        )
+
+    def stop(self) -> None:
+        """End everything. Raises DemoError where a process is left all the same."""
+        self._supervisor.stop()
+        left = _processes_over(self.directory)
+        if left:
+            raise DemoError(f"these processes are still there: {', '.join(map(str, left))}")
+
+    def _start(self, child: Child, pattern: re.Pattern[str]) -> re.Match[str]:
+        self._supervisor.start(child)
+        deadline = time.monotonic() + _START_SECONDS
+        with self._said:
+            while True:
+                for line in self._lines[child.name]:
+                    found = pattern.search(line)
+                    if found is not None:
+                        return found
+                assert child.process is not None
+                if child.process.poll() is not None or time.monotonic() > deadline:
+                    raise DemoError(self._excuse(child))
+                self._said.wait(0.1)
+
+    def _excuse(self, child: Child) -> str:
+        name = "`dispatcher up`" if child.name == "up" else "the shop"
+        last = "\n".join(f"  {line}" for line in self._lines[child.name][-_SHOWN_LINES:])
+        return f"{name} did not start. It said last:\n{last or '  nothing'}"
+
+    def _say(self, name: str, line: str) -> None:
+        with self._said:
+            self._lines[name].append(line)
+            with (self.directory / f"{name}.output").open("a", encoding="utf-8") as output:
+                output.write(f"{line}\n")
+            self._said.notify_all()
+
+
+def clear(directory: Path) -> None:
+    """Make ``directory`` empty and the demo's own. Raises DemoError where it holds anything that is not the demo's."""
+    if directory.exists():
+        if not directory.is_dir() or (any(directory.iterdir()) and not (directory / _MARK).exists()):
+            raise DemoError(f"{directory} was not made by the demo, so it is left alone: name another --directory")
+        left = _processes_over(directory)
+        if left:
+            raise DemoError(f"a demo is running in {directory} already, as process {left[0]}")
+        shutil.rmtree(directory)
+    directory.mkdir(mode=0o700, parents=True)
+    (directory / _MARK).touch()
+
+
+def _processes_over(directory: Path) -> Sequence[int]:
+    """The processes whose state directory this is, without this one. Empty where there is no /proc."""
+    wanted = b"DISPATCHER_STATE_DIRECTORY=" + os.fsencode(directory)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended, or is another user's
+        if wanted in variables and int(entry.parent.name) != os.getpid():
+            found.append(int(entry.parent.name))
+    return found

@@ -1,0 +1,185 @@
+"""Supervisor: keeps processes running. It starts them, starts them again when they end, and leaves none.
+
+``dispatcher up`` has it run all its parts, a keeper its one child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Final
+
+from dispatcher.process.heartbeat import Page
+
+# Seconds between SIGTERM and SIGKILL: more than the ten in which a worker leaves by itself (tasks/worker/shutdown.py).
+_GRACE_SECONDS: Final = 15.0
+# Seconds before a process that has ended is started again; doubled each time, up to the second.
+_RESTART_SECONDS: Final = (0.5, 10.0)
+# A process that ran for so many seconds has proved that it can: the next restart is quick again.
+_PROVEN_SECONDS: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+
+# Seconds that a process has to write its stacks before it is killed.
+_STACKS_SECONDS: Final = 1.0
+#: On which a process that beats has faulthandler write its stacks.
+STACKS: Final = signal.SIGUSR2
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that is to be kept running.
+
+    Args:
+        name: What its lines of output are marked with.
+        command: The program and its arguments.
+        environ: Variables on top of this process's own.
+        captured: Whether its output goes to ``say``, and not to where this process's own goes.
+        silent_seconds: After how long without a sign of life (``beat.start``) it is ended with -9 and started again;
+            None where it gives none.
+    """
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    captured: bool = True
+    silent_seconds: float | None = None
+    process: subprocess.Popen[str] | None = None
+    started_at: float = 0.0
+    restart_at: float | None = None
+    pause: float = _RESTART_SECONDS[0]
+    page: Page | None = None
+
+
+class Supervisor:
+    """Runs children until told to stop. For one thread: the one that makes it, which must live on.
+
+    Args:
+        say: Called with a child's name and a line of its output or about it, from a thread for each child.
+        on_end: Called with a child's name and its signal or exit code when it has ended by itself.
+    """
+
+    def __init__(self, say: Say, *, on_end: Say = lambda _name, _how: None) -> None:
+        self._say = say
+        self._on_end = on_end
+        self._children: list[Child] = []
+
+    def start(self, child: Child) -> None:
+        """Start a process and keep it running. Raises OSError where there is no such program."""
+        self._children.append(child)
+        self._spawn(child)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was started."""
+        return not self._children
+
+    def tend(self) -> None:
+        """Start again what has ended. Call it a few times a second."""
+        now = time.monotonic()
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                self._note_end(child, now)
+            elif child.page is not None and child.process is not None:
+                self._end_if_held(child, child.page, child.process)
+            if child.restart_at is not None and now >= child.restart_at:
+                self._spawn(child)
+
+    def stop(self) -> None:
+        """End all processes, the last started first, each with all that it has started."""
+        for child in reversed(self._children):
+            if child.process is not None:
+                _end(child.process)
+                child.process = None
+            child.restart_at = None
+
+    def _spawn(self, child: Child) -> None:
+        child.restart_at = None
+        child.started_at = time.monotonic()
+        if child.silent_seconds is not None:
+            child.page = child.page or Page()
+            child.page.clear()
+        beat = child.page.environ if child.page is not None else {}
+        child.process = subprocess.Popen(
+            child.command,
+            env={**os.environ, **child.environ, **beat},
+            pass_fds=() if child.page is None else (child.page.descriptor,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if child.captured else None,
+            stderr=subprocess.STDOUT if child.captured else None,
+            text=True,
+            errors="replace",
+            # In a group of its own, so that Ctrl-C reaches only this process, which then ends them in order.
+            process_group=0,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - it only calls prctl
+        )
+        if child.process.stdout is not None:
+            threading.Thread(target=self._pump, args=(child.name, child.process.stdout), daemon=True).start()
+
+    def _end_if_held(self, child: Child, page: Page, process: subprocess.Popen[str]) -> None:
+        seconds = page.silent_seconds()
+        if child.silent_seconds is None or seconds < child.silent_seconds:
+            return
+        self._say(
+            child.name,
+            f"has given no sign of life for {seconds:.0f} s: something holds its interpreter, so it is ended with "
+            "SIGKILL and started again; what it had claimed comes again when its lease has run out. Where it is held:",
+        )
+        with contextlib.suppress(ProcessLookupError):
+            # Handled in C, so that its stacks are written although no Python runs in it.
+            process.send_signal(STACKS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STACKS_SECONDS)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _note_end(self, child: Child, now: float) -> None:
+        assert child.process is not None
+        code = child.process.returncode
+        if now - child.started_at >= _PROVEN_SECONDS:
+            child.pause = _RESTART_SECONDS[0]
+        self._say(child.name, f"ended with {_meaning(code)}; starting again in {child.pause:g} s")
+        self._on_end(child.name, _meaning(code))
+        child.process = None
+        child.restart_at = now + child.pause
+        child.pause = min(child.pause * 2, _RESTART_SECONDS[1])
+
+    def _pump(self, name: str, lines: IO[str]) -> None:
+        with lines:
+            for line in lines:
+                self._say(name, line.rstrip())
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    # Where this process is killed with -9 it can end nothing itself; the kernel then does. With -9 too: a worker that
+    # was asked in order could wait for a Redis that has gone already, and nothing is lost by it.
+    assert _libc is not None
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    # The group, since a worker with the prefork pool has children of its own.
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_SECONDS)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _meaning(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,1 @@
+"""Monitoring: what the operator is shown, in numbers and in reports."""

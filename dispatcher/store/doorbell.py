@@ -1,0 +1,163 @@
+"""Doorbell: the light Celery task that names a batch. It carries no event; the batch store has them.
+
+A lost doorbell is rung again and a doubled one finds nothing to do, so ringing needs no guarantee of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import msgspec
+
+from dispatcher.connections.redis_pool import Command
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+_encoder = msgspec.json.Encoder()
+
+# Celery's embed: a task with no callbacks and no workflow around it.
+_EMBED: Final[dict[str, None]] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """One doorbell.
+
+    Args:
+        destination: The queue, and in the task's name.
+        batch_id: The task's one argument.
+        count: How many events wait in the batch.
+        attempts: How often it was parked: the task's ``retries``.
+        example: The name of one of its events, for people who watch.
+    """
+
+    destination: str
+    batch_id: str
+    count: int
+    attempts: int = 0
+    example: str = ""
+
+    @property
+    def task(self) -> str:
+        """The name that workers know the task by."""
+        return task_name(self.destination)
+
+    @property
+    def task_id(self) -> str:
+        """The task's id, the same whenever the batch is rung for: Flower shows it as one task with its retries.
+
+        With the destination in it, since batches of several destinations may have the same id.
+        """
+        return f"{self.destination}.{self.batch_id}"
+
+    @property
+    def summary(self) -> str:
+        """What Flower shows for the arguments: no personal data."""
+        events = "1 event" if self.count == 1 else f"{self.count} events"
+        example = f", {self.example}{'' if self.count == 1 else ', …'}" if self.example else ""
+        attempt = f", attempt {self.attempts + 1}" if self.attempts else ""
+        return f"({events}{example}{attempt})"
+
+
+def task_name(destination: str) -> str:
+    """The Celery task that delivers to a destination."""
+    return f"tasks.{destination}.deliver"
+
+
+def commands(rings: Sequence[Ring]) -> list[Command]:
+    """Redis commands that ring, for a Celery broker that is the same Redis as the batch store.
+
+    The message is what Celery's own producer would write, less what its consumers do not read
+    (https://docs.celeryq.dev/en/stable/internals/protocol.html, kombu's Redis transport); a test has Celery read it.
+    """
+    messages: dict[str, list[bytes]] = {}
+    for ring in rings:
+        messages.setdefault(ring.destination, []).append(_message(ring))
+    return [("LPUSH", queue, *found) for queue, found in messages.items()]
+
+
+def send(app: Celery, rings: Sequence[Ring]) -> None:
+    """Ring through Celery, for any other broker. Blocks; raises kombu's OperationalError when the broker is down.
+
+    What the broker has not confirmed may be lost: the bell finds the queue empty and rings again.
+    """
+    with app.producer_or_acquire() as producer:
+        for ring in rings:
+            app.send_task(
+                ring.task,
+                args=[ring.batch_id],
+                queue=ring.destination,
+                task_id=ring.task_id,
+                retries=ring.attempts,
+                argsrepr=ring.summary,
+                kwargsrepr="{}",
+                ignore_result=True,
+                retry=False,
+                producer=producer,
+            )
+
+
+def waiting(app: Celery, destination: str) -> int:
+    """How many doorbells wait in a broker's queue, not counting those that a worker has in hand. Blocks as ``send``."""
+    with app.connection_or_acquire() as connection:
+        # One that broke since it was used last is not mended by itself.
+        connection.ensure_connection(max_retries=1)
+        try:
+            with connection.channel() as channel:
+                return int(channel.queue_declare(destination, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # no worker has declared it, so that there is nothing in it
+
+
+def headers(ring: Ring, *, summary: str) -> dict[str, Any]:
+    """What Celery reads of a doorbell beside its body.
+
+    Args:
+        ring: Its destination, batch and attempts.
+        summary: What Flower shows.
+    """
+    return {
+        "lang": "py",
+        "task": ring.task,
+        "id": ring.task_id,
+        "root_id": ring.task_id,
+        "parent_id": None,
+        "group": None,
+        "eta": None,
+        "expires": None,
+        "retries": ring.attempts,
+        "timelimit": [None, None],
+        "argsrepr": summary,
+        "kwargsrepr": "{}",
+        "origin": "dispatcher",
+        "ignore_result": True,
+    }
+
+
+def body(batch_id: str) -> str:
+    """The arguments of the task, as Celery writes them."""
+    return _encoder.encode([[batch_id], {}, _EMBED]).decode()
+
+
+def _message(ring: Ring) -> bytes:
+    properties = {
+        "correlation_id": ring.task_id,
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": ring.destination},
+        "priority": 0,
+        # The key under which kombu keeps what is not acknowledged, so no two messages may share it.
+        "delivery_tag": uuid4().hex,
+    }
+    return _encoder.encode(
+        {
+            "body": body(ring.batch_id),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers(ring, summary=ring.summary),
+            "properties": properties,
+        }
+    )

@@ -1,0 +1,153 @@
+"""Rate: how fast a destination may be sent to. What keeps it is shared by all workers, in Redis (rate.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final, Protocol
+
+from redis.exceptions import NoScriptError
+
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.outcomes import Outcome, RetryAfter
+from dispatcher.store.batches import prefix
+
+_SCRIPT: Final = (files("dispatcher.store") / "rate_limit.lua").read_bytes()
+# Redis names scripts by their SHA-1.
+_SHA: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
+
+# Seconds of rest that workers wait for. What asks for more is left to the breaker, which holds no worker.
+_SHORT_REST_SECONDS: Final = 5.0
+# Seconds after which a turn is asked for again, where Redis did not say when.
+_UNKNOWN_SECONDS: Final = 1.0
+# The longest patience that is passed on: as long as the longest rest.
+_MOST_PATIENCE_SECONDS: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The right to send one request; it may be left unused.
+
+    Args:
+        seconds: To wait before the request is sent; where it was not taken, before it is worth asking again.
+        taken: Whether there is that right.
+        spacing: Seconds between two turns at the rate that holds now.
+        slowdowns: How often the rate had been slowed down before.
+        slowed: Whether the rate is slower than it was set to.
+        error: Why it was not taken, where nobody knows whose turn it is.
+    """
+
+    seconds: float = 0.0
+    taken: bool = True
+    spacing: float = 0.0
+    slowdowns: int = 0
+    slowed: bool = False
+    error: str = ""
+
+
+class Rate(Protocol):
+    """Whose turn it is. Safe in threads; its methods may block for as long as Redis may take to answer."""
+
+    def take(self, patience: float) -> Turn:
+        """The next turn, taken if it is at most ``patience`` seconds away; otherwise nothing must be sent."""
+        ...
+
+    def stands(self, turn: Turn) -> bool:
+        """Whether a turn that was waited for is still one: not where the destination throttled in the meantime."""
+        ...
+
+    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
+        """Learn from what became of a request: throttled ones slow the rate down, others bring it back by and by.
+
+        Returns:
+            The outcome to record: a throttled one becomes paced where sending slower is enough.
+        """
+        ...
+
+
+class SharedRate:
+    """The rate of one destination, which all workers keep together. Safe in threads; made in the process that uses it.
+
+    While Redis does not answer nobody gets a turn: events wait, rather than that the rate is exceeded. In any stretch
+    of time at most ``burst`` and ``per_second`` for each of its seconds get one; where Redis loses what it knew of the
+    rate, another ``burst``.
+
+    Args:
+        pool: The connections to use.
+        destination: Whose rate it is.
+        per_second: Requests a second; may be less than one.
+        burst: Requests at once after a time without any; at least 1, which spreads them evenly.
+        clock: Gives the time in seconds since 1970, for tests. None: Redis' own clock, which all hosts share.
+    """
+
+    def __init__(
+        self,
+        pool: RedisPool,
+        destination: str,
+        *,
+        per_second: float,
+        burst: int = 1,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._pool = pool
+        self._key = f"{prefix(destination)}rate"
+        self._per_second = per_second
+        self._burst = burst
+        self._clock = clock
+
+    def take(self, patience: float) -> Turn:
+        """The next turn, in one round trip. Not taken, with the reason, where Redis does not answer."""
+        patience_ms = int(min(patience, _MOST_PATIENCE_SECONDS) * 1000)
+        try:
+            wait, taken, slowdowns, share = self._run("take", self._per_second, self._burst, patience_ms)
+        except StoreUnavailableError as error:
+            return Turn(seconds=_UNKNOWN_SECONDS, taken=False, error=f"nobody knows whose turn it is: {error}")
+        return Turn(
+            seconds=float(wait) / 1000,
+            taken=bool(taken),
+            spacing=1 / (self._per_second * float(share)),
+            slowdowns=int(slowdowns),
+            slowed=float(share) < 1,
+        )
+
+    def stands(self, turn: Turn) -> bool:
+        """Whether a turn that was waited for is still one. Not where Redis does not answer."""
+        try:
+            return int(self._pool.execute("HGET", self._key, "slowdowns") or 0) <= turn.slowdowns
+        except StoreUnavailableError:
+            return False
+
+    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
+        """Slow down by half where the destination throttled, at the most to a 64th of the rate, and rest as it asked.
+
+        What is delivered or refused brings the rate back, from nothing to all of it in a minute. No answer, or a
+        failure, changes nothing. A long rest, and a destination that throttles at the slowest rate, are left to the
+        breaker.
+        """
+        if not isinstance(outcome, RetryAfter):
+            if turn.slowed:
+                self._try("ease")
+            return outcome
+        if outcome.kind != "throttled":
+            return outcome
+        asked = outcome.seconds or 0.0
+        slowed = self._try("slow", turn.slowdowns, int(asked * 1000), outcome.error[:500])
+        return replace(outcome, kind="paced") if slowed and asked <= _SHORT_REST_SECONDS else outcome
+
+    def _try(self, command: str, *arguments: Any) -> Any:
+        try:
+            return self._run(command, *arguments)
+        except StoreUnavailableError:
+            return None
+
+    def _run(self, command: str, *arguments: Any) -> Any:
+        now_ms = 0 if self._clock is None else int(self._clock() * 1000)
+        call = ("EVALSHA", _SHA, 1, self._key, command, now_ms, *arguments)
+        try:
+            return self._pool.execute(*call)
+        except NoScriptError:
+            # A Redis that has restarted, or that never saw the script: it has not run.
+            return self._pool.execute_many([("SCRIPT", "LOAD", _SCRIPT), call])[1]

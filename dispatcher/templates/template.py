@@ -1,0 +1,159 @@
+"""Templates: values that the settings give, with what the event says in their places. Parsed once, filled often."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from dispatcher.templates.field_path import EVERY, MISSING, ROOTS, FieldPath, field_path, read
+
+#: What templates are filled from: ``data`` and ``context``, and the texts ``name``, ``id``, ``timestamp``, ``type``.
+Scope: TypeAlias = Mapping[str, Any]
+#: Gives a value for a scope, or MISSING for none. Raises AbsentFieldError.
+Fill: TypeAlias = Callable[[Scope], Any]
+
+#: What an event has beside data and context.
+EVENT_FIELDS: Final = ("name", "id", "timestamp", "type")
+
+_TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class AbsentFieldError(LookupError):
+    """A template needs a field that the event does not have. ``field`` is its path."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class _Placeholder:
+    """``{path}``, ``{path?}`` or ``{path|default}``."""
+
+    field: str
+    path: FieldPath
+    optional: bool
+    default: str | None
+
+    def value(self, scope: Scope) -> Any:
+        found = read(scope, self.path)
+        # Null says nothing, and would be "None" or "null" in the middle of a text.
+        if found is not MISSING and found is not None:
+            return found
+        if self.default is not None:
+            return self.default
+        if self.optional:
+            return MISSING
+        raise AbsentFieldError(self.field)
+
+
+class Template:
+    """Text with ``{data.course_id}`` and the like in it. ``{{`` and ``}}`` stand for braces.
+
+    Raises:
+        ValueError: It is no template; the message says how to mend it.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._parts = tuple(_parts(text))
+
+    def fill(self, scope: Scope) -> Any:
+        """The text; of a template that is one placeholder and nothing else, the value itself, or MISSING.
+
+        Raises:
+            AbsentFieldError: A field is not there, and the template has nothing else for it.
+        """
+        if len(self._parts) == 1 and isinstance(only := self._parts[0], _Placeholder):
+            return only.value(scope)
+        return "".join(part if isinstance(part, str) else _text(part.value(scope)) for part in self._parts)
+
+    @property
+    def constant(self) -> str | None:
+        """The text, where it depends on no event."""
+        texts = [part for part in self._parts if isinstance(part, str)]
+        return "".join(texts) if len(texts) == len(self._parts) else None
+
+
+def filler(value: Any) -> Fill:
+    """What gives the value for an event: every text in it, however deep, is a template. Keys are not.
+
+    Raises:
+        ValueError: A text is no template, or the value has no form in JSON; the message says how to mend it.
+    """
+    made, is_constant = _filler(value)
+    if not is_constant:
+        return made
+    constant = made({})
+    return lambda _: constant
+
+
+def _filler(value: Any) -> tuple[Fill, bool]:
+    if isinstance(value, str):
+        template = Template(value)
+        return template.fill, template.constant is not None
+    if isinstance(value, Mapping):
+        fields = {str(key): _filler(inner) for key, inner in value.items()}
+        return (
+            lambda scope: {key: made for key, (fill, _) in fields.items() if (made := fill(scope)) is not MISSING}
+        ), all(constant for _, constant in fields.values())
+    if isinstance(value, list | tuple):
+        items = [_filler(item) for item in value]
+        return (lambda scope: [made for fill, _ in items if (made := fill(scope)) is not MISSING]), all(
+            constant for _, constant in items
+        )
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and abs(value) < float("inf")):
+        return (lambda _: value), True
+    raise ValueError(f"{value} is no value of JSON: write it as text, in quotes")
+
+
+def _parts(text: str) -> list[str | _Placeholder]:
+    parts: list[str | _Placeholder] = []
+    literal, end = "", 0
+    for token in _TOKEN.finditer(text):
+        literal += text[end : token.start()]
+        end = token.end()
+        if token[1] is not None:
+            parts += [literal] if literal else []
+            parts.append(_placeholder(token[1]))
+            literal = ""
+        elif len(token[0]) == 2:
+            literal += token[0][0]
+        else:
+            raise ValueError(
+                f"{text!r} has a {token[0]} without its other half: write {token[0] * 2} for the character"
+            )
+    return [*parts, literal + text[end:]] if literal or end < len(text) or not parts else parts
+
+
+def _placeholder(inside: str) -> _Placeholder:
+    field, separator, default = inside.partition("|")
+    optional = field.endswith("?")
+    field = field.removesuffix("?")
+    if optional and separator:
+        raise ValueError(f"{{{inside}}} has both ? and a default: write {{{field}?}} or {{{field}|{default}}}")
+    return _Placeholder(field, _source(field), optional, default if separator else None)
+
+
+def _source(field: str) -> FieldPath:
+    root = field.partition(".")[0]
+    if field in EVENT_FIELDS or field in ROOTS:
+        return (field,)
+    if root not in ROOTS:
+        meant = f"{{data.{field}}}" if field.strip() else "{data.course_id}"
+        raise ValueError(
+            f"{{{field}}} names no field: write {meant}, {{context.KEY}} or one of "
+            f"{', '.join(f'{{{name}}}' for name in EVENT_FIELDS)}; {{{{ stands for a brace"
+        )
+    path = field_path(field, many=True)
+    if EVERY in path:
+        raise ValueError(f"{{{field}}} must name one field, so that * cannot stand in it")
+    return path
+
+
+def _text(value: Any) -> str:
+    if value is MISSING:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

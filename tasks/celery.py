@@ -1,0 +1,136 @@
+"""The Celery app: its options, a queue and a task for each destination, and the bell of each worker."""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+import warnings
+
+import billiard.pool
+from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning
+from kombu.entity import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
+
+import dispatcher.tasks.worker.remote_control  # noqa: F401 - workers answer what it registers
+from dispatcher import config
+from dispatcher.connections.redis_pool import RedisPool, kombu_options, kombu_url
+from dispatcher.destinations.build import build_destinations
+from dispatcher.local.supervisor import STACKS
+from dispatcher.process import heartbeat as beat
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.celery_producer import broker_tls
+from dispatcher.tasks.delivery.task import Delivery
+from dispatcher.tasks.transport import Amqp, serves
+from dispatcher.tasks.worker.bell import Bell
+from dispatcher.tasks.worker.consumer import refuse_compressed
+from dispatcher.tasks.worker.filing import Filing
+from dispatcher.tasks.worker.sentry import Reporting
+from dispatcher.tasks.worker.shutdown import Departure
+from dispatcher.tasks.worker.watchdog import Watchdog
+
+# Tenths of a second that an ending pool process waits for its parent to have read all of its results, of which the
+# last sometimes never are: no result is needed here, and billiard's half minute would outlast the worker's own end.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
+
+# Seconds that one call to the batch store may take, from a worker, which can wait.
+_STORE_TIMEOUT_SECONDS = 5.0
+# Seconds that a worker has to finish what it has begun, once it was told to stop.
+_STOP_SECONDS = 10.0
+
+
+def make_app(settings: config.Settings) -> Celery:
+    """A Celery app for the settings. Connects to nothing yet.
+
+    Raises:
+        SettingsError: A destination's own options are wrong; all such mistakes are named at once.
+    """
+    destinations = build_destinations(settings)
+    app = Celery("tasks", broker=kombu_url(settings.broker), amqp=Amqp, set_as_current=False)
+    uses_redis = serves(kombu_url(settings.broker))
+    if uses_redis:
+        # Not by broker_transport: with it kombu forgets TLS for rediss://, and for redis+socket:// it does not heed it.
+        TRANSPORT_ALIASES.update(
+            redis="dispatcher.tasks.transport:Transport",
+            rediss="dispatcher.tasks.transport:Transport",
+            sentinel="dispatcher.tasks.transport.sentinel:SentinelTransport",
+        )
+    app.conf.update(
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
+        task_default_queue=next(iter(destinations), "celery"),
+        task_create_missing_queues=False,
+        worker_consumer="dispatcher.tasks.worker.consumer:Consumer",
+        accept_content=["json"],
+        # The truth is in the batch store, so a message is acknowledged once its batch is settled or parked; where the
+        # worker is stopped before, it is given back, and where it dies, the bell rings again.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        result_backend=None,
+        worker_prefetch_multiplier=1,
+        worker_pool=settings.worker.pool,
+        worker_concurrency=settings.worker.concurrency,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
+        worker_soft_shutdown_timeout=_STOP_SECONDS,
+        # After a reconnection Celery would take fewer messages for a while, lest those in hand come twice. Here they
+        # find nothing to do then.
+        worker_enable_prefetch_count_reduction=False,
+    )
+    refuse_compressed()
+    app.conf.broker_use_ssl = broker_tls(settings.broker)
+    if uses_redis:
+        app.conf.broker_transport_options = {
+            # Without these a half-open connection holds up the worker for good.
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+            "priority_steps": [0],
+            **kombu_options(settings.broker, timeout_seconds=_STORE_TIMEOUT_SECONDS),
+        }
+    store = BatchStore(RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS))
+    for name, build in destinations.items():
+        delivery = Delivery(store, name, settings.destinations[name], build)
+        if settings.worker.pool == "prefork":
+            # A child whose interpreter is held is ended by its parent, with SIGKILL. After twice the lease another
+            # worker has taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).
+            delivery.time_limit = 2 * settings.destinations[name].lease_seconds
+        app.register_task(delivery)
+    return app
+
+
+def _on_ready(sender: object, **_: object) -> None:
+    # At every reconnection Celery says, at length, that its version 6 will end deliveries then unless it is told not
+    # to, which it is, above. Not when this is imported, since Celery sets its own filters after that.
+    warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced", CPendingDeprecationWarning)
+    # Also while Python itself cannot run, on which whoever looks from outside asks for them.
+    faulthandler.register(STACKS, file=sys.__stderr__ or 2, all_threads=True, chain=False)
+    beat.start()
+    bell.start()
+    filing.start()
+    watchdog.start()
+    departure.prepare()
+
+
+def _on_stopping(sender: object, **_: object) -> None:
+    bell.stop()
+    filing.stop()
+    watchdog.stop()
+    departure.begin()
+
+
+_settings = config.load()
+app = make_app(_settings)
+bell = Bell(app, _settings)
+filing = Filing(_settings)
+watchdog = Watchdog(_settings)
+departure = Departure(_STOP_SECONDS)
+
+Reporting(_settings).connect()
+signals.worker_ready.connect(_on_ready, weak=False)
+signals.worker_shutting_down.connect(_on_stopping, weak=False)

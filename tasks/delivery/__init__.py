@@ -1,0 +1,1 @@
+"""Delivery: one batch to one destination, and what becomes of each event."""

@@ -1,0 +1,1 @@
+"""Destinations: a module or a package for each vendor."""

@@ -1,0 +1,94 @@
+"""Crazy Egg's goals: events as goal conversions of its tracking API, the only thing that it takes from a server.
+
+https://support.crazyegg.com/knowledge-base/crazy-egg-customer-facing-tracking-api
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from pydantic import Field, SecretStr
+
+from dispatcher.errors import UndeliverableError
+from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
+from dispatcher.tasks.destinations.http.urls import Host
+from dispatcher.tasks.destinations.person import Person
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+
+# A code of ISO 4217.
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+
+
+class CrazyEggGoalsOptions(HttpOptions):
+    """The settings of a Crazy Egg goals destination."""
+
+    api_key: SecretStr | None = Field(default=None, description="The site's API key. Without one, events wait.")
+    host: Host = Field(default="https://track.crazyegg.com", description="Where /api/v1 is: scheme and host.")
+
+
+class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
+    """Delivers goal conversions to a site of Crazy Egg. It has nothing to tell a repeat by."""
+
+    Options = CrazyEggGoalsOptions
+    limits = Limits(events=25)
+    integration = "Crazy Egg"
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.options.host}/api/v1"
+
+    def missing(self) -> str | None:
+        if self._key():
+            return None
+        return (
+            f"Crazy Egg needs the site's API key: set {self.variable('api_key')} to it, once its tracking API is "
+            f"enabled for the site; the events of {self.name!r} wait until then"
+        )
+
+    def item(self, event: Event) -> dict[str, Any]:
+        person = Person.of(event)
+        user = person.user_id or person.anonymous_id
+        if user is None:
+            raise UndeliverableError(
+                "missing_user",
+                f"event {event.id} says of nobody: bind user_id or session in its context, or set one of them in "
+                f"[[destinations.{self.name}.mapping]]",
+            )
+        conversion: dict[str, Any] = {"goalName": event.name, "userIdentifier": user}
+        if person.page_url is not None:
+            conversion["url"] = person.page_url
+        data = event.data if isinstance(event.data, dict) else {}
+        for field, found in (("value", _value(data.get("value"))), ("currency", _currency(data.get("currency")))):
+            if found is not None:
+                conversion[field] = found
+        return conversion
+
+    def request(self, items: Sequence[dict[str, Any]]) -> Request:
+        return Request(
+            url=self.endpoint,
+            body=msgspec.json.encode({"goalConversions": items}),
+            headers={"Content-Type": "application/json", "Authorization": f"key {self._key()}"},
+        )
+
+    def _key(self) -> str:
+        return self.options.api_key.get_secret_value() if self.options.api_key is not None else ""
+
+
+def _value(value: object) -> int | float | None:
+    """The monetary value of a conversion, where that is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _currency(value: object) -> str | None:
+    """The value's currency, in which Crazy Egg knows ISO 4217's codes only."""
+    code = value.strip().upper() if isinstance(value, str) else ""
+    return code if _CURRENCY.fullmatch(code) else None

@@ -1,0 +1,85 @@
+"""Google Tag Manager's server container: events as hits, which its Measurement Protocol client claims for its tags.
+
+Source: https://developers.google.com/tag-platform/tag-manager/server-side/send-data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, SecretStr, field_validator
+
+from dispatcher.outcomes import Outcome, RetryAfter
+from dispatcher.tasks.destinations.http import Answer
+from dispatcher.tasks.destinations.measurement_protocol import MeasurementProtocol, MeasurementProtocolOptions
+from dispatcher.tasks.destinations.measurement_protocol.destination import plain_url
+from dispatcher.tasks.destinations.measurement_protocol.identity import client_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dispatcher.event import Event
+
+
+class GoogleTagManagerOptions(MeasurementProtocolOptions):
+    """The settings of a Google Tag Manager destination."""
+
+    container_url: str | None = Field(
+        default=None,
+        description="The server container: scheme and host, such as https://gtm.example.org. Without one, events wait.",
+    )
+    path: str = Field(
+        default="/mp/collect", pattern=r"^/[\w\-./]*$", description="The activation path of the container's client."
+    )
+    measurement_id: str | None = Field(
+        default=None, description="Sent along, for a client or a tag that asks for one, such as G-1A2B3C4D5E."
+    )
+    preview_header: SecretStr | None = Field(
+        default=None,
+        description="X-Gtm-Server-Preview of the container's preview mode, which then shows what comes in.",
+    )
+
+    @field_validator("container_url")
+    @classmethod
+    def _is_a_plain_url(cls, container_url: str | None) -> str | None:
+        return plain_url(container_url) if container_url else container_url
+
+
+class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
+    """Delivers to a server container."""
+
+    Options = GoogleTagManagerOptions
+    integration = "Google Tag Manager"
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.options.container_url or ''}{self.options.path}"
+
+    def missing(self) -> str | None:
+        if self.options.container_url:
+            return None
+        return (
+            f"Google Tag Manager has no server container: set {self.variable('container_url')} to its address, such as "
+            f"https://gtm.example.org; the events of {self.name!r} wait until then"
+        )
+
+    def identity(self, event: Event) -> Mapping[str, str]:
+        return {"client_id": client_id_of(event)}
+
+    def query(self) -> Mapping[str, str]:
+        return {"measurement_id": self.options.measurement_id} if self.options.measurement_id else {}
+
+    def headers(self) -> Mapping[str, str]:
+        header = self.options.preview_header
+        return {"X-Gtm-Server-Preview": header.get_secret_value()} if header is not None else {}
+
+    def outcome(self, answer: Answer) -> Outcome:
+        if answer.status == 400:
+            # The container says so where no client claims the request, whatever is in it.
+            return RetryAfter(
+                f"{self.who} answered 400: no client of the container claims {self.options.path}; publish one of the "
+                f"type Measurement Protocol (GA4) with that activation path, or set {self.variable('path')} to its own",
+                None,
+                "setup",
+            )
+        return super().outcome(answer)

@@ -1,0 +1,150 @@
+"""MeasurementProtocol: base of the destinations that take hits. A destination says where to, and who it is about."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field
+
+from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
+from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, Wishes, to_hit
+
+if TYPE_CHECKING:
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+    from dispatcher.store.rate_limit import Rate
+
+# https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations
+MAX_REQUEST_EVENTS: Final = 25
+# Bytes: "The post body must be smaller than 130kB."
+MAX_REQUEST_BYTES: Final = 129_999
+
+
+class MeasurementProtocolOptions(HttpOptions):
+    """The settings that every destination of the protocol has."""
+
+    # A request is about one person, so it holds one event more often than not.
+    concurrency: int | None = Field(default=8, ge=1, le=100, description="Requests at a time in one worker process.")
+    send_user_id: bool = Field(default=True, description="Send the user's id, where it is known, as user_id.")
+    send_page: bool = Field(
+        default=True, description="Send the page and what led there as page_location and page_referrer."
+    )
+    send_event_id: bool = Field(
+        default=True, description="Send the event's id as the parameter event_id, by which a repeat can be told."
+    )
+    analytics_360: bool = Field(
+        default=False, description="The property is one of Analytics 360: texts may have 500 characters, not 100."
+    )
+    too_old: Literal["dead", "now"] = Field(
+        default="dead",
+        description="What becomes of an event that is older than Google's 72 h: a dead letter, or sent as if of now.",
+    )
+    ad_user_data_consent: str | None = Field(
+        default=None, description="The consent category that stands for Google's ad_user_data."
+    )
+    ad_personalization_consent: str | None = Field(
+        default=None, description="The consent category that stands for Google's ad_personalization."
+    )
+
+
+MeasurementProtocolOptionsT = TypeVar("MeasurementProtocolOptionsT", bound=MeasurementProtocolOptions)
+
+
+class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Generic[MeasurementProtocolOptionsT]):
+    """Base of what takes hits. A subclass has ``Options``, ``endpoint``, ``identity`` and ``query``."""
+
+    limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
+    advertising = True
+    #: Whether hits go to an app's stream, not to a web site's.
+    app: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        name: str,
+        options: MeasurementProtocolOptionsT,
+        *,
+        rules: Rules | None = None,
+        rate: Rate | None = None,
+    ) -> None:
+        super().__init__(name, options, rules=rules, rate=rate)
+        consents = {
+            "ad_user_data": options.ad_user_data_consent,
+            "ad_personalization": options.ad_personalization_consent,
+        }
+        self._wishes = Wishes(
+            app=self.app,
+            send_user_id=options.send_user_id,
+            send_page=options.send_page,
+            send_event_id=options.send_event_id,
+            analytics_360=options.analytics_360,
+            too_old=options.too_old,
+            consent=tuple((name, category) for name, category in consents.items() if category is not None),
+        )
+
+    # ---- what a destination says
+
+    @abstractmethod
+    def identity(self, event: Event) -> Mapping[str, str]:
+        """Who the event is about: ``client_id`` or ``app_instance_id``. Raises UndeliverableError without one. Pure."""
+
+    @abstractmethod
+    def query(self) -> Mapping[str, str]:
+        """What stands behind the URL: the stream and its secret."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers beside the Content-Type; none by default."""
+        return {}
+
+    # ---- what is the same for all
+
+    def item(self, event: Event) -> Hit:
+        return to_hit(event, self.identity(event), self._wishes, now=datetime.now(UTC))
+
+    def group(self, item: Hit) -> Hashable:
+        return item.common_key
+
+    def item_bytes(self, item: Hit) -> int:
+        return len(msgspec.json.encode(item.event))
+
+    def request(self, items: Sequence[Hit]) -> Request:
+        return self.request_to(self.endpoint, body_of(items))
+
+    def request_to(self, url: str, body: Mapping[str, Any]) -> Request:
+        """A request of the protocol."""
+        return Request(
+            url=url,
+            query=self.query(),
+            headers={"Content-Type": "application/json", **self.headers()},
+            body=msgspec.json.encode(body),
+        )
+
+
+def body_of(items: Sequence[Hit]) -> dict[str, Any]:
+    """The body of a request for hits that have all in common but the event."""
+    body = dict(items[0].common)
+    times = [item.event["timestamp_micros"] for item in items if "timestamp_micros" in item.event]
+    # User properties have the time of the request unless one is given, and so would an event that has none of its own.
+    if "user_properties" in body and len(times) == len(items):
+        body["timestamp_micros"] = max(times)
+    return body | {"events": [item.event for item in items]}
+
+
+def plain_url(url: str) -> str:
+    """The URL, where it is no more than a scheme, a host and a path. Raises ValueError. For validators of options."""
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("must be a scheme and a host, such as https://www.google-analytics.com")
+    if parts.port == 0:
+        raise ValueError("the port must be from 1 to 65535")
+    return url.rstrip("/")

@@ -1,0 +1,84 @@
+"""Which browser, app and session an event belongs to, by the ids that Google's cookies and Firebase give. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from dispatcher.errors import UndeliverableError
+from dispatcher.tasks.destinations.person import Person
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dispatcher.event import Event
+
+# The cookie _ga, such as GA1.1.1033501218.1368477899, or its last two parts: "two positive numbers, joined by a period"
+# (https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#payload_post_body).
+_CLIENT_ID: Final = re.compile(r"(?:.*\.)?(0*[1-9][0-9]*\.0*[1-9][0-9]*)", re.ASCII)
+# The cookie _ga_<stream>: GS1.1.<session>.…, since 2025 GS2.1.s<session>$o….
+_SESSION_COOKIE: Final = re.compile(r"GS\d+\.\d+\.s?([0-9]+)[.$].*", re.ASCII)
+# What Firebase's getAppInstanceId() gives.
+_APP_INSTANCE_ID: Final = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
+# Numbers of this size are what the cookie has.
+_MOST: Final = 2**31 - 1
+
+
+def client_id_of(event: Event) -> str:
+    """The browser's id: the context's ``client_id``, else one made from the person, always the same for the same one.
+
+    Raises:
+        UndeliverableError: ``missing_client_id``: the event speaks of nobody.
+    """
+    person = Person.of(event)
+    if person.client_id is not None and (match := _CLIENT_ID.fullmatch(person.client_id)):
+        return match[1]
+    if person.user_id is not None:
+        return _made_of(f"user {person.user_id}")
+    if person.anonymous_id is not None:
+        return _made_of(f"anonymous {person.anonymous_id}")
+    was = "has no client_id" if person.client_id is None else "has a client_id that is not two numbers with a dot"
+    raise UndeliverableError(
+        "missing_client_id",
+        f"the context {was}, and neither a user nor a session to make one from: bind client_id, the value of the "
+        "cookie _ga, or user_id in the tracking context",
+    )
+
+
+def app_instance_id_of(event: Event) -> str:
+    """The installed app's id: the context's ``app_instance_id``, else the data's.
+
+    Raises:
+        UndeliverableError: ``missing_app_instance_id``: there is none; ``invalid``: it is none of Firebase's.
+    """
+    data = event.data if isinstance(event.data, dict) else {}
+    value = event.context.get("app_instance_id") or data.get("app_instance_id")
+    if not value:
+        raise UndeliverableError(
+            "missing_app_instance_id",
+            "neither context nor data has an app_instance_id: bind what the app gets from Firebase's "
+            "getAppInstanceId() as app_instance_id in the tracking context",
+        )
+    if not isinstance(value, str) or not _APP_INSTANCE_ID.fullmatch(value):
+        raise UndeliverableError(
+            "invalid",
+            "app_instance_id is not 32 hexadecimal digits: bind what the app gets from Firebase's getAppInstanceId()",
+        )
+    return value
+
+
+def session_id_of(context: Mapping[str, Any]) -> str | int | None:
+    """The session: the context's ``ga_session_id``, a number or the cookie ``_ga_<stream>``; None without one."""
+    value = context.get("ga_session_id")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    if isinstance(value, str) and (match := _SESSION_COOKIE.fullmatch(value)):
+        return match[1]
+    return value
+
+
+def _made_of(whom: str) -> str:
+    digest = hashlib.sha256(whom.encode("utf-8", "surrogatepass")).digest()
+    first, second = (int.from_bytes(part) % _MOST + 1 for part in (digest[:8], digest[8:16]))
+    return f"{first}.{second}"

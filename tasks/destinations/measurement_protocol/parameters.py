@@ -1,0 +1,139 @@
+"""Parameters and user properties: what of an event's data the protocol can carry. Pure.
+
+Sources: https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations and
+https://support.google.com/analytics/answer/9267744.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dispatcher.errors import UndeliverableError
+from dispatcher.tasks.destinations.measurement_protocol.names import parameter_name, user_property_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+MAX_PARAMETERS: Final = 25
+MAX_USER_PROPERTIES: Final = 25
+# Of an item, beside those that Google knows.
+MAX_CUSTOM_ITEM_PARAMETERS: Final = 10
+# Characters.
+MAX_VALUE: Final = 100
+MAX_VALUE_360: Final = 500
+MAX_USER_PROPERTY_VALUE: Final = 36
+_LONGER_VALUES: Final = {"page_title": 300, "page_referrer": 420, "page_location": 1000}
+
+# https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference/events#purchase_item
+_KNOWN_ITEM_PARAMETERS: Final = frozenset(
+    {
+        "affiliation",
+        "coupon",
+        "creative_name",
+        "creative_slot",
+        "currency",
+        "discount",
+        "index",
+        "item_brand",
+        "item_category",
+        "item_category2",
+        "item_category3",
+        "item_category4",
+        "item_category5",
+        "item_id",
+        "item_list_id",
+        "item_list_name",
+        "item_name",
+        "item_variant",
+        "location_id",
+        "price",
+        "promotion_id",
+        "promotion_name",
+        "quantity",
+    }
+)
+# A larger number makes the JSON of the whole request unreadable to some.
+_LARGEST: Final = 2**63 - 1
+
+
+def parameters(data: Mapping[str, Any], *, max_value: int = MAX_VALUE) -> dict[str, Any]:
+    """The parameters that the top level of an event's data makes.
+
+    Nulls, empty texts, objects and lists are left out, but for the list ``items``; texts are cut to what Google takes,
+    and true and false become text, as Google's own tag sends them.
+
+    Args:
+        data: The event's data.
+        max_value: Characters of a text.
+
+    Raises:
+        UndeliverableError: ``invalid``: a name that Google does not take, two that become one, or too many.
+    """
+    found: dict[str, Any] = _scalars(
+        ((key, value) for key, value in data.items() if key != "items"), parameter_name, "parameter", max_value
+    )
+    listed = data.get("items")
+    given = listed if isinstance(listed, list) else []
+    if items := [made for item in given if isinstance(item, dict) and (made := _item(item, max_value))]:
+        found["items"] = items
+    if len(found) > MAX_PARAMETERS:
+        raise UndeliverableError(
+            "invalid",
+            f"its data makes {len(found)} parameters, and Google takes {MAX_PARAMETERS}: pick some of them in the "
+            f"destination's mapping",
+        )
+    return found
+
+
+def user_properties(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """User properties as a request has them; values are cut and left out as those of parameters are.
+
+    Raises:
+        UndeliverableError: ``invalid``: a name that Google does not take, two that become one, or too many.
+    """
+    found = _scalars(properties.items(), user_property_name, "user property", MAX_USER_PROPERTY_VALUE)
+    if len(found) > MAX_USER_PROPERTIES:
+        raise UndeliverableError(
+            "invalid",
+            f"it has {len(found)} user properties, and Google takes {MAX_USER_PROPERTIES}: pick some of them in the "
+            f"destination's mapping",
+        )
+    return {name: {"value": value} for name, value in found.items()}
+
+
+def text(name: str, value: str, max_value: int) -> str:
+    """A parameter's text, cut to what Google takes for it."""
+    return value[: max(max_value, _LONGER_VALUES.get(name, 0))]
+
+
+def _item(item: Mapping[str, Any], max_value: int) -> dict[str, Any]:
+    found = _scalars(item.items(), parameter_name, "item parameter", max_value)
+    custom = found.keys() - _KNOWN_ITEM_PARAMETERS
+    if len(custom) > MAX_CUSTOM_ITEM_PARAMETERS:
+        raise UndeliverableError(
+            "invalid",
+            f"an item has {len(custom)} parameters of your own, and Google takes {MAX_CUSTOM_ITEM_PARAMETERS}: "
+            f"put less into data.items",
+        )
+    return found
+
+
+def _scalars(
+    pairs: Iterable[tuple[str, Any]], named: Callable[[str], str], what: str, max_value: int
+) -> dict[str, str | int | float]:
+    found: dict[str, str | int | float] = {}
+    for key, value in pairs:
+        if not isinstance(value, str | int | float) or value == "":
+            continue
+        name = named(key)
+        if name in found:
+            raise UndeliverableError(
+                "invalid", f"{what} {name} comes from two fields: rename or drop one in the destination's mapping"
+            )
+        if isinstance(value, bool):
+            found[name] = "true" if value else "false"
+        elif isinstance(value, str) or abs(value) > _LARGEST:
+            found[name] = text(name, str(value), max_value)
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,129 @@
+"""The protocol at Google itself, which takes anything, and with ``debug`` is asked first what is wrong with a request.
+
+Source: https://developers.google.com/analytics/devguides/collection/protocol/ga4/validating-events.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from pydantic import Field, SecretStr, field_validator
+
+from dispatcher.outcomes import Dead, Outcome, RetryAfter
+from dispatcher.tasks.destinations.http import Answer, NoAnswer
+from dispatcher.tasks.destinations.measurement_protocol.destination import (
+    MeasurementProtocol,
+    MeasurementProtocolOptions,
+    body_of,
+    plain_url,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.tasks.destinations.measurement_protocol.hit import Hit
+
+# Google's descriptions repeat names and values of the event, so the codes are told in words of our own.
+_CODES: Final = {
+    "VALUE_INVALID": "has a value that is not allowed",
+    "VALUE_REQUIRED": "lacks a value",
+    "NAME_INVALID": "has a name that is not allowed",
+    "NAME_RESERVED": "has a name that is Google's own",
+    "VALUE_OUT_OF_BOUNDS": "has a value that is too large or too small",
+    "EXCEEDED_MAX_ENTITIES": "has too many parts",
+    "NAME_DUPLICATED": "has a name twice",
+}
+# Parts of a path and codes are names; anything else may be somebody's data.
+_NAME: Final = re.compile(r"[\w.\[\]/]{1,100}", re.ASCII)
+# Messages that an error tells of.
+_MOST_TOLD: Final = 3
+
+
+class ValidatedOptions(MeasurementProtocolOptions):
+    """The settings of a destination at Google itself."""
+
+    endpoint: str = Field(
+        default="https://www.google-analytics.com",
+        description="Google's server: scheme and host. https://region1.google-analytics.com collects in the EU.",
+    )
+    api_secret: SecretStr | None = Field(
+        default=None, description="The stream's Measurement Protocol API secret. Without one, events wait."
+    )
+    debug: bool = Field(
+        default=False,
+        description="Ask Google's validation server first. What it objects to is a dead letter, the rest is sent.",
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_a_plain_url(cls, endpoint: str) -> str:
+        return plain_url(endpoint)
+
+
+ValidatedOptionsT = TypeVar("ValidatedOptionsT", bound=ValidatedOptions)
+
+
+class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Generic[ValidatedOptionsT]):
+    """Base of destinations at Google itself. Its answer to hits says nothing of what becomes of them."""
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.options.endpoint}/mp/collect"
+
+    @property
+    def send_seconds(self) -> float:
+        return super().send_seconds * (2 if self.options.debug else 1)
+
+    def send(self, items: Sequence[Hit], *, attempt: int) -> Answer | NoAnswer:
+        if self.options.debug and (objection := self._objection(items)) is not None:
+            return objection
+        return super().send(items, attempt=attempt)
+
+    def outcome(self, answer: Answer) -> Outcome:
+        if messages := _messages(answer):
+            return Dead("invalid", f"{self.who} would not count it: {_told(messages)}")
+        return super().outcome(answer)
+
+    def secret(self) -> str:
+        """The API secret; empty without one."""
+        return self.options.api_secret.get_secret_value() if self.options.api_secret is not None else ""
+
+    def _objection(self, items: Sequence[Hit]) -> Answer | NoAnswer | None:
+        """The validation server's answer, unless it has nothing against the hits. It counts nothing."""
+        body = body_of(items) | {"validation_behavior": "ENFORCE_RECOMMENDATIONS"}
+        answer = self._client.send(self.request_to(f"{self.options.endpoint}/debug/mp/collect", body))
+        if isinstance(answer, NoAnswer):
+            return NoAnswer(answer.outcome, maybe_taken=False)
+        outcome = self.outcome(answer)
+        if isinstance(outcome, RetryAfter):
+            return NoAnswer(outcome, maybe_taken=False)
+        if isinstance(outcome, Dead):
+            return answer
+        if not isinstance(answer.json(), dict):
+            error = (
+                f"{self.who} has no validation server: set {self.variable('endpoint')} to Google's, or "
+                f"{self.variable('debug')} to false"
+            )
+            return NoAnswer(RetryAfter(error, None, "setup"), maybe_taken=False)
+        return None
+
+
+def _messages(answer: Answer) -> list[Any]:
+    body = answer.json()
+    messages = body.get("validationMessages") if isinstance(body, dict) else None
+    return messages if isinstance(messages, list) else []
+
+
+def _told(messages: Sequence[Any]) -> str:
+    told = []
+    for message in messages[:_MOST_TOLD]:
+        said = message if isinstance(message, dict) else {}
+        path, code = _name(said.get("fieldPath")), _name(said.get("validationCode"))
+        told.append(f"{path or 'the request'} {_CODES.get(code, 'is not valid')} ({code or 'no code'})")
+    more = len(messages) - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more else "")
+
+
+def _name(value: object) -> str:
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else ""

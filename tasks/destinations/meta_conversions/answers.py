@@ -1,0 +1,120 @@
+"""What Meta's answers mean for the events of a request.
+
+https://developers.facebook.com/docs/graph-api/guides/error-handling and, for what counts as too many calls,
+https://developers.facebook.com/docs/graph-api/overview/rate-limiting
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.tasks.destinations.http.status import outcome_of_status, retry_after_seconds
+
+if TYPE_CHECKING:
+    from dispatcher.tasks.destinations.http import Answer
+
+_THROTTLED: Final = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
+# Downtime, as Meta's table has it; 341 is downtime or throttling.
+_TRANSIENT: Final = frozenset({1, 2, 341})
+# No permission, no valid token, no such object or version, blocked for a time: the account or the settings.
+_SETUP: Final = frozenset({3, 10, 12, 102, 104, 190, *range(200, 300), 368, 803, 2500, 2635})
+# Of code 100: the data set does not exist, or the token may not use it.
+_NO_OBJECT: Final = 33
+_INVALID: Final = frozenset({100, 105})
+
+# Of code 100: what is wrong with an event, in our words.
+_SUBCODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
+    {
+        2804003: ("too_old", "the event is older than Meta takes"),
+        2804004: (
+            "from_the_future",
+            "the event's time is in the future: look at the clock of the machine it came from",
+        ),
+        2804009: ("invalid", "a Purchase needs a value"),
+        2804010: ("invalid", "a Purchase needs a currency"),
+        2804023: ("invalid", "a value needs a currency"),
+        2804050: ("missing_user_data", "the event does not say well enough whom it is about"),
+    }
+)
+
+# An answer may hold anything: only what looks like an id is repeated.
+_TRACE: Final = re.compile(r"[\w-]{1,64}")
+
+
+def outcome_of_answer(answer: Answer, *, who: str, sent: int | None = None) -> Outcome:
+    """The outcome of every event of a request that got this answer. Pure.
+
+    Texts name Meta's codes and its trace id, never its message, which may repeat what was sent.
+
+    Args:
+        answer: What Meta answered.
+        who: Names the destination in errors.
+        sent: How many events the request had, where that is known.
+    """
+    said = answer.json()
+    said = said if isinstance(said, dict) else {}
+    if isinstance(error := said.get("error"), dict):
+        return _of_error(error, answer, who)
+    if not 200 <= answer.status < 300:
+        return _of_status(answer, who)
+    received = _whole(said.get("events_received"))
+    if received is None:
+        return RetryAfter(f"{who} answered {answer.status} without saying how many events it received: is it Meta?")
+    if sent is not None and received < sent:
+        # Meta takes all or none. Sent again in halves, with their ids, it shows which one it did not take.
+        return Dead("invalid", f"{who} received {received} of {sent} events{_trace(said)}")
+    return DELIVERED
+
+
+def _of_error(error: Mapping[str, Any], answer: Answer, who: str) -> Outcome:
+    code, subcode = _whole(error.get("code")), _whole(error.get("error_subcode"))
+    named = f"error {code}" if subcode is None else f"error {code}, subcode {subcode}"
+    text = f"{who} answered {answer.status} with {named}{_trace(error)}"
+    if code in _THROTTLED or answer.status == 429:
+        return RetryAfter(text, _pause(answer), "throttled")
+    if error.get("is_transient") is True or code in _TRANSIENT or answer.status >= 500:
+        return RetryAfter(text, retry_after_seconds(answer.headers.get("Retry-After")))
+    if code in _SETUP or (code == 100 and subcode == _NO_OBJECT):
+        return RetryAfter(
+            f"{text}: look at access_token, dataset_id and api_version, and at the token's rights", None, "setup"
+        )
+    if code in _INVALID:
+        reason, meaning = _SUBCODES.get(subcode or 0, ("invalid", ""))
+        return Dead(reason, f"{text}: {meaning}" if meaning else text)
+    # Unknown to us: the status says whether it is about the contents. Meta documents no 2xx with an error.
+    outcome = _of_status(answer, who)
+    return replace(outcome, error=text) if isinstance(outcome, Dead | RetryAfter) else RetryAfter(text)
+
+
+def _of_status(answer: Answer, who: str) -> Outcome:
+    return outcome_of_status(answer.status, who=who, retry_after=answer.headers.get("Retry-After"))
+
+
+def _pause(answer: Answer) -> float | None:
+    """Seconds until calls are let through again: Retry-After, else what Meta's own header estimates, in minutes."""
+    if (seconds := retry_after_seconds(answer.headers.get("Retry-After"))) is not None:
+        return seconds
+    try:
+        usage = json.loads(answer.headers.get("X-Business-Use-Case-Usage", ""))
+        minutes = max(
+            int(use.get("estimated_time_to_regain_access", 0)) for uses in dict(usage).values() for use in uses
+        )
+    except (ValueError, TypeError, AttributeError):
+        return None
+    # By the way of a header's number, which has a bound.
+    return retry_after_seconds(str(minutes * 60)) if minutes > 0 else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _trace(said: Mapping[str, Any]) -> str:
+    trace = said.get("fbtrace_id")
+    return f", fbtrace_id {trace}" if isinstance(trace, str) and _TRACE.fullmatch(trace) else ""

@@ -1,0 +1,206 @@
+"""MetaConversions: events as server events of Meta's Conversions API, in requests of up to a thousand.
+
+event_id is the event's own id, by which Meta tells what it has already, from the browser's pixel or from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import msgspec
+from pydantic import Field, SecretStr
+
+from dispatcher.errors import UndeliverableError
+from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
+from dispatcher.tasks.destinations.http.urls import Host
+from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
+from dispatcher.tasks.destinations.meta_conversions.custom_data import custom_data
+from dispatcher.tasks.destinations.meta_conversions.user_data import user_data
+from dispatcher.tasks.destinations.person import Person
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.outcomes import Outcome
+
+# Events. https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api#batch-requests
+MAX_REQUEST_EVENTS: Final = 1000
+# Bytes. Meta documents no limit; others have met one of about 1 MB.
+MAX_REQUEST_BYTES: Final = 900_000
+# Characters of an event's name (https://developers.facebook.com/docs/meta-pixel/implementation/conversion-tracking).
+MAX_NAME: Final = 50
+# How old an event may be (https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api).
+MAX_AGE: Final = timedelta(days=7)
+MAX_AGE_IN_STORE: Final = timedelta(days=62)
+# How far another machine's clock may be ahead of this one's. Meta refuses what has not happened yet.
+MAX_AHEAD: Final = timedelta(minutes=5)
+
+ActionSource = Literal[
+    "email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging", "other"
+]
+
+
+class MetaConversionsOptions(HttpOptions):
+    """The settings of a destination at Meta."""
+
+    dataset_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+$",
+        description="The id of the data set, which is that of the pixel. Without one, events wait.",
+    )
+    access_token: SecretStr | None = Field(
+        default=None, description="A token with the right to send to the data set. Without one, events wait."
+    )
+    host: Host = Field(default="https://graph.facebook.com", description="Where the Graph API is: scheme and host.")
+    api_version: str = Field(
+        default="v26.0", pattern=r"^v[0-9]+\.[0-9]+$", description="Of the Graph API. Meta keeps each for two years."
+    )
+    action_source: ActionSource = Field(
+        default="website", description="Where the events happen; data.action_source of an event wins."
+    )
+    action_source_without_browser: ActionSource = Field(
+        default="system_generated",
+        description='Instead of "website", for events that lack the page or the browser that Meta asks of those.',
+    )
+    currency: str | None = Field(
+        default=None, pattern=r"^[A-Za-z]{3}$", description="Of values that come without one, such as EUR (ISO 4217)."
+    )
+    test_event_code: str | None = Field(
+        default=None,
+        description="Shows the events under Test events in Meta's Events Manager. They count all the same.",
+    )
+    partner_agent: str | None = Field(default=None, description="How Meta knows the platform that sends, if it does.")
+    limited_data_use: bool = Field(
+        default=False, description="Ask Meta for Limited Data Use, for people in some states of the USA."
+    )
+    limited_data_use_country: int = Field(
+        default=0, ge=0, description="Where limited_data_use is to hold: 1 for the USA, 0 where Meta is to find out."
+    )
+    limited_data_use_state: int = Field(
+        default=0, ge=0, description="The state, such as 1000 for California; 0 where Meta is to find out."
+    )
+
+
+def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime) -> dict[str, Any]:
+    """The server event that an event becomes. Pure: the event and its dicts stay as they are.
+
+    Args:
+        event: As consent, mapping and privacy left it.
+        options: Of the destination.
+        now: Aware; what an event's age is measured by.
+
+    Raises:
+        UndeliverableError: too_old, from_the_future, missing_user_data, or invalid.
+    """
+    if not event.name or len(event.name) > MAX_NAME:
+        raise UndeliverableError(
+            "invalid",
+            f"the name of event {event.id} has {len(event.name)} characters and Meta takes 1 to {MAX_NAME}: set "
+            "name in the destination's mapping",
+        )
+    person = Person.of(event)
+    data = event.data if isinstance(event.data, dict) else {}
+    page = _page(data.get("event_source_url")) or _page(person.page_url)
+    about = user_data(event, person)
+    source = _action_source(event, options, in_browser=page is not None and "client_user_agent" in about)
+    found: dict[str, Any] = {
+        "event_name": event.name,
+        "event_time": _event_time(event, source, now),
+        "event_id": event.id,
+        "action_source": source,
+        "user_data": about,
+    }
+    if page is not None:
+        found["event_source_url"] = page
+    if custom := custom_data(event, event_name=event.name, currency=options.currency):
+        found["custom_data"] = custom
+    if options.limited_data_use:
+        found["data_processing_options"] = ["LDU"]
+        found["data_processing_options_country"] = options.limited_data_use_country
+        found["data_processing_options_state"] = options.limited_data_use_state
+    return found
+
+
+def _event_time(event: Event, source: str, now: datetime) -> int:
+    most = MAX_AGE_IN_STORE if source == "physical_store" else MAX_AGE
+    age = now - event.timestamp
+    if age > most:
+        raise UndeliverableError(
+            "too_old",
+            f"event {event.id} is of {event.timestamp:%Y-%m-%d} and Meta takes what is at most {most.days} days old: "
+            "it cannot be sent there any more",
+        )
+    if -age > MAX_AHEAD:
+        raise UndeliverableError(
+            "from_the_future",
+            f"event {event.id} is of {event.timestamp:%Y-%m-%d %H:%M} UTC, which is yet to come: set the clock of the "
+            "machine that it came from, and replay it then",
+        )
+    return int(min(event.timestamp, now).timestamp())
+
+
+def _action_source(event: Event, options: MetaConversionsOptions, *, in_browser: bool) -> str:
+    said = event.data.get("action_source") if isinstance(event.data, dict) else None
+    if said is not None and said not in get_args(ActionSource):
+        known = ", ".join(get_args(ActionSource))
+        raise UndeliverableError("invalid", f"event {event.id} has an action_source that Meta does not know: {known}")
+    source: str = options.action_source if said is None else said
+    return options.action_source_without_browser if source == "website" and not in_browser else source
+
+
+def _page(url: object) -> str | None:
+    # edX has "x_module" as the page of what the server emits for a browser.
+    return url if isinstance(url, str) and url.startswith(("http://", "https://")) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CountedAnswer(Answer):
+    sent: int
+
+
+class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
+    """Delivers to a data set of Meta. The access token travels in the body, so that no log of URLs has it."""
+
+    Options = MetaConversionsOptions
+    integration = "Facebook Conversions API (Actions)"
+    advertising = True
+    limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.options.host}/{self.options.api_version}/{self.options.dataset_id or ''}/events"
+
+    def missing(self) -> str | None:
+        if not self.options.dataset_id:
+            what = f"no data set: set {self.variable('dataset_id')} to the id of your pixel"
+        elif not self._access_token():
+            what = f"no access token: set {self.variable('access_token')} to one made in Meta's Events Manager"
+        else:
+            return None
+        return f"Meta's destination has {what}; the events of {self.name!r} wait until then"
+
+    def item(self, event: Event) -> dict[str, Any]:
+        return to_server_event(event, self.options, datetime.now(UTC))
+
+    def request(self, items: Sequence[dict[str, Any]]) -> Request:
+        body: dict[str, Any] = {"data": items, "access_token": self._access_token()}
+        for key in ("test_event_code", "partner_agent"):
+            if value := getattr(self.options, key):
+                body[key] = value
+        return Request(url=self.endpoint, body=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
+
+    def send(self, items: Sequence[dict[str, Any]], *, attempt: int) -> Answer | NoAnswer:
+        answer = super().send(items, attempt=attempt)
+        if isinstance(answer, NoAnswer):
+            return answer
+        return _CountedAnswer(status=answer.status, headers=answer.headers, body=answer.body, sent=len(items))
+
+    def outcome(self, answer: Answer) -> Outcome:
+        sent = answer.sent if isinstance(answer, _CountedAnswer) else None
+        return outcome_of_answer(answer, who=self.who, sent=sent)
+
+    def _access_token(self) -> str:
+        return self.options.access_token.get_secret_value() if self.options.access_token is not None else ""

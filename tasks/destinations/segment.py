@@ -1,0 +1,279 @@
+"""Segment: events and direct calls as messages of its HTTP API, in requests of its batch endpoint.
+
+messageId and timestamp are the event's own, so that Segment drops what it gets a second time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field, SecretStr, field_validator
+from requests import RequestException
+from segment.analytics.request import APIError, post
+
+from dispatcher.rules.consent import stated_consent, stated_integrations
+from dispatcher.event import DIRECT_TYPES
+from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
+from dispatcher.tasks.destinations.http.client import is_local, no_answer
+from dispatcher.outcomes import RetryAfter
+from dispatcher.edx_log.python_json import as_python_writes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+    from dispatcher.store.rate_limit import Rate
+
+# The package logs whole request bodies at DEBUG: what people did, with their ids and addresses. And each refusal as an
+# error, which here is an outcome with a text of its own.
+logging.getLogger("segment").setLevel(logging.CRITICAL)
+
+# Bytes. Segment refuses a larger message (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
+MAX_MESSAGE_BYTES: Final = 32_768
+# Bytes. Segment takes 500 KB a request; the rest is left for what it may count otherwise.
+MAX_REQUEST_BYTES: Final = 475_000
+# Messages. What Segment's own libraries send at most; beyond 2 500 it answers 200 and drops them.
+MAX_REQUEST_MESSAGES: Final = 100
+
+
+class SegmentOptions(HttpOptions):
+    """The settings of a Segment destination."""
+
+    write_key: SecretStr | None = Field(default=None, description="The source's write key. Without one, events wait.")
+    host: str = Field(default="https://api.segment.io", description="Where /v1/batch is: scheme and host.")
+    gzip: bool = Field(default=False, description="Compress requests.")
+    properties: Literal["data", "edx"] = Field(
+        default="data",
+        description='What a track call has as properties: "data" is the event\'s data, "edx" the whole event with '
+        "label, courserun_key and nonInteraction, as edX sends it.",
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_plain_url(cls, host: str) -> str:
+        url = urlsplit(host)
+        # A user name in the URL would take the place of the write key in the Authorization header.
+        if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
+            raise ValueError("must be a scheme and a host, such as https://api.segment.io")
+        if url.port == 0:
+            raise ValueError("the port must be from 1 to 65535")
+        return host
+
+
+def _library() -> dict[str, str]:
+    try:
+        return {"name": "dispatcher", "version": version("dispatcher")}
+    except PackageNotFoundError:  # Run from a checkout that was never installed.
+        return {"name": "dispatcher"}
+
+
+LIBRARY: Final = _library()
+
+# What a direct call may say beside who and when, and where it puts its payload.
+_CALL_KEYS: Final = ("event", "name", "category", "groupId", "previousId", "integrations")
+_PAYLOAD_KEYS: Final = {
+    "track": "properties",
+    "page": "properties",
+    "screen": "properties",
+    "identify": "traits",
+    "group": "traits",
+}
+
+# What opaque-keys takes for a course run: course-v1:org+course+run, ccx-v1:…+ccx@1, or the old org/course/run.
+_COURSE_RUN: Final = re.compile(
+    r"(?:course|ccx)-v1:[\w\-~.:]+\+[\w\-~.:]+\+[\w\-~.:]+(?:\+ccx@\d+)?|[\w\-~.:]+/[\w\-~.:]+/[\w\-~.:]+"
+)
+
+
+def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> dict[str, Any]:
+    """The message that an event becomes. Pure: the event and its dicts stay as they are."""
+    direct = event.type in DIRECT_TYPES
+    call = event.data if direct and isinstance(event.data, dict) else {}
+    message: dict[str, Any] = {
+        "type": event.type if direct else "track",
+        "messageId": event.id,
+        "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),
+        **_who(event, call),
+    }
+    if direct:
+        message |= _call(event, call)
+    else:
+        message["event"] = event.name
+        message["properties"] = _edx_properties(event) if properties == "edx" else _as_object(event.data)
+    if integrations := stated_integrations(event):
+        message["integrations"] = integrations
+    message["context"] = _context(call.get("context"), event.context)
+    if (consent := stated_consent(event)) is not None:
+        message["context"]["consent"] = consent
+    return message
+
+
+def _who(event: Event, call: dict[str, Any]) -> dict[str, str]:
+    said = {key: found for key in ("userId", "anonymousId") if (found := _identity(call.get(key))) is not None}
+    if said:
+        return said
+    if (user := _identity(event.context.get("user_id"))) is not None:
+        return {"userId": user}
+    for key in ("anonymous_id", "session", "client_id"):
+        if (found := _identity(event.context.get(key))) is not None:
+            return {"anonymousId": found}
+    # Segment drops a message of nobody while it answers 200. The id stays the same when the event is sent again.
+    return {"anonymousId": event.id}
+
+
+def _identity(value: object) -> str | None:
+    return str(value) if isinstance(value, (str, int, float)) and value != "" else None
+
+
+def _call(event: Event, call: dict[str, Any]) -> dict[str, Any]:
+    said = {key: call[key] for key in _CALL_KEYS if call.get(key) is not None}
+    if event.type == "track":
+        said.setdefault("event", event.name)
+    if payload_key := _PAYLOAD_KEYS.get(event.type):
+        said[payload_key] = _as_object(call.get(payload_key))
+    return said
+
+
+def _as_object(payload: object) -> dict[str, Any]:
+    # Properties and traits are objects at Segment. edX's browser events may have text, a form as the page sent it.
+    if isinstance(payload, dict):
+        return payload
+    return {} if payload is None else {"data": payload}
+
+
+def _edx_properties(event: Event) -> dict[str, Any]:
+    properties = {
+        "name": event.name,
+        "timestamp": event.timestamp.isoformat(),
+        "data": event.data,
+        "context": event.context,
+    }
+    course_id = event.context.get("course_id")
+    if course_id is not None:
+        properties["label"] = course_id
+        if isinstance(course_id, str) and _COURSE_RUN.fullmatch(course_id):
+            properties["courserun_key"] = course_id
+    properties["nonInteraction"] = 1
+    return properties
+
+
+def _context(said: object, tracking: dict[str, Any]) -> dict[str, Any]:
+    """The caller's context, filled from the tracking context where the caller said nothing."""
+    context: dict[str, Any] = dict(said) if isinstance(said, dict) else {}
+    for key, source in (("ip", "ip"), ("userAgent", "agent")):
+        if found := _text(tracking, source):
+            context.setdefault(key, found)
+    _fill(context, "page", _page(tracking))
+    if (client_id := _identity(tracking.get("client_id"))) is not None:
+        _fill(context, "Google Analytics", {"clientId": client_id})
+    context.setdefault("library", dict(LIBRARY))
+    return context
+
+
+def _page(tracking: dict[str, Any]) -> dict[str, Any]:
+    path, host = _text(tracking, "path"), _text(tracking, "host")
+    url = _text(tracking, "page")
+    if url is None and path and host:
+        url = f"https://{host}{'' if path.startswith('/') else '/'}{path}"
+    found = {"path": path, "referrer": _text(tracking, "referer"), "url": url}
+    return {key: value for key, value in found.items() if value}
+
+
+def _text(tracking: dict[str, Any], key: str) -> str | None:
+    value = tracking.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _fill(context: dict[str, Any], key: str, found: dict[str, Any]) -> None:
+    said = context.get(key, {})
+    if found and isinstance(said, dict):
+        context[key] = found | said
+
+
+class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
+    """Delivers to Segment, through its own package, whose threads share ten kept-alive connections."""
+
+    Options = SegmentOptions
+    limits = Limits(events=MAX_REQUEST_MESSAGES, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_MESSAGE_BYTES)
+
+    def __init__(
+        self, name: str, options: SegmentOptions, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
+        super().__init__(name, options, rules=rules, rate=rate)
+        self._proxies = {"no_proxy": urlsplit(options.host).hostname or ""} if is_local(options.host) else None
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.options.host.rstrip('/')}/v1/batch"
+
+    def missing(self) -> str | None:
+        if self._write_key():
+            return None
+        return (
+            f"Segment has no write key: set {self.variable('write_key')} to the key of a source in Segment; "
+            f"the events of {self.name!r} wait until then"
+        )
+
+    def item(self, event: Event) -> dict[str, Any]:
+        return to_message(event, properties=self.options.properties)
+
+    def item_bytes(self, item: dict[str, Any]) -> int:
+        # As post() encodes it.
+        return len(as_python_writes(msgspec.json.encode(item)))
+
+    def body_bytes(self, items: Sequence[dict[str, Any]], items_bytes: int) -> int:
+        # Each but the last has a comma and a blank behind it.
+        return len(self.request([]).body) + items_bytes + 2 * (len(items) - 1)
+
+    def request(self, items: Sequence[dict[str, Any]]) -> Request:
+        """The request as the package's ``post`` makes it, but for sentAt, which is when it is sent."""
+        body = {"batch": items, "sentAt": "", "writeKey": self._write_key()}
+        return Request(
+            url=self.endpoint,
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": "Basic"},
+        )
+
+    def send(self, items: Sequence[dict[str, Any]], *, attempt: int) -> Answer | NoAnswer:
+        try:
+            response = post(
+                self._write_key(),
+                self.options.host,
+                gzip=self.options.gzip,
+                timeout=(self.options.connect_timeout_seconds, self.options.timeout_seconds),
+                proxies=self._proxies,
+                retry_count=attempt,
+                batch=list(items),
+                sentAt=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            )
+        except APIError as error:
+            headers = {} if error.response is None else error.response.headers
+            # Not the body of the answer: it may repeat what was sent.
+            return Answer(status=int(error.status), headers=headers, body=b"")
+        except RequestException as error:
+            return no_answer(
+                error,
+                who=self.who,
+                connect_seconds=self.options.connect_timeout_seconds,
+                answer_seconds=self.options.timeout_seconds,
+            )
+        if response.request.method != "POST":
+            # A redirect turned the POST into a GET: its 200 says nothing of the events.
+            return NoAnswer(
+                RetryAfter(
+                    f"{self.who} redirects elsewhere: set {self.variable('host')} to the final address", None, "setup"
+                ),
+                maybe_taken=False,
+            )
+        return Answer(status=response.status_code, headers=response.headers, body=b"")
+
+    def _write_key(self) -> str:
+        return self.options.write_key.get_secret_value() if self.options.write_key is not None else ""

@@ -1,0 +1,116 @@
+"""TrackingLog: writes events to edX's tracking log, each batch as one append of whole lines."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+
+from dispatcher.destinations.base import Batch, Destination, Options
+from dispatcher.edx_log.render import UNDECODABLE, Format, renderer
+from dispatcher.event import encode
+from dispatcher.outcomes import DELIVERED, Dead, Outcome
+from dispatcher.tasks.destinations.tracking_log.appender import Appender
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+    from dispatcher.store.rate_limit import Rate
+
+
+class TrackingLogOptions(Options):
+    """The tracking log's own settings.
+
+    Args:
+        path: The file, on a local disk. Its parent directories are made. Only the dispatcher writes to it. Beside it
+            lies ``.NAME.appends``, the record of what was appended and the lock: without it a batch whose worker was
+            killed is written twice.
+        format: ``edx`` is one JSON object a line, to the byte as edX writes it; ``tutor`` is the same after the prefix
+            of Tutor's logging, its time the event's own in the worker's time zone and its process id always 0;
+            ``event`` is the event as it was emitted, its id included.
+        ids: Puts each event's id into the line's context, as ``event_id`` (in place of one that is there). edX's lines
+            carry none.
+        rotate_bytes: The size at which the file is renamed to edX's ``NAME-YYYYMMDD-EPOCH`` (UTC) and a new one begun.
+            None leaves rotation to logrotate, which needs ``delaycompress``: lines may be on their way into the file
+            that it has just renamed.
+        rotate_compress: Whether rotated files become ``NAME-YYYYMMDD-EPOCH.gz``.
+        fsync: Whether a batch is delivered only once it is on the disk, so that it outlives a power cut.
+    """
+
+    path: Path
+    format: Format = "edx"
+    ids: bool = False
+    rotate_bytes: int | None = Field(default=None, ge=1)
+    rotate_compress: bool = False
+    fsync: bool = False
+
+    @model_validator(mode="after")
+    def _rotation_is_on(self) -> Self:
+        if self.rotate_compress and self.rotate_bytes is None:
+            raise ValueError("rotate_compress has no effect without rotate_bytes: set rotate_bytes, or leave it out")
+        return self
+
+
+class TrackingLog(Destination[TrackingLogOptions]):
+    """The tracking log. Safe for threads, and for any number of processes on one machine with the same path."""
+
+    Options = TrackingLogOptions
+
+    def __init__(
+        self, name: str, options: TrackingLogOptions, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
+        super().__init__(name, options, rules=rules, rate=rate)
+        self._render = renderer(options.format, ids=options.ids)
+        self._appender = Appender(
+            options.path,
+            fsync=options.fsync,
+            rotate_bytes=options.rotate_bytes,
+            rotate_compress=options.rotate_compress,
+        )
+
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Append the batch, or what an earlier attempt left of it where ``maybe_delivered`` says there may be one.
+
+        Blocks while others append, up to 30 s for one that has the lock and does not move.
+
+        Raises:
+            OSError: Nothing of the batch is in the file; it can be delivered again.
+        """
+        outcomes: list[Outcome] = []
+        lines: list[bytes | None] = []
+        for payload in batch.payloads:
+            try:
+                lines.append(self._render(payload))
+            except UNDECODABLE as error:
+                outcomes.append(_undecodable(error))
+                lines.append(None)
+            else:
+                outcomes.append(DELIVERED)
+        if lines.count(None) < len(lines):
+            again, until = batch.maybe_delivered, batch.lease_until
+            self._appender.append(lines, key=_key(batch), first=batch.first, again=again, alone_until=until)
+        return outcomes
+
+    def preview(self, event: Event) -> dict[str, Any]:
+        """The line that would be written, or why there would be none. Touches no file."""
+        try:
+            return {"line": self._render(encode(event)).decode()}
+        except UNDECODABLE as error:
+            dead = _undecodable(error)
+            return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
+
+    def close(self) -> None:
+        """Let go of the files. May be called twice, and ``deliver`` opens them again."""
+        self._appender.close()
+
+
+def _undecodable(error: Exception) -> Dead:
+    return Dead("undecodable", f"the payload is not an event: {error}")
+
+
+def _key(batch: Batch) -> bytes:
+    return blake2b(f"{batch.destination}\0{batch.id}".encode(), digest_size=16).digest()

@@ -1,0 +1,207 @@
+"""Webhook: events as they are, to any HTTP endpoint, signed by the Standard Webhooks convention.
+
+What is signed is the payload before compression: receivers' servers undo that before anything can verify.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, replace
+from time import time
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field, SecretStr, field_validator
+
+from dispatcher.event import encode
+from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+    from dispatcher.store.rate_limit import Rate
+
+_PREFIX: Final = "whsec_"
+# Bytes of a key, from https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+_SHORTEST_KEY: Final = 24
+_LONGEST_KEY: Final = 64
+
+# A header's name (RFC 9110 §5.6.2), and its value without what could begin another header.
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
+# What says how the body is to be read, or is signed.
+_OUR_HEADERS: Final = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+    }
+)
+# A full stop in an id could be taken for the end of it in what is signed.
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+_CONTENT_TYPES: Final = {"json": "application/json", "ndjson": "application/x-ndjson"}
+
+
+class WebhookOptions(HttpOptions):
+    """The settings of a webhook."""
+
+    url: str = Field(description="Where to: scheme, host and path.")
+    query: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Put behind the URL's ?, and masked where shown."
+    )
+    method: Literal["POST", "PUT"] = Field(default="POST", description="The HTTP method.")
+    format: Literal["json", "ndjson"] = Field(
+        default="json", description='"json": an event a request, or an array with batch; "ndjson": an event a line.'
+    )
+    batch: bool = Field(default=False, description='With format = "json": several events a request, as an array.')
+    max_events: int = Field(default=100, ge=1, le=10_000, description="Most events in a request with several.")
+    max_bytes: int = Field(
+        default=1_000_000, ge=1000, le=100_000_000, description="Most bytes in a request's body, before gzip."
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        description="Signs requests: whsec_ and base64. Several, with blanks between, while one replaces another.",
+    )
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="More headers, such as Authorization; values are masked where shown.",
+    )
+    gzip: bool = Field(default=False, description="Compress bodies.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_plain_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
+            raise ValueError("must be scheme, host and path, such as https://example.org/events")
+        if "@" in parts.netloc:
+            raise ValueError("must have no user and password: give an Authorization header in headers")
+        if parts.query:
+            raise ValueError("must have no query: give what is behind the ? in query, where it is kept secret")
+        if parts.port == 0:
+            raise ValueError("the port must be from 1 to 65535")
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, value in headers.items():
+            if _HEADER_NAME.fullmatch(name) is None:
+                raise ValueError(f"{name!r} is no header's name")
+            if name.lower() in _OUR_HEADERS:
+                raise ValueError(f"{name} is set by the webhook itself: leave it out")
+            if _HEADER_VALUE.fullmatch(value.get_secret_value()) is None:
+                raise ValueError(f"the value of {name} must be visible ASCII characters, without blanks around it")
+        return headers
+
+    @field_validator("secret")
+    @classmethod
+    def _are_keys(cls, secret: SecretStr | None) -> SecretStr | None:
+        _keys_of(secret)
+        return secret
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookItem:
+    """An event's id and its JSON."""
+
+    id: str
+    json: bytes
+
+
+class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
+    """Delivers to one URL (https://www.standardwebhooks.com).
+
+    ``webhook-id`` is the event's id, and for several events a digest of theirs: the same whenever they are sent again
+    together. ``webhook-timestamp`` and ``webhook-signature`` are those of the attempt.
+    """
+
+    Options = WebhookOptions
+
+    def __init__(
+        self, name: str, options: WebhookOptions, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
+        self.array = options.format == "json" and options.batch
+        several = self.array or options.format == "ndjson"
+        self.limits = Limits(events=options.max_events if several else 1, request_bytes=options.max_bytes)
+        self._keys = _keys_of(options.secret)
+        super().__init__(name, options, rules=rules, rate=rate)
+
+    @property
+    def endpoint(self) -> str:
+        return self.options.url
+
+    def item(self, event: Event) -> WebhookItem:
+        return WebhookItem(event.id, encode(event))
+
+    def item_bytes(self, item: WebhookItem) -> int:
+        return len(item.json)
+
+    def request(self, items: Sequence[WebhookItem]) -> Request:
+        """The request but for what depends on the moment, and before compression."""
+        headers = {name: value.get_secret_value() for name, value in self.options.headers.items()}
+        return Request(
+            url=self.endpoint,
+            query={name: value.get_secret_value() for name, value in self.options.query.items()},
+            body=self._body([item.json for item in items]),
+            headers=headers
+            | {"Content-Type": _CONTENT_TYPES[self.options.format], "webhook-id": webhook_id([i.id for i in items])},
+            method=self.options.method,
+        )
+
+    def finished(self, request: Request) -> Request:
+        """The request with the attempt's time and signatures, compressed if the options say so."""
+        timestamp = str(int(time()))
+        headers = {**request.headers, "webhook-timestamp": timestamp}
+        if self._keys:
+            content = f"{request.headers['webhook-id']}.{timestamp}.".encode() + request.body
+            headers["webhook-signature"] = " ".join(_signature(key, content) for key in self._keys)
+        if not self.options.gzip:
+            return replace(request, headers=headers)
+        headers["Content-Encoding"] = "gzip"
+        return replace(request, headers=headers, body=gzip.compress(request.body, mtime=0))
+
+    def _body(self, events: Sequence[bytes]) -> bytes:
+        if self.options.format == "ndjson":
+            return b"".join(event + b"\n" for event in events)
+        return b"[" + b",".join(events) + b"]" if self.array else events[0]
+
+
+def webhook_id(event_ids: Sequence[str]) -> str:
+    """What identifies a request with these events: the same for the same ids in the same order."""
+    if len(event_ids) == 1 and _PLAIN_ID.fullmatch(event_ids[0]) is not None:
+        return event_ids[0]
+    return hashlib.sha256(msgspec.json.encode(event_ids)).hexdigest()
+
+
+def _signature(key: bytes, content: bytes) -> str:
+    return f"v1,{base64.b64encode(hmac.digest(key, content, 'sha256')).decode()}"
+
+
+def _keys_of(secret: SecretStr | None) -> tuple[bytes, ...]:
+    return tuple(_key(one) for one in secret.get_secret_value().split()) if secret is not None else ()
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(_PREFIX) or not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+        raise ValueError(f"must be {_PREFIX} and the base64 of {_SHORTEST_KEY} to {_LONGEST_KEY} random bytes")
+    return key

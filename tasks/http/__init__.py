@@ -1,6 +1,0 @@
-"""What every HTTP destination is made of: write ``HttpDestination``'s five parts, and the rest is done here."""
-
-from tasks.http.client import Answer, NoAnswer, Request
-from tasks.http.destination import HttpDestination, HttpOptions, Limits
-
-__all__ = ["Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"]

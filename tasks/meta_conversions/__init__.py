@@ -1,5 +1,0 @@
-"""Meta's Conversions API: events for Facebook's and Instagram's ad reporting, from the server."""
-
-from tasks.meta_conversions.destination import MetaConversions
-
-__all__ = ["MetaConversions"]

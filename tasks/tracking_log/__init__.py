@@ -1,5 +1,0 @@
-"""The tracking log: edX's line format in a file that several workers append to."""
-
-from tasks.tracking_log.destination import TrackingLog, TrackingLogOptions
-
-__all__ = ["TrackingLog", "TrackingLogOptions"]

@@ -1,0 +1,1 @@
+"""Worker: what runs beside the deliveries in a worker, and ends with it."""

@@ -1,0 +1,93 @@
+"""Filing: a thread in every worker that takes the oldest dead letters to files, so that they do not fill Redis."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.store.batches import EMIT, BatchStore
+from dispatcher.store.dead_letter_files import directory_of, write
+from dispatcher.store.dead_letters import DeadLetters
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+    from dispatcher.config.schema import DeadSettings
+
+logger = logging.getLogger(__name__)
+
+# Seconds that one call to Redis may take.
+_TIMEOUT_SECONDS: Final = 5.0
+# Seconds between two looks, of all workers together. Twice the limit is a while away from the limit.
+_EVERY_SECONDS: Final = 10.0
+
+
+class Filing:
+    """Looks after the dead letters of every destination. One worker at a time does; any number may run.
+
+    Letters leave Redis once their file is on the disk: a worker that is killed in between has them in two files.
+    """
+
+    def __init__(self, settings: Settings, *, every_seconds: float = _EVERY_SECONDS) -> None:
+        self._every = every_seconds
+        self._directory = directory_of(settings.state_directory)
+        self._limits = {name: table.dead for name, table in settings.destinations.items() if not table.in_browser}
+        self._limits[EMIT] = settings.dead
+        self._url = settings.store
+        self._stopped = threading.Event()
+        self._failing = False
+
+    def start(self) -> None:
+        """Start looking. Returns at once."""
+        threading.Thread(target=self._run, name="dispatcher-filing", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop after the file under way. Does not wait for it."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        pool = RedisPool(self._url, timeout_seconds=_TIMEOUT_SECONDS)
+        while True:
+            try:
+                self.look(pool)
+                self._failing = False
+            except StoreUnavailableError as error:
+                logger.debug("dead letters could not be looked at: %s", error)
+            except OSError as error:
+                if not self._failing:
+                    logger.error("dead letters stay in Redis, until it has no room for them: %s", error)
+                self._failing = True
+            except Exception:  # one odd letter must not end all filing to come
+                logger.exception("dead letters could not be filed")
+            if self._stopped.wait(self._every):
+                break
+        pool.close()
+
+    def look(self, pool: RedisPool) -> int:
+        """File what is too much or too old now. Returns how many events that was.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+            OSError: The file cannot be written; its letters stay in Redis.
+        """
+        store = BatchStore(pool)
+        return sum(self._file(store, DeadLetters(pool, store), name, dead) for name, dead in self._limits.items())
+
+    def _file(self, store: BatchStore, letters: DeadLetters, name: str, limits: DeadSettings) -> int:
+        filed = 0
+        while not self._stopped.is_set():
+            overdue = store.overdue(
+                name,
+                max_bytes=limits.max_bytes,
+                max_age_seconds=0.0 if limits.max_age_seconds == "never" else limits.max_age_seconds,
+                every_seconds=self._every * 0.9,
+                going_on=filed > 0,
+            )
+            if not overdue:
+                break
+            path = write(self._directory, name, letters.read(name, overdue))
+            filed += store.filed(name, overdue)
+            logger.warning("%d dead letters of %s went to %s", len(overdue), name, path)
+        return filed

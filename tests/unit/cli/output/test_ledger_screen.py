@@ -1,0 +1,230 @@
+"""The table of ``dispatcher status``: what it says, and that it fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from dispatcher.cli.output.ledger_screen import LedgerScreen, duration
+from dispatcher.cli.output.rates import Rates
+from dispatcher.monitoring.snapshot import Overview
+from dispatcher.store.batches import Breaker, Counts, RateLimit
+from tests.support.overviews import NOW_MS, away, outbox, overview, quiet, troubled
+
+
+def shown(found: Overview, width: int = 80, *, styles: bool = False, **options: object) -> str:
+    screen = LedgerScreen(overview=found, **options)  # type: ignore[arg-type]
+    file = StringIO()
+    console = Console(width=width, file=file, highlight=False, color_system="standard" if styles else None)
+    console.print(screen)
+    return file.getvalue()
+
+
+def line(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(start))
+
+
+def test_the_ledger_of_each_destination_is_a_line_with_whole_numbers() -> None:
+    text = shown(troubled())
+
+    assert line(text, "tracking_log").split() == ["tracking_log", "12,345,678", "12,345,000", "678", "0", "0"]
+    assert line(text, "segment").split() == ["segment", "12,345,678", "2,300,000", "45,578", "12", "10,000,088"]
+    assert line(text, "(not taken)").split()[-5:] == ["3", "0", "0", "3", "0"]
+
+
+def test_what_emit_took_without_fail_has_no_line() -> None:
+    assert "(not taken)" not in shown(quiet())
+
+
+def test_what_waits_is_split_by_where_it_is_with_the_next_try_and_the_breaker() -> None:
+    waits = shown(troubled()).partition("What waits")[2]
+
+    assert line(waits, "tracking_log").split() == ["tracking_log", "400", "278", "-", "-", "3", "s", "0", "s", "closed"]
+    assert line(waits, "segment ").split() == [
+        "segment",
+        "-",
+        "100",
+        "45,478",
+        *["12", "s", "4", "min", "3", "min", "open"],
+    ]
+
+
+def test_the_next_try_is_when_the_breaker_allows_it() -> None:
+    breaker = Breaker(state="open", cause="setup", opened_ms=NOW_MS - 1_000, until_ms=NOW_MS + 30_000)
+    counts = Counts(accepted=1, parked=1, due_ms=NOW_MS - 5_000, breaker=breaker)
+    text = shown(overview({"segment": counts}))
+
+    assert "segment: breaker open for 1 s (setup), the next try in 30 s" in text
+    assert " 30 s " in line(text.partition("What waits")[2], "segment")
+
+
+def test_errors_and_reasons_stand_below_with_their_age_and_without_those_that_are_0() -> None:
+    text = shown(troubled(), 200)
+
+    assert "segment, 3 s ago: Segment at https://api.segment.io answered 503" in text
+    assert "segment dead: oversized 10, invalid 2\n" in text
+    assert "segment filtered: not_allowed 10,000,000, internal 88\n" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (RateLimit(per_second=40, current_per_second=40), "limit 40/s"),
+        (RateLimit(per_second=0.5, current_per_second=0.5), "limit 0.5/s"),
+        (
+            RateLimit(per_second=40, current_per_second=20, error="answered 429\n"),
+            "limit 20/s of 40/s, throttled: answered 429 ",
+        ),
+        (
+            RateLimit(per_second=40, current_per_second=20, until_ms=NOW_MS + 90_000, error="answered 429"),
+            "at rest for 90 s, then limit 20/s of 40/s, throttled: answered 429",
+        ),
+    ],
+    ids=["as set", "less than one", "slowed down", "at rest"],
+)
+def test_a_rate_limit_has_a_line_that_says_whether_it_is_slowed_down(rate: RateLimit, said: str) -> None:
+    assert f"\nsailthru: {said}\n" in shown(overview({"sailthru": Counts(rate=rate)}), 120)
+
+
+def test_a_destination_without_a_rate_limit_has_no_such_line() -> None:
+    assert "sailthru: limit" not in shown(overview({"sailthru": Counts()}))
+
+
+def test_what_another_server_said_cannot_draw_on_the_terminal() -> None:
+    counts = Counts(accepted=1, parked=1, last_error="answered\x1b[2J\n[bold]400", last_error_ms=NOW_MS)
+    text = shown(overview({"segment": counts}))
+
+    assert "segment, 0 s ago: answered [2J [bold]400\n" in text
+
+
+def test_an_old_error_of_a_destination_that_is_well_again_is_left_out() -> None:
+    old = Counts(accepted=1, delivered=1, last_error="answered 503", last_error_ms=NOW_MS - 4_000_000)
+
+    assert "503" not in shown(overview({"segment": old}))
+    assert "503" in shown(overview({"segment": replace(old, last_error_ms=NOW_MS - 600_000)}))
+    assert "503" in shown(overview({"segment": replace(old, accepted=2, parked=1)}))
+
+
+def test_it_says_that_the_sum_closes() -> None:
+    assert "The sum closes: accepted = delivered + waiting + dead + filtered." in shown(quiet())
+
+
+def test_a_sum_that_does_not_close_is_red_and_has_its_numbers() -> None:
+    found = overview({"segment": Counts(accepted=17, delivered=12, parked=3)})
+    said = "The sum of segment does not close: 17 accepted, but 12 + 3 + 0 + 0 = 15."
+
+    assert said in shown(found)
+    assert "The sum closes" not in shown(found)
+    assert f"\x1b[1;31m{said}" in shown(found, 200, styles=True)
+
+
+def test_a_destination_that_nobody_serves_is_dimmed_with_a_note() -> None:
+    text = shown(troubled(), styles=True)
+
+    assert "nobody delivers this: disabled, or not in the settings" in text
+    assert "google_analytics" in shown(troubled()).partition("What waits")[2]
+    assert "\x1b[1;2mgoogle_analytics" in text
+
+
+def test_outboxes_that_hold_something_have_a_line_each_and_all_of_them_one_sum() -> None:
+    text = shown(troubled())
+
+    assert line(text, "4711-19ab3f").split() == ["4711-19ab3f", "1,234", "1.2", "MB", "0", "40", "s", "4711"]
+    assert line(text, "4712-19ab40").split()[-2:] == ["4712,", "dead"]
+    assert "4713" not in text
+    assert line(text, "Outboxes here") == (
+        "Outboxes here: 3 (1 dead), 1,246 events, oldest 40 s, 25.2 MB of 2.1 GB (1%)"
+    )
+    assert "2 events found an outbox full and are lost" in text
+
+
+def test_hundreds_of_outboxes_do_not_fill_the_screen() -> None:
+    many = [outbox(name=f"box-{number}", waiting=number + 1) for number in range(300)]
+    text = shown(overview({"tracking_log": Counts()}, *many))
+
+    assert "box-299" in text
+    assert "and 292 more" in text
+    assert len(text.splitlines()) < 40
+
+
+def test_a_living_picture_leaves_out_what_only_passes_through_an_outbox() -> None:
+    passing = overview({"tracking_log": Counts()}, outbox(waiting=3, oldest_ms=NOW_MS - 50))
+
+    assert "Waiting in outboxes" in shown(passing)
+    assert "Waiting in outboxes" not in shown(passing, calm=True)
+    assert "Waiting in outboxes" in shown(troubled(), calm=True)
+
+
+def test_the_memory_of_redis_is_shown_with_its_limit() -> None:
+    assert "Redis: 830.0 MB of memory in use of 1.0 GB (83%)" in shown(troubled())
+    assert "Redis: 1.4 MB of memory in use, without a limit" in shown(quiet())
+
+
+def test_while_redis_is_away_the_outboxes_are_shown() -> None:
+    text = shown(away())
+
+    assert "Outboxes here: 1, 5 events" in text
+    assert "accepted" not in text
+
+
+def test_a_living_picture_keeps_the_last_look_and_says_that_it_is_old() -> None:
+    text = shown(troubled(), calm=True, trouble="Redis at redis://redis:6379/0 did not take it")
+
+    assert "Redis does not answer, and is asked again and again. This is how things were:" in text
+    assert "12,345,678" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("make", [quiet, troubled, away], ids=["quiet", "troubled", "away"])
+@pytest.mark.parametrize("calm", [False, True], ids=["once", "watch"])
+def test_it_fits_the_terminal_and_cuts_no_number(width: int, make: object, calm: bool) -> None:
+    found = make()  # type: ignore[operator]
+    text = shown(found, width, calm=calm, rates={"segment": 1240.4} if calm else None)
+
+    assert max(map(len, text.splitlines())) <= width
+    cut = [line for line in text.splitlines() if "…" in line and not line.startswith("segment, ")]
+    assert cut == []
+
+
+def test_where_whole_numbers_do_not_fit_they_are_shortened() -> None:
+    counts = Counts(accepted=123_456_789_012, delivered=123_456_789_012)
+    text = shown(overview({"a_destination_with_a_very_long_name": counts}), 60)
+
+    assert "123 G" in text
+    assert max(map(len, text.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, "0 s"), (0.9, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")],
+)
+def test_a_duration_is_one_number_and_its_unit(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+# Rates
+
+
+def test_a_rate_needs_two_looks_and_is_over_the_last_ten_seconds() -> None:
+    rates = Rates()
+    assert rates.add(0, {"log": 0}) == {}
+    assert rates.add(1, {"log": 500}) == {"log": 500}
+    for second in range(2, 31):
+        found = rates.add(second, {"log": 500})
+    assert found == {"log": 0}
+
+
+def test_looks_that_are_far_apart_still_make_a_rate() -> None:
+    rates = Rates()
+    for number in range(5):
+        found = rates.add(number * 60.0, {"log": number * 600})
+    assert found == {"log": 10}
+
+
+def test_a_ledger_that_began_anew_and_a_destination_that_is_new_have_no_rate_below_0() -> None:
+    rates = Rates()
+    rates.add(0, {"log": 1_000})
+    assert rates.add(1, {"log": 10, "segment": 7}) == {"log": 0, "segment": 0}

@@ -1,0 +1,98 @@
+"""URLs of brokers and stores: what each client is told, and what is refused."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from dispatcher import config
+from dispatcher.connections.redis_pool import kombu_options, kombu_url, without_password
+from dispatcher.connections.sentinels import Sentinels
+from dispatcher.errors import SettingsError
+from dispatcher.store.celery_producer import broker_tls
+
+ALL = "sentinel://user:p%40ss@s1:26379;s2;[::1]:5000/3?master_name=events&sentinel_password=secret"
+
+
+def test_a_url_of_sentinels_says_all_that_there_is_to_say() -> None:
+    assert Sentinels.from_url(ALL) == Sentinels(
+        hosts=(("s1", 26379), ("s2", 26379), ("::1", 5000)),
+        master_name="events",
+        database=3,
+        username="user",
+        password="p@ss",
+        sentinel_password="secret",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://s1:1;s2:2/0?master_name=m",
+        "sentinel://s1:1;sentinel://s2:2/0?master_name=m",
+        " sentinel://s1:1 ; s2:2/0?master_name=m ",
+    ],
+)
+def test_every_sentinel_may_have_a_scheme_of_its_own(url: str) -> None:
+    found = Sentinels.from_url(url)
+    assert found.hosts == (("s1", 1), ("s2", 2))
+    assert (found.username, found.password, found.database) == (None, None, 0)
+
+
+def test_kombu_gets_its_own_spelling_and_redis_no_password_in_messages() -> None:
+    assert kombu_url(ALL) == (
+        "sentinel://user:p%40ss@s1:26379/3;sentinel://user:p%40ss@s2:26379/3;sentinel://user:p%40ss@[::1]:5000/3"
+    )
+    options = kombu_options(ALL, timeout_seconds=2)
+    assert options["master_name"] == "events"
+    assert options["sentinel_kwargs"]["password"] == "secret"
+    assert options["sentinel_kwargs"]["socket_timeout"] == 2
+    assert without_password(ALL) == "sentinel://s1:26379;s2:26379;[::1]:5000/3?master_name=events"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sentinel://s1:26379/0", "it does not say which primary is meant"),
+        ("sentinel://s1:x/0?master_name=m", "it must look like sentinel://host:26379"),
+        ("sentinel://;s2/0?master_name=m", "a sentinel has no host"),
+        ("sentinel://s1/events?master_name=m", "it must look like"),
+        ("sentinel://s1/0?master_name=m&master=m", "it knows no master; there are master_name"),
+    ],
+)
+def test_a_url_that_cannot_be_used_says_what_it_has_to_look_like(url: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        config.load(overrides={"broker_url": url})
+    assert problem in str(caught.value)
+
+
+def test_what_is_behind_sentinels_is_a_store_too() -> None:
+    url = "sentinel://s1;s2/0?master_name=events"
+    settings = config.load(overrides={"broker_url": url})
+    assert settings.store == settings.broker == url
+
+
+@pytest.mark.parametrize(
+    ("url", "spelt"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("unix:///run/r.sock?db=2", "redis+socket:///run/r.sock?virtual_host=2"),
+        ("rediss://h/0", "rediss://h/0?ssl_cert_reqs=required"),
+        ("rediss://h/0?ssl_ca_certs=/ca", "rediss://h/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
+        ("rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none"),
+        ("amqps://u:p@h//?ssl_ca_certs=/ca&heartbeat=3", "amqps://u:p@h//?heartbeat=3"),
+        ("amqp://h//", "amqp://h//"),
+    ],
+)
+def test_kombu_is_told_to_verify_certificates(url: str, spelt: str) -> None:
+    assert kombu_url(url) == spelt
+
+
+def test_host_names_of_rabbitmq_are_verified() -> None:
+    assert broker_tls("amqp://h//") is None
+    assert broker_tls("amqps://h//?ssl_ca_certs=/ca") == {
+        "server_hostname": None,
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": "/ca",
+    }

@@ -1,0 +1,180 @@
+"""Browser calls: what an event becomes for vendors that take it from a browser only."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dispatcher import config
+from dispatcher.config.destination_types import BROWSER_TYPES
+from dispatcher.destinations.browser import BrowserDestination, CrazyEgg, GoogleTagManagerWeb, OptimizelyWeb, Qualaroo
+from dispatcher.errors import DropEvent, UndeliverableError
+from dispatcher.event import Event, decode, encode
+from dispatcher.rules.rules import Rules
+
+TYPES: tuple[type[BrowserDestination], ...] = (GoogleTagManagerWeb, OptimizelyWeb, Qualaroo, CrazyEgg)
+
+
+def event(data: Any = None, /, *, name: str = "shop.paid", **context: Any) -> Event:
+    return Event(
+        id="01890a5d-ac96-774b-bcce-b302099a8057",
+        name=name,
+        timestamp=datetime(2026, 1, 31, tzinfo=UTC),
+        data={} if data is None else data,
+        context=context,
+    )
+
+
+def of(kind: type[BrowserDestination], **rules: Any) -> BrowserDestination:
+    settings = config.Settings.model_validate({"destinations": {"page": {"type": "qualaroo", **rules}}})
+    table = settings.destinations["page"]
+    kept = Rules.of(table, integration=kind.integration, advertising=kind.advertising)
+    return kind("page", kind.Options(), rules=kept)
+
+
+def test_every_browser_type_is_installed_and_said_to_be_one() -> None:
+    assert set(config.installed_types()) >= BROWSER_TYPES
+    for name in BROWSER_TYPES:
+        assert issubclass(config.load_type(name), BrowserDestination)
+
+
+def test_tag_manager_gets_the_data_and_the_name_with_who_and_which_event_it_was() -> None:
+    handed = of(GoogleTagManagerWeb).hand_over(event({"order": 17, "items": [{"sku": "x"}]}, user_id=3))
+
+    assert handed == {
+        "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "calls": [
+            {
+                "call": "dataLayer.push",
+                "arguments": [
+                    {
+                        "event": "shop.paid",
+                        "eventId": "01890a5d-ac96-774b-bcce-b302099a8057",
+                        "userId": "3",
+                        "order": 17,
+                        "items": [{"sku": "x"}],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("key", ["event", "eventCallback", "eventTimeout", "gtm", "gtm.start"])
+def test_data_cannot_give_orders_to_tag_manager(key: str) -> None:
+    with pytest.raises(UndeliverableError, match=rf"{key} in the data layer: .*destinations\.page\.mapping") as caught:
+        of(GoogleTagManagerWeb).hand_over(event({key: "x", "order": 17}))
+
+    assert caught.value.reason == "reserved"
+
+
+def test_what_the_operator_renames_tag_manager_takes() -> None:
+    renaming = of(GoogleTagManagerWeb, mapping=[{"rename": {"event": "action"}}])
+
+    (call,) = renaming.hand_over(event({"event": "click"}))["calls"]
+
+    assert call["arguments"][0]["event"] == "shop.paid"
+    assert call["arguments"][0]["action"] == "click"
+
+
+def test_optimizely_gets_flat_tags_and_a_name_without_colons() -> None:
+    data = {"sku": "x", "price": 1.5, "gift": True, "revenue": 7502, "none": None, "items": [1], "to": {"a": 1}}
+
+    (call,) = of(OptimizelyWeb).hand_over(event(data, name="shop:paid"))["calls"]
+
+    assert call == {
+        "call": "optimizely.push",
+        "arguments": [
+            {
+                "type": "event",
+                "eventName": "shop_paid",
+                "tags": {"sku": "x", "price": 1.5, "gift": True, "revenue": 7502},
+            }
+        ],
+    }
+
+
+def test_whole_cents_may_be_written_as_a_float() -> None:
+    (call,) = of(OptimizelyWeb).hand_over(event({"revenue": 7502.0}))["calls"]
+
+    assert json.dumps(call["arguments"][0]["tags"]) == '{"revenue": 7502}'
+
+
+@pytest.mark.parametrize("revenue", [75.02, "7502", True, 1e400])
+def test_a_revenue_that_is_no_number_of_cents_is_refused(revenue: Any) -> None:
+    with pytest.raises(UndeliverableError, match="whole number of cents") as caught:
+        of(OptimizelyWeb).hand_over(event({"revenue": revenue}))
+
+    assert caught.value.reason == "invalid"
+
+
+def test_qualaroo_learns_who_it_is_and_what_happened() -> None:
+    handed = of(Qualaroo).hand_over(event({"plan": "gold", "items": []}, user_id="sam"))
+
+    assert handed["calls"] == [
+        {"call": "_kiq.push", "arguments": [["identify", "sam"]]},
+        {"call": "_kiq.push", "arguments": [["set", {"plan": "gold", "Triggered: shop.paid": True}]]},
+    ]
+
+
+@pytest.mark.parametrize("nobody", [{}, {"user_id": None}, {"user_id": ""}, {"user_id": True}])
+def test_a_visitor_who_is_not_known_is_not_identified(nobody: dict[str, Any]) -> None:
+    (call,) = of(Qualaroo).hand_over(event(**nobody))["calls"]
+
+    assert call["arguments"][0][0] == "set"
+
+
+def test_the_user_of_the_data_is_not_taken_for_the_one_who_looks_at_the_page() -> None:
+    enrolled_by_staff = event({"user_id": 99}, user_id=3)
+
+    assert of(Qualaroo).hand_over(enrolled_by_staff)["calls"][0]["arguments"] == [["identify", "3"]]
+
+
+def test_crazy_egg_takes_no_event() -> None:
+    with pytest.raises(DropEvent) as caught:
+        of(CrazyEgg).hand_over(event())
+    preview = of(CrazyEgg).preview(event())
+
+    assert caught.value.reason == "no_event_call"
+    assert (preview["outcome"], preview["reason"]) == ("filtered", "no_event_call")
+    assert "no call" in preview["error"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind is not CrazyEgg])
+@pytest.mark.parametrize("data", [{}, "a=1&b=%5B%5D", {"é": "ü", "deep": {"a": [{}]}}, []])
+def test_whatever_the_data_the_calls_are_json_and_the_event_stays_as_it_is(
+    kind: type[BrowserDestination], data: Any
+) -> None:
+    given = event(data, user_id=3)
+    before = encode(given)
+
+    handed = of(kind).hand_over(given)
+
+    assert json.loads(json.dumps(handed)) == handed
+    assert handed["id"] == given.id
+    assert handed["calls"]
+    assert encode(given) == before
+    assert of(kind).hand_over(decode(before)) == handed
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_rules_of_the_operator_come_first(kind: type[BrowserDestination]) -> None:
+    skipping = of(kind, mapping=[{"skip": True}])
+
+    assert skipping.preview(event()) | {"error": ""} == {"outcome": "filtered", "reason": "mapping", "error": ""}
+
+
+def test_what_cannot_be_handed_over_is_previewed_with_its_reason() -> None:
+    preview = of(GoogleTagManagerWeb).preview(event({"gtm.start": 1}))
+
+    assert (preview["outcome"], preview["reason"]) == ("dead", "reserved")
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_browser_destinations_have_no_options_of_their_own(kind: type[BrowserDestination]) -> None:
+    with pytest.raises(ValidationError):
+        kind.Options.model_validate({"key": "x"})

@@ -1,0 +1,93 @@
+"""Destinations that only browsers reach: in the settings as all others, and in nobody's queue or ledger."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dispatcher import config
+from dispatcher.cli.worker import _check_queues
+from dispatcher.config import Settings
+from dispatcher.destinations.build import build_destinations
+from dispatcher.errors import SettingsError
+from dispatcher.event import Event, encode
+from dispatcher.monitoring.ledger import served
+from dispatcher.relay.batching import Cutter
+from dispatcher.relay.relay import _cutter
+from dispatcher.replay import Choice, Replay
+from dispatcher.routing import Router
+from dispatcher.store.batches import EMIT
+from dispatcher.tasks.celery import make_app
+
+
+def settings(**more: dict[str, Any]) -> Settings:
+    destinations = {"segment": {"events": ["shop.*"]}, "tags": {"type": "google_tag_manager_web", "events": ["shop.*"]}}
+    return Settings.model_validate({"destinations": {**destinations, **more}})
+
+
+def test_an_event_on_its_list_waits_for_the_browser() -> None:
+    routes = Router(settings()).route("shop.paid")
+    explanation = Router(settings()).explain("shop.paid")[1]
+
+    assert routes.destinations == ("segment",)
+    assert routes.skipped == {"tags": "browser"}
+    assert (explanation.goes, explanation.entry) == (False, "shop.*")
+    assert "browser client" in explanation.sentence
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "reason"),
+    [
+        ({"events": ["other"]}, "shop.paid", "not_on_allowlist"),
+        ({"events": ["*", "!shop.paid"]}, "shop.paid", "excluded"),
+        ({"events": ["*"], "internal": False}, "edx.bi.page", "internal"),
+        ({"events": ["*"], "enabled": False}, "shop.paid", "disabled"),
+    ],
+)
+def test_what_keeps_an_event_from_other_destinations_keeps_it_from_browsers(
+    table: dict[str, Any], name: str, reason: str
+) -> None:
+    router = Router(settings(tags={"type": "optimizely_web", **table}))
+
+    assert router.route(name).skipped["tags"] == reason
+
+
+def test_direct_calls_do_not_go_to_browsers() -> None:
+    assert Router(settings()).route("shop.paid", "track").skipped == {"tags": "direct"}
+
+
+def test_it_has_no_row_in_the_ledger_and_nothing_is_cut_for_it() -> None:
+    cutter: Cutter = _cutter(settings())
+    payload = encode(Event(id="x", name="shop.paid", timestamp=datetime(2026, 1, 31, tzinfo=UTC), data={}, context={}))
+
+    stretch = cutter.begin("journal", 0)
+    stretch.add([payload], [100])
+    stretch.finish()
+
+    assert served(settings()) == ["segment", EMIT]
+    assert cutter.destinations == ("segment", EMIT)
+    assert [(put.destination, put.count, dict(put.filtered)) for put in stretch.puts] == [("segment", 1, {})]
+
+
+def test_no_worker_serves_it() -> None:
+    app = make_app(settings())
+
+    assert list(build_destinations(settings())) == ["segment"]
+    assert [queue.name for queue in app.conf.task_queues] == ["segment"]
+    with pytest.raises(SettingsError, match="no destination 'tags'; the enabled ones are segment"):
+        _check_queues("tags", settings())
+
+
+def test_nothing_is_replayed_to_it() -> None:
+    with pytest.raises(SettingsError, match="tags takes events from browsers only"):
+        Replay(settings(), "tags", Choice())
+
+
+def test_its_settings_are_checked_as_those_of_others() -> None:
+    (problem,) = config.check_options(settings(tags={"type": "qualaroo", "events": ["*"], "site_key": "hush"}))
+
+    assert problem.startswith("settings: destinations.tags.site_key = ")
+    assert "there is no such setting" in problem
+    assert "hush" not in problem

@@ -1,0 +1,66 @@
+"""Event ids: UUIDs of version 7 that are never the same twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from uuid import RFC_4122, UUID
+
+from dispatcher.emit.ids import IdSource
+
+
+def test_an_id_is_a_uuid_of_version_7_with_the_time_in_it() -> None:
+    before = time.time_ns() // 1_000_000
+    made = IdSource().new()
+    after = time.time_ns() // 1_000_000
+    parsed = UUID(made)
+    assert parsed.version == 7
+    assert parsed.variant == RFC_4122
+    assert str(parsed) == made
+    assert before <= parsed.int >> 80 <= after
+
+
+def test_every_id_of_a_long_run_is_such_a_uuid() -> None:
+    # Longer than any counter inside it counts before something else has to change.
+    source = IdSource()
+    ids = [source.new() for _ in range(20_000)]
+    assert len(set(ids)) == len(ids)
+    parsed = [UUID(made) for made in ids]
+    assert {(one.version, one.variant) for one in parsed} == {(7, RFC_4122)}
+    assert [str(one) for one in parsed] == ids
+
+
+def test_ids_sort_by_the_millisecond_in_which_they_were_made() -> None:
+    source = IdSource()
+    ids = []
+    for _ in range(5):
+        now = time.time_ns() // 1_000_000
+        while time.time_ns() // 1_000_000 == now:
+            pass
+        ids.append(source.new())
+    assert sorted(ids) == ids
+
+
+def test_threads_that_share_a_source_get_no_id_twice() -> None:
+    source = IdSource()
+    made: list[list[str]] = [[] for _ in range(4)]
+    start = threading.Barrier(4)
+
+    def run(mine: list[str]) -> None:
+        start.wait()
+        mine += [source.new() for _ in range(10_000)]
+
+    threads = [threading.Thread(target=run, args=(mine,)) for mine in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    together = [one for mine in made for one in mine]
+    assert len(set(together)) == 40_000
+
+
+def test_two_sources_have_no_id_in_common() -> None:
+    # As a forked child has one of its own.
+    first, second = IdSource(), IdSource()
+    ids = {source.new() for _ in range(5_000) for source in (first, second)}
+    assert len(ids) == 10_000

@@ -1,0 +1,109 @@
+"""The trace of a request in its events: bound once, taken off before a destination sees it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.event import Event, encode
+from dispatcher.monitoring.sentry.traces import KEY, Trace, take_off, trace_context
+
+TRACE = Trace("0123456789abcdef" * 2 + "-" + "0123456789abcdef" + "-1", "sentry-sampled=true,sentry-release=shop%401")
+BOUND = {KEY: f"{TRACE.parent} {TRACE.baggage}"}
+
+
+def payload(context: dict[str, Any], data: Any = None) -> bytes:
+    moment = datetime(2026, 11, 23, 13, 50, 44, tzinfo=UTC)
+    return encode(Event(id="1", name="shop.order.paid", timestamp=moment, data=data or {}, context=context))
+
+
+@pytest.mark.parametrize(
+    ("bound", "left"),
+    [
+        (BOUND, {}),
+        ({**BOUND, "user_id": 7}, {"user_id": 7}),
+        ({"user_id": 7, **BOUND}, {"user_id": 7}),
+        ({"user_id": 7, **BOUND, "ip": ""}, {"user_id": 7, "ip": ""}),
+    ],
+    ids=["alone", "first", "last", "in the middle"],
+)
+def test_a_payload_is_afterwards_as_if_there_had_been_no_trace(bound: dict[str, Any], left: dict[str, Any]) -> None:
+    assert take_off([payload(bound)]) == ((payload(left),), (TRACE,))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(context=st.dictionaries(st.text(), JSON, max_size=4), data=st.dictionaries(st.text(), JSON, max_size=4))
+def test_what_brings_no_trace_is_not_touched(context: dict[str, Any], data: dict[str, Any]) -> None:
+    untouched = payload(context, data)
+
+    assert take_off([untouched]) == ((untouched,), ())
+
+
+@settings(max_examples=25, deadline=None)
+@given(context=st.dictionaries(st.text(), JSON, max_size=4), data=st.dictionaries(st.text(), JSON, max_size=4))
+def test_whatever_stands_beside_a_trace_stays_to_the_byte(context: dict[str, Any], data: dict[str, Any]) -> None:
+    assert take_off([payload({**context, **BOUND}, data)]) == ((payload(context, data),), (TRACE,))
+
+
+def test_text_that_looks_like_a_trace_stays_in_the_data() -> None:
+    text = msgspec.json.encode(BOUND).decode()
+    data = {"typed": text, "rare": "\x7f"}
+
+    assert take_off([payload({"note": text}, data)]) == ((payload({"note": text}, data),), ())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [BOUND, {"context": BOUND}, {"typed": BOUND, "rest": 1}],
+    ids=["as it stands there", "in what looks like a context", "further inside"],
+)
+def test_the_data_may_have_the_very_same_key(data: dict[str, Any]) -> None:
+    assert take_off([payload({}, data)]) == ((payload({}, data),), ())
+    assert take_off([payload(BOUND, data)]) == ((payload({}, data),), (TRACE,))
+
+
+def test_the_key_further_inside_of_the_context_is_not_the_requests() -> None:
+    assert take_off([payload({"a": BOUND})]) == ((payload({"a": BOUND}),), ())
+
+
+def test_a_context_with_blanks_is_none_the_worse_for_it() -> None:
+    text = payload({}).replace(b'"context":{}', b'"context":{ "a": 1, %b , "b": 2 }' % msgspec.json.encode(BOUND)[1:-1])
+
+    (clean,), traces = take_off([text])
+
+    assert traces == (TRACE,)
+    assert msgspec.json.decode(clean)["context"] == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("junk", [b"", b"\0", b"{", b'{"context":1}', b'{"context":[{}]}', b'{"context":{"a":"\xff"}}'])
+def test_what_is_no_event_is_left_for_the_destination_to_judge(junk: bytes) -> None:
+    text = junk + f'"{KEY}"'.encode()
+
+    assert take_off([text]) == ((text,), ())
+
+
+def test_each_trace_of_a_batch_is_found_once() -> None:
+    other = {KEY: BOUND[KEY].replace("0123", "3210")}
+
+    clean, traces = take_off([payload(BOUND), payload({}), payload(BOUND), payload(other)])
+
+    assert clean == (payload({}),) * 4
+    assert [trace.parent[:4] for trace in traces] == ["0123", "3210"]
+
+
+def test_there_is_nothing_to_bind_where_sentry_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(__import__("sys").modules, "sentry_sdk", raising=False)
+
+    assert trace_context() == {}

@@ -1,0 +1,264 @@
+"""The metrics: what Prometheus reads of an overview, and how often one is taken for it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from dispatcher.store.batches import Counts
+from dispatcher.monitoring.exporter import OverviewCollector
+from dispatcher.monitoring.metrics import DEFINITIONS
+from dispatcher.monitoring.snapshot import Memory, Overview
+from tests.support.overviews import LIMIT, NOW_MS, away, overview, quiet, troubled
+
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+def printed(found: Overview) -> dict[Sample, float]:
+    """The values of a scrape, by name and labels."""
+    registry = CollectorRegistry()
+    registry.register(OverviewCollector(lambda: found, max_age_seconds=0))
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        for sample in family.samples
+    }
+
+
+def value(values: dict[Sample, float], name: str, **labels: str) -> float | None:
+    return values.get((f"dispatcher_{name}", frozenset(labels.items())))
+
+
+def names(values: dict[Sample, float]) -> set[str]:
+    return {name for name, _ in values}
+
+
+def test_the_ledger_is_there_for_every_destination_and_closes() -> None:
+    found = printed(troubled())
+
+    for destination in ("tracking_log", "segment", "emit", "google_analytics"):
+        accepted = value(found, "events_accepted_total", destination=destination)
+        parts = [
+            number
+            for (name, labels), number in found.items()
+            if ("destination", destination) in labels
+            and name
+            in {
+                "dispatcher_events_delivered_total",
+                "dispatcher_events_waiting",
+                "dispatcher_events_filtered_total",
+                "dispatcher_dead_letters",
+            }
+        ]
+        assert accepted == sum(parts)
+        assert value(found, "ledger_difference", destination=destination) == 0
+
+
+def test_reasons_and_states_are_labels() -> None:
+    found = printed(troubled())
+
+    assert value(found, "events_filtered_total", destination="segment", reason="internal") == 88
+    assert value(found, "dead_letters_by_reason", destination="segment", reason="oversized") == 10
+    assert value(found, "events_waiting", destination="segment", state="parked") == 45_478
+    assert value(found, "events_waiting", destination="tracking_log", state="claimed") == 278
+    assert value(found, "batches_waiting", destination="segment", state="queued") == 1
+    assert value(found, "doorbells_waiting", destination="segment") == 4
+
+
+def test_a_sum_that_is_wrong_shows_by_how_much() -> None:
+    found = printed(overview({"tracking_log": Counts(accepted=10, delivered=12)}))
+
+    assert value(found, "ledger_difference", destination="tracking_log") == -2
+
+
+def test_ages_are_seconds_at_the_moment_of_the_look_and_0_where_nothing_waits() -> None:
+    found = printed(troubled())
+
+    assert value(found, "oldest_waiting_seconds", destination="segment") == 245
+    assert value(printed(quiet()), "oldest_waiting_seconds", destination="segment") == 0
+    assert value(found, "outbox_oldest_seconds") == 40
+    assert value(printed(quiet()), "outbox_oldest_seconds") == 0
+    assert value(found, "last_error_timestamp_seconds", destination="segment") == NOW_MS / 1000 - 3
+    assert value(found, "last_error_timestamp_seconds", destination="tracking_log") is None
+
+
+@pytest.mark.parametrize(
+    ("due_ms", "overdue"), [(NOW_MS - 90_000, 90), (NOW_MS + 1_000, 0), (None, 0)], ids=["due", "not due", "none"]
+)
+def test_overdue_is_what_a_worker_could_have_tried(due_ms: int | None, overdue: float) -> None:
+    found = printed(overview({"segment": Counts(accepted=1, parked=1, due_ms=due_ms)}))
+
+    assert value(found, "overdue_seconds", destination="segment") == overdue
+
+
+def test_what_the_breaker_holds_back_is_not_overdue() -> None:
+    assert value(printed(troubled()), "overdue_seconds", destination="segment") == 0
+
+
+def test_the_breaker_has_its_cause_as_a_label_only_while_it_is_not_closed() -> None:
+    found = printed(troubled())
+
+    assert value(found, "breaker_open", destination="segment") == 1
+    assert value(found, "breaker_cause", destination="segment", cause="transient") == 1
+    assert value(found, "breaker_cause", destination="segment", cause="setup") == 0
+    assert value(found, "breaker_open", destination="tracking_log") == 0
+    assert value(found, "breaker_cause", destination="tracking_log", cause="transient") == 0
+    assert value(found, "breaker_opened_total", destination="segment") == 2
+    assert value(found, "breaker_failures", destination="segment") == 9
+
+
+def test_a_rate_limit_is_there_as_it_is_set_and_as_it_holds_now_and_only_where_there_is_one() -> None:
+    found = printed(troubled())
+
+    assert value(found, "rate_limit_per_second", destination="segment") == 40
+    assert value(found, "rate_current_per_second", destination="segment") == 2.5
+    assert value(found, "rate_limit_per_second", destination="tracking_log") is None
+    assert value(found, "rate_current_per_second", destination="tracking_log") is None
+
+
+def test_a_destination_that_nobody_serves_says_so() -> None:
+    found = printed(troubled())
+
+    assert value(found, "destination_enabled", destination="google_analytics") == 0
+    assert value(found, "destination_enabled", destination="segment") == 1
+    assert value(found, "events_waiting", destination="google_analytics", state="parked") == 200
+
+
+def test_outboxes_are_summed_up_and_told_apart_by_who_is_alive() -> None:
+    found = printed(troubled())
+
+    assert value(found, "outbox_events") == 1_246
+    assert value(found, "outbox_bytes") == 1_246_000
+    assert value(found, "outbox_disk_bytes") == 3 * 8_388_608
+    assert value(found, "outbox_limit_bytes") == LIMIT
+    assert value(found, "outbox_refused_events") == 2
+    assert value(found, "outbox_directories", owner="alive") == 2
+    assert value(found, "outbox_directories", owner="dead") == 1
+
+
+def test_while_redis_is_away_there_are_the_outboxes_and_no_stale_number() -> None:
+    found = printed(away())
+
+    assert value(found, "up") == 0
+    assert value(found, "outbox_events") == 5
+    assert {name for name in names(found) if not name.startswith("dispatcher_outbox_")} == {
+        "dispatcher_up",
+        "dispatcher_build_info",
+    }
+
+
+def test_the_memory_of_redis_has_a_limit_only_where_there_is_one() -> None:
+    assert value(printed(troubled()), "redis_memory_limit_bytes") == 1_000_000_000
+    assert value(printed(quiet()), "redis_memory_bytes") == 1_400_000
+    assert value(printed(quiet()), "redis_memory_limit_bytes") is None
+    assert value(printed(replace(quiet(), memory=None)), "redis_memory_bytes") is None
+    assert value(printed(replace(quiet(), memory=Memory(1, 2))), "up") == 1
+
+
+def test_what_stands_for_emit_has_nothing_that_could_wait() -> None:
+    of_emit = {name for name, labels in printed(troubled()) if ("destination", "emit") in labels}
+
+    assert of_emit == {
+        "dispatcher_events_accepted_total",
+        "dispatcher_dead_letter_bytes",
+        "dispatcher_dead_letter_oldest_seconds",
+        "dispatcher_dead_letters",
+        "dispatcher_dead_letters_by_reason",
+        "dispatcher_ledger_difference",
+    }
+
+
+def test_reasons_that_an_app_invents_cannot_fill_prometheus() -> None:
+    reasons = {f"user {number}": 1 for number in range(1_000)}
+    found = printed(
+        overview({"segment": Counts(accepted=2_000, filtered=2_000, filtered_by_reason={**reasons, "often": 1_000})})
+    )
+
+    shown = {labels: number for (name, labels), number in found.items() if name.endswith("filtered_total")}
+    assert len(shown) == 51
+    assert sum(shown.values()) == 2_000
+    assert value(found, "events_filtered_total", destination="segment", reason="often") == 1_000
+
+
+def test_it_tells_its_version() -> None:
+    assert value(printed(quiet()), "build_info", version=version("dispatcher")) == 1
+
+
+def test_the_names_keep_to_the_conventions_of_prometheus() -> None:
+    assert len({definition.name for definition in DEFINITIONS}) == len(DEFINITIONS)
+    for definition in DEFINITIONS:
+        assert definition.name.startswith("dispatcher_")
+        assert definition.name.endswith("_total") == (definition.kind == "counter"), definition.name
+        assert definition.help.endswith("."), definition.name
+        assert not definition.name.endswith(("_ms", "_mb", "_minutes", "_percent")), definition.name
+
+
+def test_every_metric_that_is_defined_is_printed_by_a_site_that_has_it_all() -> None:
+    assert names(printed(troubled())) == {definition.name for definition in DEFINITIONS}
+
+
+# How often it looks
+
+
+class Looks:
+    """Counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.count = 0
+
+    def look(self) -> Overview:
+        self.count += 1
+        return quiet()
+
+    def collector(self, max_age_seconds: float) -> OverviewCollector:
+        return OverviewCollector(self.look, max_age_seconds=max_age_seconds, clock=lambda: self.now)
+
+
+def scrape(collector: Collector) -> None:
+    for _ in collector.collect():
+        pass
+
+
+def test_two_servers_that_scrape_within_the_age_cost_one_look() -> None:
+    looks = Looks()
+    collector = looks.collector(10)
+    scrape(collector)
+    looks.now += 9.9
+    scrape(collector)
+    assert looks.count == 1
+    looks.now += 0.1
+    scrape(collector)
+    assert looks.count == 2
+
+
+def test_scrapes_at_the_same_moment_wait_for_one_look() -> None:
+    began, go_on = threading.Event(), threading.Event()
+    looks = Looks()
+
+    def slow() -> Overview:
+        began.set()
+        assert go_on.wait(10)
+        return looks.look()
+
+    collector = OverviewCollector(slow, max_age_seconds=10)
+    threads = [threading.Thread(target=scrape, args=(collector,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert began.wait(10)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert looks.count == 1
+
+
+def test_registering_it_looks_at_nothing() -> None:
+    looks = Looks()
+    CollectorRegistry().register(looks.collector(10))
+    assert looks.count == 0

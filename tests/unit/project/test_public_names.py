@@ -1,0 +1,151 @@
+"""What others may rely on by name; and that importing it costs a web process next to nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import dispatcher
+from dispatcher.errors import DispatcherError, DropEvent
+
+PUBLIC = {
+    "dispatcher": {
+        "DispatcherError",
+        "DropEvent",
+        "Event",
+        "EventTooLargeError",
+        "InvalidEventError",
+        "NotEncodableError",
+        "OutboxError",
+        "OutboxFullError",
+        "ProcessorError",
+        "SettingsError",
+        "StoreUnavailableError",
+        "Tracker",
+        "configure",
+        "flush",
+        "segment",
+        "tracker",
+    },
+    "dispatcher.tracker": {
+        "Tracker",
+        "configure",
+        "context",
+        "emit",
+        "enter_context",
+        "exit_context",
+        "flush",
+        "get_tracker",
+        "set_tracker",
+    },
+    "dispatcher.segment": {"alias", "group", "identify", "page", "screen", "track"},
+    "dispatcher.testing": {"Captured", "capture"},
+    "dispatcher.tasks.destinations.http": {"Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"},
+    "dispatcher.tasks.testing": {
+        "CUT",
+        "POISON",
+        "SILENT",
+        "Call",
+        "DestinationContract",
+        "Reply",
+        "Vendor",
+        "batch_of",
+        "fates",
+        "with_data",
+    },
+}
+
+# What makes up most of a worker, and has no business in a web process that only emits into its outbox.
+HEAVY = [
+    "celery",
+    "kombu",
+    "redis",
+    "pydantic",
+    "segment",
+    "click",
+    "rich",
+    "zstandard",
+    "sentry_sdk",
+    "dispatcher.tasks",
+    "pytest",
+]
+
+SEE_WHAT_IS_LOADED = """
+import json, sys
+{code}
+loaded = sorted({{name.partition(".")[0] for name in sys.modules}})
+print(json.dumps(loaded))
+"""
+
+
+def loaded_by(code: str, cwd: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SEE_WHAT_IS_LOADED.format(code=code)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [name for name in json.loads(done.stdout) if name in HEAVY]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_public_names_are_these_and_no_others(name: str) -> None:
+    module = importlib.import_module(name)
+    assert set(module.__all__) == PUBLIC[name]
+    assert len(module.__all__) == len(PUBLIC[name])
+    for public in PUBLIC[name]:
+        assert hasattr(module, public)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_says_what_it_is_for(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for public in PUBLIC[name]:
+        assert getattr(module, public).__doc__, f"{name}.{public} has no docstring"
+
+
+def test_every_public_error_is_a_dispatcher_error() -> None:
+    errors = [getattr(dispatcher, name) for name in PUBLIC["dispatcher"] if name.endswith("Error")]
+    assert len(errors) == 9
+    assert all(issubclass(error, DispatcherError) for error in errors)
+    # A decision of a processor, which nobody should catch as an error by chance.
+    assert not issubclass(DropEvent, DispatcherError)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import dispatcher",
+        "from dispatcher import tracker, segment",
+        "import dispatcher.testing",
+        "import dispatcher; dispatcher.tracker.enter_context('request', {'user_id': 7})",
+    ],
+)
+def test_importing_it_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
+    assert loaded_by(code, tmp_path) == []
+
+
+def test_emitting_loads_neither_celery_nor_redis_where_another_process_relays(tmp_path: Path) -> None:
+    code = (
+        "import dispatcher\n"
+        "dispatcher.configure(relay={'mode': 'external'}, outbox={'directory': 'outbox'})\n"
+        "dispatcher.tracker.emit('shop.order.paid')\n"
+    )
+    assert {"celery", "kombu", "redis", "zstandard", "segment", "dispatcher.tasks"}.isdisjoint(
+        loaded_by(code, tmp_path)
+    )
+
+
+def test_the_package_says_which_version_it_is_and_that_it_is_typed() -> None:
+    assert dispatcher.__version__
+    assert isinstance(dispatcher.tracker, ModuleType)
+    assert (Path(dispatcher.__file__).parent / "py.typed").exists()

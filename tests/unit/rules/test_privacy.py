@@ -1,0 +1,176 @@
+"""Privacy: what a destination must not get is dropped, masked or hashed, wherever it stands."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from dispatcher.config.rules import PrivacySettings
+from dispatcher.event import Event
+from dispatcher.rules.hashing import hashed, hashed_text
+from dispatcher.rules.privacy import Privacy, is_address, is_address_key
+
+ADA = sha256(b"ada@example.org").hexdigest()
+
+
+def cleaned(table: dict[str, Any], data: Any, context: dict[str, Any] | None = None) -> Event:
+    event = Event(id="i", name="n", timestamp=datetime.now(UTC), data=data, context=context or {})
+    before = copy.deepcopy(event)
+    made = Privacy(PrivacySettings.model_validate(table), emails="keep").apply(event)
+    assert event == before, "the event that was given has changed"
+    return made
+
+
+def test_fields_are_dropped_masked_and_hashed_by_their_paths() -> None:
+    event = cleaned(
+        {
+            "drop": ["context.ip", "items.*.note"],
+            "mask": ["phone", "context.agent"],
+            "hash": ["context.username", "ids.*"],
+        },
+        {"phone": {"home": 1}, "items": [{"note": 1, "sku": 2}], "ids": {"a": "A ", "b": 7}},
+        {"ip": "192.0.2.7", "agent": "Mozilla", "username": " Ada ", "user_id": 7},
+    )
+    assert event.data == {
+        "phone": "***",
+        "items": [{"sku": 2}],
+        "ids": {"a": hashed_text("a"), "b": hashed_text("7")},
+    }
+    assert event.context == {"agent": "***", "username": sha256(b"ada").hexdigest(), "user_id": 7}
+
+
+def test_null_is_not_masked() -> None:
+    assert cleaned({"mask": ["a"]}, {"a": None}).data == {"a": None}
+
+
+def test_a_hash_is_that_of_the_trimmed_text_in_lower_case() -> None:
+    assert hashed_text(" Ada@Example.ORG\n") == ADA
+    assert hashed("") == ""
+    assert hashed(" ") == " "
+    assert hashed([1, 2.5, True, None, {"a": "b"}]) == [
+        sha256(b"1").hexdigest(),
+        sha256(b"2.5").hexdigest(),
+        True,
+        None,
+        {"a": sha256(b"b").hexdigest()},
+    ]
+
+
+@pytest.mark.parametrize("text", [ADA, ADA.upper()])
+def test_what_is_a_hash_already_is_not_hashed_again(text: str) -> None:
+    assert hashed_text(text) == text
+
+
+def test_half_a_character_can_be_hashed() -> None:
+    assert len(hashed_text("\ud800")) == 64
+
+
+@pytest.mark.parametrize(
+    ("treatment", "value", "listed"),
+    [("hash", ADA, [ADA]), ("mask", "***", ["***"]), ("drop", None, [])],
+)
+def test_addresses_are_found_wherever_they_stand(treatment: str, value: str | None, listed: list[str]) -> None:
+    event = cleaned(
+        {"emails": treatment},
+        {
+            "who": " ada@example.org",
+            "in": {"deep": [{"er": "Ada@Example.org"}]},
+            "list": ["ada@example.org", "x"],
+            "n": 1,
+        },
+        {"traits": {"email": "ada@example.org"}, "user_id": "ada@example.org", "ip": "192.0.2.7"},
+    )
+    kept = {} if value is None else {"value": value}
+
+    def either(key: str) -> dict[str, Any]:
+        return {key: kept["value"]} if kept else {}
+
+    assert event.data == either("who") | {"in": {"deep": [either("er")]}, "list": [*listed, "x"], "n": 1}
+    assert event.context == {"traits": either("email"), **either("user_id"), "ip": "192.0.2.7"}
+
+
+def test_what_stands_under_an_address_s_key_is_one_whatever_it_looks_like() -> None:
+    data = {"email": "ada at example", "emails": ["ada", ["bob"]], "email_opt_in": True, "mail": "", "e-mail": None}
+    assert cleaned({"emails": "mask"}, data).data == data | {"email": "***", "emails": ["***", ["***"]]}
+
+
+def test_addresses_are_kept_where_the_settings_say_so() -> None:
+    data = {"email": "ada@example.org"}
+    assert Privacy(PrivacySettings(emails="keep"), emails="hash").apply(an(data)).data == data
+    assert Privacy(PrivacySettings(), emails="hash").apply(an(data)).data == {"email": ADA}
+
+
+def an(data: Any) -> Event:
+    return Event(id="i", name="n", timestamp=datetime.now(UTC), data=data, context={})
+
+
+def test_an_event_without_any_address_stays_the_same_object() -> None:
+    event = an({"a": [{"b": "c"}], "d": 1})
+    assert Privacy(PrivacySettings(emails="hash", drop=("x",)), emails="keep").apply(event) is event
+
+
+@pytest.mark.parametrize(("data", "made"), [("ada@example.org", ADA), ("a=1", "a=1"), (None, None), ([], [])])
+def test_data_that_is_no_object_is_looked_at_too(data: Any, made: Any) -> None:
+    assert cleaned({"emails": "hash"}, data).data == made
+
+
+def test_data_that_is_an_address_is_dropped_to_an_empty_object() -> None:
+    assert cleaned({"emails": "drop"}, "ada@example.org").data == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["ada@example.org", " a.b+c@x.example.co.uk ", "o'hara@example.org", "jürgen@exämple.org", "a_b-c@1.de"]
+)
+def test_what_is_an_address(text: str) -> None:
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "@",
+        "ada",
+        "@ada",
+        "ada@localhost",
+        "Ada <ada@example.org>",
+        "write to ada@example.org",
+        "https://example.org/@ada.x",
+        "https://x.example/?email=ada@example.org",
+        "block-v1:Org+C1+R1+type@video+block@intro",
+        "asset-v1:Org+C1+R1+type@asset+block@image.png",
+        "course-v1:Org+C1+R1",
+        "ccx-v1:Org+C1+R1+ccx@1",
+        f"{'a' * 250}@example.org",
+    ],
+)
+def test_what_is_none(text: str) -> None:
+    assert not is_address(text)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "email",
+        "Email",
+        "e_mail",
+        "e-mail",
+        "mail",
+        "user_email",
+        "userEmail",
+        "EMAIL_ADDRESS",
+        "emailAddress",
+        "emails",
+    ],
+)
+def test_keys_of_addresses(key: str) -> None:
+    assert is_address_key(key)
+
+
+@pytest.mark.parametrize("key", ["email_opt_in", "emailed", "email_count", "mailing_list", "name", "", "email_type"])
+def test_keys_of_other_things(key: str) -> None:
+    assert not is_address_key(key)

@@ -1,0 +1,121 @@
+"""What is recorded of a batch: attempts, pauses, the age at which it gives up, and the verdict for the breaker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from dispatcher.config import DestinationSettings
+from dispatcher.outcomes import DELIVERED, Dead, Filtered, Outcome, RetryAfter
+from dispatcher.store.batches import Claim, Settlement
+from dispatcher.tasks.delivery.task import backoff_seconds, tally
+
+NOW = 2_000_000.0
+TRANSIENT = RetryAfter("503")
+THROTTLED = RetryAfter("429", 30, "throttled")
+SETUP = RetryAfter("401", None, "setup")
+PACED = RetryAfter("others are first", 40, "paced")
+REFUSED = Dead("invalid", "answered 400")
+UNSENT = Dead("invalid", "has no client id", kind="paced")
+UNANSWERED = Dead("unanswered", "gave no answer", whole=True, kind="transient")
+
+
+def settings(**retry: object) -> DestinationSettings:
+    return DestinationSettings.model_validate({"type": "segment", "retry": retry})
+
+
+def settle(
+    *outcomes: Outcome, attempts: int = 0, age: float = 0, table: DestinationSettings | None = None
+) -> Settlement:
+    claim = Claim(
+        destination="segment",
+        batch_id="7-a-0",
+        token="me",
+        payloads=tuple(b"%d" % number for number in range(len(outcomes))),
+        attempts=attempts,
+        maybe_delivered=False,
+        put_ms=int((NOW - age) * 1000),
+        claimed_ms=int(NOW * 1000),
+    )
+    return tally(claim, outcomes, settings=table or settings(), now=NOW)
+
+
+def test_every_event_is_counted_by_its_own_outcome() -> None:
+    found = settle(DELIVERED, Dead("invalid", "no"), Filtered("consent"), TRANSIENT, DELIVERED)
+    assert (found.delivered, dict(found.filtered), list(found.left)) == (2, {"consent": 1}, [b"3"])
+    assert [(letter.reason, letter.payload) for letter in found.dead] == [("invalid", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "burns"),
+    [
+        ([DELIVERED], "ok", False),
+        ([Dead("invalid", "no")], "ok", False),
+        ([TRANSIENT], "transient", True),
+        ([DELIVERED, TRANSIENT], "ok", True),
+        ([THROTTLED], "throttled", False),
+        ([DELIVERED, THROTTLED], "throttled", False),
+        ([SETUP], "setup", False),
+        ([TRANSIENT, SETUP, THROTTLED], "setup", True),
+        ([PACED], "", False),
+        ([PACED, TRANSIENT], "transient", True),
+        ([PACED, THROTTLED], "throttled", False),
+        ([PACED, DELIVERED], "ok", False),
+        ([PACED, REFUSED], "ok", False),
+        ([Filtered("consent"), UNSENT], "", False),
+        ([UNANSWERED], "transient", True),
+        ([UNANSWERED, DELIVERED], "ok", True),
+    ],
+)
+def test_only_transient_failures_burn_an_attempt_and_the_breaker_hears_the_gravest(
+    outcomes: Sequence[Outcome], verdict: str, burns: bool
+) -> None:
+    found = settle(*outcomes)
+    assert (found.judgement.verdict, found.burns_attempt) == (verdict, burns)
+
+
+def test_the_pause_is_any_part_of_a_longest_one_that_grows_and_is_capped() -> None:
+    table = settings(first_seconds=2, factor=3, max_seconds=50)
+    assert [backoff_seconds(table.retry, attempts) for attempts in range(5)] == [2, 6, 18, 50, 50]
+    assert backoff_seconds(table.retry, 10_000) == 50
+    pauses = [settle(TRANSIENT, attempts=2, table=table).due_ms / 1000 - NOW for _ in range(300)]
+    assert 0 <= min(pauses) < 5
+    assert 13 < max(pauses) <= 18
+
+
+def test_it_waits_at_least_for_as_long_as_the_destination_asked() -> None:
+    assert settle(THROTTLED).due_ms >= int((NOW + 30) * 1000)
+    assert settle(THROTTLED).judgement.asked_seconds == 30
+
+
+def test_what_still_fails_at_its_greatest_age_is_dead_and_says_for_how_long_it_was_tried() -> None:
+    table = settings(max_age_seconds=3600)
+    assert settle(TRANSIENT, age=3599, table=table).left
+    found = settle(DELIVERED, TRANSIENT, age=7200, attempts=9, table=table)
+    assert found.delivered == 1
+    assert not found.left
+    [letter] = found.dead
+    assert (letter.reason, letter.error) == ("expired", "tried 10 times in 2.0 hours and still: 503")
+
+
+def test_what_waits_for_its_turn_is_no_error_and_is_due_when_its_turn_is() -> None:
+    found = settle(DELIVERED, PACED)
+    assert (found.error, found.waits_for) == ("", "others are first")
+    assert found.due_ms >= int((NOW + 40) * 1000)
+    mixed = settle(PACED, RetryAfter("503", 2))
+    assert (mixed.error, mixed.waits_for) == ("503", "others are first")
+    # The breaker hears only what the destination asked for.
+    assert mixed.judgement.asked_seconds == 2
+
+
+def test_what_waits_for_its_turn_was_not_tried_and_so_is_never_too_old() -> None:
+    found = settle(PACED, TRANSIENT, age=7200, table=settings(max_age_seconds=3600))
+    assert list(found.left) == [b"0"]
+    assert [letter.payload for letter in found.dead] == [b"1"]
+
+
+def test_the_tracking_log_never_gives_up() -> None:
+    table = DestinationSettings.model_validate({"type": "tracking_log", "retry": {"first_seconds": 2}})
+    assert table.retry.max_age_seconds == "never"
+    assert settle(TRANSIENT, age=1e9, table=table).left

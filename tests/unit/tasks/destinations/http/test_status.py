@@ -1,0 +1,120 @@
+"""What HTTP answers and silences become, and what Retry-After says."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from socket import gaierror
+
+import pytest
+import requests
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+
+from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
+from dispatcher.tasks.destinations.http.status import outcome_of_error, outcome_of_status, retry_after_seconds
+
+WHO = "Segment at api.segment.io"
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_two_hundreds_are_delivered(status: int) -> None:
+    assert outcome_of_status(status, who=WHO) is DELIVERED
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 599])
+def test_troubles_of_the_moment_are_transient(status: int) -> None:
+    outcome = outcome_of_status(status, who=WHO, retry_after="7")
+    assert isinstance(outcome, RetryAfter)
+    assert (outcome.kind, outcome.seconds) == ("transient", 7)
+    assert outcome.error.startswith(f"{WHO} answered {status}")
+
+
+def test_too_many_requests_are_throttled_for_as_long_as_it_says() -> None:
+    outcome = outcome_of_status(429, who=WHO, retry_after="30")
+    assert outcome == RetryAfter(f"{WHO} answered 429 Too Many Requests", 30, "throttled")
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_what_speaks_of_the_contents_is_invalid(status: int) -> None:
+    outcome = outcome_of_status(status, who=WHO)
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "invalid"
+
+
+def test_too_large_is_oversized() -> None:
+    outcome = outcome_of_status(413, who=WHO)
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "oversized"
+
+
+@pytest.mark.parametrize("status", [301, 304, 401, 402, 403, 404, 405, 410, 415, 418])
+def test_what_speaks_of_address_or_credentials_is_the_setup_and_kills_nothing(status: int) -> None:
+    outcome = outcome_of_status(status, who=WHO)
+    assert isinstance(outcome, RetryAfter)
+    assert outcome.kind == "setup"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("1.5", 1.5),
+        (" 5 ", 5.0),
+        ("Mon, 23 Nov 2026 12:01:30 GMT", 90.0),
+        ("Mon, 23 Nov 2026 12:01:30 -0000", 90.0),
+        ("Monday, 23-Nov-26 12:00:10 GMT", 10.0),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("-5", 0.0),
+        ("999999999", 86_400.0),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(value, NOW) == seconds
+
+
+def caused_by(cause: BaseException) -> requests.ConnectionError:
+    try:
+        try:
+            raise cause
+        except BaseException as error:
+            raise requests.ConnectionError("to https://key@host/?secret=1") from error
+    except requests.ConnectionError as error:
+        return error
+
+
+def unknown_host() -> requests.ConnectionError:
+    reason = NameResolutionError("api.segment.example", None, gaierror(-2, "unknown"))  # type: ignore[arg-type]
+    return requests.ConnectionError(MaxRetryError(None, "/v1/batch", reason))  # type: ignore[arg-type]
+
+
+def test_an_unknown_host_and_an_untrusted_certificate_are_the_setup() -> None:
+    untrusted = ssl.SSLCertVerificationError("no")
+    untrusted.verify_message = "self-signed certificate"
+    for error in (caused_by(gaierror(-2, "unknown")), unknown_host(), caused_by(untrusted)):
+        outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
+        assert outcome.kind == "setup", outcome
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.ConnectTimeout("to https://key@host/?secret=1"),
+        requests.ReadTimeout("to https://key@host/?secret=1"),
+        requests.ConnectionError(MaxRetryError(None, "/?secret=1", NewConnectionError(None, "refused"))),  # type: ignore[arg-type]
+        caused_by(ConnectionResetError("secret")),
+        requests.exceptions.ChunkedEncodingError("secret"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_silence_is_transient_and_its_error_names_neither_url_nor_contents(error: requests.RequestException) -> None:
+    outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
+    assert outcome.kind == "transient"
+    assert outcome.error.startswith(WHO)
+    assert "secret" not in outcome.error
+    assert "key@" not in outcome.error

@@ -1,0 +1,129 @@
+"""An operator's regular expressions: what they find, what they may cost, and what is said of those that are none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dispatcher import config
+from dispatcher.config.rules import MappingRule
+from dispatcher.errors import SettingsError
+from dispatcher.rules.mapping import Mapper
+from dispatcher.templates import expression
+from dispatcher.templates.expression import SEEN_CHARACTERS, Expression
+from tests.support.own_settings import own_settings
+
+# More than any text of an event has.
+MUCH = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "found_in", "not_in"),
+    [
+        (r"(?i)\bbot\b", "a Bot of theirs", "robotic"),
+        (r"^course-v1:\w+\+", "course-v1:Org+1", "a course-v1:Org+1"),
+        (r"paid$", "order.paid", "order.paid.twice"),
+        (r"[éü]\d{2}", "é12", "e12"),
+        (r"", "", "nothing that does not have it"),
+        (r"\pL", "\ud800é", "\ud800"),
+    ],
+)
+def test_an_expression_is_found_where_it_stands(text: str, found_in: str, not_in: str) -> None:
+    found = Expression(text)
+    assert found.is_found_in(found_in)
+    assert found.is_found_in(not_in) is (text == "")
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [r"(a+)+$", r"(a|aa)*b", r"(a|b)*a(a|b){400}c", r"[\w.]+@[\w-]+(?:\.[\w-]+)+$", r".*.*.*.*=", r"(?:a?){500}b"],
+)
+@pytest.mark.parametrize("pump", ["a", "ab", "a.", "aab", "@a"])
+def test_no_expression_takes_long_for_any_text(evil: str, pump: str) -> None:
+    holds = Mapper([MappingRule.model_validate({"when": {"a": {"matches": evil}}, "skip": True})])._rules[0]._when[0][1]
+    began = time.thread_time()
+    holds(pump * (MUCH // len(pump)) + "!")
+    assert time.thread_time() - began < 0.5
+
+
+def test_looking_for_an_expression_holds_no_other_thread() -> None:
+    slow, text, done = Expression(r"(?:a?){500}b"), "a" * SEEN_CHARACTERS, threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            slow.is_found_in(text)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    longest, last, until = 0.0, time.perf_counter(), time.perf_counter() + 0.5
+    while last < until:
+        time.sleep(0.0001)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    done.set()
+    looking.join()
+    assert longest < 0.2
+
+
+def test_only_the_beginning_of_a_very_long_text_is_looked_at() -> None:
+    found = Expression("b")
+    assert found.is_found_in("a" * (SEEN_CHARACTERS - 1) + "b")
+    assert not found.is_found_in("a" * SEEN_CHARACTERS + "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("(", "it is no regular expression"),
+        ("(?=a)", "it has a look-ahead: write"),
+        ("a(?!b)", "it has a look-ahead: leave such events out"),
+        ("(?<=a)b", "it has a look-behind: write"),
+        ("(?<!a)b", "it has a look-behind: write"),
+        (r"(a)\1", "it has a back reference: write again"),
+        ("(?P<x>a)(?P=x)", "it has a back reference: write again"),
+        ("(?>a)", "it has an atomic group: write"),
+        ("a*+", "one repetition behind another: write one"),
+        (r"a\Z", r"write \z"),
+        (r"\u00e9", "write the character itself"),
+        ("(?x)a b", "write the expression without blanks"),
+        ("((a{1,99}){1,99}){1,99}", "write * or +, or a smaller number"),
+        (r"\p{L}{900}", "repeat less"),
+        ("x" * 1001, "may have 1,000: use any_of"),
+    ],
+)
+def test_what_it_does_not_know_is_named_with_the_way_out(tmp_path: Path, text: str, said: str) -> None:
+    rule = f"[[destinations.segment.mapping]]\nwhen = {{a = {{matches = '{text}'}}}}\nskip = true\n"
+    site = own_settings(tmp_path / "settings", rule)
+    with pytest.raises(SettingsError) as caught:
+        config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
+    [found] = caught.value.problems
+    assert "destinations.segment.mapping[0].when.a.matches" in found
+    assert said in found
+
+
+def test_without_the_library_only_what_looks_for_expressions_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    expression._re2.cache_clear()
+    rule = "[[destinations.segment.mapping]]\nwhen = {a = {matches = 'x'}}\nskip = true\n"
+    site = own_settings(tmp_path / "settings", rule)
+    settings = config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
+    [found] = config.check_options(settings)
+    assert "destinations.segment.mapping" in found
+    assert "pip install 'dispatcher[matches]'" in found
+    with pytest.raises(SettingsError, match="pip install"):
+        Mapper(settings.destinations["segment"].mapping)
+
+
+def test_a_process_that_has_no_expression_loads_no_library() -> None:
+    code = (
+        "import sys; from dispatcher import config; from dispatcher.rules import mapping; config.load(); "
+        "assert 're2' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
