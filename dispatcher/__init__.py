@@ -15,8 +15,7 @@ from dispatcher.errors import (
 )
 from dispatcher.event import Event
 from dispatcher.tracker import Tracker, configure, flush
-
-__version__ = "0.1.0"
+from dispatcher.version import __version__ as __version__
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # Emitting

@@ -15,6 +15,11 @@ EventType = Literal["event", "dead", "dropped", "track", "identify", "page", "sc
 #: Segment's calls, which go to Segment only.
 DIRECT_TYPES: Final = frozenset({"track", "identify", "page", "screen", "group", "alias"})
 
+#: A name is a constant in the code, not a sentence: Google Analytics takes 40 characters, edX's longest has 60.
+MAX_NAME_CHARACTERS: Final = 255
+#: UUIDs have 36; what others use as ids is shorter than this.
+MAX_ID_CHARACTERS: Final = 100
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened.
@@ -35,6 +40,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: datetime
     data: Any
     context: dict[str, Any]
+
+
+def is_id(event_id: object) -> bool:
+    """Whether it can be the id of an event."""
+    return isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID_CHARACTERS and event_id.isprintable()
 
 
 def plain(value: object) -> object:

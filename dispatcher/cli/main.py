@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-import dispatcher
 from dispatcher.cli.dead import dead
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.drain import drain
@@ -23,6 +22,7 @@ from dispatcher.cli.status import status
 from dispatcher.cli.up import up
 from dispatcher.cli.worker import worker
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.version import __version__
 
 #: 0 is success and 1 a negative answer, such as "not drained" or "goes nowhere"; click itself uses 2 for wrong usage.
 EXIT_SETTINGS = 3
@@ -47,7 +47,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(dispatcher.__version__, prog_name="dispatcher")
+@click.version_option(__version__, prog_name="dispatcher")
 def main() -> None:
     """Events from web apps to the tracking log, Segment and every other destination. Nothing is lost on the way.
 

@@ -17,17 +17,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from dispatcher import config
-from dispatcher.monitoring import sentry as reports
-from dispatcher.store.batches import BatchStore
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import worker_arguments
-from dispatcher.local.redis_server import find_server, server_command, socket_path
-from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
-from dispatcher.monitoring.ledger import take_ledger
+from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.local.redis_server import find_server, server_command
 from dispatcher.local.segment_stub import Sink
 from dispatcher.local.supervisor import Child, Supervisor
+from dispatcher.monitoring import sentry as reports
+from dispatcher.monitoring.ledger import take_ledger
+from dispatcher.store.batches import BatchStore
 
 # Seconds for Redis to load what it has kept.
 _REDIS_SECONDS = 60.0

@@ -21,12 +21,12 @@ from pydantic import (
 )
 
 from dispatcher.config.allowlists import check_allowlist
+from dispatcher.config.base import Table
 from dispatcher.config.destination_types import BROWSER_TYPES
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.config.rules import Category, MappingRule, PrivacySettings, RateSettings
-from dispatcher.config.base import Table
+from dispatcher.connections.embedded import embedded_url
 from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
-from dispatcher.local.redis_server import embedded_url
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB

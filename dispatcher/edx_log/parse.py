@@ -13,9 +13,8 @@ from uuid import UUID
 
 import msgspec
 
-from dispatcher.emit.encoding import MAX_NAME_CHARACTERS, is_id
-from dispatcher.event import Event
 from dispatcher.edx_log.renamed import undo
+from dispatcher.event import MAX_NAME_CHARACTERS, Event, is_id
 
 # What edX's log moves out of the context to the top of a line, and fills with "" where the context has it not.
 _REQUEST_FIELDS: Final = ("username", "session", "ip", "agent", "host", "referer", "accept_language")

@@ -11,15 +11,10 @@ import msgspec
 from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
-from dispatcher.event import Event, EventType, decode, encode, plain
+from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, plain
 
 if TYPE_CHECKING:
     from dispatcher.emit.processors import Processor
-
-#: A name is a constant in the code, not a sentence: Google Analytics takes 40 characters, edX's longest has 60.
-MAX_NAME_CHARACTERS: Final = 255
-#: UUIDs have 36; what others use as ids is shorter than this.
-MAX_ID_CHARACTERS: Final = 100
 
 # Characters kept of data that cannot be encoded.
 _MAX_DESCRIPTION: Final = 65_536
@@ -177,11 +172,6 @@ def _encoded(envelope: Envelope, bound: BoundContext) -> bytes:
     except ENCODING_ERRORS as error:
         problem = diagnose("data", data) or error
     raise NotEncodableError(f"the event {short(envelope.name)} cannot be encoded: {problem}", event_name=envelope.name)
-
-
-def is_id(event_id: object) -> bool:
-    """Whether it can be the id of an event."""
-    return isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID_CHARACTERS and event_id.isprintable()
 
 
 def _check_id(name: str, event_id: object) -> None:

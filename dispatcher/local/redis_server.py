@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
+from dispatcher.connections.embedded import socket_path
 from dispatcher.errors import DispatcherError
-
-# The kernel takes 108 bytes for the path of a socket, with the zero at its end.
-_MAX_SOCKET_PATH: Final = 107
 
 
 class NoRedisServerError(DispatcherError):
     """No Redis server is installed on this machine."""
-
-
-def embedded_url(state_directory: Path) -> str:
-    """The broker URL of the embedded Redis that belongs to a state directory."""
-    return f"redis+socket://{socket_path(state_directory)}"
-
-
-def socket_path(state_directory: Path) -> Path:
-    """Where its socket is: in the state directory or, where that path is too long for a socket, under the system's
-    temporary directory, in a directory that only this user can enter.
-    """
-    path = state_directory / "redis.sock"
-    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
-        return path
-    digest = hashlib.sha256(os.fsencode(state_directory)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"dispatcher-{os.getuid()}-{digest}" / "redis.sock"
 
 
 def find_server() -> str:

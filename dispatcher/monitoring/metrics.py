@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Final, Literal
 
-from dispatcher.store.batches import EMIT, Counts
 from dispatcher.monitoring.snapshot import STATES, Overview
+from dispatcher.store.batches import EMIT, Counts
+from dispatcher.version import __version__
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -21,7 +21,6 @@ CAUSES: Final = ("transient", "throttled", "setup")
 # these is summed up under the last one's name.
 _MOST_REASONS: Final = 50
 _OTHER: Final = "other"
-_VERSION: Final = version("dispatcher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ DEFINITIONS: Final = (
         "gauge",
         "1, with the exporter's version.",
         ("version",),
-        lambda _: [((_VERSION,), 1)],
+        lambda _: [((__version__,), 1)],
     ),
     Definition(
         "dispatcher_events_accepted_total",

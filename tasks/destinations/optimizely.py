@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field
 
-from dispatcher import __version__
 from dispatcher.errors import UndeliverableError
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
+from dispatcher.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

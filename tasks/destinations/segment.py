@@ -9,7 +9,6 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -18,12 +17,13 @@ from pydantic import Field, SecretStr, field_validator
 from requests import RequestException
 from segment.analytics.request import APIError, post
 
-from dispatcher.rules.consent import stated_consent, stated_integrations
+from dispatcher.edx_log.python_json import as_python_writes
 from dispatcher.event import DIRECT_TYPES
+from dispatcher.outcomes import RetryAfter
+from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.client import is_local, no_answer
-from dispatcher.outcomes import RetryAfter
-from dispatcher.edx_log.python_json import as_python_writes
+from dispatcher.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,14 +68,7 @@ class SegmentOptions(HttpOptions):
         return host
 
 
-def _library() -> dict[str, str]:
-    try:
-        return {"name": "dispatcher", "version": version("dispatcher")}
-    except PackageNotFoundError:  # Run from a checkout that was never installed.
-        return {"name": "dispatcher"}
-
-
-LIBRARY: Final = _library()
+LIBRARY: Final = {"name": "dispatcher", "version": __version__}
 
 # What a direct call may say beside who and when, and where it puts its payload.
 _CALL_KEYS: Final = ("event", "name", "category", "groupId", "previousId", "integrations")

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import dispatcher
 from dispatcher.config import masked_url
 from dispatcher.doctor.checks.broker import asking_app, unreachable
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
+from dispatcher.version import __version__
 
 # Seconds in which a worker has to answer; one that is busy starting up, or has a solo pool, may take longer.
 _ANSWER_SECONDS: Final = 2.0
 
-# The question that workers answer beside Celery's own, by the name that tasks/worker/remote_control.py registers: their version,
-# their clock, their visibility timeout, what they refused.
+# The question that workers answer beside Celery's own, by the name that tasks/worker/remote_control.py registers: their
+# version, their clock, their visibility timeout, what they refused.
 _QUESTION: Final = "dispatcher_worker"
 
 ANSWER: Final = Check(
@@ -136,11 +136,9 @@ def _judge_one(worker: Worker, deployment: Deployment) -> Iterator[Finding]:
 
 def version(worker: Worker) -> Finding:
     theirs = worker.facts.get("version")
-    if theirs == dispatcher.__version__:
+    if theirs == __version__:
         return VERSION.ok(f"{worker.name} has {theirs}")
-    return VERSION.warning(
-        f"{worker.name} has {theirs or 'a version that does not say'}, here is {dispatcher.__version__}"
-    )
+    return VERSION.warning(f"{worker.name} has {theirs or 'a version that does not say'}, here is {__version__}")
 
 
 def visibility(worker: str, seconds: float | None, lease_seconds: float) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import sentry_sdk
@@ -10,6 +9,7 @@ from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 
 from dispatcher.monitoring.sentry.scrubbing import Scrubber, no_breadcrumb
+from dispatcher.version import __version__
 
 if TYPE_CHECKING:
     from dispatcher.config import SentrySettings
@@ -22,7 +22,7 @@ def init(settings: SentrySettings, *, environment: str, role: str) -> None:
     sentry_sdk.init(
         dsn=settings.dsn.get_secret_value(),
         environment=environment if settings.environment is None else settings.environment,
-        release=_release() if settings.release is None else settings.release,
+        release=f"dispatcher@{__version__}" if settings.release is None else settings.release,
         # Nothing is patched: the integration for Celery alone costs each task 170 to 530 µs.
         default_integrations=False,
         auto_enabling_integrations=False,
@@ -43,13 +43,6 @@ def init(settings: SentrySettings, *, environment: str, role: str) -> None:
         debug=False,
         spotlight=False,
     )
-
-
-def _release() -> str:
-    try:
-        return f"dispatcher@{version('dispatcher')}"
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "dispatcher"
 
 
 def _say_nothing(_pending: int, _timeout: float) -> None:

@@ -21,7 +21,6 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from dispatcher.emit.encoding import MAX_NAME_CHARACTERS
 from dispatcher.errors import (
     DropEvent,
     EventTooLargeError,
@@ -31,7 +30,7 @@ from dispatcher.errors import (
     ProcessorError,
     SettingsError,
 )
-from dispatcher.event import Event
+from dispatcher.event import MAX_NAME_CHARACTERS, Event
 from dispatcher.outbox import MemoryOutbox
 from dispatcher.testing import capture
 from dispatcher.tracker import Tracker

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from importlib.metadata import version
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from dispatcher.store.batches import Counts
 from dispatcher.monitoring.exporter import OverviewCollector
 from dispatcher.monitoring.metrics import DEFINITIONS
 from dispatcher.monitoring.snapshot import Memory, Overview
+from dispatcher.store.batches import Counts
+from dispatcher.version import __version__
 from tests.support.overviews import LIMIT, NOW_MS, away, overview, quiet, troubled
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -187,7 +187,7 @@ def test_reasons_that_an_app_invents_cannot_fill_prometheus() -> None:
 
 
 def test_it_tells_its_version() -> None:
-    assert value(printed(quiet()), "build_info", version=version("dispatcher")) == 1
+    assert value(printed(quiet()), "build_info", version=__version__) == 1
 
 
 def test_the_names_keep_to_the_conventions_of_prometheus() -> None:
