@@ -1,4 +1,4 @@
-"""Hundreds of dead processes: one relay of a machine looks after what they left, a few at a time."""
+"""Hundreds of dead processes: one relay on the machine takes over their outboxes, a few at a time."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def relays() -> Iterator[list[Relay]]:
         relay.close()
 
 
-def test_hundreds_of_the_dead_take_few_descriptors_and_all_is_put(site: Site) -> None:
+def test_hundreds_of_dead_outboxes_take_few_descriptors_and_all_are_put(site: Site) -> None:
     leave_many(site, DEAD)
     assert sum(found.disk_bytes for found in survey(site.settings().outbox_directory)) <= DEAD * 8_192
     relay = with_few_descriptors(site.processes.dispatcher("relay"))
@@ -78,7 +78,7 @@ def test_hundreds_of_the_dead_take_few_descriptors_and_all_is_put(site: Site) ->
     assert relay.stop() == 0
 
 
-def test_a_web_process_beside_hundreds_of_the_dead_emits_and_opens_sockets(site: Site) -> None:
+def test_a_web_process_beside_hundreds_of_dead_outboxes_emits_and_opens_sockets(site: Site) -> None:
     leave_many(site, DEAD)
     code = """
 import resource, socket
@@ -100,7 +100,7 @@ while not os.path.exists(sys.argv[1]): time.sleep(0.02)
     assert take_numbers(site) == each_once(DEAD + 100)
 
 
-def test_what_waits_for_one_destination_keeps_none_of_the_dead_from_the_others(site: Site, relays: list[Relay]) -> None:
+def test_a_slow_destination_keeps_no_dead_outbox_from_the_others(site: Site, relays: list[Relay]) -> None:
     count = 4 * MAX_OPEN
     leave_many(site, count)
     relays.append(relay := Relay(site.settings()))
@@ -113,7 +113,7 @@ def test_what_waits_for_one_destination_keeps_none_of_the_dead_from_the_others(s
     wait_for(lambda: relay.step() == 0 and outboxes(site) == [], timeout=60, what=lambda: len(outboxes(site)))
 
 
-def test_one_relay_of_a_machine_looks_after_the_dead_and_another_takes_over(site: Site, relays: list[Relay]) -> None:
+def test_one_relay_adopts_dead_outboxes_and_another_takes_over_when_it_ends(site: Site, relays: list[Relay]) -> None:
     relays += [Relay(site.settings()), Relay(site.settings())]
     first, second = relays
     leave_many(site, 3)
@@ -127,7 +127,7 @@ def test_one_relay_of_a_machine_looks_after_the_dead_and_another_takes_over(site
     assert site.counts(LOG).queued == 5
 
 
-def test_a_forked_child_does_not_keep_its_dead_parents_place(site: Site) -> None:
+def test_a_forked_child_does_not_block_adoption_of_its_dead_parents_outbox(site: Site) -> None:
     code = """
 tracker.emit("shop.order.paid", {"n": 0})
 assert dispatcher.flush(10)
@@ -147,9 +147,7 @@ while True: time.sleep(1)
 
 
 @pytest.mark.parametrize("left", ["relay.lock", "00000000.puts", ""], ids=["a lock", "notes", "nothing"])
-def test_what_a_process_and_a_relay_leave_between_them_is_found_again(
-    site: Site, relays: list[Relay], left: str
-) -> None:
+def test_a_relay_removes_old_half_made_and_half_deleted_outboxes(site: Site, relays: list[Relay], left: str) -> None:
     leave_many(site, 1)
     root = site.settings().outbox_directory
     old, new, hidden = root / "7-old", root / "8-new", root / ".9-hidden"
@@ -165,7 +163,7 @@ def test_what_a_process_and_a_relay_leave_between_them_is_found_again(
     assert new.exists()
 
 
-def test_directories_that_a_closing_process_and_a_relay_race_for_are_not_left(site: Site) -> None:
+def test_a_race_of_a_closing_process_and_a_relay_leaves_no_directory(site: Site) -> None:
     site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
     relay = site.processes.dispatcher("relay", DISPATCHER_RELAY__LINGER_SECONDS="0")
     relay.wait_for_output("relaying")
@@ -190,7 +188,7 @@ for n in range(int(sys.argv[1]), int(sys.argv[1]) + 100):
 
 
 @pytest.mark.parametrize("blank", [True, False], ids=["made anew", "not to be read"])
-def test_relay_once_ends_well_only_where_all_could_be_read(site: Site, blank: bool) -> None:
+def test_relay_once_fails_when_an_outbox_cannot_be_read(site: Site, blank: bool) -> None:
     leave_many(site, 2)
     state = outboxes(site)[0] / "state"
     state.write_bytes(bytes(4_096) if blank else b"something else" * 300)
@@ -205,7 +203,7 @@ def test_relay_once_ends_well_only_where_all_could_be_read(site: Site, blank: bo
     assert site.counts(LOG).queued == 1
 
 
-def test_an_outbox_that_cannot_be_read_keeps_no_other_waiting(
+def test_an_unreadable_outbox_does_not_delay_the_others(
     site: Site, relays: list[Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_many(site, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.vendors.play import play
 
 
-def test_every_good_event_is_delivered_and_every_bad_one_dead_with_its_reason_at_each(tmp_path: Path) -> None:
+def test_each_destination_takes_good_events_and_gives_reasons_for_bad_ones(tmp_path: Path) -> None:
     found = play(tmp_path, events=300, workers=1, patience=60)
     assert {name: one.problems for name, one in found.items()} == {name: [] for name in found}
     assert {name: set(one.counts.dead_by_reason) for name, one in found.items()} == {

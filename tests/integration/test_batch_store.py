@@ -1,4 +1,4 @@
-"""The batch store, command by command, against a real Redis; and the sum of its ledger after each step."""
+"""The batch store's commands against a real Redis, with the ledger's sum checked after each step."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def rings(store: BatchStore, clock: Clock, *, idle: bool = False, limit: int = 5
     return store.due(NAME, idle=idle, limit=limit, every_seconds=60)
 
 
-def test_what_is_put_is_queued_and_comes_back_from_a_claim_in_order(store: BatchStore) -> None:
+def test_a_claim_returns_the_events_of_a_put_in_order(store: BatchStore) -> None:
     batch_id = put_one(store, events=3)
     assert counts(store) == Counts(accepted=3, queued=3, batches=1, oldest_ms=int(START * 1000))
     claimed = claim(store, batch_id)
@@ -110,7 +110,7 @@ def test_what_is_put_is_queued_and_comes_back_from_a_claim_in_order(store: Batch
     assert counts(store).claimed == 3
 
 
-def test_putting_a_range_again_changes_nothing_while_it_waits_and_after_it_was_settled(store: BatchStore) -> None:
+def test_putting_a_range_again_changes_nothing_before_and_after_it_is_settled(store: BatchStore) -> None:
     put = a_put(0, 10, b"a", b"b")
     assert store.put([put, put]) == [None, None]
     assert counts(store).queued == 2
@@ -122,7 +122,7 @@ def test_putting_a_range_again_changes_nothing_while_it_waits_and_after_it_was_s
     assert (counts(store).accepted, counts(store).delivered, counts(store).waiting) == (2, 2, 0)
 
 
-def test_a_range_that_is_there_in_part_is_refused_with_the_position_to_cut_from(store: BatchStore) -> None:
+def test_a_partly_stored_range_is_refused_with_the_position_to_start_from(store: BatchStore) -> None:
     assert store.put([a_put(0, 10, b"a")]) == [None]
     before = counts(store)
     assert store.put([a_put(0, 20, b"a", b"b"), a_put(5, 20, b"b")]) == [10, 10]
@@ -130,7 +130,7 @@ def test_a_range_that_is_there_in_part_is_refused_with_the_position_to_cut_from(
     assert store.put([a_put(10, 20, b"b")]) == [None]
 
 
-def test_a_share_that_is_refused_takes_the_following_ones_of_its_journal_with_it(store: BatchStore) -> None:
+def test_a_refused_range_refuses_the_later_ranges_of_its_journal(store: BatchStore) -> None:
     # What a relay that was killed had sent arrives just before what the next one cut otherwise.
     assert store.put([a_put(0, 5, b"a")]) == [None]
     cut_otherwise = [a_put(0, 10, b"a", b"b"), a_put(10, 20, b"c", after=10), a_put(20, 30, b"d", after=20)]
@@ -140,7 +140,7 @@ def test_a_share_that_is_refused_takes_the_following_ones_of_its_journal_with_it
     assert counts(store).accepted == 3
 
 
-def test_a_store_that_has_lost_what_was_put_takes_nothing_behind_it(store: BatchStore) -> None:
+def test_a_store_that_lost_a_range_refuses_what_follows_it(store: BatchStore) -> None:
     assert store.put([a_put(0, 10, b"a"), a_put(10, 20, b"b", after=10)]) == [None, None]
     store._pool.execute("FLUSHALL")
     assert store.put([a_put(20, 30, b"c", after=20)]) == [-1]
@@ -161,19 +161,19 @@ def test_the_progress_of_a_journal_is_where_its_first_unsettled_batch_starts(sto
     assert store.progress([NAME], "7-a") == {NAME: Progress(30, -1)}
 
 
-def test_a_range_within_what_was_put_changes_nothing(store: BatchStore) -> None:
+def test_a_range_inside_a_stored_one_changes_nothing(store: BatchStore) -> None:
     store.put([a_put(0, 30, b"a", b"b", b"c")])
     assert store.put([a_put(0, 10, b"a"), a_put(10, 30, b"b", b"c")]) == [None, None]
     assert counts(store).accepted == 3
 
 
-def test_positions_are_kept_for_each_journal_and_destination(store: BatchStore) -> None:
+def test_each_journal_has_a_position_per_destination(store: BatchStore) -> None:
     store.put([a_put(0, 10, b"a"), a_put(0, 25, b"a", journal="8-b")])
     assert store.progress([NAME, "segment"], "7-a") == {NAME: Progress(10, 0), "segment": Progress(-1, -1)}
     assert store.progress([NAME], "8-b") == {NAME: Progress(25, 0)}
 
 
-def test_a_range_of_which_nothing_is_for_the_destination_is_counted_and_makes_no_batch(store: BatchStore) -> None:
+def test_a_range_without_events_for_the_destination_is_counted_and_makes_no_batch(store: BatchStore) -> None:
     put = a_put(0, 10, filtered={"not_listed": 3, "internal": 1}, dead=[DeadEvent("too_large", "why", b"{}")])
     assert store.put([put, put]) == [None, None]
     found = counts(store)
@@ -182,7 +182,7 @@ def test_a_range_of_which_nothing_is_for_the_destination_is_counted_and_makes_no
     assert found.dead_by_reason == {"too_large": 1}
 
 
-def test_a_claimed_batch_is_no_other_workers_until_its_lease_runs_out(store: BatchStore, clock: Clock) -> None:
+def test_no_other_worker_can_claim_a_batch_before_its_lease_expires(store: BatchStore, clock: Clock) -> None:
     batch_id = put_one(store)
     claim(store, batch_id, token="first")
     clock.advance(LEASE - 1)
@@ -193,7 +193,7 @@ def test_a_claimed_batch_is_no_other_workers_until_its_lease_runs_out(store: Bat
     assert counts(store).claimed == 2
 
 
-def test_who_lost_the_lease_can_neither_settle_nor_release(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_that_lost_its_lease_can_neither_settle_nor_release(store: BatchStore, clock: Clock) -> None:
     batch_id = put_one(store)
     first = claim(store, batch_id, token="first")
     clock.advance(LEASE)
@@ -205,13 +205,13 @@ def test_who_lost_the_lease_can_neither_settle_nor_release(store: BatchStore, cl
     assert store.settle(second, Settlement(delivered=2))
 
 
-def test_a_holder_whose_lease_ran_out_may_still_settle_while_nobody_took_over(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_may_settle_after_its_lease_expired_if_nobody_took_over(store: BatchStore, clock: Clock) -> None:
     first = claim(store, put_one(store))
     clock.advance(LEASE * 2)
     assert store.settle(first, Settlement(delivered=2))
 
 
-def test_a_holder_whose_batch_was_rung_for_again_has_lost_it(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_loses_a_batch_that_was_rung_for_again(store: BatchStore, clock: Clock) -> None:
     first = claim(store, put_one(store))
     clock.advance(LEASE)
     assert due(store, clock) == [first.batch_id]
@@ -219,7 +219,7 @@ def test_a_holder_whose_batch_was_rung_for_again_has_lost_it(store: BatchStore, 
     assert claim(store, first.batch_id, token="second").maybe_delivered
 
 
-def test_settling_twice_counts_once_as_when_the_first_answer_was_lost(store: BatchStore) -> None:
+def test_settling_twice_counts_once(store: BatchStore) -> None:
     claimed = claim(store, put_one(store))
     assert store.settle(claimed, Settlement(delivered=2))
     assert not store.settle(claimed, Settlement(delivered=2))
@@ -227,9 +227,7 @@ def test_settling_twice_counts_once_as_when_the_first_answer_was_lost(store: Bat
     assert store.claim(NAME, claimed.batch_id, token="late", lease_seconds=LEASE) == "settled"
 
 
-def test_nothing_of_a_settled_batch_is_kept_but_the_counters_and_the_position(
-    store: BatchStore, server: RedisServer
-) -> None:
+def test_a_settled_batch_leaves_only_the_counters_and_the_position(store: BatchStore, server: RedisServer) -> None:
     claimed = claim(store, put_one(store))
     store.settle(claimed, Settlement(delivered=2))
     with server.client() as client:
@@ -239,7 +237,7 @@ def test_nothing_of_a_settled_batch_is_kept_but_the_counters_and_the_position(
         ]
 
 
-def test_each_outcome_is_counted_and_what_is_left_is_parked(store: BatchStore, server: RedisServer) -> None:
+def test_each_outcome_is_counted_and_the_remaining_events_are_parked(store: BatchStore, server: RedisServer) -> None:
     claimed = claim(store, put_one(store, events=5))
     dead = [DeadEvent("invalid", "no user", b"2")]
     due_ms = int(START * 1000) + 5000
@@ -256,7 +254,7 @@ def test_each_outcome_is_counted_and_what_is_left_is_parked(store: BatchStore, s
     assert (letter[b"reason"], letter[b"error"], letter[b"attempts"]) == (b"invalid", b"no user", b"1")
 
 
-def test_what_is_parked_cannot_be_claimed_before_it_is_due(store: BatchStore, clock: Clock) -> None:
+def test_a_parked_batch_cannot_be_claimed_before_it_is_due(store: BatchStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store, events=3))
     store.settle(claimed, Settlement(delivered=1, left=(b"1", b"2"), due_ms=int((START + 5) * 1000), error="503"))
     assert due(store, clock) == []
@@ -274,7 +272,7 @@ def test_a_whole_batch_that_is_parked_keeps_its_events(store: BatchStore, clock:
     assert claim(store, claimed.batch_id).payloads == claimed.payloads
 
 
-def test_a_batch_that_a_killed_worker_held_may_have_been_delivered_even_after_a_later_retry(
+def test_a_batch_of_a_killed_worker_counts_as_maybe_delivered_in_later_retries_too(
     store: BatchStore, clock: Clock
 ) -> None:
     batch_id = put_one(store)
@@ -285,7 +283,7 @@ def test_a_batch_that_a_killed_worker_held_may_have_been_delivered_even_after_a_
     assert claim(store, batch_id).maybe_delivered
 
 
-def test_a_released_batch_is_rung_for_at_once_and_counts_as_never_claimed(store: BatchStore, clock: Clock) -> None:
+def test_a_released_batch_is_rung_for_at_once_as_if_never_claimed(store: BatchStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store))
     assert store.release(claimed)
     assert counts(store).queued == 2
@@ -293,9 +291,7 @@ def test_a_released_batch_is_rung_for_at_once_and_counts_as_never_claimed(store:
     assert not claim(store, claimed.batch_id).maybe_delivered
 
 
-def test_what_was_parked_for_its_turn_is_rung_for_before_all_that_was_parked_later(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_rate_limited_batches_are_rung_for_in_order_before_newer_ones(store: BatchStore, clock: Clock) -> None:
     batches = [put_one(store, number * 10) for number in range(6)]
     for batch_id in batches:
         claimed = claim(store, batch_id)
@@ -312,15 +308,13 @@ def test_what_was_parked_for_its_turn_is_rung_for_before_all_that_was_parked_lat
     assert claim(store, younger).attempts == 0
 
 
-def test_a_batch_that_was_just_rung_for_is_not_rung_for_again(store: BatchStore, clock: Clock) -> None:
+def test_a_batch_is_not_rung_for_twice_in_a_row(store: BatchStore, clock: Clock) -> None:
     put_one(store)
     clock.advance(4)
     assert due(store, clock, idle=True) == []
 
 
-def test_with_an_empty_queue_what_was_rung_for_a_few_seconds_ago_is_rung_for_again(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_with_an_empty_queue_a_ring_is_repeated_after_a_few_seconds(store: BatchStore, clock: Clock) -> None:
     batch_id = put_one(store)
     clock.advance(6)
     assert due(store, clock, idle=False) == []
@@ -328,7 +322,7 @@ def test_with_an_empty_queue_what_was_rung_for_a_few_seconds_ago_is_rung_for_aga
     assert due(store, clock, idle=True) == []
 
 
-def test_a_batch_that_was_overtaken_by_a_minute_is_rung_for_again(store: BatchStore, clock: Clock) -> None:
+def test_a_batch_overtaken_by_a_minute_is_rung_for_again(store: BatchStore, clock: Clock) -> None:
     lost = put_one(store, 0)
     clock.advance(30)
     early = put_one(store, 10)
@@ -339,9 +333,7 @@ def test_a_batch_that_was_overtaken_by_a_minute_is_rung_for_again(store: BatchSt
     assert due(store, clock) == [lost]
 
 
-def test_a_ring_that_nobody_answered_for_ten_minutes_is_repeated_wherever_it_may_be(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_a_ring_unanswered_for_ten_minutes_is_always_repeated(store: BatchStore, clock: Clock) -> None:
     batch_id = put_one(store)
     clock.advance(599)
     assert due(store, clock) == []
@@ -358,7 +350,7 @@ def test_only_one_of_many_bells_rings(store: BatchStore, clock: Clock, server: R
     assert [len(answer) for answer in answers] == [5, 0, 0]
 
 
-def test_no_more_is_rung_for_at_once_than_asked_for_and_the_rest_comes_next(store: BatchStore, clock: Clock) -> None:
+def test_a_ring_is_limited_in_size_and_the_next_one_continues(store: BatchStore, clock: Clock) -> None:
     ids = [put_one(store, start) for start in range(0, 50, 10)]
     clock.advance(6)
     first = due(store, clock, idle=True, limit=3)
@@ -378,14 +370,14 @@ def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: BatchStor
     assert store.put([a_put(50, 60, b"a"), a_put(60, 70, b"b")]) == [None, None]
 
 
-def test_events_of_any_bytes_come_back_as_they_were(store: BatchStore) -> None:
+def test_events_of_any_bytes_come_back_unchanged(store: BatchStore) -> None:
     payloads = ('{"name":"Grüße"}'.encode(), b'{"x":"' + b"a" * 300_000 + b'"}', b"{}")
     put = a_put(0, 10, *payloads)
     store.put([put])
     assert claim(store, put.batch_id).payloads == payloads
 
 
-def test_at_maxmemory_a_put_fails_and_changes_nothing_while_what_waits_can_be_delivered() -> None:
+def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered() -> None:
     with RedisServer() as server:
         pool = RedisPool(server.url, timeout_seconds=5)
         store = BatchStore(pool)
@@ -409,7 +401,7 @@ def test_at_maxmemory_a_put_fails_and_changes_nothing_while_what_waits_can_be_de
         pool.close()
 
 
-def test_a_redis_that_refuses_or_does_not_answer_is_said_to_be_unavailable(redis_server: RedisServer) -> None:
+def test_a_redis_that_refuses_or_does_not_answer_is_reported_as_unavailable(redis_server: RedisServer) -> None:
     pool = RedisPool(redis_server.url, timeout_seconds=0.2)
     store = BatchStore(pool)
     put_one(store)
@@ -428,7 +420,7 @@ def test_a_redis_that_refuses_or_does_not_answer_is_said_to_be_unavailable(redis
     pool.close()
 
 
-def test_a_journal_that_is_forgotten_while_a_batch_of_it_waits_is_not_put_twice(
+def test_forgetting_a_journal_with_waiting_batches_puts_nothing_twice(
     store: BatchStore, clock: Clock, server: RedisServer
 ) -> None:
     put = a_put(0, 10, b"a", b"b")
@@ -447,9 +439,7 @@ def test_a_journal_that_is_forgotten_while_a_batch_of_it_waits_is_not_put_twice(
     assert store.progress([NAME], "7-a") == {NAME: Progress(20, -1)}
 
 
-def test_a_journal_is_forgotten_a_week_after_its_last_batch_was_settled_and_not_before(
-    store: BatchStore, server: RedisServer
-) -> None:
+def test_a_journal_is_forgotten_a_week_after_its_last_batch_was_settled(store: BatchStore, server: RedisServer) -> None:
     def seconds() -> object:
         return server.call("TTL", f"dispatcher:{{{NAME}}}:journal:7-a")
 
@@ -465,7 +455,7 @@ def test_a_journal_is_forgotten_a_week_after_its_last_batch_was_settled_and_not_
 
 
 @pytest.mark.parametrize("found_by", ["bell", "claim"])
-def test_a_batch_whose_events_are_gone_is_a_dead_letter_for_all_of_them_and_holds_up_nobody(
+def test_a_batch_that_lost_its_events_becomes_dead_letters_and_blocks_nothing(
     store: BatchStore, clock: Clock, server: RedisServer, found_by: str
 ) -> None:
     gone, other = put_one(store, 0, events=3), put_one(store, 10, events=2)
@@ -485,7 +475,7 @@ def test_a_batch_whose_events_are_gone_is_a_dead_letter_for_all_of_them_and_hold
 
 
 @pytest.mark.parametrize("lost", ["queued", "claimed", "parked", "since", "counts", "open:7-a"])
-def test_whatever_key_is_gone_the_bell_brings_what_still_waits_into_one_state(
+def test_the_bell_repairs_waiting_batches_after_any_key_is_lost(
     store: BatchStore, clock: Clock, server: RedisServer, lost: str
 ) -> None:
     ids = [put_one(store, start) for start in (0, 10, 20)]
@@ -502,9 +492,7 @@ def test_whatever_key_is_gone_the_bell_brings_what_still_waits_into_one_state(
     assert found.closes
 
 
-def test_an_id_that_was_in_two_states_is_in_one_again_after_a_bell(
-    store: BatchStore, clock: Clock, server: RedisServer
-) -> None:
+def test_the_bell_leaves_a_batch_in_one_state_only(store: BatchStore, clock: Clock, server: RedisServer) -> None:
     batch_id = put_one(store)
     for command in (
         ("ZADD", "parked", 0, batch_id),
@@ -518,9 +506,7 @@ def test_an_id_that_was_in_two_states_is_in_one_again_after_a_bell(
     assert counts(store).closes
 
 
-def test_letters_that_are_named_twice_are_revived_by_no_one_and_dropped_once(
-    store: BatchStore, server: RedisServer
-) -> None:
+def test_dead_letters_named_twice_are_never_revived_and_dropped_once(store: BatchStore, server: RedisServer) -> None:
     store.put([a_put(0, 10, dead=[DeadEvent("too_large", "why", b"{}")])])
     with server.client() as client:
         [(entry, _)] = client.xrange(f"dispatcher:{{{NAME}}}:dead")
@@ -531,7 +517,7 @@ def test_letters_that_are_named_twice_are_revived_by_no_one_and_dropped_once(
     assert counts(store).dead_by_reason == {"too_large": 0}
 
 
-def test_a_revived_batch_never_takes_the_place_of_one_that_waits(store: BatchStore, server: RedisServer) -> None:
+def test_a_revived_batch_never_replaces_a_waiting_one(store: BatchStore, server: RedisServer) -> None:
     for start in (0, 10):
         store.put([a_put(start, start + 10, dead=[DeadEvent("too_large", "why", b"{}")])])
     with server.client() as client:
@@ -540,9 +526,7 @@ def test_a_revived_batch_never_takes_the_place_of_one_that_waits(store: BatchSto
     assert (counts(store).queued, counts(store).batches) == (2, 2)
 
 
-def test_a_clock_that_was_set_back_does_not_have_everything_rung_for_again_and_again(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_a_clock_set_back_does_not_repeat_rings_endlessly(store: BatchStore, clock: Clock) -> None:
     claim(store, put_one(store, 0))
     clock.advance(-86_400)
     put_one(store, 10)
@@ -689,7 +673,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.pool.close()
 
 
-def test_whatever_happens_in_whatever_order_the_ledger_closes_and_no_event_is_lost_or_counted_twice(
+def test_the_ledger_closes_and_loses_no_event_after_any_order_of_commands(
     server: RedisServer,
 ) -> None:
     StoreMachine.server = server

@@ -432,6 +432,6 @@ def walk(server: RedisServer, seed: int) -> None:
         one.pool.close()
 
 
-def test_whatever_comes_in_whatever_order_the_store_does_what_the_model_does(server: RedisServer) -> None:
+def test_the_store_does_what_the_model_does_after_any_order_of_commands(server: RedisServer) -> None:
     for seed in range(SEEDS) if ONLY_SEED is None else [int(ONLY_SEED)]:
         walk(server, seed)

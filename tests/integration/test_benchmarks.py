@@ -1,4 +1,4 @@
-"""The benchmarks run. What they measure is nobody's promise, so nothing is asserted of the times."""
+"""The benchmarks run. Their times depend on the machine, so no test asserts anything about them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_quick_run_compares_every_emitter_and_writes_its_results_as_json(tmp_p
     assert "tracker.emit" in done.stdout
 
 
-def test_help_says_how_to_run_them() -> None:
+def test_help_explains_how_to_run_the_benchmarks() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--help"]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
     for option in ("--quick", "--only", "--json", "--rounds"):

@@ -1,4 +1,4 @@
-"""The breaker of a destination, in a real Redis, with a clock that the tests turn."""
+"""The breaker of a destination in a real Redis, with a clock that the tests set."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def fail_until_open(store: BatchStore, clock: Clock) -> None:
     ]
 
 
-def test_so_many_failures_in_a_row_open_it_and_what_comes_is_parked_untried(store: BatchStore, clock: Clock) -> None:
+def test_consecutive_failures_open_the_breaker_and_later_batches_are_parked(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     assert breaker(store) == Breaker(
         state="open",
@@ -102,14 +102,14 @@ def test_so_many_failures_in_a_row_open_it_and_what_comes_is_parked_untried(stor
     assert (counts(store).parked, counts(store).queued) == (4, 6)
 
 
-def test_a_success_in_between_begins_the_row_anew(store: BatchStore, clock: Clock) -> None:
+def test_a_success_resets_the_count_of_failures(store: BatchStore, clock: Clock) -> None:
     for number, judgement in enumerate([TRANSIENT, TRANSIENT, OK, TRANSIENT, TRANSIENT]):
         try_one(store, clock, number, judgement)
     assert breaker(store).state == "closed"
     assert breaker(store).failures == 2
 
 
-def test_held_back_batches_burn_no_attempt(store: BatchStore, clock: Clock) -> None:
+def test_batches_parked_by_an_open_breaker_use_no_attempt(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     assert isinstance(claim(store, 3), HeldBack)
     clock.now += 5
@@ -118,7 +118,7 @@ def test_held_back_batches_burn_no_attempt(store: BatchStore, clock: Clock) -> N
     assert (claimed.attempts, claimed.maybe_delivered) == (0, False)
 
 
-def test_after_its_time_one_batch_at_a_time_is_tried_and_a_success_closes_it(store: BatchStore, clock: Clock) -> None:
+def test_a_half_open_breaker_tries_one_batch_and_closes_on_success(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     assert breaker(store).state == "half-open"
@@ -129,7 +129,7 @@ def test_after_its_time_one_batch_at_a_time_is_tried_and_a_success_closes_it(sto
     assert isinstance(claim(store, 4), Claim)
 
 
-def test_a_probe_that_fails_keeps_it_open_twice_as_long_up_to_the_longest(store: BatchStore, clock: Clock) -> None:
+def test_a_failed_probe_doubles_the_pause_up_to_the_maximum(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     pauses = []
     for number in range(3, 7):
@@ -144,9 +144,7 @@ def test_a_probe_that_fails_keeps_it_open_twice_as_long_up_to_the_longest(store:
     assert breaker(store).opened == 1
 
 
-def test_a_probe_of_which_nothing_is_heard_gives_way_to_another_when_its_lease_is_over(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_a_silent_probe_is_replaced_when_its_lease_expires(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     assert isinstance(claim(store, 3), Claim)
@@ -156,7 +154,7 @@ def test_a_probe_of_which_nothing_is_heard_gives_way_to_another_when_its_lease_i
     assert isinstance(claim(store, 4), Claim)
 
 
-def test_a_probe_that_is_given_back_untried_gives_way_at_once(store: BatchStore, clock: Clock) -> None:
+def test_a_released_probe_is_replaced_at_once(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     probe = claim(store, 3)
@@ -165,7 +163,7 @@ def test_a_probe_that_is_given_back_untried_gives_way_at_once(store: BatchStore,
     assert isinstance(claim(store, 4), Claim)
 
 
-def test_a_probe_whose_turn_it_was_not_says_nothing_and_gives_way_at_once(store: BatchStore, clock: Clock) -> None:
+def test_a_rate_limited_probe_is_replaced_at_once_and_decides_nothing(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     assert try_one(store, clock, 3, PATIENT) == Settled("")
@@ -174,12 +172,14 @@ def test_a_probe_whose_turn_it_was_not_says_nothing_and_gives_way_at_once(store:
 
 
 @pytest.mark.parametrize("verdict", ["throttled", "setup"])
-def test_throttling_and_refused_credentials_open_it_at_once(store: BatchStore, clock: Clock, verdict: str) -> None:
+def test_throttling_and_refused_credentials_open_the_breaker_at_once(
+    store: BatchStore, clock: Clock, verdict: str
+) -> None:
     assert try_one(store, clock, 0, replace(PATIENT, verdict=verdict)) == Settled("opened")
     assert (breaker(store).state, breaker(store).cause) == ("open", verdict)
 
 
-def test_a_throttled_destination_is_left_alone_for_as_long_as_it_asked(store: BatchStore, clock: Clock) -> None:
+def test_a_breaker_opened_by_throttling_stays_open_as_long_as_asked(store: BatchStore, clock: Clock) -> None:
     try_one(store, clock, 0, replace(PATIENT, verdict="throttled", asked_seconds=90))
     assert breaker(store).until_ms == int((START + 90) * 1000)
     clock.now += 90
@@ -187,7 +187,7 @@ def test_a_throttled_destination_is_left_alone_for_as_long_as_it_asked(store: Ba
     assert breaker(store).until_ms == int((START + 90.5) * 1000)
 
 
-def test_what_was_under_way_when_it_opened_neither_closes_nor_prolongs_it(store: BatchStore, clock: Clock) -> None:
+def test_batches_claimed_before_it_opened_neither_close_nor_prolong_it(store: BatchStore, clock: Clock) -> None:
     late = [claim(store, 8), claim(store, 9)]
     fail_until_open(store, clock)
     before = breaker(store)
@@ -196,9 +196,7 @@ def test_what_was_under_way_when_it_opened_neither_closes_nor_prolongs_it(store:
     assert breaker(store) == before
 
 
-def test_the_bell_rests_while_it_is_open_then_rings_for_the_probe_alone_and_for_all_once_it_is_closed(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_the_bell_rings_for_nothing_then_for_the_probe_then_for_all_batches(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
 
     def rung() -> int:
@@ -218,6 +216,6 @@ def test_the_bell_rests_while_it_is_open_then_rings_for_the_probe_alone_and_for_
     assert rung() == 9
 
 
-def test_it_is_each_destinations_own(store: BatchStore, clock: Clock) -> None:
+def test_each_destination_has_its_own_breaker(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     assert store.counts(["tracking_log"])["tracking_log"].breaker == Breaker()

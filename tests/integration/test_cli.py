@@ -78,7 +78,7 @@ def status(site: Site) -> dict[str, Any]:
 # up
 
 
-def test_up_takes_an_event_to_the_log_and_to_the_stand_in_for_segment_and_ctrl_c_ends_it_all(machine: Machine) -> None:
+def test_up_delivers_to_the_log_and_the_segment_stub_and_ends_with_ctrl_c(machine: Machine) -> None:
     up = machine.up()
     machine.emit(1)
     [line] = wait_for(lambda: read_whole_lines(machine.log), what=lambda: up.output)
@@ -92,7 +92,7 @@ def test_up_takes_an_event_to_the_log_and_to_the_stand_in_for_segment_and_ctrl_c
     machine.none_left()
 
 
-def test_a_second_up_says_that_one_is_running_and_leaves_it_alone(machine: Machine) -> None:
+def test_a_second_up_says_that_one_is_running_and_does_not_disturb_it(machine: Machine) -> None:
     up = machine.up()
     second = machine.processes.run("up", "--no-flower")
     assert second.returncode == 5
@@ -102,7 +102,7 @@ def test_a_second_up_says_that_one_is_running_and_leaves_it_alone(machine: Machi
     assert up.stop() == 0
 
 
-def test_what_up_has_not_delivered_when_it_stops_it_delivers_when_it_starts_again(machine: Machine) -> None:
+def test_up_delivers_after_a_restart_what_was_waiting(machine: Machine) -> None:
     up = machine.up()
     machine.emit(1)
     wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
@@ -133,7 +133,7 @@ def test_kill_9_of_up_leaves_no_process_and_loses_nothing(machine: Machine) -> N
     assert again.stop() == 0
 
 
-def test_up_starts_again_whatever_of_it_dies(machine: Machine) -> None:
+def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
     up = machine.up()
     for part in (b"redis.sock", b"worker"):
         [pid] = [pid for pid in left_over(str(machine.state)) if part in cmdline(pid)]
@@ -150,7 +150,7 @@ def cmdline(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_up_with_flower_shows_it_to_those_who_know_the_password_only(machine: Machine) -> None:
+def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
     up = machine.up("--flower-port", "0")
     found = re.search(r"http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
     assert found is not None, up.output
@@ -198,20 +198,20 @@ def test_plain_celery_runs_the_worker_too(site: Site) -> None:
     assert "Traceback" not in worker.output
 
 
-def test_a_worker_serves_the_queues_that_it_is_given(site: Site) -> None:
+def test_a_worker_serves_only_the_given_queues(site: Site) -> None:
     site.worker("-Q", SEGMENT)
     run(site, "emit", "shop.order.paid", "--data", '{"n": 0}')
     wait_for(lambda: site.counts(SEGMENT).delivered == 1)
     assert (site.counts(LOG).queued, count_lines(site.log)) == (1, 0)
 
 
-def test_a_worker_for_a_destination_that_does_not_exist_does_not_start(site: Site) -> None:
+def test_a_worker_for_an_unknown_destination_does_not_start(site: Site) -> None:
     said = run(site, "worker", "-Q", "tracking-log", code=3)
     assert "tracking-log" in said
     assert "tracking_log" in said
 
 
-def test_relay_once_empties_the_outboxes_of_the_dead_and_says_when_it_cannot(site: Site) -> None:
+def test_relay_once_empties_dead_outboxes_and_says_when_it_cannot(site: Site) -> None:
     # Else it stays until the event is delivered.
     site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
     site.leave_behind(1)
@@ -256,7 +256,7 @@ def test_emit_prints_the_id_and_puts_the_event(site: Site) -> None:
         (("nonsense",), 2, "No such command"),
     ],
 )
-def test_what_is_wrong_with_a_call_is_said_with_an_exit_code(
+def test_a_wrong_call_ends_with_a_message_and_an_exit_code(
     site: Site, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     done = site.processes.run(*arguments)
@@ -265,7 +265,7 @@ def test_what_is_wrong_with_a_call_is_said_with_an_exit_code(
     assert site.counts(LOG).accepted == 0
 
 
-def test_emit_from_a_file_keeps_each_lines_own_id_time_and_context_and_names_bad_lines(site: Site) -> None:
+def test_emit_from_a_file_keeps_ids_times_and_contexts_and_names_bad_lines(site: Site) -> None:
     source = site.directory / "recorded.jsonl"
     good = {
         "id": "0199a0b4-7e5c-7d3e-8f3a-0123456789ab",
@@ -301,7 +301,7 @@ def test_emit_from_a_file_keeps_each_lines_own_id_time_and_context_and_names_bad
     assert messages[good["id"]]["timestamp"].startswith("2026-01-31T12:00:00.25")
 
 
-def test_emit_while_redis_is_away_says_so_and_keeps_the_event(site: Site) -> None:
+def test_emit_while_redis_is_down_says_so_and_keeps_the_event(site: Site) -> None:
     site.redis.stop()
     done = site.processes.run("emit", "shop.order.paid", "--timeout", "0.2")
     assert done.returncode == 0
@@ -328,7 +328,7 @@ def test_status_shows_the_ledger_and_says_when_redis_does_not_answer(site: Site)
     assert run(site, "status", "--json", code=4)
 
 
-def test_status_counts_what_waits_in_outboxes(site: Site) -> None:
+def test_status_counts_events_waiting_in_outboxes(site: Site) -> None:
     site.leave_behind(5)
     found = status(site)
     assert found["in_outboxes"] == 5
@@ -336,7 +336,7 @@ def test_status_counts_what_waits_in_outboxes(site: Site) -> None:
     assert (outbox["waiting"], outbox["alive"]) == (5, False)
 
 
-def test_drain_ends_with_0_once_all_is_delivered_and_with_1_where_it_is_not_in_time(site: Site) -> None:
+def test_drain_exits_0_once_all_is_delivered_and_1_after_its_timeout(site: Site) -> None:
     run(site, "drain", "--timeout", "5")
     run(site, "emit", "shop.order.paid", "--data", '{"n": 0}')
     assert "1 for tracking_log" in run(site, "drain", "--timeout", "0.3", code=1)
@@ -351,7 +351,7 @@ def test_drain_ends_with_0_once_all_is_delivered_and_with_1_where_it_is_not_in_t
 # settings, explain, help
 
 
-def test_settings_that_are_wrong_stop_every_command_with_all_mistakes_named(site: Site) -> None:
+def test_wrong_settings_stop_every_command_and_all_mistakes_are_named(site: Site) -> None:
     site.settings_file.write_text("[outbox]\nmax_byts = 1\n[destinations.segment]\nevents = 7\n")
     for arguments in (("status",), ("worker",), ("settings", "check"), ("up",), ("emit", "a")):
         done = site.processes.run(*arguments)
@@ -362,7 +362,7 @@ def test_settings_that_are_wrong_stop_every_command_with_all_mistakes_named(site
         assert "Traceback" not in done.stderr
 
 
-def test_settings_check_show_and_explain(site: Site) -> None:
+def test_the_settings_can_be_checked_shown_and_explained(site: Site) -> None:
     run(site, "settings", "check")
     shown = run(site, "settings", "show")
     assert "a-key" not in shown
@@ -378,7 +378,7 @@ def test_every_command_has_help(site: Site, command: str) -> None:
     assert said.startswith("Usage: ")
 
 
-def test_the_version_is_told(site: Site) -> None:
+def test_the_version_is_printed(site: Site) -> None:
     import dispatcher
 
     assert dispatcher.__version__ in run(site, "--version")

@@ -62,7 +62,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["dead", *arguments], catch_exceptions=False)
 
 
-def test_letters_are_found_by_reason_name_and_time(store: BatchStore, letters: DeadLetters) -> None:
+def test_dead_letters_are_found_by_reason_name_and_time(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1), an_event(2, "shop.basket.added"))
     bury(store, an_event(3), reason="undecodable", start=8)
 
@@ -76,7 +76,7 @@ def test_letters_are_found_by_reason_name_and_time(store: BatchStore, letters: D
     assert found(since=datetime(2020, 1, 1, tzinfo=UTC)) == ["id-1", "id-2", "id-3"]
 
 
-def test_a_replayed_letter_is_a_batch_that_the_next_bell_rings_for(store: BatchStore, letters: DeadLetters) -> None:
+def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1), an_event(2))
 
     assert letters.replay(list(letters.select(NAME, Selection()))) == 2
@@ -91,7 +91,7 @@ def test_a_replayed_letter_is_a_batch_that_the_next_bell_rings_for(store: BatchS
     assert not claim.maybe_delivered
 
 
-def test_what_fails_again_is_buried_again(store: BatchStore, letters: DeadLetters) -> None:
+def test_an_event_that_fails_again_is_a_dead_letter_again(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1))
     letters.replay(list(letters.select(NAME, Selection())))
     (due,) = store.due(NAME, idle=False)
@@ -105,7 +105,7 @@ def test_what_fails_again_is_buried_again(store: BatchStore, letters: DeadLetter
     assert store.counts([NAME])[NAME].closes
 
 
-def test_letters_that_somebody_else_replays_too_are_replayed_once(store: BatchStore, letters: DeadLetters) -> None:
+def test_two_replays_at_once_replay_each_dead_letter_once(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1))
     chosen = list(letters.select(NAME, Selection()))
 
@@ -114,7 +114,7 @@ def test_letters_that_somebody_else_replays_too_are_replayed_once(store: BatchSt
     assert store.counts([NAME])[NAME].queued == 1
 
 
-def test_dropped_letters_count_as_filtered(store: BatchStore, letters: DeadLetters) -> None:
+def test_dropped_dead_letters_count_as_filtered(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1), an_event(2))
 
     assert letters.drop(list(letters.select(NAME, Selection()))) == 2
@@ -126,14 +126,14 @@ def test_dropped_letters_count_as_filtered(store: BatchStore, letters: DeadLette
     assert not list(letters.select(NAME, Selection()))
 
 
-def test_more_letters_than_a_page_are_all_found(store: BatchStore, letters: DeadLetters) -> None:
+def test_dead_letters_of_several_pages_are_all_found(store: BatchStore, letters: DeadLetters) -> None:
     for number in range(13):
         bury(store, *(an_event(number * 100 + index) for index in range(100)), start=number * 8)
 
     assert len({letter.letter_id for letter in letters.select(NAME, Selection())}) == 1300
 
 
-def test_the_commands_list_show_replay_and_drop(store: BatchStore, pool: RedisPool) -> None:
+def test_the_commands_list_show_replay_and_drop_dead_letters(store: BatchStore, pool: RedisPool) -> None:
     bury(store, an_event(1), an_event(2, "shop.basket.added"))
 
     listed = [json.loads(line) for line in run("list", NAME, "--json").stdout.splitlines()]
@@ -149,7 +149,7 @@ def test_the_commands_list_show_replay_and_drop(store: BatchStore, pool: RedisPo
     assert store.counts([NAME])[NAME].dead == 0
 
 
-def test_what_emit_could_not_take_can_be_read_but_not_replayed(store: BatchStore) -> None:
+def test_events_that_emit_refused_can_be_read_but_not_replayed(store: BatchStore) -> None:
     letter = encode(
         Event(
             id="id-9",
@@ -169,13 +169,13 @@ def test_what_emit_could_not_take_can_be_read_but_not_replayed(store: BatchStore
     assert "nothing to replay" in refused.output
 
 
-def test_a_destination_or_letter_that_is_not_there_is_an_error(pool: RedisPool) -> None:
+def test_an_unknown_destination_or_dead_letter_is_an_error(pool: RedisPool) -> None:
     assert "there is no destination 'segmnt'" in run("list", "segmnt").output
     assert "has no dead letter 1-0" in run("show", NAME, "1-0").output
     assert "no dead letters" in run("list", NAME).output
 
 
-def test_letters_that_are_gone_do_not_keep_the_others(store: BatchStore, letters: DeadLetters) -> None:
+def test_vanished_dead_letters_do_not_stop_the_replay_of_others(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, *(an_event(number) for number in range(9)))
     chosen = list(letters.select(NAME, Selection()))
     letters.drop([chosen[2], chosen[7]])
@@ -187,7 +187,7 @@ def test_letters_that_are_gone_do_not_keep_the_others(store: BatchStore, letters
     assert counts.closes
 
 
-def test_what_is_buried_while_it_is_replayed_does_not_come_round(store: BatchStore, letters: DeadLetters) -> None:
+def test_dead_letters_made_during_a_replay_are_not_replayed_again(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, *(an_event(number) for number in range(20)))
 
     seen = 0

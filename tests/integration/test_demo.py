@@ -1,4 +1,4 @@
-"""The demo, from its start to the moment when nothing of it runs any more."""
+"""The demo, from its start until nothing of it runs any more."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_file_of_recorded_events_is_emitted_too_and_each_refused_line_is_named
     assert logged["their-own"]["time"] == moment
 
 
-def test_interrupted_it_stops_everything_and_says_so(directory):
+def test_an_interrupted_demo_stops_everything_and_says_so(directory):
     process = subprocess.Popen(
         [*COMMAND, "--directory", str(directory)],
         stdout=subprocess.PIPE,
@@ -120,7 +120,7 @@ def test_interrupted_it_stops_everything_and_says_so(directory):
     assert processes_over(directory) == {}
 
 
-def test_a_directory_that_is_not_its_own_is_left_alone(directory):
+def test_a_directory_of_something_else_is_left_alone(directory):
     directory.mkdir()
     (directory / "thesis.txt").write_text("years of work")
 

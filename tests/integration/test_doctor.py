@@ -1,4 +1,4 @@
-"""``dispatcher doctor`` on deployments that are set up badly, and on the same ones mended, with real servers."""
+"""``dispatcher doctor`` on badly set up deployments, and on the same ones repaired, with real servers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def doctor(site: Site, *arguments: str, code: int) -> str:
 # Redis
 
 
-def test_a_redis_that_is_set_up_badly_is_told_of_point_by_point_until_it_is_mended(site: Site) -> None:
+def test_each_mistake_in_redis_settings_is_a_finding_until_it_is_fixed(site: Site) -> None:
     config = {"appendonly": "no", "maxmemory-policy": "allkeys-lru", "maxmemory": "100kb"}
     before = dict(zip(config, (site.redis.call("CONFIG", "GET", name)[1] for name in config), strict=True))
     for name, value in config.items():
@@ -89,7 +89,7 @@ def test_a_redis_that_is_set_up_badly_is_told_of_point_by_point_until_it_is_mend
     }
 
 
-def test_everything_else_is_looked_at_while_redis_is_gone(site: Site) -> None:
+def test_everything_else_is_examined_while_redis_is_down(site: Site) -> None:
     site.redis.stop()
 
     found = look(site)
@@ -102,7 +102,7 @@ def test_everything_else_is_looked_at_while_redis_is_gone(site: Site) -> None:
     assert levels(look(site, "redis"), "redis.reachable") == {"ok"}
 
 
-def test_a_redis_that_is_silent_is_one_that_cannot_be_reached(site: Site) -> None:
+def test_a_silent_redis_counts_as_unreachable(site: Site) -> None:
     site.redis.freeze()
     try:
         assert levels(look(site, "redis"), "redis.reachable") == {"error"}
@@ -110,7 +110,7 @@ def test_a_redis_that_is_silent_is_one_that_cannot_be_reached(site: Site) -> Non
         site.redis.thaw()
 
 
-def test_a_broker_of_another_kind_that_does_not_answer_is_an_error(site: Site) -> None:
+def test_a_broker_other_than_redis_that_does_not_answer_is_an_error(site: Site) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"amqp://guest:hunter2@127.0.0.1:{closed.getsockname()[1]}//"
@@ -125,7 +125,7 @@ def test_a_broker_of_another_kind_that_does_not_answer_is_an_error(site: Site) -
 # Outboxes
 
 
-def test_what_a_killed_process_left_is_an_error_until_a_relay_has_it(site: Site) -> None:
+def test_the_outbox_of_a_killed_process_is_an_error_until_a_relay_adopts_it(site: Site) -> None:
     site.leave_behind(3)
 
     assert bad(look(site, "outbox", quick=True)) == {"outbox.relayed": "error"}
@@ -199,7 +199,7 @@ def reached(address: str) -> dict[str, Finding]:
 
 
 @pytest.mark.parametrize(("days", "level"), [(5, "warning"), (300, "ok")])
-def test_a_certificate_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, level: str) -> None:
+def test_a_certificate_is_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, level: str) -> None:
     with tls_server(tmp_path, days=days) as (address, file):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
         found = reached(address)
@@ -208,14 +208,14 @@ def test_a_certificate_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert f"{days - 1} more days" in found["destinations.certificate"].what or f"{days} more" in str(found)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_an_error(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_an_error(tmp_path: Path) -> None:
     with tls_server(tmp_path, days=300) as (address, _):
         found = reached(address)
     assert found["destinations.reachable"].level == "error"
     assert "certificate is not valid" in found["destinations.reachable"].what
 
 
-def test_a_destination_that_takes_no_connections_is_an_error_and_no_request_is_sent_to_one_that_does(
+def test_an_unreachable_destination_is_an_error_and_reachable_ones_get_no_request(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bad(look(site, "destinations")) == {}
@@ -230,9 +230,7 @@ def test_a_destination_that_takes_no_connections_is_an_error_and_no_request_is_s
         assert bad(look(site, "destinations")) == {}
 
 
-def test_a_destination_is_reached_through_the_proxy_that_its_requests_go_through(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_destination_is_probed_through_the_proxy_of_its_requests(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = site.sink.url
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -244,7 +242,7 @@ def test_a_destination_is_reached_through_the_proxy_that_its_requests_go_through
 # Workers and deliveries
 
 
-def test_a_worker_answers_and_a_destination_that_it_does_not_serve_is_an_error(site: Site) -> None:
+def test_a_destination_that_no_worker_serves_is_an_error(site: Site) -> None:
     worker = site.worker()
     found = wait_for(lambda: not bad(found := look(site, "workers")) and found, PATIENCE, what="the worker to answer")
     for check in ("answer", "queues", "version", "clock", "visibility", "refused", "others"):
@@ -269,7 +267,7 @@ def test_dead_letters_are_a_warning_until_they_are_dropped(site: Site) -> None:
 # Flower
 
 
-def test_a_flower_that_asks_for_no_login_is_found_and_one_that_does_is_not(site: Site) -> None:
+def test_a_flower_without_a_login_is_a_finding(site: Site) -> None:
     with socket.socket() as one, socket.socket() as other:
         for probe in (one, other):
             probe.bind(("127.0.0.1", 0))
@@ -289,14 +287,14 @@ def test_a_flower_that_asks_for_no_login_is_found_and_one_that_does_is_not(site:
         assert (finding.check, finding.level) == ("flower.login", level)
 
 
-def test_what_is_no_flower_is_left_alone(site: Site) -> None:
+def test_another_server_on_the_port_of_flower_is_ignored(site: Site) -> None:
     assert knock(site.sink.url).level in ("note", "ok")
 
 
 # The command
 
 
-def test_the_command_ends_with_1_for_errors_and_shows_no_credential(site: Site) -> None:
+def test_the_command_exits_1_for_errors_and_shows_no_credential(site: Site) -> None:
     site.environ |= FIT | {"DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY": " hunter2"}
 
     done = site.processes.run("doctor", "--only", "redis", "--only", "destinations")
@@ -313,7 +311,7 @@ def test_the_command_ends_with_1_for_errors_and_shows_no_credential(site: Site) 
     assert "hunter2" not in shown
 
 
-def test_a_settings_file_with_a_key_that_everybody_may_read_fails_until_it_is_closed(site: Site) -> None:
+def test_a_world_readable_settings_file_with_a_key_is_an_error(site: Site) -> None:
     site.allow(["shop.*"], more='write_key = "hunter2"\n')
     site.settings_file.chmod(0o644)
     assert "hunter2" not in doctor(site, "--only", "settings", code=1)
@@ -322,7 +320,7 @@ def test_a_settings_file_with_a_key_that_everybody_may_read_fails_until_it_is_cl
     doctor(site, "--only", "settings", code=0)
 
 
-def test_warnings_fail_only_where_that_is_asked_for(site: Site) -> None:
+def test_warnings_fail_only_on_request(site: Site) -> None:
     site.log.touch(mode=0o644)
     site.log.chmod(0o644)
     report: dict[str, Any] = json.loads(doctor(site, "--only", "log", "--json", code=0))
@@ -335,12 +333,12 @@ def test_warnings_fail_only_where_that_is_asked_for(site: Site) -> None:
     assert report["ok"] is False
 
 
-def test_wrong_settings_are_findings_and_not_exit_code_3(site: Site) -> None:
+def test_wrong_settings_are_findings_instead_of_exit_code_3(site: Site) -> None:
     site.environ["DISPATCHER_OUTBOX__MAX_BITES"] = "1"
     assert "DISPATCHER_OUTBOX__MAX_BYTES" in doctor(site, "--json", code=1)
 
 
-def test_it_changes_nothing(site: Site) -> None:
+def test_the_doctor_changes_nothing(site: Site) -> None:
     site.leave_behind(3)
     before = state_of(site)
 
