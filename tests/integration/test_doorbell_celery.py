@@ -1,4 +1,4 @@
-"""The doorbell that we write by hand, as real Celery workers take it; and the one that goes through Celery."""
+"""The doorbells that we write by hand, as real Celery workers take them, and those that go through Celery."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def requests(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("transport", [STOCK, OURS])
-def test_a_worker_takes_our_message_as_it_takes_one_of_celerys_own_producer(
+def test_a_worker_takes_our_message_like_one_from_celerys_producer(
     tmp_path: Path, redis_server: RedisServer, processes: Processes, transport: str
 ) -> None:
     worker = a_worker(processes, tmp_path, redis_server, transport)
@@ -99,7 +99,7 @@ def test_a_worker_takes_our_message_as_it_takes_one_of_celerys_own_producer(
 
 
 @pytest.mark.parametrize("transport", [STOCK, OURS])
-def test_many_rings_in_one_command_all_arrive_each_once(
+def test_many_rings_in_one_command_all_arrive_once(
     tmp_path: Path, redis_server: RedisServer, processes: Processes, transport: str
 ) -> None:
     worker = a_worker(processes, tmp_path, redis_server, transport)
@@ -113,7 +113,7 @@ def test_many_rings_in_one_command_all_arrive_each_once(
     pool.close()
 
 
-def test_the_tasks_of_two_destinations_have_different_ids_where_their_batches_have_the_same() -> None:
+def test_task_ids_differ_between_destinations_for_the_same_batch_id() -> None:
     names = ("segment", "tracking_log")
     assert len({Ring(destination=name, batch_id="7-a-0", count=1).task_id for name in names}) == 2
 
@@ -147,7 +147,7 @@ def test_with_another_broker_the_relay_and_the_bell_ring_through_celery(site: Si
         site.processes.close()
 
 
-def test_where_the_other_broker_is_down_events_still_reach_the_store(site: Site) -> None:
+def test_events_reach_the_store_while_the_other_broker_is_down(site: Site) -> None:
     with RedisServer() as broker:
         site.environ["DISPATCHER_STORE_URL"] = site.redis.url.replace("redis+socket", "unix")
         site.environ["DISPATCHER_BROKER_URL"] = broker.url

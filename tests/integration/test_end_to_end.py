@@ -1,4 +1,4 @@
-"""From emit to the tracking log and the Segment stand-in, with real workers; and with processes killed on the way."""
+"""From emit to the tracking log and the Segment stub, with real workers, and with processes killed on the way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at_segment(site: Site) -> list[dict[str, Any]]:
     return read_lines(site.directory / "segment.jsonl")
 
 
-def test_an_event_becomes_a_line_and_a_segment_message_as_its_name_is_on_the_lists(site: Site) -> None:
+def test_an_event_becomes_a_line_and_a_segment_message_as_the_allowlists_say(site: Site) -> None:
     site.worker()
     site.emitting(
         """
@@ -89,7 +89,7 @@ def test_the_events_id_is_segments_message_id(site: Site) -> None:
     assert message["messageId"] == printed.strip()
 
 
-def test_internal_events_are_kept_out_of_the_log_by_one_line(site: Site) -> None:
+def test_one_setting_keeps_internal_events_out_of_the_log(site: Site) -> None:
     emit = "tracker.emit('edx.bi.user.seen', {'n': 0})\ntracker.emit('shop.order.paid', {'n': 1})"
     site.worker()
     site.emitting(emit).succeed()
@@ -101,7 +101,7 @@ def test_internal_events_are_kept_out_of_the_log_by_one_line(site: Site) -> None
     assert Counter(message["event"] for message in at_segment(site)) == {"edx.bi.user.seen": 2, "shop.order.paid": 2}
 
 
-def test_a_delivery_that_fails_is_parked_shown_as_a_retry_and_delivered_once_the_other_side_is_back(
+def test_a_failed_delivery_is_parked_shown_as_a_retry_and_delivered_later(
     site: Site,
 ) -> None:
     port = site.sink.port
@@ -123,7 +123,7 @@ def test_a_delivery_that_fails_is_parked_shown_as_a_retry_and_delivered_once_the
     assert site.counts(SEGMENT).retried % 50 == 0
 
 
-def test_a_hundred_thousand_emits_and_kill_9_at_once_are_a_hundred_thousand_lines(site: Site) -> None:
+def test_a_hundred_thousand_emits_and_kill_9_make_a_hundred_thousand_lines(site: Site) -> None:
     count = 100_000
     child = site.emitting(
         f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n}})\nos.kill(os.getpid(), 9)"
@@ -165,7 +165,7 @@ def test_a_process_killed_while_its_relay_thread_works_loses_nothing(site: Site)
     site.assert_ledger_closes()
 
 
-def test_a_worker_killed_in_the_middle_of_batches_leaves_each_line_once(site: Site) -> None:
+def test_a_worker_killed_while_it_delivers_leaves_each_line_once(site: Site) -> None:
     count = 15_000
     site.emitting(
         f"for n in range({count}): tracker.emit('shop.basket.seen', {{'n': n, 'padding': 'x' * 300}})\n"
@@ -202,7 +202,7 @@ class Sleepy(TrackingLog):
         return super().deliver(batch)
 
 
-def test_a_worker_that_wakes_after_another_has_taken_its_batch_over_doubles_no_line(site: Site) -> None:
+def test_a_worker_that_wakes_after_its_batch_was_taken_over_doubles_no_line(site: Site) -> None:
     site.emitting("for n in range(100): tracker.emit('shop.basket.seen', {'n': n})").succeed()
     table = site.settings().destinations[LOG].model_copy(update={"lease_seconds": 0.2})
     options = TrackingLogOptions(path=site.log)
@@ -223,7 +223,7 @@ def test_a_worker_that_wakes_after_another_has_taken_its_batch_over_doubles_no_l
     assert (site.counts(LOG).delivered, site.counts(LOG).waiting) == (100, 0)
 
 
-def test_emitting_at_full_speed_while_redis_is_away_loses_nothing_and_waits_for_nothing(site: Site) -> None:
+def test_emitting_at_full_speed_without_redis_neither_loses_nor_waits(site: Site) -> None:
     site.worker("-Q", LOG)
     count = 40_000
     child = site.emitting(
@@ -258,7 +258,7 @@ print("flushed", flush=True)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo", "gevent"])
-def test_every_pool_delivers(site: Site, pool: str) -> None:
+def test_every_celery_pool_delivers(site: Site, pool: str) -> None:
     site.environ["DISPATCHER_WORKER__POOL"] = pool
     worker = site.worker("-c", "2")
     site.emitting(
@@ -283,7 +283,7 @@ def test_a_full_disk_under_the_log_parks_the_batches_and_leaves_no_half_line(sit
     assert_each_once(site.log, 100)
 
 
-def test_lines_are_in_the_order_of_emits_of_one_process(site: Site) -> None:
+def test_lines_keep_the_order_of_emits_of_one_process(site: Site) -> None:
     site.emitting(
         "for n in range(5000): tracker.emit('shop.basket.seen', {'n': n})\nassert dispatcher.flush(10)"
     ).succeed()
@@ -292,7 +292,7 @@ def test_lines_are_in_the_order_of_emits_of_one_process(site: Site) -> None:
     assert [line["event"]["n"] for line in read_lines(site.log)] == list(range(5000))
 
 
-def test_the_summary_that_celery_gets_says_how_much_and_nothing_personal(site: Site) -> None:
+def test_the_task_result_holds_counts_and_nothing_personal(site: Site) -> None:
     site.emitting("for n in range(3): tracker.emit('shop.order.paid', {'mail': 'ann@example.org'})").succeed()
     text = site.redis.call("LRANGE", LOG, 0, -1)
     assert isinstance(text, list)

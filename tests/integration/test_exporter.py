@@ -1,4 +1,4 @@
-"""The overview of a real site, as ``dispatcher exporter`` and ``dispatcher status`` show it."""
+"""The snapshot of a real site, as ``dispatcher exporter`` and ``dispatcher status`` show it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def observe(site: Site) -> Any:
         pool.close()
 
 
-def test_the_metrics_are_what_has_become_of_the_events_and_say_nothing_of_who_and_what(site: Site) -> None:
+def test_the_metrics_count_outcomes_and_hold_no_names_or_personal_data(site: Site) -> None:
     _, url = start(site)
     before = scrape(url)
     assert before["dispatcher_up"] == 1
@@ -116,7 +116,7 @@ def test_the_metrics_are_what_has_become_of_the_events_and_say_nothing_of_who_an
     assert "shop." not in text
 
 
-def test_a_destination_that_is_down_shows_in_metrics_and_status_until_it_is_back(in_site: Site) -> None:
+def test_metrics_and_status_show_a_destination_that_is_down(in_site: Site) -> None:
     site = in_site
     port = site.sink.port
     site.sink.stop()
@@ -143,7 +143,7 @@ def test_a_destination_that_is_down_shows_in_metrics_and_status_until_it_is_back
         assert scrape(url)[f"dispatcher_breaker_open {SEGMENT}"] == 0
 
 
-def test_while_redis_is_away_the_exporter_is_healthy_and_shows_the_outboxes(in_site: Site) -> None:
+def test_the_exporter_stays_healthy_without_redis_and_shows_the_outboxes(in_site: Site) -> None:
     site = in_site
     exporter, url = start(site)
     site.redis.stop()
@@ -170,7 +170,7 @@ def test_while_redis_is_away_the_exporter_is_healthy_and_shows_the_outboxes(in_s
     assert exporter.running
 
 
-def test_the_exporter_answers_what_is_not_there_with_404_leaves_its_port_to_no_other_and_ends_well(site: Site) -> None:
+def test_the_exporter_answers_404_for_unknown_paths_and_keeps_its_port(site: Site) -> None:
     exporter, url = start(site)
     second = site.processes.run("exporter", "--port", str(urlsplit(url).port))
     assert second.returncode == 1
@@ -183,7 +183,7 @@ def test_the_exporter_answers_what_is_not_there_with_404_leaves_its_port_to_no_o
     assert "Traceback" not in exporter.output
 
 
-def test_a_destination_that_was_disabled_or_taken_out_with_events_waiting_is_still_seen(site: Site) -> None:
+def test_a_disabled_or_removed_destination_with_waiting_events_is_shown(site: Site) -> None:
     put(site, 4)
     put(site, 4, SEGMENT)
     site.environ["DISPATCHER_DESTINATIONS__SEGMENT__ENABLED"] = "false"
@@ -199,7 +199,7 @@ def test_a_destination_that_was_disabled_or_taken_out_with_events_waiting_is_sti
     assert found.ledger.waiting == 4
 
 
-def test_the_walk_finds_every_destination_among_many_keys(site: Site) -> None:
+def test_the_key_scan_finds_every_destination_among_many_keys(site: Site) -> None:
     names = {f"old_{number}" for number in range(20)}
     with site.redis.client() as client:
         client.mset({f"something:{number}": "" for number in range(20_000)})
@@ -208,7 +208,7 @@ def test_the_walk_finds_every_destination_among_many_keys(site: Site) -> None:
     assert set(observe(site).unserved) == names
 
 
-def test_a_sum_that_does_not_close_ends_status_with_1(in_site: Site) -> None:
+def test_status_exits_1_when_the_ledger_does_not_close(in_site: Site) -> None:
     put(in_site, 2)
     assert status().exit_code == 0
     with in_site.redis.client() as client:
@@ -220,7 +220,7 @@ def test_a_sum_that_does_not_close_ends_status_with_1(in_site: Site) -> None:
     assert (done.exit_code, json.loads(done.stdout)["closes"]) == (1, False)
 
 
-def test_a_redis_that_tells_nothing_of_its_memory_is_looked_at_all_the_same(site: Site) -> None:
+def test_a_redis_that_hides_its_memory_use_is_read_nonetheless(site: Site) -> None:
     with site.redis.client() as client:
         client.execute_command("ACL", "SETUSER", "default", "-info")
     put(site, 1)
@@ -229,7 +229,7 @@ def test_a_redis_that_tells_nothing_of_its_memory_is_looked_at_all_the_same(site
     assert found.ledger.destinations[LOG].accepted == 1
 
 
-def test_watch_shows_a_rate_and_goes_on_while_redis_is_away(site: Site) -> None:
+def test_watch_shows_a_rate_and_goes_on_while_redis_is_down(site: Site) -> None:
     watch = site.processes.dispatcher("status", "--watch", "--every", "0.1", "--json")
     watch.wait_for_output("at_ms")
     put(site, 20)
@@ -252,7 +252,7 @@ def test_watch_shows_a_rate_and_goes_on_while_redis_is_away(site: Site) -> None:
     assert "Traceback" not in watch.output
 
 
-def test_up_serves_metrics_where_it_is_asked_to(site: Site) -> None:
+def test_up_serves_metrics_on_request(site: Site) -> None:
     up = site.processes.dispatcher("up", "--no-flower", "--metrics-port", "0")
     up.wait_for_output("/metrics", 30)
     found = re.search(r"http://127\.0\.0\.1:\d+/metrics", up.output)

@@ -161,7 +161,7 @@ def test_every_page_asks_for_the_login(watched: Watched, path: str, login: str |
         "/api/worker/queue/cancel-consumer/worker@shop-1?queue=segment",
     ],
 )
-def test_nothing_can_be_stopped_through_it(watched: Watched, path: str) -> None:
+def test_flower_cannot_stop_anything(watched: Watched, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", watched.port, timeout=30)
     headers = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
     connection.request("POST", path, body="{}", headers=headers)
@@ -169,9 +169,7 @@ def test_nothing_can_be_stopped_through_it(watched: Watched, path: str) -> None:
     connection.close()
 
 
-def test_an_outage_shows_as_retry_with_its_error_and_due_time_then_as_success(
-    watched: Watched, browser: Browser
-) -> None:
+def test_an_outage_shows_as_a_retry_with_error_and_due_time_then_as_success(watched: Watched, browser: Browser) -> None:
     browser.open(f"{watched.url}/tasks")
     assert "Task history" not in browser.source
     # From here on the browser knows the login.
@@ -217,7 +215,7 @@ def test_an_outage_shows_as_retry_with_its_error_and_due_time_then_as_success(
     assert_nothing_personal(watched)
 
 
-def test_metrics_count_what_was_announced_and_need_no_login(watched: Watched) -> None:
+def test_metrics_count_deliveries_and_need_no_login(watched: Watched) -> None:
     watched.emit("shop.order.paid", 1)
     wanted = re.compile(r'flower_events_total\{task="tasks.segment.deliver",type="task-succeeded",worker="\S+"\} [1-9]')
     wait_for(lambda: wanted.search(watched.fetch("/metrics", None).text), PATIENCE)
@@ -225,14 +223,14 @@ def test_metrics_count_what_was_announced_and_need_no_login(watched: Watched) ->
     assert_nothing_personal(watched)
 
 
-def test_it_remembers_a_limited_number_of_tasks(watched: Watched) -> None:
+def test_flower_remembers_a_limited_number_of_tasks(watched: Watched) -> None:
     before = set(watched.tasks())
     watched.emit("shop.order.paid", 2 * MAX_TASKS, DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="1")
     wait_for(lambda: len(set(watched.tasks()) - before) == MAX_TASKS, PATIENCE)
     assert len(watched.tasks()) == MAX_TASKS
 
 
-def test_it_shows_new_tasks_after_a_restart_of_redis(watched: Watched) -> None:
+def test_flower_shows_new_tasks_after_a_restart_of_redis(watched: Watched) -> None:
     watched.site.redis.restart()
     before = set(watched.tasks())
 

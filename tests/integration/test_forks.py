@@ -1,4 +1,4 @@
-"""Forks in the middle of things: what a child has of its parent's relay, connections, locks and files.
+"""Forks at any moment: what a child inherits of its parent's relay, connections, locks and files.
 
 Under gevent threads are greenlets, and a fork copies them with all that they are doing.
 """
@@ -97,7 +97,7 @@ def everything(site: Site) -> Counter[int]:
 
 
 @KINDS
-def test_a_child_forked_while_a_command_is_under_way_takes_no_answer_of_its_parents(site: Site, kind: str) -> None:
+def test_a_child_forked_during_a_command_does_not_take_its_parents_answer(site: Site, kind: str) -> None:
     child = run(
         site,
         kind,
@@ -136,9 +136,7 @@ assert dispatcher.flush(20)
 
 
 @KINDS
-def test_children_forked_at_any_moment_of_the_relay_and_the_syncs_deliver_each_event_once(
-    site: Site, kind: str
-) -> None:
+def test_children_forked_at_any_moment_deliver_each_event_once(site: Site, kind: str) -> None:
     child = run(
         site,
         kind,
@@ -170,7 +168,7 @@ assert dispatcher.flush(20)
 
 
 @KINDS
-def test_the_outbox_of_a_killed_parent_is_adopted_while_a_child_that_never_emits_lives(site: Site, kind: str) -> None:
+def test_a_killed_parents_outbox_is_adopted_while_its_silent_child_lives(site: Site, kind: str) -> None:
     child = run(
         site,
         kind,
@@ -194,7 +192,9 @@ os.kill(os.getpid(), 9)
 
 @KINDS
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "os._exit(0)", "raise SystemExit", "pass"])
-def test_however_a_child_that_never_emitted_ends_the_parents_outbox_stays(site: Site, kind: str, ending: str) -> None:
+def test_a_child_that_never_emitted_ends_without_touching_the_parents_outbox(
+    site: Site, kind: str, ending: str
+) -> None:
     child = run(
         site,
         kind,
@@ -219,7 +219,7 @@ else:
 
 
 @KINDS
-def test_a_child_of_a_child_and_a_child_forked_after_close_have_outboxes_of_their_own(site: Site, kind: str) -> None:
+def test_grandchildren_and_children_forked_after_close_have_their_own_outboxes(site: Site, kind: str) -> None:
     child = run(
         site,
         kind,
@@ -257,7 +257,7 @@ tracker.emit("shop.basket.seen", {"n": 6})
 
 
 @KINDS
-def test_a_fork_while_another_closes_or_flushes_leaves_the_outbox_to_the_parent(site: Site, kind: str) -> None:
+def test_a_child_forked_during_close_or_flush_leaves_the_outbox_to_the_parent(site: Site, kind: str) -> None:
     child = run(
         site,
         kind,
@@ -297,7 +297,7 @@ for own in (None, tracker.Tracker()):  # of the default one, the fork waits for 
     assert outboxes(site) == []
 
 
-def test_a_greenlet_copied_while_it_opens_an_outbox_opens_the_childs_own(site: Site) -> None:
+def test_a_greenlet_forked_while_opening_an_outbox_opens_the_childs_own(site: Site) -> None:
     child = run(
         site,
         "gevent",
@@ -334,7 +334,7 @@ await_child(pid)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_children_of_multiprocessing_under_gevent_deliver_what_they_emit(site: Site, method: str) -> None:
+def test_multiprocessing_children_under_gevent_deliver_what_they_emit(site: Site, method: str) -> None:
     child = run(
         site,
         "gevent",
@@ -390,7 +390,7 @@ await_child(pid)
     assert everything(site) == Counter([*range(1000), *range(1000, 1900)])
 
 
-def test_greenlets_that_emit_first_after_a_late_patch_open_one_outbox(site: Site) -> None:
+def test_greenlets_open_one_outbox_after_a_late_gevent_patch(site: Site) -> None:
     child = site.processes.python(
         """
 import os, sys, time
@@ -451,9 +451,7 @@ def preload(site: Site, kind: str, patched: str) -> tuple[Child, int]:
         ("sync", "never"),
     ],
 )
-def test_gunicorn_with_preload_and_workers_killed_with_9_has_each_event_once_in_the_log(
-    site: Site, kind: str, patched: str
-) -> None:
+def test_gunicorn_with_preload_and_killed_workers_logs_each_event_once(site: Site, kind: str, patched: str) -> None:
     site.worker()
     server, port = preload(site, kind, patched)
     answered: list[int] = []
@@ -478,9 +476,7 @@ def test_gunicorn_with_preload_and_workers_killed_with_9_has_each_event_once_in_
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_what_a_master_that_lets_no_greenlet_run_has_emitted_is_there_once_it_has_ended(
-    site: Site, ending: signal.Signals
-) -> None:
+def test_events_of_a_busy_gevent_master_are_delivered_after_it_ended(site: Site, ending: signal.Signals) -> None:
     site.redis.freeze()
     server, port = preload(site, "gevent", "by the app")
     assert ask(port, 0)

@@ -1,4 +1,4 @@
-"""Google over real HTTP: against servers that hold every request against the documented rules."""
+"""Google over real HTTP: against servers that check every request against the documented rules."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def errors(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(outcome.error for outcome in outcomes if isinstance(outcome, Dead | RetryAfter))
 
 
-def test_events_go_out_by_person_twenty_five_at_most_in_a_request() -> None:
+def test_events_are_sent_by_person_at_most_twenty_five_per_request() -> None:
     people = [{**REQUEST, "user_id": user_id} for user_id in (1, 2, 3)]
     events = [an_event(number, context=people[number % 3]) for number in range(90)]
     with GoogleCollect() as server:
@@ -72,7 +72,7 @@ def test_events_go_out_by_person_twenty_five_at_most_in_a_request() -> None:
         assert len({call.value["client_id"] for call in server.calls}) == 3
 
 
-def test_texts_at_their_longest_keep_to_google_s_size() -> None:
+def test_texts_of_maximum_length_keep_within_googles_request_size() -> None:
     items = [{"item_id": str(number), "item_name": "ü" * 100} for number in range(150)]
     data = {f"p{number}": "你" * 1000 for number in range(20)} | {"items": items}
     events = [an_event(data=data) for _ in range(20)]
@@ -82,7 +82,7 @@ def test_texts_at_their_longest_keep_to_google_s_size() -> None:
         assert sum(server.taken.values()) == 20
 
 
-def test_each_bad_event_is_dead_with_its_reason_and_takes_no_other_with_it() -> None:
+def test_each_bad_event_is_dead_with_its_reason_and_no_other_is() -> None:
     bad = {
         "missing_client_id": an_event(context={}),
         "too_old": an_event(timestamp=datetime.now(UTC) - timedelta(hours=73)),
@@ -96,7 +96,7 @@ def test_each_bad_event_is_dead_with_its_reason_and_takes_no_other_with_it() -> 
         assert sum(server.taken.values()) == 2
 
 
-def test_an_old_event_that_is_sent_as_of_now_is_taken() -> None:
+def test_an_old_event_sent_with_the_current_time_is_accepted() -> None:
     with GoogleCollect() as server:
         event = an_event(timestamp=datetime.now(UTC) - timedelta(days=30))
         assert list(an_analytics(server, too_old="now").deliver(a_batch([event]))) == [DELIVERED]
@@ -104,13 +104,13 @@ def test_an_old_event_that_is_sent_as_of_now_is_taken() -> None:
         assert server.taken == {event.id: 1}
 
 
-def test_a_wrong_secret_is_not_told_by_google() -> None:
+def test_google_does_not_report_a_wrong_secret() -> None:
     with GoogleCollect() as server:
         assert list(an_analytics(server, api_secret="another").deliver(a_batch([an_event()]))) == [DELIVERED]
         assert server.taken == {}
 
 
-def test_debug_makes_google_s_objections_dead_letters_and_sends_the_rest() -> None:
+def test_debug_turns_googles_objections_into_dead_letters() -> None:
     events = [an_event(number) for number in range(8)]
     events[3] = an_event(data={"label": f"{SECRET} poison"})
     with GoogleCollect() as server:
@@ -125,7 +125,7 @@ def test_debug_makes_google_s_objections_dead_letters_and_sends_the_rest() -> No
         assert all("validation_behavior" not in body for body in sent)
 
 
-def test_a_message_that_repeats_data_is_told_without_it() -> None:
+def test_an_error_that_repeats_data_is_recorded_without_it() -> None:
     messages = [{"fieldPath": f"events {SECRET}", "description": SECRET, "validationCode": SECRET + "!"}, "?", {}, {}]
     objection = Reply(body=json.dumps({"validationMessages": messages}).encode())
     with GoogleCollect() as server:
@@ -147,7 +147,7 @@ def test_a_message_that_repeats_data_is_told_without_it() -> None:
     ],
     ids=["no JSON", "nothing", "404", "503", "silent"],
 )
-def test_without_a_validation_server_nothing_is_sent_and_nothing_is_lost(reply: Reply, kind: str) -> None:
+def test_without_a_validation_server_nothing_is_sent_or_lost(reply: Reply, kind: str) -> None:
     with GoogleCollect() as server:
         server.always = reply
         timeout_seconds = 0.3 if reply is SILENT else 10
@@ -158,7 +158,7 @@ def test_without_a_validation_server_nothing_is_sent_and_nothing_is_lost(reply: 
         assert [call.path for call in server.calls] == ["/debug/mp/collect"]
 
 
-def test_no_log_has_the_secret_even_where_every_logger_says_all(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_logger_writes_the_secret_even_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     loggers = [logging.getLogger(name) for name in ("", "urllib3", "urllib3.connectionpool", "urllib3.util.retry")]
     levels = [logger.level for logger in loggers]
     caplog.set_level(logging.DEBUG)
@@ -174,7 +174,7 @@ def test_no_log_has_the_secret_even_where_every_logger_says_all(caplog: pytest.L
     assert API_SECRET not in caplog.text
 
 
-def test_an_app_s_events_go_to_its_stream() -> None:
+def test_events_of_an_app_go_to_its_stream() -> None:
     context = {**REQUEST, "app_instance_id": APP_INSTANCE_ID}
     events = [an_event(name="screen_view", context=context), an_event(), an_event(context=context)]
     with GoogleCollect(stream="app") as server:
@@ -185,7 +185,7 @@ def test_an_app_s_events_go_to_its_stream() -> None:
         assert server.taken == {events[0].id: 1, events[2].id: 1}
 
 
-def test_a_container_takes_hits_where_its_client_claims_them() -> None:
+def test_a_container_takes_hits_that_its_client_claims() -> None:
     with ServerContainer(path="/in") as server:
         options = GoogleTagManagerOptions(container_url=server.url, path="/in", preview_header="hidden-header")
         events = [an_event(number) for number in range(3)]
@@ -195,7 +195,7 @@ def test_a_container_takes_hits_where_its_client_claims_them() -> None:
         assert server.calls[0].headers["x-gtm-server-preview"] == "hidden-header"
 
 
-def test_a_container_in_which_no_client_claims_hits_keeps_them_waiting() -> None:
+def test_hits_that_no_client_of_the_container_claims_keep_waiting() -> None:
     with ServerContainer(published=False) as server:
         options = GoogleTagManagerOptions(container_url=server.url)
         outcomes = GoogleTagManager("gtm", options).deliver(a_batch([an_event(number) for number in range(3)]))

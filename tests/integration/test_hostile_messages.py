@@ -1,4 +1,4 @@
-"""What is no doorbell, in a queue of doorbells: it is dropped and counted, and ends no worker."""
+"""Messages in a doorbell queue that are not doorbells: a worker drops and counts them, and survives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def emit(number: int) -> None:
     wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
 
 
-def test_there_are_kinds_enough() -> None:
+def test_the_collection_of_hostile_messages_is_large_enough() -> None:
     assert len(hostile_messages(LOG)) >= 75
     assert len(hostile_control()) >= 40
 
@@ -38,7 +38,7 @@ def test_there_are_kinds_enough() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["threads", "prefork", "gevent"])
 @pytest.mark.timeout(400)
-def test_no_message_ends_a_worker_and_each_that_is_no_doorbell_is_dropped_and_counted(in_site: Site, pool: str) -> None:
+def test_a_worker_survives_drops_and_counts_every_foreign_message(in_site: Site, pool: str) -> None:
     worker = in_site.worker("-P", pool, "-c", "2", "-n", "one@test")
     with make_app(in_site.settings()) as app:
         inspect = app.control.inspect(timeout=20, limit=1)
@@ -67,7 +67,7 @@ def test_no_message_ends_a_worker_and_each_that_is_no_doorbell_is_dropped_and_co
 
 @pytest.mark.parametrize("pool", ["threads", "gevent"])
 @pytest.mark.timeout(300)
-def test_nothing_that_comes_by_remote_control_ends_a_worker(in_site: Site, pool: str) -> None:
+def test_no_remote_control_message_ends_a_worker(in_site: Site, pool: str) -> None:
     worker = in_site.worker("-P", pool, "-c", "2", "-n", "one@test")
     with make_app(in_site.settings()) as app:
         inspect = app.control.inspect(timeout=20, limit=1)
@@ -82,7 +82,7 @@ def test_nothing_that_comes_by_remote_control_ends_a_worker(in_site: Site, pool:
     assert worker.stop() == 0
 
 
-def test_doorbells_of_any_celery_are_taken(in_site: Site) -> None:
+def test_doorbells_from_any_celery_are_taken(in_site: Site) -> None:
     worker = in_site.worker("-n", "one@test")
     emit(0)
     in_site.wait_until_delivered()
@@ -96,7 +96,7 @@ def test_doorbells_of_any_celery_are_taken(in_site: Site) -> None:
 
 
 @pytest.mark.parametrize("place", ["before it starts", "while it runs"])
-def test_a_queue_that_is_no_list_keeps_no_other_queue_waiting(in_site: Site, place: str) -> None:
+def test_a_queue_of_the_wrong_redis_type_does_not_block_other_queues(in_site: Site, place: str) -> None:
     redis = in_site.redis
     if place == "before it starts":
         redis.call("SET", LOG, "somebody's")
@@ -113,7 +113,7 @@ def test_a_queue_that_is_no_list_keeps_no_other_queue_waiting(in_site: Site, pla
     assert worker.stop() == 0
 
 
-def test_what_is_refused_is_said_without_a_word_of_it_and_not_for_each(in_site: Site) -> None:
+def test_refused_messages_are_logged_sparingly_and_without_their_content(in_site: Site) -> None:
     worker = in_site.worker("-n", "one@test")
     message = doorbell(LOG)
     message["headers"]["task"] = "tasks.leak.sam@example.com"

@@ -1,4 +1,4 @@
-"""The base of HTTP destinations against a real server: how much at a time, when it stops, what is sent twice."""
+"""The base of HTTP destinations against a real server: requests at a time, when it stops, what it repeats."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def kinds(outcomes: Sequence[Outcome]) -> Counter[str]:
 # Some at a time
 
 
-def test_a_vendor_that_takes_one_event_a_request_gets_several_requests_at_a_time(make: Any, vendor: Taker) -> None:
+def test_single_event_requests_are_sent_several_at_a_time(make: Any, vendor: Taker) -> None:
     vendor.waits_for = 4
     outcomes = make().deliver(a_batch(events := some_events(40)))
     assert outcomes == [DELIVERED] * 40
@@ -146,12 +146,12 @@ def test_a_vendor_that_takes_one_event_a_request_gets_several_requests_at_a_time
     assert vendor.sent == Counter(event.id for event in events)
 
 
-def test_a_vendor_that_takes_many_events_a_request_gets_one_request_after_another(make: Any, vendor: Taker) -> None:
+def test_many_event_requests_are_sent_one_after_another(make: Any, vendor: Taker) -> None:
     assert make(TenEach).deliver(a_batch(some_events(40))) == [DELIVERED] * 40
     assert (vendor.most, len(vendor.calls)) == (1, 4)
 
 
-def test_all_batches_of_a_process_together_keep_to_the_concurrency(make: Any, vendor: Taker) -> None:
+def test_all_batches_of_a_process_share_the_concurrency(make: Any, vendor: Taker) -> None:
     vendor.waits_for = 3
     destination = make(concurrency=3)
     with ThreadPoolExecutor(4) as workers:
@@ -161,7 +161,7 @@ def test_all_batches_of_a_process_together_keep_to_the_concurrency(make: Any, ve
 
 
 @pytest.mark.parametrize("kind", [OneEach, TenEach], ids=["one each", "ten each"])
-def test_a_concurrency_that_is_set_holds_for_batches_of_one_request_too(
+def test_a_concurrency_setting_holds_for_batches_of_one_request_too(
     make: Any, vendor: Taker, kind: type[OneEach]
 ) -> None:
     destination = make(kind, concurrency=1)
@@ -171,7 +171,7 @@ def test_a_concurrency_that_is_set_holds_for_batches_of_one_request_too(
     assert vendor.most == 1
 
 
-def test_a_small_batch_is_not_held_up_by_a_large_one_that_came_before(make: Any, vendor: Taker) -> None:
+def test_a_small_batch_does_not_wait_for_an_earlier_large_one(make: Any, vendor: Taker) -> None:
     destination = make(concurrency=2)
     vendor.gate.clear()
     with ThreadPoolExecutor(2) as workers:
@@ -186,7 +186,7 @@ def test_a_small_batch_is_not_held_up_by_a_large_one_that_came_before(make: Any,
     assert max(order.index(event.id) for event in events) < 20
 
 
-def test_outcomes_are_in_the_order_of_the_events_whatever_is_answered_first(make: Any, vendor: Taker) -> None:
+def test_outcomes_keep_the_order_of_events_whichever_answer_comes_first(make: Any, vendor: Taker) -> None:
     events = some_events(30)
     refused = {event.id for event in events[::7]}
 
@@ -209,7 +209,7 @@ def test_one_event_that_fails_does_not_stop_the_others(make: Any, vendor: Taker)
     assert kinds(make().deliver(a_batch(some_events(20)))) == {"delivered": 19, "transient": 1}
 
 
-def test_after_three_failures_in_a_row_the_rest_waits_untried(make: Any, vendor: Taker) -> None:
+def test_three_failures_in_a_row_leave_the_rest_untried(make: Any, vendor: Taker) -> None:
     vendor.always = Reply(status=500)
     assert kinds(make(concurrency=4).deliver(a_batch(some_events(40)))) == {"transient": 40}
     # Three, and what was under way when the third was answered.
@@ -217,14 +217,16 @@ def test_after_three_failures_in_a_row_the_rest_waits_untried(make: Any, vendor:
 
 
 @pytest.mark.parametrize("reply", [SILENT, CUT], ids=["silent", "cut"])
-def test_after_no_answer_the_rest_waits_untried(make: Any, vendor: Taker, reply: Reply) -> None:
+def test_a_missing_answer_leaves_the_rest_untried(make: Any, vendor: Taker, reply: Reply) -> None:
     vendor.always = reply
     assert kinds(make(concurrency=4, timeout_seconds=0.3).deliver(a_batch(some_events(40)))) == {"transient": 40}
     assert 1 <= len(vendor.calls) <= 4
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, "throttled"), (401, "setup")])
-def test_what_asks_to_be_left_alone_stops_the_rest_at_once(make: Any, vendor: Taker, status: int, kind: str) -> None:
+def test_throttling_and_refused_credentials_stop_the_rest_at_once(
+    make: Any, vendor: Taker, status: int, kind: str
+) -> None:
     vendor.always = Reply(status=status, headers={"Retry-After": "7"})
     outcomes = make(concurrency=1).deliver(a_batch(some_events(20)))
     assert kinds(outcomes) == {kind: 20}
@@ -232,12 +234,12 @@ def test_what_asks_to_be_left_alone_stops_the_rest_at_once(make: Any, vendor: Ta
     assert len(vendor.calls) == 1
 
 
-def test_nothing_is_sent_once_the_lease_is_over(make: Any, vendor: Taker) -> None:
+def test_nothing_is_sent_after_the_lease_expired(make: Any, vendor: Taker) -> None:
     assert kinds(make().deliver(a_batch(some_events(5), lease_until=seconds_from_now(-1)))) == {"paced": 5}
     assert not vendor.calls
 
 
-def test_what_the_lease_leaves_no_time_for_waits_and_has_not_failed(make: Any, vendor: Taker) -> None:
+def test_events_the_lease_leaves_no_time_for_wait_and_have_not_failed(make: Any, vendor: Taker) -> None:
     vendor.gate.clear()
     lease_until = seconds_from_now(3)
     with ThreadPoolExecutor(1) as worker:
@@ -263,14 +265,14 @@ class Mistaken(OneEach):
         return super().outcome(answer)
 
 
-def test_an_event_that_the_module_trips_over_is_dead_and_takes_no_other_with_it(make: Any, vendor: Taker) -> None:
+def test_an_event_that_crashes_the_mapping_is_dead_and_no_other_is(make: Any, vendor: Taker) -> None:
     outcomes = make(Mistaken).deliver(a_batch(some_events(10)))
     assert kinds(outcomes) == {"delivered": 9, "transform": 1}
     assert "KeyError in Mistaken" in outcomes[3].error
     assert "person" not in outcomes[3].error
 
 
-def test_an_answer_that_the_module_trips_over_is_tried_again_and_undoes_no_other(make: Any, vendor: Taker) -> None:
+def test_an_answer_that_crashes_the_module_is_retried_and_undoes_no_other(make: Any, vendor: Taker) -> None:
     vendor.script = [Reply(status=299)]
     outcomes = make(Mistaken, concurrency=1).deliver(a_batch([*some_events(3)]))
     assert kinds(outcomes) == {"transient": 3}
@@ -307,7 +309,7 @@ def deliver_all(first: OneEach, then: OneEach, events: Sequence[Event]) -> Count
     ],
     ids=["silent", "cut", "408", "425", "429", "500", "502", "503", "504"],
 )
-def test_what_may_have_been_taken_is_never_sent_again_and_the_others_are(
+def test_at_most_once_resends_all_but_maybe_delivered_events(
     make: Any, vendor: Taker, kind: type[OneEach], reply: Reply, lost: bool
 ) -> None:
     events = some_events(20)
@@ -323,32 +325,32 @@ def test_what_may_have_been_taken_is_never_sent_again_and_the_others_are(
     assert vendor.sent == Counter({e.id: 1 if lost or e.id not in troubled else 2 for e in events})
 
 
-def test_without_it_what_may_have_been_taken_is_sent_again(make: Any, vendor: Taker) -> None:
+def test_without_at_most_once_maybe_delivered_events_are_resent(make: Any, vendor: Taker) -> None:
     vendor.script = [CUT]
     assert deliver_all(destination := make(TenEach), destination, some_events(20)) == {"delivered": 20}
     assert sorted(vendor.sent.values()) == [1] * 10 + [2] * 10
 
 
-def test_a_connection_that_is_refused_has_taken_nothing(make: Any) -> None:
+def test_a_refused_connection_does_not_count_as_maybe_delivered(make: Any) -> None:
     destination = make(at_most_once=True, endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
     assert kinds(destination.deliver(a_batch(some_events(20)))) == {"transient": 20}
 
 
-def test_a_vendor_that_is_silent_for_long_costs_only_what_was_under_way(make: Any, vendor: Taker) -> None:
+def test_a_silent_vendor_makes_only_running_requests_maybe_delivered(make: Any, vendor: Taker) -> None:
     vendor.always = SILENT
     found = kinds(make(at_most_once=True, concurrency=2, timeout_seconds=0.3).deliver(a_batch(some_events(40))))
     assert found["unanswered"] == len(vendor.calls) <= 2
     assert found["transient"] == 40 - len(vendor.calls)
 
 
-def test_what_a_killed_worker_may_have_sent_is_not_sent_again(make: Any, vendor: Taker) -> None:
+def test_events_a_killed_worker_may_have_sent_are_not_resent(make: Any, vendor: Taker) -> None:
     batch = a_batch(some_events(5), maybe_delivered=True)
     assert kinds(make(at_most_once=True).deliver(batch)) == {"maybe_delivered": 5}
     assert not vendor.calls
     assert make().deliver(batch) == [DELIVERED] * 5
 
 
-def test_bisection_goes_on_with_nothing_that_may_have_been_taken(make: Any, vendor: Taker) -> None:
+def test_bisection_does_not_resend_maybe_delivered_events(make: Any, vendor: Taker) -> None:
     events = some_events(8)
     vendor.script = [Reply(status=400), CUT]
     destination = make(TenEach, at_most_once=True)
@@ -364,9 +366,7 @@ def test_bisection_goes_on_with_nothing_that_may_have_been_taken(make: Any, vend
 # The rate
 
 
-def test_what_throttles_slows_the_rate_down_and_the_rest_goes_on(
-    make: Any, vendor: Taker, redis_server: RedisServer
-) -> None:
+def test_throttling_lowers_the_rate_and_the_rest_goes_on(make: Any, vendor: Taker, redis_server: RedisServer) -> None:
     pool = RedisPool(redis_server.url, timeout_seconds=5)
     rate = SharedRate(pool, "plain", per_second=200)
     vendor.script = [Reply(status=429)]
@@ -376,7 +376,7 @@ def test_what_throttles_slows_the_rate_down_and_the_rest_goes_on(
     pool.close()
 
 
-def test_what_would_wait_too_long_for_its_turn_is_parked_until_then(
+def test_events_that_would_wait_too_long_for_a_permit_are_parked(
     make: Any, vendor: Taker, redis_server: RedisServer
 ) -> None:
     pool = RedisPool(redis_server.url, timeout_seconds=5)
@@ -387,7 +387,7 @@ def test_what_would_wait_too_long_for_its_turn_is_parked_until_then(
     pool.close()
 
 
-def test_while_nobody_knows_whose_turn_it_is_nothing_is_sent_and_nothing_has_failed(make: Any, vendor: Taker) -> None:
+def test_without_the_rate_store_nothing_is_sent_and_nothing_has_failed(make: Any, vendor: Taker) -> None:
     away = SharedRate(RedisPool("redis://127.0.0.1:1", timeout_seconds=5), "plain", per_second=10)
     outcomes = make(rate=away).deliver(a_batch(some_events(10)))
     assert kinds(outcomes) == {"paced": 10}
@@ -412,7 +412,7 @@ class OthersFirst:
 
 
 @pytest.mark.parametrize(("seconds", "asked"), [(2, 2), (7, 7), (8, 8 + 10 * 2)], ids=["one", "slow", "several"])
-def test_where_several_batches_are_first_it_leaves_them_the_time_to_be_sent(
+def test_a_batch_is_parked_until_the_batches_before_it_are_sent(
     make: Any, vendor: Taker, seconds: float, asked: float
 ) -> None:
     outcomes = make(rate=OthersFirst(seconds)).deliver(a_batch(some_events(10)))
@@ -437,7 +437,7 @@ class FallingTurns:
         return outcome
 
 
-def test_a_turn_that_falls_while_it_is_waited_for_is_taken_anew(make: Any, vendor: Taker) -> None:
+def test_a_permit_withdrawn_while_waiting_is_requested_again(make: Any, vendor: Taker) -> None:
     rate = FallingTurns()
     assert make(rate=rate).deliver(a_batch(some_events(1))) == [DELIVERED]
     assert (rate.taken, len(vendor.calls)) == (2, 1)
@@ -450,7 +450,7 @@ def its_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("plain-")]
 
 
-def test_close_ends_its_threads_and_may_be_called_twice(make: Any, vendor: Taker) -> None:
+def test_close_ends_all_threads_and_may_be_called_twice(make: Any, vendor: Taker) -> None:
     destination = make()
     destination.deliver(a_batch(some_events(10)))
 
@@ -487,7 +487,7 @@ assert before.deliver(a_batch(some_events(20))) == [DELIVERED] * 20
 """
 
 
-def test_a_process_that_was_forked_has_connections_and_threads_of_its_own(vendor: Taker, tmp_path: Path) -> None:
+def test_a_forked_process_has_its_own_connections_and_threads(vendor: Taker, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(vendor.url)
     assert run_script(FORK, tmp_path).strip() == "the child has delivered"
     assert len(vendor.calls) == 60
