@@ -82,18 +82,6 @@ class BatchDamagedError(DispatcherError):
     """What the batch store has of a batch is not what was put: its events become dead letters, ``damaged``."""
 
 
-class LeaseLostError(DispatcherError):
-    """The batch was taken over by another worker while this one held it; its outcome was not recorded."""
-
-    def __init__(self, *, destination: str, batch_id: str) -> None:
-        super().__init__(
-            f"the lease on batch {batch_id} of {destination!r} ran out and another worker has it now; "
-            f"raise destinations.{destination}.lease_seconds if deliveries take that long"
-        )
-        self.destination = destination
-        self.batch_id = batch_id
-
-
 class DropEvent(Exception):  # noqa: N818 - it is a decision of a processor, not an error
     """Raised by a processor to filter an event out. ``reason`` is counted in the ledger."""
 

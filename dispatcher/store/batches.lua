@@ -432,22 +432,6 @@ function commands.settle()
   return change
 end
 
--- release id token
--- Gives a claimed batch back untried. Returns 1, or 0 when the lease was lost.
-function commands.release()
-  local id, token = ARGV[3], ARGV[4]
-  local batch = key('batch:' .. id)
-  if redis.call('HGET', batch, 'token') ~= token or not redis.call('ZSCORE', key('claimed'), id) then
-    note_late(batch)
-    return 0
-  end
-  move(id, 'claimed', 'queued', 0, tonumber(redis.call('HGET', batch, 'n')))
-  redis.call('HINCRBY', batch, 'claims', -1)
-  redis.call('HDEL', batch, 'token')
-  judge(token, '')
-  return 1
-end
-
 local function fields_of(entry)
   local fields = {}
   for index = 1, #entry[2], 2 do fields[entry[2][index]] = entry[2][index + 1] end

@@ -111,7 +111,7 @@ class Claim:
         maybe_delivered: It was claimed before by one of whom nothing was heard, or the store had lost it.
         put_ms: When it was put, in milliseconds since 1970, by the store's clock.
         claimed_ms: When it was claimed, by the same clock.
-        token: What ``settle`` and ``release`` know the holder by.
+        token: What ``settle`` knows the holder by.
         lost: How many claims before this one, in a row, ended with the lease.
         condemned: It is one event, over which alone the lease was lost: not to be delivered, but to be buried.
         first: How many events of the batch are settled already; what is left comes after these.
@@ -428,10 +428,6 @@ class BatchStore:
             ]
         )[0]
         return None if answer is None else Settled(answer.decode())
-
-    def release(self, claim: Claim) -> bool:
-        """Give a batch back untried. False when the lease was lost."""
-        return bool(self._run([self._command(claim.destination, "release", claim.batch_id, claim.token)])[0])
 
     def due(
         self,

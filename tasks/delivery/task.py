@@ -17,7 +17,7 @@ from celery import Task
 from celery.exceptions import Retry
 
 from dispatcher.destinations.base import Batch, Destination
-from dispatcher.errors import BatchDamagedError, LeaseLostError, StoreUnavailableError
+from dispatcher.errors import BatchDamagedError, StoreUnavailableError
 from dispatcher.monitoring import sentry as reports
 from dispatcher.monitoring.sentry.traces import Trace, take_off
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
@@ -166,7 +166,13 @@ class Delivery(Task):
                     raise
             else:
                 if settled is None:
-                    logger.warning("%s", LeaseLostError(destination=claim.destination, batch_id=claim.batch_id))
+                    logger.warning(
+                        "the lease on batch %s of %r ran out and another worker has it now; "
+                        "raise destinations.%s.lease_seconds if deliveries take that long",
+                        claim.batch_id,
+                        claim.destination,
+                        claim.destination,
+                    )
                 return settled
             time.sleep(pause)
             pause = next(pauses, pause)

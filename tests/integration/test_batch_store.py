@@ -193,14 +193,13 @@ def test_no_other_worker_can_claim_a_batch_before_its_lease_expires(store: Batch
     assert counts(store).claimed == 2
 
 
-def test_a_worker_that_lost_its_lease_can_neither_settle_nor_release(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_that_lost_the_lease_can_neither_settle_nor_park(store: BatchStore, clock: Clock) -> None:
     batch_id = put_one(store)
     first = claim(store, batch_id, token="first")
     clock.advance(LEASE)
     second = claim(store, batch_id, token="second")
     assert not store.settle(first, Settlement(delivered=2))
     assert not store.settle(first, Settlement(left=first.payloads, due_ms=1, error="no"))
-    assert not store.release(first)
     assert (counts(store).delivered, counts(store).parked, counts(store).claimed) == (0, 0, 2)
     assert store.settle(second, Settlement(delivered=2))
 
@@ -283,10 +282,13 @@ def test_a_batch_of_a_killed_worker_counts_as_maybe_delivered_in_later_retries_t
     assert claim(store, batch_id).maybe_delivered
 
 
-def test_a_released_batch_is_rung_for_at_once_as_if_never_claimed(store: BatchStore, clock: Clock) -> None:
+def test_a_batch_parked_until_now_is_rung_for_at_once_as_if_never_claimed(store: BatchStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store))
-    assert store.release(claimed)
-    assert counts(store).queued == 2
+    assert store.settle(
+        claimed,
+        Settlement(left=claimed.payloads, due_ms=int(clock.now * 1000), burns_attempt=False, waits_for="others"),
+    )
+    assert counts(store).parked == 2
     assert due(store, clock, idle=True) == [claimed.batch_id]
     assert not claim(store, claimed.batch_id).maybe_delivered
 
@@ -614,11 +616,6 @@ class StoreMachine(RuleBasedStateMachine):
             self.waiting[claimed.batch_id] = Counter([*left, *claimed.rest])
         else:
             del self.waiting[claimed.batch_id]
-
-    @rule(claimed=consumes(claims))
-    def release(self, claimed: Claim) -> None:
-        if self.store.release(claimed):
-            assert self.held.pop(claimed.batch_id) is claimed, "one who had lost the lease released"
 
     @rule(claimed=consumes(claims))
     def crash(self, claimed: Claim) -> None:

@@ -65,7 +65,6 @@ class Walk:
             *[self.settle] * 5,
             self.lose_leases,
             self.progress,
-            self.release,
             self.due,
             self.due,
             self.revive,
@@ -166,12 +165,6 @@ class Walk:
         settlement = self._settlement(claim)
         self.history[-1] += f" {claim.batch_id} by {claim.token}"
         assert (self.store.settle(claim, settlement) is not None) == model.settle(claim, settlement)
-
-    def release(self, name: str, model: Model) -> None:
-        claim = self._held(name)
-        if claim is not None:
-            self.history[-1] += f" {claim.batch_id} by {claim.token}"
-            assert self.store.release(claim) == model.release(claim)
 
     def due(self, name: str, model: Model) -> None:
         idle, limit = self.random.random() < 0.5, self.random.choice((1, 3, 500))

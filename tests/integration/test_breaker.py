@@ -154,15 +154,6 @@ def test_a_silent_probe_is_replaced_when_its_lease_expires(store: BatchStore, cl
     assert isinstance(claim(store, 4), Claim)
 
 
-def test_a_released_probe_is_replaced_at_once(store: BatchStore, clock: Clock) -> None:
-    fail_until_open(store, clock)
-    clock.now += 5
-    probe = claim(store, 3)
-    assert isinstance(probe, Claim)
-    assert store.release(probe)
-    assert isinstance(claim(store, 4), Claim)
-
-
 def test_a_rate_limited_probe_is_replaced_at_once_and_decides_nothing(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5

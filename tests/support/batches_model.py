@@ -228,16 +228,6 @@ class Model:
             batch.lost = SUSPECT_LEASES - 1 if batch.condemned else 0
             batch.condemned = False
 
-    def release(self, claim: Claim) -> bool:
-        """False where the lease was lost."""
-        if not self.holds(claim):
-            self._note_late(claim.batch_id)
-            return False
-        batch = self.batches[claim.batch_id]
-        batch.state, batch.score, batch.token = "queued", 0, ""
-        batch.unheard -= 1
-        return True
-
     def due(self, *, idle: bool, limit: int) -> list[Batch]:
         """What to ring for now, in order; it counts as rung for."""
         lost_before = max(min(self.heard_ms, self.now_ms) - OVERTAKEN_MS, self.now_ms - (IDLE_MS if idle else LOST_MS))
