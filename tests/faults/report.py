@@ -121,7 +121,7 @@ def as_json(results: Sequence[Result], *, seed: int, short: bool) -> dict[str, A
             "short": short,
             "python": platform.python_version(),
             "cores": os.cpu_count(),
-            "packages": {name: version(name) for name in ("dispatcher", *_PACKAGES)},
+            "packages": {name: version(name) for name in ("event-dispatcher", *_PACKAGES)},
         },
         "cases": [
             {

@@ -61,7 +61,7 @@ def as_json(totals: Totals, *, seeds: range, troubles: Sequence[str]) -> dict[st
             "seeds": len(seeds),
             "troubles": list(troubles),
             "python": platform.python_version(),
-            "packages": {name: version(name) for name in ("dispatcher", "redis")},
+            "packages": {name: version(name) for name in ("event-dispatcher", "redis")},
         },
         **asdict(totals),
     }
