@@ -40,7 +40,15 @@ _COMPARED: Final = {
 _UNITS: Final = {"us": "µs", "cpu": "CPU", "mib": "MiB", "second": "s"}
 # Columns that are only worth their room where they are not zero.
 _FAULTS: Final = frozenset({"missing", "doubled", "dropped", "segment_missing", "segment_doubled"})
-_PACKAGES: Final = ("event-dispatcher", "celery", "kombu", "redis", "msgspec", "segment-analytics-python", "event-tracking")
+_PACKAGES: Final = (
+    "event-dispatcher",
+    "celery",
+    "kombu",
+    "redis",
+    "msgspec",
+    "segment-analytics-python",
+    "event-tracking",
+)
 
 
 def tables(console: Console, rows: Sequence[Row], found: Sequence[Target]) -> None:
