@@ -20,7 +20,7 @@ from dispatcher.cli.input.times import MOMENT, utc
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
 from dispatcher.replay.throttle import Pace
-from dispatcher.store.batches import EMIT, BatchStore
+from dispatcher.store.batches import NOT_TAKEN, BatchStore
 from dispatcher.store.dead_letter_files import directory_of, read
 from dispatcher.store.dead_letters import DeadLetter, DeadLetters, Selection
 
@@ -123,7 +123,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **se
 
     Exit code 1 where some were gone when their turn came, because somebody else replayed or dropped them.
     """
-    if destination == EMIT:
+    if destination == NOT_TAKEN:
         raise click.ClickException("what emit could not take is only described, so there is nothing to replay")
     letters = _letters(destination)
     selection = _selection(selecting)
@@ -177,7 +177,7 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **selecting: A
 
 def _letters(destination: str) -> DeadLetters:
     settings = config.load()
-    known = [*settings.destinations, EMIT]
+    known = [*settings.destinations, NOT_TAKEN]
     if destination not in known:
         raise SettingsError([f"there is no destination {destination!r}; there are {', '.join(known)}"])
     pool = RedisPool(settings.store, timeout_seconds=5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatcher.outbox.damage import Damage, damage
 from dispatcher.outbox.stats import OutboxSurvey, survey
-from dispatcher.store.batches import EMIT, BatchStore, Counts
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -51,4 +51,4 @@ def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
 
 def served(settings: Settings) -> list[str]:
     """The names that the ledger has: every destination that workers deliver to, and what emit could not take."""
-    return [*(name for name, table in settings.destinations.items() if table.is_served), EMIT]
+    return [*(name for name, table in settings.destinations.items() if table.is_served), NOT_TAKEN]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dispatcher.monitoring.snapshot import STATES, Overview
-from dispatcher.store.batches import EMIT, Counts
+from dispatcher.store.batches import NOT_TAKEN, Counts
 from dispatcher.version import __version__
 
 Sample = tuple[tuple[str, ...], float]
@@ -48,7 +48,7 @@ def _all(overview: Overview) -> Iterator[tuple[str, Counts]]:
 
 def _real(overview: Overview) -> Iterator[tuple[str, Counts]]:
     """All but what stands for emit, for which nothing ever waits."""
-    return ((name, counts) for name, counts in _all(overview) if name != EMIT)
+    return ((name, counts) for name, counts in _all(overview) if name != NOT_TAKEN)
 
 
 def _of_each(

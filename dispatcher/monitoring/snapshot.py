@@ -13,7 +13,7 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, served
 from dispatcher.outbox.damage import damage
 from dispatcher.outbox.stats import Surveyor
-from dispatcher.store.batches import EMIT, BatchStore, Counts, prefix
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts, prefix
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -132,7 +132,7 @@ class Observer:
 
     def _queues(self, settings: Settings, names: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
         # A queue is named like its destination, and is in this Redis only where that is the broker too.
-        names = [name for name in names if name != EMIT]
+        names = [name for name in names if name != NOT_TAKEN]
         queues = names if settings.broker == settings.store else ()
         cards = [("ZCARD", prefix(name) + state) for name in names for state in STATES]
         answers = iter(self._pool.execute_many([*cards, *(("LLEN", name) for name in queues)]))

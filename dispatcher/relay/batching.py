@@ -13,7 +13,7 @@ import msgspec
 
 from dispatcher.event import decode
 from dispatcher.routing import Router
-from dispatcher.store.batches import EMIT, DeadEvent, Put, pack
+from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put, pack
 from dispatcher.store.doorbell import Ring
 
 # Between an id, of 36 characters unless the event brought its own, and its time a payload has its type and name.
@@ -44,7 +44,7 @@ class Cutter:
     @property
     def destinations(self) -> tuple[str, ...]:
         """All that shares are cut for, with the ledger's own."""
-        return (*self._limits, EMIT)
+        return (*self._limits, NOT_TAKEN)
 
     def begin(
         self,
@@ -209,7 +209,7 @@ class Stretch:
         said = event.data if isinstance(event.data, dict) else {}
         reason = str(said.get("reason", "unknown"))
         if event.type == "dropped":
-            share = self._shares[EMIT]
+            share = self._shares[NOT_TAKEN]
             if end > share.cut_at:
                 self._cut_as_before(share, end)
             if end > share.start:
@@ -219,7 +219,7 @@ class Stretch:
             self._bury(payload, end, reason, str(said.get("error", "")))
 
     def _bury(self, payload: bytes, end: int, reason: str, error: str) -> None:
-        share = self._shares[EMIT]
+        share = self._shares[NOT_TAKEN]
         if end > share.cut_at:
             self._cut_as_before(share, end)
         if end > share.start:

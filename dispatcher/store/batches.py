@@ -47,7 +47,7 @@ _MAX_DAMAGED_BYTES: Final = 1024 * 1024
 _ERROR_LENGTH: Final = 2000
 
 #: The ledger's name for what emit itself buried or a processor dropped, before any destination was chosen.
-EMIT: Final = "emit"
+NOT_TAKEN: Final = "emit"
 
 #: Reasons that the store itself counts dead letters by: those that went to a file, and those that not even one could
 #: be kept of, since nobody took the others to a file.

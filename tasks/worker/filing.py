@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.store.batches import EMIT, BatchStore
+from dispatcher.store.batches import NOT_TAKEN, BatchStore
 from dispatcher.store.dead_letter_files import directory_of, write
 from dispatcher.store.dead_letters import DeadLetters
 
@@ -34,7 +34,7 @@ class Filing:
         self._every = every_seconds
         self._directory = directory_of(settings.state_directory)
         self._limits = {name: table.dead for name, table in settings.destinations.items() if not table.in_browser}
-        self._limits[EMIT] = settings.dead
+        self._limits[NOT_TAKEN] = settings.dead
         self._url = settings.store
         self._stopped = threading.Event()
         self._failing = False

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from dispatcher.cli import main
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
-from dispatcher.store.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Put, Settlement, pack
 from dispatcher.store.dead_letters import DeadLetters, Selection
 from tests.support.redis_server import RedisServer
 
@@ -161,10 +161,10 @@ def test_events_that_emit_refused_can_be_read_but_not_replayed(store: BatchStore
         )
     )
     dead = [DeadEvent("not_encodable", "data['x'] is a set", letter)]
-    store.put([Put(destination=EMIT, journal="1-a", start=0, end=8, dead=dead)])
+    store.put([Put(destination=NOT_TAKEN, journal="1-a", start=0, end=8, dead=dead)])
 
-    assert "not_encodable" in run("list", EMIT).stdout
-    refused = run("replay", EMIT)
+    assert "not_encodable" in run("list", NOT_TAKEN).stdout
+    refused = run("replay", NOT_TAKEN)
     assert refused.exit_code == 1
     assert "nothing to replay" in refused.output
 

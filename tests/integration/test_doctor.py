@@ -26,7 +26,7 @@ from dispatcher.doctor import AREAS, Finding, examine
 from dispatcher.doctor.checks.destinations import reach, urls
 from dispatcher.doctor.checks.flower import knock
 from dispatcher.local.segment_stub import Sink
-from dispatcher.store.batches import EMIT, DeadEvent, Put
+from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put
 from dispatcher.tasks.destinations.segment import SegmentOptions
 from tests.support.site import Site
 from tests.support.waiting import wait_for
@@ -257,10 +257,10 @@ def test_a_destination_that_no_worker_serves_is_an_error(site: Site) -> None:
 
 def test_dead_letters_are_a_warning_until_they_are_dropped(site: Site) -> None:
     letter = DeadEvent("not_encodable", "data['basket'] has no JSON form", b"{}")
-    site.store.put([Put(destination=EMIT, journal="1-a", start=0, end=8, dead=[letter])])
+    site.store.put([Put(destination=NOT_TAKEN, journal="1-a", start=0, end=8, dead=[letter])])
     assert bad(look(site, "deliveries")) == {"deliveries.dead": "warning"}
 
-    assert CliRunner().invoke(main, ["dead", "drop", EMIT, "--yes"], env=site.environ).exit_code == 0
+    assert CliRunner().invoke(main, ["dead", "drop", NOT_TAKEN, "--yes"], env=site.environ).exit_code == 0
     assert bad(look(site, "deliveries")) == {}
 
 

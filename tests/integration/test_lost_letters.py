@@ -8,7 +8,7 @@ from pathlib import Path
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import EMIT, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Put, Settlement, pack
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.redis_server import RedisServer
@@ -37,7 +37,7 @@ def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: 
     [record] = relay._records.values()
     take_all(site, LOG)
     bury_all(site, SEGMENT)
-    assert (site.counts(SEGMENT).dead, site.counts(EMIT).dead) == (3, 2)
+    assert (site.counts(SEGMENT).dead, site.counts(NOT_TAKEN).dead) == (3, 2)
 
     def has_learned() -> bool:
         relay.step()
@@ -49,9 +49,9 @@ def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: 
     def is_put_again() -> bool:
         with suppress(StoreUnavailableError):
             relay.step()
-        return (site.counts(SEGMENT).waiting, site.counts(EMIT).dead) == (3, 2)
+        return (site.counts(SEGMENT).waiting, site.counts(NOT_TAKEN).dead) == (3, 2)
 
-    wait_for(is_put_again, 15, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(EMIT)}")
+    wait_for(is_put_again, 15, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(NOT_TAKEN)}")
     relay.close()
     tracker.close()
     assert site.counts(LOG).accepted == 0

@@ -12,7 +12,7 @@ from typing import Final
 
 from dispatcher.event import DIRECT_TYPES
 from dispatcher.routing import Router
-from dispatcher.store.batches import EMIT, prefix
+from dispatcher.store.batches import NOT_TAKEN, prefix
 from tests.simulator.ground import DESTINATIONS, LATE, LOG, SEGMENT
 from tests.simulator.world import Emitted, World
 
@@ -71,7 +71,7 @@ def judge(world: World) -> Verdict:
 
 def _judge_arrival(world: World, verdict: Verdict) -> None:
     routers = [world.ground.router(version) for version in world.versions]
-    letters = {name: Counter(world.letters(name)) for name in (*DESTINATIONS, EMIT)}
+    letters = {name: Counter(world.letters(name)) for name in (*DESTINATIONS, NOT_TAKEN)}
     lost: dict[str, list[str]] = {}
     for one, event in world.events.items():
         if not event.is_sure:
@@ -86,7 +86,7 @@ def _judge_arrival(world: World, verdict: Verdict) -> None:
             else:
                 lost.setdefault(name, []).append(f"{int(one[:8], 16):x} {event.name} of {event.journal[-6:]}")
     for name, found in lost.items():
-        what = "letters" if name == EMIT or all(_is_letter(one) for one in found) else "lost"
+        what = "letters" if name == NOT_TAKEN or all(_is_letter(one) for one in found) else "lost"
         verdict.problems.append(f"{what}: {len(found)} at {name}: {'; '.join(found[:5])}")
     for name, found_letters in letters.items():
         twice = [one for one, n in found_letters.items() if n > 1]
@@ -104,7 +104,7 @@ def _is_letter(story: str) -> bool:
 def _due(event: Emitted, routers: list[Router]) -> list[str]:
     """The destinations that the event has to be at: by whatever settings it may have been routed."""
     if event.type in _LETTERS:
-        return [EMIT] if event.type == "dead" else []
+        return [NOT_TAKEN] if event.type == "dead" else []
     routes = [set(router.route(event.name, event.type).destinations) for router in routers[event.version :]]
     return sorted(set.intersection(*routes))
 
@@ -153,13 +153,13 @@ def _may_have(world: World, name: str, one: str) -> bool:
 
 
 def _judge_ledger(world: World, verdict: Verdict) -> None:
-    names = [name for name in (*DESTINATIONS, EMIT) if name != LATE or world.versions[-1].late]
+    names = [name for name in (*DESTINATIONS, NOT_TAKEN) if name != LATE or world.versions[-1].late]
     for name, counts in world.store.counts(names).items():
         if not counts.closes:
             verdict.problems.append(f"ledger: the sum of {name} is not right: {counts}")
         if counts.waiting:
             verdict.problems.append(f"ledger: {counts.waiting} still wait at {name}, in {counts.batches} batches")
-        due = [event for event in world.events.values() if (event.type in _LETTERS) == (name == EMIT)]
+        due = [event for event in world.events.values() if (event.type in _LETTERS) == (name == NOT_TAKEN)]
         most, least = len(due), sum(event.is_sure for event in due)
         if counts.accepted > most and not world.forgotten:
             verdict.problems.append(f"ledger: {name} accepted {counts.accepted} of {most}")

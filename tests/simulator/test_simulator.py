@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from dispatcher.outbox import Reader
 from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import EMIT, BatchStore
+from dispatcher.store.batches import NOT_TAKEN, BatchStore
 from tests.simulator.__main__ import main, summary
 from tests.simulator.actions import TROUBLES, plan_of
 from tests.simulator.ground import Ground
@@ -145,7 +145,7 @@ def test_it_sees_letters_that_are_not_kept(ground: Ground, monkeypatch: pytest.M
     put = BatchStore.put
 
     def forgetful(store: BatchStore, puts: list[object], *more: object) -> object:
-        return put(store, [one for one in puts if one.destination != EMIT], *more)  # type: ignore[attr-defined, arg-type]
+        return put(store, [one for one in puts if one.destination != NOT_TAKEN], *more)  # type: ignore[attr-defined, arg-type]
 
     monkeypatch.setattr(BatchStore, "put", forgetful)
     assert "letters" in kinds(first_failure(ground, ()))

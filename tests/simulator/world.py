@@ -21,7 +21,7 @@ from dispatcher.event import EventType
 from dispatcher.outbox import Outbox, find_outboxes
 from dispatcher.outbox.reader import _open as open_readers
 from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import EMIT, BatchStore, Claim, DeadEvent, Settlement, prefix
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Settlement, prefix
 from tests.simulator.crossings import Killed
 from tests.simulator.destinations import ById, Destination, Log, Outcome, event_id
 from tests.simulator.ground import DESTINATIONS, HOOK, LATE, LOG, SEGMENT, Ground, Version
@@ -328,7 +328,7 @@ class World:
         """Redis comes back empty."""
         self.say("Redis comes back empty")
         self.losses += 1
-        for name in (*DESTINATIONS, EMIT):
+        for name in (*DESTINATIONS, NOT_TAKEN):
             self.letters_wiped |= {(name, one) for one in self.letters(name)}
         there = {directory.name for directory in find_outboxes(self.ground.root)}
         self.gone_at_wipe |= {event.journal for event in self.events.values()} - there

@@ -8,7 +8,7 @@ from typing import Any
 from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Overview
 from dispatcher.outbox.stats import OutboxSurvey
-from dispatcher.store.batches import EMIT, Breaker, Counts, RateLimit
+from dispatcher.store.batches import NOT_TAKEN, Breaker, Counts, RateLimit
 
 #: When every overview was taken.
 NOW = 1_795_442_400.0
@@ -80,7 +80,7 @@ def troubled() -> Overview:
     emit = Counts(accepted=3, dead=3, dead_by_reason={"not_encodable": 3})
     gone = Counts(accepted=500, delivered=300, parked=200, oldest_ms=NOW_MS - 90_000_000, due_ms=NOW_MS - 80_000_000)
     found = overview(
-        {"tracking_log": log, "segment": segment, EMIT: emit},
+        {"tracking_log": log, "segment": segment, NOT_TAKEN: emit},
         outbox(waiting=1_234, bytes=1_234_000, oldest_ms=NOW_MS - 40_000),
         outbox(
             name="4712-19ab40", pid=4712, alive=False, waiting=12, bytes=12_000, refused=2, oldest_ms=NOW_MS - 4_000
@@ -106,7 +106,7 @@ def away() -> Overview:
 
 def overview(destinations: dict[str, Counts], *outboxes: OutboxSurvey) -> Overview:
     """One with these destinations and outboxes."""
-    names = [name for name in destinations if name != EMIT]
+    names = [name for name in destinations if name != NOT_TAKEN]
     return Overview(
         at=NOW,
         ledger=Ledger(destinations, outboxes),

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dispatcher.monitoring.snapshot import Memory, Overview
 from dispatcher.outbox.stats import OutboxSurvey
-from dispatcher.store.batches import EMIT, Counts, RateLimit
+from dispatcher.store.batches import NOT_TAKEN, Counts, RateLimit
 
 # Outboxes that get a line each; a machine may have hundreds.
 _SHOWN_OUTBOXES: Final = 8
@@ -66,7 +66,7 @@ class LedgerScreen:
     def _rows(self) -> Iterator[tuple[str, Counts, str]]:
         """Name, counts and style of every line."""
         for name, counts in self.overview.ledger.destinations.items():
-            if name != EMIT or counts.accepted:
+            if name != NOT_TAKEN or counts.accepted:
                 yield name, counts, ""
         yield from ((name, counts, "dim") for name, counts in self.overview.unserved.items())
 
@@ -109,7 +109,7 @@ class LedgerScreen:
         table = _table("What waits", "destination", *headings)
         table.add_column("breaker", no_wrap=True)
         for name, counts, style in self._rows():
-            if name == EMIT:
+            if name == NOT_TAKEN:
                 continue  # nothing waits for it, ever
             table.add_row(
                 _title(name),
@@ -283,7 +283,7 @@ def duration(seconds: float) -> str:
 
 
 def _title(name: str) -> str:
-    return name if name != EMIT else "(not taken)"
+    return name if name != NOT_TAKEN else "(not taken)"
 
 
 def _printable(text: str) -> str:

@@ -10,7 +10,7 @@ from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import served
-from dispatcher.store.batches import EMIT, BatchStore, Counts
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts
 
 # Seconds. Longer than any pause between tries that is set by default.
 _OLD_SECONDS: Final = 600.0
@@ -56,7 +56,7 @@ def look(deployment: Deployment) -> Iterator[Finding]:
         yield LEDGER.skipped("Redis does not answer")
         return
     for name, found in counts.items():
-        if name != EMIT or found.accepted:
+        if name != NOT_TAKEN or found.accepted:
             yield from judge(name, found, now=time.time())
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.sentry.report import Report, send, word
-from dispatcher.store.batches import EMIT, FILED, BatchStore, Counts, prefix
+from dispatcher.store.batches import FILED, NOT_TAKEN, BatchStore, Counts, prefix
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -37,7 +37,7 @@ class LedgerWatch:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._names = [*(name for name, table in settings.destinations.items() if table.is_served), EMIT]
+        self._names = [*(name for name, table in settings.destinations.items() if table.is_served), NOT_TAKEN]
         self._every = settings.sentry.interval_seconds
         self._pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
         self._store = BatchStore(self._pool)

@@ -18,7 +18,7 @@ from dispatcher.relay.batching import Cutter
 from dispatcher.relay.relay import _cutter
 from dispatcher.replay import Choice, Replay
 from dispatcher.routing import Router
-from dispatcher.store.batches import EMIT
+from dispatcher.store.batches import NOT_TAKEN
 from dispatcher.tasks.celery import make_app
 
 
@@ -66,8 +66,8 @@ def test_it_has_no_row_in_the_ledger_and_nothing_is_cut_for_it() -> None:
     stretch.add([payload], [100])
     stretch.finish()
 
-    assert served(settings()) == ["segment", EMIT]
-    assert cutter.destinations == ("segment", EMIT)
+    assert served(settings()) == ["segment", NOT_TAKEN]
+    assert cutter.destinations == ("segment", NOT_TAKEN)
     assert [(put.destination, put.count, dict(put.filtered)) for put in stretch.puts] == [("segment", 1, {})]
 
 

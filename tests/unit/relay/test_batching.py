@@ -14,7 +14,7 @@ from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.relay.batching import BatchLimits, Cutter, Stretch
 from dispatcher.routing import Router
-from dispatcher.store.batches import EMIT, Put, unpack
+from dispatcher.store.batches import NOT_TAKEN, Put, unpack
 
 ALLOWLIST = ["shop.order.*", "!shop.order.lost", 'quo"ted', "back\\slash\\"]
 NOW = datetime(2026, 11, 23, 13, 50, 44, tzinfo=UTC)
@@ -103,7 +103,7 @@ def test_an_event_larger_than_a_share_may_be_is_a_share_of_its_own() -> None:
 
 def test_what_a_destination_was_given_already_is_not_given_again() -> None:
     events = [payload(data={"n": n}) for n in range(5)]
-    stretch = cut(*events, start=100, positions={"segment": 120, EMIT: 150, "tracking_log": 50})
+    stretch = cut(*events, start=100, positions={"segment": 120, NOT_TAKEN: 150, "tracking_log": 50})
     assert delivered(stretch, "segment") == events[2:]
     assert delivered(stretch, "tracking_log") == events
     assert [put.start for put in stretch.puts] == [100, 120]
@@ -171,7 +171,7 @@ def test_more_names_than_are_remembered_are_cut_as_well() -> None:
 def test_a_dead_letter_is_buried_with_its_reason_and_goes_nowhere() -> None:
     letter = payload(type="dead", data={"reason": "too_large", "error": "the event is 2 MB", "data": "{…}"})
     stretch = cut(payload(), letter, payload())
-    (put,) = puts(stretch, EMIT)
+    (put,) = puts(stretch, NOT_TAKEN)
     assert [(dead.reason, dead.error, dead.payload) for dead in put.dead] == [
         ("too_large", "the event is 2 MB", letter)
     ]
@@ -182,7 +182,7 @@ def test_a_dead_letter_is_buried_with_its_reason_and_goes_nowhere() -> None:
 def test_a_dropped_event_is_counted_with_its_reason() -> None:
     dropped = [payload(type="dropped", data={"reason": reason}) for reason in ("bot", "bot", "consent")]
     stretch = cut(*dropped)
-    assert filtered(stretch, EMIT) == {"bot": 2, "consent": 1}
+    assert filtered(stretch, NOT_TAKEN) == {"bot": 2, "consent": 1}
     assert stretch.end == 30
     assert stretch.rings == []
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_read_is_buried_and_holds_up_no_other(bad: bytes) -> None
     good = payload()
     letter = payload(type="dead", data={"reason": "too_large", "error": "", "data": ""})
     stretch = cut(letter, good, bad, good)
-    (put,) = puts(stretch, EMIT)
+    (put,) = puts(stretch, NOT_TAKEN)
     assert [dead.reason for dead in put.dead] == ["too_large", "undecodable"]
     assert put.dead[1].payload == bad
     assert delivered(stretch, "tracking_log") == [good, good]
@@ -213,7 +213,7 @@ def test_what_cannot_be_read_is_buried_and_holds_up_no_other(bad: bytes) -> None
 @pytest.mark.parametrize("data", [None, {}, [], {"why": "x"}], ids=str)
 def test_a_letter_or_a_drop_without_a_reason_has_an_unknown_one(data: Any) -> None:
     stretch = cut(payload(type="dead", data=data), payload(type="dropped", data=data))
-    (put,) = puts(stretch, EMIT)
+    (put,) = puts(stretch, NOT_TAKEN)
     assert [(dead.reason, dead.error) for dead in put.dead] == [("unknown", "")]
     assert put.filtered == {"unknown": 1}
 
@@ -222,7 +222,7 @@ def test_a_letter_whose_context_is_too_deep_is_buried_too() -> None:
     letter = payload(type="dead", data={"reason": "too_large", "error": "", "data": ""})
     deep = letter.replace(b'"context":{}', b'"context":{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}")
     stretch = cut(letter, deep, payload())
-    (put,) = puts(stretch, EMIT)
+    (put,) = puts(stretch, NOT_TAKEN)
     assert [dead.reason for dead in put.dead] == ["too_large", "undecodable"]
     assert len(delivered(stretch, "segment")) == 1
 
@@ -245,7 +245,7 @@ KINDS = st.sampled_from(
     kinds=st.lists(st.tuples(KINDS, st.integers(0, 300)), max_size=40),
     limits=st.builds(BatchLimits, events=st.integers(1, 6), bytes=st.integers(1, 900)),
     start=st.integers(0, 50),
-    positions=st.dictionaries(st.sampled_from(["tracking_log", "segment", EMIT]), st.integers(0, 400)),
+    positions=st.dictionaries(st.sampled_from(["tracking_log", "segment", NOT_TAKEN]), st.integers(0, 400)),
     parts=st.integers(1, 7),
 )
 def test_every_event_is_accounted_for_once_for_every_destination(
@@ -268,7 +268,7 @@ def test_every_event_is_accounted_for_once_for_every_destination(
     stretch.finish()
 
     assert stretch.end == (ends[-1] if ends else start)
-    for name in ("tracking_log", "segment", EMIT):
+    for name in ("tracking_log", "segment", NOT_TAKEN):
         begin = max(start, positions.get(name, -1))
         new = [(event, kind) for event, (kind, _), end in zip(events, kinds, ends, strict=True) if end > begin]
         own = puts(stretch, name)
@@ -276,7 +276,7 @@ def test_every_event_is_accounted_for_once_for_every_destination(
         assert [put.start for put in own] == [begin, *(put.end for put in own)][: len(own)]
         if own:
             assert own[-1].end <= stretch.end
-        if name == EMIT:
+        if name == NOT_TAKEN:
             assert sum(len(put.dead) for put in own) == sum(kind[0] == "dead" for _, kind in new)
             assert filtered(stretch, name).get("bot", 0) == sum(kind[0] == "dropped" for _, kind in new)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatcher.relay.put_log import PutStretch
 from dispatcher.relay.put_record import PutRecord
-from dispatcher.store.batches import EMIT, Progress, Put
+from dispatcher.store.batches import NOT_TAKEN, Progress, Put
 
 LOG, SEGMENT = "tracking_log", "segment"
 NOTHING = Progress(-1, -1)
@@ -105,7 +105,7 @@ def test_what_was_let_go_of_is_not_lost() -> None:
 def test_what_was_lost_at_some_destinations_is_not_settled_because_others_never_had_anything() -> None:
     record = a_record(*notes_of_three_stretches(), position=300, emit=NOTHING)
     assert record.lost_from == 0
-    assert record.settled == {LOG: 0, SEGMENT: 0, EMIT: 300}
+    assert record.settled == {LOG: 0, SEGMENT: 0, NOT_TAKEN: 300}
     assert record.settled_everywhere == 0
 
 
@@ -171,10 +171,10 @@ def test_a_destination_that_had_nothing_of_it_has_lost_nothing() -> None:
 
 def test_dead_letters_of_emit_are_lost_like_anything_else() -> None:
     record = a_record(emit=NOTHING)
-    puts = [a_put(LOG, 0, 100), a_put(EMIT, 0, 100)]
+    puts = [a_put(LOG, 0, 100), a_put(NOT_TAKEN, 0, 100)]
     record.note(0, 100, puts)
     record.confirm(puts)
-    record.learn({LOG: Progress(100, 0), SEGMENT: NOTHING, EMIT: NOTHING}, 100)
+    record.learn({LOG: Progress(100, 0), SEGMENT: NOTHING, NOT_TAKEN: NOTHING}, 100)
     assert record.lost_from == 0
 
 
@@ -218,9 +218,9 @@ def test_between_what_another_relay_put_and_what_this_one_did_the_next_stretch_i
 
 def test_what_was_put_before_it_was_noted_is_among_what_is_noted_then() -> None:
     first = a_record(position=100, tracking_log=Progress(100, 0), segment=Progress(100, 0))
-    note = first.note(0, 200, [a_put(LOG, 100, 200), a_put(EMIT, 0, 200)])
+    note = first.note(0, 200, [a_put(LOG, 100, 200), a_put(NOT_TAKEN, 0, 200)])
     assert note is not None
-    assert dict(note.cuts) == {LOG: [(0, 100), (100, 200)], SEGMENT: [(0, 100)], EMIT: [(0, 200)]}
+    assert dict(note.cuts) == {LOG: [(0, 100), (100, 200)], SEGMENT: [(0, 100)], NOT_TAKEN: [(0, 200)]}
     then = a_record(note, position=200, tracking_log=Progress(200, 0), emit=Progress(200, -1))
     assert then.lost_from == 0
 
