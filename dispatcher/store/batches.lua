@@ -291,25 +291,25 @@ local function ask_breaker()
   return held_back, not held_back
 end
 
--- What a try says of the destination: verdict is ok, transient, throttled, setup, or '' for nothing.
+-- What a try says of the destination: result is ok, transient, throttled, setup, or '' for nothing.
 -- Returns 'opened' or 'closed' where it changed that, else ''.
-local function judge(token, verdict, threshold, first, most, asked, problem)
+local function judge(token, result, threshold, first, most, asked, problem)
   local breaker = key('breaker')
   local found = redis.call('HMGET', breaker, 'until', 'probe', 'trips')
   local is_open, is_probe = found[1], found[2] == token
   if is_probe then redis.call('HDEL', breaker, 'probe', 'probe_until') end
-  if verdict == 'ok' then
+  if result == 'ok' then
     if is_open and not is_probe and now < tonumber(is_open) then return '' end  -- it was under way when it opened
     redis.call('HDEL', breaker, 'failures', 'trips', 'until', 'since', 'cause', 'error', 'probe', 'probe_until')
     return is_open and 'closed' or ''
   end
-  if verdict == '' or (is_open and not is_probe) then return '' end
+  if result == '' or (is_open and not is_probe) then return '' end
   local failures = redis.call('HINCRBY', breaker, 'failures', 1)
-  if verdict == 'transient' and not is_probe and failures < threshold then return '' end
+  if result == 'transient' and not is_probe and failures < threshold then return '' end
   local trips = tonumber(found[3] or '0')
   local pause = math.max(asked, math.min(most, first * 2 ^ math.min(trips, 30)))
-  if verdict == 'throttled' and asked > 0 then pause = asked end
-  redis.call('HSET', breaker, 'trips', trips + 1, 'until', math.floor(now + pause), 'cause', verdict, 'error', problem)
+  if result == 'throttled' and asked > 0 then pause = asked end
+  redis.call('HSET', breaker, 'trips', trips + 1, 'until', math.floor(now + pause), 'cause', result, 'error', problem)
   if is_open then return '' end
   redis.call('HSET', breaker, 'since', now)
   redis.call('HINCRBY', breaker, 'opened', 1)
@@ -388,7 +388,7 @@ local function note_late(batch)
   end
 end
 
--- settle id token delivered <filtered> <dead> left rest payload due burns error verdict threshold first most asked
+-- settle id token delivered <filtered> <dead> left rest payload due burns error result threshold first most asked
 -- Records what became of a claimed batch. With left > 0 these events are parked until due, which burns an attempt or
 -- not, and with them the rest, which was not handed out; otherwise the rest goes on at once. Returns what it did to the
 -- breaker, or false when the lease was lost, in which case nothing of it is recorded.

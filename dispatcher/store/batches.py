@@ -141,7 +141,7 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack:
+class BreakerOpen:
     """A batch that the breaker does not let be tried: it is parked, and no attempt was burnt.
 
     Args:
@@ -154,22 +154,22 @@ class HeldBack:
 
 
 #: What a try says of a destination; nothing where it was not asked.
-Verdict = Literal["ok", "transient", "throttled", "setup", ""]
+BreakerResult = Literal["ok", "transient", "throttled", "setup", ""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class BreakerSignal:
     """What a try says of the destination, for its breaker.
 
     Args:
-        verdict: ok closes the breaker; throttled and setup open it at once, transient after so many in a row.
+        result: ok closes the breaker; throttled and setup open it at once, transient after so many in a row.
         failures: So many.
         first_seconds: How long it is open at first; twice as long each time until it was closed.
         max_seconds: The longest that it is open, unless the destination asked for more.
         asked_seconds: What the destination asked for.
     """
 
-    verdict: Verdict = ""
+    result: BreakerResult = ""
     failures: int = 5
     first_seconds: float = 5.0
     max_seconds: float = 60.0
@@ -192,7 +192,7 @@ class Settlement:
     burns_attempt: bool = True
     error: str = ""
     waits_for: str = ""
-    judgement: Judgement = field(default_factory=Judgement)
+    signal: BreakerSignal = field(default_factory=BreakerSignal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +352,7 @@ class BatchStore:
 
     def claim(
         self, destination: str, batch_id: str, *, token: str, lease_seconds: float, spread_seconds: float = 0.0
-    ) -> Claim | HeldBack | Damaged | str:
+    ) -> Claim | BreakerOpen | Damaged | str:
         """Take a batch for ``lease_seconds``. What keeps it from being taken otherwise: claimed, parked or settled.
 
         Of a batch over which several leases in a row were lost, this is a part: halves, until the event is found that
@@ -364,7 +364,7 @@ class BatchStore:
         if isinstance(answer, bytes):
             return answer.decode()
         if answer[0] == b"held back":
-            return HeldBack(int(answer[1]), (answer[2] or b"").decode())
+            return BreakerOpen(int(answer[1]), (answer[2] or b"").decode())
         packed, *numbers = answer
         count, attempts, claims, put_at, now, lost, part, first, condemned = map(int, numbers)
         damage, payloads = "", tuple[bytes, ...]()
@@ -399,7 +399,7 @@ class BatchStore:
 
     def settle(self, claim: Claim, settlement: Settlement) -> Settled | None:
         """Record what became of a batch. None when the lease was lost: then nothing was recorded."""
-        judgement = settlement.judgement
+        signal = settlement.signal
         # Packing again is only needed where some of the batch has gone.
         left = (*settlement.left, *claim.rest)
         repack = left and len(left) < len(claim.payloads) + len(claim.rest)
@@ -419,11 +419,11 @@ class BatchStore:
                     settlement.due_ms,
                     int(settlement.burns_attempt),
                     settlement.error[:500],
-                    judgement.verdict,
-                    judgement.failures,
-                    int(judgement.first_seconds * 1000),
-                    int(judgement.max_seconds * 1000),
-                    int(judgement.asked_seconds * 1000),
+                    signal.result,
+                    signal.failures,
+                    int(signal.first_seconds * 1000),
+                    int(signal.max_seconds * 1000),
+                    int(signal.asked_seconds * 1000),
                 )
             ]
         )[0]

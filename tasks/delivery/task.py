@@ -23,14 +23,14 @@ from dispatcher.monitoring.sentry.traces import Trace, take_off
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
 from dispatcher.store.batches import (
     BatchStore,
+    BreakerOpen,
+    BreakerResult,
+    BreakerSignal,
     Claim,
     Damaged,
     DeadEvent,
-    HeldBack,
-    Judgement,
     Settled,
     Settlement,
-    Verdict,
 )
 from dispatcher.store.doorbell import task_name
 from dispatcher.tasks.delivery.sentry_trace import record
@@ -92,7 +92,7 @@ class Delivery(Task):
         )
         if isinstance(claim, str):
             return f"nothing to do: the batch is {claim}"
-        if isinstance(claim, HeldBack):
+        if isinstance(claim, BreakerOpen):
             raise Retry(f"the breaker is open: {claim.error}", when=_moment(claim.until_ms))
         if isinstance(claim, Damaged):
             return self._tell_of_damage(claim)
@@ -143,9 +143,9 @@ class Delivery(Task):
             return [RetryAfter(_explain(error))] * len(claim.payloads)
 
     def _tell_of_breaker(self, settled: Settled, settlement: Settlement) -> None:
-        name, judgement = self._destination, settlement.judgement
+        name, signal = self._destination, settlement.signal
         if settled.breaker == "opened":
-            logger.warning("the breaker of %s is open (%s): %s", name, judgement.verdict, settlement.error)
+            logger.warning("the breaker of %s is open (%s): %s", name, signal.result, settlement.error)
         else:
             logger.warning("the breaker of %s is closed again", name)
 
@@ -194,7 +194,7 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
     filtered: Counter[str] = Counter()
     dead: list[DeadEvent] = []
     left: list[bytes] = []
-    kinds: set[Verdict] = set()
+    kinds: set[BreakerResult] = set()
     error = waits_for = ""
     asked = turn = 0.0
     for outcome, payload in zip(outcomes, claim.payloads, strict=True):
@@ -232,8 +232,8 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
         burns_attempt="transient" in kinds,
         error=error,
         waits_for=waits_for,
-        judgement=Judgement(
-            verdict=_verdict(kinds, outcomes),
+        signal=BreakerSignal(
+            result=_breaker_result(kinds, outcomes),
             failures=settings.breaker.failures,
             first_seconds=settings.breaker.first_seconds,
             max_seconds=settings.breaker.max_seconds,
@@ -268,7 +268,7 @@ def _explain(error: Exception) -> str:
     return f"{type(error).__name__}, which the worker's log has in full"
 
 
-def _verdict(kinds: set[Verdict], outcomes: Sequence[Outcome]) -> Verdict:
+def _breaker_result(kinds: set[BreakerResult], outcomes: Sequence[Outcome]) -> BreakerResult:
     # What asks to be left alone weighs more than what it took before.
     for kind in ("setup", "throttled"):
         if kind in kinds:

@@ -11,10 +11,10 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store.batches import (
     BatchStore,
     Breaker,
+    BreakerOpen,
+    BreakerSignal,
     Claim,
     Counts,
-    HeldBack,
-    Judgement,
     Put,
     Settled,
     Settlement,
@@ -24,7 +24,7 @@ from tests.support.redis_server import RedisServer
 
 NAME = "segment"
 START = 1_000_000.0
-PATIENT = Judgement(failures=3, first_seconds=5, max_seconds=20)
+PATIENT = BreakerSignal(failures=3, first_seconds=5, max_seconds=20)
 
 
 class Clock:
@@ -59,24 +59,24 @@ def breaker(store: BatchStore) -> Breaker:
     return counts(store).breaker
 
 
-def claim(store: BatchStore, number: int) -> Claim | HeldBack | str:
+def claim(store: BatchStore, number: int) -> Claim | BreakerOpen | str:
     return store.claim(NAME, f"7-a-{number * 10:x}", token=f"worker {number}", lease_seconds=60)
 
 
-def end(store: BatchStore, clock: Clock, claimed: object, judgement: Judgement) -> Settled | None:
+def end(store: BatchStore, clock: Clock, claimed: object, signal: BreakerSignal) -> Settled | None:
     assert isinstance(claimed, Claim), claimed
-    if judgement.verdict == "ok":
-        return store.settle(claimed, Settlement(delivered=1, judgement=judgement))
+    if signal.result == "ok":
+        return store.settle(claimed, Settlement(delivered=1, signal=signal))
     due = int(clock.now * 1000)
-    return store.settle(claimed, Settlement(left=claimed.payloads, due_ms=due, error="503", judgement=judgement))
+    return store.settle(claimed, Settlement(left=claimed.payloads, due_ms=due, error="503", signal=signal))
 
 
-def try_one(store: BatchStore, clock: Clock, number: int, judgement: Judgement) -> Settled | None:
-    return end(store, clock, claim(store, number), judgement)
+def try_one(store: BatchStore, clock: Clock, number: int, signal: BreakerSignal) -> Settled | None:
+    return end(store, clock, claim(store, number), signal)
 
 
-TRANSIENT = replace(PATIENT, verdict="transient")
-OK = replace(PATIENT, verdict="ok")
+TRANSIENT = replace(PATIENT, result="transient")
+OK = replace(PATIENT, result="ok")
 
 
 def fail_until_open(store: BatchStore, clock: Clock) -> None:
@@ -98,20 +98,20 @@ def test_consecutive_failures_open_the_breaker_and_later_batches_are_parked(stor
         failures=3,
         opened=1,
     )
-    assert claim(store, 3) == HeldBack(int(START * 1000) + 5000, "503")
+    assert claim(store, 3) == BreakerOpen(int(START * 1000) + 5000, "503")
     assert (counts(store).parked, counts(store).queued) == (4, 6)
 
 
 def test_a_success_resets_the_count_of_failures(store: BatchStore, clock: Clock) -> None:
-    for number, judgement in enumerate([TRANSIENT, TRANSIENT, OK, TRANSIENT, TRANSIENT]):
-        try_one(store, clock, number, judgement)
+    for number, signal in enumerate([TRANSIENT, TRANSIENT, OK, TRANSIENT, TRANSIENT]):
+        try_one(store, clock, number, signal)
     assert breaker(store).state == "closed"
     assert breaker(store).failures == 2
 
 
 def test_batches_parked_by_an_open_breaker_use_no_attempt(store: BatchStore, clock: Clock) -> None:
     fail_until_open(store, clock)
-    assert isinstance(claim(store, 3), HeldBack)
+    assert isinstance(claim(store, 3), BreakerOpen)
     clock.now += 5
     claimed = claim(store, 3)
     assert isinstance(claimed, Claim)
@@ -123,7 +123,7 @@ def test_a_half_open_breaker_tries_one_batch_and_closes_on_success(store: BatchS
     clock.now += 5
     assert breaker(store).state == "half-open"
     probe = claim(store, 3)
-    assert isinstance(claim(store, 4), HeldBack)
+    assert isinstance(claim(store, 4), BreakerOpen)
     assert end(store, clock, probe, OK) == Settled("closed")
     assert breaker(store) == Breaker(opened=1)
     assert isinstance(claim(store, 4), Claim)
@@ -149,7 +149,7 @@ def test_a_silent_probe_is_replaced_when_its_lease_expires(store: BatchStore, cl
     clock.now += 5
     assert isinstance(claim(store, 3), Claim)
     clock.now += 59
-    assert isinstance(claim(store, 4), HeldBack)
+    assert isinstance(claim(store, 4), BreakerOpen)
     clock.now += 1
     assert isinstance(claim(store, 4), Claim)
 
@@ -162,19 +162,19 @@ def test_a_rate_limited_probe_is_replaced_at_once_and_decides_nothing(store: Bat
     assert try_one(store, clock, 4, OK) == Settled("closed")
 
 
-@pytest.mark.parametrize("verdict", ["throttled", "setup"])
+@pytest.mark.parametrize("result", ["throttled", "setup"])
 def test_throttling_and_refused_credentials_open_the_breaker_at_once(
-    store: BatchStore, clock: Clock, verdict: str
+    store: BatchStore, clock: Clock, result: str
 ) -> None:
-    assert try_one(store, clock, 0, replace(PATIENT, verdict=verdict)) == Settled("opened")
-    assert (breaker(store).state, breaker(store).cause) == ("open", verdict)
+    assert try_one(store, clock, 0, replace(PATIENT, result=result)) == Settled("opened")
+    assert (breaker(store).state, breaker(store).cause) == ("open", result)
 
 
 def test_a_breaker_opened_by_throttling_stays_open_as_long_as_asked(store: BatchStore, clock: Clock) -> None:
-    try_one(store, clock, 0, replace(PATIENT, verdict="throttled", asked_seconds=90))
+    try_one(store, clock, 0, replace(PATIENT, result="throttled", asked_seconds=90))
     assert breaker(store).until_ms == int((START + 90) * 1000)
     clock.now += 90
-    try_one(store, clock, 1, replace(PATIENT, verdict="throttled", asked_seconds=0.5))
+    try_one(store, clock, 1, replace(PATIENT, result="throttled", asked_seconds=0.5))
     assert breaker(store).until_ms == int((START + 90.5) * 1000)
 
 
@@ -195,7 +195,7 @@ def test_the_bell_rings_for_nothing_then_for_the_probe_then_for_all_batches(stor
         return len(store.due(NAME, idle=True, every_seconds=60))
 
     for number in range(3, 10):
-        assert isinstance(claim(store, number), HeldBack)
+        assert isinstance(claim(store, number), BreakerOpen)
     assert rung() == 0
     clock.now += 5
     assert rung() == 1

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.store.batches import BatchStore, Claim, Counts, Damaged, DeadEvent, Judgement, Put, Settlement, pack
+from dispatcher.store.batches import BatchStore, BreakerSignal, Claim, Counts, Damaged, DeadEvent, Put, Settlement, pack
 from dispatcher.store.dead_letter_form import whole
 from tests.support.redis_server import RedisServer
 
@@ -192,8 +192,8 @@ def test_outages_and_deployments_at_which_it_was_given_back_do_not_add_up(store:
         assert store.settle(held, Settlement(left=held.payloads, due_ms=0, burns_attempt=False, waits_for="others"))
     for number in range(20):
         held = take(store, batch_id)
-        failed = Judgement(verdict="transient", failures=1, first_seconds=1)
-        assert store.settle(held, Settlement(left=held.payloads, due_ms=0, judgement=failed))
+        failed = BreakerSignal(result="transient", failures=1, first_seconds=1)
+        assert store.settle(held, Settlement(left=held.payloads, due_ms=0, signal=failed))
         assert not isinstance(store.claim(NAME, batch_id, token=f"{number}", lease_seconds=LEASE), Claim)
         clock.now += 100
     held = take(store, batch_id)
@@ -252,8 +252,8 @@ def test_the_breaker_holds_a_suspect_back_without_counting_it_as_lost(store: Bat
     batch_id, other = put(store, 4), put(store, 1, start=10)
     lose(store, clock, batch_id, 2)
     held = take(store, other)
-    failed = Judgement(verdict="setup", first_seconds=100)
-    assert store.settle(held, Settlement(left=held.payloads, due_ms=0, judgement=failed))
+    failed = BreakerSignal(result="setup", first_seconds=100)
+    assert store.settle(held, Settlement(left=held.payloads, due_ms=0, signal=failed))
     for number in range(5):
         found = store.claim(NAME, batch_id, token=f"{number}", lease_seconds=LEASE)
         assert not isinstance(found, Claim | str)

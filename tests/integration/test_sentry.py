@@ -16,7 +16,7 @@ import pytest
 from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.monitoring.sentry.ledger_watch import LedgerWatch
-from dispatcher.store.batches import BatchStore, Claim, DeadEvent, Judgement, Put, Settlement, pack
+from dispatcher.store.batches import BatchStore, BreakerSignal, Claim, DeadEvent, Put, Settlement, pack
 from tests.support.processes import MARK, Processes, left_over
 from tests.support.redis_server import RedisServer
 from tests.support.sentry_ingest import SentryIngest
@@ -177,8 +177,8 @@ def test_an_interval_of_the_ledger_is_reported_by_one_of_all_workers(
     store.put([Put(destination="segment", journal="j", start=0, end=1, packed=pack([b"1"] * 5), count=5)])
     claim = store.claim("segment", "j-0", token="t", lease_seconds=60)
     assert isinstance(claim, Claim)
-    refused = Judgement(verdict="setup")
-    store.settle(claim, Settlement(dead=[letter] * 2, left=[b"1"] * 3, error=EMAIL, judgement=refused))
+    refused = BreakerSignal(result="setup")
+    store.settle(claim, Settlement(dead=[letter] * 2, left=[b"1"] * 3, error=EMAIL, signal=refused))
 
     for watch in watches:
         watch.look()

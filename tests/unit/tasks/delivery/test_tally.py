@@ -1,4 +1,4 @@
-"""What is recorded of a batch: attempts, pauses, the age at which it gives up, and the verdict for the breaker."""
+"""What is recorded of a batch: attempts, pauses, the age at which it gives up, and the result for the breaker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_event_is_counted_by_its_own_outcome() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "verdict", "burns"),
+    ("outcomes", "result", "burns"),
     [
         ([DELIVERED], "ok", False),
         ([Dead("invalid", "no")], "ok", False),
@@ -69,10 +69,10 @@ def test_every_event_is_counted_by_its_own_outcome() -> None:
     ],
 )
 def test_only_transient_failures_burn_an_attempt_and_the_breaker_hears_the_gravest(
-    outcomes: Sequence[Outcome], verdict: str, burns: bool
+    outcomes: Sequence[Outcome], result: str, burns: bool
 ) -> None:
     found = settle(*outcomes)
-    assert (found.judgement.verdict, found.burns_attempt) == (verdict, burns)
+    assert (found.signal.result, found.burns_attempt) == (result, burns)
 
 
 def test_the_pause_is_any_part_of_a_longest_one_that_grows_and_is_capped() -> None:
@@ -86,7 +86,7 @@ def test_the_pause_is_any_part_of_a_longest_one_that_grows_and_is_capped() -> No
 
 def test_it_waits_at_least_for_as_long_as_the_destination_asked() -> None:
     assert settle(THROTTLED).due_ms >= int((NOW + 30) * 1000)
-    assert settle(THROTTLED).judgement.asked_seconds == 30
+    assert settle(THROTTLED).signal.asked_seconds == 30
 
 
 def test_what_still_fails_at_its_greatest_age_is_dead_and_says_for_how_long_it_was_tried() -> None:
@@ -106,7 +106,7 @@ def test_what_waits_for_its_turn_is_no_error_and_is_due_when_its_turn_is() -> No
     mixed = settle(PACED, RetryAfter("503", 2))
     assert (mixed.error, mixed.waits_for) == ("503", "others are first")
     # The breaker hears only what the destination asked for.
-    assert mixed.judgement.asked_seconds == 2
+    assert mixed.signal.asked_seconds == 2
 
 
 def test_what_waits_for_its_turn_was_not_tried_and_so_is_never_too_old() -> None:
