@@ -126,4 +126,4 @@ def _is_traced(code: CodeType) -> bool:
     path = code.co_filename
     if "/dispatcher/" not in path or path.endswith("/journal.py") or code.co_name in ("close", "_close_file"):
         return False
-    return "/dispatcher/outbox/" in path or path.endswith(("/dispatcher/relay.py", "/dispatcher/put_record.py"))
+    return "/dispatcher/outbox/" in path or path.endswith(("/relay/relay.py", "/relay/put_record.py"))

@@ -37,11 +37,9 @@ _MEMORY: Final = Path("/dev/shm")
 
 # The modules whose time and system calls are the simulator's.
 _SIMULATED: Final = (
-    "dispatcher.relay.adoption",
     "dispatcher.config.watch",
     "dispatcher.outbox",
-    "dispatcher.put",
-    "dispatcher.relay.relay",
+    "dispatcher.relay",
 )
 
 # Copies every key of the one database into the other, which is emptied before.
