@@ -68,7 +68,7 @@ def exporter(address: str, port: int, max_age: float) -> None:
     def make() -> Exporter:
         settings = config.load()
         observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
-        return Exporter(observer.look, address=address, port=port, max_age_seconds=max_age)
+        return Exporter(observer.take_snapshot, address=address, port=port, max_age_seconds=max_age)
 
     serve_until_stopped(
         make,

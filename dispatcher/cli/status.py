@@ -17,7 +17,7 @@ from dispatcher.cli.output.ledger_screen import LedgerScreen
 from dispatcher.cli.output.rates import Rates
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.monitoring.snapshot import Observer, Overview
+from dispatcher.monitoring.snapshot import Observer, Snapshot
 from dispatcher.store.batches import Counts
 
 # Seconds for each of the three round trips of a look.
@@ -46,7 +46,7 @@ def status(watch: bool, every: float, as_json: bool) -> None:
     settings = config.load()
     observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
     if not watch:
-        _show(observer.look(), as_json=as_json)
+        _show(observer.take_snapshot(), as_json=as_json)
         return
     # As Ctrl-C, so that the terminal gets its cursor back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -56,54 +56,54 @@ def status(watch: bool, every: float, as_json: bool) -> None:
         return
 
 
-def _show(overview: Overview, *, as_json: bool) -> None:
+def _show(snapshot: Snapshot, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(overview_json(overview), indent=2))
+        click.echo(json.dumps(snapshot_json(snapshot), indent=2))
     else:
-        Console(highlight=False).print(LedgerScreen(overview=overview))
-    if overview.problem:
-        raise StoreUnavailableError(overview.problem)
-    if not overview.closes:
+        Console(highlight=False).print(LedgerScreen(snapshot=snapshot))
+    if snapshot.problem:
+        raise StoreUnavailableError(snapshot.problem)
+    if not snapshot.closes:
         raise SystemExit(1)
 
 
 def _watch(observer: Observer, *, every: float, as_json: bool) -> None:
     rates = Rates()
-    latest: Overview | None = None
+    latest: Snapshot | None = None
     known: dict[str, float] = {}
     console = Console(quiet=as_json, highlight=False)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            overview = observer.look()
-            if not overview.problem:
-                known = rates.add(overview.at, _delivered(overview))
-                latest = overview
+            snapshot = observer.take_snapshot()
+            if not snapshot.problem:
+                known = rates.add(snapshot.at, _delivered(snapshot))
+                latest = snapshot
             if as_json:
-                click.echo(json.dumps(overview_json(overview, rates=known)))
+                click.echo(json.dumps(snapshot_json(snapshot, rates=known)))
             elif console.is_terminal:
-                live.update(_picture(overview, latest, known), refresh=True)
+                live.update(_picture(snapshot, latest, known), refresh=True)
             else:
-                console.print(_picture(overview, latest, known), "")
+                console.print(_picture(snapshot, latest, known), "")
             time.sleep(every)
 
 
-def _picture(overview: Overview, latest: Overview | None, rates: dict[str, float]) -> LedgerScreen:
-    if not overview.problem or latest is None:
-        return LedgerScreen(overview=overview, rates=rates, calm=True, trouble=overview.problem)
+def _picture(snapshot: Snapshot, latest: Snapshot | None, rates: dict[str, float]) -> LedgerScreen:
+    if not snapshot.problem or latest is None:
+        return LedgerScreen(snapshot=snapshot, rates=rates, calm=True, trouble=snapshot.problem)
     # How things were in Redis, and how they are in the outboxes.
-    local = overview.ledger
+    local = snapshot.ledger
     shown = replace(latest, ledger=replace(latest.ledger, outboxes=local.outboxes, damage=local.damage))
-    return LedgerScreen(overview=shown, rates={}, calm=True, trouble=overview.problem)
+    return LedgerScreen(snapshot=shown, rates={}, calm=True, trouble=snapshot.problem)
 
 
-def _delivered(overview: Overview) -> dict[str, int]:
-    found = {**overview.ledger.destinations, **overview.unserved}
+def _delivered(snapshot: Snapshot) -> dict[str, int]:
+    found = {**snapshot.ledger.destinations, **snapshot.unserved}
     return {name: counts.delivered for name, counts in found.items()}
 
 
-def overview_json(overview: Overview, *, rates: dict[str, float] | None = None) -> dict[str, Any]:
-    """The overview for scripts. Times are in milliseconds since 1970; keys are only ever added."""
-    ledger, memory = overview.ledger, overview.memory
+def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) -> dict[str, Any]:
+    """The snapshot for scripts. Times are in milliseconds since 1970; keys are only ever added."""
+    ledger, memory = snapshot.ledger, snapshot.memory
 
     def destination(name: str, counts: Counts) -> dict[str, Any]:
         return {
@@ -112,25 +112,25 @@ def overview_json(overview: Overview, *, rates: dict[str, float] | None = None) 
             "dead_filed": counts.dead_filed,
             "dead_unkept": counts.dead_unkept,
             "closes": counts.closes,
-            "batches_by_state": dict(overview.batches.get(name, {})),
-            "doorbells": overview.doorbells.get(name),
+            "batches_by_state": dict(snapshot.batches.get(name, {})),
+            "doorbells": snapshot.doorbells.get(name),
             "per_second": (rates or {}).get(name),
         }
 
     return {
-        "at_ms": int(overview.at * 1000),
-        "problem": overview.problem or None,
-        "closes": overview.closes,
+        "at_ms": int(snapshot.at * 1000),
+        "problem": snapshot.problem or None,
+        "closes": snapshot.closes,
         "in_outboxes": ledger.in_outboxes,
         "waiting": ledger.waiting,
         "destinations": {name: destination(name, counts) for name, counts in ledger.destinations.items()},
-        "unserved": {name: destination(name, counts) for name, counts in overview.unserved.items()},
+        "unserved": {name: destination(name, counts) for name, counts in snapshot.unserved.items()},
         "outbox": {
             "waiting": ledger.in_outboxes,
             "bytes": sum(one.bytes for one in ledger.outboxes),
-            "disk_bytes": overview.outbox_disk_bytes,
-            "limit_bytes": overview.outbox_limit_bytes,
-            "oldest_ms": overview.outbox_oldest_ms,
+            "disk_bytes": snapshot.outbox_disk_bytes,
+            "limit_bytes": snapshot.outbox_limit_bytes,
+            "oldest_ms": snapshot.outbox_oldest_ms,
             "refused": sum(one.refused for one in ledger.outboxes),
             "alive": sum(one.alive for one in ledger.outboxes),
             "dead": sum(not one.alive for one in ledger.outboxes),

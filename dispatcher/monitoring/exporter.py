@@ -1,4 +1,4 @@
-"""Exporter: a small HTTP server with /metrics for Prometheus. It needs no login, and shows names and numbers only."""
+"""Exporter: a small HTTP server with /metrics for Prometheus. It asks for no login: it shows names and numbers only."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dispatcher.monitoring.metrics import DEFINITIONS, Definition
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from dispatcher.monitoring.snapshot import Overview
+    from dispatcher.monitoring.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
 _PAGES: Final = {
     "/": b"dispatcher exporter: /metrics, /-/healthy\n",
-    # Whether the exporter itself is well. Redis being away is a metric, and no reason to start this again.
+    # Whether the exporter itself is well. A Redis that is away is a metric, and no reason to restart this.
     "/-/healthy": b"ok\n",
 }
 
@@ -36,25 +36,30 @@ class Exporter:
     """Answers ``/metrics`` and ``/-/healthy`` from threads of its own.
 
     Args:
-        look: Takes an overview; called by one thread at a time, when a scrape finds the last one too old.
+        take_snapshot: May block; called by one thread at a time, when a scrape finds the last snapshot too old.
         address: Where to listen.
-        port: 0 finds a free one.
-        max_age_seconds: For so long a look answers every scrape.
+        port: Where to listen; 0 finds a free one.
+        max_age_seconds: For so long one snapshot answers every scrape.
     """
 
     def __init__(
-        self, look: Callable[[], Overview], *, address: str = "127.0.0.1", port: int = 0, max_age_seconds: float = 10.0
+        self,
+        take_snapshot: Callable[[], Snapshot],
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        max_age_seconds: float = 10.0,
     ) -> None:
         registry = CollectorRegistry()
-        registry.register(OverviewCollector(look, max_age_seconds=max_age_seconds))
+        registry.register(SnapshotCollector(take_snapshot, max_age_seconds=max_age_seconds))
         self._address = address
         self._port = port
-        self._app = _routed(make_wsgi_app(registry))
+        self._app = _with_pages(make_wsgi_app(registry))
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen. Raises OSError where the address or port cannot be had."""
+        """Listen. Returns at once. Raises OSError if the address or port cannot be had."""
         self._server = _Server((self._address, self._port), _Handler)
         self._server.set_app(self._app)
         self._thread = threading.Thread(
@@ -63,7 +68,7 @@ class Exporter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening. May be called twice."""
+        """Stop listening; a scrape under way is cut off when the process ends. May be called twice."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
@@ -73,63 +78,66 @@ class Exporter:
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
+        """The address of the metrics. Raises RuntimeError before ``start``."""
         if self._server is None:
             raise RuntimeError("this exporter is not running: call start() first")
         host = f"[{self._address}]" if ":" in self._address else self._address
         return f"http://{host}:{self._server.server_address[1]}/metrics"
 
 
-class OverviewCollector(Collector):
-    """Looks when it is asked, at most once in ``max_age_seconds``, whoever asks. Safe in threads.
+class SnapshotCollector(Collector):
+    """Gives Prometheus' client the metrics of a snapshot, which it takes at most once in ``max_age_seconds``.
+
+    Safe in threads: scrapes at the same time wait for one snapshot.
 
     Args:
-        look: Takes an overview; may block, and is called by one thread at a time.
+        take_snapshot: May block; called by one thread at a time.
+        max_age_seconds: For so long one snapshot answers every scrape.
         clock: Monotonic, in seconds.
     """
 
     def __init__(
         self,
-        look: Callable[[], Overview],
+        take_snapshot: Callable[[], Snapshot],
         *,
         max_age_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._look = look
+        self._take_snapshot = take_snapshot
         self._max_age = max_age_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._latest: tuple[float, Overview] | None = None
+        self._latest: tuple[float, Snapshot] | None = None
 
-    def overview(self) -> Overview:
-        """The latest look, or a new one where that is too old."""
+    def snapshot(self) -> Snapshot:
+        """The latest snapshot, or a new one if that is too old. May block."""
         with self._lock:
             if self._latest is None or self._clock() - self._latest[0] >= self._max_age:
-                overview = self._look()
-                # From when it ended: one that took long because Redis is silent would be old already.
-                self._latest = (self._clock(), overview)
+                snapshot = self._take_snapshot()
+                # Its age counts from its end: one that took long because Redis is silent would be old already.
+                self._latest = (self._clock(), snapshot)
             return self._latest[1]
 
     def describe(self) -> Iterator[Metric]:
-        """The metrics without their values, so that registering this looks at nothing."""
+        """The metrics without their values, so that registering this takes no snapshot."""
         return (_family(definition) for definition in DEFINITIONS)
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics."""
-        overview = self.overview()
+        """The metrics with their values. May block for a snapshot."""
+        snapshot = self.snapshot()
         for definition in DEFINITIONS:
             family = _family(definition)
-            for labels, value in definition.samples(overview):
+            for labels, value in definition.samples(snapshot):
                 family.add_metric(labels, value)
             yield family
 
 
 def _family(definition: Definition) -> CounterMetricFamily | GaugeMetricFamily:
-    kind = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
-    return kind(definition.name, definition.help, labels=definition.labels)
+    family = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
+    return family(definition.name, definition.help, labels=definition.labels)
 
 
-def _routed(metrics: WSGIApplication) -> WSGIApplication:
+def _with_pages(metrics: WSGIApplication) -> WSGIApplication:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
         if path == "/metrics":
@@ -158,7 +166,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A peer that hangs up is no news; anything else is a mistake here.
+        # Peers hang up all the time; any other error is a fault of this server.
         if not isinstance(sys.exc_info()[1], OSError):
             logger.exception("a scrape failed")
 
@@ -168,4 +176,4 @@ class _Handler(WSGIRequestHandler):
     timeout = 10
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are no news."""
+        """Log nothing: scrapes come all the time."""

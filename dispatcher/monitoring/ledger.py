@@ -1,4 +1,4 @@
-"""The ledger: for each destination, what was accepted and what has become of it; and what still waits in outboxes."""
+"""Ledger: for each destination, what was accepted and what has become of it; and what still waits in outboxes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """One look at everything. ``emit`` stands for what never got as far as a destination."""
+    """The counts of all events, at one time.
+
+    Args:
+        destinations: By name; "emit" stands for events that emit could not take, and that no destination has seen.
+        outboxes: Those of this machine.
+        damage: Pieces of this machine's journals that were not whole events, and were set aside.
+    """
 
     destinations: Mapping[str, Counts]
     outboxes: tuple[OutboxSurvey, ...]
-    #: What of the journals of this machine was no whole event, and was set aside.
     damage: Damage = field(default_factory=lambda: Damage(0, 0))
 
     @property
     def in_outboxes(self) -> int:
-        """Events that are in no batch store yet."""
+        """Events of this machine that are not in the batch store yet."""
         return sum(outbox.waiting for outbox in self.outboxes)
 
     @property
     def unreadable(self) -> tuple[OutboxSurvey, ...]:
-        """Outboxes that cannot be read, in which more may wait than is counted."""
+        """Outboxes that cannot be read, in which more events may wait than are counted."""
         return tuple(outbox for outbox in self.outboxes if outbox.problem)
 
     @property
@@ -40,15 +45,16 @@ class Ledger:
 
 
 def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
-    """Look now. Outboxes first: what moves on in between is then seen twice rather than not at all.
+    """Count now. Blocks for one round trip to Redis, and reads the headers of what waits in outboxes.
 
     Raises:
         StoreUnavailableError: Redis does not answer.
     """
+    # Outboxes first: an event that moves on in between is then counted twice rather than not at all.
     outboxes = tuple(survey(settings.outbox_directory))
     return Ledger(store.counts(served(settings)), outboxes, damage(settings.outbox_directory))
 
 
 def served(settings: Settings) -> list[str]:
-    """The names that the ledger has: every destination that workers deliver to, and what emit could not take."""
+    """The names in the ledger: every destination that workers deliver to, and "emit" for what emit could not take."""
     return [*(name for name, table in settings.destinations.items() if table.is_served), NOT_TAKEN]

@@ -1,4 +1,4 @@
-"""Metrics: the overview as Prometheus reads it. Each metric is defined once, with its meaning and where it comes from.
+"""Metrics: the snapshot as Prometheus reads it. Each metric is defined once, with its meaning and where it comes from.
 
 Labels are destinations, states and reasons only: no event, and nothing of a person, ever becomes one.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dispatcher.monitoring.snapshot import STATES, Overview
+from dispatcher.monitoring.snapshot import STATES, Snapshot
 from dispatcher.store.batches import NOT_TAKEN, Counts
 from dispatcher.version import __version__
 
@@ -31,33 +31,33 @@ class Definition:
         name: With its unit; a counter's ends in ``_total``.
         help: One sentence.
         labels: The names of its labels.
-        samples: Its values in an overview: the labels' values, and the number.
+        samples: Its values in a snapshot: the labels' values, and the number.
     """
 
     name: str
     kind: Literal["counter", "gauge"]
     help: str
     labels: tuple[str, ...]
-    samples: Callable[[Overview], Iterable[Sample]]
+    samples: Callable[[Snapshot], Iterable[Sample]]
 
 
-def _all(overview: Overview) -> Iterator[tuple[str, Counts]]:
-    yield from overview.ledger.destinations.items()
-    yield from overview.unserved.items()
+def _all(snapshot: Snapshot) -> Iterator[tuple[str, Counts]]:
+    yield from snapshot.ledger.destinations.items()
+    yield from snapshot.unserved.items()
 
 
-def _real(overview: Overview) -> Iterator[tuple[str, Counts]]:
+def _real(snapshot: Snapshot) -> Iterator[tuple[str, Counts]]:
     """All but what stands for emit, for which nothing ever waits."""
-    return ((name, counts) for name, counts in _all(overview) if name != NOT_TAKEN)
+    return ((name, counts) for name, counts in _all(snapshot) if name != NOT_TAKEN)
 
 
 def _of_each(
-    value: Callable[[Counts], float | None], among: Callable[[Overview], Iterator[tuple[str, Counts]]] = _real
-) -> Callable[[Overview], Iterator[Sample]]:
+    value: Callable[[Counts], float | None], among: Callable[[Snapshot], Iterator[tuple[str, Counts]]] = _real
+) -> Callable[[Snapshot], Iterator[Sample]]:
     """One sample for each destination; none where the value is None."""
 
-    def samples(overview: Overview) -> Iterator[Sample]:
-        for name, counts in among(overview):
+    def samples(snapshot: Snapshot) -> Iterator[Sample]:
+        for name, counts in among(snapshot):
             found = value(counts)
             if found is not None:
                 yield (name,), found
@@ -65,9 +65,9 @@ def _of_each(
     return samples
 
 
-def _by_reason(reasons: Callable[[Counts], Mapping[str, int]]) -> Callable[[Overview], Iterator[Sample]]:
-    def samples(overview: Overview) -> Iterator[Sample]:
-        for name, counts in _all(overview):
+def _by_reason(reasons: Callable[[Counts], Mapping[str, int]]) -> Callable[[Snapshot], Iterator[Sample]]:
+    def samples(snapshot: Snapshot) -> Iterator[Sample]:
+        for name, counts in _all(snapshot):
             ordered = sorted(reasons(counts).items(), key=lambda pair: (-pair[1], pair[0]))
             yield from (((name, reason), number) for reason, number in ordered[:_MOST_REASONS])
             if len(ordered) > _MOST_REASONS:
@@ -76,59 +76,59 @@ def _by_reason(reasons: Callable[[Counts], Mapping[str, int]]) -> Callable[[Over
     return samples
 
 
-def _waiting(overview: Overview) -> Iterator[Sample]:
-    for name, counts in _real(overview):
+def _waiting(snapshot: Snapshot) -> Iterator[Sample]:
+    for name, counts in _real(snapshot):
         yield from (((name, state), getattr(counts, state)) for state in STATES)
 
 
-def _oldest(overview: Overview) -> Iterator[Sample]:
-    yield from (((name,), _age(overview, counts.oldest_ms)) for name, counts in _real(overview))
+def _oldest(snapshot: Snapshot) -> Iterator[Sample]:
+    yield from (((name,), _age(snapshot, counts.oldest_ms)) for name, counts in _real(snapshot))
 
 
-def _overdue(overview: Overview) -> Iterator[Sample]:
-    for name, counts in _real(overview):
+def _overdue(snapshot: Snapshot) -> Iterator[Sample]:
+    for name, counts in _real(snapshot):
         # While the breaker is open, what is due waits for the breaker.
         due = None if counts.due_ms is None else max(counts.due_ms, counts.breaker.until_ms or 0)
-        yield (name,), _age(overview, due)
+        yield (name,), _age(snapshot, due)
 
 
-def _breaker_cause(overview: Overview) -> Iterator[Sample]:
-    for name, counts in _real(overview):
+def _breaker_cause(snapshot: Snapshot) -> Iterator[Sample]:
+    for name, counts in _real(snapshot):
         cause = counts.breaker.cause if counts.breaker.state != "closed" else ""
         yield from (((name, known), float(known == cause)) for known in CAUSES)
 
 
-def _enabled(overview: Overview) -> Iterator[Sample]:
-    yield from (((name,), float(name not in overview.unserved)) for name, _ in _real(overview))
+def _enabled(snapshot: Snapshot) -> Iterator[Sample]:
+    yield from (((name,), float(name not in snapshot.unserved)) for name, _ in _real(snapshot))
 
 
-def _batches(overview: Overview) -> Iterator[Sample]:
-    for name, _ in _real(overview):
-        yield from (((name, state), number) for state, number in overview.batches[name].items())
+def _batches(snapshot: Snapshot) -> Iterator[Sample]:
+    for name, _ in _real(snapshot):
+        yield from (((name, state), number) for state, number in snapshot.batches[name].items())
 
 
-def _outbox_directories(overview: Overview) -> Iterator[Sample]:
-    alive = sum(outbox.alive for outbox in overview.ledger.outboxes)
+def _outbox_directories(snapshot: Snapshot) -> Iterator[Sample]:
+    alive = sum(outbox.alive for outbox in snapshot.ledger.outboxes)
     yield ("alive",), alive
-    yield ("dead",), len(overview.ledger.outboxes) - alive
+    yield ("dead",), len(snapshot.ledger.outboxes) - alive
 
 
-def _redis_memory(overview: Overview) -> Iterator[Sample]:
-    if overview.memory is not None:
-        yield (), overview.memory.used_bytes
+def _redis_memory(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.memory is not None:
+        yield (), snapshot.memory.used_bytes
 
 
-def _redis_memory_limit(overview: Overview) -> Iterator[Sample]:
-    if overview.memory is not None and overview.memory.limit_bytes is not None:
-        yield (), overview.memory.limit_bytes
+def _redis_memory_limit(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.memory is not None and snapshot.memory.limit_bytes is not None:
+        yield (), snapshot.memory.limit_bytes
 
 
-def _one(value: Callable[[Overview], float]) -> Callable[[Overview], Iterator[Sample]]:
-    return lambda overview: iter([((), value(overview))])
+def _one(value: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterator[Sample]]:
+    return lambda snapshot: iter([((), value(snapshot))])
 
 
-def _age(overview: Overview, since_ms: int | None) -> float:
-    return 0.0 if since_ms is None else max(0.0, overview.at - since_ms / 1000)
+def _age(snapshot: Snapshot, since_ms: int | None) -> float:
+    return 0.0 if since_ms is None else max(0.0, snapshot.at - since_ms / 1000)
 
 
 def _seconds(moment_ms: int | None) -> float | None:
@@ -147,7 +147,7 @@ DEFINITIONS: Final = (
         "gauge",
         "1 when the batch store in Redis answered, else 0; then only the metrics of outboxes are there beside it.",
         (),
-        _one(lambda overview: float(not overview.problem)),
+        _one(lambda snapshot: float(not snapshot.problem)),
     ),
     Definition(
         "dispatcher_build_info",
@@ -217,7 +217,7 @@ DEFINITIONS: Final = (
         "gauge",
         "Age of the oldest dead letter in Redis; 0 when there is none.",
         _NAME,
-        lambda overview: (((name,), _age(overview, counts.dead_oldest_ms)) for name, counts in _all(overview)),
+        lambda snapshot: (((name,), _age(snapshot, counts.dead_oldest_ms)) for name, counts in _all(snapshot)),
     ),
     Definition(
         "dispatcher_ledger_difference",
@@ -273,7 +273,7 @@ DEFINITIONS: Final = (
         "gauge",
         "The length of the Celery queue; absent where the broker is not the Redis of the batch store.",
         _NAME,
-        lambda overview: (((name,), number) for name, number in overview.doorbells.items()),
+        lambda snapshot: (((name,), number) for name, number in snapshot.doorbells.items()),
     ),
     Definition(
         "dispatcher_destination_enabled",
@@ -343,35 +343,35 @@ DEFINITIONS: Final = (
         "gauge",
         "Events in the outboxes of the exporter's machine that are not in the batch store yet.",
         (),
-        _one(lambda overview: overview.ledger.in_outboxes),
+        _one(lambda snapshot: snapshot.ledger.in_outboxes),
     ),
     Definition(
         "dispatcher_outbox_bytes",
         "gauge",
         "What these events take up.",
         (),
-        _one(lambda overview: sum(outbox.bytes for outbox in overview.ledger.outboxes)),
+        _one(lambda snapshot: sum(outbox.bytes for outbox in snapshot.ledger.outboxes)),
     ),
     Definition(
         "dispatcher_outbox_disk_bytes",
         "gauge",
         "What the journal files of this machine take up.",
         (),
-        _one(lambda overview: overview.outbox_disk_bytes),
+        _one(lambda snapshot: snapshot.outbox_disk_bytes),
     ),
     Definition(
         "dispatcher_outbox_limit_bytes",
         "gauge",
         "What the journal files may take up together (outbox.max_bytes); then emit refuses.",
         (),
-        _one(lambda overview: overview.outbox_limit_bytes),
+        _one(lambda snapshot: snapshot.outbox_limit_bytes),
     ),
     Definition(
         "dispatcher_outbox_oldest_seconds",
         "gauge",
         "Age of the oldest event in an outbox of this machine, by its own timestamp; 0 when none waits.",
         (),
-        _one(lambda overview: _age(overview, overview.outbox_oldest_ms)),
+        _one(lambda snapshot: _age(snapshot, snapshot.outbox_oldest_ms)),
     ),
     Definition(
         "dispatcher_outbox_directories",
@@ -385,20 +385,20 @@ DEFINITIONS: Final = (
         "gauge",
         "Events that found the outbox full and are lost, as counted in the outboxes that are still there.",
         (),
-        _one(lambda overview: sum(outbox.refused for outbox in overview.ledger.outboxes)),
+        _one(lambda snapshot: sum(outbox.refused for outbox in snapshot.ledger.outboxes)),
     ),
     Definition(
         "dispatcher_outbox_unreadable",
         "gauge",
         "Outboxes of this machine that cannot be read, in which more events may wait than are counted.",
         (),
-        _one(lambda overview: len(overview.ledger.unreadable)),
+        _one(lambda snapshot: len(snapshot.ledger.unreadable)),
     ),
     Definition(
         "dispatcher_outbox_damaged_pieces",
         "gauge",
         "Pieces of journals that were no whole event and were set aside on this machine, until somebody deletes them.",
         (),
-        _one(lambda overview: overview.ledger.damage.pieces),
+        _one(lambda snapshot: snapshot.ledger.damage.pieces),
     ),
 )

@@ -1,4 +1,4 @@
-"""Overview: all that an operator watches, at one moment. The ledger, what it leaves out, and how full things are."""
+"""Snapshot: the ledger, what it leaves out, and how full outboxes and Redis are, all at one time."""
 
 from __future__ import annotations
 
@@ -19,36 +19,41 @@ if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.connections.redis_pool import RedisPool
 
-#: Where a batch that waits can be.
+#: The states of a batch that waits.
 STATES: Final = ("queued", "claimed", "parked")
-# Seconds between two walks over all keys for destinations that the settings do not name.
-_WALK_SECONDS: Final = 60.0
-# Keys that Redis looks at in one go: a millisecond or two, in which it answers nobody else.
-_WALK_KEYS: Final = 5_000
+# Seconds between two scans of all keys for destinations that the settings do not name.
+_SCAN_SECONDS: Final = 60.0
+# Keys that Redis goes through in one step of a scan: a millisecond or two, in which it serves nobody else.
+_SCAN_KEYS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What Redis uses. ``limit_bytes`` is its maxmemory, None where it has none."""
+    """The memory of the batch store's Redis.
+
+    Args:
+        used_bytes: What it uses.
+        limit_bytes: Its maxmemory; None without one.
+    """
 
     used_bytes: int
     limit_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """One look.
+class Snapshot:
+    """What an operator watches, as it was at one time.
 
     Args:
         at: When it was taken, in seconds since 1970.
-        ledger: Without destinations where Redis did not answer.
+        ledger: Without destinations if Redis did not answer.
         outbox_limit_bytes: What the journals of this machine may take together.
-        unserved: Destinations that are disabled, or that the settings do not name, for which something is kept all
-            the same. Nobody delivers it.
+        unserved: Destinations with events that wait or dead letters, which are disabled or not in the settings: nobody
+            delivers these.
         batches: How many batches wait for each destination, by state.
-        doorbells: The length of each destination's Celery queue; empty where the broker is another server.
-        memory: None where Redis did not say.
-        problem: Why there was no answer from Redis; empty when there was.
+        doorbells: The length of each destination's Celery queue; empty if the broker is another server.
+        memory: None if Redis did not say.
+        problem: Why Redis did not answer; empty if it did.
     """
 
     at: float
@@ -61,9 +66,14 @@ class Overview:
     problem: str = ""
 
     @property
+    def destinations(self) -> dict[str, Counts]:
+        """The counts of all destinations, served or not, and of emit."""
+        return {**self.ledger.destinations, **self.unserved}
+
+    @property
     def closes(self) -> bool:
         """Whether every destination's sum is right: accepted = delivered + waiting + dead + filtered."""
-        return all(counts.closes for counts in (*self.ledger.destinations.values(), *self.unserved.values()))
+        return all(counts.closes for counts in self.destinations.values())
 
     @property
     def outbox_disk_bytes(self) -> int:
@@ -72,16 +82,19 @@ class Overview:
 
     @property
     def outbox_oldest_ms(self) -> int | None:
-        """The timestamp of the oldest event in an outbox of this machine."""
-        return min((one.oldest_ms for one in self.ledger.outboxes if one.oldest_ms is not None), default=None)
+        """The timestamp of the oldest event in an outbox of this machine, in ms since 1970; None if all are empty."""
+        return min(
+            (outbox.oldest_ms for outbox in self.ledger.outboxes if outbox.oldest_ms is not None),
+            default=None,
+        )
 
 
 class Observer:
-    """Looks again and again; notices changed settings. For one thread at a time.
+    """Takes one snapshot after another, and notices changed settings. For one thread at a time.
 
     Args:
-        settings: Re-read from their files when these change.
-        pool: Its timeout limits each of the three round trips of a look.
+        settings: Read again when their files change.
+        pool: Its timeout limits each of the three round trips of a snapshot.
         clock: Gives the time in seconds since 1970.
     """
 
@@ -92,27 +105,30 @@ class Observer:
         self._store = BatchStore(pool, clock=clock)
         self._clock = clock
         self._surveyor = Surveyor(settings.outbox_directory)
-        self._strangers: list[str] = []
-        self._walked_at: float | None = None
+        self._in_redis: list[str] = []
+        self._scanned_at: float | None = None
 
-    def look(self) -> Overview:
-        """Look now. Where Redis does not answer, that is the ``problem``, and the outboxes are seen all the same."""
+    def take_snapshot(self) -> Snapshot:
+        """Take one now. Blocks for three timeouts of the pool at most.
+
+        Without an answer from Redis, the snapshot has the outboxes and the ``problem``.
+        """
         self._settings = settings = self._watch.changed() or self._settings
-        # Outboxes first: what moves on in between is then seen twice rather than not at all.
+        # Outboxes first: an event that moves on in between is then counted twice rather than not at all.
         outboxes = tuple(self._surveyor.look())
         local = Ledger({}, outboxes, damage(settings.outbox_directory))
         limit = settings.outbox.max_bytes
         try:
-            return self._look(settings, local, limit)
+            return self._add_redis(settings, local, limit)
         except StoreUnavailableError as error:
-            return Overview(at=self._clock(), ledger=local, outbox_limit_bytes=limit, problem=str(error))
+            return Snapshot(at=self._clock(), ledger=local, outbox_limit_bytes=limit, problem=str(error))
 
-    def _look(self, settings: Settings, ledger: Ledger, limit: int) -> Overview:
+    def _add_redis(self, settings: Settings, ledger: Ledger, limit: int) -> Snapshot:
         names = served(settings)
-        unserved = [name for name in self._kept() if name not in names]
+        unserved = [name for name in self._names_in_redis() if name not in names]
         counts = self._store.counts([*names, *unserved])
         batches, doorbells = self._queues(settings, [*names, *unserved])
-        return Overview(
+        return Snapshot(
             at=self._clock(),
             ledger=replace(ledger, destinations={name: counts[name] for name in names}),
             outbox_limit_bytes=limit,
@@ -122,16 +138,16 @@ class Observer:
             memory=self._memory(),
         )
 
-    def _kept(self) -> list[str]:
-        """The destinations that Redis has a ledger of, as of the last walk."""
+    def _names_in_redis(self) -> list[str]:
+        """The destinations that Redis had counters of at the last scan."""
         now = time.monotonic()
-        if self._walked_at is None or now - self._walked_at >= _WALK_SECONDS:
-            self._strangers = _destinations_in(self._pool)
-            self._walked_at = now
-        return self._strangers
+        if self._scanned_at is None or now - self._scanned_at >= _SCAN_SECONDS:
+            self._in_redis = _scan_destinations(self._pool)
+            self._scanned_at = now
+        return self._in_redis
 
     def _queues(self, settings: Settings, names: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-        # A queue is named like its destination, and is in this Redis only where that is the broker too.
+        # A queue bears the name of its destination, and is in this Redis only if that is the broker too.
         names = [name for name in names if name != NOT_TAKEN]
         queues = names if settings.broker == settings.store else ()
         cards = [("ZCARD", prefix(name) + state) for name in names for state in STATES]
@@ -140,20 +156,20 @@ class Observer:
         return batches, {name: int(next(answers)) for name in queues}
 
     def _memory(self) -> Memory | None:
-        with suppress(StoreUnavailableError):  # an ACL may forbid to ask
+        with suppress(StoreUnavailableError):  # an ACL may forbid INFO
             answer = self._pool.execute("INFO", "memory")
             lines = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
             return Memory(int(lines["used_memory"]), int(lines["maxmemory"]) or None)
         return None
 
 
-def _destinations_in(pool: RedisPool) -> list[str]:
-    """Every destination that a Redis has counters of. Walks over all keys: a million take about a second."""
+def _scan_destinations(pool: RedisPool) -> list[str]:
+    """Every destination that has counters in Redis. Scans all keys: a million take about a second."""
     start, end = prefix("\0").split("\0")
     found: set[str] = set()
     cursor: bytes | int = 0
     while True:
-        cursor, keys = pool.execute("SCAN", cursor, "MATCH", f"{start}*{end}counts", "COUNT", _WALK_KEYS)
+        cursor, keys = pool.execute("SCAN", cursor, "MATCH", f"{start}*{end}counts", "COUNT", _SCAN_KEYS)
         found.update(key.decode("utf-8", "replace").removeprefix(start).removesuffix(f"{end}counts") for key in keys)
         if int(cursor) == 0:
             return sorted(found)

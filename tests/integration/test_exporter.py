@@ -77,7 +77,7 @@ def status(*arguments: str) -> Result:
 def observe(site: Site) -> Any:
     pool = RedisPool(site.redis.url, timeout_seconds=5)
     try:
-        return Observer(site.settings(), pool).look()
+        return Observer(site.settings(), pool).take_snapshot()
     finally:
         pool.close()
 

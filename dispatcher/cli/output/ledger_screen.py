@@ -1,4 +1,4 @@
-"""Ledger screen: the overview for people, as wide as the terminal lets it be; 80 columns are enough."""
+"""Ledger screen: the snapshot for people, as wide as the terminal lets it be; 80 columns are enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.monitoring.snapshot import Memory, Overview
+from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.batches import NOT_TAKEN, Counts, RateLimit
 
@@ -39,18 +39,18 @@ class LedgerScreen:
         trouble: Why this is not how things are now, but how they were at the last look.
     """
 
-    overview: Overview
+    snapshot: Snapshot
     rates: Mapping[str, float] | None = None
     calm: bool = False
     trouble: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.trouble:
-            before = " This is how things were:" if self.overview.ledger.destinations else ""
+            before = " This is how things were:" if self.snapshot.ledger.destinations else ""
             yield Text(f"Redis does not answer, and is asked again and again.{before}", style="bold red")
             yield self._line(Text(self.trouble, style="red"))
             yield Text()
-        if self.overview.ledger.destinations:
+        if self.snapshot.ledger.destinations:
             yield _fitting(self._ledger_table, console, options)
             yield self._sum()
             yield Text()
@@ -60,21 +60,21 @@ class LedgerScreen:
         if notes:
             yield from (*notes, Text())
         yield from self._outboxes()
-        if self.overview.memory is not None:
-            yield self._line(_memory(self.overview.memory))
+        if self.snapshot.memory is not None:
+            yield self._line(_memory(self.snapshot.memory))
 
     def _rows(self) -> Iterator[tuple[str, Counts, str]]:
         """Name, counts and style of every line."""
-        for name, counts in self.overview.ledger.destinations.items():
+        for name, counts in self.snapshot.ledger.destinations.items():
             if name != NOT_TAKEN or counts.accepted:
                 yield name, counts, ""
-        yield from ((name, counts, "dim") for name, counts in self.overview.unserved.items())
+        yield from ((name, counts, "dim") for name, counts in self.snapshot.unserved.items())
 
     def _ledger_table(self, number: Callable[[int], str]) -> Table:
         headings = ["accepted", "delivered", "waiting", "dead", "filtered"]
         if self.rates is not None:
             headings.append("per s")
-        clock = datetime.fromtimestamp(self.overview.at).astimezone().strftime("%H:%M:%S")
+        clock = datetime.fromtimestamp(self.snapshot.at).astimezone().strftime("%H:%M:%S")
         table = _table(f"Where the events are, {clock}", "destination", *headings)
         for name, counts, style in self._rows():
             dead = Text(number(counts.dead), style="red" if counts.dead else "")
@@ -129,13 +129,13 @@ class LedgerScreen:
         return Text(self._until(max(counts.due_ms, counts.breaker.until_ms or 0)))
 
     def _until(self, moment_ms: int) -> str:
-        seconds = moment_ms / 1000 - self.overview.at
+        seconds = moment_ms / 1000 - self.snapshot.at
         return "now" if seconds <= 0 else duration(seconds)
 
     def _notes(self) -> Iterator[Text]:
         for name, counts, _ in self._rows():
             title = (_title(name), "bold")
-            if name in self.overview.unserved:
+            if name in self.snapshot.unserved:
                 yield Text.assemble(title, ": nobody delivers this: disabled, or not in the settings", style="dim")
             breaker = counts.breaker
             if breaker.state != "closed":
@@ -146,7 +146,7 @@ class LedgerScreen:
                 yield Text.assemble(title, ": breaker open for ", since, words)
             if counts.rate is not None:
                 yield Text.assemble(title, ": ", self._limit(counts.rate))
-            recent = counts.last_error_ms and self.overview.at - counts.last_error_ms / 1000 < _RECENT_SECONDS
+            recent = counts.last_error_ms and self.snapshot.at - counts.last_error_ms / 1000 < _RECENT_SECONDS
             if counts.last_error and (counts.waiting or counts.dead or recent):
                 style = "red" if counts.waiting else "dim"
                 age = self._age(counts.last_error_ms)
@@ -169,19 +169,19 @@ class LedgerScreen:
         return Text(f"{rest}{slower}", style="yellow")
 
     def _outboxes(self) -> Iterator[RenderableType]:
-        outboxes = self.overview.ledger.outboxes
+        outboxes = self.snapshot.ledger.outboxes
         busy = sorted((one for one in outboxes if self._is_busy(one)), key=lambda one: -one.waiting)
         if busy:
             yield self._outbox_table(busy)
             yield Text()
-        yield self._line(_outbox_sum(self.overview, self._age(self.overview.outbox_oldest_ms)))
+        yield self._line(_outbox_sum(self.snapshot, self._age(self.snapshot.outbox_oldest_ms)))
         refused = sum(one.refused for one in outboxes)
         if refused:
             yield self._line(Text(f"{refused:,} events found an outbox full and are lost", style="bold red"))
-        for one in self.overview.ledger.unreadable:
+        for one in self.snapshot.ledger.unreadable:
             words = f"more may wait in {one.name}, which cannot be read: {_printable(one.problem)}"
             yield self._line(Text(words, style="bold red"))
-        damage = self.overview.ledger.damage
+        damage = self.snapshot.ledger.damage
         if damage.pieces:
             words = (
                 f"{damage.pieces:,} pieces of journals were no whole events and were set aside, {decimal(damage.bytes)}"
@@ -191,7 +191,7 @@ class LedgerScreen:
     def _is_busy(self, outbox: OutboxSurvey) -> bool:
         # In a living picture, what is only passing through would come and go with every look.
         passing = (
-            self.calm and outbox.oldest_ms is not None and self.overview.at - outbox.oldest_ms / 1000 < _PASSING_SECONDS
+            self.calm and outbox.oldest_ms is not None and self.snapshot.at - outbox.oldest_ms / 1000 < _PASSING_SECONDS
         )
         return bool(outbox.refused or (outbox.waiting and not passing))
 
@@ -212,7 +212,7 @@ class LedgerScreen:
         return table
 
     def _age(self, since_ms: int | None) -> Text:
-        return _NOTHING if since_ms is None else Text(duration(self.overview.at - since_ms / 1000))
+        return _NOTHING if since_ms is None else Text(duration(self.snapshot.at - since_ms / 1000))
 
     def _line(self, text: Text) -> Text:
         if self.calm:
@@ -236,18 +236,18 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-def _outbox_sum(overview: Overview, oldest: Text) -> Text:
-    outboxes = overview.ledger.outboxes
-    share = overview.outbox_disk_bytes / overview.outbox_limit_bytes
+def _outbox_sum(snapshot: Snapshot, oldest: Text) -> Text:
+    outboxes = snapshot.ledger.outboxes
+    share = snapshot.outbox_disk_bytes / snapshot.outbox_limit_bytes
     dead = sum(not one.alive for one in outboxes)
     text = Text.assemble(("Outboxes here", "bold"), f": {len(outboxes)}")
     if dead:
         text.append(f" ({dead} dead)", style="yellow")
-    if overview.ledger.in_outboxes:
-        text.append(f", {overview.ledger.in_outboxes:,} events, oldest ").append_text(oldest)
+    if snapshot.ledger.in_outboxes:
+        text.append(f", {snapshot.ledger.in_outboxes:,} events, oldest ").append_text(oldest)
     else:
         text.append(", nothing waits")
-    room = f", {decimal(overview.outbox_disk_bytes)} of {decimal(overview.outbox_limit_bytes)} ({share:.0%})"
+    room = f", {decimal(snapshot.outbox_disk_bytes)} of {decimal(snapshot.outbox_limit_bytes)} ({share:.0%})"
     return text.append(room, style="red" if share >= _NEARLY_FULL else "")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.cli.status import overview_json
-from tests.support.overviews import away, quiet, troubled
+from dispatcher.cli.status import snapshot_json
+from tests.support.snapshots import away, quiet, troubled
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
 
@@ -29,7 +29,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
     ],
 )
 def test_the_reference_has_every_key_and_no_other(section: str, path: list[Any]) -> None:
-    found: Any = overview_json(troubled())
+    found: Any = snapshot_json(troubled())
     for step in path:
         found = found[step]
     text = REFERENCE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
@@ -39,13 +39,13 @@ def test_the_reference_has_every_key_and_no_other(section: str, path: list[Any])
 
 @pytest.mark.parametrize("make", [quiet, troubled, away], ids=["quiet", "troubled", "away"])
 def test_it_is_json_with_the_same_keys_however_things_are(make: Any) -> None:
-    found = json.loads(json.dumps(overview_json(make())))
+    found = json.loads(json.dumps(snapshot_json(make())))
 
-    assert set(found) == set(overview_json(troubled()))
+    assert set(found) == set(snapshot_json(troubled()))
 
 
 def test_every_sum_can_be_checked_from_it() -> None:
-    found = overview_json(troubled())
+    found = snapshot_json(troubled())
 
     for counts in (*found["destinations"].values(), *found["unserved"].values()):
         assert counts["waiting"] == counts["queued"] + counts["claimed"] + counts["parked"]
@@ -55,12 +55,12 @@ def test_every_sum_can_be_checked_from_it() -> None:
 
 
 def test_a_rate_is_there_once_it_is_known() -> None:
-    assert overview_json(quiet())["destinations"]["segment"]["per_second"] is None
-    assert overview_json(quiet(), rates={"segment": 2.5})["destinations"]["segment"]["per_second"] == 2.5
+    assert snapshot_json(quiet())["destinations"]["segment"]["per_second"] is None
+    assert snapshot_json(quiet(), rates={"segment": 2.5})["destinations"]["segment"]["per_second"] == 2.5
 
 
 def test_while_redis_is_away_the_outboxes_are_there_and_the_reason() -> None:
-    found = overview_json(away())
+    found = snapshot_json(away())
 
     assert (found["destinations"], found["redis"], found["outbox"]["waiting"]) == ({}, None, 5)
     assert "Connection refused" in found["problem"]

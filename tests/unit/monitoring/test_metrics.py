@@ -1,4 +1,4 @@
-"""The metrics: what Prometheus reads of an overview, and how often one is taken for it."""
+"""The metrics: what Prometheus reads of a snapshot, and how often that is taken."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from dispatcher.monitoring.exporter import OverviewCollector
+from dispatcher.monitoring.exporter import SnapshotCollector
 from dispatcher.monitoring.metrics import DEFINITIONS
-from dispatcher.monitoring.snapshot import Memory, Overview
+from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.store.batches import Counts
 from dispatcher.version import __version__
-from tests.support.overviews import LIMIT, NOW_MS, away, overview, quiet, troubled
+from tests.support.snapshots import LIMIT, NOW_MS, away, quiet, snapshot_of, troubled
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
-def printed(found: Overview) -> dict[Sample, float]:
+def printed(found: Snapshot) -> dict[Sample, float]:
     """The values of a scrape, by name and labels."""
     registry = CollectorRegistry()
-    registry.register(OverviewCollector(lambda: found, max_age_seconds=0))
+    registry.register(SnapshotCollector(lambda: found, max_age_seconds=0))
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())
@@ -72,12 +72,12 @@ def test_reasons_and_states_are_labels() -> None:
 
 
 def test_a_sum_that_is_wrong_shows_by_how_much() -> None:
-    found = printed(overview({"tracking_log": Counts(accepted=10, delivered=12)}))
+    found = printed(snapshot_of({"tracking_log": Counts(accepted=10, delivered=12)}))
 
     assert value(found, "ledger_difference", destination="tracking_log") == -2
 
 
-def test_ages_are_seconds_at_the_moment_of_the_look_and_0_where_nothing_waits() -> None:
+def test_ages_are_seconds_when_the_snapshot_was_taken_and_0_if_nothing_waits() -> None:
     found = printed(troubled())
 
     assert value(found, "oldest_waiting_seconds", destination="segment") == 245
@@ -92,7 +92,7 @@ def test_ages_are_seconds_at_the_moment_of_the_look_and_0_where_nothing_waits() 
     ("due_ms", "overdue"), [(NOW_MS - 90_000, 90), (NOW_MS + 1_000, 0), (None, 0)], ids=["due", "not due", "none"]
 )
 def test_overdue_is_what_a_worker_could_have_tried(due_ms: int | None, overdue: float) -> None:
-    found = printed(overview({"segment": Counts(accepted=1, parked=1, due_ms=due_ms)}))
+    found = printed(snapshot_of({"segment": Counts(accepted=1, parked=1, due_ms=due_ms)}))
 
     assert value(found, "overdue_seconds", destination="segment") == overdue
 
@@ -113,7 +113,7 @@ def test_the_breaker_has_its_cause_as_a_label_only_while_it_is_not_closed() -> N
     assert value(found, "breaker_failures", destination="segment") == 9
 
 
-def test_a_rate_limit_is_there_as_it_is_set_and_as_it_holds_now_and_only_where_there_is_one() -> None:
+def test_a_rate_limit_shows_as_set_and_as_it_holds_now_and_only_if_there_is_one() -> None:
     found = printed(troubled())
 
     assert value(found, "rate_limit_per_second", destination="segment") == 40
@@ -177,7 +177,7 @@ def test_what_stands_for_emit_has_nothing_that_could_wait() -> None:
 def test_reasons_that_an_app_invents_cannot_fill_prometheus() -> None:
     reasons = {f"user {number}": 1 for number in range(1_000)}
     found = printed(
-        overview({"segment": Counts(accepted=2_000, filtered=2_000, filtered_by_reason={**reasons, "often": 1_000})})
+        snapshot_of({"segment": Counts(accepted=2_000, filtered=2_000, filtered_by_reason={**reasons, "often": 1_000})})
     )
 
     shown = {labels: number for (name, labels), number in found.items() if name.endswith("filtered_total")}
@@ -203,22 +203,22 @@ def test_every_metric_that_is_defined_is_printed_by_a_site_that_has_it_all() -> 
     assert names(printed(troubled())) == {definition.name for definition in DEFINITIONS}
 
 
-# How often it looks
+# How often it takes a snapshot
 
 
-class Looks:
-    """Counts how often it was asked."""
+class Site:
+    """Counts the snapshots that are taken of it."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.count = 0
+        self.snapshots = 0
 
-    def look(self) -> Overview:
-        self.count += 1
+    def take_snapshot(self) -> Snapshot:
+        self.snapshots += 1
         return quiet()
 
-    def collector(self, max_age_seconds: float) -> OverviewCollector:
-        return OverviewCollector(self.look, max_age_seconds=max_age_seconds, clock=lambda: self.now)
+    def collector(self, max_age_seconds: float) -> SnapshotCollector:
+        return SnapshotCollector(self.take_snapshot, max_age_seconds=max_age_seconds, clock=lambda: self.now)
 
 
 def scrape(collector: Collector) -> None:
@@ -226,28 +226,28 @@ def scrape(collector: Collector) -> None:
         pass
 
 
-def test_two_servers_that_scrape_within_the_age_cost_one_look() -> None:
-    looks = Looks()
-    collector = looks.collector(10)
+def test_two_servers_that_scrape_within_the_age_cost_one_snapshot() -> None:
+    site = Site()
+    collector = site.collector(10)
     scrape(collector)
-    looks.now += 9.9
+    site.now += 9.9
     scrape(collector)
-    assert looks.count == 1
-    looks.now += 0.1
+    assert site.snapshots == 1
+    site.now += 0.1
     scrape(collector)
-    assert looks.count == 2
+    assert site.snapshots == 2
 
 
-def test_scrapes_at_the_same_moment_wait_for_one_look() -> None:
+def test_scrapes_at_the_same_time_wait_for_one_snapshot() -> None:
     began, go_on = threading.Event(), threading.Event()
-    looks = Looks()
+    site = Site()
 
-    def slow() -> Overview:
+    def slow() -> Snapshot:
         began.set()
         assert go_on.wait(10)
-        return looks.look()
+        return site.take_snapshot()
 
-    collector = OverviewCollector(slow, max_age_seconds=10)
+    collector = SnapshotCollector(slow, max_age_seconds=10)
     threads = [threading.Thread(target=scrape, args=(collector,)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -255,10 +255,10 @@ def test_scrapes_at_the_same_moment_wait_for_one_look() -> None:
     go_on.set()
     for thread in threads:
         thread.join(10)
-    assert looks.count == 1
+    assert site.snapshots == 1
 
 
-def test_registering_it_looks_at_nothing() -> None:
-    looks = Looks()
-    CollectorRegistry().register(looks.collector(10))
-    assert looks.count == 0
+def test_registering_it_takes_no_snapshot() -> None:
+    site = Site()
+    CollectorRegistry().register(site.collector(10))
+    assert site.snapshots == 0

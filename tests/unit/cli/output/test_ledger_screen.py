@@ -10,13 +10,13 @@ from rich.console import Console
 
 from dispatcher.cli.output.ledger_screen import LedgerScreen, duration
 from dispatcher.cli.output.rates import Rates
-from dispatcher.monitoring.snapshot import Overview
+from dispatcher.monitoring.snapshot import Snapshot
 from dispatcher.store.batches import Breaker, Counts, RateLimit
-from tests.support.overviews import NOW_MS, away, outbox, overview, quiet, troubled
+from tests.support.snapshots import NOW_MS, away, outbox, quiet, snapshot_of, troubled
 
 
-def shown(found: Overview, width: int = 80, *, styles: bool = False, **options: object) -> str:
-    screen = LedgerScreen(overview=found, **options)  # type: ignore[arg-type]
+def shown(found: Snapshot, width: int = 80, *, styles: bool = False, **options: object) -> str:
+    screen = LedgerScreen(snapshot=found, **options)  # type: ignore[arg-type]
     file = StringIO()
     console = Console(width=width, file=file, highlight=False, color_system="standard" if styles else None)
     console.print(screen)
@@ -55,7 +55,7 @@ def test_what_waits_is_split_by_where_it_is_with_the_next_try_and_the_breaker() 
 def test_the_next_try_is_when_the_breaker_allows_it() -> None:
     breaker = Breaker(state="open", cause="setup", opened_ms=NOW_MS - 1_000, until_ms=NOW_MS + 30_000)
     counts = Counts(accepted=1, parked=1, due_ms=NOW_MS - 5_000, breaker=breaker)
-    text = shown(overview({"segment": counts}))
+    text = shown(snapshot_of({"segment": counts}))
 
     assert "segment: breaker open for 1 s (setup), the next try in 30 s" in text
     assert " 30 s " in line(text.partition("What waits")[2], "segment")
@@ -86,16 +86,16 @@ def test_errors_and_reasons_stand_below_with_their_age_and_without_those_that_ar
     ids=["as set", "less than one", "slowed down", "at rest"],
 )
 def test_a_rate_limit_has_a_line_that_says_whether_it_is_slowed_down(rate: RateLimit, said: str) -> None:
-    assert f"\nsailthru: {said}\n" in shown(overview({"sailthru": Counts(rate=rate)}), 120)
+    assert f"\nsailthru: {said}\n" in shown(snapshot_of({"sailthru": Counts(rate=rate)}), 120)
 
 
 def test_a_destination_without_a_rate_limit_has_no_such_line() -> None:
-    assert "sailthru: limit" not in shown(overview({"sailthru": Counts()}))
+    assert "sailthru: limit" not in shown(snapshot_of({"sailthru": Counts()}))
 
 
 def test_what_another_server_said_cannot_draw_on_the_terminal() -> None:
     counts = Counts(accepted=1, parked=1, last_error="answered\x1b[2J\n[bold]400", last_error_ms=NOW_MS)
-    text = shown(overview({"segment": counts}))
+    text = shown(snapshot_of({"segment": counts}))
 
     assert "segment, 0 s ago: answered [2J [bold]400\n" in text
 
@@ -103,9 +103,9 @@ def test_what_another_server_said_cannot_draw_on_the_terminal() -> None:
 def test_an_old_error_of_a_destination_that_is_well_again_is_left_out() -> None:
     old = Counts(accepted=1, delivered=1, last_error="answered 503", last_error_ms=NOW_MS - 4_000_000)
 
-    assert "503" not in shown(overview({"segment": old}))
-    assert "503" in shown(overview({"segment": replace(old, last_error_ms=NOW_MS - 600_000)}))
-    assert "503" in shown(overview({"segment": replace(old, accepted=2, parked=1)}))
+    assert "503" not in shown(snapshot_of({"segment": old}))
+    assert "503" in shown(snapshot_of({"segment": replace(old, last_error_ms=NOW_MS - 600_000)}))
+    assert "503" in shown(snapshot_of({"segment": replace(old, accepted=2, parked=1)}))
 
 
 def test_it_says_that_the_sum_closes() -> None:
@@ -113,7 +113,7 @@ def test_it_says_that_the_sum_closes() -> None:
 
 
 def test_a_sum_that_does_not_close_is_red_and_has_its_numbers() -> None:
-    found = overview({"segment": Counts(accepted=17, delivered=12, parked=3)})
+    found = snapshot_of({"segment": Counts(accepted=17, delivered=12, parked=3)})
     said = "The sum of segment does not close: 17 accepted, but 12 + 3 + 0 + 0 = 15."
 
     assert said in shown(found)
@@ -143,7 +143,7 @@ def test_outboxes_that_hold_something_have_a_line_each_and_all_of_them_one_sum()
 
 def test_hundreds_of_outboxes_do_not_fill_the_screen() -> None:
     many = [outbox(name=f"box-{number}", waiting=number + 1) for number in range(300)]
-    text = shown(overview({"tracking_log": Counts()}, *many))
+    text = shown(snapshot_of({"tracking_log": Counts()}, *many))
 
     assert "box-299" in text
     assert "and 292 more" in text
@@ -151,7 +151,7 @@ def test_hundreds_of_outboxes_do_not_fill_the_screen() -> None:
 
 
 def test_a_living_picture_leaves_out_what_only_passes_through_an_outbox() -> None:
-    passing = overview({"tracking_log": Counts()}, outbox(waiting=3, oldest_ms=NOW_MS - 50))
+    passing = snapshot_of({"tracking_log": Counts()}, outbox(waiting=3, oldest_ms=NOW_MS - 50))
 
     assert "Waiting in outboxes" in shown(passing)
     assert "Waiting in outboxes" not in shown(passing, calm=True)
@@ -191,7 +191,7 @@ def test_it_fits_the_terminal_and_cuts_no_number(width: int, make: object, calm:
 
 def test_where_whole_numbers_do_not_fit_they_are_shortened() -> None:
     counts = Counts(accepted=123_456_789_012, delivered=123_456_789_012)
-    text = shown(overview({"a_destination_with_a_very_long_name": counts}), 60)
+    text = shown(snapshot_of({"a_destination_with_a_very_long_name": counts}), 60)
 
     assert "123 G" in text
     assert max(map(len, text.splitlines())) <= 60

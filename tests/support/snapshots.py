@@ -1,4 +1,4 @@
-"""Overviews made by hand, for what shows them: a quiet site, one in trouble, and one whose Redis is away."""
+"""Snapshots made by hand, for what shows them: a quiet site, one in trouble, and one whose Redis is away."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from dispatcher.monitoring.ledger import Ledger
-from dispatcher.monitoring.snapshot import Memory, Overview
+from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.batches import NOT_TAKEN, Breaker, Counts, RateLimit
 
-#: When every overview was taken.
+#: When every snapshot was taken.
 NOW = 1_795_442_400.0
 NOW_MS = int(NOW * 1000)
 LIMIT = 2 << 30
@@ -30,14 +30,14 @@ def outbox(**values: Any) -> OutboxSurvey:
     return OutboxSurvey(**{**plain, **values})
 
 
-def quiet() -> Overview:
+def quiet() -> Snapshot:
     """Everything is delivered."""
     log = Counts(accepted=17, delivered=17, last_delivered_ms=NOW_MS - 9_000)
     segment = Counts(accepted=17, delivered=12, filtered=5, filtered_by_reason={"not_allowed": 5})
-    return overview({"tracking_log": log, "segment": segment}, outbox())
+    return snapshot_of({"tracking_log": log, "segment": segment}, outbox())
 
 
-def troubled() -> Overview:
+def troubled() -> Snapshot:
     """Segment is down, letters are dead, a destination is gone, and outboxes hold events."""
     log = Counts(
         accepted=12_345_678,
@@ -79,7 +79,7 @@ def troubled() -> Overview:
     )
     emit = Counts(accepted=3, dead=3, dead_by_reason={"not_encodable": 3})
     gone = Counts(accepted=500, delivered=300, parked=200, oldest_ms=NOW_MS - 90_000_000, due_ms=NOW_MS - 80_000_000)
-    found = overview(
+    found = snapshot_of(
         {"tracking_log": log, "segment": segment, NOT_TAKEN: emit},
         outbox(waiting=1_234, bytes=1_234_000, oldest_ms=NOW_MS - 40_000),
         outbox(
@@ -95,19 +95,19 @@ def troubled() -> Overview:
     )
 
 
-def away() -> Overview:
+def away() -> Snapshot:
     """Redis does not answer."""
     return replace(
-        overview({}, outbox(waiting=5, bytes=5_000, oldest_ms=NOW_MS - 60_000)),
+        snapshot_of({}, outbox(waiting=5, bytes=5_000, oldest_ms=NOW_MS - 60_000)),
         memory=None,
         problem="Redis at redis://redis:6379/0 did not take it: Error 111 connecting to redis:6379. Connection refused",
     )
 
 
-def overview(destinations: dict[str, Counts], *outboxes: OutboxSurvey) -> Overview:
+def snapshot_of(destinations: dict[str, Counts], *outboxes: OutboxSurvey) -> Snapshot:
     """One with these destinations and outboxes."""
     names = [name for name in destinations if name != NOT_TAKEN]
-    return Overview(
+    return Snapshot(
         at=NOW,
         ledger=Ledger(destinations, outboxes),
         outbox_limit_bytes=LIMIT,
