@@ -1,4 +1,4 @@
-"""Journals are kept until their batches are settled: a Redis that has lost some gets these again, no more."""
+"""Journals are kept until their batches are settled: a Redis that has lost some gets exactly these again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def outboxes(site: Site) -> list[Path]:
     return find_outboxes(site.settings().outbox_directory)
 
 
-def test_what_an_empty_redis_has_lost_is_put_again_and_delivered_once(in_site: Site) -> None:
+def test_events_lost_by_an_emptied_redis_are_put_again_and_delivered_once(in_site: Site) -> None:
     for n in range(500):
         tracker.emit("shop.order.paid", {"n": n})
     assert dispatcher.flush(10)
@@ -69,7 +69,7 @@ def test_what_an_empty_redis_has_lost_is_put_again_and_delivered_once(in_site: S
     in_site.assert_ledger_closes()
 
 
-def test_what_an_empty_redis_has_lost_is_noticed_without_anything_new_being_emitted(in_site: Site) -> None:
+def test_the_relay_notices_an_emptied_redis_without_a_new_event(in_site: Site) -> None:
     for n in range(50):
         tracker.emit("shop.order.paid", {"n": n})
     assert dispatcher.flush(10)
@@ -77,7 +77,7 @@ def test_what_an_empty_redis_has_lost_is_noticed_without_anything_new_being_emit
     wait_for(lambda: in_site.counts(LOG).queued == 50 and in_site.counts(SEGMENT).queued == 50, timeout=30)
 
 
-def test_what_was_settled_is_not_put_again(in_site: Site) -> None:
+def test_settled_events_are_not_put_again(in_site: Site) -> None:
     for n in range(50):
         tracker.emit("shop.basket.seen", {"n": n})
     assert dispatcher.flush(10)
@@ -94,7 +94,7 @@ def test_what_was_settled_is_not_put_again(in_site: Site) -> None:
     assert outbox.exists()
 
 
-def test_a_redis_that_comes_back_empty_under_load_costs_no_line_and_doubles_none(site: Site) -> None:
+def test_a_redis_emptied_under_load_loses_and_doubles_no_line(site: Site) -> None:
     worker = site.worker()
     child = emitting_until_told(site)
     for round_ in range(1, 3):
@@ -109,9 +109,7 @@ def test_a_redis_that_comes_back_empty_under_load_costs_no_line_and_doubles_none
     assert_each_once(site.log, count)
 
 
-def test_a_redis_that_comes_back_without_its_last_moments_costs_no_line_and_doubles_none(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_redis_that_lost_its_last_moments_loses_and_doubles_no_line(site: Site, tmp_path: Path) -> None:
     worker = site.worker()
     child = emitting_until_told(site)
     wait_for(partial(has_lines, site, 500), timeout=30)
@@ -129,7 +127,7 @@ def test_a_redis_that_comes_back_without_its_last_moments_costs_no_line_and_doub
     assert_each_once(site.log, count)
 
 
-def test_the_outbox_of_a_dead_process_stays_until_all_of_it_is_settled(site: Site) -> None:
+def test_the_outbox_of_a_dead_process_stays_until_it_is_settled(site: Site) -> None:
     site.leave_behind(100)
     relay = site.processes.dispatcher("relay")
     wait_for(lambda: site.counts(LOG).queued == 100)
@@ -141,7 +139,7 @@ def test_the_outbox_of_a_dead_process_stays_until_all_of_it_is_settled(site: Sit
     assert relay.stop() == 0
 
 
-def test_what_is_kept_does_not_outgrow_its_limit(site: Site) -> None:
+def test_kept_journals_do_not_outgrow_their_limit(site: Site) -> None:
     child = site.emitting(
         "for n in range(6000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 4000})\n"
         "assert dispatcher.flush(30)\nprint('flushed')\ntime.sleep(60)",
@@ -154,9 +152,7 @@ def test_what_is_kept_does_not_outgrow_its_limit(site: Site) -> None:
 
 
 @pytest.mark.parametrize("keep", ["0", str(256 << 20)])
-def test_files_are_deleted_once_their_batches_are_settled_or_at_once_where_nothing_is_to_be_kept(
-    site: Site, keep: str
-) -> None:
+def test_journal_files_are_deleted_when_settled_or_at_once_if_none_are_kept(site: Site, keep: str) -> None:
     child = site.emitting(
         "for n in range(6000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 4000})\n"
         "assert dispatcher.flush(30)\nprint('flushed')\ntime.sleep(60)",

@@ -1,4 +1,4 @@
-"""Dead letters keep within limits: packed, cut, taken to files, at the last only counted; and the sum closes."""
+"""Dead letters stay within limits: packed, cut, moved to files, at last only counted; and the ledger closes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["dead", *arguments], catch_exceptions=False)
 
 
-def test_large_letters_are_packed_and_come_back_as_they_were(pool: RedisPool, server: RedisServer) -> None:
+def test_large_dead_letters_are_compressed_and_come_back_unchanged(pool: RedisPool, server: RedisServer) -> None:
     payloads = [an_event(number, f"a rather long word, {number}; " * 16_000) for number in range(50)]
     bury(BatchStore(pool), *payloads)
     assert sum(map(len, payloads)) > 15_000_000
@@ -97,7 +97,7 @@ def test_large_letters_are_packed_and_come_back_as_they_were(pool: RedisPool, se
     assert [letter.payload for letter in letters(pool)] == payloads
 
 
-def test_an_event_that_is_too_large_even_so_is_described_and_cannot_be_replayed(pool: RedisPool) -> None:
+def test_a_too_large_event_is_only_described_and_cannot_be_replayed(pool: RedisPool) -> None:
     bury(BatchStore(pool), an_event(1, noise(900_000)))
     [letter] = letters(pool)
     assert not letter.can_be_replayed
@@ -107,7 +107,7 @@ def test_an_event_that_is_too_large_even_so_is_described_and_cannot_be_replayed(
     assert counts(pool).dead_bytes < 5_000
 
 
-def test_the_oldest_of_too_many_go_to_a_file_of_the_owners_only(
+def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
     pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filing = limit(monkeypatch, max_bytes=100_000)
@@ -131,7 +131,7 @@ def test_the_oldest_of_too_many_go_to_a_file_of_the_owners_only(
     assert str(tmp_path / "dead") in listed.output
 
 
-def test_letters_of_a_great_age_go_to_a_file(pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_old_dead_letters_go_to_a_file(pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     filing = limit(monkeypatch, max_age_seconds=1000)
     now = datetime.now(UTC).timestamp()
     bury(BatchStore(pool, clock=lambda: now - 1001), an_event(1))
@@ -142,7 +142,7 @@ def test_letters_of_a_great_age_go_to_a_file(pool: RedisPool, monkeypatch: pytes
     assert limit(monkeypatch, max_age_seconds="never").look(pool) == 0
 
 
-def test_one_worker_at_a_time_files(pool: RedisPool) -> None:
+def test_only_one_worker_at_a_time_files_dead_letters(pool: RedisPool) -> None:
     store = BatchStore(pool)
     bury(store, an_event(1), an_event(2))
 
@@ -152,7 +152,7 @@ def test_one_worker_at_a_time_files(pool: RedisPool) -> None:
     assert (ask(), ask(), ask(going_on=True)) == (2, 0, 2)
 
 
-def test_a_worker_that_is_killed_before_it_took_them_out_has_them_in_two_files(
+def test_a_worker_killed_before_removing_filed_letters_leaves_two_files(
     pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filing = limit(monkeypatch, max_bytes=1)
@@ -166,7 +166,7 @@ def test_a_worker_that_is_killed_before_it_took_them_out_has_them_in_two_files(
     assert [numbers(list(read(path, NAME))) for path in (tmp_path / "dead").iterdir()] == [[1, 2], [1, 2]]
 
 
-def test_letters_stay_in_redis_where_no_file_can_be_written(
+def test_dead_letters_stay_in_redis_if_no_file_can_be_written(
     pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filing = limit(monkeypatch, max_bytes=1)
@@ -177,7 +177,7 @@ def test_letters_stay_in_redis_where_no_file_can_be_written(
     assert numbers(letters(pool)) == [1]
 
 
-def test_where_nobody_files_letters_lose_their_events_and_then_are_only_counted(pool: RedisPool) -> None:
+def test_without_filing_dead_letters_lose_their_events_then_are_only_counted(pool: RedisPool) -> None:
     store = BatchStore(pool)
     store.overdue(NAME, max_bytes=100_000, max_age_seconds=0, every_seconds=1)
     for number in range(60):
@@ -194,7 +194,7 @@ def test_where_nobody_files_letters_lose_their_events_and_then_are_only_counted(
     assert "too many to be kept" in run("list", NAME).output
 
 
-def test_two_hundred_oversized_events_do_not_fill_a_redis() -> None:
+def test_two_hundred_oversized_events_do_not_fill_redis() -> None:
     with RedisServer(maxmemory=24_000_000) as server:
         pool = RedisPool(server.url, timeout_seconds=5)
         store = BatchStore(pool)
@@ -206,7 +206,7 @@ def test_two_hundred_oversized_events_do_not_fill_a_redis() -> None:
         pool.close()
 
 
-def test_what_is_in_a_file_can_be_listed_shown_and_replayed_once(
+def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(
     pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filing = limit(monkeypatch, max_bytes=1)
@@ -228,7 +228,7 @@ def test_what_is_in_a_file_can_be_listed_shown_and_replayed_once(
     assert (counts(pool).dead, counts(pool).filtered_by_reason) == (0, {"dropped": 2})
 
 
-def test_what_was_in_two_files_and_is_replayed_from_both_closes_the_sum(pool: RedisPool) -> None:
+def test_the_ledger_closes_after_a_replay_of_the_same_letter_from_two_files(pool: RedisPool) -> None:
     store = BatchStore(pool)
     bury(store, an_event(1))
     store.filed(NAME, [letter.letter_id for letter in letters(pool)])
@@ -239,7 +239,7 @@ def test_what_was_in_two_files_and_is_replayed_from_both_closes_the_sum(pool: Re
     assert (counts(pool).accepted, counts(pool).queued, counts(pool).dead) == (2, 2, 0)
 
 
-def test_a_file_that_is_none_is_said_to_be_none(pool: RedisPool, tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_refused(pool: RedisPool, tmp_path: Path) -> None:
     for name, content in (
         ("a.gz", b"no gzip"),
         ("b.gz", gzip.compress(b"no JSON\n")),
@@ -251,7 +251,7 @@ def test_a_file_that_is_none_is_said_to_be_none(pool: RedisPool, tmp_path: Path)
         assert "cannot be read as a file of dead letters" in str(refused.output) + str(refused.exception)
 
 
-def test_a_worker_files_what_is_too_much(site: Site) -> None:
+def test_a_worker_files_surplus_dead_letters(site: Site) -> None:
     site.allow(["shop.order.*"], more="[destinations.segment.dead]\nmax_bytes = 1000\n")
     store = site.store
     bury(store, *(an_event(number) for number in range(20)))

@@ -1,4 +1,4 @@
-"""Batches whose leases are lost again and again, or that Redis has damaged: isolated, and buried where it must be."""
+"""Batches whose leases are lost repeatedly, or that Redis damaged: isolated, and dead-lettered if they must be."""
 
 from __future__ import annotations
 
@@ -106,9 +106,7 @@ def test_two_lost_leases_change_nothing(store: BatchStore, clock: Clock) -> None
     assert store.settle(held, Settlement(delivered=8))
 
 
-def test_after_three_lost_leases_half_of_it_is_handed_out_and_then_half_of_that(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_after_three_lost_leases_a_claim_gives_half_and_then_half_of_that(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 7)
     lose(store, clock, batch_id, 3)
     sizes = []
@@ -119,9 +117,7 @@ def test_after_three_lost_leases_half_of_it_is_handed_out_and_then_half_of_that(
     assert counts(store).claimed == 7
 
 
-def test_what_is_handed_out_and_settled_comes_no_more_and_the_rest_goes_on_at_once(
-    store: BatchStore, clock: Clock
-) -> None:
+def test_a_settled_half_is_done_and_the_rest_is_rung_for_at_once(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 8)
     lose(store, clock, batch_id, 3)
     half = take(store, batch_id)
@@ -137,7 +133,7 @@ def test_what_is_handed_out_and_settled_comes_no_more_and_the_rest_goes_on_at_on
 
 @pytest.mark.parametrize("events", [1, 2, 3, 7, 500])
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
-def test_the_event_that_ends_workers_is_buried_and_all_others_are_delivered_in_order(
+def test_the_event_that_kills_workers_is_dead_and_others_are_delivered_in_order(
     store: BatchStore, clock: Clock, events: int, where: str
 ) -> None:
     number = {"first": 0, "middle": events // 2, "last": events - 1}[where]
@@ -152,7 +148,7 @@ def test_the_event_that_ends_workers_is_buried_and_all_others_are_delivered_in_o
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(events=st.integers(1, 40), poisonous=st.sets(st.integers(0, 39), max_size=4))
-def test_any_number_of_them_are_found_each_and_no_other_is_buried(
+def test_all_events_that_kill_workers_are_dead_and_no_other_is(
     store: BatchStore, clock: Clock, events: int, poisonous: set[int]
 ) -> None:
     store._pool.execute("FLUSHALL")
@@ -163,7 +159,7 @@ def test_any_number_of_them_are_found_each_and_no_other_is_buried(
     assert delivered == [payload for n in range(events) if (payload := b"%d" % n) not in bad]
 
 
-def test_a_part_that_is_to_be_tried_again_takes_the_rest_along(store: BatchStore, clock: Clock) -> None:
+def test_a_retried_part_rejoins_the_rest_of_its_batch(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 8)
     lose(store, clock, batch_id, 3)
     half = take(store, batch_id)
@@ -176,7 +172,7 @@ def test_a_part_that_is_to_be_tried_again_takes_the_rest_along(store: BatchStore
     assert (again.attempts, again.maybe_delivered) == (1, True)
 
 
-def test_leases_that_were_not_lost_in_a_row_do_not_add_up(store: BatchStore, clock: Clock) -> None:
+def test_leases_lost_with_successes_in_between_do_not_add_up(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 4)
     for _ in range(4):
         lose(store, clock, batch_id, 2)
@@ -185,7 +181,7 @@ def test_leases_that_were_not_lost_in_a_row_do_not_add_up(store: BatchStore, clo
         assert store.settle(held, Settlement(left=held.payloads, due_ms=0, error="503"))
 
 
-def test_outages_and_deployments_at_which_it_was_given_back_do_not_add_up(store: BatchStore, clock: Clock) -> None:
+def test_releases_in_outages_and_deployments_do_not_count_as_lost_leases(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 4)
     for _ in range(20):
         held = take(store, batch_id)
@@ -200,7 +196,7 @@ def test_outages_and_deployments_at_which_it_was_given_back_do_not_add_up(store:
     assert (held.payloads, held.lost, held.maybe_delivered) == ((b"0", b"1", b"2", b"3"), 0, False)
 
 
-def test_one_that_finds_nothing_wrong_after_all_goes_on_as_if_nothing_had_been(store: BatchStore, clock: Clock) -> None:
+def test_a_suspect_batch_that_settles_normally_is_delivered_in_full(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 4)
     lose(store, clock, batch_id, 3)
     for _ in range(3):
@@ -212,7 +208,7 @@ def test_one_that_finds_nothing_wrong_after_all_goes_on_as_if_nothing_had_been(s
     assert (counts(store).delivered, counts(store).dead) == (4, 0)
 
 
-def test_who_was_condemned_is_so_for_the_next_worker_too(store: BatchStore, clock: Clock) -> None:
+def test_a_condemned_event_stays_condemned_for_the_next_worker(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 1)
     lose(store, clock, batch_id, 6)
     assert take(store, batch_id).condemned
@@ -222,7 +218,7 @@ def test_who_was_condemned_is_so_for_the_next_worker_too(store: BatchStore, cloc
     assert store.settle(held, Settlement(dead=[DeadEvent("worker_lost", "lost", held.payloads[0])]))
 
 
-def test_nothing_is_condemned_for_deliveries_that_take_longer_than_the_lease(store: BatchStore, clock: Clock) -> None:
+def test_deliveries_slower_than_the_lease_condemn_no_event(store: BatchStore, clock: Clock) -> None:
     batch_id = put(store, 2)
     before = lose(store, clock, batch_id)
     for _ in range(20):
@@ -235,7 +231,7 @@ def test_nothing_is_condemned_for_deliveries_that_take_longer_than_the_lease(sto
     assert (held.payloads, held.condemned) == ((b"0",), False)
 
 
-def test_what_was_lost_together_comes_again_at_different_moments(store: BatchStore, clock: Clock) -> None:
+def test_batches_lost_together_come_again_at_different_times(store: BatchStore, clock: Clock) -> None:
     one, other = put(store, 1), put(store, 1, start=10)
     for _ in range(2):
         lose(store, clock, one)
@@ -248,7 +244,7 @@ def test_what_was_lost_together_comes_again_at_different_moments(store: BatchSto
     assert take(store, other).lost == 3
 
 
-def test_the_breaker_holds_a_suspect_back_without_counting_it_as_lost(store: BatchStore, clock: Clock) -> None:
+def test_an_open_breaker_parks_a_suspect_batch_without_counting_it_as_lost(store: BatchStore, clock: Clock) -> None:
     batch_id, other = put(store, 4), put(store, 1, start=10)
     lose(store, clock, batch_id, 2)
     held = take(store, other)
@@ -261,7 +257,7 @@ def test_the_breaker_holds_a_suspect_back_without_counting_it_as_lost(store: Bat
     assert take(store, batch_id).lost == 2
 
 
-def test_what_the_store_had_lost_may_have_been_delivered(store: BatchStore) -> None:
+def test_events_that_the_store_had_lost_may_have_been_delivered(store: BatchStore) -> None:
     held = take(store, put(store, 2, again=True))
     assert (held.maybe_delivered, held.lost, held.payloads) == (True, 0, (b"0", b"1"))
 
@@ -284,7 +280,7 @@ DAMAGES: dict[str, Callable[[BatchStore, str], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("state", ["queued", "claimed", "parked"])
-def test_a_damaged_batch_becomes_dead_letters_that_keep_what_there_was(
+def test_a_damaged_batch_becomes_dead_letters_with_its_bytes(
     store: BatchStore, clock: Clock, damage: str, state: str
 ) -> None:
     batch_id, other = put(store, 3), put(store, 5, start=10)
@@ -309,7 +305,7 @@ def test_a_damaged_batch_becomes_dead_letters_that_keep_what_there_was(
     assert take(store, other).payloads == (b"0", b"1", b"2", b"3", b"4")
 
 
-def test_what_is_kept_of_a_damaged_batch_has_an_end(store: BatchStore) -> None:
+def test_a_damaged_batch_keeps_at_most_a_mebibyte(store: BatchStore) -> None:
     batch_id = put(store, 1)
     store._pool.execute("HSET", f"{PREFIX}batch:{batch_id}", "payload", bytes(5_000_000))
     assert isinstance(store.claim(NAME, batch_id, token="t", lease_seconds=LEASE), Damaged)

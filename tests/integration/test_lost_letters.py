@@ -1,4 +1,4 @@
-"""A Redis that comes back without its last moments: what a journal still has of them is put again, dead letters too."""
+"""A Redis that lost its last moments gets what a journal still has of them again, dead letters too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def bury_all(site: Site, destination: str) -> None:
         assert site.store.settle(claim, Settlement(dead=dead))
 
 
-def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: Path) -> None:
+def test_dead_letters_of_the_lost_moments_are_restored(site: Site, tmp_path: Path) -> None:
     site.environ |= {"DISPATCHER_RELAY__MODE": "external", "DISPATCHER_STRICT": "false"}
     tracker = Tracker(site.settings())
     for data in ({"n": 0}, {"n": 1}, {"n": 2}, {"n": object()}, {"n": object()}):
@@ -58,7 +58,7 @@ def test_dead_letters_of_the_lost_moments_are_there_again(site: Site, tmp_path: 
     site.assert_ledger_closes()
 
 
-def test_a_batch_that_left_letters_counts_as_not_settled_for_as_long_as_redis_may_lose_them(
+def test_a_batch_with_dead_letters_is_unsettled_while_redis_may_lose_them(
     redis_server: RedisServer,
 ) -> None:
     now = 1_000_000.0

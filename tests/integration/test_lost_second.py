@@ -1,4 +1,4 @@
-"""Redis comes back without its last second while relays come and go: what it lost is put again, cut as it was."""
+"""Redis lost its last second while relays come and go: the events are put again, in the same batches."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def log(site: Site) -> Iterator[TrackingLog]:
 
 
 @pytest.mark.parametrize("restarted", ["before", "after", "both"])
-def test_a_relay_that_was_restarted_puts_again_what_the_last_second_had(
+def test_a_restarted_relay_puts_the_lost_second_again(
     site: Site, tracker: Tracker, tmp_path: Path, restarted: str
 ) -> None:
     relay = Relay(site.settings())
@@ -115,7 +115,7 @@ def test_a_relay_that_was_restarted_puts_again_what_the_last_second_had(
     site.assert_ledger_closes()
 
 
-def test_what_the_last_second_had_is_not_written_twice_by_the_log_although_the_relay_was_restarted(
+def test_the_log_writes_no_line_of_the_lost_second_twice_after_a_relay_restart(
     site: Site, tracker: Tracker, log: TrackingLog, tmp_path: Path
 ) -> None:
     relay = Relay(site.settings())
@@ -137,7 +137,7 @@ def test_what_the_last_second_had_is_not_written_twice_by_the_log_although_the_r
 
 
 @pytest.mark.parametrize("carried_out", [1, 2, 3, 99], ids=["one", "two", "three", "all, unanswered"])
-def test_a_put_that_broke_off_is_cut_as_it_was_also_once_redis_has_lost_it(
+def test_an_interrupted_put_is_repeated_in_the_same_batches_after_a_loss_too(
     site: Site, tracker: Tracker, log: TrackingLog, tmp_path: Path, carried_out: int
 ) -> None:
     site.redis.save_to(tmp_path / "kept")
@@ -158,7 +158,7 @@ def test_a_put_that_broke_off_is_cut_as_it_was_also_once_redis_has_lost_it(
     assert count_lines(site.log) == 30
 
 
-def test_a_put_that_broke_off_is_cut_as_it_was_by_the_next_relay(
+def test_the_next_relay_repeats_an_interrupted_put_in_the_same_batches(
     site: Site, tracker: Tracker, log: TrackingLog
 ) -> None:
     relay = Relay(site.settings(), store=CutShort(site, carried_out=2))
@@ -175,7 +175,7 @@ def test_a_put_that_broke_off_is_cut_as_it_was_by_the_next_relay(
     assert take_numbers(site, SEGMENT) == each_once(21)
 
 
-def test_what_is_put_again_after_a_loss_may_have_been_delivered_and_what_is_new_has_not(
+def test_events_put_again_after_a_loss_are_maybe_delivered_and_new_ones_are_not(
     site: Site, tracker: Tracker, tmp_path: Path
 ) -> None:
     relay = Relay(site.settings())
@@ -196,9 +196,7 @@ def test_what_is_put_again_after_a_loss_may_have_been_delivered_and_what_is_new_
     assert again == {0: False, 5: True, 10: False}
 
 
-def test_a_process_that_has_ended_in_order_leaves_its_events_for_a_redis_that_loses_them(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_cleanly_ended_process_leaves_events_for_a_redis_that_loses_them(site: Site, tmp_path: Path) -> None:
     site.redis.save_to(tmp_path / "kept")
     code = "for n in range(20): tracker.emit('shop.order.paid', {'n': n})\nassert dispatcher.flush(10)"
     site.emitting(code).succeed()

@@ -1,4 +1,4 @@
-"""Meta's Conversions API over real HTTP: against a server that holds every event against the documented rules."""
+"""Meta's Conversions API over real HTTP: against a server that checks every event against the documented rules."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_thousand_events_go_in_one_request_and_one_more_in_another(meta: MetaV
     assert meta.taken == {event.id: 1 for event in events}
 
 
-def test_bad_events_are_found_among_a_thousand_and_all_others_delivered_once(meta: MetaVendor) -> None:
+def test_bad_events_among_a_thousand_are_found_and_the_others_delivered_once(meta: MetaVendor) -> None:
     bad = {0, 3, 500, 999}
     events = [an_event(n, data={"note": "poison"} if n in bad else {}) for n in range(1000)]
     with a_destination(meta) as destination:
@@ -90,7 +90,7 @@ def test_bad_events_are_found_among_a_thousand_and_all_others_delivered_once(met
     assert len(meta.calls) < 100
 
 
-def test_what_meta_would_refuse_is_dead_before_anything_is_sent(meta: MetaVendor) -> None:
+def test_events_that_meta_would_refuse_are_dead_before_anything_is_sent(meta: MetaVendor) -> None:
     events = [
         an_event(timestamp=datetime.now(UTC) - timedelta(days=8)),
         an_event(timestamp=datetime.now(UTC) + timedelta(hours=1)),
@@ -107,7 +107,7 @@ def test_what_meta_would_refuse_is_dead_before_anything_is_sent(meta: MetaVendor
     assert meta.taken == {events[-1].id: 1}
 
 
-def test_an_event_that_grew_too_old_on_its_way_is_dead_for_that(meta: MetaVendor) -> None:
+def test_an_event_that_became_too_old_is_dead(meta: MetaVendor) -> None:
     too_old = graph_error(400, 100, "Event Timestamp Too Old", subcode=2804003)
     meta.script = [too_old, too_old]
     with a_destination(meta) as destination:
@@ -118,12 +118,12 @@ def test_an_event_that_grew_too_old_on_its_way_is_dead_for_that(meta: MetaVendor
 @pytest.mark.parametrize(
     "data", [{"user_id": 3, "username": "ada"}, "input_1=choice_0", {"value": 3, "state": {"a": 1}}]
 )
-def test_what_edx_emits_is_taken(meta: MetaVendor, context: dict[str, Any], data: Any) -> None:
+def test_events_of_edx_are_accepted(meta: MetaVendor, context: dict[str, Any], data: Any) -> None:
     with a_destination(meta) as destination:
         assert list(destination.deliver(a_batch([an_event(context=context, data=data)]))) == [DELIVERED]
 
 
-def test_a_mapping_makes_a_purchase_of_an_event_and_privacy_hashes_its_address(meta: MetaVendor) -> None:
+def test_a_mapping_makes_a_purchase_and_privacy_hashes_the_email_address(meta: MetaVendor) -> None:
     rule = {
         "events": ["edx.course.enrollment.mode_changed"],
         "name": "Purchase",
@@ -159,7 +159,7 @@ def test_a_mapping_makes_a_purchase_of_an_event_and_privacy_hashes_its_address(m
     assert "@example.org" not in meta.calls[0].text
 
 
-def test_an_event_whose_answer_was_lost_comes_again_with_its_id(meta: MetaVendor) -> None:
+def test_an_event_whose_answer_was_lost_is_sent_again_with_its_id(meta: MetaVendor) -> None:
     batch = a_batch([an_event(), an_event()])
     meta.script = [CUT]
     with a_destination(meta) as destination:
@@ -170,7 +170,7 @@ def test_an_event_whose_answer_was_lost_comes_again_with_its_id(meta: MetaVendor
     assert first == second
 
 
-def test_an_event_that_meta_does_not_count_is_found(meta: MetaVendor) -> None:
+def test_an_event_that_meta_does_not_count_is_noticed(meta: MetaVendor) -> None:
     events = [an_event(), an_event()]
     meta.script = [received(1), received(0), received(1, ids=(events[1].id,))]
     with a_destination(meta) as destination:
@@ -185,7 +185,7 @@ def test_an_event_that_meta_does_not_count_is_found(meta: MetaVendor) -> None:
     ("options", "code"),
     [({"access_token": "other"}, 190), ({"dataset_id": "1"}, 100), ({"api_version": "v2.0"}, 2635)],
 )
-def test_wrong_settings_leave_events_waiting_and_say_which_options_to_look_at(
+def test_wrong_settings_leave_events_waiting_and_the_error_names_the_options(
     meta: MetaVendor, options: dict[str, str], code: int
 ) -> None:
     with a_destination(meta, **options) as destination:
@@ -200,7 +200,7 @@ def test_wrong_settings_leave_events_waiting_and_say_which_options_to_look_at(
         assert "other" not in outcome.error
 
 
-def test_a_throttled_destination_is_left_alone_for_as_long_as_meta_estimates(meta: MetaVendor) -> None:
+def test_throttling_pauses_deliveries_for_as_long_as_meta_estimates(meta: MetaVendor) -> None:
     usage = '{"1": [{"type": "ads_management", "estimated_time_to_regain_access": 3}]}'
     meta.always = graph_error(400, 80004, "Too many calls", X_Business_Use_Case_Usage=usage)
     with a_destination(meta) as destination:

@@ -1,4 +1,4 @@
-"""What may be in a batch and is no event of anybody's: JSON that was put into the data unread, and damage in Redis."""
+"""Unusual contents of a batch: JSON put into the data unread, and damage in Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ assert dispatcher.flush(20)
 """
 
 
-def test_json_that_a_client_sent_can_forge_neither_a_line_nor_a_field(site: Site) -> None:
+def test_json_of_a_client_can_forge_neither_a_line_nor_a_field(site: Site) -> None:
     site.emitting(FORGE).succeed()
     site.worker()
     site.wait_until_delivered()

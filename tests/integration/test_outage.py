@@ -1,4 +1,4 @@
-"""A destination that refuses, throttles, hangs or has no valid key: its events wait, and no other one's do."""
+"""A destination that refuses, throttles, hangs or has no valid key makes only its own events wait."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_segment_got_each_once(sink: ScriptedSink, count: int) -> None:
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_a_destination_that_hangs_leaves_a_worker_that_serves_all_queues_free_for_the_others(
+def test_a_hanging_destination_leaves_a_shared_worker_free_for_the_others(
     site: Site, sink: ScriptedSink, pool: str
 ) -> None:
     sink.behave(hanging)
@@ -104,7 +104,7 @@ def test_an_open_breaker_costs_the_destination_one_request_at_a_time(site: Site,
     assert_segment_got_each_once(sink, 500)
 
 
-def test_a_throttled_destination_is_asked_again_no_sooner_than_it_said(site: Site, sink: ScriptedSink) -> None:
+def test_a_throttled_destination_is_not_asked_again_before_its_retry_after(site: Site, sink: ScriptedSink) -> None:
     sink.behave(failing(429, **{"Retry-After": "3"}))
     site.worker()
     emit(site, 0, 50)
@@ -120,7 +120,7 @@ def test_a_throttled_destination_is_asked_again_no_sooner_than_it_said(site: Sit
     assert asked <= 4
 
 
-def test_one_bad_event_is_dead_and_takes_no_good_one_with_it(site: Site, sink: ScriptedSink) -> None:
+def test_one_bad_event_is_dead_and_no_good_one_is(site: Site, sink: ScriptedSink) -> None:
     sink.behave(refusing_poison)
     site.worker(DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="100")
     site.emitting(

@@ -80,7 +80,7 @@ assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
     assert take_numbers(site) == each_once(4000)
 
 
-def test_a_fork_in_the_middle_of_other_threads_emits_neither_hangs_nor_loses(site: Site) -> None:
+def test_a_fork_during_emits_of_other_threads_neither_hangs_nor_loses(site: Site) -> None:
     child = site.emitting(
         """
 import threading
@@ -112,7 +112,7 @@ print(sum(counts))
     assert children == each_once(12)
 
 
-def test_a_fork_while_another_thread_emits_its_first_event_leaves_a_child_that_can_emit(site: Site) -> None:
+def test_a_child_forked_during_another_threads_first_emit_can_emit(site: Site) -> None:
     child = site.emitting(
         """
 import threading
@@ -137,7 +137,7 @@ thread.join()
     assert everything(site) == each_once(2)
 
 
-def test_a_child_forked_while_the_journal_is_being_synced_lets_go_of_it_all_the_same(tmp_path: Path) -> None:
+def test_a_child_forked_during_a_sync_of_the_journal_can_abandon_it(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, journal_bytes=1 << 16, max_bytes=1 << 20)
     outbox.append(b"{}")
     with memoryview(outbox._map):
@@ -197,7 +197,7 @@ assert dispatcher.flush(10)
     assert Counter(event["data"]["n"] for event in events) == Counter(wanted)
 
 
-def test_a_grandchild_after_a_fork_in_a_child_that_never_emitted_has_its_own_outbox(site: Site) -> None:
+def test_a_grandchild_of_a_child_that_never_emitted_has_its_own_outbox(site: Site) -> None:
     site.emitting(
         """
 tracker.emit("shop.basket.seen", {"n": 0})
@@ -214,7 +214,7 @@ os.wait()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_children_of_multiprocessing_deliver_what_they_emit(site: Site, method: str) -> None:
+def test_multiprocessing_children_deliver_what_they_emit(site: Site, method: str) -> None:
     child = site.emitting(
         """
 import multiprocessing
@@ -284,7 +284,7 @@ def request(port: int, n: int) -> int:
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
 @pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
-def test_every_request_to_gunicorn_leaves_its_event(site: Site, kind: str, preload: bool) -> None:
+def test_every_request_to_gunicorn_delivers_its_event(site: Site, kind: str, preload: bool) -> None:
     arguments = ["--worker-class", kind, *(["--threads", "4"] if kind == "gthread" else [])]
     server, port = serve(site, *arguments, *(["--preload"] if preload else []), EMIT_AT_IMPORT="yes" * preload)
     with ThreadPoolExecutor(8) as pool:
@@ -302,7 +302,7 @@ def test_every_request_to_gunicorn_leaves_its_event(site: Site, kind: str, prelo
     assert len({event["id"] for event in events}) == len(events)
 
 
-def test_workers_of_gunicorn_that_are_recycled_or_killed_lose_nothing(site: Site) -> None:
+def test_recycled_or_killed_gunicorn_workers_lose_nothing(site: Site) -> None:
     server, port = serve(site, "--preload", "--max-requests", "40", EMIT_AT_IMPORT="yes")
     answered: list[int] = []
     for n in range(200):
@@ -471,32 +471,32 @@ assert len(outboxes) == 1, outboxes
 # The end of a process
 
 
-def test_a_script_that_emits_and_ends_at_once_has_delivered(site: Site) -> None:
+def test_a_script_that_emits_and_ends_at_once_loses_nothing(site: Site) -> None:
     site.emitting("for n in range(1000): tracker.emit('shop.basket.seen', {'n': n})").succeed()
     assert outboxes(site) == []
     assert take_numbers(site) == each_once(1000)
 
 
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "raise SystemExit(0)", "import gc; gc.collect()"])
-def test_however_it_ends_in_order_the_events_are_flushed(site: Site, ending: str) -> None:
+def test_every_clean_exit_flushes_the_events(site: Site, ending: str) -> None:
     site.emitting(f"tracker.emit('shop.basket.seen', {{'n': 0}})\n{ending}").succeed()
     assert take_numbers(site) == each_once(1)
 
 
-def test_a_script_that_fails_has_delivered_too(site: Site) -> None:
+def test_a_script_that_fails_loses_nothing(site: Site) -> None:
     child = site.emitting("tracker.emit('shop.basket.seen', {'n': 0})\nraise ValueError('of its own')")
     assert child.wait() == 1
     assert take_numbers(site) == each_once(1)
 
 
 @pytest.mark.parametrize("ending", ["os._exit(0)", "os.kill(os.getpid(), 15)", "os.abort()"])
-def test_what_ends_without_a_word_leaves_its_events_to_be_adopted(site: Site, ending: str) -> None:
+def test_events_of_a_process_that_dies_abruptly_are_adopted(site: Site, ending: str) -> None:
     site.emitting(f"tracker.emit('shop.basket.seen', {{'n': 0}})\n{ending}").wait()
     assert everything(site) == each_once(1)
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])
-def test_with_redis_away_a_script_still_ends_soon_and_its_events_stay(site: Site, away: str) -> None:
+def test_without_redis_a_script_ends_soon_and_its_events_stay(site: Site, away: str) -> None:
     getattr(site.redis, away)()
     child = site.emitting(
         "tracker.emit('shop.basket.seen', {'n': 0})\nreport(time.monotonic())",
@@ -512,7 +512,7 @@ def test_with_redis_away_a_script_still_ends_soon_and_its_events_stay(site: Site
     assert outboxes(site) == []
 
 
-def test_flush_says_whether_everything_is_in_the_store(in_site: Site) -> None:
+def test_flush_returns_whether_everything_is_in_the_store(in_site: Site) -> None:
     assert dispatcher.flush(0)
     tracker.emit("shop.basket.seen", {"n": 0})
     assert dispatcher.flush(10)
@@ -559,7 +559,7 @@ def test_importing_loads_neither_celery_nor_redis(site: Site) -> None:
     ).succeed()
 
 
-def test_a_signal_handler_that_emits_in_the_middle_of_an_emit_neither_hangs_nor_loses(site: Site) -> None:
+def test_a_signal_handler_that_emits_during_an_emit_neither_hangs_nor_loses(site: Site) -> None:
     child = site.emitting(
         """
 import itertools

@@ -1,4 +1,4 @@
-"""RabbitMQ carries the doorbells and Redis has the batches: the whole road, and what may happen to either on it."""
+"""RabbitMQ carries the doorbells and Redis holds the batches: the whole path, and the failures of either."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def assert_segment_has(site: Site, count: int) -> None:
     assert {message["properties"]["n"] for message in read_lines(site.directory / "segment.jsonl")} == set(range(count))
 
 
-def test_events_reach_log_and_segment_once_with_retries_over_amqp_and_a_worker_killed_with_9(
+def test_events_arrive_once_over_amqp_despite_retries_and_a_killed_worker(
     rabbit_site: Site, rabbitmq: RabbitMQServer
 ) -> None:
     site = rabbit_site
@@ -91,7 +91,7 @@ def test_events_reach_log_and_segment_once_with_retries_over_amqp_and_a_worker_k
     assert (rabbitmq.messages(LOG), rabbitmq.messages(SEGMENT)) == (0, 0)
 
 
-def test_rabbitmq_that_goes_away_under_load_and_comes_back_loses_and_doubles_nothing(
+def test_a_restart_of_rabbitmq_under_load_loses_and_doubles_nothing(
     rabbit_site: Site, rabbitmq: RabbitMQServer
 ) -> None:
     site = rabbit_site
@@ -156,7 +156,7 @@ def test_over_tls_certificates_and_host_names_are_verified(rabbitmq: RabbitMQSer
 
 @pytest.mark.parametrize("pool", ["threads", "gevent"])
 @pytest.mark.timeout(300)
-def test_no_message_ends_a_worker_and_each_that_is_no_doorbell_is_dropped_and_counted(
+def test_a_worker_survives_drops_and_counts_every_foreign_message(
     rabbit_site: Site, rabbitmq: RabbitMQServer, pool: str
 ) -> None:
     site = rabbit_site
@@ -221,7 +221,7 @@ assert emit(3000) == parents, "the child has cut the parent's connection"
     ).succeed(timeout=60)
 
 
-def test_the_relays_thread_imports_nothing_of_celery_that_a_fork_could_leave_half_done(rabbit_site: Site) -> None:
+def test_the_relay_thread_imports_no_celery_that_a_fork_could_interrupt(rabbit_site: Site) -> None:
     rabbit_site.emitting(
         """
 from dispatcher.relay.thread import RelayThread
