@@ -149,7 +149,7 @@ def test_a_child_forked_during_a_sync_of_the_journal_can_abandon_it(tmp_path: Pa
     outbox.close()
 
 
-def test_the_relays_thread_imports_nothing_that_a_fork_could_leave_half_done(site: Site) -> None:
+def test_the_relay_thread_imports_nothing_that_a_fork_could_interrupt(site: Site) -> None:
     child = site.emitting(
         """
 from dispatcher.relay.thread import RelayThread

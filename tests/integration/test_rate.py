@@ -1,4 +1,4 @@
-"""The rate that all workers keep together, in a real Redis: with a clock that the tests turn, and in real processes."""
+"""The rate that all workers share, in a real Redis: with a clock that the tests set, and in real processes."""
 
 from __future__ import annotations
 
@@ -73,24 +73,22 @@ def use(rate: SharedRate, clock: Clock, outcome: Outcome) -> Outcome:
 # Turns
 
 
-def test_turns_are_spread_evenly_however_many_ask_at_once(pool: RedisPool, clock: Clock) -> None:
+def test_permits_are_spread_evenly_among_any_number_of_callers(pool: RedisPool, clock: Clock) -> None:
     assert waits(a_rate(pool, clock), 5) == [0, 0.1, 0.2, 0.3, 0.4]
 
 
-def test_after_a_pause_a_burst_may_go_at_once_and_no_more(pool: RedisPool, clock: Clock) -> None:
+def test_a_pause_allows_one_burst(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=3)
     assert waits(rate, 5) == [0, 0, 0, 0.1, 0.2]
     clock.now += 3600
     assert waits(rate, 5) == [0, 0, 0, 0.1, 0.2]
 
 
-def test_a_rate_may_be_less_than_one_a_second(pool: RedisPool, clock: Clock) -> None:
+def test_a_rate_may_be_below_one_per_second(pool: RedisPool, clock: Clock) -> None:
     assert waits(a_rate(pool, clock, per_second=0.1), 3) == [0, 10, 20]
 
 
-def test_what_is_further_away_than_the_patience_is_not_taken_and_takes_nothing_from_others(
-    pool: RedisPool, clock: Clock
-) -> None:
+def test_a_permit_beyond_max_wait_is_refused_and_uses_none_of_the_rate(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     rate.take(0)
     refused = [rate.take(0.05) for _ in range(10)]
@@ -98,29 +96,29 @@ def test_what_is_further_away_than_the_patience_is_not_taken_and_takes_nothing_f
     assert rate.take(0.15) == Turn(seconds=0.1, spacing=0.1)
 
 
-def test_patience_may_be_without_end(pool: RedisPool, clock: Clock) -> None:
+def test_the_maximum_wait_may_be_infinite(pool: RedisPool, clock: Clock) -> None:
     assert a_rate(pool, clock).take(math.inf).taken
 
 
-def test_rates_of_two_destinations_are_their_own(pool: RedisPool, clock: Clock) -> None:
+def test_each_destination_has_its_own_rate(pool: RedisPool, clock: Clock) -> None:
     a_rate(pool, clock).take(0)
     assert SharedRate(pool, "webhook", per_second=10, clock=clock).take(0).taken
 
 
-def test_a_new_rate_in_the_settings_holds_from_the_next_turn_on(pool: RedisPool, clock: Clock) -> None:
+def test_a_new_rate_in_the_settings_holds_from_the_next_permit_on(pool: RedisPool, clock: Clock) -> None:
     waits(a_rate(pool, clock, per_second=1), 1)
     clock.now += 1
     assert waits(a_rate(pool, clock, per_second=100), 3) == [0, 0.01, 0.02]
 
 
-def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_it(pool: RedisPool, clock: Clock) -> None:
+def test_a_clock_set_back_makes_nobody_wait(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     rate.take(0)
     clock.now -= 3600
     assert waits(rate, 2) == [0.1, 0.2]
 
 
-def test_nothing_of_it_is_left_in_redis_for_ever(pool: RedisPool, clock: Clock) -> None:
+def test_the_rate_limit_in_redis_expires(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     rate.take(0)
     rate.heed(Turn(), RetryAfter("answered 429", 86_400, "throttled"))
@@ -130,14 +128,14 @@ def test_nothing_of_it_is_left_in_redis_for_ever(pool: RedisPool, clock: Clock) 
 # Throttling
 
 
-def test_a_throttled_request_halves_the_rate_and_is_only_a_matter_of_pace(pool: RedisPool, clock: Clock) -> None:
+def test_a_throttled_request_halves_the_rate_and_counts_as_rate_limited(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     assert use(rate, clock, THROTTLED) == RetryAfter("answered 429", None, "paced")
     assert waits(rate, 3) == [0.2, 0.4, 0.6]
     assert shown(pool, clock) == RateLimit(per_second=10, current_per_second=5, error="answered 429")
 
 
-def test_requests_that_were_under_way_together_halve_it_once(pool: RedisPool, clock: Clock) -> None:
+def test_concurrent_throttled_requests_halve_the_rate_once(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=8)
     turns = [rate.take(0) for _ in range(8)]
     found = [rate.heed(turn, THROTTLED) for turn in turns]
@@ -145,7 +143,7 @@ def test_requests_that_were_under_way_together_halve_it_once(pool: RedisPool, cl
     assert shown(pool, clock).current_per_second == 5
 
 
-def test_a_turn_that_was_promised_falls_when_the_destination_throttles(pool: RedisPool, clock: Clock) -> None:
+def test_throttling_withdraws_permits_that_are_still_to_come(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     first, second = rate.take(1), rate.take(1)
     assert rate.stands(second)
@@ -154,7 +152,7 @@ def test_a_turn_that_was_promised_falls_when_the_destination_throttles(pool: Red
     assert rate.stands(rate.take(1))
 
 
-def test_it_is_never_slower_than_a_64th_and_then_the_breaker_is_told(pool: RedisPool, clock: Clock) -> None:
+def test_the_rate_stops_at_a_64th_and_then_the_breaker_counts(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, per_second=64)
     kinds = []
     for _ in range(8):
@@ -165,7 +163,7 @@ def test_it_is_never_slower_than_a_64th_and_then_the_breaker_is_told(pool: Redis
     assert shown(pool, clock).current_per_second == 1
 
 
-def test_no_turn_comes_before_the_destination_wants_it(pool: RedisPool, clock: Clock) -> None:
+def test_no_permit_comes_before_the_retry_after_is_over(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=5)
     assert use(rate, clock, RetryAfter("answered 429", 3, "throttled")) == RetryAfter("answered 429", 3, "paced")
     assert shown(pool, clock).until_ms == int((START + 3) * 1000)
@@ -176,16 +174,14 @@ def test_no_turn_comes_before_the_destination_wants_it(pool: RedisPool, clock: C
     assert shown(pool, clock).until_ms is None
 
 
-def test_what_asks_for_a_long_rest_is_left_to_the_breaker_and_gets_its_rest_all_the_same(
-    pool: RedisPool, clock: Clock
-) -> None:
+def test_a_long_retry_after_goes_to_the_breaker_and_delays_permits_too(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     asked = RetryAfter("answered 429", 3600, "throttled")
     assert use(rate, clock, asked) == asked
     assert not rate.take(3599).taken
 
 
-def test_a_late_answer_that_asks_for_rest_gets_it_and_halves_nothing_again(pool: RedisPool, clock: Clock) -> None:
+def test_a_late_retry_after_delays_permits_and_does_not_halve_the_rate_again(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=2)
     early, late = rate.take(0), rate.take(0)
     rate.heed(early, THROTTLED)
@@ -195,7 +191,7 @@ def test_a_late_answer_that_asks_for_rest_gets_it_and_halves_nothing_again(pool:
 
 
 @pytest.mark.parametrize("outcome", [DELIVERED, Dead("invalid", "answered 400")], ids=["taken", "refused"])
-def test_answers_bring_it_back_in_a_minute(pool: RedisPool, clock: Clock, outcome: Outcome) -> None:
+def test_answers_restore_the_rate_within_a_minute(pool: RedisPool, clock: Clock, outcome: Outcome) -> None:
     rate = a_rate(pool, clock, per_second=16)
     for _ in range(7):
         use(rate, clock, THROTTLED)
@@ -211,7 +207,7 @@ def test_answers_bring_it_back_in_a_minute(pool: RedisPool, clock: Clock, outcom
     assert shown(pool, clock) == RateLimit(per_second=16, current_per_second=16)
 
 
-def test_an_hour_without_an_answer_counts_for_seconds_only(pool: RedisPool, clock: Clock) -> None:
+def test_an_hour_without_answers_restores_the_rate_by_seconds_only(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, per_second=60)
     use(rate, clock, THROTTLED)
     clock.now += 3600
@@ -221,7 +217,7 @@ def test_an_hour_without_an_answer_counts_for_seconds_only(pool: RedisPool, cloc
 
 
 @pytest.mark.parametrize("kind", ["transient", "setup", "paced"])
-def test_other_failures_neither_slow_it_down_nor_bring_it_back(pool: RedisPool, clock: Clock, kind: str) -> None:
+def test_other_failures_neither_lower_nor_restore_the_rate(pool: RedisPool, clock: Clock, kind: str) -> None:
     rate = a_rate(pool, clock)
     failure = RetryAfter("answered 503", 7, kind)  # type: ignore[arg-type]
     assert use(rate, clock, failure) == failure
@@ -232,14 +228,14 @@ def test_other_failures_neither_slow_it_down_nor_bring_it_back(pool: RedisPool, 
     assert shown(pool, clock).current_per_second == 5
 
 
-def test_a_destination_without_a_rate_has_none_to_show(pool: RedisPool, clock: Clock) -> None:
+def test_a_destination_without_a_rate_shows_none(pool: RedisPool, clock: Clock) -> None:
     assert BatchStore(pool, clock=clock).counts([NAME])[NAME].rate is None
 
 
 # Redis
 
 
-def test_while_redis_is_away_nobody_gets_a_turn_and_what_throttles_is_left_to_the_breaker() -> None:
+def test_without_redis_no_permit_is_given_and_throttling_goes_to_the_breaker() -> None:
     pool = RedisPool("redis://127.0.0.1:1", timeout_seconds=5)
     rate = SharedRate(pool, NAME, per_second=10)
     turn = rate.take(1000)
@@ -250,7 +246,7 @@ def test_while_redis_is_away_nobody_gets_a_turn_and_what_throttles_is_left_to_th
     assert rate.heed(Turn(slowed=True), DELIVERED) == DELIVERED
 
 
-def test_a_redis_that_is_full_still_gives_turns_since_what_goes_out_makes_room() -> None:
+def test_a_full_redis_still_gives_permits_as_deliveries_make_room() -> None:
     with RedisServer() as server:
         pool = RedisPool(server.url, timeout_seconds=5)
         rate = SharedRate(pool, NAME, per_second=1000)
@@ -262,7 +258,7 @@ def test_a_redis_that_is_full_still_gives_turns_since_what_goes_out_makes_room()
         pool.close()
 
 
-def test_a_redis_that_starts_anew_with_nothing_gives_turns_again() -> None:
+def test_an_emptied_redis_gives_permits_again() -> None:
     with RedisServer() as server:
         pool = RedisPool(server.url, timeout_seconds=5)
         rate = SharedRate(pool, NAME, per_second=1000)
@@ -309,7 +305,7 @@ def redis_seconds(server: RedisServer) -> float:
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["undisturbed", "Redis restarted"])
-def test_processes_that_share_a_rate_get_no_more_than_it_allows_together(tmp_path: Path, restart: bool) -> None:
+def test_processes_that_share_a_rate_keep_to_it_together(tmp_path: Path, restart: bool) -> None:
     go, end = tmp_path / "go", tmp_path / "end"
     processes = Processes(tmp_path, {**os.environ, "DISPATCHER_STATE_DIRECTORY": str(tmp_path)})
     with RedisServer() as server:
@@ -334,7 +330,7 @@ def test_processes_that_share_a_rate_get_no_more_than_it_allows_together(tmp_pat
     assert taken >= 9
 
 
-def test_threads_that_ask_together_get_different_turns(pool: RedisPool) -> None:
+def test_threads_that_ask_together_get_different_permits(pool: RedisPool) -> None:
     rate = SharedRate(pool, NAME, per_second=1, burst=10)
     with ThreadPoolExecutor(16) as threads:
         turns = list(threads.map(lambda _: rate.take(0), range(40)))

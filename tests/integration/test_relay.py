@@ -48,7 +48,7 @@ def outboxes(site: Site) -> list[Path]:
     return find_outboxes(site.settings().outbox_directory)
 
 
-def test_the_thread_relays_what_its_process_emits_to_every_destination_on_the_lists(in_site: Site) -> None:
+def test_the_relay_thread_puts_each_event_for_every_destination_that_lists_it(in_site: Site) -> None:
     for n in range(20):
         tracker.emit("shop.order.paid", {"n": n})
     tracker.emit("shop.basket.seen", {"n": 20})
@@ -59,7 +59,7 @@ def test_the_thread_relays_what_its_process_emits_to_every_destination_on_the_li
     in_site.assert_ledger_closes()
 
 
-def test_in_light_traffic_one_event_is_one_batch_and_comes_at_once(in_site: Site) -> None:
+def test_in_light_traffic_an_event_is_its_own_batch_at_once(in_site: Site) -> None:
     for n in range(3):
         tracker.emit("shop.basket.seen", {"n": n})
         wait_for(partial(has_batches, in_site, n + 1), timeout=2)
@@ -81,7 +81,7 @@ def test_in_steady_traffic_events_are_collected_into_batches(site: Site) -> None
     assert take_numbers(site) == each_once(emitted)
 
 
-def test_an_external_relay_process_takes_what_a_living_process_emits(site: Site) -> None:
+def test_an_external_relay_takes_the_events_of_a_living_process(site: Site) -> None:
     relay = site.processes.dispatcher("relay")
     child = site.emitting(
         "tracker.emit('shop.order.paid', {'n': 0})\nassert dispatcher.flush(10)\nprint('put')\ntime.sleep(60)",
@@ -95,7 +95,7 @@ def test_an_external_relay_process_takes_what_a_living_process_emits(site: Site)
     assert "damaged" not in relay.output
 
 
-def test_a_living_process_adopts_what_a_dead_one_left(site: Site) -> None:
+def test_a_living_process_adopts_the_outbox_of_a_dead_one(site: Site) -> None:
     emit_and_die(site, 1000)
     [left] = outboxes(site)
     adopter = site.emitting(
@@ -119,7 +119,7 @@ def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
     assert take_numbers(site) == Counter(dict.fromkeys(range(500), 6))
 
 
-def test_a_relay_whose_own_outbox_is_just_being_looked_at_takes_it_soon_after(site: Site) -> None:
+def test_a_relay_takes_its_own_outbox_soon_after_another_reader_left_it(site: Site) -> None:
     site.environ["DISPATCHER_RELAY__ADOPT_SECONDS"] = "60"
     settings = site.settings()
     outbox = Outbox(settings.outbox_directory, journal_bytes=1 << 16, max_bytes=1 << 20)
@@ -133,7 +133,7 @@ def test_a_relay_whose_own_outbox_is_just_being_looked_at_takes_it_soon_after(si
     outbox.close()
 
 
-def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_parents_outbox(site: Site) -> None:
+def test_a_surviving_child_does_not_block_adoption_of_its_parents_outbox(site: Site) -> None:
     site.redis.stop()
     parent = site.emitting(
         "tracker.emit('shop.order.paid', {'n': 0})\n"
@@ -155,7 +155,7 @@ def test_a_child_that_lives_on_does_not_keep_others_from_adopting_its_dead_paren
     assert take_numbers(site) == each_once(1)
 
 
-def test_redis_that_refuses_costs_nothing_and_once_it_is_back_all_is_put_once(in_site: Site) -> None:
+def test_events_emitted_while_redis_refuses_are_put_once_when_it_is_back(in_site: Site) -> None:
     tracker.emit("shop.basket.seen", {"n": 0})
     assert dispatcher.flush(10)
     in_site.redis.stop()
@@ -167,7 +167,7 @@ def test_redis_that_refuses_costs_nothing_and_once_it_is_back_all_is_put_once(in
     assert take_numbers(in_site) == each_once(3000)
 
 
-def test_a_redis_that_was_silent_and_then_did_what_it_had_been_told_has_nothing_twice(in_site: Site) -> None:
+def test_commands_that_a_silent_redis_runs_late_double_nothing(in_site: Site) -> None:
     for burst in range(4):
         in_site.redis.freeze()
         for n in range(burst * 500, burst * 500 + 500):
@@ -224,9 +224,7 @@ def test_a_crash_between_put_and_commit_puts_nothing_twice(site: Site, monkeypat
     assert take_numbers(site) == each_once(5000)
 
 
-def test_what_was_put_before_the_allowlist_changed_is_not_put_again_under_another(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_allowlist_does_not_repeat_earlier_puts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     emit_and_die(site, 5000, padding=300)
 
     class Killed(BaseException):
@@ -250,7 +248,7 @@ def test_what_was_put_before_the_allowlist_changed_is_not_put_again_under_anothe
     assert site.counts(SEGMENT).filtered == 5000 - put
 
 
-def test_an_allowlist_that_is_changed_takes_effect_without_a_restart(in_site: Site) -> None:
+def test_a_changed_allowlist_takes_effect_without_a_restart(in_site: Site) -> None:
     tracker.emit("shop.basket.seen", {"n": 0})
     assert dispatcher.flush(10)
     assert in_site.counts(SEGMENT).queued == 0
@@ -269,7 +267,7 @@ def test_an_allowlist_that_is_changed_takes_effect_without_a_restart(in_site: Si
 
 
 @pytest.mark.parametrize("broken", ["[destinations.segment\n", "[destinations.segment]\nevents = ['!shop.*']\n"])
-def test_settings_that_cannot_be_used_leave_the_old_ones_in_force(
+def test_unusable_settings_leave_the_old_ones_in_force(
     in_site: Site, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="dispatcher")
@@ -288,7 +286,7 @@ def test_settings_that_cannot_be_used_leave_the_old_ones_in_force(
     assert take_numbers(in_site, SEGMENT) == Counter([3])
 
 
-def test_a_settings_file_that_is_replaced_by_renaming_is_noticed(in_site: Site) -> None:
+def test_a_settings_file_replaced_by_renaming_is_noticed(in_site: Site) -> None:
     tracker.emit("shop.basket.seen", {"n": 0})
     assert dispatcher.flush(10)
     fresh = in_site.directory / "fresh.toml"
@@ -322,7 +320,7 @@ def test_the_relays_memory_stays_flat_however_long_the_backlog(site: Site) -> No
     assert site.counts(LOG).queued == 60_000
 
 
-def test_journals_that_are_relayed_are_deleted_while_the_process_goes_on(site: Site) -> None:
+def test_relayed_journals_are_deleted_while_the_process_goes_on(site: Site) -> None:
     child = site.emitting(
         "for n in range(4000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 5000})\n"
         "assert dispatcher.flush(20)\nprint('flushed')\ntime.sleep(60)"
@@ -334,9 +332,7 @@ def test_journals_that_are_relayed_are_deleted_while_the_process_goes_on(site: S
     child.kill()
 
 
-def test_journals_left_by_a_relay_killed_before_it_deleted_them_are_deleted_by_the_next(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_relay_deletes_journals_that_a_killed_relay_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = site.emitting(
         "for n in range(3000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 5000})\n"
         "print('emitted')\n"

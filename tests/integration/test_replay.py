@@ -62,7 +62,7 @@ def replay(site: Site, log: Path, choice: Choice = EVERYTHING, **options: Any) -
         process.close()
 
 
-def test_segment_gets_what_it_got_from_the_first_emit(site: Site) -> None:
+def test_a_replay_sends_segment_the_same_messages_as_the_first_emit(site: Site) -> None:
     code = """
 for name, data, ctx in EMITTED:
     with tracker.context("request", ctx):
@@ -92,7 +92,7 @@ for name, data, ctx in EMITTED:
     site.assert_ledger_closes()
 
 
-def test_only_what_the_allowlist_names_and_was_asked_for_is_sent(in_site: Site, tmp_path: Path) -> None:
+def test_a_replay_sends_only_events_that_match_the_allowlist_and_the_filter(in_site: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(
         a_line(0)
@@ -119,7 +119,7 @@ def test_only_what_the_allowlist_names_and_was_asked_for_is_sent(in_site: Site, 
     in_site.assert_ledger_closes()
 
 
-def test_a_replay_that_is_run_again_sends_what_has_come_since(in_site: Site, tmp_path: Path) -> None:
+def test_a_second_run_sends_only_new_lines(in_site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 250)
     arguments = ("--to", SEGMENT, "--rate", "1000000")
     assert "250 of 250 lines" in run("--from", str(log), *arguments).stdout
@@ -146,7 +146,7 @@ def test_a_replay_that_is_run_again_sends_what_has_come_since(in_site: Site, tmp
     }
 
 
-def test_a_replay_killed_with_9_at_any_moment_can_be_run_again_and_doubles_nothing(site: Site, tmp_path: Path) -> None:
+def test_a_replay_killed_at_any_moment_can_be_run_again_and_doubles_nothing(site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 1500)
     arguments = ("replay", "--from", str(log), "--to", SEGMENT, "--rate", "1500")
     for reached in (100, 700):
@@ -160,7 +160,7 @@ def test_a_replay_killed_with_9_at_any_moment_can_be_run_again_and_doubles_nothi
     site.assert_ledger_closes()
 
 
-def test_redis_restarted_in_the_middle_neither_ends_nor_doubles_a_replay(site: Site, tmp_path: Path) -> None:
+def test_a_restart_of_redis_neither_ends_nor_doubles_a_replay(site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 2000)
     child = site.processes.dispatcher("replay", "--from", str(log), "--to", SEGMENT, "--rate", "1000")
     for reached in (200, 900):
@@ -172,7 +172,7 @@ def test_redis_restarted_in_the_middle_neither_ends_nor_doubles_a_replay(site: S
     assert numbers(site) == Counter(range(2000))
 
 
-def test_where_redis_lost_its_latest_changes_the_next_run_goes_on_from_there(site: Site, tmp_path: Path) -> None:
+def test_the_next_run_continues_from_what_redis_still_has_after_a_loss(site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 400)
     process = Replay(site.settings(), SEGMENT, EVERYTHING, rate=1e6)
     running = process.run(Source(log))
@@ -195,7 +195,7 @@ def test_where_redis_lost_its_latest_changes_the_next_run_goes_on_from_there(sit
     site.assert_ledger_closes()
 
 
-def test_a_log_that_begins_alike_but_is_another_is_refused_until_it_has_a_name(site: Site, tmp_path: Path) -> None:
+def test_another_log_with_the_same_beginning_needs_a_name_of_its_own(site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 300)
     replay(site, log)
     picked = tmp_path / "picked.log"
@@ -207,7 +207,7 @@ def test_a_log_that_begins_alike_but_is_another_is_refused_until_it_has_a_name(s
     assert site.counts(SEGMENT).accepted == 600
 
 
-def test_damaged_lines_are_named_and_do_not_stop_the_rest(in_site: Site, tmp_path: Path) -> None:
+def test_damaged_lines_are_reported_and_do_not_stop_the_rest(in_site: Site, tmp_path: Path) -> None:
     log = tmp_path / "tracking.log"
     log.write_bytes(a_line(0) + b'{"name": "shop.order.paid", "eve\n' + b"\n" + a_line(1) + a_line(2)[:-30])
 
@@ -225,7 +225,7 @@ def test_damaged_lines_are_named_and_do_not_stop_the_rest(in_site: Site, tmp_pat
     assert numbers(in_site) == Counter([2])
 
 
-def test_a_replay_pauses_while_too_much_waits(site: Site, tmp_path: Path) -> None:
+def test_a_replay_pauses_while_too_many_events_wait(site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 1000)
     child = site.processes.dispatcher(
         "replay", "--from", str(log), "--to", SEGMENT, "--rate", "1000000", "--most-waiting", "300"

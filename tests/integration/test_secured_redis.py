@@ -1,4 +1,4 @@
-"""Redis behind TLS, with users that have the least rights: the whole road, with the ACL file of the documentation."""
+"""Redis behind TLS with least-privilege users: the whole path, with the ACL file of the documentation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def as_user(server: SecuredRedis, user: str) -> dict[str, str]:
     return {"DISPATCHER_BROKER_URL": server.url(user, f"{user}-password")}
 
 
-def test_each_part_does_its_work_with_the_documented_rights_and_no_more(secured: SecuredRedis, tmp_path: Path) -> None:
+def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, tmp_path: Path) -> None:
     with open_site(tmp_path, Secured(secured)) as site:  # type: ignore[arg-type]
         port = site.sink.port
         site.sink.stop()
@@ -87,7 +87,7 @@ def test_each_part_does_its_work_with_the_documented_rights_and_no_more(secured:
         site.assert_ledger_closes()
 
 
-def test_what_a_user_may_not_do_is_refused_with_a_word_on_rights(secured: SecuredRedis) -> None:
+def test_a_forbidden_command_fails_with_an_error_about_rights(secured: SecuredRedis) -> None:
     for user, command in (
         ("relay", ("HGETALL", f"dispatcher:{{{LOG}}}:counts")),
         ("relay", ("FLUSHALL",)),

@@ -1,4 +1,4 @@
-"""Segment over real HTTP: against the local sink, and against a server that fails as its script says."""
+"""Segment over real HTTP: against the Segment stub, and against a server that fails as its script says."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def errors(outcomes: Sequence[object]) -> list[str]:
     return [outcome.error for outcome in outcomes if isinstance(outcome, RetryAfter | Dead)]
 
 
-def test_messages_arrive_as_they_were_mapped_in_order(sink: Sink, kept: Path) -> None:
+def test_messages_arrive_in_order_as_they_were_mapped(sink: Sink, kept: Path) -> None:
     events = [
         an_event(
             data={"number": number, "text": "Grüße, 你好 🎉"},
@@ -186,7 +186,7 @@ def test_direct_calls_and_edx_properties_arrive(sink: Sink, kept: Path) -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_request_is_what_segment_s_own_libraries_send(compressed: bool) -> None:
+def test_a_request_looks_like_one_from_segments_own_libraries(compressed: bool) -> None:
     with ScriptedServer(OK, OK) as server:
         segment = a_segment(server.url, gzip=compressed)
         before = datetime.now(UTC)
@@ -211,7 +211,7 @@ def test_one_connection_serves_all_requests() -> None:
     assert server.connections == 1
 
 
-def test_threads_deliver_side_by_side(sink: Sink) -> None:
+def test_threads_deliver_concurrently(sink: Sink) -> None:
     segment = a_segment(sink.url)
     with ThreadPoolExecutor(16) as pool:
         batches = [a_batch([an_event() for _ in range(20)]) for _ in range(64)]
@@ -220,7 +220,7 @@ def test_threads_deliver_side_by_side(sink: Sink) -> None:
     assert sink.counts() == {"requests": 64, "messages": 1280, "unique": 1280}
 
 
-def test_requests_keep_to_segment_s_size(sink: Sink) -> None:
+def test_requests_keep_within_segments_size_limit(sink: Sink) -> None:
     with ScriptedServer() as server:
         events = [an_event(data={"padding": "x" * 30_000}) for _ in range(40)]
         outcomes = a_segment(server.url).deliver(a_batch(events))
@@ -233,7 +233,7 @@ def test_requests_keep_to_segment_s_size(sink: Sink) -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "ü", "\\"])
-def test_an_oversized_event_is_dead_and_takes_no_other_with_it(sink: Sink, kept: Path, character: str) -> None:
+def test_an_oversized_event_is_dead_and_no_other_is(sink: Sink, kept: Path, character: str) -> None:
     empty = len(json.dumps(to_message(an_event(data={"padding": ""}))))
     each = len(json.dumps(character)) - 2
     room, rest = divmod(MAX_MESSAGE_BYTES - empty, each)
@@ -264,7 +264,7 @@ def test_an_oversized_event_is_dead_and_takes_no_other_with_it(sink: Sink, kept:
         + b"}",
     ],
 )
-def test_a_payload_that_is_no_event_is_dead_and_takes_no_other_with_it(sink: Sink, payload: bytes) -> None:
+def test_an_undecodable_payload_is_dead_and_no_other_is(sink: Sink, payload: bytes) -> None:
     outcomes = a_segment(sink.url).deliver(a_batch([an_event(), payload, an_event()]))
     assert [outcomes[0], outcomes[2]] == [DELIVERED, DELIVERED]
     assert isinstance(outcomes[1], Dead)
@@ -304,7 +304,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("step", "seconds", "words"), FAILURES.values(), ids=FAILURES.keys())
-def test_a_failed_request_parks_its_events_for_as_long_as_segment_asks(
+def test_a_failed_request_parks_its_events_until_the_retry_after_is_over(
     step: bytes, seconds: float | None, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -343,7 +343,7 @@ def test_a_refused_connection_parks_the_events() -> None:
     )
 
 
-def test_a_host_that_takes_no_connection_is_given_up_after_the_connect_timeout() -> None:
+def test_a_host_that_accepts_no_connection_fails_after_the_connect_timeout() -> None:
     # One in the backlog fills it: the kernel then leaves further connections unanswered.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
@@ -363,7 +363,7 @@ def test_a_host_that_takes_no_connection_is_given_up_after_the_connect_timeout()
     assert outcome == RetryAfter(f"Segment at 127.0.0.1:{address[1]} took no connection within 0.2 s")
 
 
-def test_what_was_sent_before_a_failure_stays_delivered_and_the_rest_is_not_tried() -> None:
+def test_events_sent_before_a_failure_stay_delivered_and_the_rest_is_not_tried() -> None:
     with ScriptedServer(OK, an_answer("429 Too Many Requests", "Retry-After: 5")) as server:
         outcomes = a_segment(server.url).deliver(a_batch([an_event() for _ in range(350)]))
     assert list(outcomes[:100]) == [DELIVERED] * 100
@@ -373,7 +373,7 @@ def test_what_was_sent_before_a_failure_stays_delivered_and_the_rest_is_not_trie
     assert len(server.requests) == 2
 
 
-def test_a_request_whose_contents_are_refused_is_bisected_so_that_only_the_bad_event_is_dead() -> None:
+def test_a_refused_request_is_bisected_until_only_the_bad_event_is_dead() -> None:
     refused = an_answer("400 Bad Request")
     # The hundred, and each time its first half, which is taken, and its second, with the bad one at the very end.
     script = [refused, *[OK, refused] * 7]
@@ -387,7 +387,7 @@ def test_a_request_whose_contents_are_refused_is_bisected_so_that_only_the_bad_e
 
 
 @pytest.mark.parametrize(("status", "reason"), [(400, "invalid"), (413, "oversized"), (422, "invalid")])
-def test_an_event_that_is_refused_alone_is_dead(status: int, reason: str) -> None:
+def test_an_event_refused_alone_is_dead(status: int, reason: str) -> None:
     with ScriptedServer(an_answer(f"{status} No")) as server:
         (outcome,) = a_segment(server.url).deliver(a_batch([an_event()]))
     assert isinstance(outcome, Dead)
@@ -395,14 +395,14 @@ def test_an_event_that_is_refused_alone_is_dead(status: int, reason: str) -> Non
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "setup"), (403, "setup"), (429, "throttled"), (500, "transient")])
-def test_every_other_refusal_has_its_class(status: int, kind: str) -> None:
+def test_every_other_status_has_its_retry_class(status: int, kind: str) -> None:
     with ScriptedServer(an_answer(f"{status} No")) as server:
         (outcome,) = a_segment(server.url).deliver(a_batch([an_event()]))
     assert isinstance(outcome, RetryAfter)
     assert outcome.kind == kind
 
 
-def test_a_host_that_nobody_knows_is_the_setup() -> None:
+def test_an_unknown_host_is_a_setup_error() -> None:
     (outcome,) = a_segment("http://segment.invalid").deliver(a_batch([an_event()]))
     assert isinstance(outcome, RetryAfter)
     assert outcome.kind == "setup"
@@ -415,7 +415,7 @@ def test_after_a_failure_the_next_delivery_works() -> None:
     assert [type(outcome) is RetryAfter for outcome in outcomes] == [False, True, False]
 
 
-def test_a_lost_answer_brings_the_same_message_again() -> None:
+def test_a_lost_answer_repeats_the_same_message() -> None:
     batch = a_batch([an_event()])
     with ScriptedServer(CUT, OK) as server:
         segment = a_segment(server.url)
@@ -425,7 +425,7 @@ def test_a_lost_answer_brings_the_same_message_again() -> None:
     assert lost["batch"] == again["batch"]
 
 
-def test_a_redirect_that_loses_the_events_is_no_delivery() -> None:
+def test_a_redirect_that_drops_the_events_is_not_a_delivery() -> None:
     with ScriptedServer() as server:
         moved = an_answer("302 Found", f"Location: {server.url}/login?key={SECRET}")
         with ScriptedServer(moved) as redirecting:
@@ -436,7 +436,7 @@ def test_a_redirect_that_loses_the_events_is_no_delivery() -> None:
     assert SECRET not in outcome.error
 
 
-def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_to_this_machine_bypass_the_environments_proxy(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -1,4 +1,4 @@
-"""Several Redis servers: a failover of Sentinel's in the middle of everything, and a cluster, which is refused."""
+"""Several Redis servers: a failover by Sentinel under load, and a cluster, which is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sentinel_site(tmp_path: Path, servers: SentinelServers) -> Iterator[Site]:
         yield site
 
 
-def test_the_pool_finds_the_new_primary_and_repeats_nothing_by_itself(servers: SentinelServers) -> None:
+def test_the_pool_finds_the_new_primary_and_repeats_no_command(servers: SentinelServers) -> None:
     pool = RedisPool(servers.url, timeout_seconds=2)
     assert pool.execute("INCR", "n") == 1
     # The sentinel in front of it, which is not there, was no hindrance.
@@ -52,7 +52,7 @@ def test_the_pool_finds_the_new_primary_and_repeats_nothing_by_itself(servers: S
     pool.close()
 
 
-def test_a_failover_that_loses_what_was_acknowledged_loses_no_event(
+def test_a_failover_that_loses_acknowledged_writes_loses_no_event(
     sentinel_site: Site, servers: SentinelServers
 ) -> None:
     site = sentinel_site
@@ -89,7 +89,7 @@ def test_a_failover_that_loses_what_was_acknowledged_loses_no_event(
     assert worker.stop(60) == 0
 
 
-def test_a_node_of_a_cluster_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_a_cluster_node_is_refused_with_a_clear_error(tmp_path: Path) -> None:
     # Nodes talk to each other on a port that is 10 000 higher, and has to be one.
     port = min(free_ports(20))
     assert port + 10_000 < 65_536

@@ -1,4 +1,4 @@
-"""Reports to Sentry: real workers and relays, its real SDK, and an ingest endpoint that keeps every byte."""
+"""Reports to Sentry: real workers and relays, the real SDK, and an ingest endpoint that keeps every byte."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ with tracker.context("request", {{"user_id": 7, "email": "{EMAIL}", "ip": "{ADDR
 """
 
 
-def test_a_worker_reports_what_needs_a_person_and_nothing_of_an_event(site: Site, ingest: SentryIngest) -> None:
+def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: SentryIngest) -> None:
     """One destination raises, one buries, one asks to wait. Each has secrets in its variables and its errors."""
     tables = "".join(
         f'[destinations.{trouble}]\ntype = "tests.support.troubled:Troubled"\nevents = ["shop.*"]\n'
@@ -129,9 +129,7 @@ sentry_sdk.flush()
 """
 
 
-def test_deliveries_continue_the_traces_of_the_requests_and_destinations_see_nothing_of_it(
-    site: Site, ingest: SentryIngest
-) -> None:
+def test_deliveries_continue_request_traces_invisibly_to_destinations(site: Site, ingest: SentryIngest) -> None:
     site.environ |= {"DISPATCHER_SENTRY__DSN": ingest.dsn}
     requests = dict(line.split() for line in site.emitting(TRACED, ingest.dsn).succeed().splitlines())
     worker = site.worker()
@@ -159,7 +157,7 @@ def test_deliveries_continue_the_traces_of_the_requests_and_destinations_see_not
         assert not any(trace in text for trace in requests)
 
 
-def test_an_interval_of_the_ledger_is_reported_by_one_of_all_workers(
+def test_one_of_all_workers_reports_an_interval_of_the_ledger(
     redis_server: RedisServer, in_sentry: SentryIngest, tmp_path: Path
 ) -> None:
     settings = config.load(
@@ -280,9 +278,7 @@ os._exit(0)
 """
 
 
-def test_a_relay_says_that_outboxes_are_nearly_full_and_that_events_were_refused(
-    site: Site, ingest: SentryIngest
-) -> None:
+def test_a_relay_reports_nearly_full_outboxes_and_refused_events(site: Site, ingest: SentryIngest) -> None:
     site.redis.kill()
     site.environ |= {**SMALL, "DISPATCHER_OUTBOX__MAX_BYTES": "81920", "DISPATCHER_SENTRY__DSN": ingest.dsn}
     site.emitting(FILL).succeed()
@@ -316,9 +312,7 @@ os._exit(0)
 """
 
 
-def test_a_web_app_tells_its_own_sentry_of_a_full_outbox_and_none_where_it_has_none(
-    site: Site, ingest: SentryIngest
-) -> None:
+def test_a_web_app_reports_a_full_outbox_to_its_own_sentry_only(site: Site, ingest: SentryIngest) -> None:
     site.redis.kill()
     # Filled up to what would be all; the app's process has room for two more files.
     site.environ |= {**SMALL, "DISPATCHER_OUTBOX__MAX_BYTES": "81920"}
@@ -338,9 +332,7 @@ def test_a_web_app_tells_its_own_sentry_of_a_full_outbox_and_none_where_it_has_n
     assert CARD not in json.dumps(report)
 
 
-def test_a_worker_that_was_killed_is_reported_by_what_starts_it_again(
-    tmp_path: Path, ingest: SentryIngest, own_state: Path
-) -> None:
+def test_the_supervisor_reports_a_killed_worker(tmp_path: Path, ingest: SentryIngest, own_state: Path) -> None:
     processes = processes_of_their_own(tmp_path, ingest, own_state)
     keeper = processes.start(sys.executable, "-m", "dispatcher.local.worker_supervisor", "sleep", "60")
     try:

@@ -1,4 +1,4 @@
-"""The local sink over real HTTP, in this process and as a process of its own."""
+"""The Segment stub over real HTTP, in this process and as a process of its own."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_a_batch_is_kept_a_line_a_message_and_counted(connection: http.client.HTTPConnection, file: Path) -> None:
+def test_each_message_of_a_batch_is_written_as_a_line_and_counted(
+    connection: http.client.HTTPConnection, file: Path
+) -> None:
     batch = [{"type": "track", "event": "Grüße\n", "messageId": "a"}, {"type": "identify", "messageId": "b"}]
     status, answer = post(connection, "/v1/batch", {"batch": batch, "writeKey": "hidden-key", "sentAt": "now"})
     assert (status, answer) == (200, {"success": True})
@@ -74,12 +76,12 @@ def test_a_batch_is_kept_a_line_a_message_and_counted(connection: http.client.HT
 
 
 @pytest.mark.parametrize("call", ["track", "identify", "page", "screen", "group", "alias"])
-def test_single_calls_are_taken_too(connection: http.client.HTTPConnection, file: Path, call: str) -> None:
+def test_single_calls_are_accepted_too(connection: http.client.HTTPConnection, file: Path, call: str) -> None:
     assert post(connection, f"/v1/{call}", {"userId": "1", "messageId": "a", "writeKey": "hidden-key"})[0] == 200
     assert lines(file) == [{"type": call, "userId": "1", "messageId": "a"}]
 
 
-def test_any_write_key_will_do(connection: http.client.HTTPConnection) -> None:
+def test_any_write_key_is_accepted(connection: http.client.HTTPConnection) -> None:
     assert post(connection, "/v1/batch", {"batch": []}, Authorization="Basic bm9ib2R5Og==")[0] == 200
 
 
@@ -89,13 +91,13 @@ def test_compressed_bodies_are_inflated(connection: http.client.HTTPConnection, 
     assert lines(file) == [{"messageId": "a"}]
 
 
-def test_a_message_that_comes_again_is_counted_once_as_unique(connection: http.client.HTTPConnection) -> None:
+def test_a_repeated_message_counts_once_as_unique(connection: http.client.HTTPConnection) -> None:
     for batch in ([{"messageId": "a"}, {"messageId": "b"}], [{"messageId": "a"}], [{"type": "track"}]):
         post(connection, "/v1/batch", {"batch": batch})
     assert counts(connection) == {"requests": 3, "messages": 4, "unique": 2}
 
 
-def test_what_is_remembered_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.local.segment_stub._GENERATION_IDS", 10)
     sink = Sink()
     for number in range(100):
@@ -120,7 +122,7 @@ def test_what_is_remembered_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         b"[" * 100_000,
     ],
 )
-def test_a_body_that_is_no_batch_is_refused_and_the_connection_goes_on(
+def test_a_body_without_a_batch_is_refused_and_the_connection_stays_open(
     connection: http.client.HTTPConnection, file: Path, body: bytes
 ) -> None:
     status, answer = post(connection, "/v1/batch", body)
@@ -135,13 +137,11 @@ def test_a_body_that_is_no_batch_is_refused_and_the_connection_goes_on(
     [b"not gzip", gzip.compress(b'{"batch":[]}')[:-9], gzip.compress(b" " * (MAX_BODY_BYTES + 1))],
     ids=["no gzip", "cut off", "too large"],
 )
-def test_a_compressed_body_that_is_broken_or_too_large_is_refused(
-    connection: http.client.HTTPConnection, body: bytes
-) -> None:
+def test_a_broken_or_too_large_compressed_body_is_refused(connection: http.client.HTTPConnection, body: bytes) -> None:
     assert post(connection, "/v1/batch", body, **{"Content-Encoding": "gzip"})[0] == 400
 
 
-def test_a_body_over_segment_s_limit_is_refused_unread(connection: http.client.HTTPConnection) -> None:
+def test_a_body_over_segments_limit_is_refused_unread(connection: http.client.HTTPConnection) -> None:
     connection.putrequest("POST", "/v1/batch")
     connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
     connection.endheaders()
@@ -156,7 +156,7 @@ def test_other_paths_are_refused(connection: http.client.HTTPConnection, path: s
     assert post(connection, path, {"batch": []})[0] == 400
 
 
-def test_kept_connections_answer_without_the_delay_of_nagle(connection: http.client.HTTPConnection) -> None:
+def test_kept_connections_answer_without_nagles_delay(connection: http.client.HTTPConnection) -> None:
     def seconds_for_twenty() -> float:
         started = time.monotonic()
         for _ in range(20):
@@ -181,7 +181,7 @@ def test_lines_of_many_connections_stay_whole(sink: Sink, file: Path) -> None:
     assert sink.counts() == {"requests": 160, "messages": 800, "unique": 800}
 
 
-def test_each_request_is_told_in_a_short_line() -> None:
+def test_each_request_is_logged_in_a_short_line() -> None:
     told: list[str] = []
     done = threading.Event()
 
@@ -201,19 +201,19 @@ def test_each_request_is_told_in_a_short_line() -> None:
     assert told == [r"6 messages: a.b, 'line\nbreak', third and 2 other names", "1 message: identify"]
 
 
-def test_it_listens_on_this_machine_only(sink: Sink) -> None:
+def test_the_stub_listens_on_this_machine_only(sink: Sink) -> None:
     assert sink.url == f"http://127.0.0.1:{sink.port}"
     with socket.socket() as elsewhere:
         # All of 127/8 is this machine, but only one address of it was bound.
         assert elsewhere.connect_ex(("127.0.0.2", sink.port)) != 0
 
 
-def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open(sink: Sink, tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_and_leaves_nothing_open(sink: Sink, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="in use"):
         Sink(port=sink.port, file=tmp_path / "other.jsonl").start()
 
 
-def test_a_disk_that_is_full_is_answered_with_500_and_nothing_is_counted() -> None:
+def test_a_full_disk_is_answered_with_500_and_nothing_is_counted() -> None:
     with Sink(file=Path("/dev/full")) as sink:
         connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
         status, answer = post(connection, "/v1/batch", {"batch": [{"messageId": "a"}]})
@@ -223,7 +223,9 @@ def test_a_disk_that_is_full_is_answered_with_500_and_nothing_is_counted() -> No
         assert sink.counts() == {"requests": 0, "messages": 0, "unique": 0}
 
 
-def test_a_disk_that_is_full_half_way_leaves_no_half_line(connection: http.client.HTTPConnection, file: Path) -> None:
+def test_a_disk_that_fills_up_during_a_write_leaves_no_half_line(
+    connection: http.client.HTTPConnection, file: Path
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
@@ -246,7 +248,7 @@ def test_stop_ends_kept_connections_and_may_be_called_twice(sink: Sink, connecti
         assert late.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_file_is_continued_by_the_next_sink(file: Path) -> None:
+def test_the_next_stub_appends_to_the_file(file: Path) -> None:
     for number in range(2):
         with Sink(file=file) as sink:
             connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)

@@ -1,4 +1,4 @@
-"""Several processes and one file: killed, out of room, rotated beneath, and every line still there once."""
+"""Several processes write one log file: killed, out of disk space, rotated, and every line is there once."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_processes_take_turns_and_no_line_is_torn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("batches", "events", "padding"), [(400, 20, 10), (40, 150, 8_000)])
-def test_killed_writers_leave_neither_a_gap_nor_a_double_nor_half_a_line(
+def test_killed_writers_leave_no_gap_no_double_and_no_half_line(
     tmp_path: Path, batches: int, events: int, padding: int
 ) -> None:
     path = tmp_path / "tracking.log"
@@ -186,16 +186,14 @@ def test_a_killed_writer_does_not_disturb_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit_bytes", [100_000, 99_999, 100_001, 103_333])
-def test_running_out_of_room_leaves_no_half_line_and_the_batch_can_be_tried_again(
-    tmp_path: Path, limit_bytes: int
-) -> None:
+def test_a_full_disk_leaves_no_half_line_and_the_batch_can_be_retried(tmp_path: Path, limit_bytes: int) -> None:
     path = tmp_path / "tracking.log"
     finish(start(write_past_the_limit, path, limit_bytes))
     found = names(path)
     assert found == [f"w-{number}-{index}" for number in range(len(found) // 7) for index in range(7)]
 
 
-def test_no_line_is_lost_when_logrotate_renames_the_file(tmp_path: Path) -> None:
+def test_logrotate_renaming_the_file_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "tracking.log"
     writers = [start(write, path, writer, 600, 5, {}) for writer in ("a", "b")]
     rotations = 0
@@ -212,7 +210,7 @@ def test_no_line_is_lost_when_logrotate_renames_the_file(tmp_path: Path) -> None
     assert sorted(names(*log_files(path))) == sorted(expected)
 
 
-def test_processes_that_rotate_lose_nothing(tmp_path: Path) -> None:
+def test_processes_that_rotate_the_file_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "tracking.log"
     finish(*[start(write, path, writer, 300, 5, {"rotate_bytes": 50_000}) for writer in ("a", "b")])
     files = log_files(path)

@@ -1,4 +1,4 @@
-"""The broker's channel by itself: a consumer of kombu's in this process, on a real Redis."""
+"""The broker's channel by itself: a kombu consumer in this process, on a real Redis."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_doorbells_come_in_the_order_in_which_they_were_rung(redis_server: Redis
     assert taken == ids
 
 
-def test_a_queue_with_many_doorbells_keeps_no_other_queue_waiting(redis_server: RedisServer) -> None:
+def test_a_queue_with_many_doorbells_does_not_delay_the_others(redis_server: RedisServer) -> None:
     ring(redis_server, LOG, 500)
     ring(redis_server, SEGMENT, 20)
     taken: list[str] = []
@@ -109,7 +109,7 @@ def test_a_queue_with_many_doorbells_keeps_no_other_queue_waiting(redis_server: 
     assert Counter(taken[:60])[SEGMENT] == 20
 
 
-def test_a_queue_whose_doorbells_stay_in_hand_leaves_one_place_to_the_others(redis_server: RedisServer) -> None:
+def test_a_queue_with_unacked_doorbells_leaves_one_place_to_the_others(redis_server: RedisServer) -> None:
     ring(redis_server, LOG, 50)
     in_hand: list[Message] = []
     segment: list[Message] = []
@@ -128,7 +128,7 @@ def test_a_queue_whose_doorbells_stay_in_hand_leaves_one_place_to_the_others(red
         assert len(in_hand) == 4
 
 
-def test_no_more_is_taken_than_may_be_in_hand(redis_server: RedisServer) -> None:
+def test_the_channel_takes_no_more_than_the_prefetch_count(redis_server: RedisServer) -> None:
     ring(redis_server, LOG, 50)
     in_hand: list[Message] = []
     with consuming(redis_server, in_hand.append, prefetch=5) as connection:
@@ -143,7 +143,7 @@ def test_no_more_is_taken_than_may_be_in_hand(redis_server: RedisServer) -> None
 
 
 @pytest.mark.parametrize("prefix", ["", "site:"])
-def test_what_is_in_hand_goes_back_in_its_order_when_the_channel_closes(redis_server: RedisServer, prefix: str) -> None:
+def test_closing_the_channel_returns_unacked_doorbells_in_order(redis_server: RedisServer, prefix: str) -> None:
     ring(redis_server, LOG, 50)
     if prefix:
         redis_server.call("RENAME", LOG, prefix + LOG)
@@ -157,7 +157,7 @@ def test_what_is_in_hand_goes_back_in_its_order_when_the_channel_closes(redis_se
     assert redis_server.call("LRANGE", prefix + LOG, 0, -1) == before
 
 
-def test_what_is_rejected_comes_last(redis_server: RedisServer) -> None:
+def test_a_requeued_doorbell_comes_last(redis_server: RedisServer) -> None:
     ids = ring(redis_server, LOG, 10)
     taken: list[str] = []
 
@@ -177,7 +177,7 @@ def test_what_is_rejected_comes_last(redis_server: RedisServer) -> None:
     "text",
     ["", "no JSON", "[]", "{}", '{"properties": {}}', '{"body": "x", "properties": {"delivery_tag": "a"}}', "\xff"],
 )
-def test_what_is_no_message_is_dropped_and_counted(redis_server: RedisServer, text: str) -> None:
+def test_malformed_messages_are_dropped_and_counted(redis_server: RedisServer, text: str) -> None:
     before = REFUSALS.counts().get(LOG, 0)
     redis_server.call("LPUSH", LOG, text.encode("latin-1"))
     ring(redis_server, LOG, 1)
@@ -187,7 +187,7 @@ def test_what_is_no_message_is_dropped_and_counted(redis_server: RedisServer, te
     assert REFUSALS.counts()[LOG] == before + 1
 
 
-def test_what_celery_cannot_read_is_dropped_and_takes_no_room(redis_server: RedisServer) -> None:
+def test_messages_that_celery_cannot_read_are_dropped_and_free_their_place(redis_server: RedisServer) -> None:
     before = REFUSALS.counts().get(LOG, 0)
     ring(redis_server, LOG, 10)
     taken: list[Message] = []
@@ -202,7 +202,7 @@ def test_what_celery_cannot_read_is_dropped_and_takes_no_room(redis_server: Redi
     assert REFUSALS.counts()[LOG] == before + 5
 
 
-def test_a_replica_counts_as_a_broker_that_is_away(redis_server: RedisServer) -> None:
+def test_a_replica_counts_as_an_unavailable_broker(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         client.execute_command("REPLICAOF", "127.0.0.1", "1")
         connection = Connection(redis_server.url)

@@ -1,4 +1,4 @@
-"""Workers whose interpreter is held, so that no thread inside can do anything about it."""
+"""Workers whose interpreter is blocked, so that no thread inside can react."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def delivered(site: Site) -> list[int]:
 
 
 @pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
-def test_a_worker_whose_interpreter_is_held_is_killed_and_started_again(held_site: Site, pool: str) -> None:
+def test_a_worker_with_a_blocked_interpreter_is_killed_and_restarted(held_site: Site, pool: str) -> None:
     worker = held_site.worker("-P", pool, "-c", "2")
     emit(0)
     # Settled too, or it would rightly come again.
@@ -70,7 +70,7 @@ def test_a_worker_whose_interpreter_is_held_is_killed_and_started_again(held_sit
     assert worker.stop() == 0
 
 
-def test_a_child_of_a_pool_whose_interpreter_is_held_is_killed_by_its_parent(held_site: Site) -> None:
+def test_a_pool_child_with_a_blocked_interpreter_is_killed_by_its_parent(held_site: Site) -> None:
     worker = held_site.worker("-P", "prefork", "-c", "1")
     emit(0, hold=True)
     wait_for((held_site.directory / "held").exists)
@@ -84,7 +84,7 @@ def test_a_child_of_a_pool_whose_interpreter_is_held_is_killed_by_its_parent(hel
     assert worker.stop() == 0
 
 
-def test_a_worker_of_dispatcher_up_is_looked_after_too(tmp_path: Path) -> None:
+def test_a_worker_of_dispatcher_up_is_supervised_too(tmp_path: Path) -> None:
     said: list[str] = []
     code = (
         "import ctypes, faulthandler, signal, time; from dispatcher.process import heartbeat as beat; "
@@ -107,13 +107,13 @@ def test_a_worker_of_dispatcher_up_is_looked_after_too(tmp_path: Path) -> None:
     assert any("<string>" in line for line in said)
 
 
-def test_a_process_that_has_not_begun_to_beat_is_left_alone() -> None:
+def test_a_process_without_a_first_heartbeat_counts_as_alive() -> None:
     page = Page()
     time.sleep(0.1)
     assert page.silent_seconds() == 0.0
 
 
-def test_the_time_in_which_the_one_who_looks_was_stopped_does_not_count(tmp_path: Path) -> None:
+def test_time_in_which_the_supervisor_was_stopped_does_not_count(tmp_path: Path) -> None:
     code = """
 import os, sys, time
 from dispatcher.process.heartbeat import Page
@@ -138,7 +138,7 @@ print(silent, time.monotonic() - before, flush=True)
     assert silent < 3.5
 
 
-def test_nobody_who_is_not_looked_at_beats() -> None:
+def test_an_unsupervised_process_sends_no_heartbeat() -> None:
     code = "from dispatcher.process import heartbeat as beat; assert not beat.start()"
     environ = {key: value for key, value in os.environ.items() if key != "_DISPATCHER_BEAT"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environ)

@@ -1,4 +1,4 @@
-"""One event ends every worker that takes it: it is found and buried, and all others are delivered."""
+"""One event kills every worker that takes it: it is found and dead-lettered, and all others are delivered."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ def assert_isolated(site: Site, *, lines: int) -> None:
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 @pytest.mark.parametrize("effect", ["kills before", "kills after"])
-def test_an_event_that_kills_its_worker_is_buried_and_the_others_are_delivered(
-    site: Site, effect: str, pool: str
-) -> None:
+def test_an_event_that_kills_workers_is_dead_and_the_others_are_delivered(site: Site, effect: str, pool: str) -> None:
     put_events(site, effect)
     worker = wait_until_settled(site, site.worker("--no-restart", "-P", pool, "-c", "2"), "-P", pool, "-c", "2")
     # Where it was killed after the append, the poison's own line was written with those of its batch.
@@ -70,14 +68,14 @@ def test_an_event_that_kills_its_worker_is_buried_and_the_others_are_delivered(
     assert worker.running
 
 
-def test_an_event_that_hangs_is_buried_and_the_others_are_delivered(site: Site) -> None:
+def test_an_event_that_hangs_workers_is_dead_and_the_others_are_delivered(site: Site) -> None:
     put_events(site, "hangs")
     worker = wait_until_settled(site, site.worker("--no-restart", "-P", "threads", "-c", "20"))
     assert_isolated(site, lines=EVENTS - 1)
     assert worker.running
 
 
-def test_the_others_do_not_wait_until_the_poison_is_found(site: Site) -> None:
+def test_the_others_are_delivered_before_the_poisonous_event_is_found(site: Site) -> None:
     put_events(site, "kills before")
     worker = site.worker("--no-restart", "-P", "prefork", "-c", "1")
     wait_for(lambda: count_lines(site.directory / "poisonous.log") >= 20, what="both other batches")

@@ -1,4 +1,4 @@
-"""Workers and whatever may happen to their Redis, to themselves, and to those who start them."""
+"""Workers and failures of their Redis, of themselves and of their supervisors."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ TROUBLES: list[Callable[[RedisServer], None]] = [
 
 # The pools share the loop that reconnects; what differs is what becomes of the deliveries under way.
 @pytest.mark.parametrize(("pool", "troubles"), [("threads", TROUBLES), ("prefork", TROUBLES[::2])])
-def test_a_worker_takes_events_again_after_whatever_happened_to_redis(
+def test_a_worker_takes_events_again_after_any_failure_of_redis(
     in_site: Site, pool: str, troubles: list[Callable[[RedisServer], None]]
 ) -> None:
     worker = in_site.worker("-P", pool, "-c", "2")
@@ -134,7 +134,7 @@ def test_a_worker_takes_events_again_after_whatever_happened_to_redis(
     assert worker.stop() == 0
 
 
-def test_a_worker_whose_redis_says_nothing_for_a_while_goes_on(in_site: Site) -> None:
+def test_a_worker_survives_a_silent_redis(in_site: Site) -> None:
     worker = celery(in_site, "brisk", BRISK, "-P", "prefork")
     worker.wait_for_output(" ready.")
     emit(in_site, 0)
@@ -147,7 +147,7 @@ def test_a_worker_whose_redis_says_nothing_for_a_while_goes_on(in_site: Site) ->
     assert worker.stop() == 0
 
 
-def test_a_worker_notices_that_its_connections_are_dead(in_site: Site) -> None:
+def test_a_worker_notices_dead_connections(in_site: Site) -> None:
     with Link(in_site.redis.socket) as link:
         worker = celery(in_site, "brisk", BRISK, DISPATCHER_BROKER_URL=link.url)
         worker.wait_for_output(" ready.")
@@ -157,7 +157,7 @@ def test_a_worker_notices_that_its_connections_are_dead(in_site: Site) -> None:
         assert worker.stop() == 0
 
 
-def test_a_worker_that_hangs_is_ended_and_started_again(in_site: Site) -> None:
+def test_a_hung_worker_is_ended_and_restarted(in_site: Site) -> None:
     command = [
         sys.executable,
         "-m",
@@ -204,7 +204,7 @@ time.sleep(60)
     assert "has taken nothing" in child.output
 
 
-def test_a_keeper_starts_its_child_again_however_it_ended(site: Site) -> None:
+def test_the_supervisor_restarts_its_child_however_it_ended(site: Site) -> None:
     code = "import os, time; print('up', os.getpid(), flush=True); time.sleep(60)"
     keeper = site.processes.start(
         sys.executable, "-m", "dispatcher.local.worker_supervisor", sys.executable, "-c", code
@@ -219,7 +219,7 @@ def test_a_keeper_starts_its_child_again_however_it_ended(site: Site) -> None:
     assert_none_left(site.environ[MARK])
 
 
-def test_a_keeper_stops_with_its_child_and_tells_how_it_ended(site: Site) -> None:
+def test_the_supervisor_stops_with_its_child_and_returns_its_exit_code(site: Site) -> None:
     def keep(code: str) -> Child:
         head = "import signal, sys, time\n"
         return site.processes.start(
@@ -246,7 +246,7 @@ def test_a_keeper_stops_with_its_child_and_tells_how_it_ended(site: Site) -> Non
     assert [leaving.stop(), failing.stop(), impatient.wait()] == [0, 1, 0]
 
 
-def test_what_does_not_end_in_time_is_left_behind(site: Site) -> None:
+def test_a_shutdown_does_not_wait_beyond_its_time_limit(site: Site) -> None:
     code = """
 import logging, subprocess, sys, time
 from dispatcher.tasks.worker.shutdown import Departure
@@ -290,7 +290,7 @@ report(n)
     assert following.stop() == 0
 
 
-def test_a_worker_without_a_keeper_answers_remote_control(in_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_a_supervisor_answers_remote_control(in_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "dispatcher.tasks.transport:Transport")
     monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "dispatcher.tasks.transport:Transport")
     monkeypatch.setattr("kombu.transport._transport_cache", {})

@@ -1,4 +1,4 @@
-"""Workers and what rings for them: Redis dies under load, doorbells are lost and doubled, memory runs out."""
+"""Workers and their doorbells: Redis dies under load, doorbells are lost and doubled, memory runs out."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_worker_survives_restarts_of_redis_under_load(site: Site, pool: str) -
     assert_all_delivered_once(site, emitted)
 
 
-def test_a_worker_waits_while_redis_is_gone_for_a_while(site: Site) -> None:
+def test_a_worker_waits_while_redis_is_down(site: Site) -> None:
     put_events(site, 1000)
     worker = site.worker()
     wait_for(lambda: count_lines(site.log) > 0)
@@ -87,14 +87,14 @@ def test_a_worker_started_before_redis_waits_for_it(site: Site) -> None:
     assert_all_delivered_once(site, 100)
 
 
-def test_doorbells_that_are_lost_are_rung_again(site: Site) -> None:
+def test_lost_doorbells_are_rung_again(site: Site) -> None:
     put_events(site, 1000)
     assert site.redis.call("DEL", LOG, SEGMENT) == 2
     site.worker()
     assert_all_delivered_once(site, 1000)
 
 
-def test_doorbells_that_come_twice_do_no_harm(site: Site) -> None:
+def test_doubled_doorbells_do_no_harm(site: Site) -> None:
     put_events(site, 1000)
     with site.redis.client() as client:
         for queue in (LOG, SEGMENT):
@@ -109,7 +109,7 @@ def test_doorbells_that_come_twice_do_no_harm(site: Site) -> None:
     assert set(requests.values()) == {1}
 
 
-def test_a_doorbell_for_a_batch_that_does_not_exist_does_no_harm(site: Site) -> None:
+def test_a_doorbell_for_a_missing_batch_does_no_harm(site: Site) -> None:
     pool = RedisPool(site.redis.url, timeout_seconds=5)
     pool.execute_many(doorbell.commands([doorbell.Ring(destination=LOG, batch_id="no-such-batch", count=1)]))
     put_events(site, 10)
@@ -119,7 +119,7 @@ def test_a_doorbell_for_a_batch_that_does_not_exist_does_no_harm(site: Site) -> 
     pool.close()
 
 
-def test_two_workers_share_the_work_and_double_nothing(site: Site) -> None:
+def test_two_workers_divide_the_work_and_double_nothing(site: Site) -> None:
     put_events(site, 2000)
     workers: list[Child] = [site.worker("-n", f"{name}@%h") for name in ("one", "two")]
     assert_all_delivered_once(site, 2000)
@@ -127,7 +127,7 @@ def test_two_workers_share_the_work_and_double_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_a_worker_that_is_stopped_in_order_finishes_what_it_has_begun(site: Site, pool: str) -> None:
+def test_a_worker_that_is_stopped_finishes_what_it_has_begun(site: Site, pool: str) -> None:
     put_events(site, 1000)
     worker = site.worker("-P", pool, "-c", "2")
     wait_for(lambda: count_lines(site.log) > 0, every=0.001)
@@ -142,7 +142,7 @@ def test_a_worker_that_is_stopped_in_order_finishes_what_it_has_begun(site: Site
     assert_all_delivered_once(site, 1000)
 
 
-def test_doorbells_that_a_stopped_worker_has_not_come_to_are_given_back_in_their_order(site: Site) -> None:
+def test_a_stopping_worker_returns_unstarted_doorbells_in_order(site: Site) -> None:
     put_events(site, 3000)
     before = site.redis.call("LRANGE", SEGMENT, 0, -1)
     assert isinstance(before, list)
@@ -164,7 +164,7 @@ def test_doorbells_that_a_stopped_worker_has_not_come_to_are_given_back_in_their
     assert site.redis.call("LRANGE", SEGMENT, 0, -1) == before[:-begun]
 
 
-def test_a_worker_drains_what_waits_although_redis_is_out_of_memory(site: Site) -> None:
+def test_a_worker_delivers_waiting_events_while_redis_is_out_of_memory(site: Site) -> None:
     put_events(site, 2000)
     # These are lost, and Redis takes no new ones but from the bell.
     assert site.redis.call("DEL", SEGMENT)
