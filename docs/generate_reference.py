@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from dispatcher.cli.main import main as command_line
 from dispatcher.config import DestinationSettings, Settings, installed_types, load_type
+from dispatcher.config.variables import variable_name
 from dispatcher.doctor import AREAS
 from dispatcher.monitoring.metrics import DEFINITIONS
 
@@ -144,7 +145,7 @@ def _settings_page() -> str:
             parts += [f"## [{section}]\n", f"{_first_line(model)}\n", _table(model, (*own, name))]
         elif (model := _item_model_of(field)) is not None:
             section = f"destinations.{_ANY_DESTINATION}.{name}"
-            variable = f"Variable: `{_variable((*own, name))}`, the whole list.\n"
+            variable = f"Variable: `{variable_name((*own, name))}`, the whole list.\n"
             parts += [f"## [[{section}]]\n", f"{_first_line(model)}\n", *_rows(model), "", variable]
     for name in installed_types():
         options = load_type(name).Options
@@ -157,7 +158,7 @@ def _settings_page() -> str:
 
 def _table(model: type[BaseModel], path: tuple[str, ...]) -> str:
     example = next(iter(model.model_fields)) if path else "broker_url"
-    return "\n".join([*_rows(model), "", f"Variable: `{_variable((*path, example))}`, and so on.", ""])
+    return "\n".join([*_rows(model), "", f"Variable: `{variable_name((*path, example))}`, and so on.", ""])
 
 
 def _rows(model: type[BaseModel]) -> list[str]:
@@ -172,10 +173,6 @@ def _rows(model: type[BaseModel]) -> list[str]:
         cells = (f"`{name}`", _takes(field), _default(name, field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "\\<") for cell in cells) + " |")
     return lines
-
-
-def _variable(path: tuple[str, ...]) -> str:
-    return "DISPATCHER_" + "__".join(path).upper()
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:

@@ -22,7 +22,7 @@ from dispatcher.routing import Router
 
 if TYPE_CHECKING:
     from dispatcher.config import Reading, Settings
-    from dispatcher.config.layers import KeyPath
+    from dispatcher.config.variables import KeyPath
     from dispatcher.event import Event, EventType
     from dispatcher.routing import Explanation
 

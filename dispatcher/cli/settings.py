@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dispatcher.config import DestinationSettings, Reading
-    from dispatcher.config.layers import KeyPath
+    from dispatcher.config.variables import KeyPath
 
 #: ``settings check`` found mistakes.
 _MISTAKES: Final = 1

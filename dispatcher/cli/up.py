@@ -20,6 +20,7 @@ from dispatcher import config
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import worker_arguments
+from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
@@ -183,8 +184,8 @@ class _Up:
         self._tell("segment", f"no write key is set, so {self._sink.url} stands in for Segment and keeps {kept}")
         environ = {}
         for name in keyless:
-            environ[f"DISPATCHER_DESTINATIONS__{name.upper()}__HOST"] = self._sink.url
-            environ[f"DISPATCHER_DESTINATIONS__{name.upper()}__WRITE_KEY"] = "local"
+            environ[option_variable(name, "host")] = self._sink.url
+            environ[option_variable(name, "write_key")] = "local"
         return environ
 
     def _start_flower(self, port: int | None) -> None:

@@ -15,8 +15,8 @@ from dispatcher.templates.expression import MISSING, is_available
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatcher.config.layers import KeyPath
     from dispatcher.config.schema import DestinationSettings, Settings
+    from dispatcher.config.variables import KeyPath
 
 
 def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = None) -> list[str]:

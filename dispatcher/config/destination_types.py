@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Final
 
+from dispatcher.config.object_path import is_object_path
 from dispatcher.errors import SettingsError
 
 #: Packages add a type by an entry point of this group: ``name = "package.module:Class"``.
@@ -25,17 +25,10 @@ RETIRED_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_CLASS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
 
 def installed_types() -> tuple[str, ...]:
     """The names of the installed types, sorted. Reads package metadata and imports none of them."""
     return tuple(sorted(entry_points(group=GROUP).names))
-
-
-def is_class_path(type_name: str) -> bool:
-    """Whether the text has the form ``package.module:Class``."""
-    return _CLASS.fullmatch(type_name) is not None
 
 
 def load_type(type_name: str) -> type[Any]:
@@ -50,7 +43,7 @@ def load_type(type_name: str) -> type[Any]:
 
 
 def _entry_point(type_name: str) -> EntryPoint:
-    if is_class_path(type_name):
+    if is_object_path(type_name):
         return EntryPoint(name=type_name, value=type_name, group=GROUP)
     found = tuple(entry_points(group=GROUP, name=type_name))
     if not found and type_name in RETIRED_TYPES:

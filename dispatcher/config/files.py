@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.config.layers import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, variable
 from dispatcher.config.paths import expand
+from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, value_of
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def locate(environ: Mapping[str, str], environment: str) -> Location:
     if not _ENVIRONMENT.fullmatch(environment) or environment == "base":
         raise SettingsError([f"{ENVIRONMENT_VARIABLE}: {environment!r} is not an environment; such as production"])
     shipped = shipped_directory()
-    named = variable(environ, DIRECTORY_VARIABLE)
+    named = value_of(environ, DIRECTORY_VARIABLE)
     if not named:
         return Location(environment, shipped / "base.toml", shipped / f"{environment}.toml", shipped)
     path = _expanded(named, environ)

@@ -7,23 +7,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
 from dispatcher.config.schema import DestinationSettings, Settings
+from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, PREFIX
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Where a setting stands: ``("outbox", "max_bytes")``.
-KeyPath: TypeAlias = tuple[str, ...]
+    from dispatcher.config.variables import KeyPath
 
-PREFIX: Final = "DISPATCHER_"
-ENVIRONMENT_VARIABLE: Final = "DISPATCHER_ENV"
-DIRECTORY_VARIABLE: Final = "DISPATCHER_SETTINGS"
 CODE: Final = "configure()"
 
 # Kubernetes gives every pod such variables for a service named dispatcher or dispatcher-something; no setting has
@@ -95,17 +92,6 @@ def environment_leaves(environ: Mapping[str, str]) -> list[Leaf]:
             path = tuple(name[len(PREFIX) :].lower().split("__"))
             leaves += _flattened(path, _parsed(path, text), name)
     return leaves
-
-
-def variable(environ: Mapping[str, str], name: str) -> str:
-    """The value of a variable whose name may be written in any case, or nothing."""
-    spellings = sorted((key for key in environ if key.upper() == name), key=str.isupper)
-    return environ[spellings[-1]] if spellings else ""
-
-
-def variable_name(path: KeyPath) -> str:
-    """The environment variable of a setting: ``DISPATCHER_OUTBOX__MAX_BYTES``."""
-    return PREFIX + "__".join(path).upper()
 
 
 def _precedence(variable: tuple[str, str]) -> tuple[int, bool]:

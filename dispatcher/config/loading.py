@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dispatcher.config.destination_types import RETIRED_TYPES, installed_types, is_class_path
+from dispatcher.config.destination_types import RETIRED_TYPES, installed_types
 from dispatcher.config.files import DEFAULT_ENVIRONMENT, locate, missing
 from dispatcher.config.layers import (
     CODE,
-    ENVIRONMENT_VARIABLE,
-    KeyPath,
     Leaf,
     Tree,
     environment_leaves,
     file_leaves,
     override_leaves,
-    variable,
 )
+from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import expand
 from dispatcher.config.problems import Subject, describe, nearest, problem
 from dispatcher.config.schema import Settings
+from dispatcher.config.variables import ENVIRONMENT_VARIABLE, KeyPath, value_of
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -121,12 +120,12 @@ def source_files(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
 
 
 def _environment(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> str:
-    return str(overrides.get("environment") or variable(environ, ENVIRONMENT_VARIABLE) or DEFAULT_ENVIRONMENT)
+    return str(overrides.get("environment") or value_of(environ, ENVIRONMENT_VARIABLE) or DEFAULT_ENVIRONMENT)
 
 
 def _place_environment(tree: Tree, environment: str, environ: Mapping[str, str]) -> list[str]:
     source = tree.sources.get(("environment",), CODE)
-    chosen_by = ENVIRONMENT_VARIABLE if variable(environ, ENVIRONMENT_VARIABLE) else DEFAULT_SOURCE
+    chosen_by = ENVIRONMENT_VARIABLE if value_of(environ, ENVIRONMENT_VARIABLE) else DEFAULT_SOURCE
     if source != CODE:
         value = tree.values["environment"]
         tree.put(Leaf(("environment",), environment, chosen_by))
@@ -171,7 +170,7 @@ def _unknown_types(tree: Tree) -> list[str]:
     installed = installed_types()
     for name, table in _destinations(tree).items():
         type_name = table.get("type", name) if isinstance(table, dict) else None
-        if isinstance(type_name, str) and type_name not in installed and not is_class_path(type_name):
+        if isinstance(type_name, str) and type_name not in installed and not is_object_path(type_name):
             path = ("destinations", name, *(("type",) if "type" in table else ()))
             message = _unknown_type(type_name, installed)
             value = (type_name,) if "type" in table else ()

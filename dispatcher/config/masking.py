@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+#: What stands in the place of what must not be shown.
 MASK: Final = "***"
 
 # Compound spellings such as apikey and writeKey have no word border, so the end of a word is what counts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from pydantic import (
 from dispatcher.config.allowlists import check_allowlist
 from dispatcher.config.base import Table
 from dispatcher.config.destination_types import BROWSER_TYPES
+from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.config.rules import Category, MappingRule, PrivacySettings, RateSettings
 from dispatcher.connections.embedded import embedded_url
@@ -50,8 +50,6 @@ _TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "meta_conversions": {"batch_events": 1000, "batch_bytes": 900_000},
     }
 )
-
-_PROCESSOR: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 Seconds = Annotated[float, Field(gt=0)]
 SecondsOrNone = Annotated[float, Field(ge=0)]
@@ -352,7 +350,7 @@ class Settings(Table):
     @classmethod
     def _check_processors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            if not _PROCESSOR.fullmatch(entry):
+            if not is_object_path(entry):
                 raise ValueError(f"{entry!r} must have the form package.module:callable")
         return value
 

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from dispatcher.config.variables import option_variable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +53,11 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def reveal(credential: SecretStr | None) -> str:
+    """A credential in the clear, for a request; empty where it is not set."""
+    return "" if credential is None else credential.get_secret_value()
+
+
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
@@ -92,6 +99,10 @@ class Destination(ABC, Generic[OptionsT]):
             for a destination that does not say.
         """
         return {}
+
+    def variable(self, option: str) -> str:
+        """The environment variable of an option, for texts that say what to set."""
+        return option_variable(self.name, option)
 
     def close(self) -> None:
         """Let go of files and connections. May be called twice."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from dispatcher.config.masking import MASK
 from dispatcher.rules.hashing import hashed, hashed_text
 from dispatcher.templates.field_path import MISSING, FieldPath, changed, field_path
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from dispatcher.config.rules import EmailTreatment, PrivacySettings
     from dispatcher.event import Event
-
-#: What a masked value is.
-MASK: Final = "***"
 
 # An address, and nothing around it. Without quotes in the local part, and with a dot in the domain, so that no usage
 # key of Open edX is one (block-v1:Org+C+R+type@video+block@intro).

@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from dispatcher.config import DestinationSettings, load_type
+from dispatcher.config.variables import option_variable
 from dispatcher.destinations.preview import Previewer
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
@@ -136,7 +137,7 @@ def credentials(name: str, kind: str, options: BaseModel, *, is_embedded: bool =
             flaw = "is not set, so that its events wait"
         else:
             continue
-        spelt = variable(name, option)
+        spelt = option_variable(name, option)
         if flaw is None:
             yield CREDENTIALS.ok(f"{option} of {name} is set and well-formed")
         elif is_embedded and flaw.startswith("is not set"):
@@ -154,7 +155,7 @@ def lacking(name: str, table: DestinationSettings) -> Iterator[Finding]:
     with Previewer({name: table}) as previewer:
         missing = previewer.missing(name)
     if missing is not None:
-        yield CREDENTIALS.error(missing, variable=variable(name, "…"))
+        yield CREDENTIALS.error(missing, variable=option_variable(name, "…"))
 
 
 def flaw_of(secret: str) -> str | None:
@@ -207,7 +208,7 @@ def encryption(name: str, option: str, url: SplitResult) -> Finding:
     if url.scheme == "https" or url.hostname in _LOCAL_HOSTS:
         return ENCRYPTION.ok(f"{name} is {'encrypted' if url.scheme == 'https' else 'on this machine'}")
     what = f"events and credentials of {name} go to {url.hostname} unencrypted"
-    return ENCRYPTION.warning(what, variable=variable(name, option))
+    return ENCRYPTION.warning(what, variable=option_variable(name, option))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +255,6 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return f"{type(error).__name__}: {error}"
-
-
-def variable(name: str, option: str) -> str:
-    """The environment variable of an option."""
-    return f"DISPATCHER_DESTINATIONS__{name.upper()}__{option.upper()}"
 
 
 def _connect(url: SplitResult, way: _Way) -> dict[str, Any] | None:

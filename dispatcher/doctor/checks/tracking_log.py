@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.config import DestinationSettings
+from dispatcher.config.variables import option_variable
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import IN_MEMORY, REMOTE, Room, can_write, file_system, mode, room, size_text
 from dispatcher.doctor.finding import Check, Finding
@@ -66,7 +67,7 @@ def look(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _look_at(name: str, table: DestinationSettings, path: Path) -> Iterator[Finding]:
-    spelt = f"DISPATCHER_DESTINATIONS__{name.upper()}__PATH"
+    spelt = option_variable(name, "path")
     yield writable(path, spelt)
     yield where(path, spelt)
     yield enough_room(path, room(path))
@@ -108,7 +109,7 @@ def enough_room(path: Path, left: Room) -> Finding:
 
 
 def rotation(path: Path, name: str, rotate_bytes: object, *, is_rotated: bool) -> Finding:
-    variable = f"DISPATCHER_DESTINATIONS__{name.upper()}__ROTATE_BYTES"
+    variable = option_variable(name, "rotate_bytes")
     size = os.path.getsize(path) if os.path.isfile(path) else 0
     if str(rotate_bytes).isdigit():
         most = int(str(rotate_bytes))

@@ -235,10 +235,6 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             pool.shutdown()
         self._client.close()
 
-    def variable(self, option: str) -> str:
-        """The environment variable of an option, for texts that say what to set."""
-        return f"DISPATCHER_DESTINATIONS__{self.name.upper()}__{option.upper()}"
-
     def _made(self, position: int, payload: bytes) -> _Entry[ItemT] | Dead | Filtered:
         try:
             event = decode(payload)

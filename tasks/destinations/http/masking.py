@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 from pydantic import BaseModel, SecretStr
 
+from dispatcher.config.masking import MASK
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dispatcher.tasks.destinations.http.client import Request
-
-MASK: Final = "***"
 
 # Shorter than this, a mask would tear up what is not meant.
 _SHORTEST: Final = 4

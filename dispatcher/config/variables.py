@@ -1,0 +1,36 @@
+"""Variables: which environment variable a setting has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Where a setting stands: ``("outbox", "max_bytes")``.
+KeyPath: TypeAlias = tuple[str, ...]
+
+PREFIX: Final = "DISPATCHER_"
+ENVIRONMENT_VARIABLE: Final = "DISPATCHER_ENV"
+DIRECTORY_VARIABLE: Final = "DISPATCHER_SETTINGS"
+
+
+def variable_name(path: KeyPath) -> str:
+    """The environment variable of a setting: ``DISPATCHER_OUTBOX__MAX_BYTES``."""
+    return PREFIX + "__".join(path).upper()
+
+
+def option_variable(destination: str, option: str) -> str:
+    """The environment variable of a key in a destination's table, for texts that say what to set.
+
+    Args:
+        destination: The name of the table.
+        option: The key, of the type's own options or of those that every destination has.
+    """
+    return variable_name(("destinations", destination, option))
+
+
+def value_of(environ: Mapping[str, str], name: str) -> str:
+    """The value of a variable whose name may be written in any case; empty where it is not set."""
+    spellings = sorted((key for key in environ if key.upper() == name), key=str.isupper)
+    return environ[spellings[-1]] if spellings else ""
