@@ -253,7 +253,7 @@ def _metrics_page() -> str:
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for metric in DEFINITIONS:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+        lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.help} |")
     return "\n".join([_WRITTEN_BY, _METRICS_TOP, *lines, ""])
 
 

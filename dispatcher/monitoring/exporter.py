@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from dispatcher.monitoring.metrics import DEFINITIONS, Definition
+from dispatcher.monitoring.definition import Definition
+from dispatcher.monitoring.metrics import DEFINITIONS
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -133,7 +134,7 @@ class SnapshotCollector(Collector):
 
 
 def _family(definition: Definition) -> CounterMetricFamily | GaugeMetricFamily:
-    family = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
+    family = CounterMetricFamily if definition.type == "counter" else GaugeMetricFamily
     return family(definition.name, definition.help, labels=definition.labels)
 
 

@@ -194,7 +194,7 @@ def test_the_names_keep_to_the_conventions_of_prometheus() -> None:
     assert len({definition.name for definition in DEFINITIONS}) == len(DEFINITIONS)
     for definition in DEFINITIONS:
         assert definition.name.startswith("dispatcher_")
-        assert definition.name.endswith("_total") == (definition.kind == "counter"), definition.name
+        assert definition.name.endswith("_total") == (definition.type == "counter"), definition.name
         assert definition.help.endswith("."), definition.name
         assert not definition.name.endswith(("_ms", "_mb", "_minutes", "_percent")), definition.name
 
