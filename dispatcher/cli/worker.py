@@ -101,7 +101,7 @@ def worker(
 
 
 def _check_queues(queues: str | None, settings: config.Settings) -> None:
-    known = [name for name, table in settings.destinations.items() if table.is_served]
+    known = list(settings.served_destinations)
     unknown = [name for name in (queues or "").split(",") if name and name not in known]
     if unknown:
         raise SettingsError(

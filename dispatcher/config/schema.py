@@ -253,11 +253,6 @@ class DestinationSettings(Table):
         return self.type in BROWSER_TYPES
 
     @property
-    def is_served(self) -> bool:
-        """Whether workers deliver to it: it is enabled, and is none that only browsers can reach."""
-        return self.enabled and not self.in_browser
-
-    @property
     def options(self) -> dict[str, Any]:
         """The type's own keys, such as ``write_key`` and ``path``: a copy, with credentials in the clear."""
         return dict(self.__pydantic_extra__ or {})
@@ -318,6 +313,11 @@ class Settings(Table):
     def store(self) -> str:
         """The Redis of the batch store: the one that is set, else the broker's."""
         return self.broker if self.store_url is None else self.store_url
+
+    @property
+    def served_destinations(self) -> dict[str, DestinationSettings]:
+        """The destinations that workers deliver to, by name: enabled, and reached from elsewhere than a browser."""
+        return {name: table for name, table in self.destinations.items() if table.enabled and not table.in_browser}
 
     @property
     def outbox_directory(self) -> Path:

@@ -33,11 +33,7 @@ def build_destinations(settings: config.Settings) -> dict[str, Build]:
     problems = config.check_options(settings)
     if problems:
         raise SettingsError(problems)
-    return {
-        name: partial(_build, name, table, settings.store)
-        for name, table in settings.destinations.items()
-        if table.is_served
-    }
+    return {name: partial(_build, name, table, settings.store) for name, table in settings.served_destinations.items()}
 
 
 def _build(name: str, table: config.DestinationSettings, store: str) -> Destination[Any]:

@@ -35,7 +35,7 @@ class Deployment:
     @property
     def destinations(self) -> dict[str, DestinationSettings]:
         """Those that workers deliver to."""
-        return {name: table for name, table in self.settings.destinations.items() if table.is_served}
+        return self.settings.served_destinations
 
     @property
     def redis_urls(self) -> tuple[str, ...]:

@@ -57,4 +57,4 @@ def take_ledger(settings: Settings, store: BatchStore) -> Ledger:
 
 def served(settings: Settings) -> list[str]:
     """The names in the ledger: every destination that workers deliver to, and "emit" for what emit could not take."""
-    return [*(name for name, table in settings.destinations.items() if table.is_served), NOT_TAKEN]
+    return [*settings.served_destinations, NOT_TAKEN]

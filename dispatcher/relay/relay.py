@@ -414,7 +414,6 @@ def _is_empty(reader: Reader) -> bool:
 def _cutter(settings: Settings) -> Cutter:
     limits = {
         name: BatchLimits(destination.batch_events, destination.batch_bytes)
-        for name, destination in settings.destinations.items()
-        if destination.is_served
+        for name, destination in settings.served_destinations.items()
     }
     return Cutter(Router(settings), limits)

@@ -243,7 +243,7 @@ class Replay:
 def _check(settings: Settings, destination: str) -> None:
     table = settings.destinations.get(destination)
     if table is None or not table.enabled:
-        known = ", ".join(name for name, other in settings.destinations.items() if other.is_served)
+        known = ", ".join(settings.served_destinations)
         raise SettingsError([f"there is no destination {destination!r}; the enabled ones are {known}"])
     if table.in_browser:
         raise SettingsError([f"{destination} takes events from browsers only, in which they happen but once"])

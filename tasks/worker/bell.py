@@ -34,7 +34,7 @@ class Bell:
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._app = app
         self._every = settings.worker.bell_seconds
-        self._destinations = [name for name, table in settings.destinations.items() if table.is_served]
+        self._destinations = list(settings.served_destinations)
         self._on_redis = settings.broker == settings.store
         self._url = settings.store
         self._stopped = threading.Event()

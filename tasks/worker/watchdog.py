@@ -51,7 +51,7 @@ class Watchdog:
         self._watches = serves(kombu_url(settings.broker))
         self._url = settings.broker
         self._hung_seconds = hung_seconds
-        leases = [table.lease_seconds for table in settings.destinations.values() if table.is_served]
+        leases = [table.lease_seconds for table in settings.served_destinations.values()]
         self._delivery_seconds = 2 * max(leases, default=0.0)
         self._stopped = threading.Event()
 

@@ -37,7 +37,7 @@ class LedgerWatch:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._names = [*(name for name, table in settings.destinations.items() if table.is_served), NOT_TAKEN]
+        self._names = [*settings.served_destinations, NOT_TAKEN]
         self._every = settings.sentry.interval_seconds
         self._pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
         self._store = BatchStore(self._pool)
