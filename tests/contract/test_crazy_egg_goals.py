@@ -1,4 +1,4 @@
-"""Crazy Egg's goals keep to the contract, and to what its tracking API documents."""
+"""Crazy Egg's goals pass the contract suite and the rules of its documented tracking API."""
 
 from __future__ import annotations
 
@@ -59,12 +59,14 @@ class TestCrazyEggGoals(DestinationContract):
         }
 
     @pytest.mark.parametrize("value", [None, True, "12", [], {}], ids=repr)
-    def test_what_is_no_value_is_left_out(self, value: object, crazy_egg: CrazyEggGoals, server: Vendor) -> None:
+    def test_fields_without_a_value_are_left_out(self, value: object, crazy_egg: CrazyEggGoals, server: Vendor) -> None:
         event = msgspec.structs.replace(self.event(1), data={"value": value, "currency": "euros"})
         assert fates(crazy_egg.deliver(batch_of([event]))) == ["delivered"]
         assert not {"value", "currency"} & json.loads(server.calls[0].body)["goalConversions"][0].keys()
 
-    def test_an_event_of_nobody_is_dead_and_says_what_to_bind(self, crazy_egg: CrazyEggGoals, server: Vendor) -> None:
+    def test_an_event_without_a_person_is_dead_and_the_error_says_what_to_bind(
+        self, crazy_egg: CrazyEggGoals, server: Vendor
+    ) -> None:
         good, bad = self.event(1), msgspec.structs.replace(self.event(2), context={}, data={})
         assert fates(crazy_egg.deliver(batch_of([bad, good]))) == ["missing_user", "delivered"]
         assert len(server.taken) == 1

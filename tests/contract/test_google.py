@@ -1,4 +1,4 @@
-"""The destinations that take hits keep to the contract."""
+"""The destinations that send hits to Google pass the contract suite."""
 
 from __future__ import annotations
 

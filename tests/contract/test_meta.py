@@ -1,4 +1,4 @@
-"""Meta's Conversions API keeps to the contract."""
+"""Meta's Conversions API passes the contract suite."""
 
 from __future__ import annotations
 

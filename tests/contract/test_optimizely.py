@@ -1,4 +1,4 @@
-"""Optimizely keeps to the contract, and to Optimizely's own rules."""
+"""Optimizely passes the contract suite, and keeps Optimizely's own rules."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class TestOptimizely(DestinationContract):
         assert isinstance(destination, Optimizely)
         return destination
 
-    def test_every_event_is_taken_by_its_id_in_one_request(self, optimizely: Optimizely, server: Vendor) -> None:
+    def test_one_request_carries_every_event_with_its_id(self, optimizely: Optimizely, server: Vendor) -> None:
         events = self.events(100)
         assert list(optimizely.deliver(batch_of(events))) == [DELIVERED] * 100
         assert server.taken == {event.id: 1 for event in events}
         assert len(server.calls) == 1
 
-    def test_the_same_events_again_have_the_same_ids(self, optimizely: Optimizely, server: Vendor) -> None:
+    def test_the_same_events_have_the_same_ids_again(self, optimizely: Optimizely, server: Vendor) -> None:
         events = self.events(3)
         for attempt in range(2):
             optimizely.deliver(batch_of(events, attempt=attempt))
@@ -55,15 +55,13 @@ class TestOptimizely(DestinationContract):
         (visitor,) = json.loads(server.calls[0].body)["visitors"]
         assert len(visitor["snapshots"][0]["events"]) == 10
 
-    def test_what_is_refused_is_found_also_among_one_visitor_s_events(
-        self, optimizely: Optimizely, server: Vendor
-    ) -> None:
+    def test_a_refused_event_is_found_among_one_visitors_events(self, optimizely: Optimizely, server: Vendor) -> None:
         events = [msgspec.structs.replace(event, context={"user_id": 7}) for event in self.events(10)]
         events[3] = self.poisoned(events[3])
         assert fates(optimizely.deliver(batch_of(events))) == ["delivered"] * 3 + ["invalid"] + ["delivered"] * 6
         assert server.taken == {event.id: 1 for number, event in enumerate(events) if number != 3}
 
-    def test_without_strictness_optimizely_answers_204_to_what_it_forgets(self, server: Vendor) -> None:
+    def test_without_strict_mode_optimizely_answers_204_to_ignored_events(self, server: Vendor) -> None:
         with self.built(server.url, strict=False) as destination:
             assert fates(destination.deliver(batch_of([self.poisoned(self.event(1))]))) == ["delivered"]
         assert not server.taken
@@ -77,7 +75,7 @@ class TestOptimizely(DestinationContract):
         ],
         ids=["name", "visitor", "revenue"],
     )
-    def test_what_optimizely_would_forget_is_not_sent(
+    def test_events_that_optimizely_would_ignore_are_not_sent(
         self, change: dict[str, Any], reason: str, optimizely: Optimizely, server: Vendor
     ) -> None:
         good = self.event(1)
@@ -90,7 +88,7 @@ class TestOptimizely(DestinationContract):
         [None, True, 0, 1.5, 10**30, "", "text", [], {}, [{"a": [1]}], {"b": None}],
         ids=repr,
     )
-    def test_whatever_data_holds_makes_a_request_that_keeps_to_the_rules(
+    def test_any_data_makes_a_request_that_follows_the_rules(
         self, value: object, optimizely: Optimizely, server: Vendor
     ) -> None:
         event = with_data(self.event(1), value=value, org_id=value, field=value)

@@ -1,4 +1,4 @@
-"""What a tracker may expect of any outbox: the durable one and its memory twin pass the same tests."""
+"""What a tracker may expect of any outbox: the durable one and the in-memory one pass the same tests."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def events(box: Box) -> list[Event]:
     return [decode(payload) for payload in taken(box)]
 
 
-def test_at_first_it_is_empty_and_all_of_that_is_relayed(box: Box) -> None:
+def test_a_new_outbox_is_empty_and_fully_relayed(box: Box) -> None:
     assert box.position == 0
     assert box.has_relayed(0)
     assert taken(box) == []
 
 
-def test_it_keeps_payloads_as_they_are_and_in_order(box: Box) -> None:
+def test_payloads_are_kept_unchanged_and_in_order(box: Box) -> None:
     payloads = [b"{}", b"x" * 10_000 + b"}", b"}", b'{"a":"\xc3\xa4\\u0000"}', b"{}"]
     for payload in payloads:
         box.append(payload)
     assert taken(box) == payloads
 
 
-def test_its_position_grows_with_every_payload(box: Box) -> None:
+def test_the_position_grows_with_every_payload(box: Box) -> None:
     positions = [box.position]
     for _ in range(5_000):
         box.append(b'{"n":1}')
@@ -61,7 +61,7 @@ def test_append_returns_nothing(box: Box) -> None:
     assert append(b"{}") is None
 
 
-def test_threads_may_append_at_once(box: Box) -> None:
+def test_threads_may_append_concurrently(box: Box) -> None:
     start = threading.Barrier(4)
 
     def run(thread: int) -> None:
@@ -82,13 +82,13 @@ def test_threads_may_append_at_once(box: Box) -> None:
     assert len(found) == 4_000
 
 
-def test_it_may_be_closed_twice(box: Box) -> None:
+def test_an_outbox_may_be_closed_twice(box: Box) -> None:
     box.append(b"{}")
     box.close()
     box.close()
 
 
-def test_a_tracker_emits_into_it(box: Box) -> None:
+def test_a_tracker_emits_into_the_outbox(box: Box) -> None:
     tracker = Tracker(outbox=box, strict=True)
     with tracker.context("request", {"user_id": 7}):
         ids = [tracker.emit("shop.order.paid", {"order": number}) for number in range(3)]
@@ -97,20 +97,20 @@ def test_a_tracker_emits_into_it(box: Box) -> None:
     ]
 
 
-def test_what_a_tracker_cannot_take_is_a_dead_letter_among_the_others(box: Box) -> None:
+def test_an_event_that_a_tracker_cannot_take_becomes_a_dead_letter(box: Box) -> None:
     tracker = Tracker(outbox=box)
     ids = [tracker.emit("shop.order.paid", {"price": price}) for price in (1.5, NAN, 2.5)]
     assert [(event.id, event.type) for event in events(box)] == list(zip(ids, ("event", "dead", "event"), strict=True))
 
 
-def test_what_a_strict_tracker_cannot_take_leaves_no_trace(box: Box) -> None:
+def test_an_event_that_a_strict_tracker_refuses_leaves_no_trace(box: Box) -> None:
     tracker = Tracker(outbox=box, strict=True)
     with pytest.raises(InvalidEventError):
         tracker.emit("shop.order.paid", {"price": NAN})
     assert taken(box) == []
 
 
-def test_what_was_emitted_is_what_the_payload_says(box: Box) -> None:
+def test_the_payload_holds_what_was_emitted(box: Box) -> None:
     Tracker(outbox=box).submit("track", "Order Paid", {"userId": "7"}, context={"ip": "192.0.2.1"}, event_id="my-id")
     (payload,) = taken(box)
     wire = msgspec.json.decode(payload)

@@ -1,4 +1,4 @@
-"""The destination of docs/how-to/own-destination.md, as a package of its own: found, and within the contract."""
+"""The example of docs/how-to/own-destination.md, as a package of its own: it is found and passes the contract."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_example_is_short() -> None:
     assert len(block("class PulseOptions").splitlines()) < 60
 
 
-def test_the_example_keeps_to_the_contract(installed: Path, tmp_path: Path) -> None:
+def test_the_example_passes_the_contract(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "test_pulse.py").write_text(block("class TestPulse"))
     (tmp_path / "test_strictly.py").write_text(with_its_vendor(block("class TestPulse")))
 
@@ -84,7 +84,7 @@ def test_the_example_keeps_to_the_contract(installed: Path, tmp_path: Path) -> N
     assert int(counted[1]) > 80
 
 
-def test_the_contract_finds_a_destination_that_breaks_it(source: Path, tmp_path: Path) -> None:
+def test_the_contract_fails_for_a_destination_that_breaks_it(source: Path, tmp_path: Path) -> None:
     careless = (source / "dispatcher_pulse.py").read_text().replace("events=50", "events=60")
     (tmp_path / "dispatcher_careless.py").write_text(careless)
     test = block("class TestPulse").replace('type = "pulse"', 'type = "dispatcher_careless:Pulse"')
@@ -97,7 +97,7 @@ def test_the_contract_finds_a_destination_that_breaks_it(source: Path, tmp_path:
 @pytest.mark.parametrize(
     ("place", "shown"), [("installed", "[destinations.pulse]\nevents"), ("source", 'type = "dispatcher_pulse:Pulse"')]
 )
-def test_settings_know_the_example(place: str, shown: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_the_settings_find_the_example(place: str, shown: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """By its name where the package is installed; where only the module is, by module and class."""
     settings = tmp_path / "pulse.toml"
     settings.write_text(block(shown))
@@ -122,7 +122,7 @@ def with_its_vendor(test: str) -> str:
     return f"{block('class PulseVendor')}\n\n{test}\n    def vendor(self):\n        return PulseVendor()\n"
 
 
-def test_a_status_means_what_the_reference_says() -> None:
+def test_each_status_means_what_the_reference_says() -> None:
     statuses = range(200, 600)
 
     said = {status: status_outcome(status) for status in statuses}

@@ -1,4 +1,4 @@
-"""Sailthru keeps to the contract, and to Sailthru's own rules."""
+"""Sailthru passes the contract suite, and keeps Sailthru's own rules."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class TestSailthru(DestinationContract):
         assert isinstance(destination, Sailthru)
         return destination
 
-    def test_every_event_is_taken_by_its_id(self, sailthru: Sailthru, server: Vendor) -> None:
+    def test_every_event_is_accepted_with_its_id(self, sailthru: Sailthru, server: Vendor) -> None:
         events = self.events(30)
         assert list(sailthru.deliver(batch_of(events))) == [DELIVERED] * 30
         assert server.taken == {event.id: 1 for event in events}
 
-    def test_requests_are_sent_some_at_a_time(self, sailthru: Sailthru) -> None:
+    def test_several_requests_are_sent_at_a_time(self, sailthru: Sailthru) -> None:
         assert sailthru.concurrency == 8
         assert sailthru.requests_per_second == 40
 
-    def test_people_are_named_by_their_user_id_where_they_have_no_address(
+    def test_people_without_an_email_address_are_identified_by_user_id(
         self, sailthru: Sailthru, server: Vendor
     ) -> None:
         event = msgspec.structs.replace(self.event(1), context={"user_id": 7})
@@ -54,7 +54,7 @@ class TestSailthru(DestinationContract):
         assert server.taken[event.id] == 1
 
     @pytest.mark.parametrize("changes", [{"secret": "of-another"}, {"api_key": "of-another"}], ids=["secret", "key"])
-    def test_credentials_that_are_not_taken_are_the_setup(self, changes: dict[str, str], server: Vendor) -> None:
+    def test_refused_credentials_are_a_setup_error(self, changes: dict[str, str], server: Vendor) -> None:
         with self.built(server.url, **changes) as destination:
             outcomes = destination.deliver(batch_of(self.events(20)))
         assert set(fates(outcomes)) == {"setup"}
@@ -62,12 +62,12 @@ class TestSailthru(DestinationContract):
         # What is under way when the first refusal comes is answered too; nothing more is begun.
         assert len(server.calls) <= 8
 
-    def test_an_error_with_200_is_no_delivery(self, sailthru: Sailthru, server: Vendor) -> None:
+    def test_an_error_with_status_200_is_not_a_delivery(self, sailthru: Sailthru, server: Vendor) -> None:
         refusal = error(400, 11, "Invalid email")
         server.script.append(Reply(status=200, body=refusal.body))
         assert fates(sailthru.deliver(batch_of(self.events(1)))) == ["invalid"]
 
-    def test_a_throttled_account_is_left_alone_until_its_reset(self, sailthru: Sailthru, server: Vendor) -> None:
+    def test_a_throttled_account_pauses_until_its_reset(self, sailthru: Sailthru, server: Vendor) -> None:
         headers = {
             "X-Rate-Limit-Limit": "40",
             "X-Rate-Limit-Remaining": "0",
@@ -82,7 +82,7 @@ class TestSailthru(DestinationContract):
         assert 0 < first.seconds <= 31
         assert len(server.calls) <= 8
 
-    def test_faster_than_the_limit_is_refused_by_the_vendor_and_nothing_is_lost(self) -> None:
+    def test_events_sent_above_the_vendors_limit_are_not_lost(self) -> None:
         with SailthruVendor(requests_per_second=5) as vendor, self.built(vendor.url, concurrency=1) as destination:
             events = self.events(20)
             outcomes = destination.deliver(batch_of(events))
@@ -91,7 +91,7 @@ class TestSailthru(DestinationContract):
                 event.id: 1 for event, fate in zip(events, fates(outcomes), strict=True) if fate == "delivered"
             }
 
-    def test_a_lost_answer_repeats_the_event_unless_that_is_forbidden(self, server: Vendor) -> None:
+    def test_a_lost_answer_repeats_the_event_unless_at_most_once_is_set(self, server: Vendor) -> None:
         for at_most_once, expected in ((False, 2), (True, 1)):
             event = self.event(1)
             with self.built(server.url, at_most_once=at_most_once) as destination:
@@ -112,7 +112,7 @@ class TestSailthru(DestinationContract):
             assert server.taken[event.id] == expected
 
     @pytest.mark.parametrize("name", ["open", "purchase"])
-    def test_a_reserved_name_takes_no_other_event_along(self, name: str, sailthru: Sailthru, server: Vendor) -> None:
+    def test_a_reserved_name_makes_no_other_event_dead(self, name: str, sailthru: Sailthru, server: Vendor) -> None:
         good = self.event(1)
         bad: Event = msgspec.structs.replace(self.event(2), name=name)
         assert fates(sailthru.deliver(batch_of([bad, good]))) == ["reserved_name", "delivered"]

@@ -1,4 +1,4 @@
-"""The webhook over real HTTP: bodies, ids and signatures, which the convention's own package verifies."""
+"""The webhook over real HTTP: bodies, ids and signatures, verified by the convention's own package."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_batch_is_an_array_in_order(server: Vendor) -> None:
     assert [[event["data"]["order"] for event in call.value] for call in server.calls] == [[0, 1, 2], [3, 4]]
 
 
-def test_ndjson_has_an_event_a_line(server: Vendor) -> None:
+def test_ndjson_has_one_event_per_line(server: Vendor) -> None:
     events = [an_event(number, data={"text": "two\nlines"}) for number in range(3)]
     with a_webhook(server, format="ndjson") as webhook:
         assert delivered(webhook, events) == [DELIVERED] * 3
@@ -111,7 +111,7 @@ def test_ndjson_has_an_event_a_line(server: Vendor) -> None:
     assert [decode(line) for line in call.body.splitlines()] == events
 
 
-def test_bodies_are_compressed_where_that_is_asked_for(server: Vendor) -> None:
+def test_bodies_are_compressed_on_request(server: Vendor) -> None:
     with a_webhook(server, gzip=True) as webhook:
         assert delivered(webhook, [an_event(data={"note": "x" * 5000})]) == [DELIVERED]
 
@@ -121,7 +121,7 @@ def test_bodies_are_compressed_where_that_is_asked_for(server: Vendor) -> None:
 
 
 @pytest.mark.parametrize("options", FORMS, ids=str)
-def test_no_body_is_larger_than_the_settings_say(options: dict[str, Any], server: Vendor) -> None:
+def test_no_body_exceeds_the_size_in_the_settings(options: dict[str, Any], server: Vendor) -> None:
     events = [an_event(number, data={"note": "x" * 700}) for number in range(7)]
     with a_webhook(server, max_bytes=3000, **options) as webhook:
         assert delivered(webhook, [*events, an_event(8, data={"note": "x" * 3000})])[:7] == [DELIVERED] * 7
@@ -146,7 +146,7 @@ def test_a_receiver_can_verify_what_it_gets(options: dict[str, Any], server: Ven
             verify(OLD_SECRET, call)
 
 
-def test_while_one_secret_replaces_another_both_verify(server: Vendor) -> None:
+def test_during_a_secret_rotation_both_secrets_verify(server: Vendor) -> None:
     with a_webhook(server, secret=f"{SECRET} {OLD_SECRET}") as webhook:
         delivered(webhook, [an_event()])
 
@@ -156,7 +156,7 @@ def test_while_one_secret_replaces_another_both_verify(server: Vendor) -> None:
     verify(OLD_SECRET, call)
 
 
-def test_the_signature_is_that_of_the_specifications_scheme(server: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_signature_follows_the_specification(server: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.tasks.destinations.webhook.time", lambda: 1674087231.9)
     with a_webhook(server, secret=SECRET) as webhook:
         request = webhook.request([webhook.item(an_event())])
@@ -168,7 +168,7 @@ def test_the_signature_is_that_of_the_specifications_scheme(server: Vendor, monk
     assert finished.headers["webhook-signature"] == expected
 
 
-def test_without_a_secret_there_is_no_signature_but_an_id_and_a_time(server: Vendor) -> None:
+def test_without_a_secret_requests_have_an_id_and_a_time_but_no_signature(server: Vendor) -> None:
     with a_webhook(server) as webhook:
         delivered(webhook, [an_event()])
 
@@ -194,7 +194,7 @@ def test_a_retry_has_the_same_id_and_the_time_of_the_attempt(server: Vendor, mon
 
 
 @pytest.mark.parametrize("event_id", ["order.17", "a b", "Grüße", "x" * 101, "order\x7f17"])
-def test_an_id_that_no_header_can_hold_becomes_a_digest(event_id: str, server: Vendor) -> None:
+def test_an_id_unfit_for_a_header_becomes_a_digest(event_id: str, server: Vendor) -> None:
     with a_webhook(server, secret=SECRET) as webhook:
         assert delivered(webhook, [an_event(id=event_id)]) == [DELIVERED]
 
@@ -204,7 +204,7 @@ def test_an_id_that_no_header_can_hold_becomes_a_digest(event_id: str, server: V
     verify(SECRET, call)
 
 
-def test_ids_of_requests_with_other_events_differ() -> None:
+def test_requests_with_different_events_have_different_ids() -> None:
     ids = [("a",), ("a", "b"), ("b", "a"), ("a", "b", "c"), ("ab",), ('a","b',), ("a.b",)]
 
     assert len({webhook_id(found) for found in ids}) == len(ids)
@@ -252,7 +252,7 @@ def test_headers_and_query_of_the_settings_are_sent(server: Vendor) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_work_is_refused_without_repeating_a_secret(options: dict[str, Any], said: str) -> None:
+def test_unusable_settings_are_refused_without_showing_a_secret(options: dict[str, Any], said: str) -> None:
     options = {"url": "https://example.org/events", **options}
 
     with pytest.raises(ValidationError) as refused:
@@ -265,7 +265,7 @@ def test_what_cannot_work_is_refused_without_repeating_a_secret(options: dict[st
         assert "hidden" not in text
 
 
-def test_a_certificate_that_is_not_trusted_is_a_matter_of_settings() -> None:
+def test_an_untrusted_certificate_is_a_setup_error() -> None:
     server = Vendor()
     server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(server.tls)

@@ -49,9 +49,7 @@ class AnswersContract(Subject):
             assert "127.0.0.1" in errors_of(outcomes), "the error says who answered"
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_a_vendor_that_has_moved_gets_nothing_at_its_new_address(
-        self, status: int, destination: Destination[Any], server: Vendor
-    ) -> None:
+    def test_redirects_are_not_followed(self, status: int, destination: Destination[Any], server: Vendor) -> None:
         with Vendor() as elsewhere:
             elsewhere.always = Reply()
             server.always = Reply(status=status, headers={"Location": f"{elsewhere.url}/elsewhere"})
@@ -60,7 +58,7 @@ class AnswersContract(Subject):
         assert fates(outcomes) == ["setup", "setup"], errors_of(outcomes)
         assert [call for call in elsewhere.calls if call.body] == []
 
-    def test_a_vendor_that_asks_for_a_pause_gets_it(self, destination: Destination[Any], server: Vendor) -> None:
+    def test_a_retry_after_in_seconds_is_kept(self, destination: Destination[Any], server: Vendor) -> None:
         server.always = Reply(status=429, headers={"Retry-After": "7"})
 
         outcomes = destination.deliver(batch_of(self.events(2)))
@@ -68,7 +66,7 @@ class AnswersContract(Subject):
         assert fates(outcomes) == ["throttled", "throttled"]
         assert [getattr(outcome, "seconds", None) for outcome in outcomes] == [7.0, 7.0]
 
-    def test_a_pause_may_be_asked_for_as_a_date(self, destination: Destination[Any], server: Vendor) -> None:
+    def test_a_retry_after_as_a_date_is_kept(self, destination: Destination[Any], server: Vendor) -> None:
         until = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
         server.always = Reply(status=429, headers={"Retry-After": until})
 
@@ -78,7 +76,9 @@ class AnswersContract(Subject):
         assert outcome.seconds is not None
         assert 0 < outcome.seconds <= 3600
 
-    def test_what_asks_to_be_left_alone_is_left_alone(self, destination: Destination[Any], server: Vendor) -> None:
+    def test_throttling_stops_further_requests(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
         server.always = Reply(status=429)
         at_a_time = getattr(destination, "concurrency", 1)
 
@@ -87,7 +87,7 @@ class AnswersContract(Subject):
         assert set(fates(outcomes)) == {"throttled"}
         assert len(server.calls) <= at_a_time
 
-    def test_an_answer_that_repeats_what_was_sent_is_repeated_nowhere(
+    def test_an_answer_that_repeats_the_request_is_repeated_nowhere(
         self, destination: Destination[Any], server: Vendor, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG")

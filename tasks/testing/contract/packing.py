@@ -76,7 +76,7 @@ class PackingContract(Subject):
         if limits.request_bytes is not None:
             assert max(len(call.content) for call in server.calls) <= limits.request_bytes
 
-    def test_requests_are_cut_by_their_bytes(self, destination: Destination[Any], server: Vendor) -> None:
+    def test_requests_are_split_by_size_in_bytes(self, destination: Destination[Any], server: Vendor) -> None:
         limits = limits_of(destination)
         if limits.request_bytes is None or limits.events == 1:
             pytest.skip("one event a request, or no limit of a request's bytes")
@@ -94,9 +94,7 @@ class PackingContract(Subject):
         assert len(server.calls) > 1
         assert max(len(call.content) for call in server.calls) <= limits.request_bytes
 
-    def test_an_event_over_the_limit_is_dead_and_takes_no_other_along(
-        self, destination: Destination[Any], server: Vendor
-    ) -> None:
+    def test_an_oversized_event_is_dead_and_no_other_is(self, destination: Destination[Any], server: Vendor) -> None:
         limits = limits_of(destination)
         limit = limits.event_bytes or limits.request_bytes
         events = self.events(5)
@@ -109,7 +107,7 @@ class PackingContract(Subject):
         assert fates(outcomes) == ["delivered", "delivered", "oversized", "delivered", "delivered"], errors_of(outcomes)
         assert events[2].id in errors_of(outcomes), "says which event it is"
 
-    def test_an_event_that_is_refused_for_its_contents_takes_no_other_along(
+    def test_an_event_refused_for_its_contents_is_dead_and_no_other_is(
         self, destination: Destination[Any], server: Vendor
     ) -> None:
         destination.deliver(batch_of(self.events(16)))
@@ -121,7 +119,7 @@ class PackingContract(Subject):
         assert sum(isinstance(outcome, Delivered) for outcome in outcomes) == 15
         assert len(server.calls) - usual <= usual + 2 * ceil(log2(16)), "found by halves"
 
-    def test_all_that_is_refused_is_found(self, destination: Destination[Any]) -> None:
+    def test_all_refused_events_are_found(self, destination: Destination[Any]) -> None:
         bad = [0, 7, 8, 15]
 
         outcomes = destination.deliver(batch_of(self._with_poison(self.events(16), *bad)))
@@ -130,7 +128,7 @@ class PackingContract(Subject):
         assert all(isinstance(outcome, Dead | Delivered) for outcome in outcomes), errors_of(outcomes)
 
     @pytest.mark.parametrize("payload", [b"", b"no event", b"{}", b"[1]", b"\xff\xfe"], ids=repr)
-    def test_what_is_no_event_is_dead_and_takes_no_other_along(
+    def test_an_undecodable_payload_is_dead_and_no_other_is(
         self, payload: bytes, destination: Destination[Any]
     ) -> None:
         first, last = self.events(2)
@@ -154,7 +152,7 @@ class PackingContract(Subject):
         for event in events:
             json.dumps(destination.preview(event))
 
-    def test_an_event_that_a_rule_leaves_out_is_filtered_for_the_rules_reason(self, server: Vendor) -> None:
+    def test_an_event_that_a_rule_skips_is_filtered_with_the_rules_reason(self, server: Vendor) -> None:
         kept, left_out = self.events(2)
 
         class LeaveOut:
@@ -172,7 +170,7 @@ class PackingContract(Subject):
         assert fates(outcomes) == ["consent", "delivered"]
         assert sum(self.events_in(call, [left_out]) for call in server.calls) == 0
 
-    def test_several_threads_may_deliver_at_once(self, destination: Destination[Any], server: Vendor) -> None:
+    def test_several_threads_may_deliver_concurrently(self, destination: Destination[Any], server: Vendor) -> None:
         batches = [self.events(6) for _ in range(_THREADS)]
         together = threading.Barrier(_THREADS)
 
@@ -187,7 +185,7 @@ class PackingContract(Subject):
         for events in batches:
             assert [sum(self.events_in(call, [event]) for call in server.calls) for event in events] == [1] * 6
 
-    def test_mapping_leaves_the_event_as_it_is(self, destination: Destination[Any]) -> None:
+    def test_mapping_leaves_the_event_unchanged(self, destination: Destination[Any]) -> None:
         if not isinstance(destination, HttpDestination):
             pytest.skip("it maps in a way of its own")
         event = self.event(1)

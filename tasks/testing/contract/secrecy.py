@@ -19,7 +19,7 @@ from dispatcher.tasks.testing.vendor import CUT, Call, Reply, Vendor
 class SecrecyContract(Subject):
     """What holds of everything that a person, a log or an error tracker gets to see."""
 
-    def test_no_error_and_no_log_has_a_credential_or_tells_of_a_person(
+    def test_no_error_and_no_log_has_a_credential_or_personal_data(
         self, destination: Destination[Any], server: Vendor, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG")
@@ -38,7 +38,7 @@ class SecrecyContract(Subject):
         for text in (errors_of(outcomes), caplog.text):
             assert [word for word in self.personal if word in text] == []
 
-    def test_a_preview_sends_nothing_and_shows_what_would_be_sent(
+    def test_a_preview_shows_the_requests_and_sends_nothing(
         self, destination: Destination[Any], server: Vendor
     ) -> None:
         event = self.event(1)
@@ -57,7 +57,7 @@ class SecrecyContract(Subject):
         assert urlsplit(shown["url"]).path == masked(call.path, secrets_of(destination.options))
         assert self.steady(shown["body"]) == self.steady(_as_shown(call, destination))
 
-    def test_a_preview_says_why_an_event_would_not_be_sent(self, destination: Destination[Any], server: Vendor) -> None:
+    def test_a_preview_says_why_an_event_is_not_sent(self, destination: Destination[Any], server: Vendor) -> None:
         bad = self.poisoned(self.event(1))
 
         preview = destination.preview(bad)

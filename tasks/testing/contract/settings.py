@@ -47,7 +47,7 @@ class SettingsContract(Subject):
 
                 assert not leaks(str(wrong.value), options)
 
-    def test_what_lacks_for_sending_is_said_by_the_name_of_the_variable_and_events_wait(self, server: Vendor) -> None:
+    def test_without_a_required_setting_events_wait_and_its_variable_is_named(self, server: Vendor) -> None:
         for name in self.needed(server.url):
             with self.built(server.url, **{name: None}) as destination:
                 outcomes = destination.deliver(batch_of(self.events(2)))
@@ -67,7 +67,7 @@ class SettingsContract(Subject):
         assert load_type(path) is kind
         self._check_type(path, server)
 
-    def test_a_type_that_may_be_closed_twice(self, server: Vendor) -> None:
+    def test_a_destination_may_be_closed_twice(self, server: Vendor) -> None:
         with self.built(server.url) as destination:
             assert fates(destination.deliver(batch_of(self.events(2)))) == ["delivered"] * 2
 

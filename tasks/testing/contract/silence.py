@@ -20,7 +20,7 @@ _UNKNOWN_HOST: Final = "http://dispatcher-contract.invalid"
 class SilenceContract(Subject):
     """What holds where no answer comes."""
 
-    def test_a_vendor_that_keeps_silent_is_given_up_in_time(self, server: Vendor) -> None:
+    def test_a_silent_vendor_is_given_up_in_time(self, server: Vendor) -> None:
         server.always = SILENT
         with self.built(server.url, timeout_seconds=0.3) as destination:
             at_a_time = getattr(destination, "concurrency", 1)
@@ -30,9 +30,7 @@ class SilenceContract(Subject):
         assert "0.3 s" in errors_of(outcomes), "says for how long it was waited"
         assert len(server.calls) <= at_a_time, "the rest waits without being tried"
 
-    def test_a_connection_that_is_cut_leaves_its_events_waiting(
-        self, destination: Destination[Any], server: Vendor
-    ) -> None:
+    def test_a_cut_connection_leaves_its_events_waiting(self, destination: Destination[Any], server: Vendor) -> None:
         server.always = CUT
 
         assert fates(destination.deliver(batch_of(self.events(2)))) == ["transient", "transient"]
@@ -41,21 +39,21 @@ class SilenceContract(Subject):
         with refusing_url() as url, self.built(url) as destination:
             assert fates(destination.deliver(batch_of(self.events(2)))) == ["transient", "transient"]
 
-    def test_an_unknown_host_is_a_matter_of_settings(self) -> None:
+    def test_an_unknown_host_is_a_setup_error(self) -> None:
         with self.built(_UNKNOWN_HOST) as destination:
             outcomes = destination.deliver(batch_of(self.events(2)))
 
         assert fates(outcomes) == ["setup", "setup"]
         assert "dispatcher-contract.invalid" in errors_of(outcomes)
 
-    def test_a_server_that_speaks_no_tls_leaves_its_events_waiting(self, server: Vendor) -> None:
+    def test_a_server_without_tls_leaves_its_events_waiting(self, server: Vendor) -> None:
         with self.built(server.url.replace("http://", "https://")) as destination:
             outcomes = destination.deliver(batch_of(self.events(2)))
 
         assert set(fates(outcomes)) <= {"transient", "setup"}
         assert list(server.calls) == []
 
-    def test_at_most_once_means_that_what_may_have_arrived_is_not_sent_again(self, server: Vendor) -> None:
+    def test_at_most_once_never_resends_events_that_may_have_arrived(self, server: Vendor) -> None:
         if "at_most_once" not in self.kind().Options.model_fields:
             pytest.skip("it has no such option")
         with self.built(server.url, at_most_once=True) as destination:

@@ -43,7 +43,7 @@ def rows(result: Result) -> dict[str, dict[str, Any]]:
     return {row["destination"]: row for row in json.loads(result.stdout)["destinations"]}
 
 
-def test_what_goes_names_the_entry_and_the_file(own: Path) -> None:
+def test_a_routed_event_names_the_entry_and_the_file(own: Path) -> None:
     result = run(own, "shop.cart.emptied", "--json")
 
     assert result.exit_code == 0
@@ -58,13 +58,13 @@ def test_what_goes_names_the_entry_and_the_file(own: Path) -> None:
     }
 
 
-def test_a_list_from_a_variable_is_named_as_such(own: Path) -> None:
+def test_an_allowlist_from_a_variable_is_named_as_such(own: Path) -> None:
     result = run(own, "a", "--json", DISPATCHER_DESTINATIONS__SEGMENT__EVENTS='["a"]')
 
     assert rows(result)["segment"]["source"] == "DISPATCHER_DESTINATIONS__SEGMENT__EVENTS"
 
 
-def test_what_does_not_go_names_the_nearest_entry(own: Path) -> None:
+def test_an_event_that_is_not_routed_names_the_nearest_entry(own: Path) -> None:
     result = run(own, "shop.order.payed", "--json")
 
     assert result.exit_code == 0
@@ -82,7 +82,7 @@ def test_an_event_that_goes_nowhere_fails(own: Path) -> None:
     assert rows(result)["tracking_log"]["source"] == str(own / "base.toml")
 
 
-def test_the_table_says_the_same(own: Path) -> None:
+def test_the_table_shows_the_same(own: Path) -> None:
     result = run(own, "shop.order.payed")
 
     assert result.exit_code == 0
@@ -102,11 +102,11 @@ def test_the_table_names_the_entry_that_decided(own: Path) -> None:
     assert "an exception of its allowlist matches: !shop.cart.seen" in result.stdout
 
 
-def test_an_internal_name_is_said_to_be_internal(own: Path) -> None:
+def test_an_internal_name_is_reported_as_internal(own: Path) -> None:
     assert "edx.bi.page is internal" in run(own, "edx.bi.page").stdout
 
 
-def test_a_name_with_brackets_is_shown_as_it_is(own: Path) -> None:
+def test_a_name_with_brackets_is_shown_unchanged(own: Path) -> None:
     assert "[bold]x[/bold]" in run(own, "[bold]x[/bold]").stdout
 
 
@@ -119,7 +119,7 @@ def test_without_destinations_an_event_goes_nowhere(own: Path) -> None:
     assert "No destination is configured." in result.stdout
 
 
-def test_settings_that_cannot_be_read_are_no_answer(own: Path) -> None:
+def test_unreadable_settings_are_an_error(own: Path) -> None:
     result = run(own, "a", DISPATCHER_STRICT="maybe")
 
     assert isinstance(result.exception, SettingsError)

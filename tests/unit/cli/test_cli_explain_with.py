@@ -1,4 +1,4 @@
-"""``dispatcher explain --with``: what each destination would get of an event, and what is wrong with a file."""
+"""``dispatcher explain --with``: what each destination would get of an event, and the mistakes of a file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def previews(explained: dict[str, Any]) -> dict[str, Any]:
     return {row["destination"]: row.get("preview") for row in explained["destinations"]}
 
 
-def test_what_is_only_too_old_shows_what_it_would_be_if_it_happened_now(own: Path) -> None:
+def test_an_event_that_is_only_too_old_is_shown_as_if_it_happened_now(own: Path) -> None:
     table = "[destinations.ads]\ntype = 'meta_conversions'\nevents = ['*']\ndataset_id = '1234567890123456'\n"
     own.joinpath("development.toml").write_text(f"{table}access_token = 'hush-hush-hush'\n")
     path = file(own, {**EVENT, "timestamp": "2020-07-15T06:46:41.543562+00:00"})
@@ -97,7 +97,7 @@ def test_a_whole_event_shows_what_each_destination_would_get(own: Path) -> None:
     assert got["tags"]["calls"][0]["arguments"][0]["eventId"] == EVENT["id"]
 
 
-def test_a_credential_is_shown_nowhere_even_where_the_data_holds_it(own: Path) -> None:
+def test_no_credential_is_shown_even_if_the_data_holds_it(own: Path) -> None:
     for arguments in (["--json"], []):
         result = run(
             own,
@@ -110,7 +110,7 @@ def test_a_credential_is_shown_nowhere_even_where_the_data_holds_it(own: Path) -
         assert "hush" not in result.output
 
 
-def test_data_alone_is_explained_under_the_name_that_is_given(own: Path) -> None:
+def test_data_alone_is_explained_under_the_given_name(own: Path) -> None:
     result = run(own, "shop.paid", "--with", "-", "--json", given='{"id": "x", "order": 17, "name": "Sam"}')
 
     explained = json.loads(result.stdout)
@@ -131,7 +131,7 @@ def test_data_alone_is_explained_under_the_name_that_is_given(own: Path) -> None
         ({}, {}),
     ],
 )
-def test_a_whole_event_is_told_from_data(own: Path, given: dict[str, Any], data: dict[str, Any]) -> None:
+def test_a_whole_event_is_distinguished_from_data(own: Path, given: dict[str, Any], data: dict[str, Any]) -> None:
     result = run(own, "shop.paid", "--with", file(own, given), "--json")
 
     assert json.loads(previews(json.loads(result.stdout))["tracking_log"]["line"])["event"] == data
@@ -161,13 +161,13 @@ def test_lines_are_explained_one_by_one(own: Path) -> None:
         ("marked.json", '\ufeff{"name": "a"}', False),
     ],
 )
-def test_what_can_hold_several_events_prints_a_list(own: Path, name: str, content: str, is_list: bool) -> None:
+def test_input_that_can_hold_several_events_prints_a_list(own: Path, name: str, content: str, is_list: bool) -> None:
     result = run(own, "--with", file(own, content, name), "--json")
 
     assert isinstance(json.loads(result.stdout), list) is is_list
 
 
-def test_the_terminal_shows_the_request_as_it_goes_out(own: Path) -> None:
+def test_the_terminal_shows_the_request_as_it_is_sent(own: Path) -> None:
     result = run(own, "--with", file(own, {**EVENT, "data": {"page": "x" * 200}}))
 
     lines = result.stdout.splitlines()
@@ -180,7 +180,7 @@ def test_the_terminal_shows_the_request_as_it_goes_out(own: Path) -> None:
     assert any(line.startswith("It would wait: Segment has no write key: set DISPATCHER_DEST") for line in lines)
 
 
-def test_only_the_destinations_that_were_named_are_shown(own: Path) -> None:
+def test_only_the_named_destinations_are_shown(own: Path) -> None:
     arguments = ("--with", file(own, EVENT), "--destination", "tags", "--destination", "segment", "--json")
 
     explained = json.loads(run(own, *arguments).stdout)
@@ -188,14 +188,14 @@ def test_only_the_destinations_that_were_named_are_shown(own: Path) -> None:
     assert list(previews(explained)) == ["segment", "tags"]
 
 
-def test_a_destination_that_is_not_configured_is_named_with_those_that_are(own: Path) -> None:
+def test_an_unknown_destination_is_named_with_the_configured_ones(own: Path) -> None:
     result = run(own, "shop.paid", "--destination", "sagment")
 
     assert result.exit_code == 2
     assert "'sagment' is not configured; there are: tracking_log, segment, tags" in " ".join(result.stderr.split())
 
 
-def test_what_does_not_go_is_shown_on_demand(own: Path) -> None:
+def test_events_that_are_not_routed_are_shown_on_demand(own: Path) -> None:
     without = json.loads(run(own, "--with", file(own, {"name": "shop.seen"}), "--json").stdout)
     everything = json.loads(run(own, "--with", file(own, {"name": "edx.bi.page"}), "--all", "--json").stdout)
 
@@ -205,7 +205,7 @@ def test_what_does_not_go_is_shown_on_demand(own: Path) -> None:
     assert "line" in previews(everything)["tracking_log"]
 
 
-def test_what_is_old_can_be_tried_as_if_it_happened_now(own: Path) -> None:
+def test_an_old_event_can_be_explained_as_if_it_happened_now(own: Path) -> None:
     began = datetime.now(UTC)
     path = file(own, {**EVENT, "timestamp": "2020-01-31T12:00:00"})
 
@@ -217,7 +217,7 @@ def test_what_is_old_can_be_tried_as_if_it_happened_now(own: Path) -> None:
     assert fresh["id"] == EVENT["id"]
 
 
-def test_a_disabled_destination_is_not_asked_even_then(own: Path) -> None:
+def test_a_disabled_destination_is_never_asked(own: Path) -> None:
     result = run(
         own,
         *("--with", file(own, EVENT), "--all", "--json"),
@@ -228,7 +228,7 @@ def test_a_disabled_destination_is_not_asked_even_then(own: Path) -> None:
     assert previews(json.loads(result.stdout))["segment"] is None
 
 
-def test_an_event_goes_nowhere_when_whoever_it_goes_to_leaves_it_out(own: Path) -> None:
+def test_an_event_that_every_destination_skips_goes_nowhere(own: Path) -> None:
     arguments = ("--with", file(own, {"name": "shop.skipped"}))
 
     assert run(own, *arguments).exit_code == 0
@@ -238,7 +238,7 @@ def test_an_event_goes_nowhere_when_whoever_it_goes_to_leaves_it_out(own: Path) 
     assert "filtered: mapping" in result.stdout
 
 
-def test_of_several_events_each_has_to_go_somewhere(own: Path) -> None:
+def test_each_of_several_events_must_go_somewhere(own: Path) -> None:
     path = file(own, '{"name": "shop.paid"}\n{"name": "edx.bi.page"}', "events.jsonl")
 
     assert run(own, "--with", path).exit_code == 1
@@ -251,7 +251,7 @@ def test_an_event_that_waits_for_the_browser_goes_nowhere_yet(own: Path) -> None
     assert " browser  tags" in result.stdout
 
 
-def test_a_segment_call_is_explained_as_one(own: Path) -> None:
+def test_a_segment_call_is_explained_as_a_call(own: Path) -> None:
     call = {**EVENT, "type": "identify", "data": {"userId": "sam", "traits": {"plan": "gold"}}}
 
     explained = json.loads(run(own, "--with", file(own, call), "--json").stdout)
@@ -261,7 +261,7 @@ def test_a_segment_call_is_explained_as_one(own: Path) -> None:
     assert previews(explained)["tracking_log"] is None
 
 
-def test_processors_have_their_say(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processors_are_applied(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own.joinpath("explain_with_processors.py").write_text(PROCESSORS)
     monkeypatch.syspath_prepend(str(own))
     variables = {"DISPATCHER_PROCESSORS": '["explain_with_processors:redact"]'}
@@ -303,7 +303,7 @@ def test_processors_have_their_say(own: Path, monkeypatch: pytest.MonkeyPatch) -
         ("events.jsonl", "\n", "events.jsonl: it is empty"),
     ],
 )
-def test_a_bad_file_is_named_with_its_line_and_the_way_out(own: Path, name: str, content: str, said: str) -> None:
+def test_a_bad_file_is_named_with_its_line_and_a_remedy(own: Path, name: str, content: str, said: str) -> None:
     result = run(own, "--with", file(own, content, name), COLUMNS="5000")
 
     assert result.exit_code == 2
@@ -311,21 +311,21 @@ def test_a_bad_file_is_named_with_its_line_and_the_way_out(own: Path, name: str,
     assert said in result.stderr
 
 
-def test_bytes_that_are_no_text_are_no_event(own: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(own: Path) -> None:
     result = run(own, "--with", "-", given=b"\xff\xfe{")
 
     assert result.exit_code == 2
     assert "standard input: it is not JSON" in result.stderr
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(own: Path) -> None:
+def test_a_missing_file_is_a_usage_error(own: Path) -> None:
     result = run(own, "--with", str(own / "missing.json"))
 
     assert result.exit_code == 2
     assert "missing.json" in result.stderr
 
 
-def test_two_names_for_one_event_are_wrong_usage(own: Path) -> None:
+def test_two_names_for_one_event_are_a_usage_error(own: Path) -> None:
     result = run(own, "shop.seen", "--with", file(own, EVENT), COLUMNS="5000")
 
     assert result.exit_code == 2
@@ -340,13 +340,13 @@ def test_two_names_for_one_event_are_wrong_usage(own: Path) -> None:
         (["a", "--now"], "--now needs --with"),
     ],
 )
-def test_without_an_event_there_is_nothing_to_explain(own: Path, arguments: list[str], said: str) -> None:
+def test_an_empty_input_is_an_error(own: Path, arguments: list[str], said: str) -> None:
     result = run(own, *arguments)
 
     assert (result.exit_code, said in result.stderr) == (2, True)
 
 
-def test_wrong_options_are_told_as_settings_check_tells_them(own: Path) -> None:
+def test_wrong_options_are_reported_as_by_settings_check(own: Path) -> None:
     wrong = {"DISPATCHER_DESTINATIONS__SEGMENT__HOTS": "http://h"}
 
     result = run(own, "--with", file(own, EVENT), **wrong)

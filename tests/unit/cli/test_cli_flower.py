@@ -12,14 +12,14 @@ from dispatcher.tasks.flower import on_one_line
 
 
 @pytest.mark.parametrize("login", ["", "ops", "ops:", ":secret", "ops:secret,", "ops:secret,guest"])
-def test_it_does_not_start_without_a_user_and_a_password(login: str):
+def test_flower_does_not_start_without_a_user_and_a_password(login: str):
     outcome = CliRunner().invoke(main, ["flower", "--basic-auth", login])
 
     assert outcome.exit_code == 2
     assert "user:password" in outcome.output
 
 
-def test_the_password_is_not_among_its_arguments(monkeypatch: pytest.MonkeyPatch):
+def test_the_password_is_not_in_the_arguments(monkeypatch: pytest.MonkeyPatch):
     started: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda _, arguments: started.append(arguments))
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "")
@@ -30,7 +30,7 @@ def test_the_password_is_not_among_its_arguments(monkeypatch: pytest.MonkeyPatch
     assert "hidden" not in " ".join(started[0])
 
 
-def test_it_is_started_for_this_machine_only_read_only_and_with_limits():
+def test_flower_starts_for_this_machine_only_read_only_and_with_limits():
     arguments = flower_arguments(address="127.0.0.1", port=5555)
 
     assert "--address=127.0.0.1" in arguments

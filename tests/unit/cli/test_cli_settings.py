@@ -74,7 +74,7 @@ def test_show_prints_toml_with_the_source_of_each_value(own: Path) -> None:
     assert lines["max_event_bytes = 1048576"] == "default"
 
 
-def test_show_says_what_is_not_set(own: Path) -> None:
+def test_show_marks_settings_without_a_value(own: Path) -> None:
     assert "# broker_url is not set " in run(own, "show").stdout
 
 
@@ -103,13 +103,13 @@ def test_no_command_shows_a_credential(own: Path, arguments: list[str]) -> None:
     assert "hush" not in result.output
 
 
-def test_settings_that_cannot_be_read_are_an_error_of_show(own: Path) -> None:
+def test_show_fails_for_unreadable_settings(own: Path) -> None:
     result = run(own, "show", DISPATCHER_STRICT="maybe")
 
     assert isinstance(result.exception, SettingsError)
 
 
-def test_check_sums_up_what_is_right(own: Path) -> None:
+def test_check_summarises_correct_settings(own: Path) -> None:
     result = run(own, "check", DISPATCHER_BROKER_URL="redis://localhost")
 
     assert result.exit_code == 0
@@ -133,7 +133,7 @@ def test_check_prints_every_mistake_and_fails(own: Path) -> None:
     assert lines[2] == "2 mistakes in the settings"
 
 
-def test_check_finds_mistakes_in_the_options_of_a_destination(own: Path) -> None:
+def test_check_finds_mistakes_in_a_destinations_options(own: Path) -> None:
     result = run(own, "check", DISPATCHER_DESTINATIONS__SEGMENT__HOTS="http://h")
 
     assert result.exit_code == 1

@@ -28,7 +28,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
         ("redis", ["redis"]),
     ],
 )
-def test_the_reference_has_every_key_and_no_other(section: str, path: list[Any]) -> None:
+def test_the_reference_lists_exactly_the_keys(section: str, path: list[Any]) -> None:
     found: Any = snapshot_json(troubled())
     for step in path:
         found = found[step]
@@ -38,13 +38,13 @@ def test_the_reference_has_every_key_and_no_other(section: str, path: list[Any])
 
 
 @pytest.mark.parametrize("make", [quiet, troubled, away], ids=["quiet", "troubled", "away"])
-def test_it_is_json_with_the_same_keys_however_things_are(make: Any) -> None:
+def test_the_json_always_has_the_same_keys(make: Any) -> None:
     found = json.loads(json.dumps(snapshot_json(make())))
 
     assert set(found) == set(snapshot_json(troubled()))
 
 
-def test_every_sum_can_be_checked_from_it() -> None:
+def test_every_sum_can_be_checked_from_the_json() -> None:
     found = snapshot_json(troubled())
 
     for counts in (*found["destinations"].values(), *found["unserved"].values()):
@@ -54,12 +54,12 @@ def test_every_sum_can_be_checked_from_it() -> None:
     assert found["closes"] is True
 
 
-def test_a_rate_is_there_once_it_is_known() -> None:
+def test_a_rate_is_given_once_it_is_known() -> None:
     assert snapshot_json(quiet())["destinations"]["segment"]["per_second"] is None
     assert snapshot_json(quiet(), rates={"segment": 2.5})["destinations"]["segment"]["per_second"] == 2.5
 
 
-def test_while_redis_is_away_the_outboxes_are_there_and_the_reason() -> None:
+def test_without_redis_the_json_has_the_outboxes_and_the_reason() -> None:
     found = snapshot_json(away())
 
     assert (found["destinations"], found["redis"], found["outbox"]["waiting"]) == ({}, None, 5)

@@ -1,4 +1,4 @@
-"""Settings: which layer wins, where files are looked for, and how every mistake is named at once."""
+"""Settings: which layer wins, where files are searched, and how every mistake is named at once."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_list_replaces_the_list_below_it(site: Path) -> None:
     assert segment.options == {"host": "h"}
 
 
-def test_an_empty_table_makes_a_destination_and_empties_none(site: Path) -> None:
+def test_an_empty_table_adds_a_destination_and_clears_none(site: Path) -> None:
     site.joinpath("base.toml").write_text("[destinations.segment]\nevents = ['a']\n[destinations.tracking_log]\n")
     site.joinpath("development.toml").write_text("[destinations.segment]\n")
 
@@ -118,7 +118,7 @@ def test_an_empty_table_makes_a_destination_and_empties_none(site: Path) -> None
     assert destinations["segment"].events == ("a",)
 
 
-def test_overrides_come_nested_or_with_double_underscores_or_mixed(site: Path) -> None:
+def test_overrides_may_be_nested_or_use_double_underscores_or_both(site: Path) -> None:
     settings = load(
         site,
         outbox__directory="/var/spool/events",
@@ -137,7 +137,7 @@ def test_a_model_can_be_an_override(site: Path) -> None:
     assert load(site, outbox=OutboxSettings(sync_seconds=3)).outbox.sync_seconds == 3
 
 
-def test_none_in_code_unsets_what_a_file_says(site: Path) -> None:
+def test_none_in_code_unsets_a_value_of_a_file(site: Path) -> None:
     site.joinpath("base.toml").write_text("broker_url = 'redis://localhost'")
 
     assert load(site, broker_url=None).broker_url is None
@@ -193,7 +193,7 @@ def test_every_setting_has_a_variable(site: Path, name: str, text: str, read: An
     assert read(load(site, {name: text}))
 
 
-def test_the_more_exact_variable_wins(site: Path) -> None:
+def test_the_more_specific_variable_wins(site: Path) -> None:
     environ = {"DISPATCHER_WORKER__CONCURRENCY": "2", "DISPATCHER_WORKER": '{"concurrency": 9, "pool": "solo"}'}
 
     worker = load(site, environ).worker
@@ -207,7 +207,7 @@ def test_an_empty_variable_counts_as_not_set(site: Path) -> None:
     assert load(site, {"DISPATCHER_BROKER_URL": ""}).broker_url == "redis://localhost"
 
 
-def test_what_kubernetes_adds_for_a_service_of_this_name_is_no_setting(site: Path) -> None:
+def test_kubernetes_service_variables_are_ignored(site: Path) -> None:
     load(
         site,
         {
@@ -222,7 +222,7 @@ def test_what_kubernetes_adds_for_a_service_of_this_name_is_no_setting(site: Pat
 # Files
 
 
-def test_with_nothing_set_the_shipped_development_settings_are_read(home: Path) -> None:
+def test_by_default_the_shipped_development_settings_are_read(home: Path) -> None:
     settings = config.load({"HOME": str(home)})
 
     assert settings.environment == "development"
@@ -243,7 +243,7 @@ def test_every_shipped_environment_can_be_read_and_holds_no_credential(home: Pat
     assert settings.strict is (environment == "development")
 
 
-def test_the_shipped_sites_have_allowlists_of_their_own(home: Path) -> None:
+def test_the_shipped_sites_have_their_own_allowlists(home: Path) -> None:
     edge = config.load({"HOME": str(home), "DISPATCHER_ENV": "edge"}).destinations["segment"].events
     production = config.load({"HOME": str(home), "DISPATCHER_ENV": "production"}).destinations["segment"].events
 
@@ -252,13 +252,13 @@ def test_the_shipped_sites_have_allowlists_of_their_own(home: Path) -> None:
     assert set(edge) != set(production)
 
 
-def test_a_directory_without_a_base_stands_on_the_shipped_one(site: Path) -> None:
+def test_a_directory_without_a_base_extends_the_shipped_base(site: Path) -> None:
     site.joinpath("base.toml").unlink()
 
     assert set(load(site).destinations) == {"tracking_log", "segment"}
 
 
-def test_a_single_file_stands_on_the_shipped_base(site: Path) -> None:
+def test_a_single_file_extends_the_shipped_base(site: Path) -> None:
     file = site / "mine.toml"
     file.write_text("[worker]\nconcurrency = 7\n")
 
@@ -279,13 +279,13 @@ def test_code_may_choose_the_environment(site: Path) -> None:
     assert settings.strict
 
 
-def test_the_files_to_watch_are_those_that_are_read_whether_or_not_they_exist(site: Path) -> None:
+def test_the_files_to_watch_include_those_that_do_not_exist_yet(site: Path) -> None:
     environ = {"HOME": "/h", "DISPATCHER_SETTINGS": str(site), "DISPATCHER_ENV": "later"}
 
     assert config.source_files(environ) == (site / "base.toml", site / "later.toml")
 
 
-def test_settings_can_be_read_again_from_where_they_came(site: Path) -> None:
+def test_settings_can_be_read_again_from_their_sources(site: Path) -> None:
     settings = load(site, worker__concurrency=2)
     assert settings.origin is not None
     site.joinpath("development.toml").write_text("strict = true\n")
@@ -298,7 +298,7 @@ def test_settings_can_be_read_again_from_where_they_came(site: Path) -> None:
     assert Settings().origin is None
 
 
-def test_an_unknown_environment_names_those_that_exist(site: Path) -> None:
+def test_an_unknown_environment_names_the_known_ones(site: Path) -> None:
     site.joinpath("production.toml").write_text("")
 
     problem = the_problem(site, {"DISPATCHER_ENV": "productoin"})
@@ -309,12 +309,12 @@ def test_an_unknown_environment_names_those_that_exist(site: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", ["../production", "base", "a/b", ".", "a.b"])
-def test_an_environment_that_is_no_name_reaches_for_no_file(site: Path, environment: str) -> None:
+def test_an_environment_with_a_path_in_its_name_opens_no_file(site: Path, environment: str) -> None:
     assert "is not an environment" in the_problem(site, {"DISPATCHER_ENV": environment})
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.toml"])
-def test_settings_that_are_not_there_are_named(tmp_path: Path, name: str) -> None:
+def test_a_missing_settings_path_is_named(tmp_path: Path, name: str) -> None:
     assert f"DISPATCHER_SETTINGS: {tmp_path / name}: there is no such" in the_problem(tmp_path / name)
 
 
@@ -362,7 +362,7 @@ def test_the_state_directory_follows_xdg(site: Path) -> None:
     assert load(site, {"XDG_STATE_HOME": "relative"}).state_directory == Path("/home/sam/.local/state/dispatcher")
 
 
-def test_a_variable_that_is_not_set_is_named_with_the_key_that_uses_it(site: Path) -> None:
+def test_an_unset_variable_is_named_with_the_key_that_uses_it(site: Path) -> None:
     site.joinpath("base.toml").write_text(
         "state_directory = '$NOT_SET/x'\n[destinations.tracking_log]\npath = '$NOR_THIS/y'\n"
     )
@@ -373,7 +373,7 @@ def test_a_variable_that_is_not_set_is_named_with_the_key_that_uses_it(site: Pat
     assert state.startswith(f'{site / "base.toml"}: state_directory = "$NOT_SET/x": it uses $NOT_SET')
 
 
-def test_the_tracking_log_is_in_the_state_directory_unless_it_says_where(site: Path) -> None:
+def test_the_tracking_log_defaults_to_the_state_directory(site: Path) -> None:
     settings = load(site, state_directory="/s", destinations={"tracking_log": {}, "copy": {"type": "tracking_log"}})
 
     assert settings.destinations["tracking_log"].options == {"path": "/s/tracking.log"}
@@ -396,11 +396,11 @@ def test_a_destination_has_the_defaults_of_its_type(site: Path) -> None:
     assert (segment.retry.first_seconds, segment.retry.max_seconds, segment.retry.factor) == (1, 300, 2)
 
 
-def test_what_a_destination_says_wins_over_its_types_defaults(site: Path) -> None:
+def test_a_destinations_settings_win_over_its_types_defaults(site: Path) -> None:
     assert load(site, destinations__tracking_log__batch_events=7).destinations["tracking_log"].batch_events == 7
 
 
-def test_an_unknown_type_is_refused_with_those_that_are_installed(site: Path) -> None:
+def test_an_unknown_type_is_refused_with_the_installed_ones(site: Path) -> None:
     site.joinpath("base.toml").write_text("[destinations.other]\ntype = 'segmnt'\n")
 
     problem = the_problem(site)
@@ -425,7 +425,7 @@ def test_a_class_path_is_a_type_and_is_not_imported(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Segment", "2nd", "my-log", "_x", "ä"])
-def test_the_name_of_a_destination_is_lower_case_letters_digits_and_underscores(site: Path, name: str) -> None:
+def test_destination_names_are_lower_case_letters_digits_and_underscores(site: Path, name: str) -> None:
     problem = the_problem(site, destinations={name: {"type": "segment"}})
 
     assert problem.startswith(f"configure(): destinations.{name}")
@@ -435,7 +435,7 @@ def test_the_name_of_a_destination_is_lower_case_letters_digits_and_underscores(
 # Mistakes
 
 
-def test_all_mistakes_come_out_at_once(site: Path) -> None:
+def test_all_mistakes_are_reported_at_once(site: Path) -> None:
     site.joinpath("base.toml").write_text("[outbox]\nmax_byte = 1\n[worker]\npool = 'thread'\n")
     site.joinpath("development.toml").write_text("[relay]\nlinger_seconds = 'soon'\n")
 
@@ -522,13 +522,13 @@ def test_a_broken_file_hides_no_mistake_elsewhere(site: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_in_a_file_is_named_with_value_and_way_out(site: Path, toml: str, line: str) -> None:
+def test_a_mistake_in_a_file_is_named_with_its_value_and_a_remedy(site: Path, toml: str, line: str) -> None:
     site.joinpath("base.toml").write_text(toml)
 
     assert the_problem(site) == f"{site / 'base.toml'}: {line}"
 
 
-def test_a_limit_that_breaks_a_default_names_both(site: Path) -> None:
+def test_a_limit_that_contradicts_a_default_names_both(site: Path) -> None:
     problem = the_problem(site, {"DISPATCHER_OUTBOX__MAX_EVENT_BYTES": "5000000"})
 
     assert problem.startswith("default: outbox.journal_bytes = 4194304: it must be at least max_event_bytes + 4096 = ")
@@ -549,14 +549,14 @@ def test_a_limit_that_breaks_a_default_names_both(site: Path) -> None:
         ("DISPATCHER_SETTING", "DISPATCHER_SETTINGS"),
     ],
 )
-def test_an_unknown_variable_is_refused_with_the_one_that_was_meant(site: Path, name: str, meant: str) -> None:
+def test_an_unknown_variable_is_refused_with_the_intended_one(site: Path, name: str, meant: str) -> None:
     problem = the_problem(site, {name: "hush"}, destinations={"segment": {}})
 
     assert problem.startswith(f"{name}: ")
     assert problem.endswith(f"there is no such setting; did you mean {meant}?")
 
 
-def test_the_environment_is_not_chosen_by_a_variable_of_another_name(site: Path) -> None:
+def test_a_misspelt_variable_does_not_choose_the_environment(site: Path) -> None:
     problem = the_problem(site, {"DISPATCHER_ENVIRONMENT": "edge"})
 
     assert problem == (
@@ -570,14 +570,14 @@ def test_a_list_in_a_variable_must_be_json(site: Path) -> None:
     )
 
 
-def test_a_mistake_in_code_is_said_to_be_there(site: Path) -> None:
+def test_a_mistake_in_code_names_code_as_its_source(site: Path) -> None:
     assert the_problem(site, relay__mode="external ") == (
         "configure(): relay.mode = \"external \": it must be one of thread, external; did you mean 'external'?"
     )
 
 
 @pytest.mark.parametrize("entry", ["", "!", "!!a", " a", "a ", "! a"])
-def test_an_allowlist_entry_that_can_match_nothing_is_refused(site: Path, entry: str) -> None:
+def test_an_allowlist_entry_that_can_never_match_is_refused(site: Path, entry: str) -> None:
     assert "must be a name, a glob" in the_problem(site, destinations__segment__events=["x", entry])
 
 
@@ -601,14 +601,14 @@ def test_a_redis_broker_is_also_the_batch_store(site: Path, url: str) -> None:
     assert load(site, broker_url=url).store_url == url
 
 
-def test_sentinels_have_to_be_told_which_primary_is_meant(site: Path) -> None:
+def test_sentinel_urls_must_name_the_primary(site: Path) -> None:
     sentinels = "sentinel://a:26379;sentinel://b:26379"
 
     assert "which primary is meant" in the_problem(site, broker_url=sentinels)
     assert load(site, broker_url=f"{sentinels}/0?master_name=m").store_url == f"{sentinels}/0?master_name=m"
 
 
-def test_another_broker_needs_a_batch_store_of_its_own(site: Path) -> None:
+def test_a_broker_other_than_redis_needs_a_store_url(site: Path) -> None:
     problem = the_problem(site, broker_url="amqp://guest:guest@h//")
 
     assert problem == "default: store_url = null: the broker is no Redis, so the batch store needs one of its own; " + (
@@ -629,7 +629,7 @@ def test_another_broker_needs_a_batch_store_of_its_own(site: Path) -> None:
         ("redis://a;htp://b", "htp:// cannot be a broker"),
     ],
 )
-def test_a_broker_that_cannot_be_one_is_refused(site: Path, url: str, wrong: str) -> None:
+def test_an_unusable_broker_url_is_refused(site: Path, url: str, wrong: str) -> None:
     assert wrong in the_problem(site, broker_url=url)
 
 
@@ -724,7 +724,7 @@ def test_settings_can_be_made_in_code() -> None:
     assert settings.outbox_directory == Path("/s/outbox")
 
 
-def test_each_value_knows_who_said_it(site: Path) -> None:
+def test_each_value_knows_its_source(site: Path) -> None:
     site.joinpath("base.toml").write_text("[worker]\npool = 'solo'\n[destinations.segment]\nevents = ['a']\n")
     environ = {"HOME": "/h", "DISPATCHER_SETTINGS": str(site), "DISPATCHER_WORKER__CONCURRENCY": "2"}
 
@@ -738,7 +738,7 @@ def test_each_value_knows_who_said_it(site: Path) -> None:
     assert reading.files == (site / "base.toml", site / "development.toml")
 
 
-def test_a_value_that_is_replaced_by_a_table_forgets_its_source(site: Path) -> None:
+def test_a_value_replaced_by_a_table_loses_its_source(site: Path) -> None:
     site.joinpath("base.toml").write_text("[destinations.segment]\nlabels = 'plain'\n")
     site.joinpath("development.toml").write_text("[destinations.segment.labels]\na = 'b'\n")
 
@@ -751,13 +751,13 @@ def test_a_value_that_is_replaced_by_a_table_forgets_its_source(site: Path) -> N
 # The types' own options
 
 
-def test_options_that_the_type_takes_are_no_problem(site: Path) -> None:
+def test_options_that_the_type_accepts_are_not_a_problem(site: Path) -> None:
     settings = load(site, destinations={"tracking_log": {}, "segment": {"write_key": "k"}})
 
     assert config.check_options(settings) == []
 
 
-def test_options_are_checked_by_the_type_and_name_their_source(site: Path) -> None:
+def test_options_are_checked_by_the_type_and_errors_name_their_source(site: Path) -> None:
     environ = {
         "HOME": "/h",
         "DISPATCHER_SETTINGS": str(site),

@@ -1,4 +1,4 @@
-"""Which rate limit a destination gets: that of the settings, else a little less than its vendor allows, else none."""
+"""A destination's rate limit: from the settings, else slightly below its vendor's limit, else none."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def rate_of(kind: str, **table: Any) -> SharedRate | None:
     ],
     ids=["none set", "rate", "burst", "both"],
 )
-def test_the_settings_win_over_what_the_vendor_names(table: dict[str, Any], per_second: float, burst: int) -> None:
+def test_the_settings_win_over_the_vendors_limit(table: dict[str, Any], per_second: float, burst: int) -> None:
     rate = rate_of("sailthru", **table)
     assert rate is not None
     assert (rate._per_second, rate._burst) == (per_second, burst)
 
 
-def test_where_neither_names_one_there_is_none() -> None:
+def test_without_a_limit_of_settings_or_vendor_there_is_none() -> None:
     assert rate_of("webhook") is None
 
 
-def test_one_of_the_settings_holds_for_any_type() -> None:
+def test_a_limit_in_the_settings_holds_for_any_type() -> None:
     assert rate_of("webhook", rate={"per_second": 7}) is not None

@@ -1,4 +1,4 @@
-"""Types that have ended: the settings say what has become of them."""
+"""Retired destination types: the settings say what to use instead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BECAME = (
         ("[destinations.fabric]", "destinations.fabric"),
     ],
 )
-def test_fabric_is_refused_with_what_to_use_instead(tmp_path: Path, table: str, key: str) -> None:
+def test_fabric_is_refused_with_its_replacement(tmp_path: Path, table: str, key: str) -> None:
     file = tmp_path / "production.toml"
     file.write_text(table)
 
@@ -32,7 +32,7 @@ def test_fabric_is_refused_with_what_to_use_instead(tmp_path: Path, table: str, 
     assert caught.value.problems == (f"{file}: {key}: {BECAME}",)
 
 
-def test_a_table_may_be_called_fabric_that_has_another_type(tmp_path: Path) -> None:
+def test_a_destination_of_another_type_may_be_called_fabric(tmp_path: Path) -> None:
     file = tmp_path / "production.toml"
     file.write_text("[destinations.fabric]\ntype = 'firebase'")
 
@@ -41,7 +41,7 @@ def test_a_table_may_be_called_fabric_that_has_another_type(tmp_path: Path) -> N
     assert loaded.destinations["fabric"].type == "firebase"
 
 
-def test_whoever_loads_the_type_is_told_the_same() -> None:
+def test_loading_a_retired_type_gives_the_same_error() -> None:
     with pytest.raises(SettingsError) as caught:
         config.load_type("fabric")
 

@@ -1,4 +1,4 @@
-"""The settings of rules: how they are written, and that every mistake is named at once with the way out."""
+"""The settings of rules: how they are written, and that every mistake is named at once with a remedy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def problem(site: Path, text: str, **variables: str) -> str:
 # Reading
 
 
-def test_without_rules_there_are_none(site: Path) -> None:
+def test_settings_without_rules_are_valid(site: Path) -> None:
     table = segment(site)
     assert (table.mapping, table.consent, table.integration) == ((), None, None)
     assert table.privacy == PrivacySettings()
@@ -110,7 +110,7 @@ def test_every_key_has_a_variable(site: Path) -> None:
     assert table.mapping[0].set == {"label": "{data.b}"}
 
 
-def test_the_rules_of_a_higher_layer_take_the_place_of_those_below(site: Path) -> None:
+def test_the_rules_of_a_higher_layer_replace_those_below(site: Path) -> None:
     site.joinpath("development.toml").write_text("[[destinations.segment.mapping]]\nname = 'own'\n")
     table = segment(
         site, "[[destinations.segment.mapping]]\nname = 'base'\n[[destinations.segment.mapping]]\nskip = true"
@@ -118,7 +118,7 @@ def test_the_rules_of_a_higher_layer_take_the_place_of_those_below(site: Path) -
     assert [rule.name for rule in table.mapping] == ["own"]
 
 
-def test_code_may_give_rules_too(site: Path) -> None:
+def test_code_may_set_rules_too(site: Path) -> None:
     rule = MappingRule(drop=("a",))
     table: dict[str, Any] = {"mapping": [rule, {"skip": True}], "privacy": {"emails": "hash"}}
     environ = {"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)}
@@ -176,13 +176,13 @@ MISTAKES = {
 @pytest.mark.parametrize(
     ("key", "text", "way_out"), [(key, *rest) for key, rest in MISTAKES.items()], ids=list(MISTAKES)
 )
-def test_every_mistake_is_named_with_its_key_and_the_way_out(site: Path, key: str, text: str, way_out: str) -> None:
+def test_every_mistake_is_named_with_its_key_and_a_remedy(site: Path, key: str, text: str, way_out: str) -> None:
     found = problem(site, f"[[destinations.segment.mapping]]\n{text}")
     assert found.startswith(key)
     assert way_out in found
 
 
-def test_all_mistakes_come_out_at_once(site: Path) -> None:
+def test_all_mistakes_are_reported_at_once(site: Path) -> None:
     text = """
     consent = []
     [[destinations.segment.mapping]]
@@ -202,17 +202,17 @@ def test_all_mistakes_come_out_at_once(site: Path) -> None:
     ]
 
 
-def test_a_single_table_in_place_of_a_list_is_told_from_it(site: Path) -> None:
+def test_a_single_table_in_place_of_a_list_has_its_own_error(site: Path) -> None:
     found = problem(site, "[destinations.segment.mapping]\nskip = true\n")
     assert "[[destinations.NAME.mapping]]" in found
 
 
 @pytest.mark.parametrize("text", ['consent = ["a", ""]', 'consent = [" a"]'])
-def test_a_category_is_text(site: Path, text: str) -> None:
+def test_a_consent_category_is_text(site: Path, text: str) -> None:
     assert "consent category" in problem(site, text)
 
 
-def test_what_a_misspelt_credential_would_be_does_not_show(site: Path) -> None:
+def test_the_value_of_a_misspelt_credential_is_not_shown(site: Path) -> None:
     assert "hidden" not in problem(site, '[[destinations.segment.mapping]]\nskip = true\napi_tokn = "hidden"')
 
 
@@ -225,7 +225,7 @@ def test_what_a_misspelt_credential_would_be_does_not_show(site: Path) -> None:
         ("privacy", '[destinations.tracking_log.privacy]\nemails = "hash"'),
     ],
 )
-def test_the_tracking_log_takes_no_rules_and_says_why(site: Path, key: str, text: str) -> None:
+def test_the_tracking_log_refuses_rules_and_says_why(site: Path, key: str, text: str) -> None:
     site.joinpath("base.toml").write_text(f"[destinations.tracking_log]\n{text}\n")
     with pytest.raises(SettingsError) as caught:
         config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
@@ -234,7 +234,7 @@ def test_the_tracking_log_takes_no_rules_and_says_why(site: Path, key: str, text
     assert "the site's own record" in line
 
 
-def test_the_tracking_log_has_no_rate_and_says_why(site: Path) -> None:
+def test_the_tracking_log_refuses_a_rate_and_says_why(site: Path) -> None:
     site.joinpath("base.toml").write_text("[destinations.tracking_log.rate]\nper_second = 5\n")
     with pytest.raises(SettingsError) as caught:
         config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
@@ -267,7 +267,7 @@ emails = "hash"
 """
 
 
-def test_show_prints_rules_as_they_may_be_written(site: Path) -> None:
+def test_show_prints_rules_in_the_syntax_of_settings(site: Path) -> None:
     site.joinpath("base.toml").write_text(RULES)
     shown = run(site, "show").stdout
     values = tomllib.loads(shown)["destinations"]["segment"]
@@ -285,7 +285,7 @@ def test_show_prints_rules_as_json(site: Path) -> None:
     assert shown["mapping"] == tomllib.loads(RULES)["destinations"]["segment"]["mapping"]
 
 
-def test_check_finds_rules_good_and_bad(site: Path) -> None:
+def test_check_accepts_good_rules_and_finds_bad_ones(site: Path) -> None:
     site.joinpath("base.toml").write_text(RULES)
     assert run(site, "check").exit_code == 0
     site.joinpath("base.toml").write_text(RULES.replace("{data.course_id}", "{course_id}"))

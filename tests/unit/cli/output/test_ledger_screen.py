@@ -27,7 +27,7 @@ def line(text: str, start: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(start))
 
 
-def test_the_ledger_of_each_destination_is_a_line_with_whole_numbers() -> None:
+def test_each_destinations_ledger_is_a_line_of_whole_numbers() -> None:
     text = shown(troubled())
 
     assert line(text, "tracking_log").split() == ["tracking_log", "12,345,678", "12,345,000", "678", "0", "0"]
@@ -35,11 +35,11 @@ def test_the_ledger_of_each_destination_is_a_line_with_whole_numbers() -> None:
     assert line(text, "(not taken)").split()[-5:] == ["3", "0", "0", "3", "0"]
 
 
-def test_what_emit_took_without_fail_has_no_line() -> None:
+def test_without_refused_events_there_is_no_line_for_emit() -> None:
     assert "(not taken)" not in shown(quiet())
 
 
-def test_what_waits_is_split_by_where_it_is_with_the_next_try_and_the_breaker() -> None:
+def test_waiting_events_are_shown_by_state_with_next_try_and_breaker() -> None:
     waits = shown(troubled()).partition("What waits")[2]
 
     assert line(waits, "tracking_log").split() == ["tracking_log", "400", "278", "-", "-", "3", "s", "0", "s", "closed"]
@@ -52,7 +52,7 @@ def test_what_waits_is_split_by_where_it_is_with_the_next_try_and_the_breaker() 
     ]
 
 
-def test_the_next_try_is_when_the_breaker_allows_it() -> None:
+def test_the_next_try_waits_for_the_breaker() -> None:
     breaker = Breaker(state="open", cause="setup", opened_ms=NOW_MS - 1_000, until_ms=NOW_MS + 30_000)
     counts = Counts(accepted=1, parked=1, due_ms=NOW_MS - 5_000, breaker=breaker)
     text = shown(snapshot_of({"segment": counts}))
@@ -61,7 +61,7 @@ def test_the_next_try_is_when_the_breaker_allows_it() -> None:
     assert " 30 s " in line(text.partition("What waits")[2], "segment")
 
 
-def test_errors_and_reasons_stand_below_with_their_age_and_without_those_that_are_0() -> None:
+def test_errors_and_nonzero_reasons_are_listed_below_with_their_age() -> None:
     text = shown(troubled(), 200)
 
     assert "segment, 3 s ago: Segment at https://api.segment.io answered 503" in text
@@ -85,7 +85,7 @@ def test_errors_and_reasons_stand_below_with_their_age_and_without_those_that_ar
     ],
     ids=["as set", "less than one", "slowed down", "at rest"],
 )
-def test_a_rate_limit_has_a_line_that_says_whether_it_is_slowed_down(rate: RateLimit, said: str) -> None:
+def test_a_rate_limit_has_a_line_that_says_if_it_is_lowered(rate: RateLimit, said: str) -> None:
     assert f"\nsailthru: {said}\n" in shown(snapshot_of({"sailthru": Counts(rate=rate)}), 120)
 
 
@@ -93,14 +93,14 @@ def test_a_destination_without_a_rate_limit_has_no_such_line() -> None:
     assert "sailthru: limit" not in shown(snapshot_of({"sailthru": Counts()}))
 
 
-def test_what_another_server_said_cannot_draw_on_the_terminal() -> None:
+def test_a_servers_error_text_cannot_control_the_terminal() -> None:
     counts = Counts(accepted=1, parked=1, last_error="answered\x1b[2J\n[bold]400", last_error_ms=NOW_MS)
     text = shown(snapshot_of({"segment": counts}))
 
     assert "segment, 0 s ago: answered [2J [bold]400\n" in text
 
 
-def test_an_old_error_of_a_destination_that_is_well_again_is_left_out() -> None:
+def test_an_old_error_of_a_recovered_destination_is_left_out() -> None:
     old = Counts(accepted=1, delivered=1, last_error="answered 503", last_error_ms=NOW_MS - 4_000_000)
 
     assert "503" not in shown(snapshot_of({"segment": old}))
@@ -108,11 +108,11 @@ def test_an_old_error_of_a_destination_that_is_well_again_is_left_out() -> None:
     assert "503" in shown(snapshot_of({"segment": replace(old, accepted=2, parked=1)}))
 
 
-def test_it_says_that_the_sum_closes() -> None:
+def test_a_ledger_that_closes_is_said_to_close() -> None:
     assert "The sum closes: accepted = delivered + waiting + dead + filtered." in shown(quiet())
 
 
-def test_a_sum_that_does_not_close_is_red_and_has_its_numbers() -> None:
+def test_a_ledger_that_does_not_close_is_red_with_its_numbers() -> None:
     found = snapshot_of({"segment": Counts(accepted=17, delivered=12, parked=3)})
     said = "The sum of segment does not close: 17 accepted, but 12 + 3 + 0 + 0 = 15."
 
@@ -121,7 +121,7 @@ def test_a_sum_that_does_not_close_is_red_and_has_its_numbers() -> None:
     assert f"\x1b[1;31m{said}" in shown(found, 200, styles=True)
 
 
-def test_a_destination_that_nobody_serves_is_dimmed_with_a_note() -> None:
+def test_an_unserved_destination_is_dimmed_with_a_note() -> None:
     text = shown(troubled(), styles=True)
 
     assert "nobody delivers this: disabled, or not in the settings" in text
@@ -129,7 +129,7 @@ def test_a_destination_that_nobody_serves_is_dimmed_with_a_note() -> None:
     assert "\x1b[1;2mgoogle_analytics" in text
 
 
-def test_outboxes_that_hold_something_have_a_line_each_and_all_of_them_one_sum() -> None:
+def test_each_outbox_with_events_has_a_line_and_all_have_a_sum() -> None:
     text = shown(troubled())
 
     assert line(text, "4711-19ab3f").split() == ["4711-19ab3f", "1,234", "1.2", "MB", "0", "40", "s", "4711"]
@@ -150,7 +150,7 @@ def test_hundreds_of_outboxes_do_not_fill_the_screen() -> None:
     assert len(text.splitlines()) < 40
 
 
-def test_a_living_picture_leaves_out_what_only_passes_through_an_outbox() -> None:
+def test_a_live_screen_leaves_out_events_that_only_pass_through_an_outbox() -> None:
     passing = snapshot_of({"tracking_log": Counts()}, outbox(waiting=3, oldest_ms=NOW_MS - 50))
 
     assert "Waiting in outboxes" in shown(passing)
@@ -163,14 +163,14 @@ def test_the_memory_of_redis_is_shown_with_its_limit() -> None:
     assert "Redis: 1.4 MB of memory in use, without a limit" in shown(quiet())
 
 
-def test_while_redis_is_away_the_outboxes_are_shown() -> None:
+def test_without_redis_the_outboxes_are_shown() -> None:
     text = shown(away())
 
     assert "Outboxes here: 1, 5 events" in text
     assert "accepted" not in text
 
 
-def test_a_living_picture_keeps_the_last_look_and_says_that_it_is_old() -> None:
+def test_a_live_screen_keeps_the_last_snapshot_and_says_that_it_is_old() -> None:
     text = shown(troubled(), calm=True, trouble="Redis at redis://redis:6379/0 did not take it")
 
     assert "Redis does not answer, and is asked again and again. This is how things were:" in text
@@ -180,7 +180,7 @@ def test_a_living_picture_keeps_the_last_look_and_says_that_it_is_old() -> None:
 @pytest.mark.parametrize("width", [80, 100, 140])
 @pytest.mark.parametrize("make", [quiet, troubled, away], ids=["quiet", "troubled", "away"])
 @pytest.mark.parametrize("calm", [False, True], ids=["once", "watch"])
-def test_it_fits_the_terminal_and_cuts_no_number(width: int, make: object, calm: bool) -> None:
+def test_the_table_fits_the_terminal_and_cuts_no_number(width: int, make: object, calm: bool) -> None:
     found = make()  # type: ignore[operator]
     text = shown(found, width, calm=calm, rates={"segment": 1240.4} if calm else None)
 
@@ -189,7 +189,7 @@ def test_it_fits_the_terminal_and_cuts_no_number(width: int, make: object, calm:
     assert cut == []
 
 
-def test_where_whole_numbers_do_not_fit_they_are_shortened() -> None:
+def test_numbers_that_do_not_fit_are_shortened() -> None:
     counts = Counts(accepted=123_456_789_012, delivered=123_456_789_012)
     text = shown(snapshot_of({"a_destination_with_a_very_long_name": counts}), 60)
 
@@ -201,14 +201,14 @@ def test_where_whole_numbers_do_not_fit_they_are_shortened() -> None:
     ("seconds", "said"),
     [(-1, "0 s"), (0.9, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")],
 )
-def test_a_duration_is_one_number_and_its_unit(seconds: float, said: str) -> None:
+def test_a_duration_is_one_number_with_its_unit(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
 # Rates
 
 
-def test_a_rate_needs_two_looks_and_is_over_the_last_ten_seconds() -> None:
+def test_a_rate_needs_two_snapshots_and_covers_the_last_ten_seconds() -> None:
     rates = Rates()
     assert rates.add(0, {"log": 0}) == {}
     assert rates.add(1, {"log": 500}) == {"log": 500}
@@ -217,14 +217,14 @@ def test_a_rate_needs_two_looks_and_is_over_the_last_ten_seconds() -> None:
     assert found == {"log": 0}
 
 
-def test_looks_that_are_far_apart_still_make_a_rate() -> None:
+def test_snapshots_that_are_far_apart_still_make_a_rate() -> None:
     rates = Rates()
     for number in range(5):
         found = rates.add(number * 60.0, {"log": number * 600})
     assert found == {"log": 10}
 
 
-def test_a_ledger_that_began_anew_and_a_destination_that_is_new_have_no_rate_below_0() -> None:
+def test_a_reset_ledger_and_a_new_destination_have_no_negative_rate() -> None:
     rates = Rates()
     rates.add(0, {"log": 1_000})
     assert rates.add(1, {"log": 10, "segment": 7}) == {"log": 0, "segment": 0}
