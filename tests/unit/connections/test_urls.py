@@ -1,4 +1,4 @@
-"""URLs of brokers and stores: what each client is told, and what is refused."""
+"""URLs of brokers and stores: what each client is given, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dispatcher.store.celery_producer import broker_tls
 ALL = "sentinel://user:p%40ss@s1:26379;s2;[::1]:5000/3?master_name=events&sentinel_password=secret"
 
 
-def test_a_url_of_sentinels_says_all_that_there_is_to_say() -> None:
+def test_a_sentinel_url_holds_hosts_primary_database_and_credentials() -> None:
     assert Sentinels.from_url(ALL) == Sentinels(
         hosts=(("s1", 26379), ("s2", 26379), ("::1", 5000)),
         master_name="events",
@@ -34,13 +34,13 @@ def test_a_url_of_sentinels_says_all_that_there_is_to_say() -> None:
         " sentinel://s1:1 ; s2:2/0?master_name=m ",
     ],
 )
-def test_every_sentinel_may_have_a_scheme_of_its_own(url: str) -> None:
+def test_every_sentinel_may_repeat_the_scheme(url: str) -> None:
     found = Sentinels.from_url(url)
     assert found.hosts == (("s1", 1), ("s2", 2))
     assert (found.username, found.password, found.database) == (None, None, 0)
 
 
-def test_kombu_gets_its_own_spelling_and_redis_no_password_in_messages() -> None:
+def test_kombu_gets_its_own_url_form_and_messages_get_no_password() -> None:
     assert kombu_url(ALL) == (
         "sentinel://user:p%40ss@s1:26379/3;sentinel://user:p%40ss@s2:26379/3;sentinel://user:p%40ss@[::1]:5000/3"
     )
@@ -61,13 +61,13 @@ def test_kombu_gets_its_own_spelling_and_redis_no_password_in_messages() -> None
         ("sentinel://s1/0?master_name=m&master=m", "it knows no master; there are master_name"),
     ],
 )
-def test_a_url_that_cannot_be_used_says_what_it_has_to_look_like(url: str, problem: str) -> None:
+def test_an_unusable_url_is_refused_with_the_expected_form(url: str, problem: str) -> None:
     with pytest.raises(SettingsError) as caught:
         config.load(overrides={"broker_url": url})
     assert problem in str(caught.value)
 
 
-def test_what_is_behind_sentinels_is_a_store_too() -> None:
+def test_a_sentinel_broker_is_also_the_store() -> None:
     url = "sentinel://s1;s2/0?master_name=events"
     settings = config.load(overrides={"broker_url": url})
     assert settings.store == settings.broker == url

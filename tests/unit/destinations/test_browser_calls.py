@@ -1,4 +1,4 @@
-"""Browser calls: what an event becomes for vendors that take it from a browser only."""
+"""Browser calls: what an event becomes for vendors that take it only from a browser."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def of(kind: type[BrowserDestination], **rules: Any) -> BrowserDestination:
     return kind("page", kind.Options(), rules=kept)
 
 
-def test_every_browser_type_is_installed_and_said_to_be_one() -> None:
+def test_every_browser_type_is_installed_and_marked_as_such() -> None:
     assert set(config.installed_types()) >= BROWSER_TYPES
     for name in BROWSER_TYPES:
         assert issubclass(config.load_type(name), BrowserDestination)
 
 
-def test_tag_manager_gets_the_data_and_the_name_with_who_and_which_event_it_was() -> None:
+def test_tag_manager_gets_name_data_user_and_event_id() -> None:
     handed = of(GoogleTagManagerWeb).hand_over(event({"order": 17, "items": [{"sku": "x"}]}, user_id=3))
 
     assert handed == {
@@ -65,14 +65,14 @@ def test_tag_manager_gets_the_data_and_the_name_with_who_and_which_event_it_was(
 
 
 @pytest.mark.parametrize("key", ["event", "eventCallback", "eventTimeout", "gtm", "gtm.start"])
-def test_data_cannot_give_orders_to_tag_manager(key: str) -> None:
+def test_data_cannot_set_tag_managers_control_keys(key: str) -> None:
     with pytest.raises(UndeliverableError, match=rf"{key} in the data layer: .*destinations\.page\.mapping") as caught:
         of(GoogleTagManagerWeb).hand_over(event({key: "x", "order": 17}))
 
     assert caught.value.reason == "reserved"
 
 
-def test_what_the_operator_renames_tag_manager_takes() -> None:
+def test_tag_manager_takes_fields_that_a_mapping_renames() -> None:
     renaming = of(GoogleTagManagerWeb, mapping=[{"rename": {"event": "action"}}])
 
     (call,) = renaming.hand_over(event({"event": "click"}))["calls"]
@@ -105,14 +105,14 @@ def test_whole_cents_may_be_written_as_a_float() -> None:
 
 
 @pytest.mark.parametrize("revenue", [75.02, "7502", True, 1e400])
-def test_a_revenue_that_is_no_number_of_cents_is_refused(revenue: Any) -> None:
+def test_a_revenue_that_is_not_whole_cents_is_refused(revenue: Any) -> None:
     with pytest.raises(UndeliverableError, match="whole number of cents") as caught:
         of(OptimizelyWeb).hand_over(event({"revenue": revenue}))
 
     assert caught.value.reason == "invalid"
 
 
-def test_qualaroo_learns_who_it_is_and_what_happened() -> None:
+def test_qualaroo_gets_the_user_and_the_event() -> None:
     handed = of(Qualaroo).hand_over(event({"plan": "gold", "items": []}, user_id="sam"))
 
     assert handed["calls"] == [
@@ -122,19 +122,19 @@ def test_qualaroo_learns_who_it_is_and_what_happened() -> None:
 
 
 @pytest.mark.parametrize("nobody", [{}, {"user_id": None}, {"user_id": ""}, {"user_id": True}])
-def test_a_visitor_who_is_not_known_is_not_identified(nobody: dict[str, Any]) -> None:
+def test_an_unknown_visitor_is_not_identified(nobody: dict[str, Any]) -> None:
     (call,) = of(Qualaroo).hand_over(event(**nobody))["calls"]
 
     assert call["arguments"][0][0] == "set"
 
 
-def test_the_user_of_the_data_is_not_taken_for_the_one_who_looks_at_the_page() -> None:
+def test_a_user_in_the_data_is_not_taken_for_the_visitor() -> None:
     enrolled_by_staff = event({"user_id": 99}, user_id=3)
 
     assert of(Qualaroo).hand_over(enrolled_by_staff)["calls"][0]["arguments"] == [["identify", "3"]]
 
 
-def test_crazy_egg_takes_no_event() -> None:
+def test_crazy_egg_takes_no_events() -> None:
     with pytest.raises(DropEvent) as caught:
         of(CrazyEgg).hand_over(event())
     preview = of(CrazyEgg).preview(event())
@@ -146,9 +146,7 @@ def test_crazy_egg_takes_no_event() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in TYPES if kind is not CrazyEgg])
 @pytest.mark.parametrize("data", [{}, "a=1&b=%5B%5D", {"é": "ü", "deep": {"a": [{}]}}, []])
-def test_whatever_the_data_the_calls_are_json_and_the_event_stays_as_it_is(
-    kind: type[BrowserDestination], data: Any
-) -> None:
+def test_any_data_makes_json_calls_and_leaves_the_event_unchanged(kind: type[BrowserDestination], data: Any) -> None:
     given = event(data, user_id=3)
     before = encode(given)
 
@@ -162,19 +160,19 @@ def test_whatever_the_data_the_calls_are_json_and_the_event_stays_as_it_is(
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_rules_of_the_operator_come_first(kind: type[BrowserDestination]) -> None:
+def test_the_operators_rules_are_applied_first(kind: type[BrowserDestination]) -> None:
     skipping = of(kind, mapping=[{"skip": True}])
 
     assert skipping.preview(event()) | {"error": ""} == {"outcome": "filtered", "reason": "mapping", "error": ""}
 
 
-def test_what_cannot_be_handed_over_is_previewed_with_its_reason() -> None:
+def test_the_preview_of_an_undeliverable_event_shows_its_reason() -> None:
     preview = of(GoogleTagManagerWeb).preview(event({"gtm.start": 1}))
 
     assert (preview["outcome"], preview["reason"]) == ("dead", "reserved")
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_browser_destinations_have_no_options_of_their_own(kind: type[BrowserDestination]) -> None:
+def test_browser_destinations_have_no_options(kind: type[BrowserDestination]) -> None:
     with pytest.raises(ValidationError):
         kind.Options.model_validate({"key": "x"})

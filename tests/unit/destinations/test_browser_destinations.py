@@ -1,4 +1,4 @@
-"""Destinations that only browsers reach: in the settings as all others, and in nobody's queue or ledger."""
+"""Destinations that only browsers reach: configured like all others, without a queue or ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def settings(**more: dict[str, Any]) -> Settings:
     return Settings.model_validate({"destinations": {**destinations, **more}})
 
 
-def test_an_event_on_its_list_waits_for_the_browser() -> None:
+def test_a_listed_event_waits_for_the_browser() -> None:
     routes = Router(settings()).route("shop.paid")
     explanation = Router(settings()).explain("shop.paid")[1]
 
@@ -46,7 +46,7 @@ def test_an_event_on_its_list_waits_for_the_browser() -> None:
         ({"events": ["*"], "enabled": False}, "shop.paid", "disabled"),
     ],
 )
-def test_what_keeps_an_event_from_other_destinations_keeps_it_from_browsers(
+def test_rules_that_filter_other_destinations_filter_browsers_too(
     table: dict[str, Any], name: str, reason: str
 ) -> None:
     router = Router(settings(tags={"type": "optimizely_web", **table}))
@@ -58,7 +58,7 @@ def test_direct_calls_do_not_go_to_browsers() -> None:
     assert Router(settings()).route("shop.paid", "track").skipped == {"tags": "direct"}
 
 
-def test_it_has_no_row_in_the_ledger_and_nothing_is_cut_for_it() -> None:
+def test_a_browser_destination_has_no_ledger_and_no_batches() -> None:
     cutter: Cutter = _cutter(settings())
     payload = encode(Event(id="x", name="shop.paid", timestamp=datetime(2026, 1, 31, tzinfo=UTC), data={}, context={}))
 
@@ -71,7 +71,7 @@ def test_it_has_no_row_in_the_ledger_and_nothing_is_cut_for_it() -> None:
     assert [(put.destination, put.count, dict(put.filtered)) for put in stretch.puts] == [("segment", 1, {})]
 
 
-def test_no_worker_serves_it() -> None:
+def test_no_worker_serves_a_browser_destination() -> None:
     app = make_app(settings())
 
     assert list(build_destinations(settings())) == ["segment"]
@@ -80,12 +80,12 @@ def test_no_worker_serves_it() -> None:
         _check_queues("tags", settings())
 
 
-def test_nothing_is_replayed_to_it() -> None:
+def test_nothing_is_replayed_to_a_browser_destination() -> None:
     with pytest.raises(SettingsError, match="tags takes events from browsers only"):
         Replay(settings(), "tags", Choice())
 
 
-def test_its_settings_are_checked_as_those_of_others() -> None:
+def test_the_settings_of_a_browser_destination_are_checked() -> None:
     (problem,) = config.check_options(settings(tags={"type": "qualaroo", "events": ["*"], "site_key": "hush"}))
 
     assert problem.startswith("settings: destinations.tags.site_key = ")

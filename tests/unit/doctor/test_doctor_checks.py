@@ -1,4 +1,4 @@
-"""The doctor's checks: each is shown to find what is wrong, and to be content once that is mended."""
+"""The doctor's checks: each finds its mistake, and is satisfied once that is fixed."""
 
 from __future__ import annotations
 
@@ -471,7 +471,7 @@ def answered_now() -> workers.Worker:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_is_wrong_is_found_with_a_way_out(case: Case, tmp_path: Path) -> None:
+def test_each_mistake_is_found_with_a_remedy(case: Case, tmp_path: Path) -> None:
     found = case.bad(tmp_path)
 
     assert (found.check, found.level) == (case.check, case.level)
@@ -481,13 +481,13 @@ def test_what_is_wrong_is_found_with_a_way_out(case: Case, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_is_mended_is_found_no_more(case: Case, tmp_path: Path) -> None:
+def test_each_fixed_mistake_is_no_longer_found(case: Case, tmp_path: Path) -> None:
     found = case.good(tmp_path)
 
     assert (found.check, found.level, found.way_out) == (case.check, "ok", "")
 
 
-def test_every_check_is_shown_to_find_something() -> None:
+def test_every_check_is_tested_with_a_mistake() -> None:
     names = [check.name for area in AREAS for check in area.checks]
 
     assert len(names) == len(set(names))
@@ -495,7 +495,7 @@ def test_every_check_is_shown_to_find_something() -> None:
     assert [check for area in AREAS for check in area.checks if not check.name.startswith(f"{area.name}.")] == []
 
 
-def test_a_check_that_fails_is_told_of_and_hides_nothing() -> None:
+def test_a_check_that_crashes_is_reported_and_hides_no_finding() -> None:
     def look(_: Deployment) -> Iterator[Finding]:
         yield settings.VALID.ok("it was looked at")
         raise OSError("redis://:hunter2@redis.internal is odd")
@@ -512,7 +512,7 @@ def test_a_check_that_fails_is_told_of_and_hides_nothing() -> None:
 # Settings
 
 
-def test_settings_that_cannot_be_read_are_findings_and_their_files_are_looked_at_all_the_same(tmp_path: Path) -> None:
+def test_unreadable_settings_are_findings_and_their_files_are_examined(tmp_path: Path) -> None:
     file = with_mode(
         tmp_path / "site.toml", 0o644, '[destinations.segment]\nwrite_key = "k"\nevent = ["*"]\n[outbocks]'
     )
@@ -524,7 +524,7 @@ def test_settings_that_cannot_be_read_are_findings_and_their_files_are_looked_at
     assert any("DISPATCHER_OUTBOX__MAX_BYTES" in finding.what for finding in found)
 
 
-def test_mistakes_in_a_destinations_own_options_do_not_keep_the_rest_from_being_looked_at(own_state: Path) -> None:
+def test_mistakes_in_a_destinations_options_do_not_stop_other_checks(own_state: Path) -> None:
     environ = {"DISPATCHER_STATE_DIRECTORY": str(own_state), "DISPATCHER_DESTINATIONS__SEGMENT__HOTS": "x"}
 
     found = examine(environ, only=["outbox"])
@@ -542,7 +542,7 @@ def test_a_password_in_a_url_is_a_credential_too(tmp_path: Path) -> None:
     assert "hunter2" not in found.what
 
 
-def test_a_file_that_everybody_may_read_is_fine_without_credentials(tmp_path: Path) -> None:
+def test_a_world_readable_file_is_fine_without_credentials(tmp_path: Path) -> None:
     assert settings.readable(with_mode(tmp_path / "s.toml", 0o644, "strict = true")).level == "ok"
 
 
@@ -560,14 +560,14 @@ def test_a_file_that_everybody_may_read_is_fine_without_credentials(tmp_path: Pa
         ({}, {}, "note"),
     ],
 )
-def test_half_of_a_persistence_is_a_warning(facts: dict[str, str], options: dict[str, str], level: str) -> None:
+def test_incomplete_persistence_is_a_warning(facts: dict[str, str], options: dict[str, str], level: str) -> None:
     assert redis_server.persistence(facts, options).level == level
 
 
 @pytest.mark.parametrize(
     ("save", "stops", "level"), [("3600 1", "yes", "error"), ("3600 1", "no", "warning"), ("", "yes", "warning")]
 )
-def test_a_failed_snapshot_is_an_error_where_redis_then_refuses_writes(save: str, stops: str, level: str) -> None:
+def test_a_failed_snapshot_is_an_error_if_redis_then_refuses_writes(save: str, stops: str, level: str) -> None:
     options = {"save": save, "stop-writes-on-bgsave-error": stops}
     assert redis_server.writes({"rdb_last_bgsave_status": "err"}, options).level == level
 
@@ -581,7 +581,7 @@ def test_a_failed_snapshot_is_an_error_where_redis_then_refuses_writes(save: str
         ({"redis_version": "5.0.14"}, "error"),
     ],
 )
-def test_the_kind_of_server_is_told_by_what_it_says(facts: dict[str, str], level: str) -> None:
+def test_the_kind_of_server_is_recognised_by_its_info(facts: dict[str, str], level: str) -> None:
     assert redis_server.version(facts).level == level
 
 
@@ -594,7 +594,7 @@ def test_the_kind_of_server_is_told_by_what_it_says(facts: dict[str, str], level
         ({"role": "master", "connected_slaves": "2"}, "ok"),
     ],
 )
-def test_only_a_primary_that_is_no_cluster_will_do(facts: dict[str, str], level: str) -> None:
+def test_only_a_primary_outside_a_cluster_is_accepted(facts: dict[str, str], level: str) -> None:
     assert redis_server.server_mode(facts).level == level
 
 
@@ -602,9 +602,7 @@ def test_only_a_primary_that_is_no_cluster_will_do(facts: dict[str, str], level:
     ("used", "most", "machine", "level"),
     [(95, 100, 1000, "error"), (70, 100, 1000, "warning"), (70, 0, 100, "warning"), (10, 0, 100, "ok")],
 )
-def test_memory_is_held_against_the_machines_where_no_limit_is_set(
-    used: int, most: int, machine: int, level: str
-) -> None:
+def test_without_a_limit_memory_is_compared_with_the_machines(used: int, most: int, machine: int, level: str) -> None:
     facts = {"used_memory": str(used), "maxmemory": str(most), "total_system_memory": str(machine)}
     assert redis_server.memory(facts).level == level
 
@@ -622,22 +620,20 @@ def test_memory_is_held_against_the_machines_where_no_limit_is_set(
         ("sentinel://one.internal;two.internal/0?master_name=main", "warning", "warning"),
     ],
 )
-def test_a_connection_to_another_machine_is_encrypted_and_asks_for_a_password(
-    url: str, encryption: str, login: str
-) -> None:
+def test_a_remote_connection_needs_encryption_and_a_password(url: str, encryption: str, login: str) -> None:
     assert (redis_server.encryption(url).level, redis_server.login(url).level) == (encryption, login)
 
 
 # Clocks
 
 
-def test_what_the_question_took_is_no_skew() -> None:
+def test_the_round_trip_time_does_not_count_as_clock_skew() -> None:
     found = skew(workers.CLOCK, "w@host", there=NOW, asked=NOW - 5, answered=NOW)
     assert found.level == "ok"
 
 
 @pytest.mark.parametrize(("off", "level"), [(-40.0, "warning"), (5.0, "warning"), (-5.0, "warning")])
-def test_a_skew_is_told_in_both_directions(off: float, level: str) -> None:
+def test_clock_skew_is_found_in_both_directions(off: float, level: str) -> None:
     found = clock(off)
     assert found.level == level
     assert ("ahead of" in found.what) == (off > 0)
@@ -646,7 +642,7 @@ def test_a_skew_is_told_in_both_directions(off: float, level: str) -> None:
 # Disks
 
 
-def test_the_file_system_is_that_of_the_longest_mount_that_holds_the_path(tmp_path: Path) -> None:
+def test_the_file_system_is_that_of_the_longest_matching_mount(tmp_path: Path) -> None:
     place = tmp_path / "a b"
     place.mkdir()
     octal = str(place).replace(" ", "\\040")
@@ -658,17 +654,17 @@ def test_the_file_system_is_that_of_the_longest_mount_that_holds_the_path(tmp_pa
 
 
 @pytest.mark.parametrize(("kind", "level"), [("tmpfs", "error"), ("overlay", "warning"), ("btrfs", "ok")])
-def test_an_outbox_belongs_on_a_disk_that_stays(kind: str, level: str) -> None:
+def test_an_outbox_on_a_volatile_file_system_is_found(kind: str, level: str) -> None:
     assert outbox.where(Path("/somewhere"), kind).level == level
 
 
-def test_few_free_inodes_are_as_bad_as_little_room(tmp_path: Path) -> None:
+def test_few_free_inodes_are_as_bad_as_little_space(tmp_path: Path) -> None:
     assert outbox.enough_room(tmp_path, room(5 * GB, free_files=3), wanted=GB).level == "warning"
     assert tracking_log.enough_room(tmp_path, room(5 * GB, free_files=3)).level == "warning"
 
 
 @pytest.mark.parametrize(("free", "level"), [(GB, "warning"), (GB // 10, "error"), (3 * GB, "ok")])
-def test_room_for_less_than_the_outboxes_may_take_is_a_matter_of_time(tmp_path: Path, free: int, level: str) -> None:
+def test_too_little_space_for_the_outboxes_limit_is_a_warning(tmp_path: Path, free: int, level: str) -> None:
     assert outbox.enough_room(tmp_path, room(free), wanted=2 * GB).level == level
 
 
@@ -686,7 +682,7 @@ def test_the_outbox_of_a_living_process_is_fine_while_it_relays(tmp_path: Path) 
     living.close()
 
 
-def test_an_orphan_that_a_relay_takes_on_in_time_is_none(tmp_path: Path) -> None:
+def test_an_outbox_that_a_relay_adopts_in_time_is_not_an_orphan(tmp_path: Path) -> None:
     root = journal_root(tmp_path)
     reader = Reader(next(root.iterdir()))
     try:
@@ -695,7 +691,7 @@ def test_an_orphan_that_a_relay_takes_on_in_time_is_none(tmp_path: Path) -> None
         reader.close()
 
 
-def test_looking_at_an_outbox_changes_nothing(tmp_path: Path) -> None:
+def test_examining_an_outbox_changes_nothing(tmp_path: Path) -> None:
     root = journal_root(tmp_path)
     before = contents(root)
     list(outbox.relays(root, external=True, patience_seconds=0))
@@ -708,11 +704,11 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_relay_mode_that_needs_one_is_content_while_there_is_no_outbox(tmp_path: Path) -> None:
+def test_without_an_outbox_a_missing_external_relay_is_only_noted(tmp_path: Path) -> None:
     assert of(outbox.RELAY, outbox.relays(tmp_path, external=True, patience_seconds=0)).level == "note"
 
 
-def test_journals_without_a_state_file_are_an_error_until_they_are_moved(tmp_path: Path) -> None:
+def test_journals_without_a_state_file_are_an_error(tmp_path: Path) -> None:
     (found,) = outbox.unreadable(without_state(tmp_path))
     assert (found.check, found.level) == ("outbox.unreadable", "error")
 
@@ -720,13 +716,13 @@ def test_journals_without_a_state_file_are_an_error_until_they_are_moved(tmp_pat
     assert list(outbox.unreadable(tmp_path)) == []
 
 
-def test_a_state_file_of_garbage_is_an_error(tmp_path: Path) -> None:
+def test_a_garbled_state_file_is_an_error(tmp_path: Path) -> None:
     (without_state(tmp_path) / "1-a" / "state").write_bytes(b"x" * 5000)
     (found,) = outbox.unreadable(tmp_path)
     assert found.level == "error"
 
 
-def test_what_a_killed_process_left_half_made_is_noted_until_it_is_deleted(tmp_path: Path) -> None:
+def test_an_outbox_left_half_made_is_noted_until_it_is_deleted(tmp_path: Path) -> None:
     (found,) = outbox.left_over(half_made(tmp_path))
     assert (found.check, found.level) == ("outbox.left_over", "note")
 
@@ -734,7 +730,7 @@ def test_what_a_killed_process_left_half_made_is_noted_until_it_is_deleted(tmp_p
     assert list(outbox.left_over(tmp_path)) == []
 
 
-def test_what_a_living_process_is_just_making_is_not_noted(tmp_path: Path) -> None:
+def test_an_outbox_that_is_being_made_is_not_noted(tmp_path: Path) -> None:
     (tmp_path / f".{os.getpid()}-a").mkdir()
     assert list(outbox.left_over(tmp_path)) == []
 
@@ -750,7 +746,7 @@ def test_what_a_living_process_is_just_making_is_not_noted(tmp_path: Path) -> No
         *("***", "{{ key }}", "secret"),
     ],
 )
-def test_what_is_no_credential_is_found_without_being_shown(secret: str) -> None:
+def test_a_malformed_credential_is_found_and_not_shown(secret: str) -> None:
     flaw = destinations.flaw_of(secret)
     assert flaw is not None
     assert not secret.strip() or secret.strip() not in flaw
@@ -759,11 +755,11 @@ def test_what_is_no_credential_is_found_without_being_shown(secret: str) -> None
 @pytest.mark.parametrize(
     "secret", ["a-key", "local", "kCJ2wkHz0M5yLHQHAzEhfVhQdlV6YzSX", "test-source-7Gh2", "whsec_aGlk whsec_b2xk"]
 )
-def test_a_credential_is_left_alone(secret: str) -> None:
+def test_a_plausible_credential_is_accepted(secret: str) -> None:
     assert destinations.flaw_of(secret) is None
 
 
-def test_a_write_key_that_is_not_set_is_an_error_but_where_the_stand_in_takes_its_place() -> None:
+def test_a_missing_write_key_is_an_error_unless_the_segment_stub_is_used() -> None:
     found = worst(destinations.credentials("segment", "segment", segment()))
     assert found.level == "error"
     assert "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY" in found.way_out
@@ -772,7 +768,7 @@ def test_a_write_key_that_is_not_set_is_an_error_but_where_the_stand_in_takes_it
     assert worst(destinations.credentials("segment", "segment", flawed, is_embedded=True)).level == "error"
 
 
-def test_what_a_destination_says_that_it_lacks_is_an_error_that_names_the_variables() -> None:
+def test_missing_settings_of_a_destination_are_an_error_with_their_variables() -> None:
     found = worst(destinations.lacking("shop_ads", table(type="meta_conversions", dataset_id="1234567890123456")))
     assert found.level == "error"
     assert "DISPATCHER_DESTINATIONS__SHOP_ADS__ACCESS_TOKEN" in found.what
@@ -781,12 +777,12 @@ def test_what_a_destination_says_that_it_lacks_is_an_error_that_names_the_variab
     assert list(destinations.lacking("tracking_log", table(type="tracking_log", path="/tmp/tracking.log"))) == []
 
 
-def test_a_destination_that_the_stand_in_takes_the_place_of_is_not_connected_to() -> None:
+def test_a_destination_replaced_by_the_segment_stub_is_not_probed() -> None:
     found = Deployment(config.load({}, {}), environ={}, quick=False, flower=flower.ADDRESS)
     assert of(destinations.REACHABLE, destinations.look(found)).level == "note"
 
 
-def test_a_lease_that_holds_for_one_slow_request_only_is_a_warning() -> None:
+def test_a_lease_as_short_as_one_slow_request_is_a_warning() -> None:
     assert first(destinations.lease("segment", table(lease_seconds=20), segment())).level == "warning"
 
 
@@ -817,7 +813,7 @@ LOGROTATE: Final = """
 """
 
 
-def test_logrotates_file_is_found_by_a_pattern_that_takes_the_log_in(tmp_path: Path) -> None:
+def test_a_logrotate_pattern_that_covers_the_log_is_found(tmp_path: Path) -> None:
     (tmp_path / "tracking").write_text(LOGROTATE)
 
     found = tracking_log.logrotate(Path("/var/log/tracking/tracking.log"), (tmp_path / "absent.conf", tmp_path))
@@ -828,7 +824,7 @@ def test_logrotates_file_is_found_by_a_pattern_that_takes_the_log_in(tmp_path: P
     assert tracking_log.logrotate(Path("/elsewhere/tracking.log"), (tmp_path,)) is None
 
 
-def test_a_log_that_nothing_rotates_is_noted(tmp_path: Path) -> None:
+def test_a_log_that_is_never_rotated_is_noted(tmp_path: Path) -> None:
     log = tmp_path / "tracking.log"
     assert tracking_log.rotation(log, "log", None, is_rotated=False).level == "note"
     assert tracking_log.rotation(log, "log", None, is_rotated=True).level == "ok"
@@ -840,7 +836,7 @@ def test_a_log_that_nothing_rotates_is_noted(tmp_path: Path) -> None:
 # Workers
 
 
-def test_a_worker_that_does_not_know_our_question_is_of_another_version() -> None:
+def test_a_worker_that_cannot_answer_is_of_another_version() -> None:
     silent = workers.Worker(name="w@host", queues=frozenset({"tracking_log"}))
     found = {finding.check: finding.level for finding in workers.judge([silent], deployment(**NO_SEGMENT))}
     assert found["workers.version"] == "warning"
@@ -854,12 +850,12 @@ def test_a_transport_without_a_visibility_timeout_is_fine() -> None:
 # Deliveries
 
 
-def test_what_waits_too_long_is_told_with_the_last_error() -> None:
+def test_events_that_wait_too_long_are_reported_with_the_last_error() -> None:
     found = deliveries.waiting("segment", counts(queued=5, oldest_ms=0, last_error="answered 503"), NOW)
     assert "answered 503" in found.what
 
 
-def test_a_breaker_that_will_close_by_itself_is_a_warning() -> None:
+def test_a_breaker_that_can_close_by_itself_is_a_warning() -> None:
     open_breaker = Breaker(state="open", cause="transient", error="answered 503", opened_ms=int((NOW - 9) * 1000))
     found = deliveries.breaker("segment", Counts(breaker=open_breaker), NOW)
     assert found.level == "warning"
@@ -870,7 +866,7 @@ def test_a_breaker_that_will_close_by_itself_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize("login", ["ops:ops", "ops:", "admin:Flower", "ops:Zk3-tR9_pQ,ada:secret"])
-def test_a_password_that_anyone_would_guess_is_a_warning(login: str) -> None:
+def test_a_guessable_password_is_a_warning(login: str) -> None:
     found = first(flower.environment({"FLOWER_BASIC_AUTH": login}))
     assert (found.check, found.level) == ("flower.password", "warning")
     assert login not in found.what

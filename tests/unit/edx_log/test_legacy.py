@@ -1,4 +1,4 @@
-"""edX's renamed events, as whole lines: the expected ones are written by hand."""
+"""edX's renamed events as whole lines, compared with lines written by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_selected_tab_is_seq_goto() -> None:
 
 
 @pytest.mark.parametrize(("way", "old_name", "new"), [("next", "seq_next", 4), ("previous", "seq_prev", 2)])
-def test_a_step_within_a_browsers_sequence_is_renamed_within_its_text(way: str, old_name: str, new: int) -> None:
+def test_a_browsers_step_within_a_sequence_is_renamed_in_its_text(way: str, old_name: str, new: int) -> None:
     data = {"current_tab": 3, "tab_count": 5}
     written = line(f"edx.ui.lms.sequence.{way}_selected", data, event_source="browser", page="https://x.org/é")
     assert written == (
@@ -53,7 +53,7 @@ def test_a_step_out_of_the_sequence_keeps_its_name(way: str, tab: int) -> None:
     assert (written["event_type"], written["event"]) == (name, {"current_tab": tab, "tab_count": 5})
 
 
-def test_a_step_in_text_that_the_page_sent_is_spaced_as_edx_does() -> None:
+def test_a_step_in_text_of_the_page_is_spaced_like_edxs() -> None:
     written = fields("edx.ui.lms.sequence.next_selected", '{"current_tab":5,"tab_count":5}', event_source="browser")
     assert written["event"] == '{"current_tab": 5, "tab_count": 5}'
 
@@ -72,7 +72,7 @@ def test_a_step_in_text_that_the_page_sent_is_spaced_as_edx_does() -> None:
         ("edx.video.language_menu.hidden", "video_hide_cc_menu"),
     ],
 )
-def test_a_video_event_has_its_old_name_and_fields(name: str, old_name: str) -> None:
+def test_a_video_event_gets_its_old_name_and_fields(name: str, old_name: str) -> None:
     data = {"module_id": BLOCK, "code": "mobile", "current_time": 1.5}
     assert line(name, data, event_source="mobile", course_id="c", open_in_browser_url="https://x.org/a/b/2") == (
         f'{{"name": "{name}", "context": {{"course_id": "c"}}, {EMPTY}"event": '
@@ -81,7 +81,7 @@ def test_a_video_event_has_its_old_name_and_fields(name: str, old_name: str) -> 
     )
 
 
-def test_a_seeked_video_has_changed_its_position() -> None:
+def test_a_seeked_video_has_the_changed_position() -> None:
     written = fields("edx.video.seeked", {})
     assert (written["name"], written["event_type"]) == ("edx.video.position.changed", "seek_video")
 
@@ -93,7 +93,7 @@ def test_a_video_event_without_data_keeps_its_page_and_context() -> None:
 
 
 @pytest.mark.parametrize("name", ["edx.video.bumper.played", "edx.video.", "edx.ui.lms.sequence.other", "edx.video"])
-def test_names_beside_the_renamed_ones_stay_as_they_are(name: str) -> None:
+def test_similar_names_are_not_renamed(name: str) -> None:
     written = fields(name, {"current_time": 1})
     assert (written["event_type"], written["event"]) == (name, {"current_time": 1})
 
@@ -117,7 +117,7 @@ def test_fields_of_a_seek_are_translated(data: dict[str, Any], written: dict[str
 
 
 @pytest.mark.parametrize(("version", "interval"), [("1.0.02", -30), ("1.0.03", 30)])
-def test_the_ios_build_that_took_back_for_forth_is_put_right(version: str, interval: int) -> None:
+def test_the_ios_build_that_swapped_directions_is_corrected(version: str, interval: int) -> None:
     application = {"name": "edx.mobileapp.iOS", "version": version}
     data = {"seek_type": "skip", "requested_skip_interval": 30}
     written = fields("edx.video.position.changed", data, application=application)
@@ -135,14 +135,12 @@ def test_the_ios_build_that_took_back_for_forth_is_put_right(version: str, inter
         ("edx.video.played", "not json", "not json"),
     ],
 )
-def test_an_event_that_a_rule_trips_over_keeps_its_name_and_what_was_done_before(
-    name: str, data: Any, left: Any
-) -> None:
+def test_an_event_that_breaks_a_rule_keeps_its_name_and_earlier_changes(name: str, data: Any, left: Any) -> None:
     written = fields(name, data)
     assert (written["event_type"], written["event"]) == (name, left)
 
 
-def test_odd_floats_of_a_renamed_event_are_written_as_python_writes_them() -> None:
+def test_unusual_floats_of_a_renamed_event_are_written_like_pythons() -> None:
     assert '"currentTime": 1e-05}' in line("edx.video.played", {"current_time": 0.00001})
     assert '"old": 1e+16, "new": 1e+16}' in line(
         "edx.ui.lms.sequence.next_selected", {"current_tab": 1e16, "tab_count": 3}
@@ -166,5 +164,5 @@ def test_odd_floats_of_a_renamed_event_are_written_as_python_writes_them() -> No
         ("", None),
     ],
 )
-def test_a_block_is_named_as_in_edxs_pages(key: str, written: str | None) -> None:
+def test_a_block_is_named_like_in_edxs_pages(key: str, written: str | None) -> None:
     assert html_id(key) == written

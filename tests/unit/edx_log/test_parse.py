@@ -1,4 +1,4 @@
-"""A line of the log becomes the event again: what Segment gets of it is compared with what it got the first time."""
+"""A log line becomes the event again: Segment gets the same message from it as the first time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_segment_gets_the_same_message_from_the_log(what: str, line_format: Form
 
 
 @pytest.mark.parametrize("what", SAME)
-def test_a_line_without_an_id_gets_one_that_is_always_the_same(what: str) -> None:
+def test_a_line_without_an_id_always_gets_the_same_one(what: str) -> None:
     first, second, tutor = (again(SAME[what], line_format, ids=False) for line_format in ("edx", "edx", "tutor"))
     assert first.id == second.id == tutor.id
     assert UUID(first.id).version == 8
@@ -67,7 +67,7 @@ def test_a_line_without_an_id_gets_one_that_is_always_the_same(what: str) -> Non
     assert to_message(first) | {"messageId": ID} | nobody == to_message(SAME[what])
 
 
-def test_an_app_says_itself_when_it_happened_and_the_log_has_only_that() -> None:
+def test_an_apps_own_time_is_the_only_one_in_the_log() -> None:
     original = event("edx.video.loaded", {"code": "m"}, {**MOBILE, "timestamp": "2026-03-04T05:06:01Z"})
 
     replayed = again(original)
@@ -97,7 +97,7 @@ def test_an_app_says_itself_when_it_happened_and_the_log_has_only_that() -> None
         pytest.param("a.b", "", BROWSER, {"properties": {}}, id="no data and empty text"),
     ],
 )
-def test_what_the_log_does_not_hold_is_what_differs(
+def test_messages_differ_only_in_what_the_log_omits(
     name: str, data: Any, context: dict[str, Any], differs: dict[str, Any]
 ) -> None:
     original = event(name, data, context)
@@ -108,7 +108,7 @@ def test_what_the_log_does_not_hold_is_what_differs(
         assert after[key] == expected or expected in set(before[key]) - set(after[key])
 
 
-def test_the_address_of_an_apps_video_comes_back_without_its_last_part() -> None:
+def test_the_url_of_an_apps_video_comes_back_without_its_last_part() -> None:
     url = "https://courses.example.org/courses/x/courseware/a/b/1"
     replayed = again(event("edx.video.played", {"code": "m"}, {**MOBILE, "open_in_browser_url": url}))
 
@@ -119,7 +119,7 @@ def test_the_address_of_an_apps_video_comes_back_without_its_last_part() -> None
 # Lines of edX's own making
 
 
-def test_an_old_line_without_a_name_is_called_by_its_type() -> None:
+def test_an_old_line_without_a_name_is_named_after_its_type() -> None:
     line = {
         "username": "staff",
         "host": "x.org",
@@ -141,22 +141,22 @@ def test_an_old_line_without_a_name_is_called_by_its_type() -> None:
     }
 
 
-def test_text_that_edx_has_cut_off_stays_text() -> None:
+def test_truncated_text_stays_text() -> None:
     line = {"event_type": "/x", "event": '{"POST": {"a": ["1', "time": "2014-05-16T18:52:20+00:00"}
     assert read_line(json.dumps(line).encode()).data == '{"POST": {"a": ["1'
 
 
-def test_not_a_number_which_pythons_logger_writes_is_null() -> None:
+def test_nan_of_pythons_logger_becomes_null() -> None:
     line = b'{"name": "a", "event": {"grade": NaN}, "time": "2014-05-16T18:52:20"}'
     assert json.loads(encode(read_line(line)))["data"] == {"grade": None}
 
 
-def test_what_syslog_puts_before_a_line_does_not_matter() -> None:
+def test_a_syslog_prefix_is_ignored() -> None:
     body = b'{"name": "a", "event": {}, "time": "2014-05-16T18:52:20"}'
     assert read_line(b"Jan  1 00:00:01 host [service_variant=lms][tracking] - " + body) == read_line(body)
 
 
-def test_an_id_under_the_same_key_that_is_no_uuid_stays_where_it_is() -> None:
+def test_an_id_that_is_not_a_uuid_stays_in_the_context() -> None:
     line = b'{"name": "a", "event": {}, "context": {"event_id": "party-17"}, "time": "2014-05-16T18:52:20"}'
     read = read_line(line)
     assert read.context == {"event_id": "party-17"}
@@ -180,6 +180,6 @@ def test_an_id_under_the_same_key_that_is_no_uuid_stays_where_it_is() -> None:
         (b'{"name": "a", "time": "2014-05-16T18:52:20", "event": {"n": "\\ud800"}}', "no event|not JSON"),
     ],
 )
-def test_a_line_that_is_no_event_says_why(line: bytes, error: str) -> None:
+def test_a_line_that_cannot_be_parsed_gives_a_reason(line: bytes, error: str) -> None:
     with pytest.raises(UnreadableLineError, match=error):
         read_line(line)

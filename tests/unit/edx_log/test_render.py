@@ -1,4 +1,4 @@
-"""Lines are what edX's logger writes, to the byte; the expected ones are written by hand."""
+"""Lines equal those of edX's logger byte for byte; the expected ones are written by hand."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _local_second.cache_clear()
 
 
-def test_a_server_event_has_its_request_at_the_top_and_the_rest_in_the_context() -> None:
+def test_a_server_event_has_its_request_on_top_and_the_rest_in_context() -> None:
     assert line("edx.course.enrollment.activated", data={"mode": "audit", "n": [1, 2]}, context=REQUEST) == (
         '{"name": "edx.course.enrollment.activated", '
         '"context": {"user_id": 42, "path": "/enroll", "course_id": "course-v1:Uni+Math+2026", "org_id": "Uni"}, '
@@ -94,18 +94,18 @@ def test_a_browser_event_holds_its_data_as_text() -> None:
     )
 
 
-def test_a_browser_events_text_stays_as_the_page_sent_it() -> None:
+def test_a_browser_events_text_is_unchanged() -> None:
     written = line("problem_check", data="input_1=choice_2&input_3=%5B%5D", context={"event_source": "browser"})
     assert '"event": "input_1=choice_2&input_3=%5B%5D", ' in written
 
 
-def test_text_beyond_ascii_is_escaped_once_more_within_a_browser_event() -> None:
+def test_non_ascii_text_is_escaped_twice_in_a_browser_event() -> None:
     written = line("x", data={"é": "\x7f😀"}, context={"event_source": "browser", "page": "ü"})
     assert r'"event": "{\"\\u00e9\": \"\\u007f\\ud83d\\ude00\"}", ' in written
     assert written.endswith(r'"page": "\u00fc"}')
 
 
-def test_a_mobile_event_takes_the_time_that_the_device_says() -> None:
+def test_a_mobile_event_has_the_devices_time() -> None:
     written = line(
         "edx.bi.app.opened",
         data={"a": 1},
@@ -135,7 +135,7 @@ def test_a_mobile_event_takes_the_time_that_the_device_says() -> None:
         (None, "null"),
     ],
 )
-def test_a_devices_time_is_normal_where_it_is_a_moment_and_untouched_where_not(said: object, written: str) -> None:
+def test_a_devices_time_is_normalised_only_if_it_is_valid(said: object, written: str) -> None:
     assert f'"time": {written}, ' in line(context={"timestamp": said})
 
 
@@ -147,7 +147,7 @@ def test_whole_seconds_have_no_fraction() -> None:
 @pytest.mark.parametrize(
     "timestamp", ["2026-03-04T07:06:07.5+02:00", "2026-03-04T05:06:07.500000", "2026-03-04T05:06:07.5Z"]
 )
-def test_other_forms_of_the_timestamp_come_out_the_same(timestamp: str) -> None:
+def test_other_forms_of_the_timestamp_give_the_same_line(timestamp: str) -> None:
     wire = msgspec.json.encode({"id": ID, "name": "x", "timestamp": timestamp, "data": {}, "context": {}})
     assert b'"time": "2026-03-04T05:06:07.500000+00:00"' in renderer("edx")(wire)
 
@@ -175,7 +175,7 @@ def test_empty_data_is_an_empty_object(empty: object) -> None:
         (10**30, "1" + "0" * 30),
     ],
 )
-def test_numbers_are_written_as_python_writes_them(value: float, written: str) -> None:
+def test_numbers_are_written_like_pythons(value: float, written: str) -> None:
     assert f'"event": {{"a": [{written}]}}, ' in line(data={"a": [value]})
     assert f'"context": {{"a": {written}}}, ' in line(context={"a": value})
 
@@ -189,7 +189,7 @@ def test_a_payload_in_another_spacing_gives_the_same_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["0b9e39477cf3", "1e5,", "x0.00001", "[1e9]"])
-def test_text_that_looks_like_an_odd_float_stays_as_it_is(text: str) -> None:
+def test_text_that_looks_like_an_unusual_float_is_unchanged(text: str) -> None:
     assert f'"event": {{"a": "{text}", "b": 1e-05}}, ' in line(data={"a": text, "b": 0.00001})
     assert f'"event": {{"a": "{text}", "b": 0.5}}, ' in line(data={"a": text, "b": 0.5})
 
@@ -258,7 +258,7 @@ _neighbours = st.lists(
 
 
 @given(contexts=_few_contexts, events=_neighbours)
-def test_what_neighbours_have_in_common_changes_no_line(contexts: list[dict[str, Any]], events: list[Any]) -> None:
+def test_what_neighbouring_events_share_changes_no_line(contexts: list[dict[str, Any]], events: list[Any]) -> None:
     render = renderer("edx")
     for name, data, which, timestamp in events:
         context = contexts[which % len(contexts)]
@@ -273,14 +273,14 @@ def test_what_neighbours_have_in_common_changes_no_line(contexts: list[dict[str,
     "like", [', "event_source": ', {"event_source": "browser", "page": "/"}, [{"a": 1, "event_source": 2}], None, 0, ""]
 )
 @pytest.mark.parametrize("field", ["user_id", "event_type", "page", ', "event_source": ', "event_source"])
-def test_a_context_that_looks_like_the_rest_of_a_line_is_written_as_any_other(field: str, like: object) -> None:
+def test_a_context_that_looks_like_part_of_a_line_is_written_normally(field: str, like: object) -> None:
     render = renderer("edx")
     for n in range(3):
         data = {"n": n, "like": like}
         assert render(payload(data=data, context={field: like})) == reference("edx.done", data, {field: like}, MOMENT)
 
 
-def test_a_payload_that_only_ends_and_begins_like_its_neighbour_is_refused() -> None:
+def test_a_payload_that_only_resembles_its_neighbour_is_refused() -> None:
     render = renderer("edx")
     whole = payload(data={"n": 1}, context=REQUEST)
     render(whole)
@@ -289,7 +289,7 @@ def test_a_payload_that_only_ends_and_begins_like_its_neighbour_is_refused() -> 
             render(broken)
 
 
-def test_ids_puts_the_events_id_into_the_context() -> None:
+def test_the_ids_option_puts_the_events_id_into_the_context() -> None:
     written = renderer("edx", ids=True)(payload(context={"user_id": 1}))
     assert f'"context": {{"user_id": 1, "event_id": "{ID}"}}, ' in written.decode()
 
@@ -306,7 +306,7 @@ def test_a_tutor_line_has_loggings_prefix_in_local_time() -> None:
 
 
 @pytest.mark.parametrize("odd", ["", "a b", "x\ny", "{", "}", "é", None, True, 1.5, {"a": 1}])
-def test_a_tutor_prefix_stays_readable_whatever_the_context_holds(odd: object) -> None:
+def test_a_tutor_prefix_stays_readable_for_any_context(odd: object) -> None:
     written = renderer("tutor")(payload(context={"user_id": odd, "ip": odd})).decode()
     assert "[user None] [ip None]" in written
     found = TUTOR_READER.match(written)
@@ -337,14 +337,14 @@ def test_the_event_format_is_the_payload() -> None:
         + b"}",
     ],
 )
-def test_what_is_not_an_event_is_refused(line_format: Any, wire: bytes) -> None:
+def test_anything_but_an_event_is_refused(line_format: Any, wire: bytes) -> None:
     with pytest.raises(UNDECODABLE):
         renderer(line_format)(wire)
 
 
 @pytest.mark.parametrize("line_format", ["edx", "tutor"])
 @pytest.mark.parametrize("timestamp", ["soon", "", "0001-01-01T00:00:00+02:00"])
-def test_a_timestamp_that_is_no_moment_is_refused(line_format: Any, timestamp: str) -> None:
+def test_an_invalid_timestamp_is_refused(line_format: Any, timestamp: str) -> None:
     wire = msgspec.json.encode({"id": "i", "name": "x", "timestamp": timestamp, "data": {}, "context": {}})
     with pytest.raises(UNDECODABLE):
         renderer(line_format)(wire)

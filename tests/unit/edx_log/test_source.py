@@ -1,4 +1,4 @@
-"""Logs as they lie about: plain, compressed, renamed, in the middle of being written, damaged."""
+"""Logs in every state: plain, compressed, renamed, being written, damaged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def test_lines_have_numbers_and_positions_of_the_log_before_it_was_compressed(log: Path) -> None:
+def test_lines_have_the_numbers_and_positions_of_the_uncompressed_log(log: Path) -> None:
     with Source(log) as source:
         assert source.first_line() == LINES[0]
         lines = list(source.lines())
@@ -39,7 +39,7 @@ def test_lines_have_numbers_and_positions_of_the_log_before_it_was_compressed(lo
         assert source.consumed == source.size == log.stat().st_size
 
 
-def test_reading_goes_on_behind_a_line_that_was_read_before(log: Path) -> None:
+def test_reading_continues_after_a_line_that_was_read_before(log: Path) -> None:
     with Source(log) as source:
         line = list(source.lines())[41]
     with Source(log) as source:
@@ -50,7 +50,7 @@ def test_reading_goes_on_behind_a_line_that_was_read_before(log: Path) -> None:
     assert (found.number, found.content) == (44, LINES[43])
 
 
-def test_another_log_is_told_by_the_line_before_the_place(log: Path) -> None:
+def test_another_log_is_recognised_by_the_line_before_the_position(log: Path) -> None:
     end = sum(map(len, LINES[:42]))
     with Source(log) as source:
         source.first_line()
@@ -60,7 +60,7 @@ def test_another_log_is_told_by_the_line_before_the_place(log: Path) -> None:
         assert not source.go_to(1_000_000, number=42, tail=LINES[7])
 
 
-def test_what_is_no_line_of_a_log_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlong_lines_are_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_LINE_BYTES", 1000)
     monkeypatch.setattr(module, "_CHUNK_BYTES", 100)
     log = tmp_path / "log"
@@ -78,7 +78,7 @@ def test_what_is_no_line_of_a_log_is_not_kept_in_memory(tmp_path: Path, monkeypa
     assert third.event.name == "n1"
 
 
-def test_a_compressed_log_that_was_cut_off_says_behind_which_line(tmp_path: Path) -> None:
+def test_a_truncated_compressed_log_names_its_last_line(tmp_path: Path) -> None:
     log = tmp_path / "log.gz"
     log.write_bytes(gzip.compress(b"".join(LINES))[:-20])
 
@@ -91,7 +91,7 @@ def test_a_compressed_log_that_was_cut_off_says_behind_which_line(tmp_path: Path
     assert last.is_unfinished
 
 
-def test_a_line_that_is_being_written_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+def test_an_unfinished_line_is_distinguished_from_a_damaged_one(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b'{"name": "a"\n' + LINES[0] + LINES[1][:-20])
 
