@@ -76,9 +76,7 @@ class AnswersContract(Subject):
         assert outcome.seconds is not None
         assert 0 < outcome.seconds <= 3600
 
-    def test_throttling_stops_further_requests(
-        self, destination: Destination[Any], server: Vendor
-    ) -> None:
+    def test_throttling_stops_further_requests(self, destination: Destination[Any], server: Vendor) -> None:
         server.always = Reply(status=429)
         at_a_time = getattr(destination, "concurrency", 1)
 
