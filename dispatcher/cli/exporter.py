@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from importlib.util import find_spec
 from typing import Final
 
@@ -12,6 +11,7 @@ import click
 from dispatcher import config
 from dispatcher.cli.output.serving import serve_until_stopped
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.installation import launch
 from dispatcher.monitoring.snapshot import Observer
 
 #: Where Prometheus is told to look in docker/prometheus.
@@ -22,7 +22,7 @@ _TIMEOUT_SECONDS: Final = 2.0
 
 def exporter_arguments(*, address: str, port: int) -> list[str]:
     """The command line of an exporter."""
-    return [sys.executable, "-m", "dispatcher", "exporter", "--address", address, "--port", str(port)]
+    return launch.command("dispatcher", "exporter", "--address", address, "--port", str(port))
 
 
 def is_installed() -> bool:

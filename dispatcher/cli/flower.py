@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from dispatcher.installation import launch
+
 # Flower keeps some 7 KB of each task; its own limit of 100,000 would be 0.7 GB.
 _MAX_TASKS: Final = 20_000
 # In Flower's memory; beyond, the one that was first seen is forgotten.
@@ -24,9 +26,8 @@ _COLUMNS: Final = "name,state,args,retries,eta,exception,result,received,runtime
 
 def flower_arguments(*, address: str, port: int, max_tasks: int = _MAX_TASKS, allow_control: bool = False) -> list[str]:
     """The command line of Flower. Its login comes from FLOWER_BASIC_AUTH: arguments can be read by every user."""
-    return [
-        sys.executable,
-        *("-m", "dispatcher.tasks.flower"),
+    return launch.command(
+        "dispatcher.tasks.flower",
         f"--address={address}",
         f"--port={port}",
         f"--max_tasks={max_tasks}",
@@ -38,7 +39,7 @@ def flower_arguments(*, address: str, port: int, max_tasks: int = _MAX_TASKS, al
         # What it shows is rung for again or in the ledger; written to disk it would be one more copy to look after.
         "--persistent=False",
         "--logging=warning",
-    ]
+    )
 
 
 def is_installed() -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.installation import launch
 from dispatcher.local.redis_server import find_server, server_command
 from dispatcher.local.segment_stub import Sink
 from dispatcher.local.supervisor import Child, Supervisor
@@ -72,6 +72,9 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
         raise SettingsError(problems)
     if metrics_port is not None and not exporter.is_installed():
         raise click.UsageError("--metrics-port needs the exporter: pip install 'dispatcher[metrics]'")
+    obstacle = launch.check()
+    if obstacle is not None:
+        raise DispatcherError(obstacle)
     reports.start(settings, role="up")
     everything = _Up(settings, console, quiet=quiet)
     try:
@@ -117,7 +120,7 @@ class _Up:
             queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None
         )
         self._supervisor.start(Child("worker", worker, environ, silent_seconds=settings.worker.silent_seconds))
-        self._supervisor.start(Child("relay", [sys.executable, "-m", "dispatcher", "relay"]))
+        self._supervisor.start(Child("relay", launch.command("dispatcher", "relay")))
         self._start_flower(flower_port)
         if metrics_port is not None:
             port = _free_port(metrics_port)

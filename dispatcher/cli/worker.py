@@ -9,6 +9,7 @@ import click
 
 from dispatcher import config
 from dispatcher.errors import SettingsError
+from dispatcher.installation import launch
 
 # Doorbells in hand for each greenlet. With gevent Celery looks for more every two seconds only, once it has all that it
 # may have; elsewhere one is best, and what dispatcher.tasks.celery sets.
@@ -20,17 +21,7 @@ def worker_arguments(
 ) -> list[str]:
     """The command line of the Celery worker."""
     # Celery's gossip and mingle talk to every other worker and serve nothing here; heartbeats stay, for Flower.
-    arguments = [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "dispatcher.tasks",
-        "worker",
-        "--without-gossip",
-        "--without-mingle",
-    ]
-    arguments += ["--loglevel", loglevel]
+    arguments = launch.command(launch.WORKER, "worker", "--without-gossip", "--without-mingle", "--loglevel", loglevel)
     if queues:
         arguments += ["--queues", queues]
     if concurrency is not None:
@@ -90,13 +81,8 @@ def worker(
     environ = {**os.environ, "DISPATCHER_WORKER__POOL": pool}
     if not no_restart:
         # A program of its own, which needs a fifth of the memory of this one.
-        arguments = [
-            sys.executable,
-            "-m",
-            "dispatcher.local.worker_supervisor",
-            f"--silent-seconds={settings.worker.silent_seconds:g}",
-            *arguments,
-        ]
+        silent = f"--silent-seconds={settings.worker.silent_seconds:g}"
+        arguments = launch.command("dispatcher.local.worker_supervisor", silent, *arguments)
     os.execve(sys.executable, arguments, environ)  # noqa: S606 - the process stays, so that signals reach it
 
 

@@ -36,10 +36,16 @@ def load_type(type_name: str) -> type[Any]:
     try:
         loaded = _entry_point(type_name).load()
     except (ImportError, AttributeError) as error:
-        raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}"]) from error
+        raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}{_hint(error)}"]) from error
     if not isinstance(loaded, type):
         raise SettingsError([f"destination type {type_name!r} is no class: {loaded!r}"])
     return loaded
+
+
+def _hint(error: Exception) -> str:
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    return "; install its package, or put its directory on PYTHONPATH: modules are not looked for in the current one"
 
 
 def _entry_point(type_name: str) -> EntryPoint:

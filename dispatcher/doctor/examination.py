@@ -13,6 +13,7 @@ from dispatcher.doctor.checks import (
     deliveries,
     destinations,
     flower,
+    installation,
     outbox,
     redis_server,
     settings,
@@ -44,6 +45,7 @@ class Area:
 
 AREAS: Final = (
     Area(name="settings", title="Settings", checks=settings.CHECKS, look=settings.look),
+    Area(name="installation", title="Installation", checks=installation.CHECKS, look=installation.look),
     Area(name="redis", title="Redis", checks=redis_server.CHECKS, look=redis_server.look),
     Area(name="broker", title="Broker", checks=broker.CHECKS, look=broker.look),
     Area(name="outbox", title="Outboxes of this machine", checks=outbox.CHECKS, look=outbox.look),

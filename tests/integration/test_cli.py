@@ -135,7 +135,7 @@ def test_kill_9_of_up_leaves_no_process_and_loses_nothing(machine: Machine) -> N
 
 def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
     up = machine.up()
-    for part in (b"redis.sock", b"worker"):
+    for part in (b"redis.sock", b"\0dispatcher.tasks\0"):
         [pid] = [pid for pid in left_over(str(machine.state)) if part in cmdline(pid)]
         os.kill(pid, signal.SIGKILL)
     up.wait_for_output("worker ended with signal SIGKILL")
@@ -189,8 +189,9 @@ def fetch(port: int, password: str | None = None, *, path: str = "/") -> tuple[i
 # worker, relay, flower
 
 
-def test_plain_celery_runs_the_worker_too(site: Site) -> None:
-    worker = site.processes.start(sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel", "INFO")
+@pytest.mark.parametrize("app", ["tasks", "dispatcher.tasks"])
+def test_plain_celery_runs_the_worker_too(site: Site, app: str) -> None:
+    worker = site.processes.start(sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO")
     worker.wait_for_output(" ready.")
     run(site, "emit", "shop.order.paid", "--data", '{"n": 0}')
     site.wait_for_lines(1)

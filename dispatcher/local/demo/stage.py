@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from dispatcher.installation import launch
 from dispatcher.local.demo.visits import DemoError
 from dispatcher.local.supervisor import Child, Supervisor
 
@@ -48,19 +48,20 @@ class Stage:
 
     def start_dispatcher(self) -> None:
         """Start `dispatcher up` and wait until it is ready. Raises DemoError with its own words where it is not."""
-        self._start(Child("up", [sys.executable, "-m", "dispatcher", "up", "--no-flower"]), _READY)
+        self._start(Child("up", launch.command("dispatcher", "up", "--no-flower")), _READY)
 
     def start_shop(self) -> int:
         """Start the shop under gunicorn with two processes. Returns its port."""
         if find_spec("gunicorn") is None:
             raise DemoError("gunicorn, which runs the shop, is not installed: pip install gunicorn")
         options = ("--bind=127.0.0.1:0", "--workers=2", "--threads=4", "--no-control-socket")
-        command = [sys.executable, "-m", "gunicorn", *options, "dispatcher.local.demo.shop:app"]
+        # gunicorn looks for the app in the directory that it changes to first, which has to be one of ours.
+        command = launch.command("gunicorn", *options, f"--chdir={self.directory}", "dispatcher.local.demo.shop:app")
         return int(self._start(Child("shop", command), _LISTENING)[1])
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `dispatcher` command to its end, beside what is running."""
-        command = [sys.executable, "-m", "dispatcher", *arguments]
+        command = launch.command("dispatcher", *arguments)
         # As wide as it takes, since what it says is shown again.
         environ = {**os.environ, "COLUMNS": "1000"}
         return subprocess.run(

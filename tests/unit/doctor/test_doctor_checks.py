@@ -21,6 +21,7 @@ from dispatcher.doctor.checks import (
     deliveries,
     destinations,
     flower,
+    installation,
     outbox,
     redis_server,
     settings,
@@ -207,6 +208,18 @@ CASES: Final = [
         "settings.writable",
         lambda tmp: settings.writable(with_mode(tmp / "s.toml", 0o666)),
         lambda tmp: settings.writable(with_mode(tmp / "s.toml", 0o644)),
+    ),
+    # Installation
+    Case(
+        "installation.package",
+        lambda _: installation.package("`import dispatcher` finds another package"),
+        lambda _: installation.package(None),
+    ),
+    Case(
+        "installation.distribution",
+        lambda _: installation.distribution("1.0"),
+        lambda _: installation.distribution(None),
+        level="warning",
     ),
     # Redis
     Case("redis.latency", lambda _: redis_server.slow(0.3, 0.5), lambda _: redis_server.slow(0.001, 0.5)),
