@@ -1,15 +1,23 @@
-"""Table: the base of every table of the settings."""
+"""Table: the base of every table of the settings, and the types of the numbers in them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dispatcher.config.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+MIB: Final = 1024 * 1024
+
+Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNone = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+# What workers unpack at most is twice that: dispatcher.store.batches.MAX_UNPACKED_BYTES.
+Size = Annotated[int, Field(ge=1, le=32 * MIB)]
 
 
 class Table(BaseModel):

@@ -15,7 +15,8 @@ from dispatcher.templates.expression import MISSING, is_available
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatcher.config.schema import DestinationSettings, Settings
+    from dispatcher.config.destination import DestinationSettings
+    from dispatcher.config.schema import Settings
     from dispatcher.config.variables import KeyPath
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
-from dispatcher.config.schema import DestinationSettings, Settings
+from dispatcher.config.destination import DestinationSettings
+from dispatcher.config.schema import Settings
 from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, PREFIX
 from dispatcher.errors import SettingsError
 

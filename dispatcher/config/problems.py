@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.masking import MASK, is_secret, masked, may_be_secret
-from dispatcher.config.schema import DestinationSettings, Settings
+from dispatcher.config.schema import Settings
 from dispatcher.config.variables import PREFIX, KeyPath, variable_name
 
 if TYPE_CHECKING:

@@ -203,10 +203,3 @@ class PrivacySettings(Table):
     emails: EmailTreatment | None = Field(
         None, description="What becomes of e-mail addresses. Absent: hash for advertising types, else keep."
     )
-
-
-class RateSettings(Table):
-    """How fast all workers together may send to a destination."""
-
-    per_second: float | None = Field(None, gt=0, description="Requests a second. Absent: what the vendor allows.")
-    burst: int | None = Field(None, ge=1, description="Requests that may go at once after a pause.")

@@ -1,62 +1,25 @@
-"""The schema: frozen models with every setting, its default and what it means. Reads no file; load does."""
+"""The schema: frozen models with every setting, its default and what it means. Reads no file; ``load`` does."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 
 from dispatcher.config.allowlists import check_allowlist
-from dispatcher.config.base import Table
-from dispatcher.config.destination_types import BROWSER_TYPES
+from dispatcher.config.base import MIB, Count, Seconds, SecondsOrNone, Size, Table
+from dispatcher.config.delivery import DeadSettings
+from dispatcher.config.destination import DestinationName, DestinationSettings
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
-from dispatcher.config.rules import Category, MappingRule, PrivacySettings, RateSettings
 from dispatcher.connections.embedded import embedded_url
 from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
 
-_KIB: Final = 1024
-_MIB: Final = 1024 * _KIB
-_GIB: Final = 1024 * _MIB
-
 # What a journal file needs beside its largest event: its header, the frame's and the alignment of both to pages.
 _JOURNAL_OVERHEAD_BYTES: Final = 4096
-
-#: Where a type does better with another default than the schema's: a line costs less to write than an HTTP item.
-#: The log is the record of what happened, so its events wait for as long as it takes; and a disk that is full for a
-#: moment must not hold it up for long.
-_TYPE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "tracking_log": {
-            "batch_events": 1000,
-            "batch_bytes": 2_000_000,
-            "retry": {"max_seconds": 30.0, "max_age_seconds": "never"},
-            "breaker": {"first_seconds": 1.0, "max_seconds": 10.0},
-        },
-        # A request holds a thousand.
-        "meta_conversions": {"batch_events": 1000, "batch_bytes": 900_000},
-    }
-)
-
-Seconds = Annotated[float, Field(gt=0)]
-SecondsOrNone = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-# What workers unpack at most is twice that: dispatcher.store.batches.MAX_UNPACKED_BYTES.
-Size = Annotated[int, Field(ge=1, le=32 * _MIB)]
-DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class OutboxSettings(Table):
@@ -64,13 +27,13 @@ class OutboxSettings(Table):
 
     directory: Path | None = Field(None, description="Where the journals are; <state_directory>/outbox when absent.")
     max_bytes: Count = Field(
-        2 * _GIB, description="What the journals of all processes may take together; then emit refuses."
+        2048 * MIB, description="What the journals of all processes may take together; then emit refuses."
     )
-    max_event_bytes: Size = Field(1 * _MIB, description="Largest encoded event, in bytes.")
-    journal_bytes: Count = Field(4 * _MIB, validate_default=True, description="Size of one journal file.")
+    max_event_bytes: Size = Field(1 * MIB, description="Largest encoded event, in bytes.")
+    journal_bytes: Count = Field(4 * MIB, validate_default=True, description="Size of one journal file.")
     sync_seconds: Seconds = Field(1.0, description="How often a backlog is synced to disk.")
     keep_bytes: Annotated[int, Field(ge=0)] = Field(
-        256 * _MIB,
+        256 * MIB,
         description="What journals of unsettled events may take, kept for a Redis that loses them; 0: none.",
     )
     exit_flush_seconds: SecondsOrNone = Field(1.0, description="How long a process that ends waits for its relay.")
@@ -123,44 +86,6 @@ class WorkerSettings(Table):
     )
 
 
-class RetrySettings(Table):
-    """The backoff of a failed delivery: a random part of first, first * factor, first * factor squared … up to max."""
-
-    first_seconds: Seconds = Field(1.0, description="The longest pause before the second try.")
-    max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause (tracking_log: 30).")
-    factor: float = Field(2.0, ge=1, description="By how much each pause may be longer than the one before.")
-    max_age_seconds: Seconds | Literal["never"] = Field(
-        604_800.0, description="When what still fails becomes a dead letter; never for tracking_log."
-    )
-
-    @field_validator("max_seconds", mode="after")
-    @classmethod
-    def _check_order(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least_first(value, info)
-
-
-class BreakerSettings(Table):
-    """When a destination that fails is left alone, and for how long; all workers share it."""
-
-    failures: Count = Field(5, description="Failed tries in a row that open it; refused credentials open it at once.")
-    first_seconds: Seconds = Field(5.0, description="How long it is open at first (tracking_log: 1); then doubled.")
-    max_seconds: Seconds = Field(60.0, validate_default=True, description="The longest (tracking_log: 10).")
-
-    @field_validator("max_seconds", mode="after")
-    @classmethod
-    def _check_order(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least_first(value, info)
-
-
-class DeadSettings(Table):
-    """How many dead letters Redis keeps; the oldest of more go to a file under <state_directory>/dead."""
-
-    max_bytes: Count = Field(64 * _MIB, description="What they may take up in Redis.")
-    max_age_seconds: Seconds | Literal["never"] = Field(
-        7_776_000.0, description='How long they stay in Redis; "never": no end.'
-    )
-
-
 class SentrySettings(Table):
     """What needs a person, reported to Sentry by workers and `dispatcher relay`; off while there is no dsn."""
 
@@ -179,83 +104,6 @@ class SentrySettings(Table):
         if value is not None and not is_sentry_dsn(value.get_secret_value()):
             raise ValueError("it must look like https://key@host/1; copy it from the project's settings in Sentry")
         return value
-
-
-class DestinationSettings(Table):
-    """One destination. Keys beyond these are the type's own ``options``, which the type checks."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(description="A type such as segment, or package.module:Class; the table's name when absent.")
-    enabled: bool = Field(True, description="Whether events are routed there.")
-    events: tuple[str, ...] | None = Field(
-        None, description="Allowlist: names, * and ? globs, ! exceptions. Absent: all for tracking_log, else none."
-    )
-    internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
-    batch_events: Count = Field(100, description="Most events in a batch (tracking_log and meta_conversions: 1000).")
-    batch_bytes: Size = Field(
-        475_000, description="Most bytes in a batch (tracking_log: 2 000 000, meta_conversions: 900 000)."
-    )
-    lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
-    retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
-    breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="When it is left alone.")
-    rate: RateSettings = Field(default_factory=RateSettings, description="How fast it may be sent to.")
-    dead: DeadSettings = Field(default_factory=DeadSettings, description="How many dead letters Redis keeps.")
-    consent: tuple[Category, ...] | None = Field(
-        None, description="Categories of consent, all of which an event that speaks of consent must have. Absent: none."
-    )
-    integration: str | None = Field(
-        None, description="What Segment's integrations object calls it; the type's own name when absent, \"\": nothing."
-    )
-    mapping: tuple[MappingRule, ...] = Field((), description="Rules, applied one after another.")
-    privacy: PrivacySettings = Field(default_factory=PrivacySettings, description="What it must not get of people.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_defaults_of_the_type(cls, data: Any) -> Any:
-        return _filled(data, _TYPE_DEFAULTS.get(str(data.get("type")), {})) if isinstance(data, dict) else data
-
-    @field_validator("events", mode="after")
-    @classmethod
-    def _check_events(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        check_allowlist(value or ())
-        return value
-
-    @field_validator("mapping", mode="before")
-    @classmethod
-    def _refuse_a_single_rule(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise ValueError("it must be a list: begin each rule with [[destinations.NAME.mapping]], in two brackets")
-        return value
-
-    @field_validator("consent", "integration", "mapping", "privacy", mode="after")
-    @classmethod
-    def _check_rules(cls, value: Any, info: ValidationInfo) -> Any:
-        if value and value != PrivacySettings() and info.data.get("type") == "tracking_log":
-            raise ValueError(
-                "the tracking log is the site's own record of what happened and has no rules: take this away; "
-                "what no record may hold is taken out of events by a processor, before they are kept"
-            )
-        if value == () and info.field_name == "consent":
-            raise ValueError("it lists no category: name those that are needed, or take it away")
-        return value
-
-    @field_validator("rate", mode="after")
-    @classmethod
-    def _check_rate(cls, value: RateSettings, info: ValidationInfo) -> RateSettings:
-        if value != RateSettings() and info.data.get("type") == "tracking_log":
-            raise ValueError("the tracking log is a file, to which nothing is sent at a rate: take this away")
-        return value
-
-    @property
-    def in_browser(self) -> bool:
-        """Whether its vendor takes events from browsers only."""
-        return self.type in BROWSER_TYPES
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The type's own keys, such as ``write_key`` and ``path``: a copy, with credentials in the clear."""
-        return dict(self.__pydantic_extra__ or {})
 
 
 class Origin(Protocol):
@@ -391,18 +239,3 @@ def _environ(info: ValidationInfo) -> Mapping[str, str]:
 
 def _expanded(value: Any, info: ValidationInfo) -> Any:
     return expand(value, _environ(info)) if isinstance(value, str | Path) else value
-
-
-def _filled(table: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {**defaults, **table}
-    for key, value in defaults.items():
-        if isinstance(value, Mapping) and isinstance(table.get(key), Mapping):
-            filled[key] = {**value, **table[key]}
-    return filled
-
-
-def _at_least_first(value: float, info: ValidationInfo) -> float:
-    first = info.data.get("first_seconds")
-    if first is not None and value < first:
-        raise ValueError(f"it must be at least first_seconds = {first}; raise max_seconds or lower first_seconds")
-    return value

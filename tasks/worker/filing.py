@@ -14,7 +14,7 @@ from dispatcher.store.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
-    from dispatcher.config.schema import DeadSettings
+    from dispatcher.config.delivery import DeadSettings
 
 logger = logging.getLogger(__name__)
 

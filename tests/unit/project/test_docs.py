@@ -22,7 +22,8 @@ from pydantic import BaseModel
 
 from dispatcher import NotEncodableError, config, errors, tracker
 from dispatcher.cli.main import EXIT_ERROR, EXIT_SETTINGS, EXIT_UNAVAILABLE, main
-from dispatcher.config.schema import DestinationSettings, Settings
+from dispatcher.config.destination import DestinationSettings
+from dispatcher.config.schema import Settings
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import decode
 from dispatcher.tasks.destinations.segment import to_message
