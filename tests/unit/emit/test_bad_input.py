@@ -253,7 +253,7 @@ def emit_around(tracker: Tracker, bad: Bad, times: int) -> list[str]:
 
 
 @pytest.mark.parametrize("bad", CASES.values(), ids=CASES)
-def test_strict_raises_an_error_that_names_the_thing_the_value_and_the_way_out(bad: Bad) -> None:
+def test_strict_raises_an_error_with_the_place_the_value_and_a_remedy(bad: Bad) -> None:
     outbox = MemoryOutbox()
     tracker = Tracker(outbox=outbox, strict=True)
     tracker.emit("good.event")
@@ -268,7 +268,7 @@ def test_strict_raises_an_error_that_names_the_thing_the_value_and_the_way_out(b
 
 
 @pytest.mark.parametrize("bad", CASES.values(), ids=CASES)
-def test_otherwise_it_is_a_dead_letter_between_good_events_and_said_once(
+def test_otherwise_bad_input_becomes_a_dead_letter_and_is_logged_once(
     bad: Bad, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracker = make_tracker(tmp_path / "outbox")
@@ -329,7 +329,7 @@ FORMS: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("value", "form"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS])
-def test_what_has_a_form_close_enough_is_taken(value: Any, form: Any) -> None:
+def test_near_equivalents_are_accepted(value: Any, form: Any) -> None:
     with capture() as captured, Tracker.context("request", {"value": value}):
         from dispatcher import tracker
 
@@ -348,7 +348,7 @@ def test_no_data_is_an_empty_dict(data: Any) -> None:
     assert captured.one("good.event").data == {}
 
 
-def test_nesting_far_beyond_any_real_event_is_taken() -> None:
+def test_very_deep_nesting_is_accepted() -> None:
     with capture() as captured:
         from dispatcher import tracker
 
@@ -356,20 +356,20 @@ def test_nesting_far_beyond_any_real_event_is_taken() -> None:
     assert captured.one("good.event").data == nested(200)
 
 
-def test_the_longest_name_is_taken_and_one_more_is_not() -> None:
+def test_the_longest_name_is_accepted_and_a_longer_one_is_not() -> None:
     tracker = Tracker(outbox=MemoryOutbox(), strict=True)
     tracker.emit("ä" * MAX_NAME_CHARACTERS)
     with pytest.raises(InvalidEventError, match="has 256 characters"):
         tracker.emit("n" * (MAX_NAME_CHARACTERS + 1))
 
 
-def test_a_name_of_a_subclass_of_text_is_a_name() -> None:
+def test_a_subclass_of_str_is_a_valid_name() -> None:
     tracker = Tracker(outbox=(outbox := MemoryOutbox()), strict=True)
     tracker.emit(Text("shop.order.paid"))
     assert msgspec.json.decode(outbox.payloads[0])["name"] == "shop.order.paid"
 
 
-def test_text_is_data_where_the_event_comes_from_a_browser_and_only_there() -> None:
+def test_text_is_valid_data_for_browser_events_only() -> None:
     tracker = Tracker(outbox=(outbox := MemoryOutbox()), strict=True)
     text: Any = '{"id":"block-1"}'
     with tracker.context("browser", {"event_source": "browser"}):
@@ -386,7 +386,7 @@ def test_text_is_data_where_the_event_comes_from_a_browser_and_only_there() -> N
     assert [msgspec.json.decode(payload)["data"] for payload in outbox.payloads] == [text]
 
 
-def test_each_name_and_reason_is_complained_about_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_name_and_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     tracker = Tracker(outbox=MemoryOutbox())
     for _ in range(3):
         tracker.emit("a", {"x": Thing()})
@@ -399,7 +399,7 @@ def test_each_name_and_reason_is_complained_about_once(caplog: pytest.LogCapture
     ]
 
 
-def test_a_complaint_is_one_line_whatever_the_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_is_one_line_for_any_name(caplog: pytest.LogCaptureFixture) -> None:
     Tracker(outbox=MemoryOutbox()).emit("a\r\nERROR forged\x1b[2J", {"x": "y"})
     assert caplog.records[0].getMessage().isprintable()
 
@@ -420,7 +420,7 @@ def test_a_dead_letter_keeps_the_context_and_the_time_of_the_event() -> None:
     [{"a": "x" * 3_000_000}, {"a": "\U0001f600" * 800_000}, {"a": '"\\' * 800_000}, {"a": ["\0" * 99] * 9_999}],
     ids=["plain", "astral", "escaped", "control characters"],
 )
-def test_a_dead_letter_is_no_larger_than_an_event_may_be(limit: int, value: Any, tmp_path: Path) -> None:
+def test_a_dead_letter_keeps_within_the_event_size_limit(limit: int, value: Any, tmp_path: Path) -> None:
     tracker = make_tracker(tmp_path, max_event_bytes=limit)
     tracker.emit("good.event")
     with tracker.context("request", {"agent": "y" * 3_000_000}):
@@ -478,7 +478,7 @@ PROCESSORS = [
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_a_processor_that_fails_is_named_in_strict(processor: Callable[[Event], Event]) -> None:
+def test_strict_names_a_failing_processor(processor: Callable[[Event], Event]) -> None:
     tracker = Tracker(outbox=(outbox := MemoryOutbox()), processors=[processor], strict=True)
     with pytest.raises(ProcessorError, match=rf"the processor '{processor.__name__}' failed on the event bad.event"):
         tracker.emit("bad.event", {"password": "hunter2"})
@@ -486,7 +486,7 @@ def test_a_processor_that_fails_is_named_in_strict(processor: Callable[[Event], 
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_otherwise_nothing_of_what_it_was_to_redact_is_kept(
+def test_otherwise_a_failing_processors_event_keeps_no_data(
     processor: Callable[[Event], Event], caplog: pytest.LogCaptureFixture
 ) -> None:
     def only_bad(event: Event) -> Event:
@@ -508,9 +508,7 @@ def test_otherwise_nothing_of_what_it_was_to_redact_is_kept(
 
 
 @pytest.mark.parametrize("reason", ["bot", "a\udc80", 17, None, Thing()], ids=repr)
-def test_a_dropped_event_is_counted_with_its_reason_and_nothing_else_of_it(
-    reason: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_dropped_event_keeps_only_its_reason(reason: Any, caplog: pytest.LogCaptureFixture) -> None:
     def drop(event: Event) -> Event:
         raise DropEvent(reason)
 
@@ -525,7 +523,7 @@ def test_a_dropped_event_is_counted_with_its_reason_and_nothing_else_of_it(
     assert not caplog.records
 
 
-def test_an_outbox_that_cannot_be_made_raises_in_strict(tmp_path: Path) -> None:
+def test_strict_raises_if_the_outbox_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     tracker = make_tracker(tmp_path / "file" / "outbox", strict=True)
     for _ in range(2):
@@ -535,7 +533,7 @@ def test_an_outbox_that_cannot_be_made_raises_in_strict(tmp_path: Path) -> None:
             tracker.emit("good.event")
 
 
-def test_otherwise_events_are_refused_counted_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_otherwise_events_are_refused_counted_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     tracker = make_tracker(tmp_path / "file" / "outbox")
     ids = {tracker.emit("good.event", {"n": n}) for n in range(100)}
@@ -546,7 +544,7 @@ def test_otherwise_events_are_refused_counted_and_said_once(tmp_path: Path, capl
     assert "cannot be used: Not a directory" in record.getMessage()
 
 
-def test_settings_that_cannot_be_used_are_said_and_refuse_events(
+def test_unusable_settings_are_logged_and_events_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DISPATCHER_OUTBX__MAX_BYTES", "5")

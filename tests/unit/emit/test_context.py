@@ -1,4 +1,4 @@
-"""The bound context: what is merged, who sees it, and what becomes of it afterwards."""
+"""The bound context: what is merged, who sees it, and when it ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encoded() -> Any:
     return json.loads(bytes(current().json))  # type: ignore[arg-type]
 
 
-def test_nothing_is_bound_at_first() -> None:
+def test_no_context_is_bound_at_first() -> None:
     assert merged() == {}
     assert current() is EMPTY
 
@@ -46,7 +46,7 @@ def test_later_contexts_win_key_by_key() -> None:
     assert merged() == {}
 
 
-def test_a_context_of_a_name_that_is_bound_replaces_it_where_it_stood() -> None:
+def test_rebinding_a_name_replaces_its_context_in_place() -> None:
     tracker.enter_context("a", {"x": 1, "only_first": True})
     tracker.enter_context("b", {"x": 2})
     tracker.enter_context("a", {"x": 3, "y": 3})
@@ -62,12 +62,12 @@ def test_contexts_may_be_left_in_any_order() -> None:
     assert current() is EMPTY
 
 
-def test_leaving_what_was_not_entered_says_which() -> None:
+def test_leaving_a_context_that_was_not_entered_names_it() -> None:
     with pytest.raises(KeyError, match="request"):
         tracker.exit_context("request")
 
 
-def test_a_with_block_binds_again_what_its_name_stood_for() -> None:
+def test_a_with_block_restores_the_previous_context_of_its_name() -> None:
     with tracker.context("course", {"course_id": "outer"}):
         with tracker.context("course", {"course_id": "inner"}):
             assert merged() == {"course_id": "inner"}
@@ -80,13 +80,13 @@ def test_a_with_block_ends_its_context_when_it_raises() -> None:
     assert merged() == {}
 
 
-def test_a_with_block_minds_nothing_when_its_context_was_left_inside() -> None:
+def test_a_with_block_allows_its_context_to_be_left_inside() -> None:
     with tracker.context("request", {"a": 1}):
         tracker.exit_context("request")
     assert merged() == {}
 
 
-def test_a_dict_that_is_changed_later_changes_no_event(captured: Captured) -> None:
+def test_changing_a_bound_dict_later_changes_no_event(captured: Captured) -> None:
     request = {"user_id": 7, "roles": ["staff"]}
     with tracker.context("request", request):
         request["user_id"] = 8
@@ -95,7 +95,7 @@ def test_a_dict_that_is_changed_later_changes_no_event(captured: Captured) -> No
     assert captured.one("shop.order.paid").context == {"user_id": 7, "roles": ["staff"]}
 
 
-def test_the_context_is_that_of_the_moment_of_emit(captured: Captured) -> None:
+def test_an_event_gets_the_context_at_the_time_of_emit(captured: Captured) -> None:
     with tracker.context("request", {"n": 1}):
         tracker.emit("a")
         with tracker.context("course", {"n": 2}):
@@ -105,7 +105,7 @@ def test_the_context_is_that_of_the_moment_of_emit(captured: Captured) -> None:
     assert [event.context for event in captured.events] == [{"n": 1}, {"n": 2}, {"n": 1}, {}]
 
 
-def test_what_resolve_context_returns_is_the_callers() -> None:
+def test_resolve_context_returns_a_copy() -> None:
     with tracker.context("request", {"a": 1}):
         merged()["a"] = 2
         assert merged() == {"a": 1}
@@ -117,13 +117,13 @@ def test_any_mapping_can_be_a_context() -> None:
 
 
 @pytest.mark.parametrize("ctx", [None, 7, "user", [("a", 1)], object()], ids=["None", "7", "user", "list", "object"])
-def test_what_is_no_mapping_is_refused_where_it_is_entered(ctx: Any) -> None:
+def test_anything_but_a_mapping_is_refused_on_entry(ctx: Any) -> None:
     with pytest.raises(TypeError, match=r"the context 'request' must be a dict, not .*: call tracker.context\("):
         tracker.enter_context("request", ctx)
     assert current() is EMPTY
 
 
-def test_a_none_is_no_nan() -> None:
+def test_none_is_not_mistaken_for_nan() -> None:
     with tracker.context("request", {"user_id": None, "text": "null"}):
         assert encoded() == {"user_id": None, "text": "null"}
 
@@ -140,7 +140,7 @@ def test_a_context_that_cannot_be_encoded_is_bound_without_its_json(ctx: dict[An
         assert merged() == ctx
 
 
-def test_the_size_is_that_of_the_json() -> None:
+def test_the_size_is_the_length_of_the_json() -> None:
     bound = BoundContext((("request", {"a": "ä"}),))
     assert bound.size == len('{"a":"ä"}'.encode())
 
@@ -164,7 +164,7 @@ def test_threads_do_not_see_each_others_context() -> None:
     assert seen == {number: {"number": number} for number in range(3)}
 
 
-def test_tasks_start_with_their_makers_context_and_go_on_alone() -> None:
+def test_tasks_inherit_their_creators_context_and_change_only_their_own() -> None:
     async def child(number: int, meeting: asyncio.Barrier) -> dict[str, Any]:
         with tracker.context("task", {"number": number}):
             await meeting.wait()

@@ -1,4 +1,4 @@
-"""Diagnosis: which value cannot be encoded, where it stands, and the way out."""
+"""Diagnosis: which value cannot be encoded, its place, and the remedy."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("value", "words"), PROBLEMS, ids=[words[:50] for _, words in PROBLEMS])
-def test_the_value_the_place_and_the_way_out_are_named(value: object, words: str) -> None:
+def test_the_value_the_place_and_the_remedy_are_named(value: object, words: str) -> None:
     assert words in str(diagnose("data", value))
 
 
@@ -107,7 +107,7 @@ def test_the_value_the_place_and_the_way_out_are_named(value: object, words: str
     [{}, {"a": [1, None, "ä", 0.5, (True,)]}, {"a": {"b": nested(100)}}, {1: Decimal("1.1"), "s": {True: {1}}}],
     ids=str,
 )
-def test_what_can_be_encoded_has_no_problem(value: object) -> None:
+def test_an_encodable_value_has_no_problem(value: object) -> None:
     assert diagnose("data", value) is None
 
 
@@ -115,7 +115,7 @@ def test_the_first_of_many_problems_is_named() -> None:
     assert str(diagnose("data", {"a": 1, "b": [NAN, Order()], "c": Order()})).startswith("data['b'][0] is nan")
 
 
-def test_the_same_thing_twice_is_no_cycle() -> None:
+def test_the_same_object_twice_is_not_a_cycle() -> None:
     shared = {"id": 1}
     assert diagnose("data", {"a": shared, "b": [shared, shared]}) is None
 
@@ -124,7 +124,7 @@ def test_a_long_key_is_shortened_in_the_path() -> None:
     assert len(str(diagnose("data", {"k" * 10_000: {"x": Order()}}))) < 400
 
 
-def test_what_raises_while_it_is_looked_into_is_a_problem_of_its_own() -> None:
+def test_a_value_that_raises_during_inspection_is_a_problem_of_its_own() -> None:
     class Shy(Broken):
         def __iter__(self) -> Iterator[str]:
             raise RuntimeError("no \udc80")
@@ -141,7 +141,7 @@ def test_what_raises_while_it_is_looked_into_is_a_problem_of_its_own() -> None:
     [NAN, [INFINITY], {"a": -INFINITY}, {"a": (1, [NAN])}, {NAN}, frozenset([NAN]), Point([NAN]), Odd.NAN, Real("nan")],
     ids=repr,
 )
-def test_a_number_that_is_none_is_found_wherever_it_is(value: object) -> None:
+def test_a_non_finite_number_is_found_anywhere(value: object) -> None:
     assert holds_non_finite(value)
 
 
@@ -150,11 +150,11 @@ def test_a_number_that_is_none_is_found_wherever_it_is(value: object) -> None:
     [None, {"a": None}, [1.5, "nan"], {1, 2.5}, Point("x"), Decimal("NaN"), msgspec.Raw(b"null")],
     ids=["None", "None in a dict", "text", "set", "dataclass", "Decimal", "Raw"],
 )
-def test_a_null_of_another_kind_is_no_such_number(value: object) -> None:
+def test_other_nulls_are_not_non_finite_numbers(value: object) -> None:
     assert not holds_non_finite(value)
 
 
-def test_a_description_is_what_python_would_show() -> None:
+def test_a_description_is_pythons_repr() -> None:
     assert describe({"order": 17, "items": ["a", ("b",)]}) == "{'items': ['a', ('b',)], 'order': 17}"
 
 
@@ -168,12 +168,12 @@ def test_a_description_is_what_python_would_show() -> None:
     ],
     ids=["raises", "holds one that raises", "too many digits", "surrogate"],
 )
-def test_whatever_cannot_be_shown_is_described_too(value: object, text: str) -> None:
+def test_values_without_a_repr_are_described_too(value: object, text: str) -> None:
     assert describe(value).startswith(text)
 
 
 @pytest.mark.parametrize("width", [2, 200])
-def test_what_contains_itself_many_times_is_described_at_once(width: int) -> None:
+def test_a_value_that_contains_itself_many_times_is_described_quickly(width: int) -> None:
     value: dict[int, Any] = {}
     value.update(dict.fromkeys(range(width), value))
     text = describe(value)
@@ -184,7 +184,7 @@ def test_what_contains_itself_many_times_is_described_at_once(width: int) -> Non
 @pytest.mark.parametrize(
     "value", [nested(10_000), ["x" * 10_000_000], list(range(1_000_000)), {"k": b"x" * 10_000_000}]
 )
-def test_a_description_of_much_is_short(value: object) -> None:
+def test_a_large_value_has_a_short_description(value: object) -> None:
     assert len(describe(value)) < 10_000
 
 
@@ -196,7 +196,7 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=50)
 @given(value=ANYTHING, limit=st.integers(1, 100))
-def test_no_description_is_longer_than_asked_or_cannot_be_encoded(value: object, limit: int) -> None:
+def test_every_description_keeps_its_limit_and_can_be_encoded(value: object, limit: int) -> None:
     assert len(describe(value, limit=limit).encode()) <= 10 * limit
     msgspec.json.encode(describe(value, limit=limit))
 

@@ -1,4 +1,4 @@
-"""emit: what it returns, what stands in the outbox afterwards, and that it does so in every thread and child."""
+"""emit: what it returns and what is in the outbox afterwards, in every thread and child process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def captured() -> Iterator[Captured]:
 # What it makes of an event
 
 
-def test_it_returns_the_id_of_the_event(captured: Captured) -> None:
+def test_emit_returns_the_id_of_the_event(captured: Captured) -> None:
     event_id = tracker.emit("shop.order.paid", {"order": 17})
     assert UUID(event_id).version == 7
     assert captured.one("shop.order.paid").id == event_id
@@ -72,7 +72,7 @@ def test_the_wire_is_compact_json_of_six_fields_in_order() -> None:
         )
 
 
-def test_what_the_caller_changes_afterwards_changes_no_event(captured: Captured) -> None:
+def test_later_changes_by_the_caller_change_no_event(captured: Captured) -> None:
     data: dict[str, Any] = {"items": ["a"]}
     tracker.emit("shop.order.paid", data)
     tracker.emit("shop.order.paid", data)
@@ -99,9 +99,7 @@ JSON = st.recursive(
     data=st.dictionaries(st.text(alphabet="abnul", max_size=5), JSON, max_size=4),
     context=st.dictionaries(st.text(alphabet="abnul", max_size=5), JSON, max_size=4),
 )
-def test_any_data_and_context_arrive_as_they_are_the_first_time_and_the_second(
-    data: dict[str, Any], context: dict[str, Any]
-) -> None:
+def test_any_data_and_context_arrive_unchanged_each_time(data: dict[str, Any], context: dict[str, Any]) -> None:
     one = Tracker(outbox=(outbox := MemoryOutbox()), strict=True)
     with one.context("request", context):
         ids = [one.emit("shop.order.paid", data) for _ in range(2)]
@@ -112,7 +110,7 @@ def test_any_data_and_context_arrive_as_they_are_the_first_time_and_the_second(
 
 
 @given(data=st.dictionaries(st.text(max_size=3), JSON | st.floats(), max_size=4), padding=st.integers(0, 3))
-def test_a_number_that_is_none_is_never_written_as_null(data: dict[str, Any], padding: int) -> None:
+def test_a_non_finite_number_is_never_written_as_null(data: dict[str, Any], padding: int) -> None:
     one = Tracker(outbox=(outbox := MemoryOutbox()))
     with one.context("request", {"null"[:padding]: None}):
         for _ in range(2):
@@ -126,7 +124,7 @@ def test_a_number_that_is_none_is_never_written_as_null(data: dict[str, Any], pa
     assert [decode(payload).type for payload in outbox.payloads] == [expected] * 2
 
 
-def test_ten_thousand_names_and_more_are_taken(captured: Captured) -> None:
+def test_more_than_ten_thousand_names_are_accepted(captured: Captured) -> None:
     for number in range(10_500):
         tracker.emit(f"shop.order.n{number}")
     tracker.emit("shop.order.n0")
@@ -136,7 +134,7 @@ def test_ten_thousand_names_and_more_are_taken(captured: Captured) -> None:
 # What an import brings with it
 
 
-def test_an_event_may_bring_its_own_time_context_and_id(captured: Captured) -> None:
+def test_an_event_may_have_its_own_time_context_and_id(captured: Captured) -> None:
     with tracker.context("request", {"user_id": 7}):
         returned = tracker.get_tracker().submit(
             "event", "edx.video.played", {"id": "v1"}, timestamp=MOMENT, context={"user_id": 8}, event_id="recorded-1"
@@ -147,7 +145,7 @@ def test_an_event_may_bring_its_own_time_context_and_id(captured: Captured) -> N
     ]
 
 
-def test_an_event_that_brings_an_empty_context_gets_none_of_the_callers(captured: Captured) -> None:
+def test_an_event_with_an_empty_context_gets_no_bound_context(captured: Captured) -> None:
     with tracker.context("request", {"user_id": 7}):
         tracker.get_tracker().submit("event", "edx.video.played", {}, context={})
     assert captured.one("edx.video.played").context == {}
@@ -158,7 +156,7 @@ def test_an_event_that_brings_an_empty_context_gets_none_of_the_callers(captured
     [MOMENT.replace(tzinfo=None), MOMENT.astimezone(timezone(timedelta(hours=5, minutes=45))), MOMENT],
     ids=["naive", "elsewhere", "UTC"],
 )
-def test_a_time_is_written_in_utc_and_one_without_a_zone_is_utc(moment: datetime) -> None:
+def test_a_time_is_written_in_utc_and_a_naive_one_is_taken_as_utc(moment: datetime) -> None:
     Tracker(outbox=(outbox := MemoryOutbox())).submit("event", "edx.video.played", {}, timestamp=moment)
     assert b'"timestamp":"2026-11-23T13:50:44.123456Z"' in outbox.payloads[0]
 
@@ -166,7 +164,7 @@ def test_a_time_is_written_in_utc_and_one_without_a_zone_is_utc(moment: datetime
 # The default tracker
 
 
-def test_the_modules_functions_speak_for_the_default_tracker() -> None:
+def test_the_modules_functions_use_the_default_tracker() -> None:
     mine = Tracker(outbox=(outbox := MemoryOutbox()))
     before = tracker.set_tracker(mine)
     try:
@@ -180,7 +178,7 @@ def test_the_modules_functions_speak_for_the_default_tracker() -> None:
     assert tracker_now is before
 
 
-def test_nothing_is_made_on_disk_before_the_first_event(root: Path) -> None:
+def test_nothing_is_written_to_disk_before_the_first_event(root: Path) -> None:
     one = make_tracker(root)
     with one.context("request", {"a": 1}):
         assert not root.exists()
@@ -189,7 +187,7 @@ def test_nothing_is_made_on_disk_before_the_first_event(root: Path) -> None:
     assert not root.exists()
 
 
-def test_settings_in_code_win_and_come_into_force_with_the_next_event(root: Path) -> None:
+def test_settings_in_code_win_and_take_effect_with_the_next_event(root: Path) -> None:
     settings = dispatcher.configure(relay={"mode": "external"}, outbox={"directory": str(root)}, strict=False)
     assert settings.outbox_directory == root
     tracker.emit("shop.order.paid")
@@ -199,7 +197,7 @@ def test_settings_in_code_win_and_come_into_force_with_the_next_event(root: Path
     assert [event.name for event in events_in(root / "other")] == ["shop.order.lost"]
 
 
-def test_configuring_wrongly_says_all_that_is_wrong_and_changes_nothing(captured: Captured) -> None:
+def test_a_wrong_configuration_reports_all_mistakes_and_changes_nothing(captured: Captured) -> None:
     with pytest.raises(SettingsError) as caught:
         dispatcher.configure(outbox={"max_byte": 5}, processors=["no_such_module:f"])
     assert "outbox.max_byte" in str(caught.value)
@@ -214,7 +212,7 @@ def test_configuring_wrongly_says_all_that_is_wrong_and_changes_nothing(captured
 # The durable outbox
 
 
-def test_what_was_emitted_is_on_disk_as_emit_returns(root: Path) -> None:
+def test_an_event_is_on_disk_when_emit_returns(root: Path) -> None:
     one = make_tracker(root)
     with one.context("request", {"user_id": 7}):
         event_id = one.emit("shop.order.paid", {"order": 17})
@@ -223,7 +221,7 @@ def test_what_was_emitted_is_on_disk_as_emit_returns(root: Path) -> None:
     one.close()
 
 
-def test_closing_keeps_what_waits_and_the_next_event_opens_another_outbox(root: Path) -> None:
+def test_closing_keeps_waiting_events_and_the_next_one_opens_another_outbox(root: Path) -> None:
     one = make_tracker(root)
     one.emit("first")
     one.close()
@@ -234,7 +232,7 @@ def test_closing_keeps_what_waits_and_the_next_event_opens_another_outbox(root: 
     one.close()
 
 
-def test_flush_says_whether_all_is_relayed_and_waits_no_longer_than_told(root: Path) -> None:
+def test_flush_returns_whether_all_is_relayed_within_its_timeout(root: Path) -> None:
     one = make_tracker(root)
     one.emit("first")
     started = time.monotonic()
@@ -261,7 +259,7 @@ def test_flush_says_whether_all_is_relayed_and_waits_no_longer_than_told(root: P
     one.close()
 
 
-def test_a_full_outbox_refuses_counts_and_says_so_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_outbox_refuses_and_counts_events_and_logs_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = make_tracker(root, max_event_bytes=1_000, journal_bytes=8_192, max_bytes=16_384)
     ids = [one.emit("shop.order.paid", {"n": n, "x": "x" * 500}) for n in range(60)]
     assert len(set(ids)) == 60
@@ -276,7 +274,7 @@ def test_a_full_outbox_refuses_counts_and_says_so_once(root: Path, caplog: pytes
     one.close()
 
 
-def test_a_full_outbox_raises_in_strict(root: Path) -> None:
+def test_strict_raises_if_the_outbox_is_full(root: Path) -> None:
     one = make_tracker(root, strict=True, max_event_bytes=1_000, journal_bytes=8_192, max_bytes=16_384)
 
     def fill() -> None:
@@ -290,7 +288,7 @@ def test_a_full_outbox_raises_in_strict(root: Path) -> None:
     one.close()
 
 
-def test_with_the_least_room_that_the_settings_allow_it_takes_again_once_drained(
+def test_an_outbox_of_the_least_size_accepts_events_again_once_drained(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dispatcher.outbox.outbox._REFUSE_SECONDS", 0.0)
@@ -311,7 +309,7 @@ def test_with_the_least_room_that_the_settings_allow_it_takes_again_once_drained
     one.close()
 
 
-def test_an_outbox_that_can_be_made_later_is_made_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outbox_is_made_later_if_it_cannot_be_made_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "_REOPEN_SECONDS", 0.0)
     (tmp_path / "var").write_text("in the way")
     one = make_tracker(tmp_path / "var" / "outbox")
@@ -323,7 +321,7 @@ def test_an_outbox_that_can_be_made_later_is_made_later(tmp_path: Path, monkeypa
     one.close()
 
 
-def test_it_does_not_look_for_an_outbox_again_with_every_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emit_does_not_try_to_open_the_outbox_with_every_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     tries: list[object] = []
 
@@ -339,7 +337,7 @@ def test_it_does_not_look_for_an_outbox_again_with_every_event(tmp_path: Path, m
     assert one.refused == 1_000
 
 
-def test_an_event_that_comes_as_the_outbox_is_closed_is_counted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_emitted_while_the_outbox_closes_is_counted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     outbox = make_outbox(root)
     one = Tracker(outbox=outbox)
     one.emit("shop.order.paid")
@@ -353,7 +351,7 @@ def test_an_event_that_comes_as_the_outbox_is_closed_is_counted(root: Path, capl
 # Threads, signals, children
 
 
-def test_a_hundred_thousand_events_of_many_threads_are_each_there_once_and_in_order(root: Path) -> None:
+def test_many_threads_emit_a_hundred_thousand_events_once_and_in_order(root: Path) -> None:
     one = make_tracker(root)
     threads, each = 5, 20_000
     start = threading.Barrier(threads)
@@ -378,7 +376,7 @@ def test_a_hundred_thousand_events_of_many_threads_are_each_there_once_and_in_or
     one.close()
 
 
-def test_first_events_of_many_threads_at_once_open_one_outbox(root: Path) -> None:
+def test_simultaneous_first_events_of_many_threads_open_one_outbox(root: Path) -> None:
     one = make_tracker(root)
     start = threading.Barrier(8)
 
@@ -397,7 +395,7 @@ def test_first_events_of_many_threads_at_once_open_one_outbox(root: Path) -> Non
 
 
 @pytest.mark.timeout(60, method="thread")
-def test_a_signal_handler_that_emits_takes_nothing_from_the_emit_under_way(root: Path) -> None:
+def test_a_signal_handler_that_emits_does_not_disturb_a_running_emit(root: Path) -> None:
     one = make_tracker(root, max_event_bytes=4_000, journal_bytes=65_536)
     handled: list[str] = []
     emitted: list[str] = []
@@ -421,7 +419,7 @@ def test_a_signal_handler_that_emits_takes_nothing_from_the_emit_under_way(root:
     one.close()
 
 
-def test_a_child_emits_into_its_own_outbox_with_ids_of_its_own(root: Path) -> None:
+def test_a_child_emits_into_its_own_outbox_with_its_own_ids(root: Path) -> None:
     code = """
 tracker = make_tracker(root)
 with tracker.context("request", {"user_id": 7}):
@@ -444,7 +442,7 @@ print({event.context["user_id"] for event in events})
     assert run_script(code, root).splitlines() == ["2 101 201", "{7}"]
 
 
-def test_a_child_that_emits_nothing_leaves_its_parents_outbox_alone(root: Path) -> None:
+def test_a_child_that_emits_nothing_does_not_touch_its_parents_outbox(root: Path) -> None:
     code = """
 tracker = make_tracker(root)
 tracker.emit("parent")
@@ -463,7 +461,7 @@ print(reader.writer_is_dead, len(reader.read()[0]))
     assert run_script(code, root).splitlines() == ["0", "False 2"]
 
 
-def test_what_a_killed_process_emitted_is_all_there(root: Path) -> None:
+def test_a_killed_process_leaves_all_its_events(root: Path) -> None:
     code = """
 child = os.fork()
 if child == 0:
@@ -478,7 +476,7 @@ os.waitpid(child, 0)
     assert [decode(payload).data["n"] for payload in read_directory(directory)] == list(range(20_000))
 
 
-def test_at_exit_nothing_of_what_was_emitted_is_lost(root: Path) -> None:
+def test_an_exit_loses_no_event(root: Path) -> None:
     code = """
 import dispatcher
 from dispatcher import tracker
@@ -492,7 +490,7 @@ tracker.emit("first")
     assert sorted(event.name for event in events_in(root)) == names
 
 
-def test_without_a_thread_for_the_relay_events_wait_in_the_outbox(
+def test_without_a_relay_thread_events_wait_in_the_outbox(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""Event ids: UUIDs of version 7 that are never the same twice."""
+"""Event ids: unique UUIDs of version 7."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import RFC_4122, UUID
 from dispatcher.emit.ids import IdSource
 
 
-def test_an_id_is_a_uuid_of_version_7_with_the_time_in_it() -> None:
+def test_an_id_is_a_version_7_uuid_that_contains_the_time() -> None:
     before = time.time_ns() // 1_000_000
     made = IdSource().new()
     after = time.time_ns() // 1_000_000
@@ -20,7 +20,7 @@ def test_an_id_is_a_uuid_of_version_7_with_the_time_in_it() -> None:
     assert before <= parsed.int >> 80 <= after
 
 
-def test_every_id_of_a_long_run_is_such_a_uuid() -> None:
+def test_every_id_of_a_long_run_is_a_version_7_uuid() -> None:
     # Longer than any counter inside it counts before something else has to change.
     source = IdSource()
     ids = [source.new() for _ in range(20_000)]
@@ -30,7 +30,7 @@ def test_every_id_of_a_long_run_is_such_a_uuid() -> None:
     assert [str(one) for one in parsed] == ids
 
 
-def test_ids_sort_by_the_millisecond_in_which_they_were_made() -> None:
+def test_ids_sort_by_their_millisecond() -> None:
     source = IdSource()
     ids = []
     for _ in range(5):
@@ -41,7 +41,7 @@ def test_ids_sort_by_the_millisecond_in_which_they_were_made() -> None:
     assert sorted(ids) == ids
 
 
-def test_threads_that_share_a_source_get_no_id_twice() -> None:
+def test_threads_that_share_a_source_get_unique_ids() -> None:
     source = IdSource()
     made: list[list[str]] = [[] for _ in range(4)]
     start = threading.Barrier(4)

@@ -1,4 +1,4 @@
-"""Processors: in what order they are called, with what, and what the settings may name."""
+"""Processors: the order of their calls, their arguments, and what the settings may name."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_processors_are_called_in_order() -> None:
     assert emitted(adding("a", 1), adding("b", 2), adding("a", 3)).data == {"a": 3, "b": 2}
 
 
-def test_a_processor_gets_what_a_destination_would_get() -> None:
+def test_a_processor_gets_the_event_as_a_destination_would() -> None:
     seen: list[Event] = []
 
     def look(event: Event) -> Event:
@@ -84,7 +84,7 @@ def test_a_processor_gets_what_a_destination_would_get() -> None:
     assert event.context == {"user_id": 7}
 
 
-def test_a_processor_changes_nothing_of_the_callers() -> None:
+def test_a_processor_cannot_change_the_callers_objects() -> None:
     def spoil(event: Event) -> Event:
         event.data["items"].append("more")
         event.context["user_id"] = None
@@ -99,7 +99,7 @@ def test_a_processor_may_rename_an_event() -> None:
     assert emitted(lambda event: msgspec.structs.replace(event, name="shop.order.settled")).name == "shop.order.settled"
 
 
-def test_what_comes_after_a_processor_that_drops_is_not_called() -> None:
+def test_a_drop_skips_the_following_processors() -> None:
     called: list[Event] = []
 
     def drop(event: Event) -> Event:
@@ -110,20 +110,20 @@ def test_what_comes_after_a_processor_that_drops_is_not_called() -> None:
     assert called == []
 
 
-def test_a_processor_that_makes_an_event_too_large_is_told_so() -> None:
+def test_a_processor_that_makes_an_event_too_large_is_named() -> None:
     tracker = Tracker(outbox=MemoryOutbox(), processors=[adding("x", "x" * 2_000_000)], strict=True)
     with pytest.raises(Exception, match=r"more than outbox\.max_event_bytes"):
         tracker.emit("shop.order.paid")
 
 
-def test_a_processor_may_make_an_event_small_enough() -> None:
+def test_a_processor_may_shrink_an_event_below_the_limit() -> None:
     def cut(event: Event) -> Event:
         return msgspec.structs.replace(event, data={})
 
     assert emitted(cut, data={"x": "x" * 2_000_000}).type == "event"
 
 
-def test_an_interrupt_in_a_processor_goes_through() -> None:
+def test_an_interrupt_in_a_processor_is_raised() -> None:
     def interrupt(event: Event) -> Event:
         raise KeyboardInterrupt
 
@@ -132,7 +132,7 @@ def test_an_interrupt_in_a_processor_goes_through() -> None:
         tracker.emit("shop.order.paid")
 
 
-def test_a_processor_without_a_name_is_shown_as_it_is() -> None:
+def test_a_processor_without_a_name_is_shown_by_its_repr() -> None:
     class Redact:
         def __call__(self, event: Event) -> Event:
             raise ValueError
@@ -175,20 +175,20 @@ def test_the_settings_name_processors_by_module_and_name(module: str) -> None:
         ("", "ValueError"),
     ],
 )
-def test_a_processor_that_cannot_be_had_is_named_with_the_way_out(module: str, name: str, words: str) -> None:
+def test_a_processor_that_cannot_be_imported_is_named_with_a_remedy(module: str, name: str, words: str) -> None:
     with pytest.raises(SettingsError) as caught:
         processors.load([name])
     assert repr(name) in str(caught.value)
     assert words in str(caught.value)
 
 
-def test_all_that_cannot_be_had_are_named_at_once(module: str) -> None:
+def test_all_processors_that_cannot_be_imported_are_named_at_once(module: str) -> None:
     with pytest.raises(SettingsError) as caught:
         processors.load(["no_such_module:f", f"{module}:shout", f"{module}:limit"])
     assert len(caught.value.problems) == 2
 
 
-def test_those_of_the_settings_come_before_those_of_the_code(module: str, tmp_path: Path) -> None:
+def test_processors_of_the_settings_come_before_those_of_the_code(module: str, tmp_path: Path) -> None:
     settings = config.load(
         {},
         {

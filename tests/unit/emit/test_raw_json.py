@@ -1,4 +1,4 @@
-"""JSON that an app puts into its data unread, as msgspec.Raw: whatever it is, it can pass for nothing else."""
+"""JSON that an app puts into its data unread, as msgspec.Raw, cannot pass for anything else."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_json_with_blanks_and_line_breaks_becomes_one_line(raw: bytes, warm: boo
 @example(raw=b'"\xff"', warm=True)
 @example(raw=b'"\n"', warm=True)
 @example(raw=b"1\0", warm=False)
-def test_whatever_it_is_there_is_one_line_of_the_right_name_or_none(raw: bytes, warm: bool) -> None:
+def test_raw_json_makes_one_line_with_the_right_name_or_none(raw: bytes, warm: bool) -> None:
     for line_format in ("edx", "tutor", "event"):
         render = renderer(line_format)  # type: ignore[arg-type]
         if warm:
@@ -117,7 +117,7 @@ def test_an_event_with_blanks_and_line_breaks_is_decoded(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", [b'1},"name":"admin","x":{"y":1', b'1},"data":{},"x":{"y":1'])
-def test_a_context_cannot_end_early_either(raw: bytes) -> None:
+def test_json_cannot_end_the_context_early_either(raw: bytes) -> None:
     found = payload(b"1", {"client": Raw(raw), "user_id": 7})
     assert rendered(renderer("edx"), found) is None
     with pytest.raises(msgspec.DecodeError):
@@ -125,7 +125,7 @@ def test_a_context_cannot_end_early_either(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", FORGED)
-def test_the_route_of_a_name_is_not_learned_from_an_event_that_pretends_to_another(raw: bytes) -> None:
+def test_an_event_with_a_forged_name_teaches_the_cache_no_route(raw: bytes) -> None:
     site = config.load({}, {"destinations": {"segment": {"events": ["shop.*"]}}})
     limits = BatchLimits(events=10, bytes=10_000)
     cutter = Cutter(Router(site), {"tracking_log": limits, "segment": limits})
