@@ -1,4 +1,4 @@
-"""The journal's format: whole frames are found, whatever stands around them, and nothing else is."""
+"""The journal's format: whole frames are found, whatever surrounds them, and nothing else is."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_a_frame_is_header_payload_and_padding_to_eight() -> None:
     assert len(frame(b"12345678")) == 16
 
 
-def test_files_are_named_by_their_place_in_the_sequence(tmp_path: Path) -> None:
+def test_files_are_named_by_their_position_in_the_sequence(tmp_path: Path) -> None:
     assert journal_path(tmp_path, 7) == tmp_path / "00000007.journal"
     assert journal_path(tmp_path, 123_456_789).name == "123456789.journal"
 
 
-def test_a_new_file_is_zero_whole_and_the_owners_alone(tmp_path: Path) -> None:
+def test_a_new_file_is_zeroed_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     journal = Journal.create(path, 100_000, allocated=10_000)
     assert bytes(journal.map) == bytes(100_000)
@@ -58,7 +58,7 @@ def test_a_new_file_is_zero_whole_and_the_owners_alone(tmp_path: Path) -> None:
     journal.map.close()
 
 
-def test_a_file_grows_without_a_change_to_what_is_in_it(tmp_path: Path) -> None:
+def test_a_file_grows_without_changing_its_contents(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     journal = Journal.create(path, 100_000, allocated=4_096)
     journal.map[:3] = b"abc"
@@ -69,13 +69,13 @@ def test_a_file_grows_without_a_change_to_what_is_in_it(tmp_path: Path) -> None:
     journal.map.close()
 
 
-def test_a_file_that_is_there_is_not_taken(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_reused(tmp_path: Path) -> None:
     Journal.create(tmp_path / "a.journal", mmap.PAGESIZE, allocated=mmap.PAGESIZE).map.close()
     with pytest.raises(FileExistsError):
         Journal.create(tmp_path / "a.journal", mmap.PAGESIZE, allocated=mmap.PAGESIZE)
 
 
-def test_a_file_that_there_is_no_room_for_is_not_left_behind(tmp_path: Path) -> None:
+def test_a_file_without_disk_space_is_removed_again(tmp_path: Path) -> None:
     script = f"""
 import resource
 from pathlib import Path
@@ -92,7 +92,7 @@ except OSError as error:
 
 
 @given(payloads=PAYLOADS, rest=st.integers(0, 40))
-def test_what_was_framed_is_found_in_order(payloads: list[bytes], rest: int) -> None:
+def test_frames_are_found_in_order(payloads: list[bytes], rest: int) -> None:
     frames = [frame(payload) for payload in payloads]
     found = parse(b"".join(frames) + bytes(rest), 0, most=100)
     assert found.payloads == payloads
@@ -103,7 +103,7 @@ def test_what_was_framed_is_found_in_order(payloads: list[bytes], rest: int) -> 
 
 
 @given(payloads=PAYLOADS, most=st.integers(1, 5))
-def test_it_can_be_gone_on_with_from_where_it_stopped(payloads: list[bytes], most: int) -> None:
+def test_parsing_can_continue_where_it_stopped(payloads: list[bytes], most: int) -> None:
     buffer = b"".join(map(frame, payloads)) + struct.pack("@Q", ROTATED)
     found: list[bytes] = []
     offset = 0
@@ -127,7 +127,7 @@ def test_a_buffer_that_ends_anywhere_holds_only_whole_frames(payloads: list[byte
 
 
 @given(payloads=PAYLOADS.filter(len), data=st.data())
-def test_a_changed_byte_costs_no_frame_but_the_one_that_it_is_in(payloads: list[bytes], data: st.DataObject) -> None:
+def test_a_changed_byte_loses_only_its_own_frame(payloads: list[bytes], data: st.DataObject) -> None:
     frames = [frame(payload) for payload in payloads]
     whole = bytearray(b"".join(frames) + bytes(16))
     at = data.draw(st.integers(0, len(whole) - 17))
@@ -149,11 +149,11 @@ def test_a_length_beyond_the_file_is_damage() -> None:
     assert parse(struct.pack("@Q", 1 << 32 | 1_000) + bytes(100), 0, most=1).damaged
 
 
-def test_a_length_of_nothing_with_a_checksum_is_damage() -> None:
+def test_a_zero_length_with_a_checksum_is_damage() -> None:
     assert parse(struct.pack("@Q", 1 << 32) + bytes(100), 0, most=1).damaged
 
 
-def test_the_mark_is_read_whatever_checksum_stands_with_it() -> None:
+def test_the_end_mark_is_read_with_any_checksum() -> None:
     assert parse(struct.pack("@Q", 7 << 32 | LENGTH_MASK), 0, most=1).rotated
 
 

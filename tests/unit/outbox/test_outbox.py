@@ -1,4 +1,4 @@
-"""The outbox: what append takes is in the journal, whole and once, whatever happens to the process and the disk."""
+"""The outbox: append puts whole events into the journal once, whatever happens to process and disk."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def journals(directory: Path) -> list[str]:
 # Where it is
 
 
-def test_it_makes_its_directory_with_all_above_it_for_the_owner_alone(tmp_path: Path) -> None:
+def test_an_outbox_makes_its_directory_and_parents_for_the_owner_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         outbox = make_outbox(tmp_path / "var" / "outbox")
@@ -60,7 +60,7 @@ def test_it_makes_its_directory_with_all_above_it_for_the_owner_alone(tmp_path: 
     outbox.close()
 
 
-def test_two_outboxes_under_one_root_have_directories_of_their_own(root: Path) -> None:
+def test_two_outboxes_under_one_root_have_separate_directories(root: Path) -> None:
     first, second = make_outbox(root), make_outbox(root)
     first.append(b"first}")
     second.append(b"second}")
@@ -70,12 +70,12 @@ def test_two_outboxes_under_one_root_have_directories_of_their_own(root: Path) -
     second.close()
 
 
-def test_its_name_says_which_process_writes_to_it(outbox: Outbox) -> None:
+def test_an_outboxs_name_contains_the_process_id(outbox: Outbox) -> None:
     assert outbox.name.startswith(f"{os.getpid()}-")
     assert outbox.state.pid == outbox.pid == os.getpid()
 
 
-def test_nobody_takes_its_directory_for_that_of_a_dead_process(outbox: Outbox) -> None:
+def test_a_living_process_is_recognised_as_the_writer(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     assert not reader.writer_is_dead
     reader.close()
@@ -88,7 +88,7 @@ def disk_bytes(directory: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in directory.iterdir())
 
 
-def test_one_event_takes_a_few_pages_and_no_spare_file(root: Path) -> None:
+def test_an_event_takes_a_few_pages_and_no_spare_file(root: Path) -> None:
     outbox = make_outbox(root, journal_bytes=4 << 20)
     outbox.append(b"x" * 400 + b"}")
     assert disk_bytes(outbox.directory) <= 4 * 4_096
@@ -96,7 +96,7 @@ def test_one_event_takes_a_few_pages_and_no_spare_file(root: Path) -> None:
     assert disk_bytes(outbox.directory) <= 4 * 4_096
 
 
-def test_a_file_grows_with_what_is_in_it_up_to_its_size(root: Path) -> None:
+def test_a_file_grows_with_its_contents_up_to_its_size(root: Path) -> None:
     outbox = make_outbox(root, journal_bytes=4 << 20)
     payloads = [b"%d %s}" % (number, b"x" * (number % 2_000)) for number in range(5_000)]
     largest = 0
@@ -110,7 +110,7 @@ def test_a_file_grows_with_what_is_in_it_up_to_its_size(root: Path) -> None:
     outbox.close()
 
 
-def test_a_file_that_cannot_grow_refuses_and_goes_on_once_there_is_room(
+def test_a_file_that_cannot_grow_refuses_events_until_there_is_space(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dispatcher.outbox.outbox._REFUSE_SECONDS", 0.0)
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_grow_refuses_and_goes_on_once_there_is_room(
 # Appending
 
 
-def test_what_is_appended_is_read_in_order(outbox: Outbox) -> None:
+def test_appended_events_are_read_in_order(outbox: Outbox) -> None:
     payloads = [*numbered(100), b"x}", b"y" * 30_000 + b"}"]
     for payload in payloads:
         outbox.append(payload)
@@ -146,7 +146,7 @@ def test_the_position_moves_by_whole_frames(outbox: Outbox) -> None:
     assert not outbox.has_relayed(16)
 
 
-def test_it_goes_on_in_the_next_file_once_one_is_full(outbox: Outbox) -> None:
+def test_a_full_file_is_followed_by_the_next(outbox: Outbox) -> None:
     payloads = numbered(3_000)
     for payload in payloads:
         outbox.append(payload)
@@ -156,14 +156,14 @@ def test_it_goes_on_in_the_next_file_once_one_is_full(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("spare", [0, 8, 16], ids=lambda spare: f"{spare} bytes left")
-def test_a_file_that_is_filled_to_the_last_bytes_is_read_to_the_end(outbox: Outbox, spare: int) -> None:
+def test_a_file_filled_to_the_last_bytes_is_read_to_the_end(outbox: Outbox, spare: int) -> None:
     filling = b"f" * (JOURNAL_BYTES - HEADER_BYTES - spare)
     for payload in (filling, b"next}", filling, b"last}"):
         outbox.append(payload)
     assert read_directory(outbox.directory) == [filling, b"next}", filling, b"last}"]
 
 
-def test_a_full_file_that_is_relayed_before_the_next_one_is_begun_loses_nothing(outbox: Outbox) -> None:
+def test_a_full_file_relayed_before_the_next_one_starts_loses_nothing(outbox: Outbox) -> None:
     outbox.append(b"f" * (JOURNAL_BYTES - HEADER_BYTES))
     reader = Reader(outbox.directory)
     (payload,), (end,) = reader.read()
@@ -178,7 +178,7 @@ def test_a_full_file_that_is_relayed_before_the_next_one_is_begun_loses_nothing(
 
 
 @pytest.mark.parametrize("journal_bytes", [4_097, 5_001, 8_191])
-def test_files_of_an_odd_size_lose_nothing(root: Path, journal_bytes: int) -> None:
+def test_files_of_unusual_sizes_lose_nothing(root: Path, journal_bytes: int) -> None:
     outbox = make_outbox(root, journal_bytes=journal_bytes)
     payloads = [b"x" * size + b"}" for size in range(1, 400)]
     for payload in payloads:
@@ -198,7 +198,7 @@ def test_files_of_an_odd_size_lose_nothing(root: Path, journal_bytes: int) -> No
     outbox.close()
 
 
-def test_a_payload_that_fits_no_file_is_refused_and_costs_no_other(outbox: Outbox) -> None:
+def test_a_payload_larger_than_a_file_is_refused_and_no_other_is(outbox: Outbox) -> None:
     outbox.append(b"before}")
     with pytest.raises(
         OutboxError, match=r"an event of 65,529 bytes fits no journal of 65,536: raise DISPATCHER_OUTBOX"
@@ -211,7 +211,7 @@ def test_a_payload_that_fits_no_file_is_refused_and_costs_no_other(outbox: Outbo
 
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 3_000), max_size=60), moves=st.randoms(use_true_random=False))
-def test_any_sizes_are_read_back_whatever_is_committed_and_rewound_on_the_way(
+def test_payloads_of_any_sizes_survive_commits_and_rewinds(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], moves: random.Random
 ) -> None:
     outbox = make_outbox(tmp_path_factory.mktemp("any"), journal_bytes=4_096)
@@ -255,7 +255,7 @@ def test_any_sizes_are_read_back_whatever_is_committed_and_rewound_on_the_way(
 # Many threads, signals
 
 
-def test_threads_append_whole_frames_each_once_and_in_their_own_order(root: Path) -> None:
+def test_threads_append_whole_frames_once_and_in_their_own_order(root: Path) -> None:
     outbox = make_outbox(root, journal_bytes=1 << 20)
     threads, each = 5, 20_000
     start = threading.Barrier(threads)
@@ -300,7 +300,7 @@ def alarm() -> Iterator[Callable[[Callable[[], None]], None]]:
 
 
 @pytest.mark.timeout(60, method="thread")
-def test_a_signal_handler_that_appends_takes_nothing_from_the_append_under_way(
+def test_a_signal_handler_that_appends_does_not_disturb_a_running_append(
     root: Path, alarm: Callable[[Callable[[], None]], None]
 ) -> None:
     outbox = make_outbox(root, journal_bytes=32_768)
@@ -326,9 +326,7 @@ def test_a_signal_handler_that_appends_takes_nothing_from_the_append_under_way(
     outbox.close()
 
 
-def test_what_is_appended_while_the_next_file_is_made_on_the_same_stack_comes_after(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_appended_while_the_next_file_is_made_are_kept(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     take = outbox._files.take
 
     def interrupted(index: int) -> object:
@@ -383,7 +381,7 @@ def test_a_signal_handler_that_raises_leaves_no_lock_and_no_torn_frame(
 
 
 @pytest.mark.timeout(60, method="thread")
-def test_what_a_signal_handler_raises_while_an_append_waits_for_another_is_what_its_caller_gets(
+def test_an_exception_of_a_signal_handler_reaches_the_waiting_appends_caller(
     outbox: Outbox, alarm: Callable[[Callable[[], None]], None]
 ) -> None:
     held, enough = threading.Event(), threading.Event()
@@ -409,7 +407,7 @@ def test_what_a_signal_handler_raises_while_an_append_waits_for_another_is_what_
     assert read_directory(outbox.directory) == [b"after}"]
 
 
-def test_a_finalizer_that_emits_in_the_middle_of_an_append_overwrites_nothing(root: Path) -> None:
+def test_a_finalizer_that_emits_during_an_append_overwrites_nothing(root: Path) -> None:
     # Collections come at allocations. The one in append is that of a slice, of which Python keeps one for reuse.
     code = """
 import gc
@@ -440,7 +438,9 @@ print([one for one in found if not one.startswith(b"late")] == payloads)
 # Full, or out of order
 
 
-def test_at_the_limit_it_refuses_and_once_drained_it_takes_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_outbox_refuses_events_and_accepts_them_again_once_drained(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dispatcher.outbox.outbox._REFUSE_SECONDS", 0.0)
     outbox = make_outbox(root, max_bytes=4 * JOURNAL_BYTES)
     outbox._files.close()  # a spare file in the making takes up room that is free again a moment later
@@ -477,7 +477,7 @@ def test_at_the_limit_it_refuses_and_once_drained_it_takes_again(root: Path, mon
     outbox.close()
 
 
-def test_what_still_fits_is_taken_although_something_larger_was_refused(root: Path) -> None:
+def test_an_event_that_fits_is_accepted_after_a_larger_one_was_refused(root: Path) -> None:
     outbox = make_outbox(root, max_bytes=JOURNAL_BYTES)
     outbox.append(b"x" * 40_000 + b"}")
     with pytest.raises(OutboxFullError):
@@ -487,7 +487,7 @@ def test_what_still_fits_is_taken_although_something_larger_was_refused(root: Pa
     outbox.close()
 
 
-def test_a_refusal_holds_for_a_moment_without_another_look_at_the_disk(
+def test_a_refusal_is_repeated_for_a_while_without_checking_the_disk(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox = make_outbox(root, max_bytes=JOURNAL_BYTES)
@@ -503,7 +503,7 @@ def test_a_refusal_holds_for_a_moment_without_another_look_at_the_disk(
     outbox.close()
 
 
-def test_a_full_disk_is_an_error_of_its_own_and_takes_nothing_that_was_there(root: Path) -> None:
+def test_a_full_disk_has_its_own_error_and_loses_no_event(root: Path) -> None:
     # A limit on the size of files stands for a disk that is full: posix_fallocate fails in the same way.
     code = """
 from dispatcher.errors import OutboxFullError
@@ -530,7 +530,7 @@ print(taken, len(found), found[-1] == b"after}")
     assert counts == "64 65 True"
 
 
-def test_a_disk_that_is_full_at_first_is_said_and_leaves_nothing_behind(root: Path) -> None:
+def test_a_disk_full_at_the_start_is_an_error_and_leaves_no_files(root: Path) -> None:
     code = """
 from dispatcher.errors import OutboxError
 root.mkdir()
@@ -550,7 +550,7 @@ print(read_root(root))
     assert run_script(code, root).splitlines() == ["0 [] True", "0 [] True", "[b'after}']"]
 
 
-def test_a_limit_that_others_have_used_up_is_said_and_leaves_nothing_behind(root: Path) -> None:
+def test_a_limit_used_up_by_others_is_an_error_and_leaves_no_files(root: Path) -> None:
     other = make_outbox(root, max_bytes=JOURNAL_BYTES)
     other.append(b"x" * (JOURNAL_BYTES - HEADER_BYTES))
     other._files.close()
@@ -567,7 +567,7 @@ def test_a_limit_that_others_have_used_up_is_said_and_leaves_nothing_behind(root
 
 
 @pytest.mark.parametrize("where", ["file", "file/outbox", "file/var/outbox"])
-def test_a_directory_that_cannot_be_made_is_named_with_the_way_out(tmp_path: Path, where: str) -> None:
+def test_a_directory_that_cannot_be_made_is_named_with_a_remedy(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutboxError) as caught:
         make_outbox(tmp_path / where)
@@ -575,7 +575,7 @@ def test_a_directory_that_cannot_be_made_is_named_with_the_way_out(tmp_path: Pat
     assert "make it writable for this user, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY)" in str(caught.value)
 
 
-def test_a_directory_that_is_gone_is_an_error_and_not_a_full_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_directory_is_an_error_other_than_a_full_outbox(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = make_outbox(root)
     outbox._files.close()
     for path in outbox.directory.iterdir():
@@ -589,7 +589,7 @@ def test_a_directory_that_is_gone_is_an_error_and_not_a_full_one(root: Path, mon
     outbox.close()
 
 
-def test_a_journal_that_is_gone_while_the_others_are_measured_counts_for_nothing(root: Path) -> None:
+def test_a_journal_that_vanishes_while_measuring_counts_as_empty(root: Path) -> None:
     # As one does that a relay deletes just then.
     (root / "1-gone").mkdir(parents=True)
     (root / "1-gone" / "00000000.journal").symlink_to("nowhere")
@@ -600,7 +600,7 @@ def test_a_journal_that_is_gone_while_the_others_are_measured_counts_for_nothing
     outbox.close()
 
 
-def test_without_a_thread_for_the_files_it_makes_them_itself(
+def test_without_the_file_thread_append_makes_the_files(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -616,7 +616,7 @@ def test_without_a_thread_for_the_files_it_makes_them_itself(
     outbox.close()
 
 
-def test_a_try_that_was_cut_short_does_not_keep_it_from_going_on(root: Path) -> None:
+def test_a_half_made_next_file_is_replaced(root: Path) -> None:
     outbox = make_outbox(root)
     outbox._files.close()
     (outbox.directory / "00000001.journal").write_bytes(bytes(100))
@@ -629,7 +629,7 @@ def test_a_try_that_was_cut_short_does_not_keep_it_from_going_on(root: Path) -> 
 # The end
 
 
-def test_closing_keeps_what_is_not_relayed_for_whoever_looks_next(root: Path) -> None:
+def test_closing_keeps_events_that_are_not_relayed(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"kept}")
     outbox.close()
@@ -641,7 +641,7 @@ def test_closing_keeps_what_is_not_relayed_for_whoever_looks_next(root: Path) ->
     assert not (outbox.directory / "spare.journal").exists()
 
 
-def test_closing_removes_a_directory_of_which_all_is_settled(root: Path) -> None:
+def test_closing_removes_a_fully_settled_directory(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"relayed}")
     reader = Reader(outbox.directory)
@@ -654,7 +654,7 @@ def test_closing_removes_a_directory_of_which_all_is_settled(root: Path) -> None
     assert outbox.has_relayed(ends[-1])
 
 
-def test_closing_keeps_what_is_put_and_not_settled_for_a_redis_that_loses_it(root: Path) -> None:
+def test_closing_keeps_unsettled_events_for_a_redis_that_loses_them(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"put}")
     reader = Reader(outbox.directory)
@@ -666,7 +666,7 @@ def test_closing_keeps_what_is_put_and_not_settled_for_a_redis_that_loses_it(roo
     assert find_outboxes(root) == [outbox.directory]
 
 
-def test_closing_lets_go_of_every_file(root: Path) -> None:
+def test_closing_closes_every_file(root: Path) -> None:
     for _ in range(3):
         outbox = make_outbox(root)
         for payload in numbered(1_500):
@@ -675,7 +675,7 @@ def test_closing_lets_go_of_every_file(root: Path) -> None:
     assert open_files(root) == []
 
 
-def test_an_append_that_comes_too_late_is_refused_and_not_lost_in_silence(root: Path) -> None:
+def test_an_append_after_close_is_refused(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"in time}")
     outbox.close()
@@ -684,7 +684,7 @@ def test_an_append_that_comes_too_late_is_refused_and_not_lost_in_silence(root: 
     assert read_root(root) == [b"in time}"]
 
 
-def test_a_child_that_lets_go_takes_nothing_from_its_parent(root: Path) -> None:
+def test_a_child_that_abandons_an_outbox_does_not_harm_its_parent(root: Path) -> None:
     code = """
 outbox = make_outbox(root)
 outbox.append(b"before}")
@@ -706,7 +706,7 @@ for directory in sorted(find_outboxes(root), key=lambda path: path != outbox.dir
     assert run_script(code, root).splitlines() == ["False [b'before}', b'after}']", "True [b'child}']"]
 
 
-def test_a_fork_while_another_thread_appends_harms_neither(root: Path) -> None:
+def test_a_fork_during_another_threads_append_harms_neither(root: Path) -> None:
     code = """
 tracker = make_tracker(root, journal_bytes=2 << 20)
 tracker.emit("first")
@@ -752,9 +752,7 @@ print("whole")
 
 
 @pytest.mark.parametrize("after", [1, 500, 5_000])
-def test_killed_at_any_moment_it_leaves_all_that_append_has_returned_for_and_no_torn_frame(
-    root: Path, after: int
-) -> None:
+def test_a_kill_at_any_moment_leaves_all_appended_events_and_no_torn_frame(root: Path, after: int) -> None:
     code = """
 outbox = make_outbox(root, journal_bytes=16_384)
 said = os.open(root / "said", os.O_WRONLY | os.O_CREAT)
@@ -780,7 +778,7 @@ while True:
     assert not (root / "damaged").exists()
 
 
-def test_the_state_file_says_what_was_refused_after_the_process_is_gone(root: Path) -> None:
+def test_the_state_file_counts_refused_events_after_the_process_ended(root: Path) -> None:
     outbox = make_outbox(root, max_bytes=JOURNAL_BYTES)
     outbox.append(b"x" * 60_000 + b"}")
     for _ in range(3):
@@ -793,7 +791,7 @@ def test_the_state_file_says_what_was_refused_after_the_process_is_gone(root: Pa
     state.close()
 
 
-def test_a_child_forked_while_the_state_is_synced_lets_go_of_its_parents_lock(root: Path) -> None:
+def test_a_child_forked_during_a_sync_of_the_state_frees_its_parents_lock(root: Path) -> None:
     code = """
 from dispatcher.outbox.state import State
 outbox = make_outbox(root)

@@ -1,4 +1,4 @@
-"""What a power cut leaves of an outbox: what was synced is read, and what is gone is counted, not taken for empty."""
+"""After a power cut, synced events are read, and lost ones are counted instead of taken for empty."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_state_page_that_never_reached_the_disk_hides_no_event(
     assert waiting(root) == len(payloads)
 
 
-def test_a_blank_state_page_beside_journals_that_were_relayed_in_part_goes_on_with_the_first_that_is_left(
+def test_with_a_blank_state_page_reading_starts_with_the_first_journal_left(
     root: Path,
 ) -> None:
     payloads = numbered(3 * IN_A_FILE)
@@ -82,7 +82,7 @@ def test_a_blank_state_page_beside_journals_that_were_relayed_in_part_goes_on_wi
     reader.close()
 
 
-def test_a_blank_state_page_without_a_journal_is_said_and_not_made_anew(root: Path) -> None:
+def test_a_blank_state_page_without_a_journal_is_an_error(root: Path) -> None:
     directory = left_behind(root, numbered(1))
     (directory / "00000000.journal").unlink()
     zero(directory / "state", 0)
@@ -93,7 +93,7 @@ def test_a_blank_state_page_without_a_journal_is_said_and_not_made_anew(root: Pa
     assert found.problem
 
 
-def test_a_blank_state_page_of_a_living_process_is_left_alone(root: Path) -> None:
+def test_a_blank_state_page_of_a_living_process_is_an_error(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"one}")
     zero(outbox.directory / "state", 0)
@@ -104,7 +104,7 @@ def test_a_blank_state_page_of_a_living_process_is_left_alone(root: Path) -> Non
     outbox.close()
 
 
-def test_pages_of_zeros_before_what_was_synced_do_not_hide_it(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pages_of_zeros_do_not_hide_synced_events_after_them(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     payloads = numbered(IN_A_FILE)
     directory = left_behind(root, payloads)
     zero(directory / "00000000.journal", 0, 2 * PAGE)
@@ -117,9 +117,7 @@ def test_pages_of_zeros_before_what_was_synced_do_not_hide_it(root: Path, caplog
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_blocks_of_zeros_anywhere_cost_no_frame_but_those_that_they_touch_and_are_counted(
-    root: Path, seed: int
-) -> None:
+def test_blocks_of_zeros_lose_only_the_frames_they_touch_and_are_counted(root: Path, seed: int) -> None:
     chance = random.Random(seed)
     payloads = [b"%d %s}" % (n, b"x" * chance.randrange(1, 900)) for n in range(chance.randrange(40, 300))]
     starts, position = [], 0
@@ -148,7 +146,7 @@ def test_blocks_of_zeros_anywhere_cost_no_frame_but_those_that_they_touch_and_ar
         assert damage(root).pieces
 
 
-def test_a_mark_that_is_lost_with_what_was_before_it_is_counted(root: Path) -> None:
+def test_a_lost_end_mark_is_counted_with_the_frames_before_it(root: Path) -> None:
     payloads = numbered(2 * IN_A_FILE)
     directory = left_behind(root, payloads)
     # The last page of the first file: three frames and the mark.
@@ -158,9 +156,7 @@ def test_a_mark_that_is_lost_with_what_was_before_it_is_counted(root: Path) -> N
     assert damage(root).pieces == 1
 
 
-def test_what_is_damaged_is_set_aside_once_however_often_somebody_looks(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_journal_is_set_aside_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = left_behind(root, numbered(20))
     zero(directory / "00000000.journal", frame_bytes(1_000) * 5, frame_bytes(1_000))
     reader = Reader(directory)
@@ -174,7 +170,7 @@ def test_what_is_damaged_is_set_aside_once_however_often_somebody_looks(
     assert len([record for record in caplog.records if "is damaged" in record.message]) == 1
 
 
-def test_a_dead_processs_files_give_back_what_they_do_not_use_and_are_read_as_before(root: Path) -> None:
+def test_files_of_a_dead_process_free_unused_space_and_stay_readable(root: Path) -> None:
     outbox = Outbox(root, journal_bytes=4 << 20, max_bytes=1 << 28, sync_seconds=60)
     payloads = numbered(2_500)  # more than half a file, so that there is a spare one
     for payload in payloads:
@@ -204,7 +200,7 @@ def test_a_dead_processs_files_give_back_what_they_do_not_use_and_are_read_as_be
     [lambda state: state.write_bytes(b"something else" * 300), lambda state: state.chmod(0)],
     ids=["another file", "not to be read"],
 )
-def test_what_cannot_be_read_is_not_counted_as_empty(
+def test_an_unreadable_outbox_does_not_count_as_empty(
     root: Path, spoil: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dispatcher.cli.drain import _is_empty

@@ -1,4 +1,4 @@
-"""The reader: from any journal, however it was left, it hands out every whole event once and in order."""
+"""The reader returns every whole event once and in order, in whatever state a journal was left."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def set_aside(root: Path) -> dict[str, bytes]:
 # Reading and committing
 
 
-def test_an_outbox_that_nothing_was_appended_to_has_nothing_to_read(outbox: Outbox) -> None:
+def test_an_empty_outbox_has_nothing_to_read(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     assert reader.read() == ([], [])
     assert reader.position == 0
     reader.close()
 
 
-def test_each_payload_comes_with_the_position_behind_it(outbox: Outbox) -> None:
+def test_each_payload_comes_with_the_position_after_it(outbox: Outbox) -> None:
     for payload in (b"one}", b"three}", b"f" * 100):
         outbox.append(payload)
     reader = Reader(outbox.directory)
@@ -79,7 +79,7 @@ def test_each_payload_comes_with_the_position_behind_it(outbox: Outbox) -> None:
     reader.close()
 
 
-def test_no_more_than_a_slice_comes_at_once(outbox: Outbox) -> None:
+def test_a_read_returns_at_most_one_slice(outbox: Outbox) -> None:
     for payload in numbered(SLICE_FRAMES + 1):
         outbox.append(payload)
     reader = Reader(outbox.directory)
@@ -87,7 +87,7 @@ def test_no_more_than_a_slice_comes_at_once(outbox: Outbox) -> None:
     reader.close()
 
 
-def test_it_sees_what_is_appended_after_it_had_read_everything(outbox: Outbox) -> None:
+def test_a_reader_at_the_end_sees_later_appends(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     for number in range(3 * IN_A_FILE):
         (payload,) = numbered(1, number)
@@ -112,9 +112,7 @@ class Overtaken(Reader):
 
 @pytest.mark.parametrize("before", [3, 4])
 @pytest.mark.parametrize("dies", [False, True])
-def test_a_writer_that_goes_on_to_the_next_file_between_two_looks_is_followed(
-    root: Path, before: int, dies: bool
-) -> None:
+def test_a_reader_follows_the_writer_to_the_next_file(root: Path, before: int, dies: bool) -> None:
     outbox = make_outbox(root)
     # Four fill a file.
     payloads = [bytes([n]) * (JOURNAL_BYTES // 4 - 2 * HEADER_BYTES) for n in range(1, 6)]
@@ -136,7 +134,7 @@ def test_a_writer_that_goes_on_to_the_next_file_between_two_looks_is_followed(
     outbox.close()
 
 
-def test_a_commit_is_remembered_and_letting_go_deletes_the_files_before_it(outbox: Outbox) -> None:
+def test_a_commit_is_remembered_and_discarding_deletes_earlier_files(outbox: Outbox) -> None:
     payloads = numbered(3 * IN_A_FILE + 5)
     for payload in payloads:
         outbox.append(payload)
@@ -154,7 +152,7 @@ def test_a_commit_is_remembered_and_letting_go_deletes_the_files_before_it(outbo
     assert read_directory(outbox.directory) == payloads[2 * IN_A_FILE + 3 :]
 
 
-def test_what_was_read_and_not_committed_is_read_again(outbox: Outbox) -> None:
+def test_uncommitted_events_are_read_again(outbox: Outbox) -> None:
     payloads = numbered(2 * IN_A_FILE)
     for payload in payloads:
         outbox.append(payload)
@@ -168,7 +166,7 @@ def test_what_was_read_and_not_committed_is_read_again(outbox: Outbox) -> None:
     reader.close()
 
 
-def test_files_that_a_killed_relay_had_not_deleted_yet_are_deleted(outbox: Outbox) -> None:
+def test_files_that_a_killed_relay_left_are_deleted(outbox: Outbox) -> None:
     for payload in numbered(3 * IN_A_FILE):
         outbox.append(payload)
     # Killed between the two halves of a commit.
@@ -181,7 +179,7 @@ def test_files_that_a_killed_relay_had_not_deleted_yet_are_deleted(outbox: Outbo
     reader.close()
 
 
-def test_a_payload_larger_than_what_is_read_at_once_is_read(root: Path) -> None:
+def test_a_payload_larger_than_the_read_size_is_read(root: Path) -> None:
     payloads = [b"a}", b"x" * 1_500_000 + b"}", b"b}", b"y" * 900_000 + b"}"]
     assert read_directory(left_behind(root, payloads, journal_bytes=2 << 20)) == payloads
 
@@ -189,7 +187,7 @@ def test_a_payload_larger_than_what_is_read_at_once_is_read(root: Path) -> None:
 # Who may read
 
 
-def test_a_second_relay_is_told_that_there_is_one(outbox: Outbox) -> None:
+def test_a_second_relay_is_refused(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     for _ in range(2):
         with pytest.raises(OutboxInUseError, match=f"another relay reads .*{outbox.name}"):
@@ -199,7 +197,7 @@ def test_a_second_relay_is_told_that_there_is_one(outbox: Outbox) -> None:
     Reader(outbox.directory).close()
 
 
-def test_a_relay_in_another_process_keeps_others_away_until_it_dies(root: Path) -> None:
+def test_a_relay_excludes_others_until_its_process_dies(root: Path) -> None:
     directory = left_behind(root, [b"one}"])
     code = """
 from dispatcher.errors import OutboxInUseError
@@ -225,7 +223,7 @@ print(reader.read()[0])
     assert directory.exists()
 
 
-def test_a_reader_that_could_not_be_made_holds_nothing(outbox: Outbox) -> None:
+def test_a_reader_that_fails_to_open_keeps_no_file_open(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     with pytest.raises(OutboxInUseError):
         Reader(outbox.directory)
@@ -238,7 +236,7 @@ def test_a_reader_that_could_not_be_made_holds_nothing(outbox: Outbox) -> None:
     Reader(outbox.directory).close()
 
 
-def test_a_dead_writers_directory_is_taken_over_and_a_living_ones_is_not(root: Path) -> None:
+def test_only_a_dead_writers_directory_is_taken_over(root: Path) -> None:
     code = """
 from dispatcher.outbox import Reader, find_outboxes
 child = os.fork()
@@ -265,7 +263,7 @@ print(find_outboxes(root) == [own.directory])
     ]
 
 
-def test_while_it_holds_a_dead_writers_lock_nobody_else_can(root: Path) -> None:
+def test_only_one_reader_can_hold_a_dead_writers_lock(root: Path) -> None:
     directory = left_behind(root, [b"one}"])
     reader = Reader(directory)
     assert reader.writer_is_dead
@@ -276,7 +274,7 @@ def test_while_it_holds_a_dead_writers_lock_nobody_else_can(root: Path) -> None:
     state.close()
 
 
-def test_a_removed_directory_is_gone_with_all_that_was_in_it(root: Path) -> None:
+def test_a_removed_directory_is_deleted_with_its_files(root: Path) -> None:
     directory = left_behind(root, numbered(2 * IN_A_FILE))
     (directory / "spare.journal").write_bytes(bytes(100))
     reader = Reader(directory)
@@ -285,7 +283,7 @@ def test_a_removed_directory_is_gone_with_all_that_was_in_it(root: Path) -> None
     assert not directory.exists()
 
 
-def test_a_directory_that_its_writer_has_removed_itself_can_be_removed_once_more(root: Path) -> None:
+def test_removing_a_directory_that_its_writer_removed_does_not_fail(root: Path) -> None:
     outbox = make_outbox(root)
     reader = Reader(outbox.directory)
     outbox.close()
@@ -299,7 +297,9 @@ def test_a_directory_that_its_writer_has_removed_itself_can_be_removed_once_more
 # Journals that are not as they were left
 
 
-def test_a_file_cut_off_mid_frame_loses_that_frame_and_says_so(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_truncated_within_a_frame_loses_that_frame_and_logs_it(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     payloads = numbered(2 * IN_A_FILE + 3)
     directory = left_behind(root, payloads)
     os.truncate(directory / "00000002.journal", frame_bytes(1_000) + HEADER_BYTES + 400)
@@ -312,7 +312,7 @@ def test_a_file_cut_off_mid_frame_loses_that_frame_and_says_so(root: Path, caplo
 
 
 @pytest.mark.parametrize("left", [0, 3, 8, 500, frame_bytes(1_000), frame_bytes(1_000) + 4])
-def test_a_file_cut_off_anywhere_does_not_hide_the_next_one(root: Path, left: int) -> None:
+def test_a_file_truncated_anywhere_does_not_hide_the_next_one(root: Path, left: int) -> None:
     payloads = numbered(3 * IN_A_FILE)
     directory = left_behind(root, payloads)
     os.truncate(directory / "00000001.journal", left)
@@ -325,7 +325,7 @@ def test_a_file_cut_off_anywhere_does_not_hide_the_next_one(root: Path, left: in
 
 
 @pytest.mark.parametrize("missing", [[0], [1], [0, 1], [1, 2], [3], [0, 3]], ids=str)
-def test_files_that_are_missing_do_not_hide_the_others(root: Path, missing: list[int]) -> None:
+def test_missing_files_do_not_hide_the_others(root: Path, missing: list[int]) -> None:
     payloads = numbered(4 * IN_A_FILE)
     directory = left_behind(root, payloads)
     for index in missing:
@@ -335,7 +335,7 @@ def test_files_that_are_missing_do_not_hide_the_others(root: Path, missing: list
     assert read_directory(directory) == expected
 
 
-def test_a_file_that_is_missing_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_file_is_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = left_behind(root, numbered(2 * IN_A_FILE))
     (directory / "00000000.journal").unlink()
     read_directory(directory)
@@ -345,9 +345,7 @@ def test_a_file_that_is_missing_is_said(root: Path, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("part", ["length", "checksum", "payload"])
 @pytest.mark.parametrize("place", ["first", "middle", "last in its file", "last of all"])
 @pytest.mark.parametrize("alive", [True, False], ids=["alive", "dead"])
-def test_a_flipped_bit_costs_the_frame_that_it_is_in_and_no_other(
-    root: Path, part: str, place: str, alive: bool
-) -> None:
+def test_a_flipped_bit_loses_only_its_own_frame(root: Path, part: str, place: str, alive: bool) -> None:
     payloads = numbered(2 * IN_A_FILE)
     outbox = make_outbox(root)
     for payload in payloads:
@@ -374,7 +372,7 @@ def test_a_flipped_bit_costs_the_frame_that_it_is_in_and_no_other(
 
 @settings(max_examples=60, deadline=None)
 @given(choices=st.randoms(use_true_random=False), flips=st.integers(1, 4))
-def test_bytes_changed_at_random_cost_no_frame_but_those_that_they_are_in(
+def test_randomly_changed_bytes_lose_only_their_own_frames(
     tmp_path_factory: pytest.TempPathFactory, choices: random.Random, flips: int
 ) -> None:
     root = tmp_path_factory.mktemp("random")
@@ -398,7 +396,7 @@ def test_bytes_changed_at_random_cost_no_frame_but_those_that_they_are_in(
     assert found == [payload for payload in payloads if payload in set(found)]
 
 
-def test_a_mark_that_is_lost_does_not_hide_the_next_file(root: Path) -> None:
+def test_a_lost_end_mark_does_not_hide_the_next_file(root: Path) -> None:
     payloads = numbered(2 * IN_A_FILE)
     directory = left_behind(root, payloads)
     at = IN_A_FILE * frame_bytes(1_000)
@@ -407,9 +405,7 @@ def test_a_mark_that_is_lost_does_not_hide_the_next_file(root: Path) -> None:
     assert read_directory(directory) == payloads
 
 
-def test_a_writer_killed_before_it_could_set_the_mark_has_damaged_nothing(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_writer_killed_before_the_end_mark_damages_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = left_behind(root, numbered(IN_A_FILE))
     (directory / "00000001.journal").write_bytes(bytes(JOURNAL_BYTES))
     assert read_directory(directory) == numbered(IN_A_FILE)
@@ -417,7 +413,7 @@ def test_a_writer_killed_before_it_could_set_the_mark_has_damaged_nothing(
     assert not caplog.records
 
 
-def test_a_living_writers_next_file_is_waited_for_until_the_mark_is_there(outbox: Outbox) -> None:
+def test_a_reader_waits_for_the_end_mark_of_a_living_writer(outbox: Outbox) -> None:
     for payload in numbered(IN_A_FILE):
         outbox.append(payload)
     (outbox.directory / "00000001.journal").write_bytes(bytes(JOURNAL_BYTES))
@@ -429,7 +425,7 @@ def test_a_living_writers_next_file_is_waited_for_until_the_mark_is_there(outbox
     reader.close()
 
 
-def test_a_frame_that_is_not_whole_yet_is_read_once_it_is(outbox: Outbox) -> None:
+def test_a_partly_visible_frame_is_read_once_it_is_whole(outbox: Outbox) -> None:
     # As another processor may see the header before the payload.
     outbox.append(b"whole}")
     outbox.append(b"next}")
@@ -442,18 +438,14 @@ def test_a_frame_that_is_not_whole_yet_is_read_once_it_is(outbox: Outbox) -> Non
     reader.close()
 
 
-def test_zeros_where_a_file_was_never_written_to_its_end_are_no_damage(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_zeros_at_the_unused_end_of_a_file_are_not_damage(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = left_behind(root, [b"one}"])
     assert read_directory(directory) == [b"one}"]
     assert not caplog.records
     assert find_outboxes(root) == [directory]
 
 
-def test_where_what_is_damaged_cannot_be_set_aside_reading_goes_on(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_reading_goes_on_if_a_damaged_file_cannot_be_set_aside(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = left_behind(root, numbered(3))
     (root / "damaged").write_text("a file in the way")
     change(directory / "00000000.journal", HEADER_BYTES, b"X")
@@ -471,7 +463,7 @@ def test_where_what_is_damaged_cannot_be_set_aside_reading_goes_on(
     ],
     ids=["cut off", "another file", "no size", "an odd size"],
 )
-def test_a_state_file_that_is_none_is_named_with_the_way_out(root: Path, spoil: Callable[[Path], None]) -> None:
+def test_an_invalid_state_file_is_named_with_a_remedy(root: Path, spoil: Callable[[Path], None]) -> None:
     directory = left_behind(root, [b"one}"])
     spoil(directory / "state")
     with pytest.raises(OutboxError) as caught:
@@ -481,7 +473,7 @@ def test_a_state_file_that_is_none_is_named_with_the_way_out(root: Path, spoil: 
     assert open_files(root) == []
 
 
-def test_a_position_that_nobody_can_have_come_to_hides_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_impossible_position_hides_no_event(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     payloads = numbered(2 * IN_A_FILE)
     directory = left_behind(root, payloads)
     change(directory / "state", 16, struct.pack("@Q", 17 * JOURNAL_BYTES))
@@ -502,14 +494,14 @@ def test_only_outboxes_are_found(root: Path) -> None:
     assert find_outboxes(root) == [directory]
 
 
-def test_where_there_is_no_directory_there_are_no_outboxes(tmp_path: Path) -> None:
+def test_a_missing_directory_has_no_outboxes(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert find_outboxes(tmp_path / "nowhere") == []
     assert find_outboxes(tmp_path / "file") == []
     assert find_outboxes(tmp_path / "file" / "below") == []
 
 
-def test_the_lock_of_a_relay_is_not_the_lock_of_the_writer(outbox: Outbox) -> None:
+def test_a_relays_lock_does_not_block_the_writer(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     with (outbox.directory / "state").open("rb") as state, pytest.raises(BlockingIOError):
         fcntl.flock(state, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The survey: what waits in the outboxes of a machine, counted without disturbing anybody."""
+"""The survey counts what waits in a machine's outboxes without disturbing any process."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "outbox"
 
 
-def test_where_nothing_is_there_is_nothing_to_see(tmp_path: Path) -> None:
+def test_a_survey_of_no_outboxes_is_empty(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert survey(tmp_path / "nowhere") == []
     assert survey(tmp_path / "file") == []
     assert survey(tmp_path) == []
 
 
-def test_it_counts_what_waits_in_a_living_processs_outbox(root: Path) -> None:
+def test_the_survey_counts_events_waiting_in_a_living_processs_outbox(root: Path) -> None:
     outbox = make_outbox(root)
     for _ in range(3):
         outbox.append(b"x" * 99 + b"}")
@@ -51,7 +51,7 @@ def test_it_counts_what_waits_in_a_living_processs_outbox(root: Path) -> None:
     outbox.close()
 
 
-def test_the_oldest_is_the_timestamp_of_the_first_event_that_waits(root: Path) -> None:
+def test_the_oldest_time_is_that_of_the_first_waiting_event(root: Path) -> None:
     outbox = make_outbox(root)
     moments = [datetime(2026, 1, 31, 12, 0, second, tzinfo=UTC) for second in range(3)]
     for moment in moments:
@@ -67,7 +67,7 @@ def test_the_oldest_is_the_timestamp_of_the_first_event_that_waits(root: Path) -
     outbox.close()
 
 
-def test_the_oldest_is_found_at_the_start_of_the_next_file(root: Path) -> None:
+def test_the_oldest_event_may_be_the_first_of_the_next_file(root: Path) -> None:
     outbox = make_outbox(root)
     moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
     outbox.append(b"x" * (JOURNAL_BYTES - 16))
@@ -79,7 +79,7 @@ def test_the_oldest_is_found_at_the_start_of_the_next_file(root: Path) -> None:
     outbox.close()
 
 
-def test_looking_again_counts_only_what_is_new(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_survey_reads_only_what_is_new(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = make_outbox(root)
     surveyor = Surveyor(root)
     for _ in range(3_000):
@@ -96,7 +96,7 @@ def test_looking_again_counts_only_what_is_new(root: Path, monkeypatch: pytest.M
     outbox.close()
 
 
-def test_looking_again_after_a_relay_has_read_on_counts_what_is_left(root: Path) -> None:
+def test_a_second_survey_after_a_relay_counts_the_remaining_events(root: Path) -> None:
     outbox = make_outbox(root)
     surveyor = Surveyor(root)
     for _ in range(3_000):
@@ -116,7 +116,7 @@ def test_looking_again_after_a_relay_has_read_on_counts_what_is_left(root: Path)
     outbox.close()
 
 
-def test_it_counts_across_files(root: Path) -> None:
+def test_the_survey_counts_across_files(root: Path) -> None:
     outbox = make_outbox(root)
     for _ in range(3_000):
         outbox.append(b"x" * 99 + b"}")
@@ -126,7 +126,7 @@ def test_it_counts_across_files(root: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [JOURNAL_BYTES - 8, JOURNAL_BYTES - 16, JOURNAL_BYTES - 24])
-def test_it_counts_across_a_file_that_is_full_to_the_end(root: Path, size: int) -> None:
+def test_the_survey_counts_across_a_completely_full_file(root: Path, size: int) -> None:
     outbox = make_outbox(root)
     for _ in range(3):
         outbox.append(b"x" * size)
@@ -134,7 +134,7 @@ def test_it_counts_across_a_file_that_is_full_to_the_end(root: Path, size: int) 
     outbox.close()
 
 
-def test_what_is_relayed_does_not_wait(root: Path) -> None:
+def test_relayed_events_do_not_count_as_waiting(root: Path) -> None:
     outbox = make_outbox(root)
     for _ in range(1_000):
         outbox.append(b"x" * 99 + b"}")
@@ -152,7 +152,7 @@ def test_what_is_relayed_does_not_wait(root: Path) -> None:
     outbox.close()
 
 
-def test_a_dead_process_is_told_from_a_living_one(root: Path) -> None:
+def test_dead_and_living_processes_are_distinguished(root: Path) -> None:
     code = """
 child = os.fork()
 if child == 0:
@@ -167,7 +167,7 @@ for found in survey(root):
     assert sorted(run_script(code, root).splitlines()) == ["False True True 0", "True False False 1"]
 
 
-def test_it_takes_no_lock_that_it_does_not_give_back(root: Path) -> None:
+def test_the_survey_releases_every_lock(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"one}")
     outbox.close()
@@ -178,7 +178,7 @@ def test_it_takes_no_lock_that_it_does_not_give_back(root: Path) -> None:
     state.close()
 
 
-def test_a_relay_can_read_while_it_is_looked_at(root: Path) -> None:
+def test_a_relay_can_read_during_a_survey(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"one}")
     reader = Reader(outbox.directory)
@@ -188,7 +188,7 @@ def test_a_relay_can_read_while_it_is_looked_at(root: Path) -> None:
     outbox.close()
 
 
-def test_what_was_refused_is_counted(root: Path) -> None:
+def test_refused_events_are_counted(root: Path) -> None:
     outbox = make_outbox(root, max_bytes=JOURNAL_BYTES)
     outbox.append(b"x" * 60_000)
     for _ in range(2):
@@ -198,7 +198,7 @@ def test_what_was_refused_is_counted(root: Path) -> None:
     outbox.close()
 
 
-def test_outboxes_come_by_name_and_what_is_none_is_passed_over(root: Path) -> None:
+def test_outboxes_are_sorted_by_name_and_other_directories_ignored(root: Path) -> None:
     outboxes = [make_outbox(root) for _ in range(4)]
     for outbox in outboxes:
         outbox.append(b"one}")
@@ -214,7 +214,7 @@ def test_outboxes_come_by_name_and_what_is_none_is_passed_over(root: Path) -> No
         outbox.state.close()
 
 
-def test_what_stands_behind_damage_is_counted_too(root: Path) -> None:
+def test_events_after_damage_are_counted_too(root: Path) -> None:
     outbox = make_outbox(root)
     for _ in range(10):
         outbox.append(b"x" * 99 + b"}")

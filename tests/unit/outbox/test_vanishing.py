@@ -1,4 +1,4 @@
-"""Other processes come, go and delete beside an outbox: no look at what they own may fail for that."""
+"""Other processes create and delete outboxes at any time: reading what they own may not fail for that."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def neighbours(root: Path, count: int = 3) -> Iterator[Callable[[], int]]:
             thread.join()
 
 
-def test_emit_refuses_nothing_because_others_come_and_go(root: Path) -> None:
+def test_emit_refuses_no_event_while_other_outboxes_come_and_go(root: Path) -> None:
     with neighbours(root) as made:
         outbox = Outbox(root, journal_bytes=4_096, max_bytes=1 << 30, sync_seconds=60)
         payloads = [b"%d %s}" % (number, b"x" * 900) for number in range(1_200)]
@@ -76,7 +76,7 @@ def test_emit_refuses_nothing_because_others_come_and_go(root: Path) -> None:
         assert made() > 100
 
 
-def test_no_look_at_all_outboxes_fails_because_some_come_and_go(root: Path) -> None:
+def test_no_survey_or_check_fails_while_outboxes_come_and_go(root: Path) -> None:
     root.mkdir()
     with neighbours(root) as made:
         while made() < 1_500:
@@ -89,7 +89,7 @@ def test_no_look_at_all_outboxes_fails_because_some_come_and_go(root: Path) -> N
             doctor.damaged(root)
 
 
-def test_two_that_remove_the_same_outbox_fail_neither(root: Path) -> None:
+def test_two_removals_of_the_same_outbox_both_succeed(root: Path) -> None:
     for _ in range(100):
         outbox = make_outbox(root)
         outbox.append(b"one}")
@@ -119,7 +119,7 @@ def test_two_that_remove_the_same_outbox_fail_neither(root: Path) -> None:
     ],
     ids=["empty", "a lock", "a lock and notes", "an outbox", "somebody's file"],
 )
-def test_litter_is_what_no_event_can_be_in(root: Path, names: tuple[str, ...], goes: bool) -> None:
+def test_only_directories_that_cannot_hold_events_are_litter(root: Path, names: tuple[str, ...], goes: bool) -> None:
     directory = root / "7-a"
     directory.mkdir(parents=True)
     for name in names:
@@ -128,7 +128,7 @@ def test_litter_is_what_no_event_can_be_in(root: Path, names: tuple[str, ...], g
     assert directory.exists() is not goes
 
 
-def test_a_journal_that_was_written_to_is_no_litter(root: Path) -> None:
+def test_a_journal_with_contents_is_not_litter(root: Path) -> None:
     outbox = make_outbox(root)
     outbox.append(b"one}")
     outbox.close()
@@ -137,7 +137,7 @@ def test_a_journal_that_was_written_to_is_no_litter(root: Path) -> None:
     assert os.listdir(outbox.directory) == ["00000000.journal"]
 
 
-def test_whoever_looks_at_what_others_own_goes_through_the_one_file_that_knows_how() -> None:
+def test_directories_of_others_are_listed_only_through_the_listing_module() -> None:
     raising = {"glob", "rglob", "iterdir", "scandir", "listdir", "walk"}
     found = []
     for path in LOOKING:
