@@ -10,7 +10,7 @@ import click
 
 from dispatcher import config
 from dispatcher.errors import OutboxError, StoreUnavailableError
-from dispatcher.monitoring import sentry as reports
+from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.relay.relay import Relay
 from dispatcher.relay.thread import RelayLoop
 
@@ -33,7 +33,7 @@ def relay(once: bool, timeout: float) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = config.load()
-    reports.start(settings, role="relay")
+    start_sentry(settings, role="relay")
     process = Relay(settings)
     try:
         if once:

@@ -27,8 +27,9 @@ from dispatcher.installation import launch
 from dispatcher.local.redis_server import find_server, server_command
 from dispatcher.local.segment_stub import Sink
 from dispatcher.local.supervisor import Child, Supervisor
-from dispatcher.monitoring import sentry as reports
 from dispatcher.monitoring.ledger import take_ledger
+from dispatcher.monitoring.sentry.errors import report_ended_process
+from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.store.batches import BatchStore
 
 # Seconds for Redis to load what it has kept.
@@ -75,7 +76,7 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
     obstacle = launch.check()
     if obstacle is not None:
         raise DispatcherError(obstacle)
-    reports.start(settings, role="up")
+    start_sentry(settings, role="up")
     everything = _Up(settings, console, quiet=quiet)
     try:
         everything.start(
@@ -96,7 +97,7 @@ class _Up:
         self._settings = settings
         self._console = console
         self._quiet = quiet
-        self._supervisor = Supervisor(self._say, on_end=reports.part_ended)
+        self._supervisor = Supervisor(self._say, on_end=report_ended_process)
         self._pool = RedisPool(settings.store, timeout_seconds=2)
         self._store = BatchStore(self._pool)
         self._sink: Sink | None = None

@@ -78,13 +78,14 @@ def main() -> None:
 def _report(name: str, how: str) -> None:
     # Not at the top of the file: a keeper whose child never crashes needs neither the settings nor Sentry.
     from dispatcher import config  # noqa: PLC0415
-    from dispatcher.monitoring import sentry as reports  # noqa: PLC0415
+    from dispatcher.monitoring.sentry.errors import report_ended_process  # noqa: PLC0415
+    from dispatcher.monitoring.sentry.start import start_sentry  # noqa: PLC0415
 
     try:
-        reports.start(config.load(), role="keeper")
+        start_sentry(config.load(), role="keeper")
     except SettingsError:
         return  # which the child itself has said
-    reports.part_ended(name, how)
+    report_ended_process(name, how)
 
 
 if __name__ == "__main__":

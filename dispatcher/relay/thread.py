@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.monitoring.sentry import OutboxWatch
+from dispatcher.monitoring.sentry.outbox_watch import OutboxWatch
 from dispatcher.outbox import Outbox
 from dispatcher.process.inheritance import OwnThread, let_go_of_inherited
 from dispatcher.relay.relay import Relay
@@ -65,7 +65,7 @@ class RelayLoop:
 
     def _step(self) -> float:
         try:
-            self._watch.look()
+            self._watch.check()
             self._relay.step()
         except StoreUnavailableError as error:
             return self._back_off(error)

@@ -18,8 +18,8 @@ from celery.exceptions import Retry
 
 from dispatcher.destinations.base import Batch, Destination
 from dispatcher.errors import BatchDamagedError, StoreUnavailableError
-from dispatcher.monitoring import sentry as reports
-from dispatcher.monitoring.sentry.traces import Trace, take_off
+from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
+from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
 from dispatcher.store.batches import (
     BatchStore,
@@ -97,12 +97,12 @@ class Delivery(Task):
         if isinstance(claim, Damaged):
             return self._tell_of_damage(claim)
         if claim.lost:
-            reports.worker_lost(self._destination)
+            report_lost_worker(self._destination)
         traces: tuple[Trace, ...] = ()
         if claim.condemned:
             outcomes: Sequence[Outcome] = [_lost_over(claim)] * len(claim.payloads)
         else:
-            payloads, traces = take_off(claim.payloads)
+            payloads, traces = remove_traces(claim.payloads)
             outcomes = self._deliver(claim, payloads, lease_until)
         # By the store's clock, which is the one that the due times are told by.
         now = claim.claimed_ms / 1000 + time.monotonic() - began
@@ -138,7 +138,7 @@ class Delivery(Task):
         try:
             return self.destination.deliver(batch)
         except Exception as error:
-            reports.delivery_failed(self._destination, error)
+            report_failed_delivery(self._destination, error)
             logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=logger.isEnabledFor(10))
             return [RetryAfter(_explain(error))] * len(claim.payloads)
 
@@ -150,7 +150,7 @@ class Delivery(Task):
             logger.warning("the breaker of %s is closed again", name)
 
     def _tell_of_damage(self, damaged: Damaged) -> str:
-        reports.delivery_failed(self._destination, BatchDamagedError(damaged.error))
+        report_failed_delivery(self._destination, BatchDamagedError(damaged.error))
         logger.error("%s dead letters of %s: %s", damaged.count, self._destination, damaged.error)
         return f"{damaged.count} dead: {damaged.error}"
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from celery import signals
 
-from dispatcher.monitoring import sentry as reports
 from dispatcher.monitoring.sentry.ledger_watch import LedgerWatch
+from dispatcher.monitoring.sentry.report import active_client
+from dispatcher.monitoring.sentry.start import start_sentry
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -32,7 +33,7 @@ class Reporting:
 
     def _start(self, **_: object) -> None:
         # Before the pool forks, so that its children report too.
-        if reports.start(self._settings, role="worker"):
+        if start_sentry(self._settings, role="worker"):
             self._watch = LedgerWatch(self._settings)
 
     def _look(self, **_: object) -> None:
@@ -44,6 +45,6 @@ class Reporting:
             self._watch.stop()
 
     def _flush(self, **_: object) -> None:
-        client = reports.active_client()
+        client = active_client()
         if client is not None:
             client.flush(timeout=_FLUSH_SECONDS)

@@ -110,7 +110,7 @@ def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: Se
 
 TRACED = f"""
 import sentry_sdk
-from dispatcher.monitoring.sentry.traces import trace_context
+from dispatcher.monitoring.sentry import trace_context
 
 sentry_sdk.init(dsn=sys.argv[1], traces_sample_rate=1.0, default_integrations=False)
 
@@ -164,7 +164,7 @@ def test_one_of_all_workers_reports_an_interval_of_the_ledger(
         {
             "DISPATCHER_BROKER_URL": redis_server.url,
             "DISPATCHER_STATE_DIRECTORY": str(tmp_path),
-            # Long, so that a second look within the test is one too many.
+            # Long, so that a second check within the test is one too many.
             "DISPATCHER_SENTRY__INTERVAL_SECONDS": "600",
         }
     )
@@ -179,13 +179,13 @@ def test_one_of_all_workers_reports_an_interval_of_the_ledger(
     store.settle(claim, Settlement(dead=[letter] * 2, left=[b"1"] * 3, error=EMAIL, signal=refused))
 
     for watch in watches:
-        watch.look()
+        watch.check()
     store.put([Put(destination="segment", journal="j", start=1, end=2, after=1, dead=[letter] * 4)])
     for watch in watches:
-        watch.look()
+        watch.check()
     assert redis_server.call("DEL", "dispatcher:{segment}:reporter") == 1, "somebody has the turn until it runs out"
     for watch in watches:
-        watch.look()
+        watch.check()
     pool.close()
 
     in_sentry.wait_for_kind("breaker-opened")
@@ -213,10 +213,10 @@ def in_sentry(ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch) -> Iterator
 CRASH = f"""
 import logging, os, sys
 from dispatcher import config
-from dispatcher.monitoring import sentry as reports
+from dispatcher.monitoring.sentry.start import start_sentry
 
 settings = config.load()
-assert reports.start(settings, role="worker")
+assert start_sentry(settings, role="worker")
 logging.lastResort = None
 
 def fail(payload):
@@ -305,8 +305,8 @@ tracker.emit("shop.order.paid", {{"card": "{CARD}"}})
 if sys.argv[1:]:
     signal.pause()  # until the test has seen the report
 from dispatcher import config
-from dispatcher.monitoring import sentry as reports
-reports.OutboxWatch(config.load()).look()
+from dispatcher.monitoring.sentry.outbox_watch import OutboxWatch
+OutboxWatch(config.load()).check()
 print("loaded" if "sentry_sdk" in sys.modules else "not loaded")
 os._exit(0)
 """

@@ -1,4 +1,4 @@
-"""Client: Sentry's SDK as dispatcher's own processes use it. Only ``start`` imports this: it needs sentry-sdk."""
+"""Client: Sentry's SDK, set up for dispatcher's own processes. Only ``start`` imports this: it needs sentry-sdk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def init(settings: SentrySettings, *, environment: str, role: str) -> None:
-    """Start the SDK for this process. Sends nothing yet, and starts its thread at the first event."""
+    """Start the SDK for this process. Sends nothing yet; its thread starts at the first event.
+
+    Args:
+        settings: With a DSN.
+        environment: Used without ``sentry.environment``.
+        role: The part that the process plays, a tag of each event.
+    """
     assert settings.dsn is not None
     scrubber = Scrubber(role=role, server_name=settings.server_name)
     sentry_sdk.init(
@@ -26,13 +32,13 @@ def init(settings: SentrySettings, *, environment: str, role: str) -> None:
         # Nothing is patched: the integration for Celery alone costs each task 170 to 530 µs.
         default_integrations=False,
         auto_enabling_integrations=False,
-        integrations=[ExcepthookIntegration(), AtexitIntegration(callback=_say_nothing)],
+        integrations=[ExcepthookIntegration(), AtexitIntegration(callback=_print_nothing)],
         traces_sample_rate=settings.traces_sample_rate,
         before_send=scrubber.event,
         before_send_transaction=scrubber.transaction,
         before_breadcrumb=no_breadcrumb,
-        # What scrubbing would take out again, and what the SDK's own variables could otherwise switch on. Personal data
-        # is off by default, and newer versions warn of send_default_pii wherever it is said.
+        # Scrubbing would remove all of this, and the SDK's own variables could otherwise switch it on. Personal data is
+        # off by default, and newer versions warn of any use of send_default_pii.
         max_breadcrumbs=0,
         include_local_variables=False,
         include_source_context=False,
@@ -45,5 +51,5 @@ def init(settings: SentrySettings, *, environment: str, role: str) -> None:
     )
 
 
-def _say_nothing(_pending: int, _timeout: float) -> None:
-    """What is left is sent for up to two seconds when the process ends, without a word on its terminal."""
+def _print_nothing(_pending: int, _timeout: float) -> None:
+    """Replaces the SDK's message on the terminal while it sends, for up to two seconds, what is left at the end."""

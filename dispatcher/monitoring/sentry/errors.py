@@ -1,4 +1,4 @@
-"""Errors that ended something: they are reported by type and stack, at most once in a while each."""
+"""Errors: what ended a delivery, a thread or a process is reported by type and stack, once in an interval each."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from dispatcher.monitoring.sentry.report import Report, active_client, send
 #: Where what ends a task, a thread or a worker is logged with its traceback.
 LOGGERS: Final = ("celery", "dispatcher", "tasks", "multiprocessing")
 
-# An outage, which the breaker, the outbox and the ledger tell of: Redis that does not answer, a network, a full disk.
-_ORDINARY: Final = (StoreUnavailableError, OSError)
-# How billiard says that a child of the prefork pool is gone.
+# Outages, which show in breaker, outbox and ledger: a Redis that does not answer, the network, a full disk.
+_OUTAGES: Final = (StoreUnavailableError, OSError)
+# What billiard logs when a child of the prefork pool has died.
 _CHILD_ENDED: Final = "Process %r pid:%r exited with %r"
-# What the supervisor calls an end in order.
+# What the supervisor says of a process that ended well.
 _ENDED_WELL: Final = "exit code 0"
-# Seconds to send a report of what ends the process.
+# Seconds to send a report before the process ends.
 _FLUSH_SECONDS: Final = 2.0
 
 limiter: Final = Limiter(60.0)
 
 
-def delivery_failed(destination: str, error: BaseException) -> None:
-    """Report what a destination raised: a mistake in it, since an outage comes as an outcome. Does not block."""
-    if not isinstance(error, _ORDINARY):
+def report_failed_delivery(destination: str, error: BaseException) -> None:
+    """Report what a destination raised: a mistake in its code, since an outage comes as an outcome.
+
+    Does nothing without Sentry. Safe in threads; does not block.
+    """
+    if not isinstance(error, _OUTAGES):
         _report_error(
             Report(
                 kind="delivery-failed",
@@ -37,8 +40,8 @@ def delivery_failed(destination: str, error: BaseException) -> None:
         )
 
 
-def worker_lost(destination: str) -> None:
-    """Report that a batch had been claimed before and was never settled. Does not block."""
+def report_lost_worker(destination: str) -> None:
+    """Report that a batch had been claimed before and was never settled. Safe in threads; does not block."""
     _report_error(
         Report(
             kind="worker-lost",
@@ -49,12 +52,12 @@ def worker_lost(destination: str) -> None:
     )
 
 
-def part_ended(name: str, how: str) -> None:
-    """Report that a process has ended by itself, and is started again by whoever calls this. Does not block.
+def report_ended_process(name: str, how: str) -> None:
+    """Report that a process has ended by itself, and that the caller starts it again. Does not block.
 
     Args:
-        name: Which part it is, such as worker.
-        how: Its signal or exit code.
+        name: The part it played, such as worker.
+        how: Its signal or exit code, in the supervisor's words; an end with exit code 0 is not reported.
     """
     if how == _ENDED_WELL:
         return
@@ -69,13 +72,13 @@ def part_ended(name: str, how: str) -> None:
 
 
 class CrashHandler(logging.Handler):
-    """Reports what is logged as critical, or as an error with its traceback. What the record says stays here."""
+    """Reports what is logged as critical, or as an error with its traceback. The text of a record is not sent."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Report the record, where it is a crash. Blocks for up to two seconds where it is critical."""
+        """Report the record, if it is a crash. Blocks for up to two seconds if it is critical."""
         try:
             self._report(record)
         except Exception:
@@ -86,11 +89,11 @@ class CrashHandler(logging.Handler):
         ends_process = record.levelno >= logging.CRITICAL
         if record.msg == _CHILD_ENDED:
             _report_error(Report(kind="crash", title="A child of a worker died", level="fatal"))
-        elif ends_process or (isinstance(error, Exception) and not isinstance(error, _ORDINARY)):
+        elif ends_process or (isinstance(error, Exception) and not isinstance(error, _OUTAGES)):
             about = {"logger": record.name, "error": "none" if error is None else type(error).__qualname__}
             _report_error(Report(kind="crash", title=f"{record.name} failed", level="fatal", about=about, error=error))
         if ends_process and (client := active_client()) is not None:
-            # What logs so ends the process next, and perhaps at once.
+            # The process ends after such a record, and perhaps at once.
             client.flush(timeout=_FLUSH_SECONDS)
 
 

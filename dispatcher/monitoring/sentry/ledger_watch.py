@@ -1,7 +1,7 @@
-"""Ledger watch: a thread in every worker, one of which reports what the ledger says has gone wrong since the last look.
+"""Ledger watch: a thread in every worker; one of them reports what has gone wrong since the last check.
 
-It asks the store and not the deliveries: that costs a delivery nothing, counts the whole fleet as one, and sees what
-emit buried and what a worker did in the moment before it died.
+It reads the ledger in the store rather than following deliveries: that costs a delivery nothing, counts the whole fleet
+as one, and includes emit's dead letters and what a worker did just before it died.
 """
 
 from __future__ import annotations
@@ -13,57 +13,64 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.monitoring.ledger import served
 from dispatcher.monitoring.sentry.report import Report, send, word
-from dispatcher.store.batches import FILED, NOT_TAKEN, BatchStore, Counts, prefix
+from dispatcher.store.batches import FILED, BatchStore, Counts, prefix
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
 
 logger = logging.getLogger(__name__)
 
-# Seconds that one look may take.
+# Seconds for one answer of Redis.
 _TIMEOUT_SECONDS: Final = 5.0
-# Of the interval, so that a look comes too early by no more than a thread is late: else every second one would be lost.
-_TURN: Final = 0.9
+# The fraction of the interval for which a check keeps workers from the next one. With all of it, a thread that wakes a
+# little early would be kept from it by its own last check.
+_QUIET_FRACTION: Final = 0.9
 _BREAKER: Final = "breaker"
 _DEAD: Final = "dead:"
 
 
 class LedgerWatch:
-    """Looks every ``sentry.interval_seconds``. Any number of them may run; what one has reported, the others know.
+    """Checks the ledger every ``sentry.interval_seconds``, in a thread. Any number of workers may have one.
 
-    Beside the store's own keys of a destination it keeps, in Redis, ``reported`` (hash: dead:<reason> -> how many were
-    reported, breaker -> the cause that was) and ``reporter`` (whose turn it was, with expiry).
+    What one has reported, the others know from Redis, where it keeps two keys beside the store's own for each
+    destination: ``reported`` (hash: dead:<reason> -> how many were reported, breaker -> the cause that was) and
+    ``reporter`` (expires when it is time for the next check).
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._names = [*settings.served_destinations, NOT_TAKEN]
+        self._names = served(settings)
         self._every = settings.sentry.interval_seconds
+        self._quiet_ms = int(self._every * _QUIET_FRACTION * 1000)
         self._pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
         self._store = BatchStore(self._pool)
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Start looking. Returns at once."""
+        """Start to check. Returns at once."""
         threading.Thread(target=self._run, name="dispatcher-reports", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop looking. Does not wait for a look under way."""
+        """Check no more. Does not wait for a check under way. May be called twice."""
         self._stopped.set()
 
-    def look(self) -> None:
-        """Report what is new at each destination whose turn nobody else has taken. Raises StoreUnavailableError."""
+    def check(self) -> None:
+        """Report what is new at each destination that no other worker has checked in this interval.
+
+        Blocks for some round trips for each destination. Raises StoreUnavailableError.
+        """
         for name in self._names:
-            if self._pool.execute("SET", f"{prefix(name)}reporter", 1, "NX", "PX", int(self._every * _TURN * 1000)):
+            if self._pool.execute("SET", f"{prefix(name)}reporter", 1, "NX", "PX", self._quiet_ms):
                 self._report(name)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every):
             try:
-                self.look()
+                self.check()
             except StoreUnavailableError as error:
-                logger.debug("the ledger could not be looked at: %s", error)
-            except Exception:  # one odd answer must not end all reports to come
+                logger.debug("the ledger could not be read: %s", error)
+            except Exception:  # one odd answer must not end all further reports
                 logger.exception("the ledger watch failed and will try again")
         self._pool.close()
 
@@ -71,19 +78,26 @@ class LedgerWatch:
         key = f"{prefix(name)}reported"
         counts = self._store.counts([name])[name]
         before = _texts(self._pool.execute("HGETALL", key))
-        for report in news(name, counts, before, interval_seconds=self._every):
+        for report in find_news(name, counts, before, interval_seconds=self._every):
             send(report)
-        after = reported(counts)
+        after = remember(counts)
         gone = [field for field in before if field not in after]
         commands = [("HSET", key, *(part for pair in after.items() for part in pair))]
-        # Behind the reports: a process that dies in between has said something twice rather than not at all.
+        # After the reports: a process that dies in between has reported something twice rather than not at all.
         self._pool.execute_many([*commands, ("HDEL", key, *gone)] if gone else commands)
 
 
-def news(name: str, counts: Counts, before: Mapping[str, str], *, interval_seconds: float) -> Iterator[Report]:
-    """What is to be said of a destination that was not when ``before`` was kept. Pure.
+def find_news(name: str, counts: Counts, before: Mapping[str, str], *, interval_seconds: float) -> Iterator[Report]:
+    """What to report of a destination that was not so at the last check. Pure.
 
-    Letters that were replayed or dropped since are taken off, so that what died again since then may be said later.
+    Dead letters that were replayed or dropped since then are subtracted first: events that die again within the same
+    interval are not counted as new.
+
+    Args:
+        name: The destination.
+        counts: Those of now.
+        before: What ``remember`` returned at the last check.
+        interval_seconds: The time between two checks, for the reports.
     """
     for reason, dead in _by_word(counts).items():
         more = dead - int(before.get(f"{_DEAD}{reason}", 0))
@@ -105,24 +119,24 @@ def news(name: str, counts: Counts, before: Mapping[str, str], *, interval_secon
         )
 
 
-def reported(counts: Counts) -> dict[str, str]:
-    """What to keep of a look, for the next one's ``before``. Pure."""
+def remember(counts: Counts) -> dict[str, str]:
+    """What to keep of these counts for ``find_news`` at the next check. Pure."""
     return {_BREAKER: _cause(counts), **{f"{_DEAD}{reason}": str(dead) for reason, dead in _by_word(counts).items()}}
 
 
 def _by_word(counts: Counts) -> dict[str, int]:
-    found: dict[str, int] = {}
+    by_word: dict[str, int] = {}
     for reason, dead in counts.dead_by_reason.items():
         if reason == FILED:
-            continue  # they were said when they died
-        found[word(reason)] = found.get(word(reason), 0) + dead
-    return found
+            continue  # they were reported when they died
+        by_word[word(reason)] = by_word.get(word(reason), 0) + dead
+    return by_word
 
 
 def _cause(counts: Counts) -> str:
-    """Why the breaker is not closed; empty where it is."""
+    """What opened the breaker; empty while it is closed."""
     return "" if counts.breaker.state == "closed" else word(counts.breaker.cause)
 
 
 def _texts(answer: list[bytes]) -> dict[str, str]:
-    return {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
+    return {answer[index].decode(): answer[index + 1].decode() for index in range(0, len(answer), 2)}

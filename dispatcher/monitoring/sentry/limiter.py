@@ -1,4 +1,4 @@
-"""Limiter: at most one of a kind in a while, and how many there were meanwhile."""
+"""Limiter: lets one report of a kind pass in an interval, and counts the others."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final
 
-# Kinds remembered; the names of errors come from anyone's code, so there has to be an end to them.
+# Kinds that are remembered. Names of errors come from anyone's code, so their number needs a limit.
 _MAX_KINDS: Final = 1_000
 
 
 class Limiter:
-    """Counts what it does not let through. Safe in threads.
+    """Lets one report of a kind pass in so many seconds. Safe in threads.
 
     Args:
-        seconds: How long a kind stays quiet after one of it was let through.
-        clock: Gives seconds that never go back.
+        seconds: The interval.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,7 +26,7 @@ class Limiter:
         self._lock = threading.Lock()
 
     def admit(self, kind: Hashable) -> int:
-        """How many of the kind came since one was let through, with this one; 0 where this one is to wait."""
+        """Whether this one may pass: how many of its kind it stands for, itself included, or 0 if it may not."""
         now = self._clock()
         with self._lock:
             until, held = self._quiet.get(kind, (now, 0))

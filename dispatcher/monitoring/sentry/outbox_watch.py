@@ -1,4 +1,4 @@
-"""Outbox watch: says before the outboxes of this machine are full, and when events were refused."""
+"""Outbox watch: reports that the outboxes of this machine are nearly full, and that events were refused."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The share of outbox.max_bytes that is reported, and the one below which the next time is news again.
+# The fraction of outbox.max_bytes in use that is reported, and the one below which the next time is reported again.
 _NEARLY_FULL: Final = 0.8
 _ROOM_AGAIN: Final = 0.6
-# Seconds between two looks, each of which asks for the size of every journal.
-_LOOK_SECONDS: Final = 10.0
+# Seconds between two checks, each of which asks for the size of every journal.
+_CHECK_SECONDS: Final = 10.0
 
 
 class OutboxWatch:
-    """Looks at the directory of outboxes and reports to the Sentry of this process. One thread at a time.
+    """Checks the directory of outboxes and reports to the Sentry of this process. One thread at a time.
 
     Args:
-        settings: Where the outboxes are and what they may hold.
-        every_seconds: How often ``look`` really looks.
-        clock: Gives seconds that never go back.
+        settings: Where the outboxes are and how much they may hold.
+        every_seconds: The least time between two checks.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        every_seconds: float = _LOOK_SECONDS,
+        every_seconds: float = _CHECK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = settings.outbox_directory
@@ -46,63 +46,63 @@ class OutboxWatch:
         self._quiet_seconds = settings.sentry.interval_seconds
         self._every = every_seconds
         self._clock = clock
-        self._looked_at = float("-inf")
-        self._told_at = float("-inf")
+        self._checked_at = float("-inf")
+        self._reported_at = float("-inf")
         self._is_nearly_full = False
         self._refused: dict[Path, int] = {}
-        self._untold = 0
+        self._unreported = 0
 
-    def look(self) -> None:
-        """Look, where it is time to and this process has a Sentry. Blocks for some system calls; never raises."""
+    def check(self) -> None:
+        """Check, if it is time for that and this process has a Sentry. Blocks for some system calls; never raises."""
         now = self._clock()
-        if now - self._looked_at < self._every or active_client() is None:
+        if now - self._checked_at < self._every or active_client() is None:
             return
-        self._looked_at = now
+        self._checked_at = now
         try:
             directories = find_outboxes(self._root)
             in_use = sum(outbox_disk_bytes(directory) for directory in directories)
         except OSError as error:
-            logger.debug("%s cannot be looked at: %s", self._root, error)
+            logger.debug("%s cannot be read: %s", self._root, error)
             return
-        self._tell_of_size(in_use)
-        self._tell_of_refused(directories, now)
+        self._report_size(in_use)
+        self._report_refused(directories, now)
 
-    def _tell_of_size(self, in_use: int) -> None:
-        share = in_use / self._max_bytes
-        if share < _ROOM_AGAIN:
+    def _report_size(self, in_use: int) -> None:
+        used_fraction = in_use / self._max_bytes
+        if used_fraction < _ROOM_AGAIN:
             self._is_nearly_full = False
-        if share >= _NEARLY_FULL and not self._is_nearly_full:
+        if used_fraction >= _NEARLY_FULL and not self._is_nearly_full:
             self._is_nearly_full = True
             send(
                 Report(
                     kind="outbox-nearly-full",
                     title="The outboxes of a machine are nearly full; once they are, emit refuses events",
                     level="warning",
-                    facts={"percent": round(100 * share), "bytes": in_use, "max_bytes": self._max_bytes},
+                    facts={"percent": round(100 * used_fraction), "bytes": in_use, "max_bytes": self._max_bytes},
                 )
             )
 
-    def _tell_of_refused(self, directories: list[Path], now: float) -> None:
+    def _report_refused(self, directories: list[Path], now: float) -> None:
         refused = {directory: _refused(directory) for directory in directories}
-        self._untold += sum(max(0, count - self._refused.get(directory, 0)) for directory, count in refused.items())
+        self._unreported += sum(max(0, count - self._refused.get(directory, 0)) for directory, count in refused.items())
         self._refused = refused
-        if self._untold and now - self._told_at >= self._quiet_seconds:
+        if self._unreported and now - self._reported_at >= self._quiet_seconds:
             send(
                 Report(
                     kind="events-refused",
                     title="Events were refused, since an outbox was full or could not be written to",
                     level="fatal",
-                    facts={"events": self._untold},
+                    facts={"events": self._unreported},
                 )
             )
-            self._told_at, self._untold = now, 0
+            self._reported_at, self._unreported = now, 0
 
 
 def _refused(directory: Path) -> int:
     try:
         state = State.open(directory)
     except (OSError, OutboxError):
-        return 0  # gone in the meantime, or nothing that can be read
+        return 0  # gone in the meantime, or not readable
     try:
         return state.refused
     finally:

@@ -1,7 +1,7 @@
-"""Report: one thing that needs a person, and the way to the Sentry that is active in this process, where one is.
+"""Report: one thing that needs a person, and how it is sent to the Sentry that is active in this process, if any.
 
-Nothing of an event may get in here: what a report says is made of names from the settings, words of the ledger, counts.
-Sentry is not imported: a web process that has no use for it must not pay for it.
+No part of an event may get into a report: it holds names from the settings, words from the ledger, and counts.
+Sentry is not imported here: a web process without it must not pay for it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ Kind = Literal[
 ]
 Level = Literal["warning", "error", "fatal"]
 
-#: The key of a hint that marks an event as made here, and holds its title. Scrubbing keeps more of such an event.
+#: The key of a hint that marks an event as made here, and holds its title. Scrubbing sends more of such an event.
 MARK: Final = "dispatcher"
 
-# What a word may look like that becomes part of an issue. Reasons come from destinations, which anyone may write.
+# A word that may become part of an issue. Reasons come from destinations, which anyone may write.
 _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What needs a person.
+    """One thing that needs a person.
 
     Args:
-        kind: What it is; part of the issue's fingerprint.
+        kind: Part of the issue's fingerprint, and a tag.
         title: A sentence, the same each time, since it names the issue.
-        level: How bad it is.
-        about: What tells this issue from others of its kind, such as destination and reason. They become tags.
-        facts: What differs from one report to the next, such as how many.
+        level: Sentry's level.
+        about: What distinguishes this issue from others of its kind, such as destination and reason; tags, too.
+        facts: What differs from one report of an issue to the next, such as counts.
         error: What was raised. Its type and stack are sent; its text and its variables are not.
     """
 
@@ -54,18 +54,18 @@ def send(report: Report) -> bool:
     """Hand a report to the Sentry of this process, which sends it from a thread of its own. Does not block.
 
     Returns:
-        False where this process has none.
+        False if this process has none.
     """
     client = active_client()
     if client is None:
         return False
-    # By way of the client: a scope would add what the thread has inherited, such as the user of a request.
+    # Through the client: a scope would add what the thread has inherited, such as the user of a request.
     client.capture_event(_event(report, client.options), hint={MARK: report.title})
     return True
 
 
 def active_client() -> Any:
-    """The Sentry client of this process, or None where none was started."""
+    """The Sentry client of this process; None if nothing has started one. Never imports Sentry."""
     sdk = sys.modules.get("sentry_sdk")
     # Missing in version 1, and in a module that is only now being imported.
     get_client = getattr(sdk, "get_client", None)
@@ -74,7 +74,7 @@ def active_client() -> Any:
 
 
 def word(text: str) -> str:
-    """The text where it is one word, else "other": a sentence in its place could hold anything."""
+    """The text if it is one word, else "other": a sentence could hold anything."""
     return text if _WORD.fullmatch(text) else "other"
 
 

@@ -1,6 +1,6 @@
-"""Scrubbing: what may leave for Sentry is listed here; all else of an event is left out.
+"""Scrubbing: lists what may be sent to Sentry; everything else in an event of its SDK is left out.
 
-A list of what is forbidden would have to know every name that a payload, a credential or a library's report may have.
+A list of what must not be sent would have to know every name in payloads, credentials and libraries' reports.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Final
 from dispatcher.monitoring.sentry.report import MARK
 
 _ALWAYS: Final = frozenset({"event_id", "timestamp", "level", "platform", "release", "environment", "sdk"})
-# Only of what is made here: from anyone else's they might hold anything.
+# Sent only of events made here: in those of others, they might hold anything.
 _OWN: Final = frozenset({"logger", "fingerprint", "logentry"})
 _TRANSACTION: Final = _ALWAYS | {"type", "transaction", "transaction_info", "start_timestamp"}
 _TRACE: Final = frozenset({"trace_id", "span_id", "parent_span_id", "op", "status", "origin"})
-# Sentry's own names for what the head of a trace has decided (https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/).
+# Sentry's names for what the head of a trace has decided (https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/).
 _SAMPLING: Final = frozenset(
     {
         "trace_id",
@@ -34,17 +34,17 @@ _SAMPLING: Final = frozenset(
 _EXCEPTION: Final = frozenset({"type", "module"})
 _MECHANISM: Final = frozenset({"type", "handled", "exception_id", "parent_id"})
 _FRAME: Final = frozenset({"function", "module", "lineno", "in_app"})
-# The one kind of transaction that is made here, whatever a destination's own code starts.
+# The only transactions that are made here. A destination's own code may start others.
 _TASK: Final = re.compile(r"tasks\.[a-z][a-z0-9_]*\.deliver")
 _DATA: Final = re.compile(r"(messaging|dispatcher)\.[a-z_.]+")
 
 
 class Scrubber:
-    """Makes new events out of what may leave. Called by Sentry; safe in threads.
+    """Makes a new event of the parts that may be sent. Called by Sentry's SDK; safe in threads.
 
     Args:
         role: The part that this process plays, a tag of each event.
-        server_name: What this machine is called in events; None leaves it out.
+        server_name: This machine's name in events; None leaves it out.
     """
 
     def __init__(self, *, role: str, server_name: str | None) -> None:
@@ -52,7 +52,7 @@ class Scrubber:
         self._server_name = server_name
 
     def event(self, event: Mapping[str, Any], hint: Mapping[str, Any]) -> Any:
-        """For ``before_send``."""
+        """For ``before_send``: what may be sent of an event."""
         title = hint.get(MARK)
         clean = self._base(event, _ALWAYS if title is None else _ALWAYS | _OWN)
         if title is not None:
@@ -61,12 +61,12 @@ class Scrubber:
         exceptions = (event.get("exception") or {}).get("values") or []
         if exceptions:
             clean["exception"] = {"values": [_exception(exception) for exception in exceptions]}
-            # The last is the one that was raised, the others are its causes; an issue is called by it.
+            # The last is the one that was raised, the others are its causes. Its value names the issue.
             clean["exception"]["values"][-1]["value"] = title or "its text is not sent"
         return clean
 
     def transaction(self, event: Mapping[str, Any], _hint: Mapping[str, Any]) -> Any:
-        """For ``before_send_transaction``: None, which drops it, where it is no delivery."""
+        """For ``before_send_transaction``: what may be sent of a delivery; None, which drops it, for all others."""
         if not _TASK.fullmatch(str(event.get("transaction"))):
             return None
         trace = (event.get("contexts") or {}).get("trace") or {}
@@ -84,7 +84,7 @@ class Scrubber:
 
 
 def no_breadcrumb(_crumb: object, _hint: object) -> None:
-    """For ``before_breadcrumb``: none is kept, since the URLs of requests and the texts of logs are among them."""
+    """For ``before_breadcrumb``: drops all, since they hold URLs of requests and texts of logs."""
 
 
 def _exception(exception: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _exception(exception: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frame(frame: Mapping[str, Any]) -> dict[str, Any]:
-    # A script's own is a whole path, with the names of users in it.
+    # That of a script is a whole path, with the names of users in it.
     path = PurePath(str(frame.get("filename") or ""))
     return {**_only(frame, _FRAME), "filename": path.name if path.is_absolute() else str(path)}
 

@@ -1,4 +1,4 @@
-"""Start: reports from a process of dispatcher's own, where the settings name a Sentry; never from a web process."""
+"""Start: Sentry in a process of dispatcher's own, if the settings have a DSN; never in a web process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from dispatcher.config import Settings
 
 
-def start(settings: Settings, *, role: str) -> bool:
-    """Start Sentry in this process, and report what is logged as a crash. Before a fork, the children report too.
+def start_sentry(settings: Settings, *, role: str) -> bool:
+    """Start Sentry in this process, and report what is logged as a crash. For the main thread; does not block.
 
-    Called again, it does nothing.
+    Children that are forked afterwards report too. A second call does nothing.
 
     Args:
+        settings: Those of the process.
         role: The part that the process plays: worker, keeper, relay, up.
 
     Returns:
-        False where ``sentry.dsn`` is not set: then nothing is imported, and nothing is ever reported.
+        False without ``sentry.dsn``: nothing is imported then, and nothing is ever reported.
 
     Raises:
         SettingsError: sentry-sdk is not installed.

@@ -1,7 +1,7 @@
-"""Traces: how the trace of a web request travels with its events, and is taken off before any destination sees them.
+"""Traces: how the trace of a web request travels with its events, and is removed before any destination sees them.
 
-It is a key of the tracking context, and so encoded once a request and spliced into each event like the rest of it: emit
-does nothing for it. It stays with an event in outbox, batch store and dead letters, so that a retry knows it too.
+It is a key of the tracking context: encoded once for a request, and spliced into each event like the rest of the
+context, so that it costs emit nothing. Outbox, batch store and dead letters keep it, so that a retry has it too.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-# A byte that JSON leaves as it is and that no text has. Whether an event brings a trace is then asked in 30 ns; to look
-# for the key itself would take ten times as long, also where nobody traces anything.
+# A byte that JSON does not escape and that no text has. To look for it in an event takes 30 ns; to look for the whole
+# key would take ten times as long, also for apps that trace nothing.
 _RARE: Final = 0x7F
 
-#: Where the trace stands in the context.
+#: The key of the trace in the context.
 KEY: Final = f"dispatcher.trace{chr(_RARE)}"
 _QUOTED_KEY: Final = f'"{KEY}"'.encode()
 
@@ -54,41 +54,47 @@ class Trace:
 def trace_context() -> dict[str, str]:
     """What to bind for the length of a request, so that its deliveries show in its trace in Sentry.
 
-    Call it once a request, where the rest of the tracking context is bound::
+    Call it once for each request, where the rest of the tracking context is bound::
 
         with tracker.context("request", {"user_id": 7, **trace_context()}):
 
+    Neither blocks nor raises.
+
     Returns:
-        Nothing where the app has not started Sentry, or has not sampled this request. Neither blocks nor raises.
+        A part of the context; empty if the app has not started Sentry, or has not sampled this request.
     """
     sdk: Any = sys.modules.get("sentry_sdk")
-    # Not there in version 1 of the SDK.
+    # Version 1 of the SDK does not have it.
     get_parent = getattr(sdk, "get_traceparent", None)
     if get_parent is None:
         return {}
     value = f"{get_parent()} {sdk.get_baggage() or ''}"
-    # A request that is not sampled has another ending, and there would be nothing to join.
+    # The value of a request that is not sampled ends in 0, and the request has no trace to join.
     return {KEY: value} if _VALUE.fullmatch(value) else {}
 
 
-def take_off(payloads: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[Trace, ...]]:
-    """The payloads as destinations get them, and the traces that were in them, each once, in order."""
+def remove_traces(payloads: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[Trace, ...]]:
+    """Remove the traces from the payloads of a batch.
+
+    Returns:
+        The payloads as destinations get them, and the traces that were in them, each once, in order.
+    """
     if not any(_RARE in payload for payload in payloads):
         return tuple(payloads), ()
     clean = []
     traces: dict[Trace, None] = {}
     for payload in payloads:
-        without, trace = _split(payload)
+        without, trace = _remove_trace(payload)
         clean.append(without)
         if trace is not None:
             traces[trace] = None
     return tuple(clean), tuple(traces)
 
 
-def _split(payload: bytes) -> tuple[bytes, Trace | None]:
+def _remove_trace(payload: bytes) -> tuple[bytes, Trace | None]:
     if _QUOTED_KEY not in payload:
         return payload, None
-    # Only what is in the context is ours: the data may hold the same key, from anywhere.
+    # Only a key of the context is ours: the data may hold the same key, from anywhere.
     try:
         context = bytes(_decode_ending(payload).context)
         members = _decode_members(context)

@@ -23,7 +23,7 @@ from pydantic import Field
 from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import decode, encode
-from dispatcher.monitoring import sentry as reports
+from dispatcher.monitoring.sentry.errors import report_failed_delivery
 from dispatcher.outcomes import Dead, Filtered, Outcome, RetryAfter
 from dispatcher.store.rate_limit import Turn
 from dispatcher.tasks.destinations.http.bisection import send_bisected
@@ -363,7 +363,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return NoAnswer(failed, maybe_taken=True), failed
 
     def _report(self, error: Exception) -> None:
-        reports.delivery_failed(self.name, error)
+        report_failed_delivery(self.name, error)
         logger.warning("delivery to %s failed: %s", self.name, self._fault(error), exc_info=logger.isEnabledFor(10))
 
     def _fault(self, error: Exception) -> str:

@@ -45,6 +45,7 @@ PUBLIC = {
         "set_tracker",
     },
     "dispatcher.segment": {"alias", "group", "identify", "page", "screen", "track"},
+    "dispatcher.monitoring.sentry": {"trace_context"},
     "dispatcher.testing": {"Captured", "capture"},
     "dispatcher.tasks.destinations.http": {"Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"},
     "dispatcher.tasks.testing": {
@@ -127,6 +128,7 @@ def test_every_public_error_is_a_dispatcher_error() -> None:
         "import dispatcher",
         "from dispatcher import tracker, segment",
         "import dispatcher.testing",
+        "from dispatcher.monitoring.sentry import trace_context; trace_context()",
         "import dispatcher; dispatcher.tracker.enter_context('request', {'user_id': 7})",
     ],
 )

@@ -12,11 +12,12 @@ import pytest
 
 from dispatcher import config
 from dispatcher.errors import SettingsError
-from dispatcher.monitoring import sentry as reports
-from dispatcher.monitoring.sentry.ledger_watch import news, reported
+from dispatcher.monitoring import sentry
+from dispatcher.monitoring.sentry.ledger_watch import find_news, remember
 from dispatcher.monitoring.sentry.limiter import Limiter
 from dispatcher.monitoring.sentry.report import MARK, Kind, word
 from dispatcher.monitoring.sentry.scrubbing import Scrubber
+from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.store.batches import Breaker, Counts
 
 SECRET = "ann@example.org"
@@ -33,8 +34,8 @@ class Clock:
 
 
 def said(counts: Counts, before: Counts | None = None) -> list[tuple[list[str], dict[str, Any]]]:
-    kept = {} if before is None else reported(before)
-    found = news("segment", counts, kept, interval_seconds=60)
+    kept = {} if before is None else remember(before)
+    found = find_news("segment", counts, kept, interval_seconds=60)
     return [(report.fingerprint, dict(report.facts)) for report in found]
 
 
@@ -60,7 +61,7 @@ def test_what_was_reported_is_not_reported_again() -> None:
     assert said(counts, counts) == []
 
 
-def test_what_died_again_after_a_replay_is_reported_again() -> None:
+def test_dead_letters_that_die_again_after_a_replay_are_reported_again() -> None:
     replayed = Counts(dead_by_reason={"invalid": 0})
 
     assert said(replayed, Counts(dead_by_reason={"invalid": 5})) == []
@@ -86,12 +87,12 @@ def test_ordinary_retries_are_not_reported() -> None:
 
 
 @pytest.mark.parametrize("text", [f"refused {SECRET}", SECRET, "", "x" * 65, "{}"])
-def test_a_reason_that_is_no_word_is_not_said(text: str) -> None:
+def test_a_reason_that_is_not_one_word_is_not_sent(text: str) -> None:
     assert word(text) == "other"
     assert SECRET not in str(said(Counts(dead_by_reason={text: 1})))
 
 
-def test_of_a_kind_one_is_let_through_in_a_while_with_how_many_waited() -> None:
+def test_one_report_of_a_kind_passes_in_an_interval_and_says_how_many_were_held_back() -> None:
     clock = Clock()
     limiter = Limiter(60, clock=clock)
 
@@ -144,7 +145,7 @@ def everything_secret() -> dict[str, Any]:
     }
 
 
-def test_of_an_event_only_what_is_listed_leaves() -> None:
+def test_only_listed_parts_of_an_event_are_sent() -> None:
     clean = Scrubber(role="worker", server_name=None).event(everything_secret(), {})
 
     assert SECRET not in json.dumps(clean)
@@ -154,7 +155,7 @@ def test_of_an_event_only_what_is_listed_leaves() -> None:
     assert clean["tags"] == {"dispatcher.role": "worker"}
 
 
-def test_of_an_own_event_its_title_tags_and_counts_leave_too() -> None:
+def test_title_tags_and_counts_of_an_own_event_are_sent_too() -> None:
     event = {
         **everything_secret(),
         "logentry": {"message": "Dead letters"},
@@ -172,7 +173,7 @@ def test_of_an_own_event_its_title_tags_and_counts_leave_too() -> None:
     assert clean["server_name"] == "log-1"
 
 
-def test_of_a_transaction_only_a_delivery_leaves_and_no_span_of_it() -> None:
+def test_only_transactions_of_deliveries_are_sent_and_none_of_their_spans() -> None:
     scrubber = Scrubber(role="worker", server_name=None)
     event = {**everything_secret(), "type": "transaction", "transaction": "tasks.segment.deliver"}
 
@@ -198,18 +199,18 @@ def test_a_dsn_is_masked_like_every_credential() -> None:
     assert config.masked("", settings.model_dump())["sentry"]["dsn"] == "***"
 
 
-def test_the_guide_has_a_row_for_each_kind_of_report() -> None:
+def test_the_how_to_has_a_row_for_each_kind_of_report() -> None:
     guide = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "sentry.md").read_text()
 
     assert set(get_args(Kind)) == set(re.findall(r"^\| `([a-z-]+)` \|", guide, re.MULTILINE))
 
 
-def test_sentry_is_asked_for_where_a_dsn_is_set_and_its_sdk_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dsn_without_the_sdk_stops_the_start_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a process that has not imported it yet.
-    monkeypatch.delattr(reports, "client", raising=False)
+    monkeypatch.delattr(sentry, "client", raising=False)
     monkeypatch.delitem(sys.modules, "dispatcher.monitoring.sentry.client", raising=False)
     monkeypatch.setitem(sys.modules, "sentry_sdk", None)
 
-    assert reports.start(config.load({}), role="worker") is False
+    assert start_sentry(config.load({}), role="worker") is False
     with pytest.raises(SettingsError, match="pip install 'sentry-sdk"):
-        reports.start(config.load({"DISPATCHER_SENTRY__DSN": "https://key@host/1"}), role="worker")
+        start_sentry(config.load({"DISPATCHER_SENTRY__DSN": "https://key@host/1"}), role="worker")

@@ -1,4 +1,4 @@
-"""The trace of a request in its events: bound once, taken off before a destination sees it."""
+"""The trace of a request in its events: bound once, removed before a destination sees it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.event import Event, encode
-from dispatcher.monitoring.sentry.traces import KEY, Trace, take_off, trace_context
+from dispatcher.monitoring.sentry.traces import KEY, Trace, remove_traces, trace_context
 
 TRACE = Trace("0123456789abcdef" * 2 + "-" + "0123456789abcdef" + "-1", "sentry-sampled=true,sentry-release=shop%401")
 BOUND = {KEY: f"{TRACE.parent} {TRACE.baggage}"}
@@ -32,8 +32,8 @@ def payload(context: dict[str, Any], data: Any = None) -> bytes:
     ],
     ids=["alone", "first", "last", "in the middle"],
 )
-def test_a_payload_is_afterwards_as_if_there_had_been_no_trace(bound: dict[str, Any], left: dict[str, Any]) -> None:
-    assert take_off([payload(bound)]) == ((payload(left),), (TRACE,))
+def test_removing_a_trace_leaves_the_payload_as_it_was_without_one(bound: dict[str, Any], left: dict[str, Any]) -> None:
+    assert remove_traces([payload(bound)]) == ((payload(left),), (TRACE,))
 
 
 JSON = st.recursive(
@@ -45,23 +45,23 @@ JSON = st.recursive(
 
 @settings(max_examples=25, deadline=None)
 @given(context=st.dictionaries(st.text(), JSON, max_size=4), data=st.dictionaries(st.text(), JSON, max_size=4))
-def test_what_brings_no_trace_is_not_touched(context: dict[str, Any], data: dict[str, Any]) -> None:
+def test_a_payload_without_a_trace_is_not_changed(context: dict[str, Any], data: dict[str, Any]) -> None:
     untouched = payload(context, data)
 
-    assert take_off([untouched]) == ((untouched,), ())
+    assert remove_traces([untouched]) == ((untouched,), ())
 
 
 @settings(max_examples=25, deadline=None)
 @given(context=st.dictionaries(st.text(), JSON, max_size=4), data=st.dictionaries(st.text(), JSON, max_size=4))
 def test_whatever_stands_beside_a_trace_stays_to_the_byte(context: dict[str, Any], data: dict[str, Any]) -> None:
-    assert take_off([payload({**context, **BOUND}, data)]) == ((payload(context, data),), (TRACE,))
+    assert remove_traces([payload({**context, **BOUND}, data)]) == ((payload(context, data),), (TRACE,))
 
 
 def test_text_that_looks_like_a_trace_stays_in_the_data() -> None:
     text = msgspec.json.encode(BOUND).decode()
     data = {"typed": text, "rare": "\x7f"}
 
-    assert take_off([payload({"note": text}, data)]) == ((payload({"note": text}, data),), ())
+    assert remove_traces([payload({"note": text}, data)]) == ((payload({"note": text}, data),), ())
 
 
 @pytest.mark.parametrize(
@@ -70,40 +70,40 @@ def test_text_that_looks_like_a_trace_stays_in_the_data() -> None:
     ids=["as it stands there", "in what looks like a context", "further inside"],
 )
 def test_the_data_may_have_the_very_same_key(data: dict[str, Any]) -> None:
-    assert take_off([payload({}, data)]) == ((payload({}, data),), ())
-    assert take_off([payload(BOUND, data)]) == ((payload({}, data),), (TRACE,))
+    assert remove_traces([payload({}, data)]) == ((payload({}, data),), ())
+    assert remove_traces([payload(BOUND, data)]) == ((payload({}, data),), (TRACE,))
 
 
-def test_the_key_further_inside_of_the_context_is_not_the_requests() -> None:
-    assert take_off([payload({"a": BOUND})]) == ((payload({"a": BOUND}),), ())
+def test_the_key_deeper_in_the_context_is_not_a_trace() -> None:
+    assert remove_traces([payload({"a": BOUND})]) == ((payload({"a": BOUND}),), ())
 
 
-def test_a_context_with_blanks_is_none_the_worse_for_it() -> None:
+def test_a_context_with_blanks_keeps_its_other_members() -> None:
     text = payload({}).replace(b'"context":{}', b'"context":{ "a": 1, %b , "b": 2 }' % msgspec.json.encode(BOUND)[1:-1])
 
-    (clean,), traces = take_off([text])
+    (clean,), traces = remove_traces([text])
 
     assert traces == (TRACE,)
     assert msgspec.json.decode(clean)["context"] == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0", b"{", b'{"context":1}', b'{"context":[{}]}', b'{"context":{"a":"\xff"}}'])
-def test_what_is_no_event_is_left_for_the_destination_to_judge(junk: bytes) -> None:
+def test_bytes_that_are_not_an_event_are_not_changed(junk: bytes) -> None:
     text = junk + f'"{KEY}"'.encode()
 
-    assert take_off([text]) == ((text,), ())
+    assert remove_traces([text]) == ((text,), ())
 
 
 def test_each_trace_of_a_batch_is_found_once() -> None:
     other = {KEY: BOUND[KEY].replace("0123", "3210")}
 
-    clean, traces = take_off([payload(BOUND), payload({}), payload(BOUND), payload(other)])
+    clean, traces = remove_traces([payload(BOUND), payload({}), payload(BOUND), payload(other)])
 
     assert clean == (payload({}),) * 4
     assert [trace.parent[:4] for trace in traces] == ["0123", "3210"]
 
 
-def test_there_is_nothing_to_bind_where_sentry_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trace_context_is_empty_without_sentry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(__import__("sys").modules, "sentry_sdk", raising=False)
 
     assert trace_context() == {}
