@@ -11,7 +11,11 @@ from pydantic import ValidationError
 
 from dispatcher import config
 from dispatcher.config.destination_types import BROWSER_TYPES
-from dispatcher.destinations.browser import BrowserDestination, CrazyEgg, GoogleTagManagerWeb, OptimizelyWeb, Qualaroo
+from dispatcher.destinations.browser.base import BrowserDestination
+from dispatcher.destinations.browser.crazy_egg import CrazyEgg
+from dispatcher.destinations.browser.google_tag_manager_web import GoogleTagManagerWeb
+from dispatcher.destinations.browser.optimizely_web import OptimizelyWeb
+from dispatcher.destinations.browser.qualaroo import Qualaroo
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import Event, decode, encode
 from dispatcher.rules.rules import Rules

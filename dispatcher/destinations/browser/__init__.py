@@ -1,0 +1,1 @@
+"""Browser destinations: vendors whose own script on the page takes the events."""

@@ -1,0 +1,111 @@
+"""Browser calls: what an event becomes where a vendor takes it from a browser only. Pure: calls are data, not made.
+
+A browser client hands each call over on the page of the visitor whose event it is, and acknowledges it by its id.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from dispatcher.errors import DropEvent, UndeliverableError
+
+if TYPE_CHECKING:
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+
+
+class BrowserOptions(BaseModel):
+    """A browser destination has no settings beyond those of every destination: its script is on the page already."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserCall:
+    """One call of a function that the vendor's script has put on the page.
+
+    Args:
+        call: The function's path from ``window``, such as ``dataLayer.push``.
+        arguments: JSON values.
+    """
+
+    call: str
+    arguments: tuple[Any, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the browser client gets it."""
+        return {"call": self.call, "arguments": list(self.arguments)}
+
+
+class BrowserDestination(ABC):
+    """Base of the destinations that a browser hands over to. Knows no network; safe in threads.
+
+    Args:
+        name: The name of its table in the settings.
+        options: Its own options: none.
+        rules: What the operator wants done with each event before. None for nothing.
+    """
+
+    Options: ClassVar[type[BrowserOptions]] = BrowserOptions
+    #: What Segment's ``integrations`` object calls it.
+    integration: ClassVar[str]
+    #: Whether what it gets may be used for advertising.
+    advertising: ClassVar[bool] = False
+
+    def __init__(self, name: str, options: BrowserOptions, *, rules: Rules | None = None) -> None:
+        self.name = name
+        self.options = options
+        self.rules = rules
+
+    @abstractmethod
+    def calls(self, event: Event) -> tuple[BrowserCall, ...]:
+        """What is called for an event to which the rules were applied, in order. The event stays as it is.
+
+        Raises:
+            UndeliverableError: The vendor's script cannot take it.
+            DropEvent: It is right to leave it out.
+        """
+
+    def hand_over(self, event: Event) -> dict[str, Any]:
+        """What the browser client gets: ``{"id": …, "calls": [{"call": …, "arguments": […]}, …]}``.
+
+        The id is the event's, by which the client acknowledges that it made the calls. Raises as ``calls`` does, and
+        what the rules raise.
+        """
+        ruled = event if self.rules is None else self.rules.apply(event)
+        return {"id": ruled.id, "calls": [call.to_json() for call in self.calls(ruled)]}
+
+    def preview(self, event: Event) -> dict[str, Any]:
+        """What would be handed over for an event, or ``{"outcome": "dead" or "filtered", "reason": …, …}``."""
+        try:
+            return self.hand_over(event)
+        except UndeliverableError as error:
+            return {"outcome": "dead", "reason": error.reason, "error": str(error)}
+        except DropEvent as drop:
+            return {"outcome": "filtered", "reason": str(drop.reason)}
+
+    def close(self) -> None:  # noqa: B027 - not every destination has something to let go of
+        """Let go of what is held, which is nothing."""
+
+
+def page_user(event: Event) -> str | None:
+    """The id of the user whose browser shows the page; None for an anonymous visitor."""
+    # The context's user is the one whose browser it is; a user_id in the data may be somebody else's, as where one
+    # person enrols another.
+    user = event.context.get("user_id")
+    return str(user) if isinstance(user, str | int) and not isinstance(user, bool) and user != "" else None
+
+
+def as_object(data: object) -> dict[str, Any]:
+    """An event's data as an object; anything else becomes the value of the key ``data``."""
+    # edX's browser events may have text, a form as the page sent it.
+    return data if isinstance(data, dict) else {"data": data}
+
+
+def scalars(data: object) -> dict[str, Any]:
+    """The texts, numbers and booleans of an event's data, for vendors whose properties are flat."""
+    return {key: value for key, value in as_object(data).items() if isinstance(value, str | int | float)}

@@ -1,0 +1,40 @@
+"""Google Tag Manager's web container: events as messages in its data layer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, as_object, page_user
+from dispatcher.errors import UndeliverableError
+
+if TYPE_CHECKING:
+    from dispatcher.event import Event
+
+# Keys that Google Tag Manager reads as orders to itself: https://developers.google.com/tag-manager/devguide
+_RESERVED_IN_DATA_LAYER: Final = re.compile(r"event|eventCallback|eventTimeout|gtm(\..*)?")
+
+
+class GoogleTagManagerWeb(BrowserDestination):
+    """Google Tag Manager's web container: ``dataLayer.push`` (https://developers.google.com/tag-manager/devguide).
+
+    A key of the data with a meaning of its own to Tag Manager makes the event undeliverable.
+    """
+
+    integration = "Google Tag Manager"
+    # Its tags are advertisers' for the most part.
+    advertising = True
+
+    def calls(self, event: Event) -> tuple[BrowserCall, ...]:
+        data = as_object(event.data)
+        reserved = [key for key in data if _RESERVED_IN_DATA_LAYER.fullmatch(key)]
+        if reserved:
+            raise UndeliverableError(
+                "reserved",
+                f"Google Tag Manager has a meaning of its own for {', '.join(reserved)} in the data layer: rename or "
+                f"drop it in [[destinations.{self.name}.mapping]]",
+            )
+        message: dict[str, Any] = {"eventId": event.id}
+        if (user := page_user(event)) is not None:
+            message["userId"] = user
+        return (BrowserCall(call="dataLayer.push", arguments=({**message, **data, "event": event.name},)),)
