@@ -7,13 +7,14 @@ import sys
 import warnings
 
 import billiard.pool
-from celery import Celery, signals
+from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 import dispatcher.tasks.worker.remote_control  # noqa: F401 - workers answer what it registers
 from dispatcher import config
+from dispatcher.connections.celery_app import CeleryApp
 from dispatcher.connections.redis_pool import RedisPool, kombu_options, kombu_url
 from dispatcher.destinations.build import build_destinations
 from dispatcher.local.supervisor import STACKS
@@ -39,14 +40,14 @@ _STORE_TIMEOUT_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 
 
-def make_app(settings: config.Settings) -> Celery:
+def make_app(settings: config.Settings) -> CeleryApp:
     """A Celery app for the settings. Connects to nothing yet.
 
     Raises:
         SettingsError: A destination's own options are wrong; all such mistakes are named at once.
     """
     destinations = build_destinations(settings)
-    app = Celery("tasks", broker=kombu_url(settings.broker), amqp=Amqp, set_as_current=False)
+    app = CeleryApp("tasks", broker=kombu_url(settings.broker), amqp=Amqp)
     uses_redis = serves(kombu_url(settings.broker))
     if uses_redis:
         # Not by broker_transport: with it kombu forgets TLS for rediss://, and for redis+socket:// it does not heed it.
@@ -66,7 +67,6 @@ def make_app(settings: config.Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
-        result_backend=None,
         worker_prefetch_multiplier=1,
         worker_pool=settings.worker.pool,
         worker_concurrency=settings.worker.concurrency,

@@ -24,9 +24,9 @@ def make_producer(settings: Settings) -> Celery | None:
     """
     if settings.broker == settings.store:
         return None
-    from celery import Celery  # noqa: PLC0415 - most web processes never need it
+    from dispatcher.connections.celery_app import CeleryApp  # noqa: PLC0415 - most web processes never need it
 
-    app = Celery("dispatcher-producer", broker=kombu_url(settings.broker), set_as_current=False)
+    app = CeleryApp("dispatcher-producer", broker=kombu_url(settings.broker))
     timeout = settings.relay.timeout_seconds
     app.conf.update(
         task_publish_retry=False,
@@ -36,7 +36,6 @@ def make_producer(settings: Settings) -> Celery | None:
         broker_transport_options=_transport_options(settings.broker, timeout),
         # Nobody would send heartbeats while there is nothing to ring for, and the broker would hang up.
         broker_heartbeat=0,
-        result_backend=None,
         task_ignore_result=True,
     )
     own(app, _leave_connections)

@@ -70,9 +70,10 @@ def unreachable(deployment: Deployment) -> str | None:
 
 def asking_app(broker: str, *, answer_seconds: float = 0.0) -> Celery:
     """A Celery that only asks, and gives up soon. ``answer_seconds`` is how long it may wait for an answer."""
-    from celery import Celery  # noqa: PLC0415 - a quarter of a second, which no other command is to take longer for
+    # A quarter of a second, which no other command is to take longer for.
+    from dispatcher.connections.celery_app import CeleryApp  # noqa: PLC0415
 
-    app = Celery("dispatcher-doctor", broker=kombu_url(broker), set_as_current=False)
+    app = CeleryApp("dispatcher-doctor", broker=kombu_url(broker))
     options: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     if is_redis(broker):
         options |= {"socket_timeout": TIMEOUT_SECONDS + answer_seconds, "socket_connect_timeout": TIMEOUT_SECONDS}
@@ -80,7 +81,6 @@ def asking_app(broker: str, *, answer_seconds: float = 0.0) -> Celery:
     app.conf.update(
         broker_connection_timeout=TIMEOUT_SECONDS,
         broker_transport_options=options,
-        result_backend=None,
         task_ignore_result=True,
     )
     return app
