@@ -1,4 +1,4 @@
-"""Cutting: every event of a stretch is in the right shares, once and in order, and every share is within its limits."""
+"""Batching: each event of a journal range is in the right batches, once, in order and within the limits."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def filtered(stretch: Stretch, destination: str) -> dict[str, int]:
     return found
 
 
-def test_an_event_goes_to_each_destination_that_takes_it() -> None:
+def test_an_event_goes_to_each_destination_that_lists_it() -> None:
     paid, lost = payload("shop.order.paid"), payload("shop.order.lost")
     other, call = payload("edx.video.played"), payload("Order Paid", "track")
     stretch = cut(paid, lost, other, call)
@@ -70,12 +70,12 @@ def test_an_event_goes_to_each_destination_that_takes_it() -> None:
     assert filtered(stretch, "tracking_log") == {"direct": 1}
 
 
-def test_nothing_becomes_nothing() -> None:
+def test_an_empty_range_makes_no_batch() -> None:
     stretch = cut()
     assert (stretch.puts, stretch.rings, stretch.end) == ([], [], 0)
 
 
-def test_a_share_is_cut_at_so_many_events() -> None:
+def test_a_batch_ends_at_its_maximum_of_events() -> None:
     stretch = cut(*(payload() for _ in range(7)), cutter=a_cutter(BatchLimits(events=3, bytes=10_000)))
     assert [(put.count, put.start, put.end) for put in puts(stretch, "segment")] == [
         (3, 0, 30),
@@ -84,7 +84,7 @@ def test_a_share_is_cut_at_so_many_events() -> None:
     ]
 
 
-def test_a_share_is_cut_before_it_has_too_many_bytes() -> None:
+def test_a_batch_ends_before_it_has_too_many_bytes() -> None:
     events = [payload(data={"x": "x" * 400}) for _ in range(5)]
     stretch = cut(*events, cutter=a_cutter(BatchLimits(events=100, bytes=2 * len(events[0]))))
     assert [(put.count, put.start, put.end) for put in puts(stretch, "segment")] == [
@@ -94,14 +94,14 @@ def test_a_share_is_cut_before_it_has_too_many_bytes() -> None:
     ]
 
 
-def test_an_event_larger_than_a_share_may_be_is_a_share_of_its_own() -> None:
+def test_an_event_larger_than_a_batch_may_be_is_a_batch_of_its_own() -> None:
     small, large = payload(), payload(data={"x": "x" * 5_000})
     stretch = cut(small, large, small, cutter=a_cutter(BatchLimits(events=100, bytes=1_000)))
     assert [put.count for put in puts(stretch, "tracking_log")] == [1, 1, 1]
     assert delivered(stretch, "tracking_log") == [small, large, small]
 
 
-def test_what_a_destination_was_given_already_is_not_given_again() -> None:
+def test_events_that_a_destination_already_has_are_not_put_again() -> None:
     events = [payload(data={"n": n}) for n in range(5)]
     stretch = cut(*events, start=100, positions={"segment": 120, NOT_TAKEN: 150, "tracking_log": 50})
     assert delivered(stretch, "segment") == events[2:]
@@ -109,7 +109,7 @@ def test_what_a_destination_was_given_already_is_not_given_again() -> None:
     assert [put.start for put in stretch.puts] == [100, 120]
 
 
-def test_a_ring_names_the_batch_and_one_of_its_events() -> None:
+def test_a_doorbell_names_the_batch_and_one_of_its_events() -> None:
     stretch = cut(payload("edx.video.played"), payload("shop.order.paid"))
     rings = {ring.destination: ring for ring in stretch.rings}
     assert (rings["tracking_log"].count, rings["tracking_log"].example) == (2, "edx.video.played")
@@ -117,7 +117,7 @@ def test_a_ring_names_the_batch_and_one_of_its_events() -> None:
     assert {ring.batch_id for ring in stretch.rings} == {put.batch_id for put in stretch.puts}
 
 
-def test_what_is_only_filtered_is_put_and_not_rung_for() -> None:
+def test_a_range_with_only_filtered_events_is_put_without_a_doorbell() -> None:
     stretch = cut(payload("edx.video.played"))
     (put,) = puts(stretch, "segment")
     assert (put.count, put.packed, put.filtered) == (0, b"", {"not_on_allowlist": 1})
@@ -135,7 +135,7 @@ def test_what_is_only_filtered_is_put_and_not_rung_for() -> None:
         ("größe", "größer"),
     ],
 )
-def test_names_that_look_alike_on_the_wire_are_told_apart(first: str, second: str) -> None:
+def test_names_that_look_alike_on_the_wire_are_distinguished(first: str, second: str) -> None:
     cutter = a_cutter()
     expected = Router(config.load({}, {"destinations": {"segment": {"events": ALLOWLIST}}}))
     for _ in range(2):
@@ -146,13 +146,13 @@ def test_names_that_look_alike_on_the_wire_are_told_apart(first: str, second: st
             assert [ring.example for ring in stretch.rings] == [name] * len(takers)
 
 
-def test_an_id_that_looks_like_what_follows_it_confuses_nobody() -> None:
+def test_an_id_that_looks_like_the_next_field_is_read_correctly() -> None:
     stretch = cut(payload("edx.video.played", id='1","type":"track","name":"shop.order.paid'))
     assert [put.destination for put in stretch.puts if put.count] == ["tracking_log"]
 
 
 @pytest.mark.parametrize("length", [1, 10, 20, 30, 35, 37, 60])
-def test_names_behind_ids_of_another_length_are_told_apart_too(length: int) -> None:
+def test_names_after_ids_of_another_length_are_distinguished_too(length: int) -> None:
     # At one place on the wire both end in the same letters.
     cutter = a_cutter()
     stretch = cut(
@@ -162,13 +162,13 @@ def test_names_behind_ids_of_another_length_are_told_apart_too(length: int) -> N
     assert filtered(stretch, "segment") == {"not_on_allowlist": 1}
 
 
-def test_more_names_than_are_remembered_are_cut_as_well() -> None:
+def test_more_names_than_the_cache_holds_are_batched_correctly() -> None:
     cutter = a_cutter(BatchLimits(events=100_000, bytes=1 << 30))
     events = [payload(f"edx.n{number}") for number in range(10_050)]
     assert delivered(cut(*events, cutter=cutter), "tracking_log") == events
 
 
-def test_a_dead_letter_is_buried_with_its_reason_and_goes_nowhere() -> None:
+def test_a_dead_letter_is_put_with_its_reason_and_goes_nowhere() -> None:
     letter = payload(type="dead", data={"reason": "too_large", "error": "the event is 2 MB", "data": "{…}"})
     stretch = cut(payload(), letter, payload())
     (put,) = puts(stretch, NOT_TAKEN)
@@ -199,7 +199,7 @@ def test_a_dropped_event_is_counted_with_its_reason() -> None:
     ],
     ids=["null", "text", "brackets", "no UTF-8", "a time before all times", "too deep"],
 )
-def test_what_cannot_be_read_is_buried_and_holds_up_no_other(bad: bytes) -> None:
+def test_an_unreadable_payload_is_a_dead_letter_and_blocks_no_other(bad: bytes) -> None:
     good = payload()
     letter = payload(type="dead", data={"reason": "too_large", "error": "", "data": ""})
     stretch = cut(letter, good, bad, good)
@@ -211,14 +211,14 @@ def test_what_cannot_be_read_is_buried_and_holds_up_no_other(bad: bytes) -> None
 
 
 @pytest.mark.parametrize("data", [None, {}, [], {"why": "x"}], ids=str)
-def test_a_letter_or_a_drop_without_a_reason_has_an_unknown_one(data: Any) -> None:
+def test_a_dead_letter_or_drop_without_a_reason_has_an_unknown_one(data: Any) -> None:
     stretch = cut(payload(type="dead", data=data), payload(type="dropped", data=data))
     (put,) = puts(stretch, NOT_TAKEN)
     assert [(dead.reason, dead.error) for dead in put.dead] == [("unknown", "")]
     assert put.filtered == {"unknown": 1}
 
 
-def test_a_letter_whose_context_is_too_deep_is_buried_too() -> None:
+def test_a_dead_letter_with_a_too_deep_context_is_put_too() -> None:
     letter = payload(type="dead", data={"reason": "too_large", "error": "", "data": ""})
     deep = letter.replace(b'"context":{}', b'"context":{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}")
     stretch = cut(letter, deep, payload())
@@ -248,7 +248,7 @@ KINDS = st.sampled_from(
     positions=st.dictionaries(st.sampled_from(["tracking_log", "segment", NOT_TAKEN]), st.integers(0, 400)),
     parts=st.integers(1, 7),
 )
-def test_every_event_is_accounted_for_once_for_every_destination(
+def test_every_event_is_counted_once_for_every_destination(
     kinds: list[tuple[tuple[str, str, Any], int]],
     limits: BatchLimits,
     start: int,
@@ -307,7 +307,7 @@ def ranges(stretch: Stretch, destination: str = "tracking_log") -> list[tuple[in
     return [(put.start, put.end, put.count) for put in puts(stretch, destination)]
 
 
-def test_a_stretch_is_cut_again_where_it_was_cut_before_whatever_the_limits_are_now() -> None:
+def test_a_range_is_put_again_in_the_same_batches_whatever_the_limits() -> None:
     events = [payload() for _ in range(30)]
     found = again(events, {"tracking_log": [(0, 70), (70, 90), (90, 300)], "segment": [(0, 300)]})
     assert ranges(found) == [(0, 70, 7), (70, 90, 2), (90, 300, 21)]
@@ -315,7 +315,7 @@ def test_a_stretch_is_cut_again_where_it_was_cut_before_whatever_the_limits_are_
     assert [put.after for put in puts(found, "tracking_log")] == [-1, 70, 90]
 
 
-def test_batches_that_the_store_still_has_are_not_cut_again() -> None:
+def test_batches_that_the_store_still_has_are_not_put_again() -> None:
     events = [payload() for _ in range(30)]
     cuts = {"tracking_log": [(0, 70), (70, 90), (90, 300)]}
     found = again(events, cuts, put={"tracking_log": 90}, starts={"tracking_log": 90})
@@ -323,13 +323,13 @@ def test_batches_that_the_store_still_has_are_not_cut_again() -> None:
     assert puts(found, "tracking_log")[0].after == 90
 
 
-def test_what_another_relay_had_put_before_the_first_cut_is_put_again_too() -> None:
+def test_gaps_left_by_another_relay_are_put_again_too() -> None:
     events = [payload() for _ in range(30)]
     found = again(events, {"tracking_log": [(70, 90), (120, 300)]})
     assert ranges(found) == [(0, 70, 7), (70, 90, 2), (90, 120, 3), (120, 300, 18)]
 
 
-def test_a_gap_that_holds_nothing_for_a_destination_is_no_batch() -> None:
+def test_a_gap_without_events_for_a_destination_makes_no_batch() -> None:
     lost, paid = payload("shop.order.lost", "event"), payload()
     call = payload("Order Paid", "track")
     # The log takes no direct calls, so it was cut around them.

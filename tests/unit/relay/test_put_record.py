@@ -1,4 +1,4 @@
-"""What a relay remembers of a journal: what the store has, what is settled, and from where on it has lost something."""
+"""What a relay remembers of a journal: what the store has, what is settled, and where losses start."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def test_a_new_journal_has_lost_nothing() -> None:
 # A relay that has just started
 
 
-def test_a_journal_that_is_known_nowhere_any_more_is_lost_from_where_it_was_settled() -> None:
+def test_a_journal_unknown_to_the_store_is_lost_from_its_settled_position() -> None:
     assert a_record(position=500, settled=200).lost_from == 200
     assert a_record(position=500, settled=500).lost_from is None
 
 
-def test_what_nothing_is_noted_of_is_lost_where_the_store_is_behind() -> None:
+def test_a_range_without_a_note_is_lost_where_the_store_is_behind() -> None:
     record = a_record(position=500, settled=200, tracking_log=Progress(500, 300), segment=Progress(400, -1))
     assert record.lost_from == 400
     assert record.starts(400) == {LOG: 500, SEGMENT: 400}
 
 
-def test_what_was_noted_and_is_not_in_the_store_is_lost() -> None:
+def test_a_noted_range_missing_from_the_store_is_lost() -> None:
     notes = notes_of_three_stretches()
     complete = a_record(*notes, position=300, tracking_log=Progress(300, 0), segment=Progress(300, 200))
     assert complete.lost_from is None
@@ -71,13 +71,13 @@ def test_what_was_noted_and_is_not_in_the_store_is_lost() -> None:
     assert (stretch.start, stretch.end, dict(stretch.cuts)) == (100, 200, {LOG: [(100, 200)]})
 
 
-def test_a_destination_that_the_notes_say_got_nothing_has_lost_nothing() -> None:
+def test_a_destination_without_batches_in_the_notes_has_lost_nothing() -> None:
     record = a_record(*notes_of_three_stretches()[1:2], position=200, settled=100, tracking_log=Progress(200, -1))
     assert record.lost_from is None
     assert record.settled == {LOG: 200, SEGMENT: 200}
 
 
-def test_a_stretch_that_was_noted_and_perhaps_not_put_is_not_lost_but_is_cut_as_it_was() -> None:
+def test_a_noted_range_that_may_not_be_put_keeps_its_batches() -> None:
     record = a_record(*notes_of_three_stretches(), position=200, tracking_log=Progress(200, -1))
     assert record.lost_from == 0
     found = a_record(*notes_of_three_stretches(), position=200, tracking_log=Progress(200, 0), segment=Progress(100, 0))
@@ -87,7 +87,7 @@ def test_a_stretch_that_was_noted_and_perhaps_not_put_is_not_lost_but_is_cut_as_
     assert dict(stretch.cuts) == {LOG: [(200, 300)], SEGMENT: [(200, 300)]}
 
 
-def test_between_notes_that_are_missing_everything_counts_as_lost_that_is_not_in_the_store() -> None:
+def test_without_notes_everything_missing_from_the_store_is_lost() -> None:
     first, _, third = notes_of_three_stretches()
     record = a_record(first, third, position=300, tracking_log=Progress(150, -1), segment=Progress(300, -1))
     assert record.lost_from == 150
@@ -96,27 +96,27 @@ def test_between_notes_that_are_missing_everything_counts_as_lost_that_is_not_in
     assert late.lost_from == 100
 
 
-def test_what_was_let_go_of_is_not_lost() -> None:
+def test_a_discarded_range_is_not_lost() -> None:
     record = a_record(*notes_of_three_stretches(), position=300, settled=300)
     assert record.lost_from is None
     assert record.stretch_from(0) is None
 
 
-def test_what_was_lost_at_some_destinations_is_not_settled_because_others_never_had_anything() -> None:
+def test_losses_at_some_destinations_are_not_settled_by_others_without_batches() -> None:
     record = a_record(*notes_of_three_stretches(), position=300, emit=NOTHING)
     assert record.lost_from == 0
     assert record.settled == {LOG: 0, SEGMENT: 0, NOT_TAKEN: 300}
     assert record.settled_everywhere == 0
 
 
-def test_a_batch_that_what_is_settled_ends_within_is_settled_to_its_end() -> None:
+def test_a_settled_position_within_a_batch_settles_the_whole_batch() -> None:
     record = a_record(*notes_of_three_stretches(), position=300, settled=70)
     assert record.lost_from == 100
     assert record.starts(70) == {LOG: 100, SEGMENT: 100}
     assert a_record(*notes_of_three_stretches(), position=300, settled=50).starts(50) == {LOG: 50, SEGMENT: 100}
 
 
-def test_nothing_is_let_go_of_in_the_middle_of_a_batch() -> None:
+def test_nothing_is_discarded_in_the_middle_of_a_batch() -> None:
     record = a_record_of_three_stretches()
     assert [record.end_before(at) for at in (99, 100, 250, 300, 1_000)] == [0, 100, 200, 300, 300]
 
@@ -124,7 +124,7 @@ def test_nothing_is_let_go_of_in_the_middle_of_a_batch() -> None:
 # A relay that goes on
 
 
-def test_what_is_settled_everywhere_is_forgotten() -> None:
+def test_a_range_settled_everywhere_is_forgotten() -> None:
     record = a_record_of_three_stretches()
     record.learn({LOG: Progress(300, -1), SEGMENT: Progress(300, 200)}, 300)
     assert record.lost_from is None
@@ -135,7 +135,7 @@ def test_what_is_settled_everywhere_is_forgotten() -> None:
     assert (stretch.start, stretch.end) == (200, 300)
 
 
-def test_a_store_that_is_empty_has_lost_everything_that_was_not_settled() -> None:
+def test_an_emptied_store_has_lost_everything_unsettled() -> None:
     record = a_record_of_three_stretches()
     record.learn({LOG: Progress(300, 200), SEGMENT: Progress(300, 0)}, 300)
     record.learn({LOG: NOTHING, SEGMENT: NOTHING}, 300)
@@ -144,14 +144,14 @@ def test_a_store_that_is_empty_has_lost_everything_that_was_not_settled() -> Non
     assert record.put == {LOG: -1, SEGMENT: -1}
 
 
-def test_a_store_that_came_back_without_its_last_moments_has_lost_what_is_behind_its_position() -> None:
+def test_a_store_that_went_back_in_time_has_lost_what_follows_its_position() -> None:
     record = a_record_of_three_stretches()
     record.learn({LOG: Progress(100, 0), SEGMENT: Progress(300, 0)}, 300)
     assert record.lost_from == 100
     assert record.starts(100) == {LOG: 100, SEGMENT: 300}
 
 
-def test_what_was_settled_stays_so_where_the_store_is_asked_again_before_it_has_anything() -> None:
+def test_settled_ranges_stay_settled_while_the_store_is_empty() -> None:
     record = a_record_of_three_stretches()
     record.learn({LOG: Progress(300, 200), SEGMENT: Progress(300, 0)}, 300)
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_what_was_settled_stays_so_where_the_store_is_asked_again_before_it_has_
         assert record.starts(0) == {LOG: 200, SEGMENT: 0}
 
 
-def test_a_destination_that_had_nothing_of_it_has_lost_nothing() -> None:
+def test_a_destination_without_batches_has_lost_nothing() -> None:
     record = a_record()
     puts = [a_put(LOG, 0, 100)]
     record.note(0, 100, puts)
@@ -169,7 +169,7 @@ def test_a_destination_that_had_nothing_of_it_has_lost_nothing() -> None:
     assert record.lost_from is None
 
 
-def test_dead_letters_of_emit_are_lost_like_anything_else() -> None:
+def test_dead_letters_of_emit_are_lost_like_batches() -> None:
     record = a_record(emit=NOTHING)
     puts = [a_put(LOG, 0, 100), a_put(NOT_TAKEN, 0, 100)]
     record.note(0, 100, puts)
@@ -178,14 +178,14 @@ def test_dead_letters_of_emit_are_lost_like_anything_else() -> None:
     assert record.lost_from == 0
 
 
-def test_a_store_that_fails_again_while_it_is_being_mended_has_still_lost_it() -> None:
+def test_a_store_that_fails_during_the_repair_still_has_its_losses() -> None:
     record = a_record_of_three_stretches()
     record.learn({LOG: NOTHING, SEGMENT: NOTHING}, 300)
     record.learn({LOG: Progress(50, 0), SEGMENT: NOTHING}, 300)
     assert record.lost_from == 0
 
 
-def test_what_is_put_again_after_a_loss_may_have_been_delivered_and_what_is_new_has_not() -> None:
+def test_batches_put_again_after_a_loss_are_maybe_delivered_new_ones_are_not() -> None:
     record = a_record_of_three_stretches()
     assert not record.is_again(a_put(LOG, 0, 50))
     record.note(300, 400, [a_put(LOG, 300, 400)])
@@ -196,7 +196,7 @@ def test_what_is_put_again_after_a_loss_may_have_been_delivered_and_what_is_new_
     assert not record.is_again(a_put(SEGMENT, 200, 300))
 
 
-def test_the_stretches_are_found_by_position_and_a_stretch_that_is_put_again_is_not_noted_twice() -> None:
+def test_a_range_is_found_by_position_and_noted_once() -> None:
     record = a_record_of_three_stretches()
     first, second = record.stretch_from(0), record.stretch_from(100)
     assert first is not None
@@ -208,7 +208,7 @@ def test_the_stretches_are_found_by_position_and_a_stretch_that_is_put_again_is_
     assert record.stretch_from(300) is None
 
 
-def test_between_what_another_relay_put_and_what_this_one_did_the_next_stretch_is_found() -> None:
+def test_the_next_range_is_found_after_one_of_another_relay() -> None:
     record = a_record(position=100, tracking_log=Progress(120, 0), segment=Progress(100, 0))
     record.note(100, 300, [a_put(LOG, 120, 300)])
     stretch = record.stretch_from(0)
@@ -216,7 +216,7 @@ def test_between_what_another_relay_put_and_what_this_one_did_the_next_stretch_i
     assert stretch.start == 100
 
 
-def test_what_was_put_before_it_was_noted_is_among_what_is_noted_then() -> None:
+def test_a_note_includes_batches_put_before_it() -> None:
     first = a_record(position=100, tracking_log=Progress(100, 0), segment=Progress(100, 0))
     note = first.note(0, 200, [a_put(LOG, 100, 200), a_put(NOT_TAKEN, 0, 200)])
     assert note is not None
@@ -225,7 +225,7 @@ def test_what_was_put_before_it_was_noted_is_among_what_is_noted_then() -> None:
     assert then.lost_from == 0
 
 
-def test_what_is_put_between_two_stretches_is_noted_in_its_place() -> None:
+def test_a_range_between_two_others_is_noted_in_order() -> None:
     first, _, third = notes_of_three_stretches()
     record = PutRecord([first, third], position=300, settled=0)
     assert record.note(100, 200, [a_put(LOG, 100, 200)]) is not None

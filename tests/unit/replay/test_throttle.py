@@ -1,4 +1,4 @@
-"""Pace: the rate holds however the work is cut."""
+"""The throttle: the rate holds for portions of any size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("portion", [1, 7, 100])
-def test_no_more_than_the_rate_is_sent_and_the_first_at_once(portion: int) -> None:
+def test_the_first_portion_passes_at_once_and_the_rest_at_the_rate(portion: int) -> None:
     clock = Clock()
     pace = Pace(50, clock=clock, sleep=clock.sleep)
 
@@ -31,7 +31,7 @@ def test_no_more_than_the_rate_is_sent_and_the_first_at_once(portion: int) -> No
     assert clock.now == pytest.approx(100 + 9 * portion / 50)
 
 
-def test_a_pause_is_not_made_up_for() -> None:
+def test_a_pause_is_not_caught_up() -> None:
     clock = Clock()
     pace = Pace(10, clock=clock, sleep=clock.sleep)
     pace.wait(10)

@@ -87,7 +87,7 @@ def objection(event: Event, categories: list[str], integration: str | None) -> s
 
 
 @pytest.mark.parametrize(("consent", "integrations", "name", "categories", "goes"), CASES)
-def test_segment_s_truth_table_for_an_event(
+def test_segments_truth_table_holds_for_events(
     consent: Any, integrations: Any, name: str, categories: list[str], goes: bool
 ) -> None:
     event = an_event(consent=consent, integrations=integrations)
@@ -95,7 +95,7 @@ def test_segment_s_truth_table_for_an_event(
 
 
 @pytest.mark.parametrize(("consent", "integrations", "name", "categories", "goes"), CASES)
-def test_segment_s_truth_table_for_a_call(
+def test_segments_truth_table_holds_for_calls(
     consent: Any, integrations: Any, name: str, categories: list[str], goes: bool
 ) -> None:
     context = {} if consent is ABSENT else {"context": {"consent": consent}}
@@ -103,26 +103,26 @@ def test_segment_s_truth_table_for_a_call(
     assert (objection(an_event("track", data=call), categories, name) is None) is goes
 
 
-def test_the_table_is_whole() -> None:
+def test_the_truth_table_is_complete() -> None:
     assert {row for row, *_ in ROWS} == set(range(1, 12))
 
 
-def test_the_reason_says_which_of_the_two_it_was_and_consent_is_looked_at_first() -> None:
+def test_the_reason_names_consent_or_integrations_and_consent_comes_first() -> None:
     refused, disabled = preferring(ad=False), {"facebook": False}
     assert objection(an_event(consent=refused, integrations=disabled), ["ad"], "facebook") == "consent"
     assert objection(an_event(consent=preferring(ad=True), integrations=disabled), ["ad"], "facebook") == "integrations"
 
 
-def test_a_category_that_the_event_does_not_know_is_not_consented_to() -> None:
+def test_an_unknown_category_has_no_consent() -> None:
     assert objection(an_event(consent=preferring(ad=True)), ["functional"], None) == "consent"
 
 
 @pytest.mark.parametrize("value", [None, 1, "true", "yes", {}, [True]])
-def test_only_true_is_consent(value: Any) -> None:
+def test_only_true_counts_as_consent(value: Any) -> None:
     assert objection(an_event(consent={"categoryPreferences": {"ad": value}}), ["ad"], None) == "consent"
 
 
-def test_upper_and_lower_case_of_a_category_matter() -> None:
+def test_categories_are_case_sensitive() -> None:
     assert objection(an_event(consent=preferring(Ad=True)), ["ad"], None) == "consent"
 
 
@@ -140,12 +140,12 @@ def test_upper_and_lower_case_of_a_category_matter() -> None:
     ],
     ids=str,
 )
-def test_a_consent_object_that_cannot_be_read_is_no_consent(consent: Any) -> None:
+def test_a_malformed_consent_object_gives_no_consent(consent: Any) -> None:
     assert objection(an_event(consent=consent), ["ad"], None) == "consent"
     assert objection(an_event(consent=consent), [], None) is None
 
 
-def test_null_is_no_consent_object() -> None:
+def test_null_counts_as_no_consent_object() -> None:
     assert objection(an_event(consent=None), ["ad"], None) is None
 
 
@@ -170,28 +170,28 @@ def test_null_is_no_consent_object() -> None:
     ],
     ids=str,
 )
-def test_a_name_wins_over_all_and_case_matters(integrations: dict[str, Any], enabled: bool) -> None:
+def test_a_name_wins_over_all_and_is_case_sensitive(integrations: dict[str, Any], enabled: bool) -> None:
     assert is_enabled("Mixpanel", integrations) is enabled
 
 
-def test_integrations_have_no_say_over_a_destination_without_a_name() -> None:
+def test_integrations_do_not_affect_a_destination_without_a_name() -> None:
     assert objection(an_event(integrations={"All": False}), [], None) is None
 
 
 @pytest.mark.parametrize("integrations", [None, "all", [], 5])
-def test_integrations_that_are_no_object_say_nothing(integrations: Any) -> None:
+def test_integrations_other_than_an_object_are_ignored(integrations: Any) -> None:
     assert objection(an_event(integrations=integrations), [], "Mixpanel") is None
     assert objection(an_event(consent={}, integrations=integrations), ["ad"], "Mixpanel") is None
 
 
-def test_a_call_s_own_words_win_over_those_of_the_request() -> None:
+def test_a_calls_own_values_win_over_the_requests() -> None:
     bound = {"consent": preferring(ad=False), "integrations": {"All": False}}
     assert objection(an_event("track", data={"event": "E"}, **bound), ["ad"], "X") == "consent"
     said = {"context": {"consent": preferring(ad=True)}, "integrations": {"All": True}}
     assert objection(an_event("track", data=said, **bound), ["ad"], "X") is None
 
 
-def test_an_event_s_data_says_nothing_of_consent() -> None:
+def test_consent_in_an_events_data_is_ignored() -> None:
     data = {"context": {"consent": preferring(ad=False)}, "integrations": {"All": False}}
     assert objection(an_event(data=data), ["ad"], "X") is None
     assert stated_consent(an_event(data=data)) is None

@@ -1,4 +1,4 @@
-"""Mapping: what rules in the settings make of an event, and which events they are for."""
+"""Mapping: what rules in the settings make of an event, and which events they apply to."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sha(text: str) -> str:
 # What a rule does
 
 
-def test_an_event_gets_another_name_fewer_fields_constants_and_labels() -> None:
+def test_a_rule_changes_name_fields_constants_and_labels() -> None:
     event = mapped(
         {
             "name": "enrolled",
@@ -74,7 +74,7 @@ def test_an_event_gets_another_name_fewer_fields_constants_and_labels() -> None:
     assert (event.id, event.timestamp) == (an_event().id, an_event().timestamp)
 
 
-def test_pick_cuts_down_only_what_it_names_something_in() -> None:
+def test_pick_reduces_only_the_objects_it_names() -> None:
     event = mapped({"pick": ["context.org_id"]})
     assert (event.data, event.context) == (DATA, {"org_id": "Org"})
     event = mapped({"pick": ["grade.letter", "products.*.sku", "context.nothing"]})
@@ -83,14 +83,14 @@ def test_pick_cuts_down_only_what_it_names_something_in() -> None:
     assert mapped({"pick": []}).data == {}
 
 
-def test_drop_takes_away_what_is_there() -> None:
+def test_drop_removes_existing_fields() -> None:
     event = mapped({"drop": ["grade.note", "context.ip", "products.*.price", "not.there"]})
     assert event.data["grade"] == {"letter": "B"}
     assert event.data["products"] == [{"sku": "a"}, {"sku": "b"}]
     assert event.context == {"user_id": 7, "org_id": "Org"}
 
 
-def test_rename_moves_values_also_between_data_and_context_and_may_swap_them() -> None:
+def test_rename_moves_values_between_data_and_context_and_may_swap_them() -> None:
     event = mapped(
         {"rename": {"mode": "course_id", "course_id": "mode", "gone": "x", "grade.letter": "context.letter"}}
     )
@@ -108,7 +108,7 @@ def test_hash_makes_sha256_of_text_and_numbers() -> None:
     assert [product["sku"] for product in event.data["products"]] == [sha("a"), sha("b")]
 
 
-def test_all_parts_of_a_rule_mean_the_event_as_the_rule_found_it() -> None:
+def test_all_parts_of_a_rule_read_the_event_before_the_rule() -> None:
     event = mapped(
         {
             "hash": ["mode"],
@@ -124,7 +124,7 @@ def test_all_parts_of_a_rule_mean_the_event_as_the_rule_found_it() -> None:
     assert "course_id" not in event.data
 
 
-def test_set_replaces_what_is_there_and_leaves_out_what_may_be_missing() -> None:
+def test_set_replaces_values_and_skips_optional_missing_ones() -> None:
     event = mapped(
         {"set": {"mode": "{data.gone?}", "grade.letter": "A", "new.deep": 1, "nothing.x": 2, "n": "{data.nothing|0}"}}
     )
@@ -140,7 +140,7 @@ def test_the_time_the_id_and_the_type_can_be_set() -> None:
     assert event.data["kind"] == "event"
 
 
-def test_a_constant_that_is_set_is_not_the_settings_own_to_change() -> None:
+def test_a_set_constant_is_a_copy_of_the_settings_value() -> None:
     rules = [MappingRule.model_validate({"set": {"a": {"b": 1}}}), MappingRule.model_validate({"set": {"a.c": 2}})]
     mapper = Mapper(rules)
     assert mapper.apply(an_event()).data["a"] == {"b": 1, "c": 2}
@@ -154,16 +154,16 @@ def test_a_constant_that_is_set_is_not_the_settings_own_to_change() -> None:
 @pytest.mark.parametrize(
     ("data", "expected"), [(None, {"a": 1}), ("x=1&y=2", {"data": "x=1&y=2", "a": 1}), ([1], {"data": [1], "a": 1})]
 )
-def test_something_can_be_set_beside_data_that_is_no_object(data: Any, expected: dict[str, Any]) -> None:
+def test_the_context_can_be_set_beside_data_other_than_an_object(data: Any, expected: dict[str, Any]) -> None:
     assert mapped({"set": {"a": 1}}, data=data).data == expected
 
 
-def test_data_that_is_text_has_no_fields() -> None:
+def test_text_data_has_no_fields() -> None:
     assert mapped({"drop": ["a"], "hash": ["b"], "rename": {"c": "d"}}, data="a=1").data == "a=1"
     assert mapped({"pick": ["a"]}, data="a=1").data == {}
 
 
-def test_the_name_of_a_track_call_is_renamed_where_segment_reads_it() -> None:
+def test_renaming_a_track_call_changes_segments_event_field() -> None:
     event = mapped({"name": "Order Paid"}, type="track", name="paid", data={"event": "paid", "userId": "7"})
     assert event.name == "Order Paid"
     assert event.data == {"event": "Order Paid", "userId": "7"}
@@ -182,7 +182,7 @@ def test_the_name_of_a_track_call_is_renamed_where_segment_reads_it() -> None:
         (["shop.*"], False),
     ],
 )
-def test_a_rule_is_for_the_events_that_it_lists(events: list[str] | None, applies: bool) -> None:
+def test_a_rule_applies_to_its_listed_events(events: list[str] | None, applies: bool) -> None:
     assert ("x" in mapped({"events": events, "set": {"x": 1}}).data) is applies
 
 
@@ -229,11 +229,11 @@ def test_a_rule_is_for_the_events_that_it_lists(events: list[str] | None, applie
         ({"mode": {"any_of": ["verified"], "not": "x"}}, True),
     ],
 )
-def test_conditions_on_fields(when: dict[str, Any], applies: bool) -> None:
+def test_a_rule_applies_only_if_its_conditions_hold(when: dict[str, Any], applies: bool) -> None:
     assert ("x" in mapped({"when": when, "set": {"x": 1}}).data) is applies
 
 
-def test_rules_apply_one_after_another_each_to_what_the_one_before_made() -> None:
+def test_rules_apply_in_order_to_the_previous_ones_result() -> None:
     event = mapped(
         {"set": {"step": 1}, "name": "renamed"},
         {"when": {"step": 1}, "set": {"step": 2, "was": "{name}"}},
@@ -247,7 +247,7 @@ def test_rules_apply_one_after_another_each_to_what_the_one_before_made() -> Non
 # What is left out, and what cannot be done
 
 
-def test_skip_leaves_out_what_it_is_for() -> None:
+def test_skip_filters_its_events() -> None:
     skip = {"when": {"mode": "audit"}, "skip": True}
     assert mapped(skip).data == DATA
     with pytest.raises(DropEvent) as caught:
@@ -256,7 +256,7 @@ def test_skip_leaves_out_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"course_id": None}, "course_id=x", None])
-def test_a_template_on_an_absent_key_makes_the_event_dead_and_says_what_to_do(data: Any) -> None:
+def test_a_template_with_a_missing_field_makes_the_event_dead_with_a_remedy(data: Any) -> None:
     rule = {"set": {"label": "{data.course_id}"}}
     with pytest.raises(UndeliverableError) as caught:
         mapped({"set": {"a": 1}}, rule, data=data)
@@ -278,14 +278,14 @@ def test_a_name_needs_its_fields_too_and_must_be_text() -> None:
 
 
 @pytest.mark.parametrize("rule", [{"set": {"mode.x": 1}}, {"rename": {"course_id": "products.x"}}])
-def test_nothing_is_put_inside_what_is_no_object(rule: dict[str, Any]) -> None:
+def test_values_are_set_inside_objects_only(rule: dict[str, Any]) -> None:
     with pytest.raises(UndeliverableError) as caught:
         mapped(rule)
     assert caught.value.reason == "mapping"
     assert "has no object there" in str(caught.value)
 
 
-def test_no_error_holds_what_the_event_says() -> None:
+def test_no_error_contains_event_data() -> None:
     for rule in ({"set": {"mode.x": 1}}, {"set": {"x": "{data.mode}{data.gone}"}}, {"name": "{data.grade}"}):
         with pytest.raises(UndeliverableError) as caught:
             mapped(rule, data=DATA | {"mode": "ada@example.org", "grade": {"of": "ada@example.org"}})

@@ -1,4 +1,4 @@
-"""Privacy: what a destination must not get is dropped, masked or hashed, wherever it stands."""
+"""Privacy: what a destination must not get is dropped, masked or hashed, anywhere in the event."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_null_is_not_masked() -> None:
     assert cleaned({"mask": ["a"]}, {"a": None}).data == {"a": None}
 
 
-def test_a_hash_is_that_of_the_trimmed_text_in_lower_case() -> None:
+def test_text_is_trimmed_and_lower_cased_before_hashing() -> None:
     assert hashed_text(" Ada@Example.ORG\n") == ADA
     assert hashed("") == ""
     assert hashed(" ") == " "
@@ -61,11 +61,11 @@ def test_a_hash_is_that_of_the_trimmed_text_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize("text", [ADA, ADA.upper()])
-def test_what_is_a_hash_already_is_not_hashed_again(text: str) -> None:
+def test_a_hash_is_not_hashed_again(text: str) -> None:
     assert hashed_text(text) == text
 
 
-def test_half_a_character_can_be_hashed() -> None:
+def test_a_lone_surrogate_can_be_hashed() -> None:
     assert len(hashed_text("\ud800")) == 64
 
 
@@ -73,7 +73,7 @@ def test_half_a_character_can_be_hashed() -> None:
     ("treatment", "value", "listed"),
     [("hash", ADA, [ADA]), ("mask", "***", ["***"]), ("drop", None, [])],
 )
-def test_addresses_are_found_wherever_they_stand(treatment: str, value: str | None, listed: list[str]) -> None:
+def test_email_addresses_are_found_anywhere(treatment: str, value: str | None, listed: list[str]) -> None:
     event = cleaned(
         {"emails": treatment},
         {
@@ -93,12 +93,12 @@ def test_addresses_are_found_wherever_they_stand(treatment: str, value: str | No
     assert event.context == {"traits": either("email"), **either("user_id"), "ip": "192.0.2.7"}
 
 
-def test_what_stands_under_an_address_s_key_is_one_whatever_it_looks_like() -> None:
+def test_any_value_under_an_address_key_counts_as_an_address() -> None:
     data = {"email": "ada at example", "emails": ["ada", ["bob"]], "email_opt_in": True, "mail": "", "e-mail": None}
     assert cleaned({"emails": "mask"}, data).data == data | {"email": "***", "emails": ["***", ["***"]]}
 
 
-def test_addresses_are_kept_where_the_settings_say_so() -> None:
+def test_email_addresses_are_kept_if_the_settings_say_so() -> None:
     data = {"email": "ada@example.org"}
     assert Privacy(PrivacySettings(emails="keep"), emails="hash").apply(an(data)).data == data
     assert Privacy(PrivacySettings(), emails="hash").apply(an(data)).data == {"email": ADA}
@@ -114,7 +114,7 @@ def test_an_event_without_any_address_stays_the_same_object() -> None:
 
 
 @pytest.mark.parametrize(("data", "made"), [("ada@example.org", ADA), ("a=1", "a=1"), (None, None), ([], [])])
-def test_data_that_is_no_object_is_looked_at_too(data: Any, made: Any) -> None:
+def test_data_other_than_an_object_is_searched_too(data: Any, made: Any) -> None:
     assert cleaned({"emails": "hash"}, data).data == made
 
 
@@ -125,7 +125,7 @@ def test_data_that_is_an_address_is_dropped_to_an_empty_object() -> None:
 @pytest.mark.parametrize(
     "text", ["ada@example.org", " a.b+c@x.example.co.uk ", "o'hara@example.org", "jürgen@exämple.org", "a_b-c@1.de"]
 )
-def test_what_is_an_address(text: str) -> None:
+def test_email_addresses_are_recognised(text: str) -> None:
     assert is_address(text)
 
 
@@ -148,7 +148,7 @@ def test_what_is_an_address(text: str) -> None:
         f"{'a' * 250}@example.org",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_other_texts_are_not_taken_for_addresses(text: str) -> None:
     assert not is_address(text)
 
 
@@ -167,10 +167,10 @@ def test_what_is_none(text: str) -> None:
         "emails",
     ],
 )
-def test_keys_of_addresses(key: str) -> None:
+def test_keys_of_email_addresses_are_recognised(key: str) -> None:
     assert is_address_key(key)
 
 
 @pytest.mark.parametrize("key", ["email_opt_in", "emailed", "email_count", "mailing_list", "name", "", "email_type"])
-def test_keys_of_other_things(key: str) -> None:
+def test_other_keys_are_not_taken_for_address_keys(key: str) -> None:
     assert not is_address_key(key)

@@ -1,4 +1,4 @@
-"""Rules: consent, mapping and privacy together, in this order, whatever the event and whatever they say."""
+"""Rules: consent, mapping and privacy together, in this order, for any event and any settings."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def made_or_reason(event: Event, **table: Any) -> tuple[Event | None, str | None
     ],
     ids=str,
 )
-def test_where_there_is_nothing_to_do_there_are_no_rules(table: dict[str, Any]) -> None:
+def test_settings_without_effect_make_no_rules(table: dict[str, Any]) -> None:
     assert rules(**table) is None
 
 
@@ -87,11 +87,11 @@ def test_where_there_is_nothing_to_do_there_are_no_rules(table: dict[str, Any]) 
     ],
     ids=str,
 )
-def test_where_there_is_something_to_do_there_are(table: dict[str, Any]) -> None:
+def test_settings_with_an_effect_make_rules(table: dict[str, Any]) -> None:
     assert rules(**table) is not None
 
 
-def test_the_name_in_the_settings_wins_over_that_of_the_type_and_an_empty_one_takes_it_away() -> None:
+def test_a_name_in_the_settings_replaces_the_types_and_an_empty_one_removes_it() -> None:
     named = DestinationSettings.model_validate({"type": "x", "integration": "Own"})
     made = Rules.of(named, integration="Type's", advertising=False)
     assert made is not None
@@ -105,7 +105,7 @@ def test_the_name_in_the_settings_wins_over_that_of_the_type_and_an_empty_one_ta
 # The order
 
 
-def test_consent_and_integrations_are_looked_at_before_the_mapping() -> None:
+def test_consent_and_integrations_are_checked_before_the_mapping() -> None:
     mapping = [
         {"set": {"context.consent": {"categoryPreferences": {"ad": True}}, "context.integrations": {"All": True}}}
     ]
@@ -128,7 +128,7 @@ def test_privacy_sees_what_the_mapping_made() -> None:
     assert event.data == {"email": ADA, "label": ADA, "who": "Ada@example.org paid", "address": "***"}
 
 
-def test_advertising_destinations_get_hashed_addresses_unless_the_settings_say_otherwise() -> None:
+def test_advertising_destinations_get_hashed_addresses_by_default() -> None:
     event = an_event({"email": "ada@example.org"})
     assert applied(event, advertising=True).data == {"email": ADA}
     assert applied(event, advertising=True, privacy={"emails": "drop"}).data == {}
@@ -136,7 +136,7 @@ def test_advertising_destinations_get_hashed_addresses_unless_the_settings_say_o
     assert applied(event, mapping=[{"set": {"a": 1}}]).data == {"email": "ada@example.org", "a": 1}
 
 
-def test_hashing_twice_is_hashing_once() -> None:
+def test_hashing_twice_equals_hashing_once() -> None:
     event = an_event({"traits": {"email": " Ada@Example.org"}})
     table: dict[str, Any] = {
         "advertising": True,
@@ -204,7 +204,7 @@ TABLES = st.fixed_dictionaries(
 
 
 @given(event=EVENTS, table=TABLES)
-def test_no_event_is_ever_changed_and_nothing_else_is_ever_raised(event: Event, table: dict[str, Any]) -> None:
+def test_rules_never_change_an_event_or_raise_another_error(event: Event, table: dict[str, Any]) -> None:
     before = copy.deepcopy(event)
     settings_before = copy.deepcopy(table)
     made, reason = made_or_reason(event, integration="X", **table)
@@ -227,13 +227,13 @@ def test_no_address_reaches_an_advertising_destination(event: Event) -> None:
 
 @given(rule=RULES)
 @settings(max_examples=30)
-def test_a_rule_can_be_read_from_what_is_shown_of_it(rule: dict[str, Any]) -> None:
+def test_a_shown_rule_can_be_read_back(rule: dict[str, Any]) -> None:
     read = MappingRule.model_validate(rule)
     assert MappingRule.model_validate(read.model_dump()) == read
 
 
 @pytest.mark.parametrize("depth", [10, 600, 5000])
-def test_data_that_is_nested_very_deeply_is_dead_at_worst(depth: int) -> None:
+def test_very_deeply_nested_data_is_dead_at_worst(depth: int) -> None:
     data: Any = "ada@example.org"
     for _ in range(depth):
         data = [data]
@@ -244,7 +244,7 @@ def test_data_that_is_nested_very_deeply_is_dead_at_worst(depth: int) -> None:
 # At a destination
 
 
-def test_destinations_are_made_with_their_rules(tmp_path: Path) -> None:
+def test_destinations_are_built_with_their_rules(tmp_path: Path) -> None:
     tmp_path.joinpath("base.toml").write_text(
         "[destinations.tracking_log]\n"
         "[destinations.plain]\ntype = 'segment'\n"
