@@ -39,7 +39,7 @@ def names(values: dict[Sample, float]) -> set[str]:
     return {name for name, _ in values}
 
 
-def test_the_ledger_is_there_for_every_destination_and_closes() -> None:
+def test_every_destination_has_a_ledger_that_closes() -> None:
     found = printed(troubled())
 
     for destination in ("tracking_log", "segment", "emit", "google_analytics"):
@@ -71,7 +71,7 @@ def test_reasons_and_states_are_labels() -> None:
     assert value(found, "doorbells_waiting", destination="segment") == 4
 
 
-def test_a_sum_that_is_wrong_shows_by_how_much() -> None:
+def test_a_ledger_that_does_not_close_shows_the_difference() -> None:
     found = printed(snapshot_of({"tracking_log": Counts(accepted=10, delivered=12)}))
 
     assert value(found, "ledger_difference", destination="tracking_log") == -2
@@ -91,13 +91,13 @@ def test_ages_are_seconds_when_the_snapshot_was_taken_and_0_if_nothing_waits() -
 @pytest.mark.parametrize(
     ("due_ms", "overdue"), [(NOW_MS - 90_000, 90), (NOW_MS + 1_000, 0), (None, 0)], ids=["due", "not due", "none"]
 )
-def test_overdue_is_what_a_worker_could_have_tried(due_ms: int | None, overdue: float) -> None:
+def test_overdue_counts_events_that_a_worker_could_have_tried(due_ms: int | None, overdue: float) -> None:
     found = printed(snapshot_of({"segment": Counts(accepted=1, parked=1, due_ms=due_ms)}))
 
     assert value(found, "overdue_seconds", destination="segment") == overdue
 
 
-def test_what_the_breaker_holds_back_is_not_overdue() -> None:
+def test_events_behind_an_open_breaker_are_not_overdue() -> None:
     assert value(printed(troubled()), "overdue_seconds", destination="segment") == 0
 
 
@@ -122,7 +122,7 @@ def test_a_rate_limit_shows_as_set_and_as_it_holds_now_and_only_if_there_is_one(
     assert value(found, "rate_current_per_second", destination="tracking_log") is None
 
 
-def test_a_destination_that_nobody_serves_says_so() -> None:
+def test_an_unserved_destination_is_marked() -> None:
     found = printed(troubled())
 
     assert value(found, "destination_enabled", destination="google_analytics") == 0
@@ -130,7 +130,7 @@ def test_a_destination_that_nobody_serves_says_so() -> None:
     assert value(found, "events_waiting", destination="google_analytics", state="parked") == 200
 
 
-def test_outboxes_are_summed_up_and_told_apart_by_who_is_alive() -> None:
+def test_outboxes_are_summed_separately_for_living_and_dead_processes() -> None:
     found = printed(troubled())
 
     assert value(found, "outbox_events") == 1_246
@@ -142,7 +142,7 @@ def test_outboxes_are_summed_up_and_told_apart_by_who_is_alive() -> None:
     assert value(found, "outbox_directories", owner="dead") == 1
 
 
-def test_while_redis_is_away_there_are_the_outboxes_and_no_stale_number() -> None:
+def test_without_redis_there_are_the_outboxes_and_no_stale_numbers() -> None:
     found = printed(away())
 
     assert value(found, "up") == 0
@@ -161,7 +161,7 @@ def test_the_memory_of_redis_has_a_limit_only_where_there_is_one() -> None:
     assert value(printed(replace(quiet(), memory=Memory(1, 2))), "up") == 1
 
 
-def test_what_stands_for_emit_has_nothing_that_could_wait() -> None:
+def test_the_row_of_emit_has_no_waiting_events() -> None:
     of_emit = {name for name, labels in printed(troubled()) if ("destination", "emit") in labels}
 
     assert of_emit == {
@@ -186,11 +186,11 @@ def test_reasons_that_an_app_invents_cannot_fill_prometheus() -> None:
     assert value(found, "events_filtered_total", destination="segment", reason="often") == 1_000
 
 
-def test_it_tells_its_version() -> None:
+def test_the_version_is_a_metric() -> None:
     assert value(printed(quiet()), "build_info", version=__version__) == 1
 
 
-def test_the_names_keep_to_the_conventions_of_prometheus() -> None:
+def test_the_names_follow_the_conventions_of_prometheus() -> None:
     assert len({definition.name for definition in DEFINITIONS}) == len(DEFINITIONS)
     for definition in DEFINITIONS:
         assert definition.name.startswith("dispatcher_")
@@ -199,7 +199,7 @@ def test_the_names_keep_to_the_conventions_of_prometheus() -> None:
         assert not definition.name.endswith(("_ms", "_mb", "_minutes", "_percent")), definition.name
 
 
-def test_every_metric_that_is_defined_is_printed_by_a_site_that_has_it_all() -> None:
+def test_a_complete_site_prints_every_defined_metric() -> None:
     assert names(printed(troubled())) == {definition.name for definition in DEFINITIONS}
 
 
@@ -226,7 +226,7 @@ def scrape(collector: Collector) -> None:
         pass
 
 
-def test_two_servers_that_scrape_within_the_age_cost_one_snapshot() -> None:
+def test_two_scrapes_within_the_maximum_age_take_one_snapshot() -> None:
     site = Site()
     collector = site.collector(10)
     scrape(collector)

@@ -1,4 +1,4 @@
-"""docker/prometheus and docker/grafana: rules and dashboard ask for what the exporter prints, and lead somewhere."""
+"""docker/prometheus and docker/grafana: rules and dashboard use what the exporter prints, and their links work."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def selectors(query: str) -> list[promql.VectorSelector]:
     return found
 
 
-def test_a_query_that_is_none_would_be_noticed() -> None:
+def test_an_invalid_query_would_be_noticed() -> None:
     with pytest.raises(ValueError, match="parenthesis"):
         parsed("sum by (destination (x)")
     [selector] = selectors('max by (a) (rate(dispatcher_up{job="x"}[$__rate_interval])) > 0')
@@ -97,7 +97,7 @@ def test_a_query_that_is_none_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize(("owner", "query"), list(queries()))
-def test_every_query_reads_metrics_that_the_exporter_prints_by_labels_that_they_have(owner: str, query: str) -> None:
+def test_every_query_uses_existing_metrics_and_labels(owner: str, query: str) -> None:
     known = {**printed(), **_OF_PROMETHEUS}
     read = selectors(query)
 
@@ -109,14 +109,14 @@ def test_every_query_reads_metrics_that_the_exporter_prints_by_labels_that_they_
 
 
 @pytest.mark.parametrize(("owner", "query"), list(queries()))
-def test_what_every_exporter_sees_alike_is_counted_once(owner: str, query: str) -> None:
+def test_values_that_all_exporters_share_are_counted_once(owner: str, query: str) -> None:
     """With exporters on ten machines, a plain sum over what they say of a destination is ten times too much."""
     assert "sum" not in query or "(max by" in query, f"{owner} adds up exporters"
     per_destination = any("destination" in printed().get(selector.name or "", set()) for selector in selectors(query))
     assert not per_destination or "max" in query, owner
 
 
-def test_every_label_that_a_query_groups_by_or_a_legend_shows_exists() -> None:
+def test_every_label_in_a_grouping_or_legend_exists() -> None:
     for panel in panels():
         for target in panel["targets"]:
             labels = _TARGET_LABELS.union(*(printed()[selector.name or ""] for selector in selectors(target["expr"])))
@@ -128,7 +128,7 @@ def test_every_label_that_a_query_groups_by_or_a_legend_shows_exists() -> None:
 # Alert rules
 
 
-def test_every_alert_has_a_severity_a_summary_and_a_page_that_says_what_to_do() -> None:
+def test_every_alert_has_a_severity_a_summary_and_a_runbook() -> None:
     assert rules()
     for rule in rules():
         assert re.fullmatch(r"Dispatcher[A-Z][A-Za-z]+", rule["alert"])
@@ -140,13 +140,13 @@ def test_every_alert_has_a_severity_a_summary_and_a_page_that_says_what_to_do() 
         assert anchor in anchors, f"{rule['alert']} leads to {page}#{anchor}"
 
 
-def test_no_two_alerts_have_one_name() -> None:
+def test_alert_names_are_unique() -> None:
     names = [rule["alert"] for rule in rules()]
 
     assert len(names) == len(set(names))
 
 
-def test_the_labels_that_a_summary_shows_are_those_that_its_query_leaves() -> None:
+def test_every_label_in_a_summary_is_left_by_its_query() -> None:
     for rule in rules():
         shown = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
         groups = re.findall(r"by \(([^)]*)\)", rule["expr"])
@@ -154,7 +154,7 @@ def test_the_labels_that_a_summary_shows_are_those_that_its_query_leaves() -> No
         assert shown <= left, rule["alert"]
 
 
-def test_the_documentation_has_every_alert_with_its_severity() -> None:
+def test_the_documentation_lists_every_alert_with_its_severity() -> None:
     rows = dict(re.findall(r"^\| (Dispatcher\w+) \|.*\| (\w+) \|$", MONITORING.read_text(), re.MULTILINE))
 
     assert rows == {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
@@ -164,7 +164,7 @@ promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool
 
 
 @promtool
-def test_promtool_finds_nothing_wrong_with_the_rules_and_the_configuration(tmp_path: Path) -> None:
+def test_promtool_accepts_the_rules_and_the_configuration(tmp_path: Path) -> None:
     shutil.copy(PROMETHEUS / "alerts.yml", tmp_path)
     text = (PROMETHEUS / "prometheus.yml").read_text().replace("/etc/prometheus", str(tmp_path))
     (tmp_path / "prometheus.yml").write_text(text)
@@ -177,7 +177,7 @@ def test_promtool_finds_nothing_wrong_with_the_rules_and_the_configuration(tmp_p
 
 
 @promtool
-def test_the_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
+def test_the_alerts_fire_only_when_they_should(tmp_path: Path) -> None:
     shutil.copy(PROMETHEUS / "alerts.yml", tmp_path)
     shutil.copy(RULE_TESTS, tmp_path)
 
@@ -188,7 +188,7 @@ def test_the_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_is_in_the_tests_of_the_rules() -> None:
+def test_every_alert_is_tested() -> None:
     tested = {
         case["alertname"]
         for group in yaml.safe_load(RULE_TESTS.read_text())["tests"]
@@ -202,7 +202,7 @@ def test_every_alert_is_in_the_tests_of_the_rules() -> None:
 # Prometheus and Grafana
 
 
-def test_prometheus_scrapes_the_exporter_where_compose_runs_it_under_the_name_that_the_rules_know() -> None:
+def test_prometheus_scrapes_the_exporter_of_compose_under_the_rules_job_name() -> None:
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     targets = {
         job["job_name"]: [target for group in job["static_configs"] for target in group["targets"]]
@@ -243,7 +243,7 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
             assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
 
 
-def test_every_panel_has_a_title_a_description_a_unit_and_a_place_of_its_own() -> None:
+def test_every_panel_has_a_title_a_description_a_unit_and_its_own_place() -> None:
     cells: set[tuple[int, int]] = set()
     ids = [panel["id"] for panel in dashboard()["panels"]]
     assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""docker/: what can be said of the image and the Compose file without an engine to run them."""
+"""docker/: what can be checked of the image and the Compose file without an engine to run them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_dockerfile_passes_its_linter():
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
-def test_the_compose_file_has_the_services_that_the_documentation_speaks_of():
+def test_the_compose_file_has_the_documented_services():
     assert set(compose()["services"]) == {"redis", *OURS, *MONITORING}
     assert [name for name in compose()["services"] if "profiles" in service(name)] == MONITORING
 
@@ -120,7 +120,7 @@ def test_nothing_starts_until_the_dashboard_has_a_login():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_service_of_ours_runs_the_one_image_as_no_one_in_particular(name):
+def test_our_services_run_one_image_without_an_own_user(name):
     found = service(name)
 
     assert found["image"] == "dispatcher"
@@ -132,7 +132,7 @@ def test_every_service_of_ours_runs_the_one_image_as_no_one_in_particular(name):
 
 
 @pytest.mark.parametrize("name", ["redis", *OURS, *MONITORING])
-def test_every_service_comes_back_by_itself_and_is_given_time_to_stop(name):
+def test_every_service_restarts_and_has_time_to_stop(name):
     found = service(name)
 
     assert found["restart"] == "unless-stopped"
@@ -140,7 +140,7 @@ def test_every_service_comes_back_by_itself_and_is_given_time_to_stop(name):
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_every_service_of_ours_can_be_scaled(name):
+def test_our_services_can_be_scaled(name):
     found = service(name)
 
     assert "container_name" not in found
@@ -150,13 +150,13 @@ def test_every_service_of_ours_can_be_scaled(name):
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name not in ("web", "exporter")])
-def test_what_needs_redis_waits_until_it_answers(name):
+def test_services_that_need_redis_wait_until_it_answers(name):
     assert service(name)["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert "healthcheck" in service("redis")
 
 
 @pytest.mark.parametrize("name", ["web", "exporter"])
-def test_what_goes_on_without_redis_does_not_wait_for_it(name):
+def test_services_that_work_without_redis_do_not_wait_for_it(name):
     assert "depends_on" not in service(name)
 
 
@@ -166,11 +166,11 @@ def test_images_of_others_have_a_fixed_version(name):
 
 
 @pytest.mark.parametrize("name", ["redis", *OURS, *MONITORING])
-def test_no_port_is_open_to_others_unless_the_operator_says_so(name):
+def test_ports_are_open_to_this_machine_only_by_default(name):
     assert all(port.startswith("127.0.0.1:") for port in service(name).get("ports", []))
 
 
-def test_redis_keeps_what_it_has_taken():
+def test_redis_persists_its_data_and_evicts_nothing():
     command = " ".join(service("redis")["command"])
 
     assert "--appendonly yes" in command
@@ -180,7 +180,7 @@ def test_redis_keeps_what_it_has_taken():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_dispatcher_command_is_one_that_the_command_line_takes(name, monkeypatch):
+def test_every_dispatcher_command_is_valid(name, monkeypatch):
     program, *arguments = service(name)["command"]
     monkeypatch.setenv("FLOWER_BASIC_AUTH", OPERATOR["FLOWER_BASIC_AUTH"])
 
@@ -191,7 +191,7 @@ def test_every_dispatcher_command_is_one_that_the_command_line_takes(name, monke
         assert program == "gunicorn"
 
 
-def test_gunicorn_finds_the_sample_web_app_and_knows_its_options(tmp_path):
+def test_gunicorn_finds_the_sample_app_and_accepts_its_options(tmp_path):
     program, *arguments = service("web")["command"]
 
     outcome = subprocess.run(
@@ -214,7 +214,7 @@ def test_the_variables_of_every_service_are_settings(name):
     assert config.check_options(settings) == []
 
 
-def test_a_segment_write_key_of_the_operator_reaches_the_worker_that_needs_it():
+def test_the_operators_segment_write_key_reaches_its_worker():
     found = compose({**OPERATOR, "SEGMENT_WRITE_KEY": "their-key"})["services"]
 
     with_key = {
@@ -289,7 +289,7 @@ def test_the_image_runs_as_a_user_that_is_a_number_other_than_zero():
     assert users == ["10001:10001"]
 
 
-def test_the_command_becomes_process_1_itself():
+def test_the_command_itself_becomes_process_1():
     assert said("CMD") == ['["dispatcher", "worker"]']
     assert said("ENTRYPOINT") == []
 
@@ -300,7 +300,7 @@ def test_the_image_holds_no_credentials():
     assert not re.search(r"KEY|SECRET|PASSWORD|TOKEN|AUTH", words)
 
 
-def test_what_the_image_copies_is_there_and_reaches_the_builder():
+def test_all_files_that_the_image_copies_exist_and_reach_the_builder():
     ignore = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
 
     assert "*" in ignore
@@ -313,7 +313,7 @@ def test_the_image_has_what_its_services_need():
     assert "'.[flower,matches,metrics]'" in " ".join(said("RUN"))
 
 
-def test_the_image_copies_all_that_the_wheel_is_made_of():
+def test_the_image_copies_every_file_of_the_wheel():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {
@@ -328,7 +328,7 @@ def test_the_image_copies_all_that_the_wheel_is_made_of():
     assert needed <= copied()
 
 
-def test_every_stage_that_is_copied_from_is_built_before():
+def test_every_stage_is_built_before_it_is_copied_from():
     known: set[str] = set()
     for keyword, rest in instructions():
         if keyword == "FROM" and " AS " in rest:

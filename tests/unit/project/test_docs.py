@@ -1,4 +1,4 @@
-"""The documentation is true: its examples run, its links lead somewhere, and what it names exists."""
+"""The documentation is true: its examples run, its links work, and what it names exists."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def generator() -> ModuleType:
     return module
 
 
-def test_the_generated_pages_are_what_the_code_says(generator: ModuleType) -> None:
+def test_the_generated_pages_match_the_code(generator: ModuleType) -> None:
     for path, text in generator.pages().items():
         assert path.read_text() == text, f"{page(path)} is stale: run `python docs/generate_reference.py`"
 
@@ -125,12 +125,12 @@ def test_the_python_examples_of_a_page_run(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page)
-def test_the_python_that_is_only_shown_can_be_compiled(path: Path) -> None:
+def test_python_that_is_only_shown_compiles(path: Path) -> None:
     for example in blocks(path.read_text(), "py"):
         compile(example, page(path), "exec")
 
 
-def test_the_plain_python_example_of_the_readme_emits_what_it_shows() -> None:
+def test_the_readmes_plain_python_example_emits_what_it_shows() -> None:
     example = next(block for block in blocks(README.read_text(), "python") if "flush" in block)
 
     with capture() as captured:
@@ -140,7 +140,7 @@ def test_the_plain_python_example_of_the_readme_emits_what_it_shows() -> None:
     assert captured.one("shop.order.imported", order=17).context == {"user_id": 42, "source": "crm"}
 
 
-def test_the_plain_python_example_of_the_readme_stays_on_disk_while_redis_is_away(
+def test_the_readmes_plain_python_example_stays_on_disk_without_redis(
     own_state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example = next(block for block in blocks(README.read_text(), "python") if "flush" in block)
@@ -151,7 +151,7 @@ def test_the_plain_python_example_of_the_readme_stays_on_disk_while_redis_is_awa
     assert list((own_state / "outbox").glob("*/*.journal"))
 
 
-def test_the_django_example_of_the_readme_binds_the_request() -> None:
+def test_the_readmes_django_example_binds_the_request() -> None:
     pytest.importorskip("django")
     from django.conf import settings
     from django.http import HttpRequest
@@ -173,7 +173,7 @@ def test_the_django_example_of_the_readme_binds_the_request() -> None:
     assert event.context == {"user_id": 42, "ip": "192.0.2.7", "path": "/pay"}
 
 
-def test_the_django_middleware_binds_who_and_where_for_the_request_only() -> None:
+def test_the_django_middleware_binds_user_and_path_for_one_request_only() -> None:
     pytest.importorskip("django")
     from django.conf import settings
     from django.http import HttpRequest, HttpResponse
@@ -207,9 +207,7 @@ def test_the_django_middleware_binds_who_and_where_for_the_request_only() -> Non
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "toml")], ids=page)
-def test_the_settings_that_a_page_shows_are_settings(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_settings_on_every_page_are_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, example in enumerate(blocks(path.read_text(), "toml")):
         file = tmp_path / f"example-{number}.toml"
         file.write_text(example)
@@ -233,7 +231,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_relative_link_leads_somewhere() -> None:
+def test_every_relative_link_works() -> None:
     dead = []
     for path, target in links():
         file, _, anchor = target.partition("#")
@@ -244,7 +242,7 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert dead == []
 
 
-def test_every_page_can_be_reached_from_the_map() -> None:
+def test_every_page_can_be_reached_from_the_contents() -> None:
     reached = {(path.parent / target.partition("#")[0]).resolve() for path, target in links() if path != README}
 
     assert [page(path) for path in PAGES if path.is_relative_to(ROOT / "docs") and path not in reached] == [
@@ -305,9 +303,7 @@ def names_a_command(words: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page)
-def test_every_command_line_that_a_page_shows_is_one(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_line_on_a_page_is_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("event.json", "recorded.jsonl", "tracking.log", "tracking.log-20260131.gz"):
         (tmp_path / name).touch()
@@ -327,13 +323,13 @@ def test_every_command_line_that_a_page_shows_is_one(
     assert wrong == []
 
 
-def test_the_pages_show_commands_at_all() -> None:
+def test_the_pages_show_commands() -> None:
     shown = {words[1] for path in PAGES for words in commands(path.read_text()) if len(words) > 1}
 
     assert shown >= {name for name, command in main.commands.items() if not command.hidden}
 
 
-def test_every_variable_that_a_page_names_is_a_setting() -> None:
+def test_every_variable_on_a_page_is_a_setting() -> None:
     wrong = [
         f"{page(path)}: {name}"
         for path in PAGES
@@ -361,7 +357,7 @@ def has_field(model: type[BaseModel], path: list[str]) -> bool:
     return len(path) == 1 or (isinstance(inner, type) and issubclass(inner, BaseModel) and has_field(inner, path[1:]))
 
 
-def test_every_make_target_that_a_page_names_exists() -> None:
+def test_every_make_target_on_a_page_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for path in PAGES for name in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE)}
 
@@ -372,7 +368,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
 # What the reference says
 
 
-def test_every_error_stands_in_the_reference() -> None:
+def test_the_reference_lists_every_error() -> None:
     text = (ROOT / "docs" / "reference" / "errors.md").read_text()
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
 
@@ -381,7 +377,7 @@ def test_every_error_stands_in_the_reference() -> None:
     assert [reason for reason in reasons if f"`{reason}`" not in text] == []
 
 
-def test_the_exit_codes_of_the_reference_are_those_of_the_program() -> None:
+def test_the_reference_lists_the_exit_codes_of_the_program() -> None:
     text = (ROOT / "docs" / "reference" / "errors.md").read_text()
 
     for code, words in (
@@ -401,12 +397,12 @@ def example_payload() -> bytes:
     return json.dumps(envelope, separators=(",", ":")).encode()
 
 
-def test_the_example_of_the_envelope_is_one() -> None:
+def test_the_example_of_the_envelope_is_valid() -> None:
     assert decode(example_payload()).name == "edx.course.enrollment.activated"
 
 
 @pytest.mark.parametrize("line_format", ["edx", "tutor", "event"])
-def test_the_lines_of_the_reference_are_what_is_written(line_format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_of_the_reference_are_written_exactly(line_format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = events_page().partition(f'### `format = "{line_format}"`')[2].partition("```text\n")[2].partition("\n")[0]
     written = renderer(line_format)(example_payload()).decode()
     if line_format == "tutor":
@@ -416,7 +412,7 @@ def test_the_lines_of_the_reference_are_what_is_written(line_format: Any, monkey
     assert written == shown
 
 
-def test_the_message_of_the_reference_is_what_segment_receives() -> None:
+def test_segment_receives_the_message_of_the_reference() -> None:
     shown = json.loads(blocks(events_page(), "json")[1])
 
     assert to_message(decode(example_payload())) == shown
@@ -435,7 +431,7 @@ SCOPE: Final = {
 
 
 @pytest.mark.parametrize(("code", "shown"), table("## Values\n"))
-def test_a_value_arrives_as_the_table_says(code: str, shown: str) -> None:
+def test_a_value_arrives_as_the_table_of_types_says(code: str, shown: str) -> None:
     with capture() as captured:
         tracker.emit("shop.order.paid", {"value": eval(code.strip("`"), dict(SCOPE))})  # noqa: S307 - our own page
 
@@ -447,6 +443,6 @@ def test_a_value_arrives_as_the_table_says(code: str, shown: str) -> None:
     "code",
     [code for row in table("These cannot be taken:\n") for code in re.findall(r"`([^`]+)`", row[0])],
 )
-def test_a_value_is_refused_as_the_table_says(code: str) -> None:
+def test_a_value_is_refused_as_the_table_of_types_says(code: str) -> None:
     with capture(), pytest.raises(NotEncodableError):
         tracker.emit("shop.order.paid", {"value": eval(code, dict(SCOPE))})  # noqa: S307 - our own page

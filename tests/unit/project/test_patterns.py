@@ -1,4 +1,4 @@
-"""Every regular expression of ours: none takes long for any text, since one that did would hold all of a process."""
+"""No regular expression of ours takes long for any text: one that did would block its whole process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others may rely on by name; and that importing it costs a web process next to nothing."""
+"""The public names, and that importing them costs a web process next to nothing."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def loaded_by(code: str, cwd: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_the_public_names_are_these_and_no_others(name: str) -> None:
+def test_the_public_names_are_exactly_these(name: str) -> None:
     module = importlib.import_module(name)
     assert set(module.__all__) == PUBLIC[name]
     assert len(module.__all__) == len(PUBLIC[name])
@@ -107,7 +107,7 @@ def test_the_public_names_are_these_and_no_others(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_every_public_name_says_what_it_is_for(name: str) -> None:
+def test_every_public_name_has_a_docstring(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__
     for public in PUBLIC[name]:
@@ -132,11 +132,11 @@ def test_every_public_error_is_a_dispatcher_error() -> None:
         "import dispatcher; dispatcher.tracker.enter_context('request', {'user_id': 7})",
     ],
 )
-def test_importing_it_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
+def test_importing_the_package_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
     assert loaded_by(code, tmp_path) == []
 
 
-def test_emitting_loads_neither_celery_nor_redis_where_another_process_relays(tmp_path: Path) -> None:
+def test_emitting_with_an_external_relay_loads_neither_celery_nor_redis(tmp_path: Path) -> None:
     code = (
         "import dispatcher\n"
         "dispatcher.configure(relay={'mode': 'external'}, outbox={'directory': 'outbox'})\n"
@@ -147,7 +147,7 @@ def test_emitting_loads_neither_celery_nor_redis_where_another_process_relays(tm
     )
 
 
-def test_the_package_says_which_version_it_is_and_that_it_is_typed() -> None:
+def test_the_package_has_a_version_and_is_typed() -> None:
     assert dispatcher.__version__
     assert isinstance(dispatcher.tracker, ModuleType)
     assert (Path(dispatcher.__file__).parent / "py.typed").exists()

@@ -1,4 +1,4 @@
-"""The pages on rules are true: every example in TOML loads, and makes what the page says that it makes."""
+"""The pages on rules are true: every TOML example loads, and does what the page says."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_both_pages_have_examples() -> None:
     assert len(EXAMPLES) >= 7
 
 
-def test_the_first_example_makes_what_the_page_shows(tmp_path: Path) -> None:
+def test_the_first_example_gives_what_the_page_shows(tmp_path: Path) -> None:
     settings = loaded(tmp_path, blocks(MAPPING, "toml")[0])
     event = ruled(settings, "google_analytics", enrolment())
     assert event.name == "enrolled"
