@@ -120,7 +120,7 @@ def test_nothing_starts_until_the_dashboard_has_a_login():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_services_run_one_image_without_an_own_user(name):
+def test_our_services_share_one_image_and_have_least_privileges(name):
     found = service(name)
 
     assert found["image"] == "dispatcher"

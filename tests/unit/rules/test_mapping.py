@@ -154,7 +154,7 @@ def test_a_set_constant_is_a_copy_of_the_settings_value() -> None:
 @pytest.mark.parametrize(
     ("data", "expected"), [(None, {"a": 1}), ("x=1&y=2", {"data": "x=1&y=2", "a": 1}), ([1], {"data": [1], "a": 1})]
 )
-def test_the_context_can_be_set_beside_data_other_than_an_object(data: Any, expected: dict[str, Any]) -> None:
+def test_a_field_set_on_data_other_than_an_object_keeps_the_data_beside_it(data: Any, expected: dict[str, Any]) -> None:
     assert mapped({"set": {"a": 1}}, data=data).data == expected
 
 
