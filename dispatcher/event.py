@@ -33,7 +33,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         context: Who, where and in which course, as bound when emit was called.
     """
 
-    # The order of the fields is the order on the wire. The router reads type and name without decoding the rest.
+    # The order of the fields is the order on the wire (wire.py).
     id: str
     type: EventType = "event"
     name: str

@@ -17,13 +17,14 @@ from weakref import WeakSet
 
 from dispatcher.emit.context import EMPTY, BoundContext, context, current, enter_context, exit_context
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
-from dispatcher.emit.encoding import Envelope, EventEncoder, encode_envelope, own_context, short
+from dispatcher.emit.encoding import EventEncoder, own_context, short
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import EventType, is_id
 from dispatcher.outbox import Outbox, abandon_inherited
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import let_go_of_inherited
+from dispatcher.wire import Envelope, encode_envelope
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings

@@ -20,6 +20,7 @@ from msgspec import UNSET
 from dispatcher.edx_log.legacy import PREFIXES, rename
 from dispatcher.edx_log.python_json import as_python_writes
 from dispatcher.event import check_fields
+from dispatcher.wire import AFTER_CONTEXT, BEFORE_CONTEXT, BEFORE_DATA, ID_END, TIMESTAMP_BYTES, encode_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,15 +100,11 @@ _TO_ZERO: Final = bytes.maketrans(b"123456789-", b"0000000000")
 _EXPONENT: Final = b"0e00"
 _FOUR_ZEROS: Final = b"0.0000"
 _AFTER_NUMBER: Final = (b",", b"}", b"]")
-# Where a payload's id of 36 characters ends, how long its time is, and what stands behind that. A payload that looks
-# otherwise is decoded.
-_ID_ENDS: Final = 43
-_MOMENT_BYTES: Final = len("2026-01-01T00:00:00.000000Z")
+# How a timestamp in UTC ends.
 _ZULU: Final = ord("Z")
-_BEFORE_DATA: Final = b'","data":{'
-_DATA_BEGINS: Final = _BEFORE_DATA.index(b"{")
-_BEFORE_CONTEXT: Final = b',"context":'
-_AROUND_CONTEXT: Final = len(_BEFORE_CONTEXT) + len(b"}")
+# From the end of the timestamp to the first byte of the data.
+_TO_DATA: Final = BEFORE_DATA.index(b"{")
+_AROUND_CONTEXT: Final = len(BEFORE_CONTEXT) + len(AFTER_CONTEXT)
 _AFTER_EVENT_TYPE: Final = b', "event_source": '
 _NO_FRAME: Final = _Frame(b"", None, b"", is_browser=False)
 # Names that are remembered; they come from users, so there has to be an end to them.
@@ -159,12 +156,12 @@ class _EdxLines:
         looked at. What is remembered was decoded once, so that a payload which matches it is what it looks like.
         """
         ending, frame = self._latest
-        data_at = payload.find(_BEFORE_DATA, _ID_ENDS)
-        named = self._names.get(payload[_ID_ENDS : data_at - _MOMENT_BYTES])
+        data_at = payload.find(BEFORE_DATA, ID_END)
+        named = self._names.get(payload[ID_END : data_at - TIMESTAMP_BYTES])
         if named is None or not payload.endswith(ending):
-            return self._render_new(payload, named, data_at + _DATA_BEGINS)
-        data = payload[data_at + _DATA_BEGINS : -len(ending)]
-        moment = payload[data_at - _MOMENT_BYTES : data_at]
+            return self._render_new(payload, named, data_at + _TO_DATA)
+        data = payload[data_at + _TO_DATA : -len(ending)]
+        moment = payload[data_at - TIMESTAMP_BYTES : data_at]
         if _has_odd_float(data) or moment[-8:-1] == b".000000" or moment[-1] != _ZULU:
             return _json(_whole(payload))
         # That the data is one JSON value, and not the end of it and more, shows when it is put into Python's form.
@@ -177,7 +174,7 @@ class _EdxLines:
         # Otherwise there is more in it than an event has, or less: a field that is there twice takes room.
         if (
             len(payload) != data_ends + _AROUND_CONTEXT + len(half.context)
-            or not payload.startswith(_BEFORE_CONTEXT, data_ends)
+            or not payload.startswith(BEFORE_CONTEXT, data_ends)
             or not payload.startswith(data, data_at)
         ):
             return _json(_whole(payload))
@@ -190,15 +187,15 @@ class _EdxLines:
         if named is None:
             named = self._learn_name(payload, half.name)
             return _joined(named, frame, data, _isoformat(half.timestamp).encode())
-        moment = payload[data_at - _DATA_BEGINS - _MOMENT_BYTES : data_at - _DATA_BEGINS]
+        moment = payload[data_at - _TO_DATA - TIMESTAMP_BYTES : data_at - _TO_DATA]
         if moment[-8:-1] == b".000000" or moment[-1] != _ZULU:
             return _json(_decode(payload))
         return _joined(named, frame, data, moment[:-1] + b"+00:00")
 
     def _learn_name(self, payload: bytes, name: str) -> bytes:
         named = _dump(name)
-        between = b'","type":"event","name":' + _encode(name) + b',"timestamp":"'
-        if payload.startswith(between, _ID_ENDS):
+        between = encode_head(_encode(name))
+        if payload.startswith(between, ID_END):
             if len(self._names) >= _MAX_NAMES:
                 self._names.clear()
             self._names[between] = named

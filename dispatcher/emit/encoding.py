@@ -11,7 +11,8 @@ import msgspec
 from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
-from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, plain
+from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id
+from dispatcher.wire import Envelope, encode_envelope
 
 if TYPE_CHECKING:
     from dispatcher.emit.processors import Processor
@@ -24,18 +25,6 @@ _MAX_ERROR: Final = 2_000
 _MAX_KNOWN_NAMES: Final = 10_000
 
 
-class Envelope(msgspec.Struct, gc=False):
-    """An Event whose context is JSON already. The fields are Event's, in the same order."""
-
-    id: str
-    type: EventType
-    name: str
-    timestamp: datetime
-    data: Any
-    context: msgspec.Raw
-
-
-encode_envelope = msgspec.json.Encoder(enc_hook=plain).encode
 _NO_CONTEXT: Final = msgspec.Raw(b"{}")
 
 

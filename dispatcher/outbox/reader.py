@@ -14,6 +14,7 @@ from dispatcher.outbox.damage import set_aside
 from dispatcher.outbox.journal import HEADER_BYTES, SUFFIX, Frames, journal_path, notes_path, parse, resynchronise
 from dispatcher.outbox.listing import RELAY_LOCK, STATE, disk_bytes, journal_indexes, remove_litter, remove_outbox
 from dispatcher.outbox.state import State
+from dispatcher.wire import trim
 
 logger = logging.getLogger(__name__)
 
@@ -214,8 +215,7 @@ class Reader:
         if _can_be_read(rest):
             self._buffer = b""
             return True
-        # A payload never ends in a zero byte, so what is left after this is all that was ever written.
-        rest = rest.rstrip(b"\0")
+        rest = trim(rest)
         found = resynchronise(rest, 0)
         if found is None and not self._is_finished(index):
             return False  # the writer goes on behind the damage, at a place that its next frame will show

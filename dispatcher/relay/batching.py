@@ -11,15 +11,11 @@ from typing import Final
 
 import msgspec
 
+from dispatcher import wire
 from dispatcher.event import decode
 from dispatcher.routing import Router
 from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put, pack
 from dispatcher.store.doorbell import Ring
-
-# Between an id, of 36 characters unless the event brought its own, and its time a payload has its type and name.
-_ID_ENDS: Final = 43  # behind '{"id":"' and the id
-_TYPE: Final = b'","type":"'
-_AFTER_NAME: Final = b'","timestamp":"'
 
 # Heads of payloads whose route is remembered; names come from callers, so there has to be an end to them.
 _MAX_KNOWN: Final = 10_000
@@ -76,14 +72,14 @@ class Cutter:
 
     def way(self, payload: bytes) -> _Way:
         """Where an event goes, known by the head of its payload. Raises msgspec.DecodeError or RecursionError."""
-        head = payload[_ID_ENDS : payload.find(_AFTER_NAME, _ID_ENDS)]
+        head = wire.head(payload)
         way = self._known.get(head)
         if way is None:
             way = self._find_way(payload)
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             # Behind an id of another length, the same bytes may be the ends of different names.
-            if head.startswith(_TYPE):
+            if wire.is_head(head):
                 self._known[head] = way
         return way
 

@@ -15,13 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from dispatcher.connections.redis_pool import Command
-from dispatcher.emit.encoding import Envelope, encode_envelope
 from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.event import EventType
 from dispatcher.outbox import Outbox, find_outboxes
 from dispatcher.outbox.reader import _open as open_readers
 from dispatcher.relay.relay import Relay
 from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Settlement, prefix
+from dispatcher.wire import Envelope, encode_envelope
 from tests.simulator.crossings import Killed
 from tests.simulator.destinations import ById, Destination, Log, Outcome, event_id
 from tests.simulator.ground import DESTINATIONS, HOOK, LATE, LOG, SEGMENT, Ground, Version

@@ -16,10 +16,10 @@ from msgspec import Raw
 from dispatcher import config
 from dispatcher.edx_log.render import UNDECODABLE, Format, renderer
 from dispatcher.emit.context import BoundContext
-from dispatcher.emit.encoding import Envelope, encode_envelope
 from dispatcher.event import Event, decode
 from dispatcher.relay.batching import BatchLimits, Cutter
 from dispatcher.routing import Router
+from dispatcher.wire import Envelope, encode_envelope
 
 NAME: Final = "shop.order.paid"
 ID: Final = "01900000-0000-7000-8000-000000000000"
