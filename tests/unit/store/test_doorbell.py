@@ -1,4 +1,4 @@
-"""The doorbell: a Celery message that names a batch and says nothing of what is in it."""
+"""The doorbell: a Celery message that names a batch and reveals nothing of its contents."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_without_a_ring_there_is_no_command() -> None:
     assert commands([]) == []
 
 
-def test_the_message_names_the_batch_and_how_often_it_was_tried() -> None:
+def test_the_message_names_the_batch_and_its_attempts() -> None:
     (message,) = messages(RING)
     assert json.loads(message["body"]) == [
         ["7-a-10"],
@@ -65,21 +65,21 @@ def test_the_message_names_the_batch_and_how_often_it_was_tried() -> None:
     assert message["properties"]["delivery_info"] == {"exchange": "", "routing_key": "tracking_log"}
 
 
-def test_no_two_messages_have_the_same_delivery_tag() -> None:
+def test_delivery_tags_are_unique() -> None:
     tags = {message["properties"]["delivery_tag"] for message in messages(*[RING] * 100)}
     assert len(tags) == 100
 
 
-def test_ringing_again_is_the_same_task() -> None:
+def test_ringing_again_uses_the_same_task_id() -> None:
     assert len({message["headers"]["id"] for message in messages(RING, RING)}) == 1
 
 
-def test_an_event_name_with_quotes_and_umlauts_is_carried_as_it_is() -> None:
+def test_an_event_name_with_quotes_and_umlauts_is_carried_unchanged() -> None:
     (message,) = messages(Ring(destination="a", batch_id="1", count=1, example='he said "größe"\\'))
     assert message["headers"]["argsrepr"] == '(1 event, he said "größe"\\)'
 
 
-def test_kombu_reads_the_message_as_one_of_its_own() -> None:
+def test_kombu_reads_the_message_like_its_own() -> None:
     with Connection("memory://") as connection:
         channel = connection.default_channel
         (raw,) = messages(RING)
@@ -89,7 +89,7 @@ def test_kombu_reads_the_message_as_one_of_its_own() -> None:
         assert message.delivery_tag == raw["properties"]["delivery_tag"]
 
 
-def test_celerys_own_producer_says_the_same() -> None:
+def test_celerys_own_producer_writes_the_same() -> None:
     sent: list[dict[str, Any]] = []
     with Celery("producer", broker="memory://", set_as_current=False) as app:
         send(app, [RING])

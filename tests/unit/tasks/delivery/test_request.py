@@ -1,4 +1,4 @@
-"""dispatcher.tasks.delivery.request: what is told of a delivery that is to be tried again."""
+"""dispatcher.tasks.delivery.request: what is reported of a delivery that will be retried."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from dispatcher.tasks.delivery.request import plain, retried
 DUE = datetime(2026, 1, 31, 12, 30, 5, 999_999, tzinfo=UTC)
 
 
-def test_a_retry_is_told_with_its_error_and_when_it_is_due():
+def test_a_retry_is_reported_with_its_error_and_due_time():
     assert retried(Retry("Segment answered 503", when=DUE)) == {
         "exception": "Segment answered 503",
         "eta": "2026-01-31 12:30:05Z",
     }
 
 
-def test_the_due_time_is_in_utc_wherever_the_worker_is():
+def test_the_due_time_is_in_utc_in_every_time_zone():
     elsewhere = DUE.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert retried(Retry("no", when=elsewhere))["eta"] == "2026-01-31 12:30:05Z"
 
 
-def test_a_retry_from_a_child_process_is_told_like_one_from_a_thread():
+def test_a_retry_in_a_child_process_is_reported_like_one_in_a_thread():
     retry = Retry("Segment answered 503", when=DUE)
     assert retried(pickle.loads(pickle.dumps(retry))) == retried(retry)  # noqa: S301 - our own
 
 
-def test_a_retry_without_words_still_has_some():
+def test_a_retry_without_an_error_text_gets_one():
     assert retried(Retry()) == {"exception": "parked", "eta": None}
 
 
@@ -44,5 +44,5 @@ def test_a_retry_without_words_still_has_some():
         ("x" * 1_000, "x" * 299 + "…"),
     ],
 )
-def test_an_error_is_told_on_one_short_line_that_no_page_takes_for_html(error: str, told: str):
+def test_an_error_is_one_short_line_that_is_safe_in_html(error: str, told: str):
     assert plain(error) == told

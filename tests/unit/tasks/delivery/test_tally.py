@@ -41,7 +41,7 @@ def settle(
     return tally(claim, outcomes, settings=table or settings(), now=NOW)
 
 
-def test_every_event_is_counted_by_its_own_outcome() -> None:
+def test_each_event_is_counted_by_its_own_outcome() -> None:
     found = settle(DELIVERED, Dead("invalid", "no"), Filtered("consent"), TRANSIENT, DELIVERED)
     assert (found.delivered, dict(found.filtered), list(found.left)) == (2, {"consent": 1}, [b"3"])
     assert [(letter.reason, letter.payload) for letter in found.dead] == [("invalid", b"1")]
@@ -68,14 +68,14 @@ def test_every_event_is_counted_by_its_own_outcome() -> None:
         ([UNANSWERED, DELIVERED], "ok", True),
     ],
 )
-def test_only_transient_failures_burn_an_attempt_and_the_breaker_hears_the_gravest(
+def test_only_transient_failures_use_an_attempt_and_the_gravest_is_signalled(
     outcomes: Sequence[Outcome], result: str, burns: bool
 ) -> None:
     found = settle(*outcomes)
     assert (found.signal.result, found.burns_attempt) == (result, burns)
 
 
-def test_the_pause_is_any_part_of_a_longest_one_that_grows_and_is_capped() -> None:
+def test_the_pause_is_random_up_to_a_growing_and_capped_maximum() -> None:
     table = settings(first_seconds=2, factor=3, max_seconds=50)
     assert [backoff_seconds(table.retry, attempts) for attempts in range(5)] == [2, 6, 18, 50, 50]
     assert backoff_seconds(table.retry, 10_000) == 50
@@ -84,12 +84,12 @@ def test_the_pause_is_any_part_of_a_longest_one_that_grows_and_is_capped() -> No
     assert 13 < max(pauses) <= 18
 
 
-def test_it_waits_at_least_for_as_long_as_the_destination_asked() -> None:
+def test_the_pause_is_at_least_as_long_as_the_destination_asked() -> None:
     assert settle(THROTTLED).due_ms >= int((NOW + 30) * 1000)
     assert settle(THROTTLED).signal.asked_seconds == 30
 
 
-def test_what_still_fails_at_its_greatest_age_is_dead_and_says_for_how_long_it_was_tried() -> None:
+def test_an_event_that_fails_at_its_maximum_age_is_dead_with_that_age() -> None:
     table = settings(max_age_seconds=3600)
     assert settle(TRANSIENT, age=3599, table=table).left
     found = settle(DELIVERED, TRANSIENT, age=7200, attempts=9, table=table)
@@ -99,7 +99,7 @@ def test_what_still_fails_at_its_greatest_age_is_dead_and_says_for_how_long_it_w
     assert (letter.reason, letter.error) == ("expired", "tried 10 times in 2.0 hours and still: 503")
 
 
-def test_what_waits_for_its_turn_is_no_error_and_is_due_when_its_turn_is() -> None:
+def test_a_rate_limited_event_has_no_error_and_is_due_with_its_permit() -> None:
     found = settle(DELIVERED, PACED)
     assert (found.error, found.waits_for) == ("", "others are first")
     assert found.due_ms >= int((NOW + 40) * 1000)
@@ -109,7 +109,7 @@ def test_what_waits_for_its_turn_is_no_error_and_is_due_when_its_turn_is() -> No
     assert mixed.signal.asked_seconds == 2
 
 
-def test_what_waits_for_its_turn_was_not_tried_and_so_is_never_too_old() -> None:
+def test_a_rate_limited_event_was_not_tried_and_is_never_too_old() -> None:
     found = settle(PACED, TRANSIENT, age=7200, table=settings(max_age_seconds=3600))
     assert list(found.left) == [b"0"]
     assert [letter.payload for letter in found.dead] == [b"1"]

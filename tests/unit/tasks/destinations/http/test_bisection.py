@@ -1,4 +1,4 @@
-"""Bisection: bad items are found, and no good one is lost with them or sent twice."""
+"""Bisection finds bad items, loses no good one with them and sends none twice."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class Vendor:
 
 
 @given(st.integers(1, 200), st.sets(st.integers(0, 199), max_size=20))
-def test_the_bad_ones_are_dead_and_all_others_delivered_once_and_in_order(count: int, bad: set[int]) -> None:
+def test_bad_items_are_dead_and_others_delivered_once_in_order(count: int, bad: set[int]) -> None:
     vendor = Vendor(bad)
     outcomes = send_bisected(range(count), vendor.send)
     assert outcomes == [BAD if number in bad else DELIVERED for number in range(count)]
     assert vendor.taken == [number for number in range(count) if number not in bad]
 
 
-def test_one_bad_one_among_a_hundred_costs_few_requests() -> None:
+def test_one_bad_item_among_a_hundred_costs_few_requests() -> None:
     vendor = Vendor({37})
     send_bisected(range(100), vendor.send)
     assert vendor.requests <= 2 * math.ceil(math.log2(100)) + 1
 
 
 @given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=5), st.integers(0, 30))
-def test_once_it_is_to_be_tried_again_later_nothing_more_is_sent(count: int, bad: set[int], requests: int) -> None:
+def test_a_retryable_answer_stops_all_further_requests(count: int, bad: set[int], requests: int) -> None:
     vendor = Vendor(bad, requests=requests)
     outcomes = send_bisected(range(count), vendor.send)
     assert vendor.requests <= requests + 1
@@ -64,5 +64,5 @@ def test_once_it_is_to_be_tried_again_later_nothing_more_is_sent(count: int, bad
 
 
 @pytest.mark.parametrize("outcome", [DELIVERED, LATER, RetryAfter("401", None, "setup")])
-def test_what_does_not_speak_of_the_contents_holds_for_all(outcome: Outcome) -> None:
+def test_an_answer_that_does_not_blame_the_contents_holds_for_all(outcome: Outcome) -> None:
     assert send_bisected([1, 2, 3], lambda items: outcome) == [outcome] * 3

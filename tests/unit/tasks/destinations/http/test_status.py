@@ -1,4 +1,4 @@
-"""What HTTP answers and silences become, and what Retry-After says."""
+"""HTTP answers and missing answers as outcomes, and the forms of Retry-After."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_two_hundreds_are_delivered(status: int) -> None:
+def test_status_2xx_is_delivered(status: int) -> None:
     assert outcome_of_status(status, who=WHO) is DELIVERED
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 599])
-def test_troubles_of_the_moment_are_transient(status: int) -> None:
+def test_temporary_problems_are_transient(status: int) -> None:
     outcome = outcome_of_status(status, who=WHO, retry_after="7")
     assert isinstance(outcome, RetryAfter)
     assert (outcome.kind, outcome.seconds) == ("transient", 7)
     assert outcome.error.startswith(f"{WHO} answered {status}")
 
 
-def test_too_many_requests_are_throttled_for_as_long_as_it_says() -> None:
+def test_status_429_is_throttled_until_the_retry_after_is_over() -> None:
     outcome = outcome_of_status(429, who=WHO, retry_after="30")
     assert outcome == RetryAfter(f"{WHO} answered 429 Too Many Requests", 30, "throttled")
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_what_speaks_of_the_contents_is_invalid(status: int) -> None:
+def test_statuses_that_blame_the_contents_are_invalid(status: int) -> None:
     outcome = outcome_of_status(status, who=WHO)
     assert isinstance(outcome, Dead)
     assert outcome.reason == "invalid"
 
 
-def test_too_large_is_oversized() -> None:
+def test_status_413_is_oversized() -> None:
     outcome = outcome_of_status(413, who=WHO)
     assert isinstance(outcome, Dead)
     assert outcome.reason == "oversized"
 
 
 @pytest.mark.parametrize("status", [301, 304, 401, 402, 403, 404, 405, 410, 415, 418])
-def test_what_speaks_of_address_or_credentials_is_the_setup_and_kills_nothing(status: int) -> None:
+def test_statuses_about_url_or_credentials_are_setup_and_make_nothing_dead(status: int) -> None:
     outcome = outcome_of_status(status, who=WHO)
     assert isinstance(outcome, RetryAfter)
     assert outcome.kind == "setup"
@@ -74,7 +74,7 @@ def test_what_speaks_of_address_or_credentials_is_the_setup_and_kills_nothing(st
         (None, None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+def test_retry_after_may_be_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(value, NOW) == seconds
 
 
@@ -93,7 +93,7 @@ def unknown_host() -> requests.ConnectionError:
     return requests.ConnectionError(MaxRetryError(None, "/v1/batch", reason))  # type: ignore[arg-type]
 
 
-def test_an_unknown_host_and_an_untrusted_certificate_are_the_setup() -> None:
+def test_an_unknown_host_and_an_untrusted_certificate_are_setup_errors() -> None:
     untrusted = ssl.SSLCertVerificationError("no")
     untrusted.verify_message = "self-signed certificate"
     for error in (caused_by(gaierror(-2, "unknown")), unknown_host(), caused_by(untrusted)):
@@ -112,7 +112,7 @@ def test_an_unknown_host_and_an_untrusted_certificate_are_the_setup() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_silence_is_transient_and_its_error_names_neither_url_nor_contents(error: requests.RequestException) -> None:
+def test_a_missing_answer_is_transient_and_reveals_no_url_or_contents(error: requests.RequestException) -> None:
     outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
     assert outcome.kind == "transient"
     assert outcome.error.startswith(WHO)

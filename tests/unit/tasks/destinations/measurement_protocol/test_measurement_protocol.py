@@ -1,4 +1,4 @@
-"""What a Google Analytics user finds in Google: events as hits of the Measurement Protocol, within Google's rules."""
+"""What a Google Analytics user finds: events as Measurement Protocol hits, within Google's rules."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_mapping_changes_nothing_of_the_event() -> None:
         ("x" * 40, "x" * 40),
     ],
 )
-def test_names_are_made_of_letters_digits_and_underscores(name: str, cleaned: str) -> None:
+def test_names_consist_of_letters_digits_and_underscores(name: str, cleaned: str) -> None:
     assert a_hit(an_event(name)).event["name"] == cleaned
 
 
@@ -116,19 +116,19 @@ def test_names_are_made_of_letters_digits_and_underscores(name: str, cleaned: st
         ("_x", "begin with _"),
     ],
 )
-def test_a_name_that_google_does_not_take_is_dead_and_says_to_rename_it(name: str, words: str) -> None:
+def test_a_name_that_google_refuses_is_dead_with_a_remedy(name: str, words: str) -> None:
     reason, error = refusal(an_event(name))
     assert reason == "invalid"
     assert words in error
     assert "rename it in the destination's mapping" in error
 
 
-def test_an_app_may_send_what_a_site_may_not() -> None:
+def test_an_app_may_send_names_that_a_site_may_not() -> None:
     assert a_hit(an_event("screen_view"), app=True).event["name"] == "screen_view"
     assert refusal(an_event("first_open"), app=True)[0] == "invalid"
 
 
-def test_an_error_shows_no_more_than_the_beginning_of_a_name() -> None:
+def test_an_error_shows_only_the_beginning_of_a_name() -> None:
     assert len(refusal(an_event("x" * 10_000))[1]) < 300
 
 
@@ -158,11 +158,11 @@ def test_parameters_are_the_scalars_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("data", [None, "a=1&b=2", [1], 5, {}])
-def test_data_that_is_no_object_makes_no_parameters(data: Any) -> None:
+def test_data_other_than_an_object_makes_no_parameters(data: Any) -> None:
     assert params_of(data) == {}
 
 
-def test_texts_are_cut_to_what_google_takes() -> None:
+def test_texts_are_cut_to_googles_limits() -> None:
     long = "é" * 2000
     data = dict.fromkeys(["label", "page_title", "page_referrer", "page_location"], long)
     lengths = {name: len(value) for name, value in params_of(data).items()}
@@ -188,35 +188,35 @@ def test_texts_are_cut_to_what_google_takes() -> None:
         ({"user_properties": {"_x": SECRET}}, "begin with _"),
     ],
 )
-def test_fields_that_google_does_not_take_are_dead_and_say_what_to_map(data: dict[str, Any], words: str) -> None:
+def test_fields_that_google_refuses_are_dead_with_a_remedy(data: dict[str, Any], words: str) -> None:
     reason, error = refusal(an_event(data=data))
     assert reason == "invalid"
     assert words in error
 
 
-def test_fields_that_are_left_out_may_be_called_anything() -> None:
+def test_fields_that_are_left_out_may_have_any_name() -> None:
     assert params_of({"_id": None, "1": {}, "_list": [1]}) == {}
 
 
-def test_items_are_the_one_list() -> None:
+def test_items_is_the_only_list() -> None:
     items = [{"item_id": "a", "price": 5, "note": "x" * 200, "deep": [1], "none": None}, "no item"]
     assert params_of({"items": items}) == {"items": [{"item_id": "a", "price": 5, "note": "x" * 100}]}
     assert params_of({"items": "none"}) == params_of({"items": []}) == params_of({"items": ["none", {}]}) == {}
 
 
-def test_twenty_five_parameters_are_taken_and_none_of_ours_is_one_too_many() -> None:
+def test_our_own_parameters_never_exceed_the_limit_of_twenty_five() -> None:
     data = {f"p{n}": n for n in range(24)}
     params = params_of(data, BROWSER, send_event_id=True)
     assert params == data | {"event_id": "019abcde-0000-7000-8000-000000000001"}
 
 
-def test_what_the_data_says_goes_before_what_the_context_says() -> None:
+def test_data_wins_over_the_context() -> None:
     data = {"page_location": "https://a.example/", "session_id": "5", "engagement_time_msec": 700, "event_id": "mine"}
     context = {**BROWSER, "ga_session_id": "6"}
     assert params_of(data, context, send_event_id=True) == data | {"page_referrer": REQUEST["referer"]}
 
 
-def test_an_app_and_a_site_that_does_not_want_it_send_no_page() -> None:
+def test_apps_and_sites_with_the_option_off_send_no_page() -> None:
     assert params_of({}, BROWSER, app=True) == params_of({}, BROWSER, send_page=False) == {}
 
 
@@ -233,22 +233,22 @@ def test_an_app_and_a_site_that_does_not_want_it_send_no_page() -> None:
         ({}, None),
     ],
 )
-def test_the_session_is_a_number_or_the_cookie(value: Any, session: str | int | None) -> None:
+def test_the_session_comes_from_a_number_or_the_cookie(value: Any, session: str | int | None) -> None:
     assert session_id_of({"ga_session_id": value}) == session
 
 
-def test_without_a_session_there_is_no_engagement() -> None:
+def test_without_a_session_no_engagement_is_sent() -> None:
     assert "engagement_time_msec" not in params_of({"a": 1})
 
 
 @pytest.mark.parametrize(
     "value", ["1033501218.1368477899", "GA1.1.1033501218.1368477899", "GA1.2-2.1033501218.1368477899"]
 )
-def test_the_client_is_that_of_the_cookie(value: str) -> None:
+def test_the_client_comes_from_the_cookie(value: str) -> None:
     assert client_id_of(an_event(context={**REQUEST, "client_id": value})) == "1033501218.1368477899"
 
 
-def test_without_a_cookie_one_person_is_one_client() -> None:
+def test_without_a_cookie_each_person_is_one_client() -> None:
     ids = [
         client_id_of(an_event(context=context))
         for context in (
@@ -267,14 +267,14 @@ def test_without_a_cookie_one_person_is_one_client() -> None:
 
 
 @pytest.mark.parametrize("context", [{}, {"client_id": None, "user_id": "", "session": ""}, {"client_id": SECRET}])
-def test_an_event_of_nobody_is_dead_and_says_what_to_bind(context: dict[str, Any]) -> None:
+def test_an_event_without_a_person_is_dead_and_the_error_says_what_to_bind(context: dict[str, Any]) -> None:
     with pytest.raises(UndeliverableError, match="cookie _ga, or user_id in the tracking context") as refused:
         client_id_of(an_event(context=context))
     assert refused.value.reason == "missing_client_id"
     assert SECRET not in str(refused.value)
 
 
-def test_an_app_is_known_by_its_instance() -> None:
+def test_an_app_is_identified_by_its_instance() -> None:
     value = "0123456789abcdefABCDEF0123456789"
     assert app_instance_id_of(an_event(context={"app_instance_id": value})) == value
     assert app_instance_id_of(an_event(data={"app_instance_id": value})) == value
@@ -291,14 +291,14 @@ def test_an_app_is_known_by_its_instance() -> None:
         ({"app_instance_id": 5}, "invalid"),
     ],
 )
-def test_an_app_without_a_true_instance_is_dead_and_says_what_to_bind(context: dict[str, Any], reason: str) -> None:
+def test_an_app_event_without_a_valid_instance_is_dead_with_a_remedy(context: dict[str, Any], reason: str) -> None:
     with pytest.raises(UndeliverableError, match="getAppInstanceId") as refused:
         app_instance_id_of(an_event(context=context))
     assert refused.value.reason == reason
     assert SECRET not in str(refused.value)
 
 
-def test_an_event_of_72_hours_is_taken_and_an_older_one_is_dead() -> None:
+def test_events_up_to_72_hours_old_are_sent_and_older_ones_are_dead() -> None:
     limit = NOW - timedelta(hours=72)
     assert "timestamp_micros" in a_hit(an_event(timestamp=limit)).event
     reason, error = refusal(an_event(timestamp=limit - timedelta(hours=3)))
@@ -307,15 +307,15 @@ def test_an_event_of_72_hours_is_taken_and_an_older_one_is_dead() -> None:
     assert 'too_old = "now"' in error
 
 
-def test_an_old_event_may_be_sent_as_if_of_now() -> None:
+def test_an_old_event_may_be_sent_with_the_current_time() -> None:
     assert "timestamp_micros" not in a_hit(an_event(timestamp=NOW - timedelta(days=9)), too_old="now").event
 
 
-def test_an_event_of_the_future_has_the_time_of_the_request() -> None:
+def test_a_future_event_gets_the_time_of_the_request() -> None:
     assert "timestamp_micros" not in a_hit(an_event(timestamp=NOW + timedelta(seconds=5))).event
 
 
-def test_the_user_is_sent_unless_it_is_not_wanted() -> None:
+def test_the_user_is_sent_unless_the_option_is_off() -> None:
     event = an_event(context={"user_id": 3})
     assert a_hit(event).common == WHO | {"user_id": "3"}
     assert a_hit(event, send_user_id=False).common == WHO
@@ -324,14 +324,14 @@ def test_the_user_is_sent_unless_it_is_not_wanted() -> None:
     assert "257 characters, and Google takes 256" in error
 
 
-def test_user_properties_come_from_the_data_and_go_beside_the_events() -> None:
+def test_user_properties_come_from_the_data_and_are_sent_beside_the_events() -> None:
     hit = a_hit(an_event(data={"user_properties": {"customer-tier": "x" * 40, "age": 5, "deep": {}, "none": None}}))
     assert hit.common["user_properties"] == {"customer_tier": {"value": "x" * 36}, "age": {"value": 5}}
     assert hit.event["params"] == {}
     assert "user_properties" not in a_hit(an_event(data={"user_properties": {"none": None}})).common
 
 
-def test_user_properties_have_the_time_of_the_youngest_event() -> None:
+def test_user_properties_have_the_time_of_the_newest_event() -> None:
     data = {"user_properties": {"tier": "x"}}
     hits = [a_hit(an_event(data=data, timestamp=TIME + timedelta(microseconds=n))) for n in (0, 5, 3)]
     assert body_of(hits)["timestamp_micros"] == MICROS + 5
@@ -349,14 +349,14 @@ def test_user_properties_have_the_time_of_the_youngest_event() -> None:
         (None, None),
     ],
 )
-def test_consent_is_that_of_the_named_categories(categories: Any, consent: dict[str, str] | None) -> None:
+def test_consent_comes_from_the_named_categories(categories: Any, consent: dict[str, str] | None) -> None:
     event = an_event(context={"consent": {"categoryPreferences": categories}})
     named = (("ad_user_data", "ads"), ("ad_personalization", "personal"))
     assert a_hit(event, consent=named).common.get("consent") == consent
     assert "consent" not in a_hit(event).common
 
 
-def test_what_stands_once_in_a_request_tells_groups_apart() -> None:
+def test_events_are_grouped_by_the_fields_that_a_request_holds_once() -> None:
     def key(**context: Any) -> bytes:
         consent = (("ad_user_data", "ads"),)
         data = {"user_properties": context.pop("properties", {}), "n": context.pop("n", 0)}
@@ -378,7 +378,7 @@ def an_analytics(**options: Any) -> GoogleAnalytics:
     return GoogleAnalytics("site", GoogleAnalyticsOptions(**options))
 
 
-def test_a_request_to_google_names_stream_and_secret_in_its_query() -> None:
+def test_a_request_has_stream_and_secret_in_its_query() -> None:
     destination = an_analytics(measurement_id="G-1A2B", api_secret="hidden/secret")
     request = destination.request([a_hit(an_event())])
     assert request.full_url == (
@@ -393,7 +393,7 @@ def test_an_app_id_keeps_its_colons() -> None:
     assert request.full_url == "https://region1.example/mp/collect?firebase_app_id=1:123:ios:abc&api_secret=s"
 
 
-def test_a_container_gets_its_own_path_and_header() -> None:
+def test_requests_to_a_container_have_its_path_and_header() -> None:
     options = GoogleTagManagerOptions(
         container_url="https://gtm.example.org/", path="/in", measurement_id="G-1", preview_header="hidden"
     )
@@ -421,7 +421,7 @@ def test_a_preview_masks_secrets() -> None:
         (GoogleTagManager("gtm", GoogleTagManagerOptions()), ["GTM__CONTAINER_URL"]),
     ],
 )
-def test_what_lacks_is_said_by_its_variable(destination: Any, variables: list[str]) -> None:
+def test_a_missing_setting_is_named_by_its_variable(destination: Any, variables: list[str]) -> None:
     missing = destination.missing()
     assert all(f"DISPATCHER_DESTINATIONS__{variable}" in missing for variable in variables)
 
@@ -441,6 +441,6 @@ def test_what_lacks_is_said_by_its_variable(destination: Any, variables: list[st
         (GoogleTagManagerOptions, {"path": "/mp/collect?a=b"}),
     ],
 )
-def test_options_that_cannot_be_right_are_refused(kind: Any, options: dict[str, str]) -> None:
+def test_invalid_options_are_refused(kind: Any, options: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         kind(**options)

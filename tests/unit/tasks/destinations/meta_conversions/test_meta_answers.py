@@ -1,4 +1,4 @@
-"""What Meta's answers mean for the events of a request."""
+"""Meta's answers as outcomes of the events of a request."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def kind_of(outcome: Outcome) -> str:
     return "delivered"
 
 
-def test_events_that_are_received_are_delivered() -> None:
+def test_received_events_are_delivered() -> None:
     assert outcome_of_answer(an_answer(200, {"events_received": 2}), who=WHO, sent=2) is DELIVERED
     assert outcome_of_answer(an_answer(200, {"events_received": 2}), who=WHO) is DELIVERED
 
 
-def test_fewer_than_were_sent_are_looked_for_in_halves() -> None:
+def test_if_fewer_are_received_the_missing_events_are_found_by_bisection() -> None:
     answer = an_answer(200, {"events_received": 1, "fbtrace_id": "AbC"})
 
     assert outcome_of_answer(answer, who=WHO, sent=2) == Dead(
@@ -52,7 +52,7 @@ def test_fewer_than_were_sent_are_looked_for_in_halves() -> None:
 
 
 @pytest.mark.parametrize("said", [b"<html>Sign in</html>", b"", [], {}, {"events_received": True}])
-def test_a_two_hundred_that_is_not_metas_is_tried_again(said: Any) -> None:
+def test_a_status_200_that_is_not_metas_is_retried(said: Any) -> None:
     assert kind_of(outcome_of_answer(an_answer(200, said), who=WHO, sent=2)) == "transient"
 
 
@@ -128,7 +128,7 @@ def test_a_throttled_request_waits_as_long_as_meta_says(headers: dict[str, str],
 
 
 @pytest.mark.parametrize("trace", ["x" * 65, 7, None, "", "ada@example.org"])
-def test_a_trace_id_that_is_none_is_not_repeated(trace: object) -> None:
+def test_a_malformed_trace_id_is_not_repeated(trace: object) -> None:
     outcome = fate(400, code=100, fbtrace_id=trace)
 
     assert isinstance(outcome, Dead)

@@ -1,4 +1,4 @@
-"""What Meta gets of an event: whom it is about, when and where it happened, and what it was."""
+"""What Meta gets of an event: the person, the time, the place and the action."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_event_becomes_a_server_event_with_its_own_id_and_time() -> None:
         ("external_id", "0F1E" * 16, "0f1e" * 16),
     ],
 )
-def test_metas_own_examples_have_the_hashes_that_meta_says(field: str, text: object, expected: str) -> None:
+def test_metas_own_examples_have_the_documented_hashes(field: str, text: object, expected: str) -> None:
     assert sent(an_event(data={"user_data": {field: text}}))["user_data"][field] == [expected]
 
 
@@ -126,18 +126,18 @@ def test_metas_own_examples_have_the_hashes_that_meta_says(field: str, text: obj
         ("client_ip_address", "unknown"),
     ],
 )
-def test_what_is_no_such_thing_is_left_out(field: str, value: object) -> None:
+def test_malformed_values_are_left_out(field: str, value: object) -> None:
     assert field not in sent(an_event(data={"user_data": {field: value}}))["user_data"]
 
 
-def test_what_is_hashed_already_stays_as_it_is() -> None:
+def test_hashed_values_are_not_hashed_again() -> None:
     address = Privacy(PrivacySettings(), emails="hash").apply(an_event()).context["email"]
 
     assert address == the_hash("ada@example.org")
     assert sent(an_event(context={**CONTEXT, "email": address})) == sent(an_event())
 
 
-def test_traits_go_where_meta_has_them() -> None:
+def test_traits_become_metas_fields() -> None:
     traits = {
         "phone": "+49 30 1234567",
         "firstName": "Ada",
@@ -168,7 +168,7 @@ def test_traits_go_where_meta_has_them() -> None:
         assert {key: found.get(key) for key in expected} == {key: [the_hash(text)] for key, text in expected.items()}
 
 
-def test_the_mapping_can_set_several_values_and_take_one_away() -> None:
+def test_a_mapping_can_set_several_values_and_remove_one() -> None:
     said = {
         "em": ["a@example.org", "A@example.org", "b@example.org"],
         "external_id": "",
@@ -184,7 +184,7 @@ def test_the_mapping_can_set_several_values_and_take_one_away() -> None:
     assert not {"external_id", "client_ip_address", "fbp"} & set(found)
 
 
-def test_a_misspelt_field_of_the_mapping_is_said() -> None:
+def test_a_misspelt_field_in_a_mapping_is_reported() -> None:
     error = refusal(an_event(data={"user_data": {"email": "ada@example.org"}}))
 
     assert error.reason == "invalid"
@@ -193,7 +193,7 @@ def test_a_misspelt_field_of_the_mapping_is_said() -> None:
     assert "ada" not in str(error)
 
 
-def test_a_click_id_in_the_pages_address_becomes_fbc() -> None:
+def test_a_click_id_in_the_page_url_becomes_fbc() -> None:
     page = f"{PAGE}?a=b&fbclid=IwAR2_aem_X"
 
     assert sent(an_event(context={**CONTEXT, "page": page}))["user_data"]["fbc"] == "fb.1.1795441844123.IwAR2_aem_X"
@@ -213,7 +213,7 @@ def test_a_click_id_in_the_pages_address_becomes_fbc() -> None:
         {"ln": "King"},
     ],
 )
-def test_who_could_be_anybody_is_dead_and_the_error_says_what_to_bind(said: dict[str, Any]) -> None:
+def test_an_event_of_an_unknown_person_is_dead_and_says_what_to_bind(said: dict[str, Any]) -> None:
     error = refusal(an_event(context={}, data={"user_data": said}))
 
     assert error.reason == "missing_user_data"
@@ -222,14 +222,14 @@ def test_who_could_be_anybody_is_dead_and_the_error_says_what_to_bind(said: dict
 
 
 @pytest.mark.parametrize("said", [{"fn": "Ada", "ln": "King"}, {"em": "a@b.org"}, {"fbp": "fb.1.1596403881668.1"}])
-def test_who_can_be_found_is_sent(said: dict[str, Any]) -> None:
+def test_an_event_of_an_identifiable_person_is_sent(said: dict[str, Any]) -> None:
     assert set(sent(an_event(context={}, data={"user_data": said}))["user_data"]) == set(said)
 
 
 # ---- when and where
 
 
-def test_an_event_is_sent_for_seven_days_and_from_a_store_for_sixty_two() -> None:
+def test_events_are_sent_for_seven_days_and_store_events_for_sixty_two() -> None:
     week, two_months = NOW - timedelta(days=7), NOW - timedelta(days=62)
 
     assert sent(an_event(timestamp=week))["event_time"] == int(week.timestamp())
@@ -240,13 +240,13 @@ def test_an_event_is_sent_for_seven_days_and_from_a_store_for_sixty_two() -> Non
     assert refusal(an_event(timestamp=two_months - timedelta(1)), action_source="physical_store").reason == "too_old"
 
 
-def test_a_clock_that_is_fast_makes_no_event_of_the_future() -> None:
+def test_an_event_from_a_fast_clock_gets_the_current_time() -> None:
     assert sent(an_event(timestamp=NOW + timedelta(minutes=5)))["event_time"] == int(NOW.timestamp())
     assert refusal(an_event(timestamp=NOW + timedelta(minutes=6))).reason == "from_the_future"
 
 
 @pytest.mark.parametrize("lacking", ["agent", "page"])
-def test_without_page_or_browser_an_event_is_none_of_a_website(lacking: str) -> None:
+def test_without_page_or_browser_an_event_is_not_a_website_event(lacking: str) -> None:
     event = an_event(context={key: value for key, value in CONTEXT.items() if key != lacking})
 
     assert sent(event)["action_source"] == "system_generated"
@@ -254,13 +254,13 @@ def test_without_page_or_browser_an_event_is_none_of_a_website(lacking: str) -> 
     assert sent(event, action_source="email")["action_source"] == "email"
 
 
-def test_what_edx_calls_a_page_of_the_server_is_not_the_pages_address() -> None:
+def test_a_server_event_of_edx_has_no_page_url() -> None:
     context = {**CONTEXT, "page": "x_module", "host": "learn.example.org", "path": "/handler/problem_check"}
 
     assert sent(an_event(context=context))["event_source_url"] == "https://learn.example.org/handler/problem_check"
 
 
-def test_the_event_can_say_where_it_happened() -> None:
+def test_an_event_can_set_its_action_source() -> None:
     data = {"action_source": "chat", "event_source_url": "https://shop.example.org/", "mode": "verified"}
 
     found = sent(an_event(data=data))
@@ -271,14 +271,14 @@ def test_the_event_can_say_where_it_happened() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "n" * 51])
-def test_a_name_that_meta_does_not_take_is_dead_and_the_error_says_what_to_set(name: str) -> None:
+def test_a_name_that_meta_refuses_is_dead_with_a_remedy(name: str) -> None:
     error = refusal(an_event(name=name))
 
     assert error.reason == "invalid"
     assert "set name in the destination's mapping" in str(error)
 
 
-def test_limited_data_use_is_asked_for_with_its_place() -> None:
+def test_limited_data_use_is_requested_with_country_and_state() -> None:
     asked = sent(an_event(), limited_data_use=True, limited_data_use_country=1, limited_data_use_state=1000)
 
     assert asked["data_processing_options"] == ["LDU"]
@@ -332,7 +332,7 @@ def test_a_purchase_without_value_and_currency_is_dead(data: dict[str, Any]) -> 
     assert "value and currency" in str(error)
 
 
-def test_nothing_that_tells_of_a_person_is_a_custom_property() -> None:
+def test_no_personal_data_becomes_a_custom_property() -> None:
     data = {
         "username": "ada",
         "target_username": "ada",
@@ -364,7 +364,7 @@ def test_nothing_that_tells_of_a_person_is_a_custom_property() -> None:
     }
 
 
-def test_the_mapping_says_what_else_is_sent() -> None:
+def test_a_mapping_can_add_other_fields() -> None:
     said = {"content_name": "Knots", "topic": "what sailors need", "steps": ["one", "two"], "left_out": None}
 
     found = sent(an_event(data={"custom_data": said, "content_name": "other"}))["custom_data"]
@@ -373,14 +373,14 @@ def test_the_mapping_says_what_else_is_sent() -> None:
 
 
 @pytest.mark.parametrize("data", ["input_1=choice_0&input_2=choice_1", None, []])
-def test_an_event_whose_data_is_no_object_is_sent_without(data: Any) -> None:
+def test_an_event_with_data_other_than_an_object_is_sent_without_it(data: Any) -> None:
     assert "custom_data" not in sent(an_event(data=data))
 
 
 # ---- the request
 
 
-def test_a_request_has_the_token_in_its_body_and_nothing_secret_in_its_address() -> None:
+def test_a_request_has_the_token_in_its_body_and_no_secret_in_its_url() -> None:
     options = MetaConversionsOptions(
         dataset_id="123", access_token="hidden-token", test_event_code="TEST123", partner_agent="shore"
     )
@@ -395,7 +395,7 @@ def test_a_request_has_the_token_in_its_body_and_nothing_secret_in_its_address()
     meta.close()
 
 
-def test_what_is_missing_is_said_by_the_name_of_the_variable() -> None:
+def test_a_missing_setting_is_named_by_its_variable() -> None:
     assert "DISPATCHER_DESTINATIONS__ADS__DATASET_ID" in str(MetaConversions("ads", MetaConversionsOptions()).missing())
     without_token = MetaConversions("ads", MetaConversionsOptions(dataset_id="123"))
     assert "DISPATCHER_DESTINATIONS__ADS__ACCESS_TOKEN" in str(without_token.missing())
@@ -411,6 +411,6 @@ def test_what_is_missing_is_said_by_the_name_of_the_variable() -> None:
         {"action_source": "moon"},
     ],
 )
-def test_an_option_that_cannot_be_is_refused(option: dict[str, str]) -> None:
+def test_an_invalid_option_is_refused(option: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         MetaConversionsOptions(**option)

@@ -1,4 +1,4 @@
-"""What is sent is what Meta's own SDK builds for the same input, but for what is said here."""
+"""Requests equal those that Meta's own SDK builds for the same input, except for the differences listed here."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ def sdk_hash(field: str, text: str) -> str | None:
 
 @given(field=st.sampled_from(["em", "fn", "ln", "ct", "st", "zp", "country"]), text=st.one_of(names, places, hashes))
 @example(field="ct", text="123")
-def test_any_text_in_any_field_has_the_hash_that_the_sdk_gives(field: str, text: str) -> None:
+def test_any_text_in_any_field_has_the_hash_of_the_sdk(field: str, text: str) -> None:
     assert hashed(field, text) == sdk_hash(field, text)
 
 
 @given(emails)
-def test_an_email_has_the_hash_that_the_sdk_gives(text: str) -> None:
+def test_an_email_address_has_the_hash_of_the_sdk(text: str) -> None:
     assert hashed("em", text) == sdk_hash("em", text)
 
 
 @given(places, postcodes, countries)
-def test_places_have_the_hashes_that_the_sdk_gives(place: str, postcode: str, country: str) -> None:
+def test_places_have_the_hashes_of_the_sdk(place: str, postcode: str, country: str) -> None:
     assert hashed("ct", place) == sdk_hash("ct", place)
     assert hashed("st", place) == sdk_hash("st", place)
     assert hashed("zp", postcode) == sdk_hash("zp", postcode)
@@ -75,21 +75,21 @@ def test_places_have_the_hashes_that_the_sdk_gives(place: str, postcode: str, co
 @example("+1 (650) 555-1212")
 @example("0049 30 1234567")
 @example("0+49301234567")
-def test_a_phone_number_has_the_hash_that_the_sdk_gives_where_it_takes_it(text: str) -> None:
+def test_a_phone_number_has_the_hash_of_the_sdk_if_the_sdk_accepts_it(text: str) -> None:
     expected = sdk_hash("ph", text)
 
     assert expected is None or hashed("ph", text) == expected
 
 
 @pytest.mark.parametrize("text", ["+1.650.555.1212", "+1/650/5551212", "000001 650 555 1212"])
-def test_a_phone_number_that_the_sdk_refuses_for_its_symbols_is_mended(text: str) -> None:
+def test_symbols_in_a_phone_number_that_the_sdk_refuses_are_removed(text: str) -> None:
     """Meta's rule is to remove symbols and all leading zeros."""
     assert sdk_hash("ph", text) is None
     assert hashed("ph", text) == sha256(b"16505551212").hexdigest()
 
 
 @given(st.dates(min_value=datetime(1900, 1, 1, tzinfo=UTC).date(), max_value=NOW.date()))
-def test_a_date_of_birth_has_the_hash_that_the_sdk_gives_for_metas_form_of_it(day: Any) -> None:
+def test_a_date_of_birth_has_the_sdks_hash_of_metas_form(day: Any) -> None:
     """The SDK hashes a date as it is written; Meta's form is YYYYMMDD."""
     expected = sdk_hash("db", f"{day:%Y%m%d}")
 
@@ -100,13 +100,13 @@ def test_a_date_of_birth_has_the_hash_that_the_sdk_gives_for_metas_form_of_it(da
 @pytest.mark.parametrize(
     ("gender", "words"), [(Gender.FEMALE, ["f", "F", "female", " Female "]), (Gender.MALE, ["m", "Male"])]
 )
-def test_a_gender_has_the_hash_that_the_sdk_gives(gender: Gender, words: list[str]) -> None:
+def test_a_gender_has_the_hash_of_the_sdk(gender: Gender, words: list[str]) -> None:
     (expected,) = UserData(gender=gender).normalize()["ge"]
 
     assert {hashed("ge", word) for word in words} == {expected}
 
 
-def test_an_external_id_is_hashed_where_the_sdk_sends_it_as_it_is() -> None:
+def test_an_external_id_is_hashed_though_the_sdk_sends_it_plain() -> None:
     """Meta recommends to hash it, and it may be a user name."""
     assert UserData(external_id="Ada").normalize()["external_id"] == ["Ada"]
     assert hashed("external_id", "Ada ") == sha256(b"ada").hexdigest()
@@ -114,7 +114,7 @@ def test_an_external_id_is_hashed_where_the_sdk_sends_it_as_it_is() -> None:
     assert hashed("external_id", "0" * 32) == sha256(b"0" * 32).hexdigest()
 
 
-def test_the_countries_are_those_of_the_sdk() -> None:
+def test_the_countries_equal_those_of_the_sdk() -> None:
     assert {country.alpha_2.lower() for country in pycountry.countries} == COUNTRIES
 
 
@@ -131,7 +131,7 @@ def test_the_countries_are_those_of_the_sdk() -> None:
     value=st.floats(min_value=0, max_value=1e9),
     count=st.integers(0, 1000),
 )
-def test_a_whole_event_is_the_one_that_the_sdk_builds(
+def test_a_whole_event_equals_the_sdks(
     email: str,
     phone: str,
     first: str,
