@@ -1,4 +1,4 @@
-"""The envelope: what stands on the wire, and what is read back."""
+"""The envelope: what is on the wire, and what is read back."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def an_event(**changes: Any) -> Event:
     return Event(**{**fields, **changes})
 
 
-def test_the_wire_has_the_fields_in_the_order_that_the_router_reads() -> None:
+def test_the_wire_has_the_fields_in_the_order_that_the_relay_reads() -> None:
     assert encode(an_event()) == WIRE
 
 
-def test_what_is_encoded_is_decoded_to_the_same() -> None:
+def test_an_encoded_event_is_decoded_to_the_same() -> None:
     assert decode(WIRE) == an_event()
     assert decode(WIRE).timestamp.tzinfo is UTC
 
 
 @given(data=JSON, context=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON, max_size=4))
-def test_any_json_comes_back_as_it_was(data: object, context: dict[str, Any]) -> None:
+def test_any_json_is_decoded_unchanged(data: object, context: dict[str, Any]) -> None:
     event = an_event(data=data, context=context)
     payload = encode(event)
     assert decode(payload) == event
@@ -95,12 +95,12 @@ def test_a_decoded_timestamp_is_in_utc(written: str, moment: datetime) -> None:
     ],
     ids=lambda payload: payload[:60].decode(errors="replace") or "empty",
 )
-def test_what_is_no_event_is_not_decoded(payload: bytes) -> None:
+def test_anything_but_an_event_is_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(payload)
 
 
-def test_a_field_that_a_later_version_adds_is_passed_over() -> None:
+def test_a_field_of_a_later_version_is_ignored() -> None:
     assert decode(WIRE.replace(b'{"id"', b'{"later":1,"id"', 1)) == an_event()
 
 
@@ -111,7 +111,7 @@ def test_an_event_is_a_value() -> None:
     assert an_event() != an_event(name="shop.order.lost")
 
 
-def test_a_type_that_is_left_out_is_a_plain_event() -> None:
+def test_the_default_type_is_a_plain_event() -> None:
     assert an_event().type == "event"
 
 
@@ -134,7 +134,7 @@ class Real(float):
     """As numpy's float64 is."""
 
 
-def test_text_and_numbers_of_subclasses_are_text_and_numbers() -> None:
+def test_subclasses_of_text_and_numbers_are_encoded_as_such() -> None:
     event = an_event(data={"a": Text("x"), "b": Whole(2), "c": [Real(1.5)], Text("d"): Text("")})
     assert decode(encode(event)).data == {"a": "x", "b": 2, "c": [1.5], "d": ""}
 

@@ -1,4 +1,4 @@
-"""Routing: allowlists, exceptions, internal names, direct calls, and what is said about each."""
+"""Routing: allowlists, exceptions, internal names, direct calls, and the explanation of each."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def test_the_order_of_the_entries_does_not_matter(name: str, entries: list[str])
 
 
 @given(name=st.text())
-def test_every_name_is_on_the_list_of_itself(name: str) -> None:
+def test_a_name_matches_itself_as_an_entry(name: str) -> None:
     # A name that begins with "!" or holds a star means something else as an entry.
     if not name.startswith("!"):
         assert name in Allowlist([name])
 
 
-def test_a_hostile_name_costs_no_more_than_another_of_its_length() -> None:
+def test_a_hostile_name_costs_no_more_time_than_others_of_its_length() -> None:
     allowlist = Allowlist(["*a*a*a*a*a*a*a*a*b"])
     began = time.perf_counter()
 
@@ -88,7 +88,7 @@ def test_a_hostile_name_costs_no_more_than_another_of_its_length() -> None:
 # Routes
 
 
-def test_without_an_allowlist_the_tracking_log_takes_all_and_others_nothing() -> None:
+def test_without_an_allowlist_the_log_takes_all_and_others_take_nothing() -> None:
     routes = router(tracking_log={}, segment={}, copy={"type": "tracking_log"}).route("shop.paid", "event")
 
     assert routes.destinations == ("tracking_log", "copy")
@@ -113,7 +113,7 @@ def test_an_empty_allowlist_lets_nothing_through() -> None:
     assert router(tracking_log={"events": []}).route("a", "event").skipped == {"tracking_log": "not_on_allowlist"}
 
 
-def test_internal_events_are_kept_out_by_one_line() -> None:
+def test_one_line_keeps_internal_events_out() -> None:
     both = router(tracking_log={"internal": False}, segment={"events": ["*"]})
 
     assert both.route("edx.bi.page", "event").destinations == ("segment",)
@@ -152,7 +152,7 @@ def test_a_dead_event_goes_nowhere() -> None:
     assert routes.skipped == {"tracking_log": "dead", "segment": "dead"}
 
 
-def test_types_of_one_name_have_routes_of_their_own() -> None:
+def test_each_type_of_one_name_has_its_own_route() -> None:
     both = router(tracking_log={}, segment={})
 
     assert both.route("a", "event").destinations == ("tracking_log",)
@@ -160,13 +160,13 @@ def test_types_of_one_name_have_routes_of_their_own() -> None:
     assert both.route("a", "event").destinations == ("tracking_log",)
 
 
-def test_the_same_route_is_handed_out_again() -> None:
+def test_the_same_route_object_is_returned_again() -> None:
     log = router(tracking_log={})
 
     assert log.route("a", "event") is log.route("a", "event")
 
 
-def test_the_cache_stays_bounded_whatever_names_users_send() -> None:
+def test_the_cache_stays_bounded_for_any_names() -> None:
     log = router(tracking_log={})
 
     for number in range(25_000):
@@ -181,7 +181,7 @@ def test_the_cache_stays_bounded_whatever_names_users_send() -> None:
 # Explanations
 
 
-def test_what_goes_names_the_entry_that_matched() -> None:
+def test_a_routed_event_is_explained_by_the_matching_entry() -> None:
     one = explained(router(segment={"events": ["other", "shop.*"]}), "shop.paid", "segment")
 
     assert one.goes
@@ -190,26 +190,26 @@ def test_what_goes_names_the_entry_that_matched() -> None:
     assert one.sentence == "a glob of its allowlist matches"
 
 
-def test_an_exact_entry_is_named_before_a_glob() -> None:
+def test_an_exact_entry_is_preferred_to_a_glob_in_explanations() -> None:
     one = explained(router(segment={"events": ["shop.*", "shop.paid"]}), "shop.paid", "segment")
 
     assert (one.entry, one.sentence) == ("shop.paid", "its allowlist names it")
 
 
-def test_what_needs_no_entry_says_so() -> None:
+def test_an_event_that_needs_no_entry_is_explained_as_such() -> None:
     one = explained(router(tracking_log={}), "shop.paid", "tracking_log")
 
     assert (one.goes, one.entry, one.nearest) == (True, None, None)
     assert one.sentence == "it has no allowlist and takes every event"
 
 
-def test_what_is_excluded_names_the_exception() -> None:
+def test_an_excluded_event_is_explained_by_the_exception() -> None:
     one = explained(router(segment={"events": ["*", "!shop.p*"]}), "shop.paid", "segment")
 
     assert (one.goes, one.reason, one.entry) == (False, "excluded", "!shop.p*")
 
 
-def test_what_is_internal_names_the_line_that_keeps_it_out() -> None:
+def test_an_internal_event_is_explained_by_the_line_that_excludes_it() -> None:
     one = explained(router(segment={"events": ["*"], "internal": False}), "edx.bi.page", "segment")
 
     assert (one.goes, one.reason, one.entry) == (False, "internal", "edx.bi.*")
@@ -234,11 +234,11 @@ def test_the_nearest_entry_is_suggested(entries: list[str], name: str, nearest: 
     assert one.nearest == nearest
 
 
-def test_an_allowlist_without_entries_is_said_to_be_empty() -> None:
+def test_an_empty_allowlist_is_explained_as_empty() -> None:
     assert explained(router(segment={}), "a", "segment").sentence == "destinations.segment.events lists nothing"
 
 
-def test_explanations_come_in_the_order_of_the_settings_and_agree_with_the_route() -> None:
+def test_explanations_follow_the_order_of_settings_and_agree_with_the_route() -> None:
     both = router(segment={"events": ["a"]}, tracking_log={"internal": False})
 
     for name in ("a", "b", "edx.bi.c"):

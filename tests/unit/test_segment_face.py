@@ -1,4 +1,4 @@
-"""segment.track and the rest: what they hand to the tracker. They decide nothing else."""
+"""segment.track and the other calls: what they give to the tracker. They decide nothing else."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_group_and_alias_keep_the_other_id(recorder: RecordingTracker) -> None:
     ]
 
 
-def test_every_call_passes_on_integrations_and_its_own_time(recorder: RecordingTracker) -> None:
+def test_every_call_passes_on_its_integrations_and_time(recorder: RecordingTracker) -> None:
     then = datetime(2026, 1, 2, tzinfo=UTC)
     to_one = {"All": False, "Mixpanel": True}
     segment.track(1, "E", integrations=to_one, timestamp=then)
@@ -84,13 +84,13 @@ def test_every_call_passes_on_integrations_and_its_own_time(recorder: RecordingT
 
 
 @pytest.mark.parametrize("nobody", [None, ""])
-def test_a_visitor_has_an_anonymous_id_only(recorder: RecordingTracker, nobody: str | None) -> None:
+def test_an_anonymous_visitor_has_only_an_anonymous_id(recorder: RecordingTracker, nobody: str | None) -> None:
     segment.track(nobody, "E", anonymous_id="visitor")
     assert recorder.calls[0][2] == {"anonymousId": "visitor", "event": "E"}
 
 
 @pytest.mark.parametrize("nobody", [None, ""])
-def test_a_call_about_nobody_is_submitted_all_the_same(recorder: RecordingTracker, nobody: str | None) -> None:
+def test_a_call_without_a_person_is_submitted_too(recorder: RecordingTracker, nobody: str | None) -> None:
     assert segment.track(nobody, "E") == "id-1"
     assert recorder.calls == [("track", "E", {"event": "E"}, None)]
 
@@ -109,18 +109,18 @@ def test_ids_become_text(recorder: RecordingTracker, user_id: Any, text: str) ->
     assert recorder.calls[0][2]["userId"] == text
 
 
-def test_what_is_empty_but_said_is_passed_on(recorder: RecordingTracker) -> None:
+def test_empty_values_are_passed_on(recorder: RecordingTracker) -> None:
     segment.track(1, "E", {}, {}, integrations={})
     assert recorder.calls[0][2] == {"userId": "1", "event": "E", "properties": {}, "context": {}, "integrations": {}}
 
 
 @pytest.mark.parametrize("name", [None, "", 5])
-def test_a_name_that_is_none_is_left_to_the_tracker_to_refuse(recorder: RecordingTracker, name: Any) -> None:
+def test_an_invalid_name_is_left_for_the_tracker_to_refuse(recorder: RecordingTracker, name: Any) -> None:
     segment.track(1, name)
     assert recorder.calls[0][:2] == ("track", name)
 
 
-def test_the_caller_s_dicts_are_not_changed(recorder: RecordingTracker) -> None:
+def test_the_callers_dicts_are_not_changed(recorder: RecordingTracker) -> None:
     properties, context, integrations = {"a": 1}, {"page": {"title": "T"}}, {"All": True}
     segment.track(1, "E", properties, context, integrations=integrations)
     assert (properties, context, integrations) == ({"a": 1}, {"page": {"title": "T"}}, {"All": True})

@@ -1,4 +1,4 @@
-"""An operator's regular expressions: what they find, what they may cost, and what is said of those that are none."""
+"""An operator's regular expressions: what they find, what they may cost, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MUCH = 1 << 20
         (r"\pL", "\ud800é", "\ud800"),
     ],
 )
-def test_an_expression_is_found_where_it_stands(text: str, found_in: str, not_in: str) -> None:
+def test_an_expression_matches_anywhere_in_the_text(text: str, found_in: str, not_in: str) -> None:
     found = Expression(text)
     assert found.is_found_in(found_in)
     assert found.is_found_in(not_in) is (text == "")
@@ -51,7 +51,7 @@ def test_no_expression_takes_long_for_any_text(evil: str, pump: str) -> None:
     assert time.thread_time() - began < 0.5
 
 
-def test_looking_for_an_expression_holds_no_other_thread() -> None:
+def test_matching_an_expression_blocks_no_other_thread() -> None:
     slow, text, done = Expression(r"(?:a?){500}b"), "a" * SEEN_CHARACTERS, threading.Event()
 
     def look() -> None:
@@ -70,7 +70,7 @@ def test_looking_for_an_expression_holds_no_other_thread() -> None:
     assert longest < 0.2
 
 
-def test_only_the_beginning_of_a_very_long_text_is_looked_at() -> None:
+def test_only_the_beginning_of_a_very_long_text_is_searched() -> None:
     found = Expression("b")
     assert found.is_found_in("a" * (SEEN_CHARACTERS - 1) + "b")
     assert not found.is_found_in("a" * SEEN_CHARACTERS + "b")
@@ -96,7 +96,7 @@ def test_only_the_beginning_of_a_very_long_text_is_looked_at() -> None:
         ("x" * 1001, "may have 1,000: use any_of"),
     ],
 )
-def test_what_it_does_not_know_is_named_with_the_way_out(tmp_path: Path, text: str, said: str) -> None:
+def test_unsupported_syntax_is_named_with_a_remedy(tmp_path: Path, text: str, said: str) -> None:
     rule = f"[[destinations.segment.mapping]]\nwhen = {{a = {{matches = '{text}'}}}}\nskip = true\n"
     site = own_settings(tmp_path / "settings", rule)
     with pytest.raises(SettingsError) as caught:
@@ -106,7 +106,7 @@ def test_what_it_does_not_know_is_named_with_the_way_out(tmp_path: Path, text: s
     assert said in found
 
 
-def test_without_the_library_only_what_looks_for_expressions_says_what_to_install(
+def test_a_missing_library_is_an_error_only_if_expressions_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "re2", None)
@@ -121,7 +121,7 @@ def test_without_the_library_only_what_looks_for_expressions_says_what_to_instal
         Mapper(settings.destinations["segment"].mapping)
 
 
-def test_a_process_that_has_no_expression_loads_no_library() -> None:
+def test_a_process_without_expressions_does_not_load_the_library() -> None:
     code = (
         "import sys; from dispatcher import config; from dispatcher.rules import mapping; config.load(); "
         "assert 're2' not in sys.modules"

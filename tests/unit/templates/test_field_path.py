@@ -1,4 +1,4 @@
-"""Field paths: what they name, and that whatever is changed is a copy."""
+"""Field paths: what they name, and that every change makes a copy."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def path(text: str) -> tuple[str, ...]:
         ("traits.First Name", ("data", "traits", "First Name")),
     ],
 )
-def test_a_path_is_within_data_unless_it_says_otherwise(text: str, parts: tuple[str, ...]) -> None:
+def test_a_path_is_within_data_by_default(text: str, parts: tuple[str, ...]) -> None:
     assert field_path(text) == parts
 
 
 @pytest.mark.parametrize("text", ["", "data", "context", "data.", ".a", "a..b", " a", "a. b", "{a}", "a.*", "*"])
-def test_what_names_no_single_field_is_refused(text: str) -> None:
+def test_a_path_that_does_not_name_one_field_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"write|\*"):
         field_path(text)
 
 
 @pytest.mark.parametrize("text", ["a.*", "*", "context.*", "a.*.b"])
-def test_a_star_may_stand_for_several_where_that_makes_sense(text: str) -> None:
+def test_a_star_is_allowed_if_several_fields_are(text: str) -> None:
     assert field_path(text, many=True)
 
 
@@ -67,7 +67,7 @@ def test_a_star_may_stand_for_several_where_that_makes_sense(text: str) -> None:
         ("context.user_id", 7),
     ],
 )
-def test_what_stands_at_a_path_is_read(where: str, found: object) -> None:
+def test_the_value_at_a_path_is_read(where: str, found: object) -> None:
     assert read(TREE, path(where)) == found
 
 
@@ -83,7 +83,7 @@ def test_what_stands_at_a_path_is_read(where: str, found: object) -> None:
         ("nothing.x", {}),
     ],
 )
-def test_what_is_taken_away_is_gone_and_the_rest_stays(where: str, data: dict[str, Any]) -> None:
+def test_a_removed_field_is_gone_and_the_rest_stays(where: str, data: dict[str, Any]) -> None:
     before = copy.deepcopy(TREE)
     after = changed(TREE, path(where), none)
     expected = {key: value for key, value in (TREE["data"] | data).items() if value is not MISSING}
@@ -91,7 +91,7 @@ def test_what_is_taken_away_is_gone_and_the_rest_stays(where: str, data: dict[st
     assert before == TREE
 
 
-def test_what_is_not_changed_is_the_same_object() -> None:
+def test_unchanged_parts_are_the_same_objects() -> None:
     assert changed(TREE, path("nothing"), none) is TREE
     assert changed(TREE, path("a.b"), lambda value: value) is TREE
     after = changed(TREE, path("a.b"), lambda _: 2)
@@ -104,19 +104,19 @@ def test_every_item_and_key_can_be_changed_at_once() -> None:
     assert changed({"d": {"a": 1, "b": 2}}, ("d", "*"), str) == {"d": {"a": "1", "b": "2"}}
 
 
-def test_objects_on_the_way_are_made_where_nothing_stands() -> None:
+def test_missing_objects_on_a_path_are_created() -> None:
     assert put({}, ("a", "b", "c"), 1) == {"a": {"b": {"c": 1}}}
     assert put({"a": None}, ("a", "b"), 1) == {"a": {"b": 1}}
     assert put({"a": {"x": 0}}, ("a", "b"), 1) == {"a": {"x": 0, "b": 1}}
 
 
 @pytest.mark.parametrize("value", ["text", 5, [1], True])
-def test_nothing_is_put_through_what_is_no_object(value: Any) -> None:
+def test_nothing_is_set_below_a_value_other_than_an_object(value: Any) -> None:
     with pytest.raises(BlockedFieldError):
         put({"a": value}, ("a", "b"), 1)
 
 
-def test_putting_changes_nothing_of_what_was_there() -> None:
+def test_setting_does_not_change_the_original() -> None:
     before = copy.deepcopy(TREE)
     after = put(TREE, ("data", "a", "new"), 1)
     assert before == TREE
@@ -137,10 +137,10 @@ def test_putting_changes_nothing_of_what_was_there() -> None:
         ([], MISSING),
     ],
 )
-def test_only_what_is_named_is_kept(paths: list[str], kept: object) -> None:
+def test_only_named_fields_are_kept(paths: list[str], kept: object) -> None:
     assert only(TREE["data"], [path(one)[1:] for one in paths]) == kept
 
 
-def test_a_path_through_another_one_is_found() -> None:
+def test_a_path_inside_another_one_is_found() -> None:
     assert nested([("data", "a"), ("data", "a", "b")]) == ("data", "a", "b")
     assert nested([("data", "a"), ("data", "ab")]) is None

@@ -1,4 +1,4 @@
-"""Templates: what they make of an event, what happens where a field is missing, and what is no template."""
+"""Templates: what they make of an event, what happens if a field is missing, and which are refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_template_is_filled(text: str, made: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["{data.gone}", "{data.no}", "x{data.gone}", "{data.in.b}", "{context.user_id}"])
-def test_a_field_that_must_be_there_and_is_not_is_named(text: str) -> None:
+def test_a_missing_required_field_is_named(text: str) -> None:
     with pytest.raises(AbsentFieldError) as caught:
         Template(text).fill(SCOPE)
     assert caught.value.field == text.strip("x{}")
@@ -85,12 +85,12 @@ def test_a_field_that_must_be_there_and_is_not_is_named(text: str) -> None:
         ("{Name}", "one of {name}"),
     ],
 )
-def test_what_is_no_template_is_refused_with_the_way_out(text: str, way_out: str) -> None:
+def test_an_invalid_template_is_refused_with_a_remedy(text: str, way_out: str) -> None:
     with pytest.raises(ValueError, match=re.escape(way_out)):
         Template(text)
 
 
-def test_tables_and_lists_are_filled_all_the_way_down_and_leave_out_what_is_missing() -> None:
+def test_tables_and_lists_are_filled_at_every_depth_without_missing_fields() -> None:
     value = {"a": ["{data.n}", "{data.gone?}", 1], "b": {"c": "{data.gone?}", "{not.a.template": True}}
     assert filler(value)(SCOPE) == {"a": [5, 1], "b": {"{not.a.template": True}}
 
@@ -103,6 +103,6 @@ def test_a_constant_is_made_once(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), b"x", {"a": [float("-inf")]}])
-def test_what_has_no_form_in_json_is_refused(value: Any) -> None:
+def test_a_value_without_a_json_form_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="no value of JSON"):
         filler(value)

@@ -1,4 +1,4 @@
-"""What an app's own tests are given: emitted events in memory, without Redis, settings or disk."""
+"""What an app's own tests get: emitted events in memory, without Redis, settings or disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_fixture_is_strict(emitted_events: Captured) -> None:
     assert emitted_events.events == []
 
 
-def test_events_look_as_a_worker_sees_them() -> None:
+def test_events_look_as_workers_see_them() -> None:
     with capture() as captured, tracker.context("request", {"user_id": 7}):
         tracker.emit("shop.order.paid", {"items": ("a", "b"), 1: None})
     event = captured.one("shop.order.paid")
@@ -55,7 +55,7 @@ def test_events_of_one_name_come_oldest_first() -> None:
     assert captured.named("c") == []
 
 
-def test_it_may_be_looked_at_and_cleared_while_it_goes_on() -> None:
+def test_a_capture_may_be_read_and_cleared_while_it_runs() -> None:
     with capture() as captured:
         tracker.emit("a")
         assert captured.names == ["a"]
@@ -66,7 +66,7 @@ def test_it_may_be_looked_at_and_cleared_while_it_goes_on() -> None:
     assert captured.names == ["b"]
 
 
-def test_one_picks_by_the_values_in_the_data() -> None:
+def test_one_selects_by_values_in_the_data() -> None:
     with capture() as captured:
         tracker.emit("shop.order.paid", {"order": 17, "total": 5})
         tracker.emit("shop.order.paid", {"order": 18, "total": 5})
@@ -83,9 +83,7 @@ def test_one_picks_by_the_values_in_the_data() -> None:
         ("shop.order.paid", {}, "found 2"),
     ],
 )
-def test_one_that_is_not_the_only_one_says_what_was_emitted_instead(
-    name: str, data: dict[str, object], message: str
-) -> None:
+def test_one_without_a_unique_match_names_the_emitted_events(name: str, data: dict[str, object], message: str) -> None:
     with capture() as captured:
         tracker.emit("shop.order.paid", {"order": 17, "total": 5})
         tracker.emit("shop.order.paid", {"order": 18, "total": 5})
@@ -95,19 +93,19 @@ def test_one_that_is_not_the_only_one_says_what_was_emitted_instead(
     assert "\n  shop.order.paid {'order': 17, 'total': 5}\n  shop.order.paid {'order': 18" in str(caught.value)
 
 
-def test_one_may_pick_by_a_value_that_is_called_name() -> None:
+def test_one_may_select_by_a_field_called_name() -> None:
     with capture() as captured:
         tracker.emit("shop.order.paid", {"name": "first"})
         tracker.emit("shop.order.paid", {"name": "second"})
     assert captured.one("shop.order.paid", name="second").data == {"name": "second"}
 
 
-def test_one_where_nothing_was_emitted_says_so() -> None:
+def test_one_without_any_event_says_that_nothing_was_emitted() -> None:
     with capture() as captured, pytest.raises(AssertionError, match="found 0; emitted were: nothing"):
         captured.one("shop.order.paid")
 
 
-def test_a_browsers_text_is_not_looked_into_for_values() -> None:
+def test_one_does_not_search_the_text_of_a_browser_event() -> None:
     with capture() as captured, tracker.context("browser", {"event_source": "browser"}):
         tracker.emit("page_close", "text")  # type: ignore[arg-type]
     assert captured.one("page_close").data == "text"
@@ -115,14 +113,14 @@ def test_a_browsers_text_is_not_looked_into_for_values() -> None:
         captured.one("page_close", id=1)
 
 
-def test_with_strict_off_what_cannot_be_taken_is_a_dead_letter_as_in_production() -> None:
+def test_without_strict_an_invalid_event_is_a_dead_letter_as_in_production() -> None:
     with capture(strict=False) as captured:
         tracker.emit("shop.order.paid", {"order": object()})
     event = captured.one("shop.order.paid")
     assert (event.type, event.data["reason"]) == ("dead", "not_encodable")
 
 
-def test_the_tracker_from_before_is_back_afterwards_whatever_happened() -> None:
+def test_the_previous_tracker_is_always_restored() -> None:
     before = tracker.get_tracker()
 
     def fail() -> None:
@@ -135,7 +133,7 @@ def test_the_tracker_from_before_is_back_afterwards_whatever_happened() -> None:
     assert tracker.get_tracker() is before
 
 
-def test_captures_may_be_nested_and_the_inner_one_keeps_its_own() -> None:
+def test_captures_may_be_nested_and_the_inner_one_keeps_its_events() -> None:
     with capture() as outer:
         tracker.emit("a")
         with capture() as inner:
@@ -144,7 +142,7 @@ def test_captures_may_be_nested_and_the_inner_one_keeps_its_own() -> None:
     assert (outer.names, inner.names) == (["a", "c"], ["b"])
 
 
-def test_a_tracker_that_was_at_work_goes_on_with_its_own_outbox() -> None:
+def test_a_running_tracker_continues_with_its_own_outbox() -> None:
     from dispatcher.outbox import MemoryOutbox
 
     mine = Tracker(outbox=(outbox := MemoryOutbox()))
@@ -171,7 +169,7 @@ def test_what_threads_and_tasks_emit_is_captured() -> None:
     assert sorted(captured.names) == ["task.n0", "task.n1", "task.n2", "task.n3", "task.n4", "thread"]
 
 
-def test_it_needs_neither_settings_nor_disk_nor_redis(tmp_path: Path) -> None:
+def test_a_capture_needs_neither_settings_nor_disk_nor_redis(tmp_path: Path) -> None:
     code = """
 import sys
 from dispatcher import tracker
@@ -198,7 +196,7 @@ print(sorted({"redis", "celery", "pydantic", "kombu"} & set(sys.modules)))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_plugin_is_there_without_being_asked_for_and_loads_nothing_heavy(tmp_path: Path) -> None:
+def test_the_plugin_is_loaded_by_default_and_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "test_app.py").write_text("""
 import sys
 

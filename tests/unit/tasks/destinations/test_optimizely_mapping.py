@@ -1,4 +1,4 @@
-"""What an Optimizely user finds in Optimizely: conversions, as the vendor's own SDK sends them."""
+"""What an Optimizely user finds: conversions like those that the vendor's own SDK sends."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def without_what_is_each_one_s_own(body: dict[str, Any]) -> dict[str, Any]:
     ],
     ids=["bare", "full", "text-value", "edges", "no-value", "bool-value", "huge"],
 )
-def test_a_conversion_is_what_the_sdk_builds(attributes: dict[str, Any], tags: dict[str, Any] | None) -> None:
+def test_a_conversion_equals_the_sdks(attributes: dict[str, Any], tags: dict[str, Any] | None) -> None:
     ours = body_of(
         [an_event(data={**(tags or {}), **attributes})],
         project_id=DATAFILE["projectId"],
@@ -113,7 +113,7 @@ def test_a_conversion_is_what_the_sdk_builds(attributes: dict[str, Any], tags: d
     assert without_what_is_each_one_s_own(ours) == without_what_is_each_one_s_own(theirs)
 
 
-def test_the_sdk_s_events_have_an_id_and_a_time_of_the_same_kind() -> None:
+def test_the_sdks_events_have_the_same_form_of_id_and_time() -> None:
     (ours,) = body_of([an_event()])["visitors"][0]["snapshots"][0]["events"]
     (theirs,) = sdk_body("7", None, None)["visitors"][0]["snapshots"][0]["events"]
     assert {key: type(ours[key]) for key in ("uuid", "timestamp")} == {
@@ -152,18 +152,18 @@ def test_a_request_names_account_and_sender() -> None:
     }
 
 
-def test_a_request_asks_to_be_refused_when_it_cannot_be_used() -> None:
+def test_a_request_asks_to_be_validated_strictly() -> None:
     optimizely = an_optimizely()
     headers = optimizely.request([optimizely.item(an_event())]).headers
     assert headers == {"Content-Type": "application/json", "X-Optimizely-Strict": "true"}
 
 
-def test_strictness_may_be_switched_off() -> None:
+def test_strict_validation_may_be_switched_off() -> None:
     optimizely = an_optimizely(strict=False)
     assert "X-Optimizely-Strict" not in optimizely.request([optimizely.item(an_event())]).headers
 
 
-def test_events_of_one_visitor_are_one_visitor() -> None:
+def test_events_of_one_visitor_are_sent_as_one_visitor() -> None:
     events = [an_event(id=f"event-{number}", context={"user_id": number % 2}) for number in range(4)]
     visitors = body_of(events)["visitors"]
     found = [
@@ -173,13 +173,13 @@ def test_events_of_one_visitor_are_one_visitor() -> None:
     assert all(len(visitor["snapshots"]) == 1 for visitor in visitors)
 
 
-def test_a_visitor_whose_attributes_changed_in_between_is_two() -> None:
+def test_a_visitor_with_changed_attributes_is_sent_as_two() -> None:
     events = [an_event(data={"plan": plan}) for plan in ("free", "gold", "gold")]
     visitors = body_of(events, attribute_ids={"plan": "300"})["visitors"]
     assert [visitor["attributes"][0]["value"] for visitor in visitors] == ["free", "gold"]
 
 
-def test_an_attribute_comes_from_data_else_from_context_and_is_no_tag() -> None:
+def test_attributes_come_from_data_or_context_and_are_not_tags() -> None:
     ids = {"plan": "300", "org_id": 301, "absent": "302"}
     item = an_optimizely(attribute_ids=ids).item(
         an_event(data={"plan": "gold", "org_id": "Shore"}, context={"user_id": 7, "org_id": "edX", "plan": "free"})
@@ -191,23 +191,23 @@ def test_an_attribute_comes_from_data_else_from_context_and_is_no_tag() -> None:
     assert "tags" not in item["snapshots"][0]["events"][0]
 
 
-def test_what_is_no_plain_value_becomes_a_tag_of_text() -> None:
+def test_lists_and_objects_become_tags_of_json_text() -> None:
     tags = conversion_of(an_event(data={"list": [1, "ü"], "object": {"a": None}, "nothing": None, "n": 1}))["tags"]
     assert tags == {"list": '[1,"ü"]', "object": '{"a":null}', "n": 1}
 
 
-def test_a_form_as_the_page_sent_it_is_a_tag() -> None:
+def test_the_text_of_a_form_is_a_tag() -> None:
     assert conversion_of(an_event(data="a=1&b=2"))["tags"] == {"data": "a=1&b=2"}
 
 
 @pytest.mark.parametrize("revenue", [12.5, 12.0, "12", True, [12], 2**63], ids=repr)
-def test_a_revenue_that_is_not_in_whole_cents_is_undeliverable(revenue: object) -> None:
+def test_a_revenue_that_is_not_whole_cents_is_undeliverable(revenue: object) -> None:
     with pytest.raises(UndeliverableError, match="whole number of cents") as refused:
         conversion_of(an_event(data={"revenue": revenue}))
     assert refused.value.reason == "invalid"
 
 
-def test_no_revenue_is_no_mistake() -> None:
+def test_an_event_without_revenue_is_valid() -> None:
     assert "revenue" not in conversion_of(an_event(data={"revenue": None}))
 
 
@@ -220,20 +220,20 @@ def test_no_revenue_is_no_mistake() -> None:
         ("user_id", {"user_id": 7, "session": "s"}, "7"),
     ],
 )
-def test_a_visitor_is_known_by_what_the_settings_say(visitor: str, context: dict[str, Any], expected: str) -> None:
+def test_the_settings_choose_the_visitor_id(visitor: str, context: dict[str, Any], expected: str) -> None:
     assert an_optimizely(visitor=visitor).item(an_event(context=context))["visitor_id"] == expected
 
 
 @pytest.mark.parametrize(
     ("visitor", "context"), [("either", {}), ("user_id", {"session": "s"}), ("anonymous_id", {"user_id": 7})]
 )
-def test_an_event_of_nobody_is_undeliverable_and_says_what_to_do(visitor: str, context: dict[str, Any]) -> None:
+def test_an_event_without_a_visitor_is_undeliverable_with_a_remedy(visitor: str, context: dict[str, Any]) -> None:
     with pytest.raises(UndeliverableError, match="DISPATCHER_DESTINATIONS__EXPERIMENTS__VISITOR") as refused:
         an_optimizely(visitor=visitor).item(an_event(context=context))
     assert refused.value.reason == "missing_visitor_id"
 
 
-def test_an_event_that_optimizely_has_no_id_for_is_undeliverable_and_says_what_to_do() -> None:
+def test_an_event_without_an_optimizely_id_is_undeliverable_with_a_remedy() -> None:
     with pytest.raises(UndeliverableError, match=r"event_ids of \[destinations\.experiments\]") as refused:
         conversion_of(an_event(name="other"))
     assert refused.value.reason == "unknown_event"
@@ -247,7 +247,7 @@ def test_an_event_that_optimizely_has_no_id_for_is_undeliverable_and_says_what_t
     ],
     ids=["account", "events"],
 )
-def test_what_is_missing_is_named(absent: dict[str, Any], said: str) -> None:
+def test_a_missing_setting_is_named(absent: dict[str, Any], said: str) -> None:
     assert said in (an_optimizely(**absent).missing() or "")
 
 
@@ -258,7 +258,7 @@ def test_ids_may_be_given_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("options", [{"account_id": ""}, {"event_ids": {"enrolled": ""}}, {"host": "logx"}], ids=str)
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         an_optimizely(**options)
 

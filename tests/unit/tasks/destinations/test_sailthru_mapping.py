@@ -1,4 +1,4 @@
-"""What a Sailthru user finds in Sailthru: events of people, signed as the vendor asks for."""
+"""What a Sailthru user finds: events of people, signed as the vendor requires."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ def test_an_event_becomes_an_event_of_the_person_with_its_data_as_vars() -> None
     }
 
 
-def test_vars_are_the_data_alone_where_the_settings_say_so() -> None:
+def test_vars_hold_only_the_data_if_the_settings_say_so() -> None:
     assert a_sailthru(event_vars=False).item(an_event(data={"mode": "honor"}))["vars"] == {"mode": "honor"}
     assert "vars" not in a_sailthru(event_vars=False).item(an_event(data={}))
 
 
-def test_data_s_own_fields_win_over_those_that_are_added() -> None:
+def test_fields_of_the_data_win_over_added_ones() -> None:
     assert a_sailthru().item(an_event(data={"event_id": "theirs"}))["vars"]["event_id"] == "theirs"
 
 
 @pytest.mark.parametrize(("data", "expected"), [("a=1&b=2", {"data": "a=1&b=2"}), (None, {}), ([1], {"data": [1]})])
-def test_data_that_is_no_object_has_a_var_of_its_own(data: object, expected: dict[str, Any]) -> None:
+def test_data_other_than_an_object_becomes_one_var(data: object, expected: dict[str, Any]) -> None:
     assert a_sailthru(event_vars=False).item(an_event(data=data)).get("vars", {}) == expected
 
 
@@ -83,26 +83,26 @@ def test_the_user_id_is_the_extid_of_a_person_without_an_address() -> None:
     assert (item["id"], item["key"]) == ("7", "extid")
 
 
-def test_the_order_of_keys_decides_what_a_person_is_named_by() -> None:
+def test_the_order_of_keys_decides_how_a_person_is_identified() -> None:
     item = a_sailthru(keys=["extid", "email"]).item(an_event())
     assert (item["id"], item["key"]) == ("7", "extid")
 
 
 @pytest.mark.parametrize("address", ["", "ada", "a***@example.org", "5f4dcc3b5aa765d61d8327deb882cf99", "@example.org"])
-def test_an_address_that_was_masked_or_hashed_names_nobody(address: str) -> None:
+def test_a_masked_or_hashed_address_identifies_nobody(address: str) -> None:
     item = a_sailthru().item(an_event(context={"user_id": 7, "email": address}))
     assert (item["id"], item["key"]) == ("7", "extid")
 
 
 @pytest.mark.parametrize(("keys", "context"), [(["email", "extid"], {}), (["email"], {"user_id": 7})])
-def test_an_event_about_nobody_is_undeliverable_and_says_what_to_do(keys: list[str], context: dict[str, Any]) -> None:
+def test_an_event_without_a_person_is_undeliverable_with_a_remedy(keys: list[str], context: dict[str, Any]) -> None:
     with pytest.raises(UndeliverableError, match=r"keys of \[destinations\.mail\]") as refused:
         a_sailthru(keys=keys).item(an_event(data={}, context=context))
     assert refused.value.reason == "missing_user"
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
-def test_the_names_of_sailthru_s_own_events_are_not_sent(name: str) -> None:
+def test_events_with_sailthrus_own_names_are_not_sent(name: str) -> None:
     with pytest.raises(UndeliverableError, match="rename it") as refused:
         a_sailthru().item(an_event(name=name))
     assert refused.value.reason == "reserved_name"
@@ -127,7 +127,7 @@ def test_a_request_is_a_signed_form() -> None:
     assert b"hidden-secret" not in request.body
 
 
-def test_the_signature_is_the_one_that_sailthru_documents() -> None:
+def test_the_signature_equals_the_documented_one() -> None:
     # By md5sum, of the secret and the values in order: shhhh, 123, json, {"id":"a"}.
     assert signature("shhhh", {"json": '{"id":"a"}', "api_key": "123", "format": "json"}) == (
         "4ff12607a678c9ff3ae59ec0dadc0d39"
@@ -143,7 +143,7 @@ def test_the_signature_is_the_one_that_sailthru_documents() -> None:
     ],
     ids=["plain", "not-ascii", "other-order"],
 )
-def test_the_signature_is_that_of_the_vendor_s_own_client(parameters: dict[str, str]) -> None:
+def test_the_signature_equals_that_of_the_vendors_own_client(parameters: dict[str, str]) -> None:
     assert signature("secret", parameters) == get_signature_hash(parameters, "secret")
 
 
@@ -156,18 +156,18 @@ def test_the_signature_is_that_of_the_vendor_s_own_client(parameters: dict[str, 
     ],
     ids=["key", "secret", "both"],
 )
-def test_what_is_missing_is_named_by_its_variable(absent: dict[str, Any], variables: list[str]) -> None:
+def test_a_missing_setting_is_named_by_its_variable(absent: dict[str, Any], variables: list[str]) -> None:
     missing = a_sailthru(**absent).missing()
     assert missing is not None
     assert [name for name in ("API_KEY", "SECRET") if f"DISPATCHER_DESTINATIONS__MAIL__{name}" in missing] == variables
 
 
-def test_nothing_is_missing_with_both() -> None:
+def test_nothing_is_missing_with_key_and_secret() -> None:
     assert a_sailthru().missing() is None
 
 
 @pytest.mark.parametrize("host", ["api.sailthru.com", "https://", "https://key@api.sailthru.com", "https://a.b/event"])
-def test_a_host_is_a_scheme_and_a_host(host: str) -> None:
+def test_a_host_consists_of_scheme_and_name(host: str) -> None:
     with pytest.raises(ValidationError, match="scheme and a host"):
         a_sailthru(host=host)
 
@@ -205,13 +205,13 @@ def test_a_host_is_a_scheme_and_a_host(host: str) -> None:
         (503, None, "transient"),
     ],
 )
-def test_an_answer_has_its_outcome(status: int, code: object, expected: str) -> None:
+def test_each_answer_has_its_outcome(status: int, code: object, expected: str) -> None:
     outcome = a_sailthru().outcome(an_answer(status, code))
     assert fate(outcome) == expected
     assert "ada@example.org" not in str(outcome)
 
 
-def test_the_error_code_is_said_in_words() -> None:
+def test_the_error_code_is_explained() -> None:
     outcome = a_sailthru().outcome(an_answer(401, 5))
     assert outcome == RetryAfter(
         "Sailthru at api.sailthru.com answered 401 with error 5, authentication failed: is the secret that of the API "
@@ -221,13 +221,13 @@ def test_the_error_code_is_said_in_words() -> None:
     )
 
 
-def test_a_200_that_is_not_json_is_not_sailthru_s() -> None:
+def test_a_200_without_json_is_not_from_sailthru() -> None:
     outcome = a_sailthru().outcome(Answer(status=200, headers={}, body=b"<html>Please log in</html>"))
     assert fate(outcome) == "setup"
     assert "DISPATCHER_DESTINATIONS__MAIL__HOST" in str(outcome)
 
 
-def test_a_200_that_says_nothing_is_a_delivery() -> None:
+def test_an_empty_200_is_a_delivery() -> None:
     assert a_sailthru().outcome(Answer(status=200, headers={}, body=b"")) is DELIVERED
 
 
@@ -237,16 +237,16 @@ def seconds_of(headers: dict[str, str]) -> float | None:
     return outcome.seconds
 
 
-def test_a_throttled_request_waits_until_the_limit_s_reset_by_sailthru_s_own_clock() -> None:
+def test_a_throttled_request_waits_for_the_reset_by_sailthrus_clock() -> None:
     date, reset = format_datetime(NOW, usegmt=True), NOW.timestamp() + 2
     assert seconds_of({"Date": date, "X-Rate-Limit-Reset": f"{reset:.0f}"}) == 2
 
 
-def test_a_reset_within_this_second_waits_for_a_second() -> None:
+def test_a_reset_within_this_second_waits_one_second() -> None:
     assert seconds_of({"Date": format_datetime(NOW, usegmt=True), "X-Rate-Limit-Reset": f"{NOW.timestamp():.0f}"}) == 1
 
 
-def test_a_reset_says_nothing_of_other_failures() -> None:
+def test_a_reset_is_ignored_for_other_failures() -> None:
     headers = {"Date": format_datetime(NOW, usegmt=True), "X-Rate-Limit-Reset": f"{NOW.timestamp() + 1:.0f}"}
     outcome = a_sailthru().outcome(an_answer(500, 99, headers))
     assert isinstance(outcome, RetryAfter)
@@ -254,11 +254,11 @@ def test_a_reset_says_nothing_of_other_failures() -> None:
 
 
 @pytest.mark.parametrize("reset", ["soon", "", "nan", "-1", str(NOW.timestamp() - 5), str(NOW.timestamp() + 86_400)])
-def test_a_reset_that_makes_no_sense_leaves_the_pause_to_the_backoff(reset: str) -> None:
+def test_an_invalid_reset_leaves_the_pause_to_the_backoff(reset: str) -> None:
     assert seconds_of({"Date": format_datetime(NOW, usegmt=True), "X-Rate-Limit-Reset": reset}) is None
 
 
-def test_no_reset_leaves_the_pause_to_the_backoff() -> None:
+def test_a_missing_reset_leaves_the_pause_to_the_backoff() -> None:
     assert seconds_of({}) is None
 
 

@@ -66,7 +66,7 @@ def test_an_event_becomes_a_track_call_with_its_own_id_and_time() -> None:
 
 
 @pytest.mark.parametrize("microsecond", [0, 120_000, 1])
-def test_the_timestamp_reads_as_it_does_on_the_wire(microsecond: int) -> None:
+def test_the_timestamp_equals_the_one_on_the_wire(microsecond: int) -> None:
     event = an_event(timestamp=datetime(2026, 1, 2, 3, 4, 5, microsecond, tzinfo=UTC))
     assert f'"timestamp":"{to_message(event)["timestamp"]}"'.encode() in encode(event)
 
@@ -82,7 +82,7 @@ def test_the_timestamp_reads_as_it_does_on_the_wire(microsecond: int) -> None:
         ({}, "019abcde-0000-7000-8000-000000000001"),
     ],
 )
-def test_without_a_user_the_anonymous_id_is_the_best_that_is_known(
+def test_without_a_user_the_anonymous_id_is_the_best_known_id(
     context: dict[str, Any], anonymous_id: str, nobody: str | None
 ) -> None:
     message = to_message(an_event(context=context | {"user_id": nobody}))
@@ -108,7 +108,7 @@ def test_properties_are_always_an_object(data: Any, properties: dict[str, Any]) 
     assert to_message(an_event(data=data))["properties"] == properties
 
 
-def test_edx_properties_are_the_whole_event_with_what_google_analytics_needs() -> None:
+def test_edx_properties_are_the_whole_event_plus_google_analytics_fields() -> None:
     message = to_message(an_event(), properties="edx")
     assert message["event"] == "edx.course.enrollment.activated"
     assert message["properties"] == {
@@ -136,7 +136,7 @@ def test_edx_properties_are_the_whole_event_with_what_google_analytics_needs() -
         ),
     ],
 )
-def test_edx_label_is_the_course_and_courserun_key_only_what_is_one(
+def test_edx_label_is_the_course_and_courserun_key_only_a_valid_key(
     course_id: str | None, expected: dict[str, str]
 ) -> None:
     properties = to_message(an_event(context={"course_id": course_id}), properties="edx")["properties"]
@@ -144,7 +144,7 @@ def test_edx_label_is_the_course_and_courserun_key_only_what_is_one(
     assert properties["nonInteraction"] == 1
 
 
-def test_the_page_that_a_browser_names_is_the_url() -> None:
+def test_the_page_of_a_browser_event_is_the_url() -> None:
     page = to_message(an_event(context=REQUEST_CONTEXT | {"page": "https://other.example.org/x?y#z"}))["context"][
         "page"
     ]
@@ -162,7 +162,7 @@ def test_the_page_that_a_browser_names_is_the_url() -> None:
         ({"path": 5, "host": ["h"], "referer": {}}, None),
     ],
 )
-def test_a_page_has_only_what_is_known(context: dict[str, Any], page: dict[str, str] | None) -> None:
+def test_a_page_has_only_the_known_fields(context: dict[str, Any], page: dict[str, str] | None) -> None:
     assert to_message(an_event(context=context))["context"].get("page") == page
 
 
@@ -171,7 +171,7 @@ def test_an_empty_tracking_context_leaves_only_the_library(context: dict[str, An
     assert to_message(an_event(context=context))["context"] == {"library": LIBRARY}
 
 
-def test_a_track_call_is_passed_on_with_its_context_filled() -> None:
+def test_a_track_call_is_passed_on_with_a_completed_context() -> None:
     call = a_call(
         "track",
         userId="12",
@@ -207,7 +207,7 @@ def test_a_track_call_is_passed_on_with_its_context_filled() -> None:
         ("alias", {"previousId": "anon"}, {"previousId": "anon"}),
     ],
 )
-def test_every_kind_of_call_keeps_what_was_said_and_gets_the_tracking_context(
+def test_every_type_of_call_keeps_its_values_and_gets_the_tracking_context(
     kind: str, said: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert to_message(a_call(kind, userId="12", **said)) == expected | {
@@ -219,12 +219,12 @@ def test_every_kind_of_call_keeps_what_was_said_and_gets_the_tracking_context(
     }
 
 
-def test_the_edx_option_leaves_direct_calls_alone() -> None:
+def test_the_edx_option_does_not_change_direct_calls() -> None:
     call = a_call("track", userId="12", event="Order Completed", properties={"total": 1})
     assert to_message(call, properties="edx") == to_message(call)
 
 
-def test_what_the_caller_says_of_the_context_wins() -> None:
+def test_the_callers_context_wins() -> None:
     said = {
         "ip": "192.0.2.200",
         "userAgent": "mine",
@@ -240,23 +240,23 @@ CONSENT = {"categoryPreferences": {"Analytics": True, "Advertising": False}}
 
 
 @pytest.mark.parametrize("properties", ["data", "edx"])
-def test_segment_learns_the_consent_and_the_integrations_of_an_event(properties: Any) -> None:
+def test_segment_gets_the_consent_and_integrations_of_an_event(properties: Any) -> None:
     context = REQUEST_CONTEXT | {"consent": CONSENT, "integrations": {"All": False, "Mixpanel": True}}
     message = to_message(an_event(context=context), properties=properties)
     assert message["context"] == FILLED_CONTEXT | {"consent": CONSENT}
     assert message["integrations"] == {"All": False, "Mixpanel": True}
 
 
-def test_an_empty_consent_object_is_passed_on_since_it_says_something_beside_integrations() -> None:
+def test_an_empty_consent_object_is_passed_on_because_it_matters() -> None:
     assert to_message(an_event(context={"consent": {}}))["context"]["consent"] == {}
 
 
 @pytest.mark.parametrize("said", [None, {}, "text", []])
-def test_integrations_that_say_nothing_are_left_out(said: Any) -> None:
+def test_empty_integrations_are_left_out(said: Any) -> None:
     assert "integrations" not in to_message(an_event(context={"integrations": said}))
 
 
-def test_a_call_has_the_consent_and_the_integrations_of_the_request_where_it_says_nothing_of_its_own() -> None:
+def test_a_call_without_own_consent_and_integrations_gets_the_requests() -> None:
     context = REQUEST_CONTEXT | {"consent": CONSENT, "integrations": {"Mixpanel": False}}
     silent = to_message(an_event(type="track", data={"userId": "1", "event": "E"}, context=context))
     assert (silent["context"]["consent"], silent["integrations"]) == (CONSENT, {"Mixpanel": False})
@@ -267,7 +267,7 @@ def test_a_call_has_the_consent_and_the_integrations_of_the_request_where_it_say
     assert (spoken["context"]["consent"], spoken["integrations"]) == (own, {"All": True})
 
 
-def test_a_caller_who_says_a_part_of_the_context_gets_the_rest_filled() -> None:
+def test_a_partial_context_of_the_caller_is_completed() -> None:
     said = {"page": {"title": "Mine", "path": "/mine"}, "Google Analytics": {"sessionId": "s"}, "ip": None}
     context = to_message(a_call("identify", userId="1", context=said))["context"]
     assert context["page"] == FILLED_CONTEXT["page"] | {"title": "Mine", "path": "/mine"}
@@ -277,16 +277,16 @@ def test_a_caller_who_says_a_part_of_the_context_gets_the_rest_filled() -> None:
 
 
 @pytest.mark.parametrize("context", ["text", ["a"], 5])
-def test_a_caller_s_context_that_is_no_object_is_replaced(context: Any) -> None:
+def test_a_callers_context_other_than_an_object_is_replaced(context: Any) -> None:
     assert to_message(a_call("track", userId="1", event="E", context=context))["context"] == FILLED_CONTEXT
 
 
-def test_a_page_that_is_no_object_stays_as_the_caller_said_it() -> None:
+def test_a_callers_page_other_than_an_object_is_unchanged() -> None:
     context = to_message(a_call("track", userId="1", event="E", context={"page": "Home"}))["context"]
     assert context["page"] == "Home"
 
 
-def test_a_call_with_an_anonymous_id_does_not_borrow_the_user_of_the_request() -> None:
+def test_a_call_with_an_anonymous_id_does_not_get_the_requests_user() -> None:
     message = to_message(a_call("track", anonymousId="visitor", event="E"))
     assert message["anonymousId"] == "visitor"
     assert "userId" not in message
@@ -297,11 +297,11 @@ def test_a_call_may_have_both_ids() -> None:
     assert (message["userId"], message["anonymousId"]) == ("1", "visitor")
 
 
-def test_a_call_about_nobody_is_about_the_user_of_the_request() -> None:
+def test_a_call_without_a_person_gets_the_requests_user() -> None:
     assert to_message(a_call("track", event="E"))["userId"] == "7"
 
 
-def test_a_call_about_nobody_outside_a_request_still_has_an_id() -> None:
+def test_a_call_without_a_person_outside_a_request_still_has_an_id() -> None:
     call = Event(id="an-id", type="track", name="E", timestamp=datetime.now(UTC), data={"event": "E"}, context={})
     assert to_message(call)["anonymousId"] == "an-id"
 
@@ -320,7 +320,7 @@ def test_mapping_changes_nothing_of_the_event(kind: str, properties: Any) -> Non
     assert LIBRARY["name"] == "dispatcher"
 
 
-def test_the_same_event_makes_the_same_message_each_time_it_is_tried() -> None:
+def test_the_same_event_makes_the_same_message_each_time() -> None:
     payload = encode(an_event(context={}))
     assert to_message(decode(payload)) == to_message(decode(payload))
 
@@ -337,7 +337,7 @@ def test_the_same_event_makes_the_same_message_each_time_it_is_tried() -> None:
         "http://a:0",
     ],
 )
-def test_a_host_that_is_no_plain_url_is_refused(host: str) -> None:
+def test_a_host_other_than_a_plain_url_is_refused(host: str) -> None:
     with pytest.raises(ValidationError):
         SegmentOptions(host=host)
 
@@ -348,7 +348,7 @@ def test_timeouts_are_positive(timeout: float) -> None:
         SegmentOptions(timeout_seconds=timeout)
 
 
-def test_the_write_key_does_not_show() -> None:
+def test_the_write_key_is_not_shown() -> None:
     assert "hidden-key" not in repr(SegmentOptions(write_key="hidden-key"))
 
 

@@ -1,4 +1,4 @@
-"""What was dropped from a queue: counted each time, said once a minute."""
+"""Messages dropped from a queue: each is counted, and a line a minute is logged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from dispatcher.tasks.transport.refusals import Refusals
 
 
-def test_each_is_counted_and_a_line_a_minute_says_how_many(caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_messages_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
     refusals = Refusals(lambda: now)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""The record of appends is a ring that several processes write in turn."""
+"""The log of appends is a ring that several processes write in turn."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_appends_are_found_by_their_batch(ring: Appends) -> None:
         assert ring.find(key(99)) is None
 
 
-def test_the_latest_of_a_batchs_appends_is_found(ring: Appends) -> None:
+def test_the_latest_append_of_a_batch_is_found(ring: Appends) -> None:
     for number in [1, 2, 1, 3]:
         note(ring, number)
     with ring.turn(1):
@@ -61,7 +61,7 @@ def test_the_latest_of_a_batchs_appends_is_found(ring: Appends) -> None:
 
 
 @pytest.mark.parametrize("ahead", [1, 15, 16, 17, 39, 40, 41, 79, 80, 81, 200])
-def test_what_others_appended_meanwhile_is_seen(ring: Appends, other: Appends, ahead: int) -> None:
+def test_appends_of_other_processes_are_seen(ring: Appends, other: Appends, ahead: int) -> None:
     for number in range(30):
         note(ring, number)
     for number in range(30, 30 + ahead):
@@ -79,7 +79,7 @@ def test_the_ring_forgets_the_oldest_and_does_not_grow(ring: Appends, path: Path
     assert path.stat().st_size == 40 * 64
 
 
-def test_a_ring_that_is_opened_again_goes_on_where_it_was(ring: Appends, other: Appends) -> None:
+def test_a_reopened_ring_continues_where_it_was(ring: Appends, other: Appends) -> None:
     for number in range(55):
         note(ring, number)
     ring.close()
@@ -87,7 +87,7 @@ def test_a_ring_that_is_opened_again_goes_on_where_it_was(ring: Appends, other: 
     assert note(ring, 56) == 57
 
 
-def test_damaged_entries_are_as_good_as_none(ring: Appends, other: Appends, path: Path) -> None:
+def test_damaged_entries_are_ignored(ring: Appends, other: Appends, path: Path) -> None:
     for number in range(1, 6):
         note(ring, number)
     ring.close()
@@ -100,7 +100,7 @@ def test_damaged_entries_are_as_good_as_none(ring: Appends, other: Appends, path
     assert note(other, 9) == 6
 
 
-def test_a_file_of_something_else_is_taken_over(ring: Appends, path: Path) -> None:
+def test_a_file_of_something_else_is_overwritten(ring: Appends, path: Path) -> None:
     path.write_bytes(b"\xff" * 1000)
     assert note(ring, 1) == 1
     assert note(ring, 2) == 2

@@ -1,4 +1,4 @@
-"""Appends leave whole lines, each once, whatever was left by a process that was killed."""
+"""Appends leave whole lines, each once, whatever a killed process left behind."""
 
 from __future__ import annotations
 
@@ -73,40 +73,38 @@ def killed_while_writing(path: Path, written: bytes, *, first: int = 0, gaps: bo
     record.close()
 
 
-def test_lines_are_appended_with_their_breaks(path: Path, appender: Appender) -> None:
+def test_lines_are_appended_with_line_breaks(path: Path, appender: Appender) -> None:
     appender.append(LINES, key=KEY)
     appender.append([b"{}"], key=OTHER)
     assert path.read_bytes() == TEXT + b"{}\n"
 
 
-def test_parent_directories_are_made(tmp_path: Path) -> None:
+def test_parent_directories_are_created(tmp_path: Path) -> None:
     appender = Appender(tmp_path / "var" / "log" / "tracking.log", fsync=True)
     appender.append(LINES, key=KEY)
     appender.close()
     assert (tmp_path / "var" / "log" / "tracking.log").read_bytes() == TEXT
 
 
-def test_others_can_not_read_the_files(path: Path, appender: Appender) -> None:
+def test_other_users_cannot_read_the_files(path: Path, appender: Appender) -> None:
     appender.append(LINES, key=KEY)
     assert [file.stat().st_mode & 0o007 for file in path.parent.iterdir()] == [0, 0]
 
 
-def test_a_batch_that_is_there_is_not_appended_again(path: Path, appender: Appender) -> None:
+def test_an_appended_batch_is_not_appended_again(path: Path, appender: Appender) -> None:
     appender.append(LINES, key=KEY)
     appender.append([b"{}"], key=OTHER)
     appender.append(LINES, key=KEY, again=True)
     assert path.read_bytes() == TEXT + b"{}\n"
 
 
-def test_a_batch_that_comes_again_is_appended_where_it_is_not_known(path: Path, appender: Appender) -> None:
+def test_a_repeated_batch_is_appended_if_it_is_unknown(path: Path, appender: Appender) -> None:
     appender.append([b"{}"], key=OTHER)
     appender.append(LINES, key=KEY, again=True)
     assert path.read_bytes() == b"{}\n" + TEXT
 
 
-def test_a_batch_that_was_appended_lately_is_known_without_being_said_to_come_again(
-    path: Path, appender: Appender
-) -> None:
+def test_a_recently_appended_batch_is_recognised_without_the_again_flag(path: Path, appender: Appender) -> None:
     appender.append(LINES, key=KEY)
     appender.append(LINES, key=KEY)
     other = Appender(path)
@@ -126,7 +124,7 @@ def test_a_batch_cut_short_by_a_kill_is_completed(path: Path, appender: Appender
 
 
 @pytest.mark.parametrize("written", range(len(TEXT) + 1))
-def test_a_batch_with_an_event_that_has_no_line_cut_short_by_a_kill_is_completed(
+def test_a_batch_with_an_event_without_a_line_is_completed_after_a_kill(
     path: Path, appender: Appender, written: int
 ) -> None:
     path.write_bytes(b"{}\n")
@@ -175,7 +173,7 @@ def test_a_batch_that_is_cut_short_twice_is_completed(path: Path, appender: Appe
     assert path.read_bytes() == LINES[0] + b"\n{}\n" + LINES[1] + b"\n" + LINES[2] + b"\n"
 
 
-def test_a_batch_whose_file_is_gone_is_written_again(path: Path, appender: Appender) -> None:
+def test_a_partial_batch_whose_file_is_gone_is_written_again(path: Path, appender: Appender) -> None:
     killed_while_writing(path, TEXT[:12])
     kept = path.open("rb")  # Its inode is not used again while it is open.
     path.unlink()
@@ -184,7 +182,7 @@ def test_a_batch_whose_file_is_gone_is_written_again(path: Path, appender: Appen
     assert path.read_bytes() == TEXT
 
 
-def test_a_batch_that_was_whole_is_known_when_its_file_is_gone(path: Path, appender: Appender) -> None:
+def test_a_whole_batch_is_recognised_when_its_file_is_gone(path: Path, appender: Appender) -> None:
     appender.append(LINES, key=KEY)
     path.unlink()
     appender.append([b"{}"], key=OTHER)
@@ -201,7 +199,7 @@ def test_a_batch_whose_file_was_emptied_is_written_again(path: Path, appender: A
 
 
 @pytest.mark.parametrize("tail", [b"{", b'{"a": "b', b"x" * 200_000, b"2026 INFO [tracking] - ", b"\xff"])
-def test_an_unfinished_line_of_unknown_origin_is_cut_off(
+def test_an_unfinished_line_of_unknown_origin_is_removed(
     path: Path, appender: Appender, tail: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(b"{}\n" + tail)
@@ -211,13 +209,13 @@ def test_an_unfinished_line_of_unknown_origin_is_cut_off(
 
 
 @pytest.mark.parametrize("tail", [b'{"a": 1}', b'2026 INFO 0 [tracking] - {"a": 1}'])
-def test_a_whole_line_that_lacks_its_break_is_kept(path: Path, appender: Appender, tail: bytes) -> None:
+def test_a_whole_line_without_a_line_break_is_kept(path: Path, appender: Appender, tail: bytes) -> None:
     path.write_bytes(b"{}\n" + tail)
     appender.append(LINES, key=KEY)
     assert path.read_bytes() == b"{}\n" + tail + b"\n" + TEXT
 
 
-def test_a_file_that_logrotate_renamed_is_left_alone(path: Path, appender: Appender) -> None:
+def test_a_file_that_logrotate_renamed_is_not_written_to(path: Path, appender: Appender) -> None:
     appender.append([b'"old"'], key=OTHER)
     path.rename(path.with_name("tracking.log.1"))
     appender.append([b'"new"'], key=KEY)
@@ -235,7 +233,7 @@ def test_a_file_that_was_replaced_or_emptied_is_noticed(path: Path, appender: Ap
     assert path.read_bytes() == b'"newer"\n'
 
 
-def test_a_directory_that_was_removed_is_made_again(tmp_path: Path) -> None:
+def test_a_removed_directory_is_created_again(tmp_path: Path) -> None:
     path = tmp_path / "log" / "tracking.log"
     appender = Appender(path)
     appender.append([b'"old"'], key=OTHER)
@@ -247,7 +245,7 @@ def test_a_directory_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert path.read_bytes() == b'"new"\n'
 
 
-def test_closing_twice_and_appending_after_it_works(path: Path, appender: Appender) -> None:
+def test_closing_twice_and_appending_afterwards_work(path: Path, appender: Appender) -> None:
     appender.append([b"1"], key=KEY)
     appender.close()
     appender.close()
@@ -273,7 +271,7 @@ def test_threads_take_turns(path: Path, appender: Appender) -> None:
     assert all(lines[at].rpartition("-")[0] == lines[at + 4].rpartition("-")[0] for at in range(0, len(lines), 5))
 
 
-def test_a_lock_that_is_never_given_back_is_an_error(path: Path) -> None:
+def test_a_lock_that_is_never_released_is_an_error(path: Path) -> None:
     appender = Appender(path, lock_seconds=0.05)
     appender.append(LINES, key=KEY)
     with path.with_name(".tracking.log.appends").open("rb") as held:
@@ -285,7 +283,7 @@ def test_a_lock_that_is_never_given_back_is_an_error(path: Path) -> None:
     assert path.read_bytes() == TEXT + TEXT
 
 
-def test_a_record_that_was_removed_is_begun_anew(path: Path, appender: Appender) -> None:
+def test_a_removed_append_log_is_started_anew(path: Path, appender: Appender) -> None:
     other = Appender(path)
     appender.append([b"1"], key=KEY)
     path.with_name(".tracking.log.appends").unlink()
@@ -319,7 +317,7 @@ def test_an_append_that_fails_midway_leaves_nothing(
     assert path.read_bytes() == b"{}\n" + TEXT
 
 
-def test_lines_that_are_written_but_not_noted_are_not_written_again(
+def test_lines_written_without_a_log_entry_are_not_written_again(
     path: Path, appender: Appender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_record: Appends, _append: Append) -> None:
@@ -332,7 +330,7 @@ def test_lines_that_are_written_but_not_noted_are_not_written_again(
     assert path.read_bytes() == TEXT
 
 
-def test_a_path_that_is_a_directory_says_so(tmp_path: Path) -> None:
+def test_a_directory_at_the_path_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "tracking.log").mkdir()
     appender = Appender(tmp_path / "tracking.log")
     with pytest.raises(IsADirectoryError, match=r"set a path that is not a directory.*tracking\.log"):
@@ -340,7 +338,7 @@ def test_a_path_that_is_a_directory_says_so(tmp_path: Path) -> None:
     appender.close()
 
 
-def test_a_parent_that_is_a_file_says_so(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_parent_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     appender = Appender(tmp_path / "log" / "tracking.log")
     with pytest.raises(OSError, match=r"cannot append to the tracking log: .*log"):
@@ -348,7 +346,7 @@ def test_a_parent_that_is_a_file_says_so(tmp_path: Path) -> None:
     appender.close()
 
 
-def test_a_full_file_is_renamed_as_edx_names_it(path: Path) -> None:
+def test_a_full_file_is_renamed_like_edxs(path: Path) -> None:
     now = iter([1_772_600_767.9, 1_772_600_767.95, 1_772_600_769.0])
     appender = Appender(path, rotate_bytes=20, clock=lambda: next(now))
     for number in range(7):
@@ -385,7 +383,7 @@ def test_rotated_files_are_compressed(path: Path, compressing: Appender) -> None
     assert not list(path.parent.glob("*.partial"))
 
 
-def test_what_a_killed_compression_left_is_done_again(path: Path, compressing: Appender) -> None:
+def test_an_interrupted_compression_is_repeated(path: Path, compressing: Appender) -> None:
     path.with_name("tracking.log-20260101-1767225600").write_bytes(b"old\n")
     path.with_name(".tracking.log-20260101-1767225600.gz.partial").write_bytes(b"half")
     path.with_name("tracking.log-notes").write_bytes(b"kept\n")
@@ -397,7 +395,7 @@ def test_what_a_killed_compression_left_is_done_again(path: Path, compressing: A
     assert path.with_name("tracking.log-notes").read_bytes() == b"kept\n"
 
 
-def test_a_file_that_another_process_compresses_is_left_to_it(path: Path, compressing: Appender) -> None:
+def test_a_file_that_another_process_compresses_is_skipped(path: Path, compressing: Appender) -> None:
     old = path.with_name("tracking.log-20260101-1767225600")
     old.write_bytes(b"old\n")
     with old.open("rb") as held:
@@ -408,7 +406,7 @@ def test_a_file_that_another_process_compresses_is_left_to_it(path: Path, compre
         assert old.read_bytes() == b"old\n"
 
 
-def test_a_file_that_cannot_be_compressed_stays_and_is_warned_of(
+def test_a_file_that_cannot_be_compressed_stays_and_is_logged(
     path: Path, compressing: Appender, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = path.with_name("tracking.log-20260101-1767225600")

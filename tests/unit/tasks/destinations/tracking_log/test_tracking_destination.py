@@ -1,4 +1,4 @@
-"""TrackingLog delivers batches, and says what became of each event."""
+"""TrackingLog delivers batches and returns an outcome for each event."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_events_are_delivered_in_order(make: Callable[..., TrackingLog], path: P
     assert [line[:12] for line in path.read_text().splitlines()] == ['{"name": "a"', '{"name": "b"']
 
 
-def test_an_event_that_cannot_be_decoded_takes_no_other_with_it(make: Callable[..., TrackingLog], path: Path) -> None:
+def test_an_undecodable_event_is_dead_and_no_other_is(make: Callable[..., TrackingLog], path: Path) -> None:
     first, second, third = make().deliver(batch(payload("a"), b'{"id"', payload("c")))
     assert (first, third) == (DELIVERED, DELIVERED)
     assert isinstance(second, Dead)
@@ -72,9 +72,7 @@ def test_a_batch_without_a_readable_event_writes_nothing(make: Callable[..., Tra
     assert not path.exists()
 
 
-def test_a_batch_that_comes_again_is_written_once_and_has_the_same_outcomes(
-    make: Callable[..., TrackingLog], path: Path
-) -> None:
+def test_a_repeated_batch_is_written_once_with_the_same_outcomes(make: Callable[..., TrackingLog], path: Path) -> None:
     payloads = (payload("a"), b"?", payload("b"))
     outcomes = make().deliver(batch(*payloads))
     written = path.read_bytes()
@@ -86,7 +84,7 @@ def test_a_batch_that_comes_again_is_written_once_and_has_the_same_outcomes(
 
 @pytest.mark.parametrize("written", range(5))
 @pytest.mark.parametrize("cut", range(1, 5))
-def test_parts_of_a_batch_of_which_some_was_written_leave_each_line_once(
+def test_parts_of_a_partly_written_batch_leave_each_line_once(
     make: Callable[..., TrackingLog], path: Path, written: int, cut: int
 ) -> None:
     payloads = (payload("a"), b"?", payload("b"), payload("c"), b"?")
@@ -102,7 +100,7 @@ def test_parts_of_a_batch_of_which_some_was_written_leave_each_line_once(
     assert [json.loads(line)["name"] for line in path.read_bytes().splitlines()] == ["a", "b", "c"]
 
 
-def test_who_wakes_with_the_whole_batch_after_a_part_of_it_was_written_writes_the_rest_only(
+def test_a_stopped_worker_writes_only_the_lines_that_are_still_missing(
     make: Callable[..., TrackingLog], path: Path
 ) -> None:
     payloads = (payload("a"), payload("b"), payload("c"), payload("d"))
@@ -112,14 +110,14 @@ def test_who_wakes_with_the_whole_batch_after_a_part_of_it_was_written_writes_th
     assert [json.loads(line)["name"] for line in path.read_bytes().splitlines()] == ["a", "b", "c", "d"]
 
 
-def test_an_event_that_was_buried_between_two_parts_costs_no_line(make: Callable[..., TrackingLog], path: Path) -> None:
+def test_an_event_dead_lettered_between_two_parts_loses_no_line(make: Callable[..., TrackingLog], path: Path) -> None:
     make().deliver(batch(payload("a"), first=0, maybe_delivered=True))
     make().deliver(batch(payload("c"), first=2, maybe_delivered=True))
     make().deliver(batch(payload("c"), first=2, maybe_delivered=True))
     assert [json.loads(line)["name"] for line in path.read_bytes().splitlines()] == ["a", "c"]
 
 
-def test_the_same_batch_id_of_another_destination_is_another_batch(
+def test_the_same_batch_id_at_another_destination_is_another_batch(
     make: Callable[..., TrackingLog], path: Path
 ) -> None:
     make().deliver(batch(payload("a")))
@@ -136,7 +134,7 @@ def test_the_same_batch_id_of_another_destination_is_another_batch(
         ({"format": "tutor"}, "2026-03-0"),
     ],
 )
-def test_options_choose_the_line(
+def test_options_choose_the_form_of_the_line(
     make: Callable[..., TrackingLog], path: Path, options: dict[str, Any], beginning: str
 ) -> None:
     make(**options).deliver(batch(payload("a")))
@@ -152,6 +150,6 @@ def test_options_choose_the_line(
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(path: Path, options: dict[str, Any], word: str) -> None:
+def test_invalid_settings_are_refused(path: Path, options: dict[str, Any], word: str) -> None:
     with pytest.raises(ValidationError, match=word):
         TrackingLogOptions(path=path, **options)
