@@ -11,8 +11,8 @@ import click
 from dispatcher import config
 from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.monitoring.sentry.start import start_sentry
-from dispatcher.relay.relay import Relay
-from dispatcher.relay.thread import RelayLoop
+from dispatcher.relay.loop import RelayLoop
+from dispatcher.relay.relay import PutRefusedError, Relay
 
 
 @click.command()
@@ -57,7 +57,7 @@ def _drain(process: Relay, timeout: float) -> bool:
             if moved == 0 and process.is_drained():
                 click.echo(f"{total:,} deliveries were put into the batch store", err=True)
                 return True
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, PutRefusedError) as error:
             if time.monotonic() >= deadline:
                 click.echo(f"Error: {error}", err=True)
                 return False

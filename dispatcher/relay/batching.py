@@ -1,4 +1,7 @@
-"""Cutting: a stretch of one journal becomes a share for each destination, split where a batch is full. Pure."""
+"""Batching: the events of a journal range become batches for each destination, split where one is full. Pure.
+
+A batch is named by where it starts in the journal. So a range that is put again has to be split as it was before.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,127 +20,148 @@ from dispatcher.routing import Router
 from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put, pack
 from dispatcher.store.doorbell import Ring
 
-# Heads of payloads whose route is remembered; names come from callers, so there has to be an end to them.
-_MAX_KNOWN: Final = 10_000
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+
+# Heads of payloads whose route is remembered; names come from callers, so the number has to be bounded.
+_MAX_ROUTES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Where one destination's batches are cut."""
+    """How much one batch of a destination may hold. A single event larger than ``bytes`` is a batch of its own."""
 
     events: int
     bytes: int
 
 
-class Cutter:
-    """Cuts what a relay has read into shares. Keeps the open shares of one stretch; one thread at a time."""
+class Batcher:
+    """Opens journal ranges, and remembers the routes of events. One thread at a time.
+
+    Args:
+        router: Decides where an event goes.
+        limits: Of each destination that gets batches.
+    """
 
     def __init__(self, router: Router, limits: Mapping[str, BatchLimits]) -> None:
         self._router = router
         self._limits = limits
-        self._known: dict[bytes, _Way] = {}
+        self._routes: dict[bytes, _Route] = {}
 
     @property
     def destinations(self) -> tuple[str, ...]:
-        """All that shares are cut for, with the ledger's own."""
+        """The destinations that get batches, and the name under which the ledger counts what emit did not take."""
         return (*self._limits, NOT_TAKEN)
 
-    def begin(
+    def open_range(
         self,
         journal: str,
         start: int,
         *,
         put: Mapping[str, int] = MappingProxyType({}),
         starts: Mapping[str, int] = MappingProxyType({}),
-        cuts: Mapping[str, Sequence[tuple[int, int]]] | None = None,
-    ) -> Stretch:
-        """A new stretch from ``start`` on.
+        recorded: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+    ) -> JournalRange:
+        """Open a range of a journal that begins at ``start``.
 
         Args:
-            put: Up to where the store has the journal, for each destination; nothing of it for one that is not named.
-            starts: From where on each destination gets anything; from ``start`` on where it is not named.
-            cuts: Where this very stretch was cut before, to be cut there again and nowhere else.
+            journal: The name of the journal.
+            start: A position between two events.
+            put: The position up to which the store has the journal, by destination; it has nothing for the others.
+            starts: The position from which a destination gets events, where that is not ``start``.
+            recorded: The ranges of the batches, by destination, into which this very range was split before. It is
+                split there again and nowhere else, whatever the limits are now.
         """
-        shares = {
-            name: _Share(
+        batches = {
+            name: _OpenBatch(
                 name,
                 start=starts.get(name, start),
                 after=put.get(name, -1),
-                limits=self._limits.get(name, _NO_LIMITS) if cuts is None else _NO_END,
-                cuts=() if cuts is None else cuts.get(name, ()),
+                limits=self._limits.get(name, _NOT_TAKEN_LIMITS) if recorded is None else _UNLIMITED,
+                recorded=() if recorded is None else recorded.get(name, ()),
             )
             for name in self.destinations
         }
-        return Stretch(self, journal, start, shares)
+        return JournalRange(self, journal, start, batches)
 
-    def way(self, payload: bytes) -> _Way:
+    def route(self, payload: bytes) -> _Route:
         """Where an event goes, known by the head of its payload. Raises msgspec.DecodeError or RecursionError."""
         head = wire.head(payload)
-        way = self._known.get(head)
-        if way is None:
-            way = self._find_way(payload)
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
+        route = self._routes.get(head)
+        if route is None:
+            route = self._find_route(payload)
+            if len(self._routes) >= _MAX_ROUTES:
+                self._routes.clear()
             # Behind an id of another length, the same bytes may be the ends of different names.
             if wire.is_head(head):
-                self._known[head] = way
-        return way
+                self._routes[head] = route
+        return route
 
-    def _find_way(self, payload: bytes) -> _Way:
+    def _find_route(self, payload: bytes) -> _Route:
         event = decode(payload)
         routes = self._router.route(event.name, event.type)
         filtered = tuple((name, reason) for name, reason in routes.skipped.items() if name in self._limits)
-        return _Way(event.type in ("dead", "dropped"), event.name, routes.destinations, filtered)
+        return _Route(event.type in ("dead", "dropped"), event.name, routes.destinations, filtered)
+
+
+def make_batcher(settings: Settings) -> Batcher:
+    """The batcher for all destinations that workers serve."""
+    limits = {
+        name: BatchLimits(destination.batch_events, destination.batch_bytes)
+        for name, destination in settings.served_destinations.items()
+    }
+    return Batcher(Router(settings), limits)
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    is_letter: bool
+class _Route:
+    # A dead or dropped event is counted in the ledger and goes to no destination.
+    is_not_taken: bool
     name: str
     destinations: tuple[str, ...]
     filtered: tuple[tuple[str, str], ...]
 
 
-_NO_LIMITS: Final = BatchLimits(events=1000, bytes=1_000_000)
-# For a stretch that is cut as before, whose limits were others if the settings have changed since.
-_NO_END: Final = BatchLimits(events=sys.maxsize, bytes=sys.maxsize)
+_NOT_TAKEN_LIMITS: Final = BatchLimits(events=1000, bytes=1_000_000)
+# For a range that was recorded: the settings may have had other limits then.
+_UNLIMITED: Final = BatchLimits(events=sys.maxsize, bytes=sys.maxsize)
 
 
-class _Share:
-    """What one destination gets of the stretch, since its last cut."""
+class _OpenBatch:
+    """What one destination gets of the journal range, since its last batch was closed."""
 
     __slots__ = (
         "after",
-        "bounds",
-        "cut_at",
         "dead",
         "example",
         "filtered",
         "limits",
         "name",
         "payloads",
+        "recorded_bounds",
         "size",
+        "split_at",
         "start",
     )
 
     def __init__(
-        self, name: str, *, start: int, after: int, limits: BatchLimits, cuts: Sequence[tuple[int, int]]
+        self, name: str, *, start: int, after: int, limits: BatchLimits, recorded: Sequence[tuple[int, int]]
     ) -> None:
         self.name = name
         self.limits = limits
         self.start = start
         self.after = after
-        # Also where a range began: what is between two ranges, if anything, was put by another relay.
-        self.bounds = deque(sorted({bound for cut in cuts for bound in cut if bound > start}))
-        self.cut_at = sys.maxsize
-        self.next_bound()
+        # Starts too: what lies between two recorded batches, if anything, was put by another relay.
+        self.recorded_bounds = deque(sorted({bound for batch in recorded for bound in batch if bound > start}))
+        self.take_next_bound()
         self.clear()
 
-    def next_bound(self) -> None:
-        """Go on to the next place where it was cut before, if there is one."""
-        self.cut_at = self.bounds.popleft() if self.bounds else sys.maxsize
+    def take_next_bound(self) -> None:
+        """Take the next recorded bound as the one to split at."""
+        self.split_at = self.recorded_bounds.popleft() if self.recorded_bounds else sys.maxsize
 
     def clear(self) -> None:
+        """Begin the next batch."""
         self.payloads: list[bytes] = []
         self.filtered: dict[str, int] = {}
         self.dead: list[DeadEvent] = []
@@ -145,108 +169,114 @@ class _Share:
         self.example = ""
 
 
-class Stretch:
-    """Shares being cut. ``add`` the events in order, then ``finish``."""
+class JournalRange:
+    """A range of a journal that is being split into batches. ``add`` the events in order, then ``close``.
 
-    def __init__(self, cutter: Cutter, journal: str, start: int, shares: dict[str, _Share]) -> None:
-        self._cutter = cutter
+    Attributes:
+        start: Where it begins in the journal.
+        end: The position behind the last event.
+        puts: What the store is to get, in order.
+        rings: A ring for each put that holds events.
+    """
+
+    def __init__(self, batcher: Batcher, journal: str, start: int, batches: dict[str, _OpenBatch]) -> None:
+        self._batcher = batcher
         self._journal = journal
-        self._shares = shares
+        self._batches = batches
         self.start = start
         self.end = start
         self.puts: list[Put] = []
         self.rings: list[Ring] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:
-        """Share out events, each with the position behind it."""
-        shares, way_of = self._shares, self._cutter.way
+        """Add events to the batches of their destinations, each with the position behind it."""
+        batches, find_route = self._batches, self._batcher.route
         for payload, end in zip(payloads, ends, strict=True):
             try:
-                way = way_of(payload)
-                if way.is_letter:
-                    self._bury_letter(payload, end)
+                route = find_route(payload)
+                if route.is_not_taken:
+                    self._add_not_taken(payload, end)
                     continue
             except (msgspec.DecodeError, RecursionError) as error:
                 # Nested so deep that emit, on a shorter stack, could still encode it: it must not hold up the others.
-                self._bury(payload, end, "undecodable", str(error))
+                self._add_dead_letter(payload, end, "undecodable", str(error))
                 continue
-            for name in way.destinations:
-                share = shares[name]
-                if end > share.cut_at:
-                    self._cut_as_before(share, end)
-                if end > share.start:
-                    size = share.size + len(payload)
-                    if size > share.limits.bytes and share.payloads:
-                        self._cut(share, self.end)
+            for name in route.destinations:
+                batch = batches[name]
+                if end > batch.split_at:
+                    self._split_as_recorded(batch, end)
+                if end > batch.start:
+                    size = batch.size + len(payload)
+                    if size > batch.limits.bytes and batch.payloads:
+                        self._close_batch(batch, self.end)
                         size = len(payload)
-                    share.payloads.append(payload)
-                    share.size = size
-                    share.example = share.example or way.name
-                    if len(share.payloads) >= share.limits.events:
-                        self._cut(share, end)
-            for name, reason in way.filtered:
-                share = shares[name]
-                if end > share.cut_at:
-                    self._cut_as_before(share, end)
-                if end > share.start:
-                    share.filtered[reason] = share.filtered.get(reason, 0) + 1
+                    batch.payloads.append(payload)
+                    batch.size = size
+                    batch.example = batch.example or route.name
+                    if len(batch.payloads) >= batch.limits.events:
+                        self._close_batch(batch, end)
+            for name, reason in route.filtered:
+                self._count_filtered(batches[name], end, reason)
             self.end = end
 
-    def finish(self) -> None:
-        """Cut what is open, so that the shares of every destination reach to the end of the stretch."""
-        for share in self._shares.values():
-            if self.end >= share.cut_at:
-                self._cut_as_before(share, self.end + 1)
-            if share.start < self.end and (share.payloads or share.filtered or share.dead):
-                self._cut(share, self.end)
+    def close(self) -> None:
+        """Close the open batches, so that those of every destination reach to the end of the range."""
+        for batch in self._batches.values():
+            if self.end >= batch.split_at:
+                self._split_as_recorded(batch, self.end + 1)
+            if batch.start < self.end and (batch.payloads or batch.filtered or batch.dead):
+                self._close_batch(batch, self.end)
 
-    def _bury_letter(self, payload: bytes, end: int) -> None:
+    def _add_not_taken(self, payload: bytes, end: int) -> None:
+        """Add what emit did not take: a dropped event is counted, a dead one becomes a dead letter."""
         event = decode(payload)
-        said = event.data if isinstance(event.data, dict) else {}
-        reason = str(said.get("reason", "unknown"))
+        data = event.data if isinstance(event.data, dict) else {}
+        reason = str(data.get("reason", "unknown"))
         if event.type == "dropped":
-            share = self._shares[NOT_TAKEN]
-            if end > share.cut_at:
-                self._cut_as_before(share, end)
-            if end > share.start:
-                share.filtered[reason] = share.filtered.get(reason, 0) + 1
+            self._count_filtered(self._batches[NOT_TAKEN], end, reason)
             self.end = end
         else:
-            self._bury(payload, end, reason, str(said.get("error", "")))
+            self._add_dead_letter(payload, end, reason, str(data.get("error", "")))
 
-    def _bury(self, payload: bytes, end: int, reason: str, error: str) -> None:
-        share = self._shares[NOT_TAKEN]
-        if end > share.cut_at:
-            self._cut_as_before(share, end)
-        if end > share.start:
-            share.dead.append(DeadEvent(reason, error, payload))
+    def _count_filtered(self, batch: _OpenBatch, end: int, reason: str) -> None:
+        if end > batch.split_at:
+            self._split_as_recorded(batch, end)
+        if end > batch.start:
+            batch.filtered[reason] = batch.filtered.get(reason, 0) + 1
+
+    def _add_dead_letter(self, payload: bytes, end: int, reason: str, error: str) -> None:
+        batch = self._batches[NOT_TAKEN]
+        if end > batch.split_at:
+            self._split_as_recorded(batch, end)
+        if end > batch.start:
+            batch.dead.append(DeadEvent(reason, error, payload))
         self.end = end
 
-    def _cut_as_before(self, share: _Share, end: int) -> None:
-        """Make every cut of the last time that is before the event which ends at ``end``."""
-        while end > share.cut_at:
-            if share.payloads or share.filtered or share.dead:
-                self._cut(share, share.cut_at)
-            share.start = share.cut_at
-            share.next_bound()
+    def _split_as_recorded(self, batch: _OpenBatch, end: int) -> None:
+        """Split at every recorded bound that lies before the event which ends at ``end``."""
+        while end > batch.split_at:
+            if batch.payloads or batch.filtered or batch.dead:
+                self._close_batch(batch, batch.split_at)
+            batch.start = batch.split_at
+            batch.take_next_bound()
 
-    def _cut(self, share: _Share, end: int) -> None:
+    def _close_batch(self, batch: _OpenBatch, end: int) -> None:
         put = Put(
-            destination=share.name,
+            destination=batch.name,
             journal=self._journal,
-            start=share.start,
+            start=batch.start,
             end=end,
-            after=share.after,
-            packed=pack(share.payloads) if share.payloads else b"",
-            count=len(share.payloads),
-            example=share.example,
-            filtered=share.filtered,
-            dead=share.dead,
+            after=batch.after,
+            packed=pack(batch.payloads) if batch.payloads else b"",
+            count=len(batch.payloads),
+            example=batch.example,
+            filtered=batch.filtered,
+            dead=batch.dead,
         )
         self.puts.append(put)
-        if share.payloads:
+        if batch.payloads:
             self.rings.append(
-                Ring(destination=share.name, batch_id=put.batch_id, count=put.count, example=share.example)
+                Ring(destination=batch.name, batch_id=put.batch_id, count=put.count, example=batch.example)
             )
-        share.start = share.after = end
-        share.clear()
+        batch.start = batch.after = end
+        batch.clear()

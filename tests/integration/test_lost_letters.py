@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Progress, Put, Settlement, pack
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.redis_server import RedisServer
@@ -26,34 +27,47 @@ def bury_all(site: Site, destination: str) -> None:
         assert site.store.settle(claim, Settlement(dead=dead))
 
 
+class WatchedStore(BatchStore):
+    """A store whose latest answer to a relay can be seen."""
+
+    answer: Mapping[str, Progress]
+
+    def progress(self, destinations: Sequence[str], journal: str) -> dict[str, Progress]:
+        found = super().progress(destinations, journal)
+        self.answer = found
+        return found
+
+
 def test_dead_letters_of_the_lost_moments_are_restored(site: Site, tmp_path: Path) -> None:
     site.environ |= {"DISPATCHER_RELAY__MODE": "external", "DISPATCHER_STRICT": "false"}
     tracker = Tracker(site.settings())
     for data in ({"n": 0}, {"n": 1}, {"n": 2}, {"n": object()}, {"n": object()}):
         tracker.emit("shop.order.paid", data)
     site.redis.save_to(tmp_path / "before")
-    relay = Relay(site.settings())
+    pool = RedisPool(site.redis.url, timeout_seconds=5)
+    store = WatchedStore(pool)
+    relay = Relay(site.settings(), store=store)
     wait_for(lambda: relay.step() == 0 and relay.is_drained())
-    [record] = relay._records.values()
     take_all(site, LOG)
     bury_all(site, SEGMENT)
     assert (site.counts(SEGMENT).dead, site.counts(NOT_TAKEN).dead) == (3, 2)
 
     def has_learned() -> bool:
         relay.step()
-        return record.settled[LOG] >= record.put[LOG]
+        return store.answer[LOG].open == -1
 
     wait_for(has_learned, what="the relay to learn what is settled")
     site.redis.bring_back(tmp_path / "before")
 
     def is_put_again() -> bool:
-        with suppress(StoreUnavailableError):
+        with suppress(StoreUnavailableError, PutRefusedError):
             relay.step()
         return (site.counts(SEGMENT).waiting, site.counts(NOT_TAKEN).dead) == (3, 2)
 
     wait_for(is_put_again, 15, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(NOT_TAKEN)}")
     relay.close()
     tracker.close()
+    pool.close()
     assert site.counts(LOG).accepted == 0
     site.assert_ledger_closes()
 

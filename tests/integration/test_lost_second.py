@@ -12,7 +12,7 @@ import pytest
 from dispatcher.connections.redis_pool import Command, RedisPool
 from dispatcher.destinations.base import Batch
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.relay.relay import Relay
+from dispatcher.relay.relay import PutRefusedError, Relay
 from dispatcher.store.batches import BatchStore, Claim, Put, Settlement
 from dispatcher.tasks.destinations.tracking_log import TrackingLog
 from dispatcher.tracker import Tracker
@@ -42,7 +42,7 @@ def rests(relay: Relay) -> bool:
     """Take a step; whether there was nothing to do. The first one after a loss is refused by the store."""
     try:
         return relay.step() == 0
-    except StoreUnavailableError:
+    except (StoreUnavailableError, PutRefusedError):
         return False
 
 

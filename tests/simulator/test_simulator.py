@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from dispatcher.outbox import Reader
+from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import NOT_TAKEN, BatchStore
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Put
+from dispatcher.store.doorbell import Ring
 from tests.simulator.__main__ import main, summary
 from tests.simulator.actions import TROUBLES, plan_of
 from tests.simulator.ground import Ground
@@ -111,9 +113,9 @@ def test_it_sees_a_relay_that_moves_on_before_the_store_has_answered(
 ) -> None:
     publish = Relay._publish
 
-    def hasty(relay: Relay, stretch: object) -> None:
+    def hasty(relay: Relay, puts: list[Put], rings: list[Ring]) -> None:
         try:
-            publish(relay, stretch)  # type: ignore[arg-type]
+            publish(relay, puts, rings)
         except Exception:
             return
 
@@ -121,8 +123,8 @@ def test_it_sees_a_relay_that_moves_on_before_the_store_has_answered(
     assert "lost" in kinds(first_failure(ground, ("fault",)))
 
 
-def test_it_sees_a_relay_that_lets_go_too_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relay, "_keep_within_limits", Relay._let_go_of_all)
+def test_it_sees_a_relay_that_deletes_journals_too_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Relay, "_keep_within_limits", Relay._discard_put)
     assert kinds(first_failure(ground, ("wipe",))) & {"lost", "letters"}
 
 
@@ -132,12 +134,10 @@ def test_it_sees_a_reader_that_skips_an_event(ground: Ground, monkeypatch: pytes
     assert not first_failure(ground, ("kill relay",)).verdict.holds
 
 
-def test_it_sees_a_batch_that_is_cut_otherwise_when_it_is_put_again(
+def test_it_sees_a_range_that_is_split_differently_when_it_is_put_again(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dispatcher.relay.put_record import PutRecord
-
-    monkeypatch.setattr(PutRecord, "note", lambda *_: None)
+    monkeypatch.setattr(JournalProgress, "record", lambda *_: None)
     assert not first_failure(ground, ("roll back", "deliver")).verdict.holds
 
 
@@ -152,7 +152,7 @@ def test_it_sees_letters_that_are_not_kept(ground: Ground, monkeypatch: pytest.M
 
 
 def test_a_failing_seed_is_told_in_its_shortest_form(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relay, "_keep_within_limits", Relay._let_go_of_all)
+    monkeypatch.setattr(Relay, "_keep_within_limits", Relay._discard_put)
     whole = first_failure(ground, ("wipe",))
     shortest = minimise(ground, whole)
     assert len(shortest.kept) <= min(8, len(whole.kept))

@@ -17,9 +17,9 @@ import msgspec
 from dispatcher.connections.redis_pool import Command
 from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.event import EventType
-from dispatcher.outbox import Outbox, find_outboxes
+from dispatcher.outbox import Outbox, Reader, find_outboxes
 from dispatcher.outbox.reader import _open as open_readers
-from dispatcher.relay.relay import Relay
+from dispatcher.relay.relay import PutRefusedError, Relay
 from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Settlement, prefix
 from dispatcher.wire import Envelope, encode_envelope
 from tests.simulator.crossings import Killed
@@ -68,6 +68,11 @@ class RelayProcess:
     relay: Relay
     wire: Wire
     version: int
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Those that it has open."""
+        return [outbox.reader for outbox in self.relay._outboxes]
 
 
 @dataclass(slots=True)
@@ -244,7 +249,7 @@ class World:
             with self.ground.crossings.running(**kill):
                 put = process.relay.step()
             self.say(f"{self.name(process)} steps: {put} put")
-        except (StoreUnavailableError, OSError) as error:
+        except (StoreUnavailableError, PutRefusedError, OSError) as error:
             self.say(f"{self.name(process)} steps: {error}")
         except Killed:
             self.say(f"{self.name(process)} is killed within a step")
@@ -291,11 +296,8 @@ class World:
 
     def _bury(self, process: RelayProcess) -> None:
         # The system closes its files, which lets go of its locks; readers that it was about to open, too.
-        for reader in process.relay._readers.values():
-            reader.close()
-        process.relay._readers.clear()
-        process.relay._adoption.close()
-        mine = {id(reader) for other in self.all_relays for reader in other.relay._readers.values()}
+        process.relay.close()
+        mine = {id(reader) for other in self.all_relays for reader in other.readers}
         for reader in tuple(open_readers):
             if id(reader) not in mine:
                 reader.close()
@@ -303,7 +305,7 @@ class World:
 
     def _close_locks(self) -> None:
         """Close what nobody has any more: a reader that was killed before it was one."""
-        known = {reader._lock_fd for other in self.all_relays for reader in other.relay._readers.values()}
+        known = {reader._lock_fd for other in self.all_relays for reader in other.readers}
         for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
             with suppress(OSError):  # that of the listing is closed by now
                 path = os.readlink(f"/proc/self/fd/{fd}")
@@ -340,8 +342,7 @@ class World:
         asked: set[str] = set()
         if not self.is_store_down:
             for process in self.all_relays:
-                readers = process.relay._readers.values()
-                asked |= {reader.name for reader in readers if reader.state.settled < reader.state.position}
+                asked |= {reader.name for reader in process.readers if reader.state.settled < reader.state.position}
         self.clock.now += WEEK_SECONDS + 1
         self.snapshots = []
         for key in self.ground.line.execute("KEYS", "*:journal:*"):

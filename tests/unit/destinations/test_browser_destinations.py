@@ -14,8 +14,7 @@ from dispatcher.destinations.build import build_destinations
 from dispatcher.errors import SettingsError
 from dispatcher.event import Event, encode
 from dispatcher.monitoring.ledger import served
-from dispatcher.relay.batching import Cutter
-from dispatcher.relay.relay import _cutter
+from dispatcher.relay.batching import make_batcher
 from dispatcher.replay import Choice, Replay
 from dispatcher.routing import Router
 from dispatcher.store.batches import NOT_TAKEN
@@ -59,16 +58,16 @@ def test_direct_calls_do_not_go_to_browsers() -> None:
 
 
 def test_a_browser_destination_has_no_ledger_and_no_batches() -> None:
-    cutter: Cutter = _cutter(settings())
+    batcher = make_batcher(settings())
     payload = encode(Event(id="x", name="shop.paid", timestamp=datetime(2026, 1, 31, tzinfo=UTC), data={}, context={}))
 
-    stretch = cutter.begin("journal", 0)
-    stretch.add([payload], [100])
-    stretch.finish()
+    journal_range = batcher.open_range("journal", 0)
+    journal_range.add([payload], [100])
+    journal_range.close()
 
     assert served(settings()) == ["segment", NOT_TAKEN]
-    assert cutter.destinations == ("segment", NOT_TAKEN)
-    assert [(put.destination, put.count, dict(put.filtered)) for put in stretch.puts] == [("segment", 1, {})]
+    assert batcher.destinations == ("segment", NOT_TAKEN)
+    assert [(put.destination, put.count, dict(put.filtered)) for put in journal_range.puts] == [("segment", 1, {})]
 
 
 def test_no_worker_serves_a_browser_destination() -> None:

@@ -17,7 +17,7 @@ from dispatcher import config
 from dispatcher.edx_log.render import UNDECODABLE, Format, renderer
 from dispatcher.emit.context import BoundContext
 from dispatcher.event import Event, decode
-from dispatcher.relay.batching import BatchLimits, Cutter
+from dispatcher.relay.batching import Batcher, BatchLimits
 from dispatcher.routing import Router
 from dispatcher.wire import Envelope, encode_envelope
 
@@ -128,10 +128,10 @@ def test_json_cannot_end_the_context_early_either(raw: bytes) -> None:
 def test_an_event_with_a_forged_name_teaches_the_cache_no_route(raw: bytes) -> None:
     site = config.load({}, {"destinations": {"segment": {"events": ["shop.*"]}}})
     limits = BatchLimits(events=10, bytes=10_000)
-    cutter = Cutter(Router(site), {"tracking_log": limits, "segment": limits})
-    stretch = cutter.begin("7-a", 0)
-    stretch.add([payload(raw), payload(b"1")], [1, 2])
-    stretch.finish()
-    shares = {put.destination: put for put in stretch.puts}
-    assert (shares["segment"].count, shares["segment"].example) == (1, NAME)
-    assert [letter.reason for put in shares.values() for letter in put.dead] == ["undecodable"]
+    batcher = Batcher(Router(site), {"tracking_log": limits, "segment": limits})
+    journal_range = batcher.open_range("7-a", 0)
+    journal_range.add([payload(raw), payload(b"1")], [1, 2])
+    journal_range.close()
+    puts = {put.destination: put for put in journal_range.puts}
+    assert (puts["segment"].count, puts["segment"].example) == (1, NAME)
+    assert [letter.reason for put in puts.values() for letter in put.dead] == ["undecodable"]

@@ -1,0 +1,178 @@
+"""RelayedOutbox: one outbox while a relay reads it, and what the store is known to have of it."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dispatcher.outbox import Reader
+from dispatcher.relay.batching import Batcher, JournalRange
+from dispatcher.relay.journal_progress import JournalProgress
+from dispatcher.relay.put_log import PutLog
+from dispatcher.store.batches import BatchStore, Put
+
+logger = logging.getLogger(__name__)
+
+
+class RelayedOutbox:
+    """One outbox of a relay. For the relay's one thread. Methods that read files raise OSError.
+
+    Args:
+        reader: Reads the outbox, and holds its lock.
+        store: Is asked what it has of the journal; then StoreUnavailableError may be raised.
+    """
+
+    def __init__(self, reader: Reader, store: BatchStore) -> None:
+        self.reader: Final = reader
+        self._store = store
+        self._log = PutLog(reader.directory, journal_bytes=reader.state.journal_bytes)
+        self._progress: JournalProgress | None = None
+        # Whether the store may have more, or less, of the journal than the progress says.
+        self._is_doubtful = True
+
+    @property
+    def directory(self) -> Path:
+        """Where it is on disk."""
+        return self.reader.directory
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was put is settled at every destination, as far as is known."""
+        return self.reader.state.settled >= self.reader.state.position
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the store has lost some of the journal since the outbox was opened."""
+        return self._progress is not None and self._progress.has_lost
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be put. Reads the disk."""
+        payloads, _ = self.reader.read()
+        self.reader.rewind()
+        return not payloads
+
+    def doubt(self) -> None:
+        """Have the store asked what it has before anything else is put, and read again what was not committed."""
+        self._is_doubtful = True
+        self.reader.rewind()
+
+    def compare(self, destinations: Sequence[str]) -> bool:
+        """Ask the store how far it has come, and go back to where it has lost something.
+
+        Returns:
+            False where nothing was ever put and nothing waits: then the store is not asked.
+        """
+        reader = self.reader
+        if self._progress is None:
+            if self.is_settled and self.is_empty():
+                return False  # spare an idle process the connection
+            entries = self._log.read()
+            self._progress = JournalProgress(entries, position=reader.state.position, settled=reader.state.settled)
+        position = reader.state.position
+        self._progress.update(self._store.progress(destinations, reader.name), position)
+        self._is_doubtful = False
+        if self._progress.lost_from is None:
+            return True
+        reader.rewind(self._progress.lost_from)
+        self._progress.clear_loss()
+        if reader.state.position < position:  # else the store has forgotten only what was settled long ago
+            logger.warning(
+                "the batch store has lost what was put from %s: it is put again from position %d on, %d bytes",
+                reader.directory,
+                reader.state.position,
+                position - reader.state.position,
+            )
+        return True
+
+    def read_range(self, batcher: Batcher, *, max_bytes: int, pause: Callable[[], None]) -> tuple[JournalRange, bool]:
+        """Read the next range of the journal and split it into batches.
+
+        Where the store has lost a range, it is read on its own and split as the put log says.
+
+        Args:
+            batcher: Splits the range.
+            max_bytes: Stop after so many bytes of events.
+            pause: Called between slices of work.
+
+        Returns:
+            The range, closed, and whether more may follow it.
+        """
+        if self._is_doubtful and not self.compare(batcher.destinations):
+            return batcher.open_range(self.reader.name, self.reader.position), False
+        assert self._progress is not None
+        start = self.reader.position
+        put, starts = self._progress.put, self._progress.starts(start)
+        recorded = self._progress.recorded_range(start)
+        is_recorded = recorded is not None and recorded.start <= start
+        batches = recorded.batches if recorded is not None and is_recorded else None
+        journal_range = batcher.open_range(self.reader.name, start, put=put, starts=starts, recorded=batches)
+        if recorded is None:
+            has_more = self._read_bytes(journal_range, max_bytes, pause)
+        else:
+            has_more = self._read_until(journal_range, recorded.end if is_recorded else recorded.start, pause)
+        journal_range.close()
+        return journal_range, has_more
+
+    def _read_bytes(self, journal_range: JournalRange, max_bytes: int, pause: Callable[[], None]) -> bool:
+        size = 0
+        while size < max_bytes:
+            payloads, ends = self.reader.read()
+            if not payloads:
+                # Behind what is damaged, so that it is not read again.
+                journal_range.end = self.reader.position
+                return False
+            journal_range.add(payloads, ends)
+            size += sum(map(len, payloads))
+            pause()
+        return True
+
+    def _read_until(self, journal_range: JournalRange, position: int, pause: Callable[[], None]) -> bool:
+        while True:
+            payloads, ends = self.reader.read()
+            if not payloads:
+                return False
+            if ends[-1] >= position:
+                taken = bisect_right(ends, position)
+                journal_range.add(payloads[:taken], ends[:taken])
+                self.reader.seek(position)
+                journal_range.end = position
+                return True
+            journal_range.add(payloads, ends)
+            pause()
+
+    def record(self, journal_range: JournalRange) -> list[Put]:
+        """Record in the put log what is about to be put, and mark what the store may have had before."""
+        assert self._progress is not None
+        entry = self._progress.record(journal_range.start, journal_range.end, journal_range.puts)
+        if entry is not None:
+            self._log.append(entry)
+        return [replace(put, again=True) if self._progress.is_again(put) else put for put in journal_range.puts]
+
+    def commit(self, puts: Sequence[Put], end: int) -> None:
+        """The store has taken ``puts``, and with them the journal up to ``end``."""
+        assert self._progress is not None
+        self._progress.confirm(puts)
+        self.reader.commit(end)
+
+    def discard_settled(self) -> bool:
+        """Delete the files of what is settled everywhere. Returns whether more is settled than was known."""
+        assert self._progress is not None
+        settled = min(self._progress.settled_everywhere, self.reader.state.position)
+        if settled <= self.reader.state.settled:
+            return False
+        self.reader.let_go(settled)
+        return True
+
+    def discard_older_half(self) -> None:
+        """Delete the older half of the files of what was put, settled or not."""
+        if self.reader.kept_bytes and self._progress is not None:
+            middle = self.reader.state.position - self.reader.kept_bytes // 2
+            self.reader.let_go(self._progress.range_end_before(middle))
+
+    def discard_put(self) -> None:
+        """Delete the files of everything that was put, settled or not."""
+        self.reader.let_go(self.reader.state.position)
