@@ -12,6 +12,7 @@ from dispatcher import config
 from dispatcher.cli.output.serving import serve_until_stopped
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.installation import launch
+from dispatcher.installation.extras import install_command
 from dispatcher.monitoring.snapshot import Observer
 
 #: Where Prometheus is told to look in docker/prometheus.
@@ -60,7 +61,7 @@ def exporter(address: str, port: int, max_age: float) -> None:
       curl -s localhost:9450/metrics | grep dead_letters
     """
     if not is_installed():
-        raise click.ClickException("the exporter is not installed: pip install 'dispatcher[metrics]'")
+        raise click.ClickException(f"the exporter is not installed: {install_command('metrics')}")
     from dispatcher.monitoring.exporter import Exporter  # noqa: PLC0415 - it needs the extra
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from dispatcher.installation import launch
+from dispatcher.installation.extras import install_command
 
 # Flower keeps some 7 KB of each task; its own limit of 100,000 would be 0.7 GB.
 _MAX_TASKS: Final = 20_000
@@ -82,7 +83,7 @@ def flower(address: str, port: int, basic_auth: str, max_tasks: int, allow_contr
       FLOWER_BASIC_AUTH=ops:secret dispatcher flower --port 5555
     """
     if not is_installed():
-        raise click.ClickException("Flower is not installed: pip install 'dispatcher[flower]'")
+        raise click.ClickException(f"Flower is not installed: {install_command('flower')}")
     if not all(_is_login(login) for login in basic_auth.split(",")):
         raise click.BadParameter(
             "it must be user:password, neither of them empty; a comma separates two logins",

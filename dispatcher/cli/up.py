@@ -24,6 +24,7 @@ from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
+from dispatcher.installation.extras import install_command
 from dispatcher.local.redis_server import find_server, server_command
 from dispatcher.local.segment_stub import Sink
 from dispatcher.local.supervisor import Child, Supervisor
@@ -72,7 +73,7 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
     if problems:
         raise SettingsError(problems)
     if metrics_port is not None and not exporter.is_installed():
-        raise click.UsageError("--metrics-port needs the exporter: pip install 'dispatcher[metrics]'")
+        raise click.UsageError(f"--metrics-port needs the exporter: {install_command('metrics')}")
     obstacle = launch.check()
     if obstacle is not None:
         raise DispatcherError(obstacle)
@@ -196,7 +197,7 @@ class _Up:
         if port is None:
             return
         if not is_installed():
-            self._tell("flower", "not installed; for the dashboard: pip install 'dispatcher[flower]'")
+            self._tell("flower", f"not installed; for the dashboard: {install_command('flower')}")
             return
         port = _free_port(port)
         password = _flower_password(self._settings.state_directory)

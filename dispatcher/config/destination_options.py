@@ -10,7 +10,7 @@ from dispatcher.config.destination_types import load_type
 from dispatcher.config.masking import MASK, masked
 from dispatcher.config.problems import Subject, describe, is_credential, problem
 from dispatcher.errors import SettingsError
-from dispatcher.templates.expression import MISSING, is_available
+from dispatcher.templates.expression import is_available, missing_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,5 +68,5 @@ def _check(name: str, table: DestinationSettings, source: Callable[[KeyPath], st
         return describe(error, Subject(model=options, source=source, prefix=path, destinations=(name,)))
     if any(condition.matches is not None for rule in table.mapping for condition in rule.when.values()):
         where = (*path, "mapping")
-        return [] if is_available() else [problem(source(where), ".".join(where), MISSING)]
+        return [] if is_available() else [problem(source(where), ".".join(where), missing_library())]
     return []

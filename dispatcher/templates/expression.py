@@ -10,12 +10,8 @@ from functools import cache
 from typing import Any, Final
 
 from dispatcher.errors import SettingsError
+from dispatcher.installation.extras import install_command
 
-#: What an operator has to install for expressions.
-MISSING: Final = (
-    "regular expressions need google-re2, which is not installed here: pip install 'dispatcher[matches]', or take the "
-    "condition away"
-)
 #: Characters of a text that are looked at: more than any user agent or address of a page has.
 SEEN_CHARACTERS: Final = 8_192
 
@@ -80,12 +76,20 @@ def is_available() -> bool:
     return True
 
 
+def missing_library() -> str:
+    """What an operator has to install for expressions, as a sentence."""
+    return (
+        f"regular expressions need google-re2, which is not installed here: {install_command('matches')}, or take the "
+        "condition away"
+    )
+
+
 @cache
 def _re2() -> Any:
     try:
         import re2  # noqa: PLC0415 - of an extra
     except ImportError:
-        raise SettingsError([MISSING]) from None
+        raise SettingsError([missing_library()]) from None
     return re2
 
 

@@ -116,7 +116,7 @@ def test_a_missing_library_is_an_error_only_if_expressions_are_used(
     settings = config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
     [found] = config.check_options(settings)
     assert "destinations.segment.mapping" in found
-    assert "pip install 'dispatcher[matches]'" in found
+    assert "pip install 'google-re2>=1.1.20240702'" in found
     with pytest.raises(SettingsError, match="pip install"):
         Mapper(settings.destinations["segment"].mapping)
 
