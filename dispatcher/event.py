@@ -42,6 +42,22 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, Any]
 
 
+def data_fields(event: Event) -> dict[str, Any]:
+    """The event's data where it is an object; else an empty object, since text has no fields to ask for."""
+    return event.data if isinstance(event.data, dict) else {}
+
+
+def as_object(data: object) -> dict[str, Any]:
+    """Data in the form that services take, of which most take objects only.
+
+    An object stays as it is, and null becomes an empty one. Anything else, such as the form-encoded text of edX's
+    browser events, stands under ``data``.
+    """
+    if isinstance(data, dict):
+        return data
+    return {} if data is None else {"data": data}
+
+
 def is_id(event_id: object) -> bool:
     """Whether it can be the id of an event."""
     return isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID_CHARACTERS and event_id.isprintable()

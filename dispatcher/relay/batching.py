@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dispatcher import wire
-from dispatcher.event import decode
+from dispatcher.event import data_fields, decode
 from dispatcher.routing import Router
 from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put, pack
 from dispatcher.store.doorbell import Ring
@@ -230,7 +230,7 @@ class JournalRange:
     def _add_not_taken(self, payload: bytes, end: int) -> None:
         """Add what emit did not take: a dropped event is counted, a dead one becomes a dead letter."""
         event = decode(payload)
-        data = event.data if isinstance(event.data, dict) else {}
+        data = data_fields(event)
         reason = str(data.get("reason", "unknown"))
         if event.type == "dropped":
             self._count_filtered(self._batches[NOT_TAKEN], end, reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dispatcher.errors import DropEvent
-from dispatcher.event import DIRECT_TYPES
+from dispatcher.event import DIRECT_TYPES, data_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,4 +97,4 @@ def stated_integrations(event: Event) -> dict[str, Any]:
 
 
 def _call(event: Event) -> dict[str, Any]:
-    return event.data if event.type in DIRECT_TYPES and isinstance(event.data, dict) else {}
+    return data_fields(event) if event.type in DIRECT_TYPES else {}

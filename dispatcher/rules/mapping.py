@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from dispatcher.errors import DropEvent, UndeliverableError
+from dispatcher.event import as_object
 from dispatcher.routing import Allowlist
 from dispatcher.rules.hashing import hashed
 from dispatcher.templates.expression import Expression
@@ -137,8 +138,7 @@ class _Rule:
 
     def _put(self, fields: dict[str, Any], path: FieldPath, value: object) -> dict[str, Any]:
         if path[0] == "data" and not isinstance(fields["data"], dict):
-            # As for Segment: edX's browser events may have text, a form as the page sent it.
-            fields = fields | {"data": {} if fields["data"] is None else {"data": fields["data"]}}
+            fields = fields | {"data": as_object(fields["data"])}
         try:
             return put(fields, path, value)
         except BlockedFieldError:

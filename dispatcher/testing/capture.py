@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dispatcher import tracker
-from dispatcher.event import Event, decode
+from dispatcher.event import Event, data_fields, decode
 from dispatcher.outbox import MemoryOutbox
 
 
@@ -50,8 +50,7 @@ class Captured:
 
 
 def _has(event: Event, data: dict[str, Any]) -> bool:
-    # The data of a browser's event may be text, which has no values to ask for.
-    values = event.data if isinstance(event.data, dict) else {}
+    values = data_fields(event)
     return all(values.get(key, ...) == value for key, value in data.items())
 
 

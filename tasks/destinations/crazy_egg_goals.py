@@ -13,6 +13,7 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import data_fields
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
@@ -64,7 +65,7 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
         conversion: dict[str, Any] = {"goalName": event.name, "userIdentifier": user}
         if person.page_url is not None:
             conversion["url"] = person.page_url
-        data = event.data if isinstance(event.data, dict) else {}
+        data = data_fields(event)
         for field, found in (("value", _value(data.get("value"))), ("currency", _currency(data.get("currency")))):
             if found is not None:
                 conversion[field] = found

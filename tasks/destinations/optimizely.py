@@ -13,6 +13,7 @@ import msgspec
 from pydantic import Field
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import as_object
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
@@ -105,7 +106,7 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
 
     def item(self, event: Event) -> dict[str, Any]:
         """The event's visitor as the Event API has them, with this one event."""
-        data = event.data if isinstance(event.data, dict) else {} if event.data is None else {"data": event.data}
+        data = as_object(event.data)
         tags = {key: value for key, value in data.items() if key not in self.options.attribute_ids}
         return {
             "visitor_id": self._visitor_id(event),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dispatcher.event import DIRECT_TYPES
+from dispatcher.event import DIRECT_TYPES, data_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Person:
     def of(cls, event: Event) -> Person:
         """The person of an event."""
         context = event.context
-        data: Mapping[str, Any] = event.data if isinstance(event.data, dict) else {}
+        data: Mapping[str, Any] = data_fields(event)
         call = data if event.type in DIRECT_TYPES else {}
         traits = call.get("traits")
         traits = traits if isinstance(traits, dict) else {}

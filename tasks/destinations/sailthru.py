@@ -16,6 +16,7 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import as_object
 from dispatcher.outcomes import Dead, Filtered, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.status import outcome_of_status
@@ -184,7 +185,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         )
 
     def _vars(self, event: Event) -> dict[str, Any]:
-        data: dict[str, Any] = _as_object(event.data)
+        data = as_object(event.data)
         if not self.options.event_vars:
             return data
         return {"event_id": event.id, "event_time": event.timestamp.isoformat().replace("+00:00", "Z"), **data}
@@ -192,13 +193,6 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
     def _credential(self, name: str) -> str:
         value: SecretStr | None = getattr(self.options, name)
         return "" if value is None else value.get_secret_value()
-
-
-def _as_object(data: object) -> dict[str, Any]:
-    # edX's browser events may have text, a form as the page sent it.
-    if isinstance(data, dict):
-        return data
-    return {} if data is None else {"data": data}
 
 
 def _address(email: str | None) -> str | None:

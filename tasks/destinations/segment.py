@@ -18,7 +18,7 @@ from requests import RequestException
 from segment.analytics.request import APIError, post
 
 from dispatcher.edx_log.python_json import as_python_writes
-from dispatcher.event import DIRECT_TYPES
+from dispatcher.event import DIRECT_TYPES, as_object, data_fields
 from dispatcher.outcomes import RetryAfter
 from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
@@ -89,7 +89,7 @@ _COURSE_RUN: Final = re.compile(
 def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> dict[str, Any]:
     """The message that an event becomes. Pure: the event and its dicts stay as they are."""
     direct = event.type in DIRECT_TYPES
-    call = event.data if direct and isinstance(event.data, dict) else {}
+    call = data_fields(event) if direct else {}
     message: dict[str, Any] = {
         "type": event.type if direct else "track",
         "messageId": event.id,
@@ -100,7 +100,7 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
         message |= _call(event, call)
     else:
         message["event"] = event.name
-        message["properties"] = _edx_properties(event) if properties == "edx" else _as_object(event.data)
+        message["properties"] = _edx_properties(event) if properties == "edx" else as_object(event.data)
     if integrations := stated_integrations(event):
         message["integrations"] = integrations
     message["context"] = _context(call.get("context"), event.context)
@@ -131,15 +131,8 @@ def _call(event: Event, call: dict[str, Any]) -> dict[str, Any]:
     if event.type == "track":
         said.setdefault("event", event.name)
     if payload_key := _PAYLOAD_KEYS.get(event.type):
-        said[payload_key] = _as_object(call.get(payload_key))
+        said[payload_key] = as_object(call.get(payload_key))
     return said
-
-
-def _as_object(payload: object) -> dict[str, Any]:
-    # Properties and traits are objects at Segment. edX's browser events may have text, a form as the page sent it.
-    if isinstance(payload, dict):
-        return payload
-    return {} if payload is None else {"data": payload}
 
 
 def _edx_properties(event: Event) -> dict[str, Any]:

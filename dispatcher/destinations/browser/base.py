@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from dispatcher.errors import DropEvent, UndeliverableError
+from dispatcher.event import as_object
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -98,12 +99,6 @@ def page_user(event: Event) -> str | None:
     # person enrols another.
     user = event.context.get("user_id")
     return str(user) if isinstance(user, str | int) and not isinstance(user, bool) and user != "" else None
-
-
-def as_object(data: object) -> dict[str, Any]:
-    """An event's data as an object; anything else becomes the value of the key ``data``."""
-    # edX's browser events may have text, a form as the page sent it.
-    return data if isinstance(data, dict) else {"data": data}
 
 
 def scalars(data: object) -> dict[str, Any]:

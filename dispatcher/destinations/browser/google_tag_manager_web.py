@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, as_object, page_user
+from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, page_user
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import as_object
 
 if TYPE_CHECKING:
     from dispatcher.event import Event

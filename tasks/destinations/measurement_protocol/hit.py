@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import data_fields
 from dispatcher.rules.consent import stated_consent
 from dispatcher.tasks.destinations.measurement_protocol.identity import session_id_of
 from dispatcher.tasks.destinations.measurement_protocol.names import event_name
@@ -86,7 +87,7 @@ def to_hit(event: Event, identity: Mapping[str, str], wishes: Wishes, *, now: da
     Raises:
         UndeliverableError: ``invalid`` or ``too_old``.
     """
-    data = event.data if isinstance(event.data, dict) else {}
+    data = data_fields(event)
     made: dict[str, Any] = {"name": event_name(event.name, app=wishes.app)}
     if (micros := _micros(event, wishes, now)) is not None:
         made["timestamp_micros"] = micros

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import data_fields
 from dispatcher.tasks.destinations.person import Person
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def app_instance_id_of(event: Event) -> str:
     Raises:
         UndeliverableError: ``missing_app_instance_id``: there is none; ``invalid``: it is none of Firebase's.
     """
-    data = event.data if isinstance(event.data, dict) else {}
+    data = data_fields(event)
     value = event.context.get("app_instance_id") or data.get("app_instance_id")
     if not value:
         raise UndeliverableError(

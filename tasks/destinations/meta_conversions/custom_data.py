@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import UndeliverableError
-from dispatcher.event import DIRECT_TYPES
+from dispatcher.event import DIRECT_TYPES, data_fields
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -44,7 +44,7 @@ def custom_data(event: Event, *, event_name: str, currency: str | None) -> dict[
     Raises:
         UndeliverableError: invalid: a Purchase without value or currency.
     """
-    data = event.data if isinstance(event.data, dict) else {}
+    data = data_fields(event)
     properties = data.get("properties") if event.type in DIRECT_TYPES else data
     properties = properties if isinstance(properties, dict) else {}
     said = data.get("custom_data")

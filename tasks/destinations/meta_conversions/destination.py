@@ -13,6 +13,7 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.event import data_fields
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
@@ -102,7 +103,7 @@ def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime
             "name in the destination's mapping",
         )
     person = Person.of(event)
-    data = event.data if isinstance(event.data, dict) else {}
+    data = data_fields(event)
     page = _page(data.get("event_source_url")) or _page(person.page_url)
     about = user_data(event, person)
     source = _action_source(event, options, in_browser=page is not None and "client_user_agent" in about)
@@ -143,7 +144,7 @@ def _event_time(event: Event, source: str, now: datetime) -> int:
 
 
 def _action_source(event: Event, options: MetaConversionsOptions, *, in_browser: bool) -> str:
-    said = event.data.get("action_source") if isinstance(event.data, dict) else None
+    said = data_fields(event).get("action_source")
     if said is not None and said not in get_args(ActionSource):
         known = ", ".join(get_args(ActionSource))
         raise UndeliverableError("invalid", f"event {event.id} has an action_source that Meta does not know: {known}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from dispatcher.errors import UndeliverableError
-from dispatcher.event import DIRECT_TYPES
+from dispatcher.event import DIRECT_TYPES, data_fields
 from dispatcher.tasks.destinations.meta_conversions.normalising import HASHED_FIELDS, hashed
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def user_data(event: Event, person: Person) -> dict[str, Any]:
     Raises:
         UndeliverableError: missing_user_data: Meta would refuse it, for it does not say well enough whom it is about.
     """
-    data: Mapping[str, Any] = event.data if isinstance(event.data, dict) else {}
+    data: Mapping[str, Any] = data_fields(event)
     said = _dict(data.get("user_data"))
     if unknown := sorted(set(said) - set(HASHED_FIELDS) - set(PLAIN_FIELDS)):
         known = ", ".join((*HASHED_FIELDS, *PLAIN_FIELDS))
