@@ -63,7 +63,7 @@ class Rate(Protocol):
         """Learn from what became of a request: throttled ones slow the rate down, others bring it back by and by.
 
         Returns:
-            The outcome to record: a throttled one becomes paced where sending slower is enough.
+            The outcome to record: a throttled one becomes rate_limited where sending slower is enough.
         """
         ...
 
@@ -131,11 +131,11 @@ class SharedRate:
             if turn.slowed:
                 self._try("ease")
             return outcome
-        if outcome.kind != "throttled":
+        if outcome.retry_class != "throttled":
             return outcome
         asked = outcome.seconds or 0.0
         slowed = self._try("slow", turn.slowdowns, int(asked * 1000), outcome.error[:500])
-        return replace(outcome, kind="paced") if slowed and asked <= _SHORT_REST_SECONDS else outcome
+        return replace(outcome, retry_class="rate_limited") if slowed and asked <= _SHORT_REST_SECONDS else outcome
 
     def _try(self, command: str, *arguments: Any) -> Any:
         try:

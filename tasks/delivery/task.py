@@ -194,7 +194,7 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
     filtered: Counter[str] = Counter()
     dead: list[DeadEvent] = []
     left: list[bytes] = []
-    kinds: set[BreakerResult] = set()
+    retry_classes: set[BreakerResult] = set()
     error = waits_for = ""
     asked = turn = 0.0
     for outcome, payload in zip(outcomes, claim.payloads, strict=True):
@@ -202,13 +202,13 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
             case Delivered():
                 delivered += 1
             case RetryAfter():
-                if outcome.kind == "paced":
+                if outcome.retry_class == "rate_limited":
                     # It was not tried, so that it is no failure, and nothing to give up for.
                     waits_for = outcome.error
                     left.append(payload)
                     turn = max(turn, outcome.seconds or 0.0)
                     continue
-                kinds.add(outcome.kind)
+                retry_classes.add(outcome.retry_class)
                 error = outcome.error
                 if expired:
                     dead.append(DeadEvent("expired", f"{_age(claim, now)} and still: {outcome.error}", payload))
@@ -216,8 +216,8 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
                 left.append(payload)
                 asked = max(asked, outcome.seconds or 0.0)
             case Dead():
-                if outcome.kind is not None and outcome.kind != "paced":
-                    kinds.add(outcome.kind)
+                if outcome.retry_class is not None and outcome.retry_class != "rate_limited":
+                    retry_classes.add(outcome.retry_class)
                 dead.append(DeadEvent(outcome.reason, outcome.error, payload))
                 error = error or outcome.error
             case Filtered():
@@ -229,11 +229,11 @@ def tally(claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSet
         dead=dead,
         left=left,
         due_ms=int((now + max(asked, turn, pause)) * 1000),
-        burns_attempt="transient" in kinds,
+        burns_attempt="transient" in retry_classes,
         error=error,
         waits_for=waits_for,
         signal=BreakerSignal(
-            result=_breaker_result(kinds, outcomes),
+            result=_breaker_result(retry_classes, outcomes),
             failures=settings.breaker.failures,
             first_seconds=settings.breaker.first_seconds,
             max_seconds=settings.breaker.max_seconds,
@@ -258,7 +258,7 @@ def _lost_over(claim: Claim) -> Dead:
         f"workers were killed or hung while they delivered this event, {claim.lost} leases in a row and the last ones "
         "with it alone: see their logs and the kernel's for why, then have it replayed"
     )
-    return Dead("worker_lost", error, kind="paced")
+    return Dead("worker_lost", error, asked=False)
 
 
 def _explain(error: Exception) -> str:
@@ -268,17 +268,17 @@ def _explain(error: Exception) -> str:
     return f"{type(error).__name__}, which the worker's log has in full"
 
 
-def _breaker_result(kinds: set[BreakerResult], outcomes: Sequence[Outcome]) -> BreakerResult:
+def _breaker_result(retry_classes: set[BreakerResult], outcomes: Sequence[Outcome]) -> BreakerResult:
     # What asks to be left alone weighs more than what it took before.
-    for kind in ("setup", "throttled"):
-        if kind in kinds:
-            return kind
+    for retry_class in ("setup", "throttled"):
+        if retry_class in retry_classes:
+            return retry_class
     if any(isinstance(one, Delivered) for one in outcomes):
         return "ok"
-    if kinds:
+    if retry_classes:
         return "transient"
-    # What it refused it has answered. What was not sent says nothing of it.
-    return "ok" if any(isinstance(one, Dead) and one.kind is None for one in outcomes) else ""
+    # A refusal is an answer. What was not sent says nothing about the destination.
+    return "ok" if any(isinstance(one, Dead) and one.asked for one in outcomes) else ""
 
 
 def _is_expired(claim: Claim, retry: RetrySettings, now: float) -> bool:

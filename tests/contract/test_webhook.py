@@ -273,6 +273,6 @@ def test_an_untrusted_certificate_is_a_setup_error() -> None:
         (outcome,) = delivered(webhook, [an_event()])
 
     assert isinstance(outcome, RetryAfter)
-    assert outcome.kind == "setup"
+    assert outcome.retry_class == "setup"
     assert "certificate" in outcome.error
     assert list(server.calls) == []

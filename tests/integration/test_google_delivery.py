@@ -137,7 +137,7 @@ def test_an_error_that_repeats_data_is_recorded_without_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("reply", "retry_class"),
     [
         (Reply(status=200, body=b"<html>"), "setup"),
         (Reply(status=204), "setup"),
@@ -147,14 +147,14 @@ def test_an_error_that_repeats_data_is_recorded_without_it() -> None:
     ],
     ids=["no JSON", "nothing", "404", "503", "silent"],
 )
-def test_without_a_validation_server_nothing_is_sent_or_lost(reply: Reply, kind: str) -> None:
+def test_without_a_validation_server_nothing_is_sent_or_lost(reply: Reply, retry_class: str) -> None:
     with GoogleCollect() as server:
         server.always = reply
         timeout_seconds = 0.3 if reply is SILENT else 10
         destination = an_analytics(server, debug=True, at_most_once=True, timeout_seconds=timeout_seconds)
         (outcome,) = destination.deliver(a_batch([an_event()]))
         assert isinstance(outcome, RetryAfter)
-        assert outcome.kind == kind
+        assert outcome.retry_class == retry_class
         assert [call.path for call in server.calls] == ["/debug/mp/collect"]
 
 
@@ -199,7 +199,7 @@ def test_hits_that_no_client_of_the_container_claims_keep_waiting() -> None:
     with ServerContainer(published=False) as server:
         options = GoogleTagManagerOptions(container_url=server.url)
         outcomes = GoogleTagManager("gtm", options).deliver(a_batch([an_event(number) for number in range(3)]))
-        assert {outcome.kind for outcome in outcomes if isinstance(outcome, RetryAfter)} == {"setup"}
+        assert {outcome.retry_class for outcome in outcomes if isinstance(outcome, RetryAfter)} == {"setup"}
         assert len(outcomes) == 3
         assert "no client of the container claims /mp/collect" in errors(outcomes)
         assert "DISPATCHER_DESTINATIONS__GTM__PATH" in errors(outcomes)

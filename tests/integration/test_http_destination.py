@@ -127,10 +127,10 @@ def make(vendor: Taker, made: list[OneEach]) -> Any:
     return make
 
 
-def kinds(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """How many there are of each: delivered, the reason of the dead ones, the kind of what is to be tried again."""
+def fates(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """How many there are of each: delivered, the reason of the dead ones, the class of what is to be tried again."""
     return Counter(
-        one.kind if isinstance(one, RetryAfter) else one.reason if isinstance(one, Dead) else "delivered"  # type: ignore[union-attr]
+        one.retry_class if isinstance(one, RetryAfter) else one.reason if isinstance(one, Dead) else "delivered"  # type: ignore[union-attr]
         for one in outcomes
     )
 
@@ -206,12 +206,12 @@ def test_outcomes_keep_the_order_of_events_whichever_answer_comes_first(make: An
 
 def test_one_event_that_fails_does_not_stop_the_others(make: Any, vendor: Taker) -> None:
     vendor.script = [Reply(status=500)]
-    assert kinds(make().deliver(a_batch(some_events(20)))) == {"delivered": 19, "transient": 1}
+    assert fates(make().deliver(a_batch(some_events(20)))) == {"delivered": 19, "transient": 1}
 
 
 def test_three_failures_in_a_row_leave_the_rest_untried(make: Any, vendor: Taker) -> None:
     vendor.always = Reply(status=500)
-    assert kinds(make(concurrency=4).deliver(a_batch(some_events(40)))) == {"transient": 40}
+    assert fates(make(concurrency=4).deliver(a_batch(some_events(40)))) == {"transient": 40}
     # Three, and what was under way when the third was answered.
     assert 3 <= len(vendor.calls) <= 3 + 3
 
@@ -219,23 +219,23 @@ def test_three_failures_in_a_row_leave_the_rest_untried(make: Any, vendor: Taker
 @pytest.mark.parametrize("reply", [SILENT, CUT], ids=["silent", "cut"])
 def test_a_missing_answer_leaves_the_rest_untried(make: Any, vendor: Taker, reply: Reply) -> None:
     vendor.always = reply
-    assert kinds(make(concurrency=4, timeout_seconds=0.3).deliver(a_batch(some_events(40)))) == {"transient": 40}
+    assert fates(make(concurrency=4, timeout_seconds=0.3).deliver(a_batch(some_events(40)))) == {"transient": 40}
     assert 1 <= len(vendor.calls) <= 4
 
 
-@pytest.mark.parametrize(("status", "kind"), [(429, "throttled"), (401, "setup")])
+@pytest.mark.parametrize(("status", "retry_class"), [(429, "throttled"), (401, "setup")])
 def test_throttling_and_refused_credentials_stop_the_rest_at_once(
-    make: Any, vendor: Taker, status: int, kind: str
+    make: Any, vendor: Taker, status: int, retry_class: str
 ) -> None:
     vendor.always = Reply(status=status, headers={"Retry-After": "7"})
     outcomes = make(concurrency=1).deliver(a_batch(some_events(20)))
-    assert kinds(outcomes) == {kind: 20}
+    assert fates(outcomes) == {retry_class: 20}
     assert {one.seconds for one in outcomes} == {7}
     assert len(vendor.calls) == 1
 
 
 def test_nothing_is_sent_after_the_lease_expired(make: Any, vendor: Taker) -> None:
-    assert kinds(make().deliver(a_batch(some_events(5), lease_until=seconds_from_now(-1)))) == {"paced": 5}
+    assert fates(make().deliver(a_batch(some_events(5), lease_until=seconds_from_now(-1)))) == {"rate_limited": 5}
     assert not vendor.calls
 
 
@@ -246,7 +246,7 @@ def test_events_the_lease_leaves_no_time_for_wait_and_have_not_failed(make: Any,
         delivery = worker.submit(make(concurrency=2).deliver, a_batch(some_events(20), lease_until=lease_until))
         wait_for(lambda: len(vendor.calls) == 2 and time.monotonic() > lease_until, what="the lease to run out")
         vendor.gate.set()
-        assert kinds(delivery.result()) == {"delivered": 2, "paced": 18}
+        assert fates(delivery.result()) == {"delivered": 2, "rate_limited": 18}
     assert len(vendor.calls) == 2
 
 
@@ -267,7 +267,7 @@ class Mistaken(OneEach):
 
 def test_an_event_that_crashes_the_mapping_is_dead_and_no_other_is(make: Any, vendor: Taker) -> None:
     outcomes = make(Mistaken).deliver(a_batch(some_events(10)))
-    assert kinds(outcomes) == {"delivered": 9, "transform": 1}
+    assert fates(outcomes) == {"delivered": 9, "transform": 1}
     assert "KeyError in Mistaken" in outcomes[3].error
     assert "person" not in outcomes[3].error
 
@@ -275,10 +275,10 @@ def test_an_event_that_crashes_the_mapping_is_dead_and_no_other_is(make: Any, ve
 def test_an_answer_that_crashes_the_module_is_retried_and_undoes_no_other(make: Any, vendor: Taker) -> None:
     vendor.script = [Reply(status=299)]
     outcomes = make(Mistaken, concurrency=1).deliver(a_batch([*some_events(3)]))
-    assert kinds(outcomes) == {"transient": 3}
+    assert fates(outcomes) == {"transient": 3}
     assert outcomes[0].error.startswith("TypeError in Mistaken")
     vendor.script = [Reply(status=200), Reply(status=200), Reply(status=299)]
-    assert kinds(make(Mistaken, concurrency=1).deliver(a_batch(some_events(3)))) == {"delivered": 2, "transient": 1}
+    assert fates(make(Mistaken, concurrency=1).deliver(a_batch(some_events(3)))) == {"delivered": 2, "transient": 1}
 
 
 # At most once
@@ -291,7 +291,7 @@ def deliver_all(first: OneEach, then: OneEach, events: Sequence[Event]) -> Count
     left = list(events)
     for _ in range(20):
         outcomes = destination.deliver(a_batch(left))
-        found += kinds([one for one in outcomes if not isinstance(one, RetryAfter)])
+        found += fates([one for one in outcomes if not isinstance(one, RetryAfter)])
         left = [event for event, one in zip(left, outcomes, strict=True) if isinstance(one, RetryAfter)]
         destination = then
         if not left:
@@ -333,19 +333,19 @@ def test_without_at_most_once_maybe_delivered_events_are_resent(make: Any, vendo
 
 def test_a_refused_connection_does_not_count_as_maybe_delivered(make: Any) -> None:
     destination = make(at_most_once=True, endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
-    assert kinds(destination.deliver(a_batch(some_events(20)))) == {"transient": 20}
+    assert fates(destination.deliver(a_batch(some_events(20)))) == {"transient": 20}
 
 
 def test_a_silent_vendor_makes_only_running_requests_maybe_delivered(make: Any, vendor: Taker) -> None:
     vendor.always = SILENT
-    found = kinds(make(at_most_once=True, concurrency=2, timeout_seconds=0.3).deliver(a_batch(some_events(40))))
+    found = fates(make(at_most_once=True, concurrency=2, timeout_seconds=0.3).deliver(a_batch(some_events(40))))
     assert found["unanswered"] == len(vendor.calls) <= 2
     assert found["transient"] == 40 - len(vendor.calls)
 
 
 def test_events_a_killed_worker_may_have_sent_are_not_resent(make: Any, vendor: Taker) -> None:
     batch = a_batch(some_events(5), maybe_delivered=True)
-    assert kinds(make(at_most_once=True).deliver(batch)) == {"maybe_delivered": 5}
+    assert fates(make(at_most_once=True).deliver(batch)) == {"maybe_delivered": 5}
     assert not vendor.calls
     assert make().deliver(batch) == [DELIVERED] * 5
 
@@ -357,7 +357,7 @@ def test_bisection_does_not_resend_maybe_delivered_events(make: Any, vendor: Tak
     outcomes = destination.deliver(a_batch(events))
     # The whole is refused; its first half gets no answer; the second waits untried.
     assert [type(one) for one in outcomes] == [Dead] * 4 + [RetryAfter] * 4
-    assert kinds(outcomes) == {"unanswered": 4, "transient": 4}
+    assert fates(outcomes) == {"unanswered": 4, "transient": 4}
     assert [len(sent_in(call)) for call in vendor.calls] == [8, 4]
     assert destination.deliver(a_batch(events[4:])) == [DELIVERED] * 4
     assert [vendor.sent[event.id] for event in events] == [2] * 8
@@ -371,7 +371,7 @@ def test_throttling_lowers_the_rate_and_the_rest_goes_on(make: Any, vendor: Take
     rate = SharedRate(pool, "plain", per_second=200)
     vendor.script = [Reply(status=429)]
     outcomes = make(rate=rate).deliver(a_batch(some_events(10)))
-    assert kinds(outcomes) == {"delivered": 9, "paced": 1}
+    assert fates(outcomes) == {"delivered": 9, "rate_limited": 1}
     assert next(one.error for one in outcomes if isinstance(one, RetryAfter)).endswith("answered 429 Too Many Requests")
     pool.close()
 
@@ -381,7 +381,7 @@ def test_events_that_would_wait_too_long_for_a_permit_are_parked(
 ) -> None:
     pool = RedisPool(redis_server.url, timeout_seconds=5)
     outcomes = make(rate=SharedRate(pool, "plain", per_second=0.001)).deliver(a_batch(some_events(10)))
-    assert kinds(outcomes) == {"delivered": 1, "paced": 9}
+    assert fates(outcomes) == {"delivered": 1, "rate_limited": 9}
     assert {900 < one.seconds <= 1000 for one in outcomes if isinstance(one, RetryAfter)} == {True}
     assert len(vendor.calls) == 1
     pool.close()
@@ -390,7 +390,7 @@ def test_events_that_would_wait_too_long_for_a_permit_are_parked(
 def test_without_the_rate_store_nothing_is_sent_and_nothing_has_failed(make: Any, vendor: Taker) -> None:
     away = SharedRate(RedisPool("redis://127.0.0.1:1", timeout_seconds=5), "plain", per_second=10)
     outcomes = make(rate=away).deliver(a_batch(some_events(10)))
-    assert kinds(outcomes) == {"paced": 10}
+    assert fates(outcomes) == {"rate_limited": 10}
     assert "nobody knows whose turn it is" in outcomes[0].error
     assert not vendor.calls
 
@@ -416,7 +416,9 @@ def test_a_batch_is_parked_until_the_batches_before_it_are_sent(
     make: Any, vendor: Taker, seconds: float, asked: float
 ) -> None:
     outcomes = make(rate=OthersFirst(seconds)).deliver(a_batch(some_events(10)))
-    assert {(one.kind, one.seconds) for one in outcomes if isinstance(one, RetryAfter)} == {("paced", asked)}
+    assert {(one.retry_class, one.seconds) for one in outcomes if isinstance(one, RetryAfter)} == {
+        ("rate_limited", asked)
+    }
     assert not vendor.calls
 
 

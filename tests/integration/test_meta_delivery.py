@@ -61,7 +61,8 @@ def a_batch(events: Sequence[Event]) -> Batch:
 
 def reasons(outcomes: Sequence[Outcome]) -> list[str]:
     return [
-        outcome.reason if isinstance(outcome, Dead) else getattr(outcome, "kind", "delivered") for outcome in outcomes
+        outcome.reason if isinstance(outcome, Dead) else getattr(outcome, "retry_class", "delivered")
+        for outcome in outcomes
     ]
 
 
@@ -206,7 +207,7 @@ def test_throttling_pauses_deliveries_for_as_long_as_meta_estimates(meta: MetaVe
     with a_destination(meta) as destination:
         outcomes = destination.deliver(a_batch([an_event(number) for number in range(1500)]))
 
-    assert {(outcome.kind, outcome.seconds) for outcome in outcomes if isinstance(outcome, RetryAfter)} == {
+    assert {(outcome.retry_class, outcome.seconds) for outcome in outcomes if isinstance(outcome, RetryAfter)} == {
         ("throttled", 180.0)
     }
     assert len(outcomes) == 1500

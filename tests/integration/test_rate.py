@@ -130,7 +130,7 @@ def test_the_rate_limit_in_redis_expires(pool: RedisPool, clock: Clock) -> None:
 
 def test_a_throttled_request_halves_the_rate_and_counts_as_rate_limited(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
-    assert use(rate, clock, THROTTLED) == RetryAfter("answered 429", None, "paced")
+    assert use(rate, clock, THROTTLED) == RetryAfter("answered 429", None, "rate_limited")
     assert waits(rate, 3) == [0.2, 0.4, 0.6]
     assert shown(pool, clock) == RateLimit(per_second=10, current_per_second=5, error="answered 429")
 
@@ -139,7 +139,7 @@ def test_concurrent_throttled_requests_halve_the_rate_once(pool: RedisPool, cloc
     rate = a_rate(pool, clock, burst=8)
     turns = [rate.take(0) for _ in range(8)]
     found = [rate.heed(turn, THROTTLED) for turn in turns]
-    assert {outcome.kind for outcome in found if isinstance(outcome, RetryAfter)} == {"paced"}
+    assert {outcome.retry_class for outcome in found if isinstance(outcome, RetryAfter)} == {"rate_limited"}
     assert shown(pool, clock).current_per_second == 5
 
 
@@ -154,18 +154,18 @@ def test_throttling_withdraws_permits_that_are_still_to_come(pool: RedisPool, cl
 
 def test_the_rate_stops_at_a_64th_and_then_the_breaker_counts(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, per_second=64)
-    kinds = []
+    classes = []
     for _ in range(8):
         outcome = use(rate, clock, THROTTLED)
         assert isinstance(outcome, RetryAfter)
-        kinds.append(outcome.kind)
-    assert kinds == ["paced"] * 6 + ["throttled"] * 2
+        classes.append(outcome.retry_class)
+    assert classes == ["rate_limited"] * 6 + ["throttled"] * 2
     assert shown(pool, clock).current_per_second == 1
 
 
 def test_no_permit_comes_before_the_retry_after_is_over(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=5)
-    assert use(rate, clock, RetryAfter("answered 429", 3, "throttled")) == RetryAfter("answered 429", 3, "paced")
+    assert use(rate, clock, RetryAfter("answered 429", 3, "throttled")) == RetryAfter("answered 429", 3, "rate_limited")
     assert shown(pool, clock).until_ms == int((START + 3) * 1000)
     assert not rate.take(2.9).taken
     # Half the rate, and no burst.
@@ -216,10 +216,10 @@ def test_an_hour_without_answers_restores_the_rate_by_seconds_only(pool: RedisPo
     assert shown(pool, clock).current_per_second == pytest.approx(35, abs=0.1)
 
 
-@pytest.mark.parametrize("kind", ["transient", "setup", "paced"])
-def test_other_failures_neither_lower_nor_restore_the_rate(pool: RedisPool, clock: Clock, kind: str) -> None:
+@pytest.mark.parametrize("retry_class", ["transient", "setup", "rate_limited"])
+def test_other_failures_neither_lower_nor_restore_the_rate(pool: RedisPool, clock: Clock, retry_class: str) -> None:
     rate = a_rate(pool, clock)
-    failure = RetryAfter("answered 503", 7, kind)  # type: ignore[arg-type]
+    failure = RetryAfter("answered 503", 7, retry_class)  # type: ignore[arg-type]
     assert use(rate, clock, failure) == failure
     assert shown(pool, clock).current_per_second == 10
     use(rate, clock, THROTTLED)
@@ -254,7 +254,7 @@ def test_a_full_redis_still_gives_permits_as_deliveries_make_room() -> None:
         server.call("CONFIG", "SET", "maxmemory", "1")
         turn = rate.take(10)
         assert turn.taken, turn
-        assert rate.heed(turn, THROTTLED) == RetryAfter("answered 429", None, "paced")
+        assert rate.heed(turn, THROTTLED) == RetryAfter("answered 429", None, "rate_limited")
         pool.close()
 
 

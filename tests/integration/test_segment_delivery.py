@@ -394,18 +394,20 @@ def test_an_event_refused_alone_is_dead(status: int, reason: str) -> None:
     assert outcome.reason == reason
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, "setup"), (403, "setup"), (429, "throttled"), (500, "transient")])
-def test_every_other_status_has_its_retry_class(status: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "retry_class"), [(401, "setup"), (403, "setup"), (429, "throttled"), (500, "transient")]
+)
+def test_every_other_status_has_its_retry_class(status: int, retry_class: str) -> None:
     with ScriptedServer(an_answer(f"{status} No")) as server:
         (outcome,) = a_segment(server.url).deliver(a_batch([an_event()]))
     assert isinstance(outcome, RetryAfter)
-    assert outcome.kind == kind
+    assert outcome.retry_class == retry_class
 
 
 def test_an_unknown_host_is_a_setup_error() -> None:
     (outcome,) = a_segment("http://segment.invalid").deliver(a_batch([an_event()]))
     assert isinstance(outcome, RetryAfter)
-    assert outcome.kind == "setup"
+    assert outcome.retry_class == "setup"
 
 
 def test_after_a_failure_the_next_delivery_works() -> None:

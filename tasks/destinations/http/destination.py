@@ -196,7 +196,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
                 f"a worker ended while it sent this, or Redis has lost what became of it, so {self.who} may have it; "
                 "at_most_once is on: not sent again"
             )
-            return [Dead("maybe_delivered", error, kind="paced")] * len(batch.payloads)
+            return [Dead("maybe_delivered", error, asked=False)] * len(batch.payloads)
         outcomes: dict[int, Outcome] = {}
         entries: list[_Entry[ItemT]] = []
         for position, payload in enumerate(batch.payloads):
@@ -240,23 +240,23 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             event = decode(payload)
         except (ValueError, OverflowError, RecursionError) as error:
             said = f"a payload of {len(payload)} bytes is not an event: {type(error).__name__}"
-            return Dead("undecodable", said, kind="paced")
+            return Dead("undecodable", said, asked=False)
         try:
             item = self.item(event if self.rules is None else self.rules.apply(event))
             entry = _Entry(position, event.id, item, self.item_bytes(item))
         except UndeliverableError as error:
-            return Dead(error.reason, str(error), kind="paced")
+            return Dead(error.reason, str(error), asked=False)
         except DropEvent as drop:
             return Filtered(str(drop.reason))
         except Exception as error:  # else one event that a vendor's module trips over would hold up its whole batch
             self._report(error)
-            return Dead("transform", f"event {event.id}: {self._fault(error)}", kind="paced")
+            return Dead("transform", f"event {event.id}: {self._fault(error)}", asked=False)
         limit = self.limits.event_bytes
         return entry if limit is None or entry.size <= limit else self._oversized(entry, entry.size, limit)
 
     def _oversized(self, entry: _Entry[ItemT], size: int, limit: int) -> Dead:
         error = f"event {entry.id} makes {size} bytes and {self.who} takes {limit}: put less into its data"
-        return Dead("oversized", error, kind="paced")
+        return Dead("oversized", error, asked=False)
 
     def _packed(self, entries: Sequence[_Entry[ItemT]], outcomes: dict[int, Outcome]) -> list[list[_Entry[ItemT]]]:
         """Entries in requests within the limits, in order within each group. What fits in none gets its outcome."""
@@ -329,7 +329,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         round_.heed(outcome, silent=isinstance(answer, NoAnswer))
         if self.options.at_most_once and isinstance(outcome, RetryAfter) and _may_be_done(answer, outcome):
             error = f"{outcome.error}; it may have it, and at_most_once is on: not sent again"
-            return Dead("unanswered", error, whole=True, kind=outcome.kind)
+            return Dead("unanswered", error, whole=True, retry_class=outcome.retry_class)
         return outcome
 
     def _turn(self, round_: _Round) -> Turn | RetryAfter:
@@ -351,7 +351,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         # Where several batches are first, each has more to send than this turn. Did all that wait come back for the
         # next one, workers would do little else than park them again.
         several = turn.seconds > _PATIENCE_SECONDS + turn.spacing
-        return RetryAfter(error, turn.seconds + (round_.requests * turn.spacing if several else 0), "paced")
+        return RetryAfter(error, turn.seconds + (round_.requests * turn.spacing if several else 0), "rate_limited")
 
     def _answered(self, items: Sequence[ItemT], attempt: int) -> tuple[Answer | NoAnswer, Outcome]:
         try:
@@ -400,7 +400,7 @@ class _Round:
     def stopped(self) -> RetryAfter | None:
         """Why nothing more is to be sent, if so."""
         if self._failure is None and time.monotonic() > self._last_start:
-            return RetryAfter("the lease leaves no time for another request", 0.0, "paced")
+            return RetryAfter("the lease leaves no time for another request", 0.0, "rate_limited")
         return self._failure
 
     def patience(self) -> float:
@@ -415,11 +415,11 @@ class _Round:
             if not isinstance(outcome, RetryAfter):
                 self._in_a_row = 0
                 return
-            if outcome.kind == "paced":
+            if outcome.retry_class == "rate_limited":
                 return  # a slower rate is enough
             self._in_a_row += 1
             in_a_row = self._in_a_row
-        if silent or outcome.kind != "transient" or in_a_row >= _FAILURES:
+        if silent or outcome.retry_class != "transient" or in_a_row >= _FAILURES:
             self.stop(outcome)
 
     def stop(self, failure: RetryAfter) -> None:
@@ -437,4 +437,4 @@ def _may_be_done(answer: Answer | NoAnswer, outcome: RetryAfter) -> bool:
     if isinstance(answer, NoAnswer):
         return answer.maybe_taken
     # These say that it was not; a gateway's 502 and 504, and a 500, say nothing of it.
-    return outcome.kind == "transient" and answer.status not in _NOT_DONE
+    return outcome.retry_class == "transient" and answer.status not in _NOT_DONE

@@ -177,14 +177,14 @@ def batch_of(events: Sequence[Event | bytes], *, attempt: int = 0, maybe_deliver
 
 
 def fates(outcomes: Sequence[Outcome]) -> list[str]:
-    """Each outcome in one word: "delivered", the kind of a retry, or the reason of a dead or filtered one."""
+    """Each outcome in one word: "delivered", the class of a retry, or the reason of a dead or filtered one."""
     words = []
     for outcome in outcomes:
         match outcome:
             case Delivered():
                 words.append("delivered")
-            case RetryAfter(kind=kind):
-                words.append(kind)
+            case RetryAfter(retry_class=retry_class):
+                words.append(retry_class)
             case Dead(reason=reason) | Filtered(reason=reason):
                 words.append(reason)
     return words

@@ -15,10 +15,10 @@ NOW = 2_000_000.0
 TRANSIENT = RetryAfter("503")
 THROTTLED = RetryAfter("429", 30, "throttled")
 SETUP = RetryAfter("401", None, "setup")
-PACED = RetryAfter("others are first", 40, "paced")
+RATE_LIMITED = RetryAfter("others are first", 40, "rate_limited")
 REFUSED = Dead("invalid", "answered 400")
-UNSENT = Dead("invalid", "has no client id", kind="paced")
-UNANSWERED = Dead("unanswered", "gave no answer", whole=True, kind="transient")
+UNSENT = Dead("invalid", "has no client id", asked=False)
+UNANSWERED = Dead("unanswered", "gave no answer", whole=True, retry_class="transient")
 
 
 def settings(**retry: object) -> DestinationSettings:
@@ -58,11 +58,11 @@ def test_each_event_is_counted_by_its_own_outcome() -> None:
         ([DELIVERED, THROTTLED], "throttled", False),
         ([SETUP], "setup", False),
         ([TRANSIENT, SETUP, THROTTLED], "setup", True),
-        ([PACED], "", False),
-        ([PACED, TRANSIENT], "transient", True),
-        ([PACED, THROTTLED], "throttled", False),
-        ([PACED, DELIVERED], "ok", False),
-        ([PACED, REFUSED], "ok", False),
+        ([RATE_LIMITED], "", False),
+        ([RATE_LIMITED, TRANSIENT], "transient", True),
+        ([RATE_LIMITED, THROTTLED], "throttled", False),
+        ([RATE_LIMITED, DELIVERED], "ok", False),
+        ([RATE_LIMITED, REFUSED], "ok", False),
         ([Filtered("consent"), UNSENT], "", False),
         ([UNANSWERED], "transient", True),
         ([UNANSWERED, DELIVERED], "ok", True),
@@ -100,17 +100,17 @@ def test_an_event_that_fails_at_its_maximum_age_is_dead_with_that_age() -> None:
 
 
 def test_a_rate_limited_event_has_no_error_and_is_due_with_its_permit() -> None:
-    found = settle(DELIVERED, PACED)
+    found = settle(DELIVERED, RATE_LIMITED)
     assert (found.error, found.waits_for) == ("", "others are first")
     assert found.due_ms >= int((NOW + 40) * 1000)
-    mixed = settle(PACED, RetryAfter("503", 2))
+    mixed = settle(RATE_LIMITED, RetryAfter("503", 2))
     assert (mixed.error, mixed.waits_for) == ("503", "others are first")
     # The breaker hears only what the destination asked for.
     assert mixed.signal.asked_seconds == 2
 
 
 def test_a_rate_limited_event_was_not_tried_and_is_never_too_old() -> None:
-    found = settle(PACED, TRANSIENT, age=7200, table=settings(max_age_seconds=3600))
+    found = settle(RATE_LIMITED, TRANSIENT, age=7200, table=settings(max_age_seconds=3600))
     assert list(found.left) == [b"0"]
     assert [letter.payload for letter in found.dead] == [b"1"]
 

@@ -43,8 +43,8 @@ def an_answer(status: int, code: object = None, headers: dict[str, str] | None =
 
 def fate(outcome: Outcome) -> str:
     match outcome:
-        case RetryAfter(kind=kind):
-            return kind
+        case RetryAfter(retry_class=retry_class):
+            return retry_class
         case Dead(reason=reason) | Filtered(reason=reason):
             return reason
     return "delivered"

@@ -26,7 +26,7 @@ def test_status_2xx_is_delivered(status: int) -> None:
 def test_temporary_problems_are_transient(status: int) -> None:
     outcome = outcome_of_status(status, who=WHO, retry_after="7")
     assert isinstance(outcome, RetryAfter)
-    assert (outcome.kind, outcome.seconds) == ("transient", 7)
+    assert (outcome.retry_class, outcome.seconds) == ("transient", 7)
     assert outcome.error.startswith(f"{WHO} answered {status}")
 
 
@@ -52,7 +52,7 @@ def test_status_413_is_oversized() -> None:
 def test_statuses_about_url_or_credentials_are_setup_and_make_nothing_dead(status: int) -> None:
     outcome = outcome_of_status(status, who=WHO)
     assert isinstance(outcome, RetryAfter)
-    assert outcome.kind == "setup"
+    assert outcome.retry_class == "setup"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_unknown_host_and_an_untrusted_certificate_are_setup_errors() -> None
     untrusted.verify_message = "self-signed certificate"
     for error in (caused_by(gaierror(-2, "unknown")), unknown_host(), caused_by(untrusted)):
         outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
-        assert outcome.kind == "setup", outcome
+        assert outcome.retry_class == "setup", outcome
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_an_unknown_host_and_an_untrusted_certificate_are_setup_errors() -> None
 )
 def test_a_missing_answer_is_transient_and_reveals_no_url_or_contents(error: requests.RequestException) -> None:
     outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
-    assert outcome.kind == "transient"
+    assert outcome.retry_class == "transient"
     assert outcome.error.startswith(WHO)
     assert "secret" not in outcome.error
     assert "key@" not in outcome.error

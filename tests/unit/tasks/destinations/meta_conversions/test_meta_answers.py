@@ -29,10 +29,10 @@ def fate(status: int, **error: Any) -> Outcome:
     )
 
 
-def kind_of(outcome: Outcome) -> str:
+def fate_of(outcome: Outcome) -> str:
     match outcome:
-        case RetryAfter(kind=kind):
-            return kind
+        case RetryAfter(retry_class=retry_class):
+            return retry_class
         case Dead(reason=reason):
             return reason
     return "delivered"
@@ -53,7 +53,7 @@ def test_if_fewer_are_received_the_missing_events_are_found_by_bisection() -> No
 
 @pytest.mark.parametrize("said", [b"<html>Sign in</html>", b"", [], {}, {"events_received": True}])
 def test_a_status_200_that_is_not_metas_is_retried(said: Any) -> None:
-    assert kind_of(outcome_of_answer(an_answer(200, said), who=WHO, sent=2)) == "transient"
+    assert fate_of(outcome_of_answer(an_answer(200, said), who=WHO, sent=2)) == "transient"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_status_200_that_is_not_metas_is_retried(said: Any) -> None:
 def test_an_error_means_what_metas_tables_say(status: int, error: dict[str, Any], expected: str) -> None:
     outcome = fate(status, **error)
 
-    assert kind_of(outcome) == expected
+    assert fate_of(outcome) == expected
     assert isinstance(outcome, Dead | RetryAfter)
     assert f"{WHO} answered {status} with error" in outcome.error
     assert "fbtrace_id AbC" in outcome.error
@@ -124,7 +124,7 @@ def test_a_throttled_request_waits_as_long_as_meta_says(headers: dict[str, str],
     outcome = outcome_of_answer(an_answer(400, {"error": {"code": 80004}}, **headers), who=WHO)
 
     assert isinstance(outcome, RetryAfter)
-    assert (outcome.kind, outcome.seconds) == ("throttled", seconds)
+    assert (outcome.retry_class, outcome.seconds) == ("throttled", seconds)
 
 
 @pytest.mark.parametrize("trace", ["x" * 65, 7, None, "", "ada@example.org"])
@@ -139,4 +139,4 @@ def test_a_malformed_trace_id_is_not_repeated(trace: object) -> None:
     ("status", "expected"), [(401, "setup"), (404, "setup"), (502, "transient"), (413, "oversized")]
 )
 def test_an_answer_without_metas_error_means_what_its_status_says(status: int, expected: str) -> None:
-    assert kind_of(outcome_of_answer(an_answer(status, b"<html>"), who=WHO)) == expected
+    assert fate_of(outcome_of_answer(an_answer(status, b"<html>"), who=WHO)) == expected
