@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tests.faults.report import write_between
-from tests.simulator.actions import TROUBLES
 from tests.simulator.ground import Ground
 from tests.simulator.history import History, play_seed
 from tests.simulator.minimise import minimise
+from tests.simulator.plan import TROUBLES
 from tests.simulator.report import MARKS, as_json, markdown, table
 from tests.simulator.run import Totals, run
 
@@ -97,23 +97,23 @@ def _play(console: Console, seeds: range, only: tuple[str, ...], processes: int)
 def _tell(console: Console, seed: int, only: tuple[str, ...], kept: list[int] | None, *, verbose: bool) -> bool:
     with Ground() as ground:
         history = play_seed(ground, seed, troubles=only, kept=kept, is_told=True)
-        if not history.verdict.holds and not verbose:
+        if not history.result.holds and not verbose:
             history = minimise(ground, history)
-    if verbose or not history.verdict.holds:
+    if verbose or not history.result.holds:
         console.print("\n".join(history.story), highlight=False, markup=False, soft_wrap=True)
     console.print(summary(history), highlight=False, markup=False, soft_wrap=True)
-    return history.verdict.holds
+    return history.result.holds
 
 
 def summary(history: History) -> str:
     """What came of one history, and how to play it again."""
-    verdict = history.verdict
-    if verdict.holds:
-        return f"seed {history.seed} holds: {verdict.emitted} emitted, {verdict.refused} refused"
+    result = history.result
+    if result.holds:
+        return f"seed {history.seed} holds: {result.emitted} emitted, {result.refused} refused"
     only = "".join(f' --only "{kind}"' for kind in history.troubles)
     keep = ",".join(map(str, history.kept))
     again = f"python -m tests.simulator --seed {history.seed}{only} --keep {keep} --verbose"
-    return "\n".join([f"seed {history.seed} does not hold:", *(f"  {one}" for one in verdict.problems), again])
+    return "\n".join([f"seed {history.seed} does not hold:", *(f"  {one}" for one in result.problems), again])
 
 
 if __name__ == "__main__":

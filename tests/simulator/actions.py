@@ -1,18 +1,20 @@
-"""Actions: what can happen in a history. Each draws from a random source of its own, so that any may be left out."""
+"""Actions: what can happen in a history. Each has its own source of random choices, so that any may be left out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
 from dispatcher.event import EventType
 from tests.simulator.crossings import Killed
 from tests.simulator.destinations import Log
-from tests.simulator.ground import DESTINATIONS, LOG, Version
+from tests.simulator.ground import DESTINATIONS, LOG
+from tests.simulator.plan import Action, Setting
 from tests.simulator.wire import Fault, Kind
-from tests.simulator.world import LEASE_SECONDS, RelayProcess, WebProcess, Work, World
+from tests.simulator.workers import LEASE_SECONDS, Work
+from tests.simulator.world import RelayProcess, WebProcess, World
 
 # At most so many processes and relays run at a time: more would only make histories longer.
 _MOST_WEBS: Final = 3
@@ -21,61 +23,6 @@ _MOST_RELAYS: Final = 2
 #: Names of events, the more often the likelier. Where they go: Ground.settings; what becomes of them: destinations.
 _NAMES: Final = ("both.a",) * 6 + ("log.a",) * 4 + ("flip.a",) * 2 + ("poison.a", "filter.a", "broken.a")
 _FAULTS: Final[tuple[Kind, ...]] = ("refused", "unanswered", "unanswered", "partial", "partial", "partial", "late")
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One thing that happens: what, and the seed of its choices."""
-
-    kind: str
-    seed: int
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What holds for a whole history.
-
-    Args:
-        journal_bytes: The size of journals.
-        has_threads: Whether web processes have a relay thread.
-        has_relays: Whether there are relays of their own.
-        version: What the settings files say at first.
-    """
-
-    journal_bytes: int
-    has_threads: bool
-    has_relays: bool
-    version: Version
-
-
-def setting_of(seed: int) -> Setting:
-    """The setting that belongs to a seed."""
-    random = Random(f"setting {seed}")
-    has_threads = random.random() < 0.6
-    return Setting(
-        journal_bytes=random.choice((1024, 4096, 4096, 16384)),
-        has_threads=has_threads,
-        has_relays=not has_threads or random.random() < 0.4,
-        version=Version(keeps=random.random() >= 0.04, small=random.random() < 0.5),
-    )
-
-
-def plan_of(seed: int, troubles: Sequence[str] = ()) -> list[Action]:
-    """The actions that belong to a seed, in order; with no troubles but these, where any are named."""
-    random = Random(f"plan {seed}")
-    length = random.randrange(8, 40)
-    # Most histories have few kinds of trouble, so that each is seen without the others too.
-    chosen = [kind for kind in _TROUBLES if kind in troubles or (not troubles and random.random() < 0.35)]
-    weights = {**_LIFE, **{kind: _TROUBLES[kind] for kind in chosen}}
-    kinds = random.choices(list(weights), weights=list(weights.values()), k=length)
-    phrases = [phrase for phrase in _PHRASES if weights.keys() >= set(phrase)]
-    for phrase in random.choices(phrases, k=random.randrange(3)) if phrases else ():
-        at = random.randrange(len(kinds))
-        kinds[at:at] = phrase
-    return [Action(kind, random.getrandbits(48)) for kind in kinds]
 
 
 def begin(world: World, setting: Setting) -> None:
@@ -149,17 +96,17 @@ def _step_all(world: World, setting: Setting, random: Random) -> None:
 
 
 def _work(world: World, setting: Setting, random: Random) -> None:
-    for name, batch_id in world.doorbells(DESTINATIONS, random.choice((1, 2, 5))):
-        work = world.claim(name, batch_id)
+    for name, batch_id in world.workers.doorbells(DESTINATIONS, random.choice((1, 2, 5))):
+        work = world.workers.claim(name, batch_id)
         if work is not None:
-            world.deliver(work, random)
-            world.settle(work, random)
+            world.workers.deliver(work, random)
+            world.workers.settle(work, random)
 
 
 def _bell(world: World, setting: Setting, random: Random) -> None:
-    if not world.is_store_down:
+    if not world.store.is_down:
         for name in DESTINATIONS:
-            world.ring(name, idle=random.random() < 0.5)
+            world.workers.ring(name, idle=random.random() < 0.5)
 
 
 def _moment(world: World, setting: Setting, random: Random) -> None:
@@ -200,7 +147,7 @@ def _kill_web(world: World, setting: Setting, random: Random) -> None:
         world.tidy(web, kill_at_line=_a_line(random, 30))
     else:
         world.say(f"process {web.number} is killed")
-        world.bury_web(web)
+        world.drop_web(web)
 
 
 def _a_line(random: Random, most: int) -> int:
@@ -218,7 +165,7 @@ def _kill_relay(world: World, setting: Setting, random: Random) -> None:
             world.step(process, kill_at_line=_a_line(random, 300))
     except Killed:
         pass
-    world.bury_relay(process)
+    world.drop_relay(process)
 
 
 def _start_relay(world: World, setting: Setting, random: Random) -> None:
@@ -244,24 +191,24 @@ def _fault(world: World, setting: Setting, random: Random) -> None:
 
 
 def _arrive(world: World, setting: Setting, random: Random) -> None:
-    world.carry_out_late(random.randrange(8))
+    world.store.carry_out_late(random.randrange(8))
 
 
 def _store_down(world: World, setting: Setting, random: Random) -> None:
-    world.is_store_down = not world.is_store_down
-    world.say(f"the store is {'down' if world.is_store_down else 'up again'}")
+    world.store.is_down = not world.store.is_down
+    world.say(f"the store is {'down' if world.store.is_down else 'up again'}")
 
 
 def _roll_back(world: World, setting: Setting, random: Random) -> None:
-    world.roll_back(random.randrange(100))
+    world.store.roll_back(random.randrange(100))
 
 
 def _wipe(world: World, setting: Setting, random: Random) -> None:
-    world.wipe()
+    world.store.wipe()
 
 
 def _week(world: World, setting: Setting, random: Random) -> None:
-    world.pass_a_week()
+    world.store.pass_a_week()
 
 
 def _lease(world: World, setting: Setting, random: Random) -> None:
@@ -270,36 +217,36 @@ def _lease(world: World, setting: Setting, random: Random) -> None:
 
 
 def _claim(world: World, setting: Setting, random: Random) -> None:
-    for name, batch_id in world.doorbells(random.sample(DESTINATIONS, 2), 1):
-        world.claim(name, batch_id)
+    for name, batch_id in world.workers.doorbells(random.sample(DESTINATIONS, 2), 1):
+        world.workers.claim(name, batch_id)
 
 
 def _works(world: World, random: Random, *, delivered: bool) -> list[Work]:
-    found = [work for work in world.works if bool(work.outcomes) == delivered]
+    found = [work for work in world.workers.works if bool(work.outcomes) == delivered]
     random.shuffle(found)
     return found[:2]
 
 
 def _deliver(world: World, setting: Setting, random: Random) -> None:
     for work in _works(world, random, delivered=False):
-        world.deliver(work, random)
+        world.workers.deliver(work, random)
 
 
 def _settle(world: World, setting: Setting, random: Random) -> None:
     if random.random() < 0.3:
-        world.break_wire_of_workers(Fault(random.choice(("refused", "unanswered", "late"))))
+        world.workers.break_wire(Fault(random.choice(("refused", "unanswered", "late"))))
     for work in _works(world, random, delivered=True):
-        world.settle(work, random)
-    world.break_wire_of_workers(None)
+        world.workers.settle(work, random)
+    world.workers.break_wire(None)
 
 
 def _kill_worker(world: World, setting: Setting, random: Random) -> None:
-    for work in random.sample(world.works, min(2, len(world.works))):
+    for work in random.sample(world.workers.works, min(2, len(world.workers.works))):
         log = world.destinations[LOG]
         if work.claim.destination == LOG and not work.outcomes and isinstance(log, Log):
             # Within the append: some whole lines of it are in the file.
             log.cut_short(work.claim, random)
-        world.works.remove(work)
+        world.workers.works.remove(work)
         world.say(f"the worker of {work.claim.destination} is killed, its batch {work.outcomes or 'not delivered'}")
 
 
@@ -321,58 +268,6 @@ def _disk(world: World, setting: Setting, random: Random) -> None:
 
 _Play = Callable[[World, Setting, Random], None]
 
-#: What every history has, with how often.
-_LIFE: Final[dict[str, int]] = {
-    "emit": 26,
-    "tidy": 3,
-    "step": 20,
-    "step all": 8,
-    "work": 12,
-    "bell": 3,
-    "moment": 14,
-    "seconds": 4,
-    "start": 3,
-}
-#: What some have.
-_TROUBLES: Final[dict[str, int]] = {
-    "end": 5,
-    "kill web": 5,
-    "kill relay": 6,
-    "start relay": 4,
-    "stop relay": 3,
-    "fault": 8,
-    "arrive": 4,
-    "store down": 3,
-    "roll back": 5,
-    "wipe": 2,
-    "week": 1,
-    "lease": 3,
-    "claim": 8,
-    "deliver": 8,
-    "settle": 8,
-    "kill worker": 4,
-    "settings": 4,
-    "disk": 3,
-}
-#: What seldom comes about by itself: in these, a trouble meets something that it can spoil.
-_PHRASES: Final[tuple[tuple[str, ...], ...]] = (
-    ("moment", "emit", "step all", "work", "roll back"),
-    ("moment", "emit", "step all", "work", "moment", "seconds", "step all", "roll back"),
-    ("moment", "emit", "step all", "emit", "kill relay", "roll back"),
-    ("moment", "emit", "step all", "work", "kill relay", "roll back"),
-    ("moment", "emit", "step all", "kill web", "roll back"),
-    ("moment", "emit", "fault", "step all", "work", "roll back"),
-    ("moment", "emit", "fault", "emit", "step all", "work", "moment", "roll back"),
-    ("moment", "emit", "step all", "work", "settings", "step all", "roll back"),
-    ("moment", "emit", "step all", "work", "end", "roll back"),
-    ("moment", "emit", "step all", "claim", "deliver", "roll back", "step all", "settle"),
-    ("emit", "fault", "emit", "step all", "seconds", "seconds", "bell", "work", "wipe"),
-    ("emit", "step all", "work", "kill relay", "wipe"),
-    ("emit", "kill relay", "week", "step all", "work"),
-    ("emit", "step all", "claim", "kill web", "week", "start", "step all", "work"),
-    ("disk", "emit", "step all", "kill relay", "disk"),
-    ("settings", "emit", "kill relay", "settings", "step all"),
-)
 _ACTIONS: Final[dict[str, _Play]] = {
     "emit": _emit,
     "tidy": _tidy,
@@ -402,7 +297,3 @@ _ACTIONS: Final[dict[str, _Play]] = {
     "settings": _settings,
     "disk": _disk,
 }
-
-#: All kinds, and those that are troubles, in the order in which tables have them.
-KINDS: Final = tuple(_ACTIONS)
-TROUBLES: Final = tuple(_TROUBLES)

@@ -8,7 +8,8 @@ from typing import Final
 from dispatcher.outbox import find_outboxes
 from dispatcher.store.batches import prefix
 from tests.simulator.ground import DESTINATIONS
-from tests.simulator.world import LEASE_SECONDS, RelayProcess, World
+from tests.simulator.workers import LEASE_SECONDS
+from tests.simulator.world import RelayProcess, World
 
 # Rounds of relays and workers until all must be quiet, and steps of a relay that says that it is behind.
 _ROUNDS: Final = 40
@@ -22,18 +23,18 @@ _BELL_SECONDS: Final = 601.0
 def heal(world: World, random: Random) -> None:
     """Have everything arrive. What does not is among the world's problems."""
     world.say("everything is healed")
-    world.is_store_down = world.ground.crossings.is_full = False
-    while world.late:
-        world.carry_out_late(0)
+    world.store.is_down = world.ground.crossings.is_full = False
+    while world.store.late:
+        world.store.carry_out_late(0)
     for web in [web for web in world.webs if random.random() < 0.6]:
         if random.random() < 0.5:
             world.say(f"process {web.number} is killed")
-            world.bury_web(web)
+            world.drop_web(web)
         else:
             world.end_web(web)
     if not world.relays:
         world.start_relay()
-    world.works.clear()
+    world.workers.works.clear()
     for _ in range(_ROUNDS):
         if _round(world, random) and not _has_moved(world):
             break
@@ -81,12 +82,12 @@ def _work(world: World, random: Random) -> bool:
         return False
     world.clock.now += max(LEASE_SECONDS, _BELL_SECONDS)
     for name, batches in waiting.items():
-        missed = set(batches) - set(world.ring(name, idle=True))
+        missed = set(batches) - set(world.workers.ring(name, idle=True))
         if missed:
             world.problems.append(f"stuck: no bell of {name} rings for {len(missed)} batches")
         for batch_id in batches:
-            work = world.claim(name, batch_id)
+            work = world.workers.claim(name, batch_id)
             if work is not None:
-                world.deliver(work, random, calm=True)
-                world.settle(work, random)
+                world.workers.deliver(work, random, calm=True)
+                world.workers.settle(work, random)
     return True

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.simulator.actions import Action, Setting, begin, plan_of, play, setting_of
+from tests.simulator.actions import begin, play
 from tests.simulator.ground import Ground
 from tests.simulator.healing import heal
-from tests.simulator.judge import Verdict, judge
+from tests.simulator.plan import Action, Setting, plan_of, setting_of
+from tests.simulator.result import Result, check
 from tests.simulator.world import World
 
 
@@ -22,14 +23,14 @@ class History:
         seed: Whose.
         troubles: The troubles that it was limited to; any where there are none.
         kept: Which of its actions were played.
-        verdict: What came of it.
+        result: What came of it.
         story: A line for each thing that happened, where somebody wanted to read it.
     """
 
     seed: int
     troubles: tuple[str, ...]
     kept: tuple[int, ...]
-    verdict: Verdict
+    result: Result
     story: list[str] = field(default_factory=list)
 
 
@@ -49,10 +50,10 @@ def play_seed(
     world = World(ground, setting.version, is_told=is_told)
     try:
         _play(world, setting, seed, [plan[at] for at in kept if at < len(plan)])
-        verdict = judge(world)
+        result = check(world)
     finally:
         _let_go(world)
-    return History(seed, tuple(troubles), tuple(kept), verdict, world.story)
+    return History(seed, tuple(troubles), tuple(kept), result, world.story)
 
 
 def _play(world: World, setting: Setting, seed: int, actions: Sequence[Action]) -> None:
@@ -65,8 +66,8 @@ def _play(world: World, setting: Setting, seed: int, actions: Sequence[Action]) 
 def _let_go(world: World) -> None:
     world.ground.crossings.is_full = False
     for web in list(world.webs):
-        world.bury_web(web)
+        world.drop_web(web)
     for process in list(world.relays):
-        world.bury_relay(process)
+        world.drop_relay(process)
     if world.happened.total() % 64 == 0:
         gc.collect()

@@ -32,4 +32,4 @@ def _without_part(ground: Ground, history: History, size: int, wanted: frozenset
 
 
 def _kinds(history: History) -> frozenset[str]:
-    return frozenset(problem.partition(":")[0] for problem in history.verdict.problems)
+    return frozenset(problem.partition(":")[0] for problem in history.result.problems)

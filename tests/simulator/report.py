@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from tests.simulator.actions import KINDS
+from tests.simulator.plan import KINDS
 from tests.simulator.run import Group, Totals
 
 #: Between these two lines of a page the table stands.

@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.simulator.ground import Ground
 from tests.simulator.history import play_seed
-from tests.simulator.judge import Verdict
+from tests.simulator.result import Result
 
 # Seeds that a process plays with one Redis: starting that takes a tenth of a second.
 _SHARE: Final = 250
@@ -31,15 +31,15 @@ class Group:
     log_doubled: int = 0
     again: int = 0
 
-    def add(self, verdict: Verdict, played: int) -> None:
+    def add(self, result: Result, played: int) -> None:
         """One more history, in which the action was played so often."""
         self.histories += 1
         self.played += played
-        self.emitted += verdict.emitted
-        self.refused += verdict.refused
-        self.failed += not verdict.holds
-        self.log_doubled += verdict.log_doubled
-        self.again += verdict.again
+        self.emitted += result.emitted
+        self.refused += result.refused
+        self.failed += not result.holds
+        self.log_doubled += result.log_doubled
+        self.again += result.again
 
 
 @dataclass(slots=True)
@@ -60,15 +60,15 @@ class Totals:
     permitted: Counter[str] = field(default_factory=Counter)
     failures: dict[int, list[str]] = field(default_factory=dict)
 
-    def add(self, seed: int, verdict: Verdict) -> None:
+    def add(self, seed: int, result: Result) -> None:
         """One more history."""
-        self.everything.add(verdict, verdict.happened.total())
-        for kind, played in verdict.happened.items():
-            self.by_action.setdefault(kind, Group()).add(verdict, played)
-        self.kinds.update({problem.partition(":")[0] for problem in verdict.problems})
-        self.permitted.update({reason: n for reason, n in verdict.permitted.items() if n})
-        if not verdict.holds and len(self.failures) < _MOST_FAILURES:
-            self.failures[seed] = verdict.problems
+        self.everything.add(result, result.happened.total())
+        for kind, played in result.happened.items():
+            self.by_action.setdefault(kind, Group()).add(result, played)
+        self.kinds.update({problem.partition(":")[0] for problem in result.problems})
+        self.permitted.update({reason: n for reason, n in result.permitted.items() if n})
+        if not result.holds and len(self.failures) < _MOST_FAILURES:
+            self.failures[seed] = result.problems
 
 
 def run(
@@ -83,8 +83,8 @@ def run(
     shares = [seeds[at : at + _SHARE] for at in range(0, len(seeds), _SHARE)]
     if processes == 1:
         for share in shares:
-            for seed, verdict in _play(share, tuple(troubles)):
-                totals.add(seed, verdict)
+            for seed, result in _play(share, tuple(troubles)):
+                totals.add(seed, result)
                 said(1, totals)
         return totals
     # Spawned, since a child that is forked would have this process's threads and files in half.
@@ -92,17 +92,17 @@ def run(
         waiting = [pool.submit(_play_all, share, tuple(troubles)) for share in shares]
         for future in as_completed(waiting):
             found = future.result()
-            for seed, verdict in found:
-                totals.add(seed, verdict)
+            for seed, result in found:
+                totals.add(seed, result)
             said(len(found), totals)
     return totals
 
 
-def _play(seeds: range, troubles: tuple[str, ...]) -> Iterator[tuple[int, Verdict]]:
+def _play(seeds: range, troubles: tuple[str, ...]) -> Iterator[tuple[int, Result]]:
     with Ground() as ground:
         for seed in seeds:
-            yield seed, play_seed(ground, seed, troubles=troubles).verdict
+            yield seed, play_seed(ground, seed, troubles=troubles).result
 
 
-def _play_all(seeds: range, troubles: tuple[str, ...]) -> list[tuple[int, Verdict]]:
+def _play_all(seeds: range, troubles: tuple[str, ...]) -> list[tuple[int, Result]]:
     return list(_play(seeds, troubles))

@@ -15,10 +15,10 @@ from dispatcher.relay.relay import Relay
 from dispatcher.store.batches import NOT_TAKEN, BatchStore, Put
 from dispatcher.store.doorbell import Ring
 from tests.simulator.__main__ import main, summary
-from tests.simulator.actions import TROUBLES, plan_of
 from tests.simulator.ground import Ground
 from tests.simulator.history import History, play_seed
 from tests.simulator.minimise import minimise
+from tests.simulator.plan import TROUBLES, plan_of
 from tests.simulator.report import MARKS
 from tests.simulator.run import Totals, run
 
@@ -77,7 +77,7 @@ def test_nothing_is_lost_or_doubled_with_troubles_that_meet(ground: Ground, trou
 def run_on(ground: Ground, seeds: int, troubles: tuple[str, ...]) -> Totals:
     totals = Totals()
     for seed in range(seeds):
-        totals.add(seed, play_seed(ground, seed, troubles=troubles).verdict)
+        totals.add(seed, play_seed(ground, seed, troubles=troubles).result)
     return totals
 
 
@@ -99,13 +99,13 @@ def test_a_plan_that_is_limited_to_some_troubles_has_no_others() -> None:
 def first_failure(ground: Ground, troubles: tuple[str, ...], *, most: int = 300) -> History:
     for seed in range(most):
         history = play_seed(ground, seed, troubles=troubles)
-        if not history.verdict.holds:
+        if not history.result.holds:
             return history
     raise AssertionError(f"all {most} hold")
 
 
 def kinds(history: History) -> set[str]:
-    return {problem.partition(":")[0] for problem in history.verdict.problems}
+    return {problem.partition(":")[0] for problem in history.result.problems}
 
 
 def test_it_sees_a_relay_that_moves_on_before_the_store_has_answered(
@@ -131,14 +131,14 @@ def test_it_sees_a_relay_that_deletes_journals_too_early(ground: Ground, monkeyp
 def test_it_sees_a_reader_that_skips_an_event(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = Reader.commit
     monkeypatch.setattr(Reader, "commit", lambda reader, position: commit(reader, position + 8))
-    assert not first_failure(ground, ("kill relay",)).verdict.holds
+    assert not first_failure(ground, ("kill relay",)).result.holds
 
 
 def test_it_sees_a_range_that_is_split_differently_when_it_is_put_again(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(JournalProgress, "record", lambda *_: None)
-    assert not first_failure(ground, ("roll back", "deliver")).verdict.holds
+    assert not first_failure(ground, ("roll back", "deliver")).result.holds
 
 
 def test_it_sees_letters_that_are_not_kept(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Wire(RedisPool):
         except Killed:
             self._send(commands[: round(self.share_at_death * len(commands))])
             raise
-        if self._world.is_store_down:
+        if self._world.store.is_down:
             raise StoreUnavailableError("the store is down")
         fault = self.fault
         if fault is None:
@@ -64,7 +64,7 @@ class Wire(RedisPool):
             return self._send(commands)
         self.fault = None
         if fault.kind == "late":
-            self._world.late.append(list(commands))
+            self._world.store.late.append(list(commands))
         elif fault.kind != "refused":
             self._send(commands if fault.kind == "unanswered" else commands[: round(fault.share * len(commands))])
         raise StoreUnavailableError(f"a call that was {fault.kind}")

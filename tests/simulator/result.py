@@ -27,7 +27,7 @@ _LETTERS: Final = ("dead", "dropped")
 
 
 @dataclass(slots=True)
-class Verdict:
+class Result:
     """What came of one history.
 
     Args:
@@ -54,24 +54,24 @@ class Verdict:
         return not self.problems
 
 
-def judge(world: World) -> Verdict:
+def check(world: World) -> Result:
     """Look at everything that is left."""
-    verdict = Verdict(
+    result = Result(
         problems=list(dict.fromkeys(world.problems)),
         emitted=sum(event.is_sure for event in world.events.values()),
         refused=world.refused,
         happened=world.happened,
     )
-    _judge_arrival(world, verdict)
-    _judge_log(world, verdict)
-    _judge_ledger(world, verdict)
-    _judge_rest(world, verdict)
-    return verdict
+    _check_arrival(world, result)
+    _check_log(world, result)
+    _check_ledger(world, result)
+    _check_rest(world, result)
+    return result
 
 
-def _judge_arrival(world: World, verdict: Verdict) -> None:
+def _check_arrival(world: World, result: Result) -> None:
     routers = [world.ground.router(version) for version in world.versions]
-    letters = {name: Counter(world.letters(name)) for name in (*DESTINATIONS, NOT_TAKEN)}
+    letters = {name: Counter(world.store.dead_letters(name)) for name in (*DESTINATIONS, NOT_TAKEN)}
     lost: dict[str, list[str]] = {}
     for one, event in world.events.items():
         if not event.is_sure:
@@ -82,19 +82,19 @@ def _judge_arrival(world: World, verdict: Verdict) -> None:
                 continue
             excuse = _excuse_for_loss(world, one, event, name)
             if excuse is not None:
-                verdict.permitted[excuse] += 1
+                result.permitted[excuse] += 1
             else:
                 lost.setdefault(name, []).append(f"{int(one[:8], 16):x} {event.name} of {event.journal[-6:]}")
     for name, found in lost.items():
         what = "letters" if name == NOT_TAKEN or all(_is_letter(one) for one in found) else "lost"
-        verdict.problems.append(f"{what}: {len(found)} at {name}: {'; '.join(found[:5])}")
+        result.problems.append(f"{what}: {len(found)} at {name}: {'; '.join(found[:5])}")
     for name, found_letters in letters.items():
         twice = [one for one, n in found_letters.items() if n > 1]
         unexcused = [one for one in twice if not _is_forgotten(world, one)]
-        verdict.permitted[FORGOTTEN] += len(twice) - len(unexcused)
+        result.permitted[FORGOTTEN] += len(twice) - len(unexcused)
         if unexcused:
-            verdict.problems.append(f"twice: {len(unexcused)} dead letters at {name}")
-    verdict.again = sum(n - 1 for n in world.destinations["hook"].has.values() if n > 1)
+            result.problems.append(f"twice: {len(unexcused)} dead letters at {name}")
+    result.again = sum(n - 1 for n in world.destinations["hook"].has.values() if n > 1)
 
 
 def _is_letter(story: str) -> bool:
@@ -110,39 +110,39 @@ def _due(event: Emitted, routers: list[Router]) -> list[str]:
 
 
 def _excuse_for_loss(world: World, one: str, event: Emitted, name: str) -> str | None:
-    if (name, one) in world.letters_wiped:
+    if (name, one) in world.store.dead_letters_wiped:
         return WIPED_LETTERS
-    if event.journal in world.gone_at_wipe:
+    if event.journal in world.store.gone_at_wipe:
         return WIPED_JOURNALS
-    if world.losses == event.losses:
+    if world.store.losses == event.losses:
         return None
     return None if world.versions[-1].keeps else NOTHING_KEPT
 
 
 def _is_forgotten(world: World, one: str) -> bool:
-    return one in world.events and world.events[one].journal in world.forgotten
+    return one in world.events and world.events[one].journal in world.store.forgotten
 
 
 def _excuse_for_doubling(world: World, one: str) -> str | None:
     if _is_forgotten(world, one):
         return FORGOTTEN
     event = world.events[one]
-    return NOT_NOTED if world.fulls > event.fulls and world.losses > event.losses else None
+    return NOT_NOTED if world.fulls > event.fulls and world.store.losses > event.losses else None
 
 
-def _judge_log(world: World, verdict: Verdict) -> None:
+def _check_log(world: World, result: Result) -> None:
     twice = {one: n for one, n in world.destinations[LOG].has.items() if n > 1}
-    verdict.log_doubled = sum(n - 1 for n in twice.values())
+    result.log_doubled = sum(n - 1 for n in twice.values())
     excuses = {one: _excuse_for_doubling(world, one) for one in twice}
-    verdict.permitted.update(excuse for excuse in excuses.values() if excuse is not None)
+    result.permitted.update(excuse for excuse in excuses.values() if excuse is not None)
     unexcused = [one for one, excuse in excuses.items() if excuse is None]
     if unexcused:
         stories = [f"{int(one[:8], 16):x} of {world.events[one].journal[-6:]}" for one in unexcused[:5]]
-        verdict.problems.append(f"doubled: {len(unexcused)} in the log: {'; '.join(stories)}")
+        result.problems.append(f"doubled: {len(unexcused)} in the log: {'; '.join(stories)}")
     for name, destination in world.destinations.items():
         stray = [one for one in destination.has if not _may_have(world, name, one)]
         if stray:
-            verdict.problems.append(f"stray: {len(stray)} at {name}")
+            result.problems.append(f"stray: {len(stray)} at {name}")
 
 
 def _may_have(world: World, name: str, one: str) -> bool:
@@ -152,29 +152,29 @@ def _may_have(world: World, name: str, one: str) -> bool:
     return name == SEGMENT or event.type not in DIRECT_TYPES
 
 
-def _judge_ledger(world: World, verdict: Verdict) -> None:
+def _check_ledger(world: World, result: Result) -> None:
     names = [name for name in (*DESTINATIONS, NOT_TAKEN) if name != LATE or world.versions[-1].late]
     for name, counts in world.store.counts(names).items():
         if not counts.closes:
-            verdict.problems.append(f"ledger: the sum of {name} is not right: {counts}")
+            result.problems.append(f"ledger: the sum of {name} is not right: {counts}")
         if counts.waiting:
-            verdict.problems.append(f"ledger: {counts.waiting} still wait at {name}, in {counts.batches} batches")
+            result.problems.append(f"ledger: {counts.waiting} still wait at {name}, in {counts.batches} batches")
         due = [event for event in world.events.values() if (event.type in _LETTERS) == (name == NOT_TAKEN)]
         most, least = len(due), sum(event.is_sure for event in due)
-        if counts.accepted > most and not world.forgotten:
-            verdict.problems.append(f"ledger: {name} accepted {counts.accepted} of {most}")
-        if counts.accepted < least and not world.losses and name != LATE:
-            verdict.problems.append(f"ledger: {name} accepted only {counts.accepted} of {least}")
+        if counts.accepted > most and not world.store.forgotten:
+            result.problems.append(f"ledger: {name} accepted {counts.accepted} of {most}")
+        if counts.accepted < least and not world.store.losses and name != LATE:
+            result.problems.append(f"ledger: {name} accepted only {counts.accepted} of {least}")
 
 
-def _judge_rest(world: World, verdict: Verdict) -> None:
+def _check_rest(world: World, result: Result) -> None:
     line = world.ground.line
     for pattern in ("batch:*", "open:*", "queued", "claimed", "parked", "since"):
         left = line.execute("KEYS", f"{prefix('*')}{pattern}")
         if left:
-            verdict.problems.append(f"left: {len(left)} keys {pattern} in the store")
+            result.problems.append(f"left: {len(left)} keys {pattern} in the store")
     there = [path.name for path in world.ground.root.iterdir() if path.is_dir() and path.name != "damaged"]
     if there:
-        verdict.problems.append(f"left: {len(there)} directories: {', '.join(there)}")
+        result.problems.append(f"left: {len(there)} directories: {', '.join(there)}")
     if (world.ground.root / "damaged").exists():
-        verdict.problems.append("damaged: frames were set aside")
+        result.problems.append("damaged: frames were set aside")

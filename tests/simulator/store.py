@@ -1,0 +1,108 @@
+"""Store: what happens to Redis in a history: it is down, forgets, or carries commands out late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.connections.redis_pool import Command
+from dispatcher.outbox import find_outboxes
+from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts, prefix
+from tests.simulator.destinations import event_id
+from tests.simulator.ground import DESTINATIONS
+from tests.simulator.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.simulator.world import World
+
+WEEK_SECONDS: Final = 7 * 24 * 3600.0
+# What a Redis with `appendfsync everysec` may lose at most, and how many snapshots of that time are kept.
+LOST_SECONDS: Final = 2.0
+_SNAPSHOTS: Final = 7
+
+
+class Store:
+    """The Redis of one history."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wire = Wire(world, world.ground.line)
+        self._batches = BatchStore(self._wire, clock=world.clock.time)
+        self.is_down = False
+        #: Commands that were sent and are not carried out yet.
+        self.late: list[list[Command]] = []
+        # (time, database), the oldest first.
+        self.snapshots: list[tuple[float, int]] = []
+        #: How often it has lost something.
+        self.losses = 0
+        #: Journals that it forgot after a week.
+        self.forgotten: set[str] = set()
+        #: Dead letters, and journals already deleted, at the time when it was wiped.
+        self.dead_letters_wiped: set[tuple[str, str]] = set()
+        self.gone_at_wipe: set[str] = set()
+
+    def counts(self, destinations: Sequence[str]) -> dict[str, Counts]:
+        """The ledger of each destination."""
+        return self._batches.counts(destinations)
+
+    def take_snapshot(self) -> None:
+        """Keep what it holds now, to go back to."""
+        self.snapshots = [one for one in self.snapshots if one[0] > self._world.clock.now - LOST_SECONDS]
+        used = {database for _, database in self.snapshots}
+        free = [database for database in range(1, _SNAPSHOTS + 1) if database not in used]
+        if free:
+            self._world.ground.copy(0, free[0])
+            self.snapshots.append((self._world.clock.now, free[0]))
+
+    def roll_back(self, at: int) -> None:
+        """Redis comes back without its last moments."""
+        recent = [one for one in self.snapshots if one[0] > self._world.clock.now - LOST_SECONDS]
+        if not recent:
+            return
+        when, database = recent[at % len(recent)]
+        self._world.say(f"Redis loses its last {self._world.clock.now - when:.2f} s")
+        self.losses += 1
+        self._world.ground.copy(database, 0)
+        # What was on the disk then is not lost any more.
+        self.snapshots = [(when, database)]
+
+    def wipe(self) -> None:
+        """Redis comes back empty."""
+        self._world.say("Redis comes back empty")
+        self.losses += 1
+        for name in (*DESTINATIONS, NOT_TAKEN):
+            self.dead_letters_wiped |= {(name, one) for one in self.dead_letters(name)}
+        there = {directory.name for directory in find_outboxes(self._world.ground.root)}
+        self.gone_at_wipe |= {event.journal for event in self._world.events.values()} - there
+        self._world.ground.line.execute("FLUSHDB")
+        self.snapshots = []
+
+    def pass_a_week(self) -> None:
+        """More than a week passes, in which living relays ask for what they have put, and nobody else."""
+        asked: set[str] = set()
+        if not self.is_down:
+            for process in self._world.all_relays:
+                asked |= {reader.name for reader in process.readers if reader.state.settled < reader.state.position}
+        self._world.clock.now += WEEK_SECONDS + 1
+        self.snapshots = []
+        for key in self._world.ground.line.execute("KEYS", "*:journal:*"):
+            journal = key.decode().rpartition(":")[2]
+            if journal not in asked:
+                self._world.ground.line.execute("DEL", key)
+                self.forgotten.add(journal)
+        self._world.say(
+            f"a week passes; forgotten: {', '.join(sorted(one[-6:] for one in self.forgotten)) or 'nothing'}"
+        )
+
+    def carry_out_late(self, at: int) -> None:
+        """Commands that were under way for long arrive."""
+        if self.late:
+            commands = self.late.pop(at % len(self.late))
+            self._world.say(f"{len(commands)} commands that were under way are carried out")
+            self._wire.carry_out(commands)
+
+    def dead_letters(self, destination: str) -> list[str]:
+        """The events among a destination's dead letters."""
+        found = self._world.ground.line.execute("XRANGE", f"{prefix(destination)}dead", "-", "+")
+        return [event_id(fields[fields.index(b"event") + 1]) for _, fields in found]

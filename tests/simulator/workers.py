@@ -1,0 +1,133 @@
+"""Workers: what claims batches, delivers and settles them in a history, and the bells that ring for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dispatcher.errors import StoreUnavailableError
+from dispatcher.store.batches import BatchStore, Claim, DeadEvent, Settlement, prefix
+from tests.simulator.destinations import Outcome, event_id
+from tests.simulator.wire import Fault, Wire
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+LEASE_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class Work:
+    """A batch that a worker has claimed, and the outcomes of its events once it was delivered."""
+
+    claim: Claim
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+class Workers:
+    """All workers of a history: they share one connection to the store.
+
+    Args:
+        world: The history, which has been set up so far as to have its clock and Redis.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wire = Wire(world, world.ground.line)
+        self._store = BatchStore(self._wire, clock=world.clock.time)
+        self._tokens = 0
+        #: The batches that are claimed and not settled.
+        self.works: list[Work] = []
+
+    def break_wire(self, fault: Fault | None) -> None:
+        """What happens to the workers' next call; None repairs their connection."""
+        self._wire.fault = fault
+
+    def doorbells(self, destinations: Sequence[str], most: int) -> list[tuple[str, str]]:
+        """Up to so many doorbells of each destination, with the batches that they name: they are gone then."""
+        answers = self._world.ground.line.execute_many([("RPOP", name, most) for name in destinations])
+        found = zip(destinations, answers, strict=True)
+        return [(name, _batch_of(message)) for name, messages in found for message in messages or ()]
+
+    def ring(self, destination: str, *, idle: bool) -> list[str]:
+        """A worker's bell rings."""
+        # In this Redis' own time it may have rung a moment ago.
+        self._world.ground.line.execute("DEL", f"{prefix(destination)}bell")
+        try:
+            found = [due.batch_id for due in self._store.due(destination, idle=idle)]
+        except (StoreUnavailableError, ValueError) as error:
+            self._world.say(f"the bell of {destination} does not ring: {error}")
+            self._world.problems.append(f"failed: {type(error).__name__} in a bell: {error}")
+            return []
+        if found:
+            self._world.ground.line.execute("LPUSH", destination, *found)
+            self._world.say(f"the bell of {destination} rings for {short(found)}")
+        return found
+
+    def claim(self, destination: str, batch_id: str) -> Work | None:
+        """A worker answers a doorbell."""
+        self._tokens += 1
+        try:
+            found = self._store.claim(destination, batch_id, token=str(self._tokens), lease_seconds=LEASE_SECONDS)
+        except StoreUnavailableError as error:
+            self._world.say(f"{destination}: {short([batch_id])} is not claimed: {error}")
+            return None
+        except (TypeError, ValueError) as error:
+            self._world.problems.append(f"failed: {type(error).__name__} in a worker: {error}")
+            return None
+        if not isinstance(found, Claim):
+            self._world.say(f"{destination}: {short([batch_id])} is {found}")
+            return None
+        work = Work(found)
+        self.works.append(work)
+        self._world.say(f"{destination}: {short([batch_id])} is claimed, {len(found.payloads)} events")
+        return work
+
+    def deliver(self, work: Work, random: Random, *, calm: bool = False) -> None:
+        """A worker hands a batch to the destination."""
+        destination = self._world.destinations[work.claim.destination]
+        work.outcomes = destination.deliver(work.claim, random, calm=calm)
+        if self._world.is_told:
+            numbers = zip(work.claim.payloads, work.outcomes, strict=True)
+            story = " ".join(f"{int(event_id(payload)[:8], 16):x}:{outcome}" for payload, outcome in numbers)
+            self._world.say(f"{destination.name}: {short([work.claim.batch_id])} is delivered: {story}")
+
+    def settle(self, work: Work, random: Random) -> None:
+        """A worker records what became of a batch."""
+        settlement = _settlement(work, random)
+        try:
+            settled = self._store.settle(work.claim, settlement)
+        except StoreUnavailableError as error:
+            self._world.say(f"{work.claim.destination}: {short([work.claim.batch_id])} is not settled: {error}")
+            return  # it goes on trying until its lease is over
+        self.works.remove(work)
+        what = "settled" if settled is not None else "lost: another has it"
+        self._world.say(f"{work.claim.destination}: {short([work.claim.batch_id])} is {what}")
+
+
+def _batch_of(message: bytes) -> str:
+    if not message.startswith(b"{"):
+        return message.decode()  # the simulated bell's
+    return str(msgspec.json.decode(msgspec.json.decode(message)["body"])[0][0])
+
+
+def _settlement(work: Work, random: Random) -> Settlement:
+    counted = Counter(work.outcomes)
+    pairs = list(zip(work.claim.payloads, work.outcomes, strict=True))
+    return Settlement(
+        delivered=counted["delivered"],
+        filtered={"consent": counted["filtered"]} if counted["filtered"] else {},
+        dead=[DeadEvent("refused", "it is poison", payload) for payload, outcome in pairs if outcome == "dead"],
+        left=[payload for payload, outcome in pairs if outcome == "retry"],
+        due_ms=work.claim.claimed_ms + random.randrange(5000),
+    )
+
+
+def short(batch_ids: Iterable[str]) -> str:
+    """Batches as the story names them: the end of the journal's name, and the place in it."""
+    return ", ".join(f"{one.rpartition('-')[0][-6:]}@{int(one.rpartition('-')[2], 16)}" for one in batch_ids)
