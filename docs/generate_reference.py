@@ -83,8 +83,8 @@ What [`dispatcher exporter`](cli.md#dispatcher-exporter) serves as `/metrics`, i
 _DOCTOR_TOP: Final = """\
 # Doctor
 
-What [`dispatcher doctor`](cli.md#dispatcher-doctor) looks at, and what to do about what it finds. It changes nothing,
-sends no event and shows no credential. It asks workers as Celery's own `inspect` does.
+What [`dispatcher doctor`](cli.md#dispatcher-doctor) checks, and the remedy for each finding. It changes nothing, sends
+no event and shows no credential. It asks workers as Celery's own `inspect` does.
 
 ```sh
 dispatcher doctor
@@ -94,19 +94,19 @@ dispatcher doctor --quick --strict --json
 
 - `✗` an error: events are lost or held up, or will be. Exit code 1.
 - `!` a warning: that may happen. Exit code 1 with `--strict` only.
-- `·` a note: good to know, or something that could not be looked at.
+- `·` a note: good to know, or something that could not be checked.
 - `✓` all is well.
 
-Run it where the web app runs, as its user, for outboxes and settings files; and where workers run, as theirs, for the
-tracking log and for what can be reached. `--quick` connects to no destination, asks no worker, and does not wait for a
-relay to notice an outbox.
+Run it where the web app runs, as its user, for outboxes and settings files; and where workers run, as their user, for
+the tracking log and for what can be reached. `--quick` connects to no destination, asks no worker, and does not wait
+for a relay to notice an outbox.
 """
 
-# What stands in the way out for a fact of the finding.
+# What replaces the facts of a finding in a remedy.
 _FACTS: Final = {
     "name": "NAME",
     "upper": "NAME",
-    "variable": "the variable that it names",
+    "variable": "the variable that the finding names",
     "directory": "DIRECTORY",
     "file": "FILE",
     "path": "PATH",
@@ -260,10 +260,11 @@ def _metrics_page() -> str:
 def _doctor_page() -> str:
     parts = [_WRITTEN_BY, _DOCTOR_TOP]
     for area in AREAS:
-        parts += [f"## {area.title}\n", f"`--only {area.name}`\n", "| check | looks at | way out |", "|---|---|---|"]
+        parts += [f"## {area.title}\n", f"`--only {area.name}`\n"]
+        parts += ["| check | what it checks | remedy |", "|---|---|---|"]
         for check in area.checks:
-            way_out = check.way_out.format_map(_FACTS)
-            parts.append(f"| `{check.name}` | {check.asks} | {way_out[0].upper()}{way_out[1:]}. |")
+            remedy = check.remedy.format_map(_FACTS)
+            parts.append(f"| `{check.name}` | {check.description} | {remedy[0].upper()}{remedy[1:]}. |")
         parts.append("")
     return "\n".join(parts)
 

@@ -94,8 +94,8 @@ def _print_one(console: Console, finding: Finding) -> None:
     # Text everywhere, since brackets in a path would else be read as markup.
     line = Text.assemble((mark, style), " ", (finding.check, "dim" if finding.level == "ok" else "bold"), "  ")
     console.print(Padding(line.append(finding.what), (0, 0, 0, 2)))
-    if finding.way_out:
-        console.print(Padding(Text(f"→ {finding.way_out}"), (0, 0, 0, 6)))
+    if finding.remedy:
+        console.print(Padding(Text(f"→ {finding.remedy}"), (0, 0, 0, 6)))
 
 
 def _plural(level: Level, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Doctor: looks at a deployment before and during use. It changes nothing, sends no event and shows no credential."""
+"""Doctor: checks a deployment before and during use. It changes nothing, sends no event and shows no credential."""
 
 from dispatcher.doctor.checks.flower import ADDRESS as FLOWER_ADDRESS
 from dispatcher.doctor.examination import AREAS, Area, examine

@@ -1,4 +1,4 @@
-"""Deployment: what the checks look at, and the connections that they share."""
+"""Deployment: what the checks examine, and the connections that they share."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dispatcher.connections.urls import is_redis
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings, Settings
 
-# Seconds for one answer of Redis: longer than any that is fit for use, short enough for somebody who watches.
+# Seconds for one answer of Redis: longer than a usable Redis takes, and short enough for somebody who watches.
 _TIMEOUT_SECONDS: Final = 2.0
 
 
 class Deployment:
-    """A deployment as its settings describe it. Connects at the first question. One thread at a time.
+    """A deployment as its settings describe it. Connects at the first question. For one thread at a time.
 
     Args:
         settings: Those of the deployment.
-        environ: The environment variables, for what the settings do not have.
+        environ: The environment variables, since Flower's are not in the settings.
         quick: Leave out what takes longer than a moment.
-        flower: Where Flower is thought to be.
+        flower: The address at which Flower may listen.
     """
 
     def __init__(self, settings: Settings, *, environ: Mapping[str, str], quick: bool, flower: str) -> None:
@@ -39,7 +39,7 @@ class Deployment:
 
     @property
     def redis_urls(self) -> tuple[str, ...]:
-        """Every Redis that is used: the batch store's, and the broker's where that is another one."""
+        """Every Redis that is used: the batch store's, and the broker's if that is another one."""
         urls = [self.settings.store]
         if self.settings.broker not in urls and is_redis(self.settings.broker):
             urls.append(self.settings.broker)
@@ -47,11 +47,11 @@ class Deployment:
 
     @property
     def longest_lease_seconds(self) -> float:
-        """The longest of all leases."""
+        """The longest lease of all destinations; a minute without any."""
         return max((table.lease_seconds for table in self.destinations.values()), default=60.0)
 
     def pool(self, url: str) -> RedisPool:
-        """Connections to one Redis, with a short timeout."""
+        """The connections to one Redis, with a short timeout."""
         if url not in self._pools:
             self._pools[url] = RedisPool(url, timeout_seconds=_TIMEOUT_SECONDS)
         return self._pools[url]

@@ -1,4 +1,4 @@
-"""Areas: the parts of a deployment in the order in which they are looked at, and the examination of all of them."""
+"""Examination: the parts of a deployment in the order in which they are checked, and what checks all of them."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ class Area:
     Args:
         name: What its checks' names begin with.
         title: For people.
-        checks: All that it may find.
-        look: Looks at a deployment. May block for seconds; changes nothing and sends no event.
+        checks: Every check of which it may yield a finding.
+        run: Carries out the checks. May block for seconds; changes nothing and sends no event.
     """
 
     name: str
     title: str
     checks: tuple[Check, ...]
-    look: Callable[[Deployment], Iterable[Finding]]
+    run: Callable[[Deployment], Iterable[Finding]]
 
 
 AREAS: Final = (
-    Area(name="settings", title="Settings", checks=settings.CHECKS, look=settings.look),
-    Area(name="installation", title="Installation", checks=installation.CHECKS, look=installation.look),
-    Area(name="redis", title="Redis", checks=redis_server.CHECKS, look=redis_server.look),
-    Area(name="broker", title="Broker", checks=broker.CHECKS, look=broker.look),
-    Area(name="outbox", title="Outboxes of this machine", checks=outbox.CHECKS, look=outbox.look),
-    Area(name="destinations", title="Destinations", checks=destinations.CHECKS, look=destinations.look),
-    Area(name="log", title="Tracking log", checks=tracking_log.CHECKS, look=tracking_log.look),
-    Area(name="workers", title="Workers", checks=workers.CHECKS, look=workers.look),
-    Area(name="deliveries", title="Deliveries", checks=deliveries.CHECKS, look=deliveries.look),
-    Area(name="flower", title="Flower", checks=flower.CHECKS, look=flower.look),
+    Area(name="settings", title="Settings", checks=settings.CHECKS, run=settings.check),
+    Area(name="installation", title="Installation", checks=installation.CHECKS, run=installation.check),
+    Area(name="redis", title="Redis", checks=redis_server.CHECKS, run=redis_server.check),
+    Area(name="broker", title="Broker", checks=broker.CHECKS, run=broker.check),
+    Area(name="outbox", title="Outboxes of this machine", checks=outbox.CHECKS, run=outbox.check),
+    Area(name="destinations", title="Destinations", checks=destinations.CHECKS, run=destinations.check),
+    Area(name="log", title="Tracking log", checks=tracking_log.CHECKS, run=tracking_log.check),
+    Area(name="workers", title="Workers", checks=workers.CHECKS, run=workers.check),
+    Area(name="deliveries", title="Deliveries", checks=deliveries.CHECKS, run=deliveries.check),
+    Area(name="flower", title="Flower", checks=flower.CHECKS, run=flower.check),
 )
 
-# In which settings that cannot be used are told of.
+# The area in which settings that cannot be used are reported.
 _SETTINGS: Final = AREAS[0].name
 
 
@@ -68,39 +68,44 @@ def examine(
     flower_address: str = flower.ADDRESS,
     begin: Callable[[Area], None] = lambda _: None,
 ) -> list[Finding]:
-    """Look at a deployment. Blocks for some seconds, longer where much does not answer. Raises nothing.
+    """Examine a deployment. Blocks for some seconds, longer if much does not answer. Raises nothing.
 
     Args:
         environ: The environment variables, from which the settings are read.
-        only: The names of the areas to look at; all when empty.
+        only: The names of the areas to examine; all when empty.
         quick: Leave out what takes longer than a moment.
-        flower_address: Where Flower is thought to be.
-        begin: Told of each area before it is looked at.
+        flower_address: Where Flower may listen.
+        begin: Called with each area before it is examined.
+
+    Returns:
+        The findings, those that all is well included, in the order of the areas. If the settings cannot be used, only
+        findings about these.
     """
     wanted = [area for area in AREAS if not only or area.name in only]
     begin(AREAS[0])
     reading, found = settings.read_settings(environ)
     if reading is None:
-        # Nothing else can be found without them.
-        return [*found, *settings.look_at_files(environ)]
+        # Without settings, nothing else can be examined.
+        return [*found, *settings.check_files(environ)]
     deployment = Deployment(reading.settings, environ=environ, quick=quick, flower=flower_address)
-    # Wrong settings show whatever was asked for: they may be why the rest looks as it does.
+    # Wrong settings show whatever was asked for: they may be the cause of other findings.
     found = [finding for finding in found if finding.level != "ok" or not only or _SETTINGS in only]
     try:
         for area in wanted:
             begin(area)
-            found += _look(area, deployment)
+            found += examine_area(area, deployment)
     finally:
         deployment.close()
     return found
 
 
-def _look(area: Area, deployment: Deployment) -> list[Finding]:
+def examine_area(area: Area, deployment: Deployment) -> list[Finding]:
+    """Examine one area. An error in it becomes a finding. May block for seconds; raises nothing."""
     found: list[Finding] = []
     try:
-        found.extend(area.look(deployment))
-    except Exception as error:  # one check that fails must not hide what the others find
-        logger.debug("looking at %s failed", area.name, exc_info=True)
-        what = masked_url(f"looking at it failed: {type(error).__name__}: {error}")
+        found.extend(area.run(deployment))
+    except Exception as error:  # one check that fails must not hide the findings of others
+        logger.debug("the examination of %s failed", area.name, exc_info=True)
+        what = masked_url(f"its examination failed: {type(error).__name__}: {error}")
         found.append(Finding(f"{area.name}.failed", "error", what, "report it, with what this machine runs on"))
     return found

@@ -1,4 +1,4 @@
-"""Finding: what a check has seen, and the one way out that belongs to the check."""
+"""Finding: what a check has found, and the remedy, of which each check has one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Level = Literal["ok", "note", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The answer of one check.
 
     Args:
         check: The name of the check, such as ``redis.eviction``.
-        level: ``error`` loses or holds up events, or will; ``warning`` may; ``note`` is for information.
+        level: ``error`` loses or holds up events, or will; ``warning`` may; ``note`` informs; ``ok`` is fine.
         what: What was found, in one sentence without a full stop. Holds no credential.
-        way_out: What to do about it, in one sentence; empty where nothing is to be done.
+        remedy: What to do about it, in one sentence; empty if there is nothing to do.
     """
 
     check: str
     level: Level
     what: str
-    way_out: str = ""
+    remedy: str = ""
 
     @property
     def area(self) -> str:
@@ -36,21 +36,21 @@ class Check:
 
     Args:
         name: Its area, a full stop, and its own name.
-        asks: What it looks at, for the reference.
-        way_out: What to do where the answer is bad. Names in braces are filled from the facts of the finding.
+        description: What it looks at, for the reference.
+        remedy: What to do about a bad answer. Names in braces are filled from the facts of the finding.
     """
 
     name: str
-    asks: str
-    way_out: str
+    description: str
+    remedy: str
 
     def ok(self, what: str) -> Finding:
         """All is well."""
         return Finding(self.name, "ok", what)
 
     def skipped(self, why: str) -> Finding:
-        """It could not be looked at, or not now; another finding says so where that is bad."""
-        return Finding(self.name, "note", f"not looked at: {why}")
+        """It could not be checked, or not now. If that is bad, another finding says so."""
+        return Finding(self.name, "note", f"not checked: {why}")
 
     def note(self, what: str, **facts: object) -> Finding:
         """Good to know."""
@@ -65,5 +65,5 @@ class Check:
         return self.found("error", what, **facts)
 
     def found(self, level: Level, what: str, **facts: object) -> Finding:
-        """A finding of any level, with the check's way out."""
-        return Finding(self.name, level, what, self.way_out.format_map(facts))
+        """A finding of any level, with the check's remedy. ``facts`` are for the names in its braces."""
+        return Finding(self.name, level, what, self.remedy.format_map(facts))

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from dispatcher.cli.main import main
 from dispatcher.doctor import AREAS, Finding, examine
 from dispatcher.doctor.checks.destinations import reach, urls
-from dispatcher.doctor.checks.flower import knock
+from dispatcher.doctor.checks.flower import probe
 from dispatcher.local.segment_stub import Sink
 from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put
 from dispatcher.tasks.destinations.segment import SegmentOptions
@@ -269,17 +269,17 @@ def test_dead_letters_are_a_warning_until_they_are_dropped(site: Site) -> None:
 
 def test_a_flower_without_a_login_is_a_finding(site: Site) -> None:
     with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
+        for listener in (one, other):
+            listener.bind(("127.0.0.1", 0))
         open_port, closed_port = one.getsockname()[1], other.getsockname()[1]
-    assert knock(f"http://127.0.0.1:{open_port}").level == "note"
+    assert probe(f"http://127.0.0.1:{open_port}").level == "note"
     command = [sys.executable, "-m", "celery", "-A", "tasks", "flower", "--address=127.0.0.1", f"--port={open_port}"]
     site.processes.start(*command, FLOWER_UNAUTHENTICATED_API="true")
     site.processes.dispatcher("flower", "--port", str(closed_port), FLOWER_BASIC_AUTH="ops:Zk3-tR9_pQ")
 
     for port, level in ((open_port, "warning"), (closed_port, "ok")):
         finding = wait_for(
-            lambda port=port: (found := knock(f"http://127.0.0.1:{port}")).level != "note" and found,
+            lambda port=port: (found := probe(f"http://127.0.0.1:{port}")).level != "note" and found,
             PATIENCE,
             every=0.2,
             what="Flower to answer",
@@ -288,7 +288,7 @@ def test_a_flower_without_a_login_is_a_finding(site: Site) -> None:
 
 
 def test_another_server_on_the_port_of_flower_is_ignored(site: Site) -> None:
-    assert knock(site.sink.url).level in ("note", "ok")
+    assert probe(site.sink.url).level in ("note", "ok")
 
 
 # The command
@@ -327,7 +327,7 @@ def test_warnings_fail_only_on_request(site: Site) -> None:
     assert (report["ok"], report["counts"]["error"]) == (True, 0)
     (warning,) = [finding for finding in report["findings"] if finding["check"] == "log.permissions"]
     assert warning["level"] == "warning"
-    assert warning["way_out"] == f"run `chmod o-rwx {site.log}`"
+    assert warning["remedy"] == f"run `chmod o-rwx {site.log}`"
 
     report = json.loads(doctor(site, "--only", "log", "--json", "--strict", code=1))
     assert report["ok"] is False

@@ -9,11 +9,11 @@ from typing import Final
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from dispatcher.monitoring.snapshot import Memory, Snapshot
+from dispatcher.monitoring.units import duration_text, size_text
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.batches import NOT_TAKEN, Counts, RateLimit
 
@@ -130,7 +130,7 @@ class LedgerScreen:
 
     def _until(self, moment_ms: int) -> str:
         seconds = moment_ms / 1000 - self.snapshot.at
-        return "now" if seconds <= 0 else duration(seconds)
+        return "now" if seconds <= 0 else duration_text(seconds)
 
     def _notes(self) -> Iterator[Text]:
         for name, counts, _ in self._rows():
@@ -183,9 +183,8 @@ class LedgerScreen:
             yield self._line(Text(words, style="bold red"))
         damage = self.snapshot.ledger.damage
         if damage.pieces:
-            words = (
-                f"{damage.pieces:,} pieces of journals were no whole events and were set aside, {decimal(damage.bytes)}"
-            )
+            size = size_text(damage.bytes)
+            words = f"{damage.pieces:,} pieces of journals were not whole events and were set aside, {size}"
             yield self._line(Text(words, style="bold red"))
 
     def _is_busy(self, outbox: OutboxSurvey) -> bool:
@@ -202,7 +201,7 @@ class LedgerScreen:
             table.add_row(
                 one.name,
                 _whole(one.waiting),
-                decimal(one.bytes),
+                size_text(one.bytes),
                 Text(_whole(one.refused), style="red" if one.refused else ""),
                 self._age(one.oldest_ms),
                 f"{one.pid}" if one.alive else Text(f"{one.pid}, dead", style="yellow"),
@@ -212,7 +211,7 @@ class LedgerScreen:
         return table
 
     def _age(self, since_ms: int | None) -> Text:
-        return _NOTHING if since_ms is None else Text(duration(self.snapshot.at - since_ms / 1000))
+        return _NOTHING if since_ms is None else Text(duration_text(self.snapshot.at - since_ms / 1000))
 
     def _line(self, text: Text) -> Text:
         if self.calm:
@@ -247,7 +246,7 @@ def _outbox_sum(snapshot: Snapshot, oldest: Text) -> Text:
         text.append(f", {snapshot.ledger.in_outboxes:,} events, oldest ").append_text(oldest)
     else:
         text.append(", nothing waits")
-    room = f", {decimal(snapshot.outbox_disk_bytes)} of {decimal(snapshot.outbox_limit_bytes)} ({share:.0%})"
+    room = f", {size_text(snapshot.outbox_disk_bytes)} of {size_text(snapshot.outbox_limit_bytes)} ({share:.0%})"
     return text.append(room, style="red" if share >= _NEARLY_FULL else "")
 
 
@@ -256,8 +255,8 @@ def _is_nearly_full(counts: Counts) -> bool:
 
 
 def _room(counts: Counts) -> str:
-    limit = "" if counts.dead_limit_bytes is None else f" of {decimal(counts.dead_limit_bytes)}"
-    parts = [f"{decimal(counts.dead_bytes)}{limit} in Redis"]
+    limit = "" if counts.dead_limit_bytes is None else f" of {size_text(counts.dead_limit_bytes)}"
+    parts = [f"{size_text(counts.dead_bytes)}{limit} in Redis"]
     if counts.dead_filed:
         parts.append(f"{counts.dead_filed:,} in files of a worker, <state_directory>/dead")
     if counts.dead_unkept:
@@ -266,20 +265,13 @@ def _room(counts: Counts) -> str:
 
 
 def _memory(memory: Memory) -> Text:
-    text = Text.assemble(("Redis", "bold"), f": {decimal(memory.used_bytes)} of memory in use")
+    text = Text.assemble(("Redis", "bold"), f": {size_text(memory.used_bytes)} of memory in use")
     if memory.limit_bytes is None:
         return text.append(", without a limit")
     share = memory.used_bytes / memory.limit_bytes
-    return text.append(f" of {decimal(memory.limit_bytes)} ({share:.0%})", style="red" if share >= _NEARLY_FULL else "")
-
-
-def duration(seconds: float) -> str:
-    """A time in one unit: 3 s, 4 min, 5 h, 6 d."""
-    whole = max(0, int(seconds))
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if whole < limit:
-            return f"{whole // size} {unit}"
-    return f"{whole // 86_400} d"
+    return text.append(
+        f" of {size_text(memory.limit_bytes)} ({share:.0%})", style="red" if share >= _NEARLY_FULL else ""
+    )
 
 
 def _title(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Does the broker answer that carries the doorbells? Where it is a Redis, redis_server has looked at it already."""
+"""Does the broker, which carries the doorbells, answer? If it is a Redis, ``redis_server`` has checked it already."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 REACHABLE: Final = Check(
     "broker.reachable",
     "Whether the Celery broker takes connections.",
-    "start it, or set DISPATCHER_BROKER_URL to one that can be reached from here; events wait in the batch store",
+    "start it, or set DISPATCHER_BROKER_URL to one that this machine can reach; events wait in the batch store",
 )
 ENCRYPTION: Final = Check(
     "broker.encryption",
     "Whether the connection to a broker other than Redis is encrypted.",
-    "use amqps://, or a network that nobody else can listen to: messages only name batches, but the login is with them",
+    "use amqps://, or a network that nobody else can listen on: messages only name batches, but the login goes with "
+    "them",
 )
 
 CHECKS: Final = (REACHABLE, ENCRYPTION)
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
+def check(deployment: Deployment) -> Iterator[Finding]:
     """Connect to the broker, and send nothing."""
     broker = deployment.settings.broker
     if is_redis(broker):
@@ -49,7 +50,7 @@ def look(deployment: Deployment) -> Iterator[Finding]:
 
 
 def unreachable(deployment: Deployment) -> str | None:
-    """Why the broker cannot be used, or None. Blocks for a few seconds at the most."""
+    """Why the broker cannot be used; None if it can. Blocks for a few seconds at most."""
     broker = deployment.settings.broker
     if is_redis(broker):
         try:
@@ -61,7 +62,7 @@ def unreachable(deployment: Deployment) -> str | None:
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT_SECONDS)
-    except Exception as error:  # each transport has errors of its own
+    except Exception as error:  # each transport has its own errors
         return masked_url(f"{type(error).__name__}: {error}".rstrip(": "))
     finally:
         app.close()
@@ -69,8 +70,13 @@ def unreachable(deployment: Deployment) -> str | None:
 
 
 def asking_app(broker: str, *, answer_seconds: float = 0.0) -> Celery:
-    """A Celery that only asks, and gives up soon. ``answer_seconds`` is how long it may wait for an answer."""
-    # A quarter of a second, which no other command is to take longer for.
+    """A Celery app that only asks questions, and gives up soon. Close it afterwards.
+
+    Args:
+        broker: Its URL.
+        answer_seconds: How long it may wait for an answer.
+    """
+    # Not at the top of the file: it takes a quarter of a second, which other commands do without.
     from dispatcher.connections.celery_app import CeleryApp  # noqa: PLC0415
 
     app = CeleryApp("dispatcher-doctor", broker=kombu_url(broker))
@@ -87,7 +93,7 @@ def asking_app(broker: str, *, answer_seconds: float = 0.0) -> Celery:
 
 
 def encryption(broker: str) -> Finding:
-    """Of a broker that is no Redis."""
+    """Whether the login to a broker other than Redis is encrypted on its way."""
     parts = urlsplit(broker.partition(";")[0])
     if parts.scheme in ("amqps", "sqs") or parts.hostname in _LOCAL_HOSTS:
         return ENCRYPTION.ok("encrypted, or on this machine")

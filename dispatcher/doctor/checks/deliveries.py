@@ -1,4 +1,4 @@
-"""Does what was accepted arrive? Read from the ledger."""
+"""Do accepted events arrive? Read from the ledger."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import served
+from dispatcher.monitoring.units import duration_text, size_text
 from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts
 
-# Seconds. Longer than any pause between tries that is set by default.
+# Longer than any pause between tries by default.
 _OLD_SECONDS: Final = 600.0
 
-# Share of their limit at which dead letters are worth a look.
-_FULL_SHARE: Final = 0.8
+# The fraction of their limit at which dead letters become a warning.
+_FULL_FRACTION: Final = 0.8
 
 LEDGER: Final = Check(
     "deliveries.ledger",
@@ -25,18 +26,18 @@ LEDGER: Final = Check(
 )
 WAITING: Final = Check(
     "deliveries.waiting",
-    "How long the oldest event waits in the batch store: more than ten minutes is a warning.",
+    "For how long the oldest event has waited in the batch store: more than ten minutes is a warning.",
     "`dispatcher status` says why it waits: mend that, or start more workers",
 )
 BREAKER: Final = Check(
     "deliveries.breaker",
-    "Destinations that are left alone for a while, because they did not answer, or refused.",
-    "mend what the error names; the destination is tried again by itself, and nothing is lost",
+    "Open breakers: destinations that are not tried for a while, because they did not answer, or refused.",
+    "mend what the error names; dispatcher tries the destination again by itself, and nothing is lost",
 )
 DEAD: Final = Check(
     "deliveries.dead",
-    "Dead letters: events that were given up.",
-    "look with `dispatcher dead list {name}`, mend the cause, then replay or drop them",
+    "Dead letters: events that are not tried again.",
+    "look at them with `dispatcher dead list {name}`, mend the cause, then replay or drop them",
 )
 ROOM: Final = Check(
     "deliveries.dead_room",
@@ -48,8 +49,8 @@ ROOM: Final = Check(
 CHECKS: Final = (LEDGER, WAITING, BREAKER, DEAD, ROOM)
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
-    """Every destination, and what emit could not take."""
+def check(deployment: Deployment) -> Iterator[Finding]:
+    """Every destination, and the events that emit could not take."""
     try:
         counts = BatchStore(deployment.pool(deployment.settings.store)).counts(served(deployment.settings))
     except StoreUnavailableError:
@@ -57,11 +58,11 @@ def look(deployment: Deployment) -> Iterator[Finding]:
         return
     for name, found in counts.items():
         if name != NOT_TAKEN or found.accepted:
-            yield from judge(name, found, now=time.time())
+            yield from check_counts(name, found, now=time.time())
 
 
-def judge(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
-    """What the numbers of one destination come to. ``now`` is in seconds since 1970."""
+def check_counts(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
+    """The findings about one destination. ``now`` is in seconds since 1970."""
     if not counts.closes:
         yield LEDGER.error(f"the sum of {name} is wrong: {counts.accepted:,} were accepted")
     else:
@@ -74,9 +75,9 @@ def judge(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
 
 def waiting(name: str, counts: Counts, now: float) -> Finding:
     if not counts.waiting or counts.oldest_ms is None:
-        return WAITING.ok(f"nothing waits for {name}")
+        return WAITING.ok(f"no event waits for {name}")
     seconds = now - counts.oldest_ms / 1000
-    what = f"{counts.waiting:,} events wait for {name}, the oldest for {_age(seconds)}"
+    what = f"{counts.waiting:,} events wait for {name}, the oldest for {duration_text(seconds)}"
     if seconds < _OLD_SECONDS:
         return WAITING.ok(what)
     return WAITING.warning(f"{what}; the last error was: {counts.last_error}" if counts.last_error else what)
@@ -85,10 +86,10 @@ def waiting(name: str, counts: Counts, now: float) -> Finding:
 def breaker(name: str, counts: Counts, now: float) -> Finding:
     state = counts.breaker
     if state.state == "closed":
-        return BREAKER.ok(f"{name} is being tried")
-    since = f" for {_age(now - state.opened_ms / 1000)}" if state.opened_ms is not None else ""
+        return BREAKER.ok(f"the breaker of {name} is closed")
+    since = f" for {duration_text(now - state.opened_ms / 1000)}" if state.opened_ms is not None else ""
     what = f"the breaker of {name} is {state.state}{since}: {state.error or state.cause}"
-    # A refused login or an unknown host does not mend itself.
+    # A refused login or an unknown host needs a person.
     return BREAKER.error(what) if state.cause == "setup" else BREAKER.warning(what)
 
 
@@ -102,16 +103,13 @@ def dead(name: str, counts: Counts) -> Finding:
 def room(name: str, counts: Counts) -> Finding:
     if counts.dead_unkept:
         return ROOM.error(
-            f"{counts.dead_unkept:,} dead letters of {name} were too many to be kept, and are only counted"
+            f"{counts.dead_unkept:,} dead letters of {name} were beyond every limit: they are counted, but not kept"
         )
     limit = counts.dead_limit_bytes
-    if limit is None or not counts.dead_bytes:
-        return ROOM.ok(f"dead letters of {name} take up no room")
-    what = f"dead letters of {name} take up {counts.dead_bytes:,} of {limit:,} bytes in Redis"
-    return ROOM.warning(what) if counts.dead_bytes > _FULL_SHARE * limit else ROOM.ok(what)
-
-
-def _age(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(0, seconds):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+    if not counts.dead_bytes:
+        return ROOM.ok(f"{name} has no dead letters in Redis")
+    what = f"dead letters of {name} take {size_text(counts.dead_bytes)} in Redis"
+    if limit is None:
+        return ROOM.ok(f"{what}, and no worker has set their limit yet")
+    what = f"{what}, of {size_text(limit)}"
+    return ROOM.warning(what) if counts.dead_bytes > _FULL_FRACTION * limit else ROOM.ok(what)

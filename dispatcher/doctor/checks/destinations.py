@@ -1,4 +1,4 @@
-"""Can each destination be reached, with credentials that look like some, within its lease? Sends no event."""
+"""Is each destination reachable, with plausible credentials, and can it answer within its lease? Sends no event."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import SettingsError
 
-# Seconds to connect, which for TLS takes three round trips.
+# To connect, which takes three round trips for TLS.
 _TIMEOUT_SECONDS: Final = 5.0
 _DAY_SECONDS: Final = 86_400
-# Days. Automatic renewal has happened long before, so that by then it has failed.
+# Automatic renewal comes long before, so that it has failed by then.
 _EXPIRES_SOON_DAYS: Final = 14
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # Options without which a type delivers nothing, although its schema lets them be absent.
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {"segment": ("write_key",)}
-# What people write where a credential belongs, until they have one.
+# What people write in place of a credential until they have one.
 _PLACEHOLDER: Final = re.compile(
     r"(?i)^(<.*>|\[.*\]|\$\{?\w+\}?|\{\{.*\}\}|\*+|x{3,}|\.{3}|change.?me|todo|fixme|none|null|secret|example|test"
     r"|placeholder|(your|my|the|insert|replace|dummy|fake)[-_ ].*|(write|api)?[-_ ]?(key|token))$"
@@ -44,41 +44,41 @@ ANY: Final = Check(
 )
 ALLOWLIST: Final = Check(
     "destinations.allowlist",
-    "Destinations that get no event, because they have no allowlist.",
+    "Whether a destination that needs an allowlist lacks one: it gets no events then.",
     "set events in [destinations.{name}], and try it with `dispatcher explain`",
 )
 CREDENTIALS: Final = Check(
     "destinations.credentials",
-    "Write keys and other credentials: set, without blanks or quotation marks around them, and no placeholder. Whether "
-    "Segment knows a write key, its tracking API does not say: it answers 200 to any.",
-    "set {variable} to the credential from the vendor's own pages, for the workers, and restart them",
+    "Whether write keys and other credentials are set, without blanks or quotation marks around them, and are not "
+    "placeholders. Segment's tracking API does not say whether it knows a write key: it answers 200 to any.",
+    "set {variable} to the credential from the vendor's pages, for the workers, and restart them",
 )
 REACHABLE: Final = Check(
     "destinations.reachable",
-    "Whether each HTTP destination can be reached from here: name, connection, TLS; through the proxy where one is "
-    "set. Nothing is sent.",
+    "Whether this machine can reach each HTTP destination: name, connection, TLS; through the proxy, if one is set. "
+    "Nothing is sent.",
     "run this where the workers run; then mend the host in the settings, the name service, the firewall or the proxy",
 )
 CERTIFICATE: Final = Check(
     "destinations.certificate",
-    "How long the certificate of each HTTPS destination is still valid.",
-    "have whoever runs {host} renew it",
+    "For how long the certificate of each HTTPS destination is still valid.",
+    "ask the operator of {host} to renew it",
 )
 ENCRYPTION: Final = Check(
     "destinations.encryption",
-    "Destinations on another machine that are spoken to over plain HTTP.",
+    "Whether destinations on other machines are reached over plain HTTP.",
     "set {variable} to the https:// address",
 )
 LEASE: Final = Check(
     "destinations.lease",
-    "The lease against the destination's own timeouts: a delivery that outlives its lease is delivered twice.",
+    "The lease against the destination's own timeouts: a delivery that takes longer than its lease happens twice.",
     "raise DISPATCHER_DESTINATIONS__{upper}__LEASE_SECONDS above {seconds}, or lower the destination's timeouts",
 )
 
 CHECKS: Final = (ANY, ALLOWLIST, CREDENTIALS, REACHABLE, CERTIFICATE, ENCRYPTION, LEASE)
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
+def check(deployment: Deployment) -> Iterator[Finding]:
     """Every enabled destination, one after another."""
     if not deployment.destinations:
         yield ANY.error("no destination is enabled: every event is dropped as filtered")
@@ -120,7 +120,7 @@ def options_of(table: DestinationSettings) -> BaseModel | None:
 
 def allowlist(name: str, table: DestinationSettings) -> Finding:
     if table.type != "tracking_log" and not table.events:
-        return ALLOWLIST.warning(f"{name} has no allowlist and gets no event but direct calls", name=name)
+        return ALLOWLIST.warning(f"{name} has no allowlist and gets only direct calls", name=name)
     entries = "entry" if len(table.events or ()) == 1 else "entries"
     return ALLOWLIST.ok(
         f"{name} gets all events"
@@ -159,7 +159,7 @@ def lacking(name: str, table: DestinationSettings) -> Iterator[Finding]:
 
 
 def flaw_of(secret: str) -> str | None:
-    """What is wrong with a credential, without showing any of it."""
+    """What is wrong with a credential, without any part of it; None if it is plausible."""
     if not secret:
         return "is not set, so that its events wait"
     # A webhook has several while one replaces another.
@@ -169,12 +169,12 @@ def flaw_of(secret: str) -> str | None:
     if secret[0] in "\"'" or secret[-1] in "\"'":
         return "has quotation marks around it"
     if not secret.isprintable() or not secret.isascii():
-        return "has characters that no credential has"
+        return "has characters that credentials do not have"
     return "is a placeholder" if _PLACEHOLDER.match(secret) else None
 
 
 def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator[Finding]:
-    """One request may take as long as connecting and answering, and a batch may be several requests."""
+    """The lease against the time of a request, to connect and to answer. A batch may be several requests."""
     timeouts = [
         value
         for option, value in _values(options)
@@ -194,7 +194,7 @@ def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator
 
 
 def urls(options: BaseModel) -> dict[str, SplitResult]:
-    """The HTTP addresses among the options, by option."""
+    """The HTTP addresses among the options, by the name of the option."""
     found = {}
     for option, value in _values(options):
         if isinstance(value, str) and value.startswith(("http://", "https://")):
@@ -212,8 +212,8 @@ def encryption(name: str, option: str, url: SplitResult) -> Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How to get to a destination: directly, or through a proxy."""
+class _Route:
+    """How to connect to a destination: directly, or through a proxy."""
 
     host: str
     port: int
@@ -221,12 +221,12 @@ class _Way:
 
 
 def reach(name: str, url: SplitResult) -> Iterator[Finding]:
-    """Connect and hang up. Blocks for a few timeouts at the most."""
+    """Connect and hang up. Blocks for a few timeouts at most."""
     assert url.hostname is not None
-    way = _way(url)
-    place = f"{url.hostname}:{_port(url)}" + (f" through the proxy {way.host}:{way.port}" if way.tunnel else "")
+    route = _route(url)
+    place = f"{url.hostname}:{_port(url)}" + (f" through the proxy {route.host}:{route.port}" if route.tunnel else "")
     try:
-        certificate = _connect(url, way)
+        certificate = _connect(url, route)
     except (OSError, http.client.HTTPException) as error:
         yield REACHABLE.error(f"{name} at {place} cannot be reached: {explain(error)}")
         return
@@ -236,7 +236,13 @@ def reach(name: str, url: SplitResult) -> Iterator[Finding]:
 
 
 def validity(host: str, certificate: Mapping[str, Any], *, now: float) -> Finding:
-    """``now`` is in seconds since 1970. The certificate is as ``SSLSocket.getpeercert`` gives it."""
+    """For how long a certificate is valid.
+
+    Args:
+        host: Whose it is.
+        certificate: As ``SSLSocket.getpeercert`` returns it.
+        now: In seconds since 1970.
+    """
     days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - now) / _DAY_SECONDS
     what = f"the certificate of {host} is valid for {days:.0f} more days"
     return CERTIFICATE.warning(what, host=host) if days < _EXPIRES_SOON_DAYS else CERTIFICATE.ok(what)
@@ -257,18 +263,18 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _connect(url: SplitResult, way: _Way) -> dict[str, Any] | None:
-    """The certificate, where there is TLS. Raises OSError and HTTPException."""
+def _connect(url: SplitResult, route: _Route) -> dict[str, Any] | None:
+    """Connect, and return the certificate if there is TLS. Raises OSError and HTTPException."""
     connection: http.client.HTTPConnection
     if url.scheme == "https":
         connection = http.client.HTTPSConnection(
-            way.host, way.port, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context(cafile=_authorities())
+            route.host, route.port, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context(cafile=_authorities())
         )
-        if way.tunnel:
+        if route.tunnel:
             assert url.hostname is not None
             connection.set_tunnel(url.hostname, _port(url))
     else:
-        connection = http.client.HTTPConnection(way.host, way.port, timeout=_TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(route.host, route.port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.connect()
         return connection.sock.getpeercert() if isinstance(connection.sock, ssl.SSLSocket) else None
@@ -277,20 +283,20 @@ def _connect(url: SplitResult, way: _Way) -> dict[str, Any] | None:
 
 
 def _authorities() -> str:
-    # The certificates and variables that the destinations' own HTTP client goes by.
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - as broker's: for this command only
+    # The certificates and variables that the HTTP client of the destinations uses.
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - slow to import, and only this command needs it
 
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
 
 
-def _way(url: SplitResult) -> _Way:
+def _route(url: SplitResult) -> _Route:
     assert url.hostname is not None
     proxy = getproxies().get(url.scheme)
     if proxy and url.hostname not in _LOCAL_HOSTS and not proxy_bypass(url.hostname):
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         if parts.hostname:
-            return _Way(parts.hostname, parts.port or 80, tunnel=True)
-    return _Way(url.hostname, _port(url), tunnel=False)
+            return _Route(parts.hostname, parts.port or 80, tunnel=True)
+    return _Route(url.hostname, _port(url), tunnel=False)
 
 
 def _port(url: SplitResult) -> int:

@@ -1,4 +1,4 @@
-"""Does Flower, where there is one, ask for a login?"""
+"""Does Flower, if it runs, ask for a login?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dispatcher.doctor.finding import Check, Finding
 _TIMEOUT_SECONDS: Final = 2.0
 #: Where `dispatcher flower` listens by default.
 ADDRESS: Final = "http://127.0.0.1:5555"
-# Pages that Flower shows to those who are let in. Its API has a switch of its own.
+# Pages that need a login. Flower has a separate switch for those of its API.
 _PAGES: Final = ("/workers", "/api/workers")
-_MOST_BYTES: Final = 100_000
+_MAX_BYTES: Final = 100_000
 _WEAK: Final = frozenset({"", "password", "secret", "admin", "flower", "changeme", "user", "test", "123456"})
 
 LOGIN: Final = Check(
@@ -27,34 +27,34 @@ LOGIN: Final = Check(
 )
 PASSWORD: Final = Check(
     "flower.password",
-    "Whether FLOWER_BASIC_AUTH, where it is set here, has passwords that anyone would guess.",
+    "Whether FLOWER_BASIC_AUTH, if it is set here, has passwords that are easy to guess.",
     "set FLOWER_BASIC_AUTH to user:password with a long random password",
 )
 
 CHECKS: Final = (LOGIN, PASSWORD)
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
-    """Look at the environment, and knock at the door."""
+def check(deployment: Deployment) -> Iterator[Finding]:
+    """Check the environment variables, and probe Flower's address."""
     yield from environment(deployment.environ)
-    yield knock(deployment.flower)
+    yield probe(deployment.flower)
 
 
 def environment(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What FLOWER_ variables say, where they are set for this process."""
+    """The findings about FLOWER_ variables, if this process has them."""
     if environ.get("FLOWER_UNAUTHENTICATED_API", "").lower() in ("1", "true", "yes"):
         yield LOGIN.warning("FLOWER_UNAUTHENTICATED_API opens the API to everybody")
     logins = [login.partition(":") for login in environ.get("FLOWER_BASIC_AUTH", "").split(",") if login]
     if not logins:
         return
     if any(password.lower() in _WEAK or password == user for user, _, password in logins):
-        yield PASSWORD.warning("a password in FLOWER_BASIC_AUTH is one that anyone would guess")
+        yield PASSWORD.warning("a password in FLOWER_BASIC_AUTH is easy to guess")
     else:
         yield PASSWORD.ok("the passwords in FLOWER_BASIC_AUTH are not the usual ones")
 
 
-def knock(address: str) -> Finding:
-    """Ask for pages without a login. Blocks for some seconds at the most."""
+def probe(address: str) -> Finding:
+    """Ask for pages without a login. Blocks for some seconds at most."""
     answers = [_answer(address.rstrip("/") + page) for page in _PAGES]
     if all(answer is None for answer in answers):
         return LOGIN.skipped(f"no Flower at {address}; --flower names another address")
@@ -62,19 +62,19 @@ def knock(address: str) -> Finding:
     if not open_pages:
         return LOGIN.ok(f"{address} asks for a login")
     if not any("flower" in answer[1] for answer in answers if answer is not None):
-        return LOGIN.skipped(f"what listens at {address} is no Flower; --flower names another address")
+        return LOGIN.skipped(f"another program than Flower listens at {address}; --flower names another address")
     what = f"{address}{open_pages[0]} can be seen without a login: who is down and why"
     local = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
-    # By this address it may be reached from this machine only; whether by others too cannot be seen from here.
+    # A local address may be reachable from this machine only. Whether others reach it too cannot be seen from here.
     return LOGIN.warning(what) if local else LOGIN.error(what)
 
 
 def _answer(url: str) -> tuple[int, str] | None:
-    """Status and text, in lower case; None where nobody answers."""
+    """Status and text, in lower case; None without an answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     try:
         with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
-            head = f"{response.headers.get('Server', '')} {response.read(_MOST_BYTES).decode('utf-8', 'replace')}"
+            head = f"{response.headers.get('Server', '')} {response.read(_MAX_BYTES).decode('utf-8', 'replace')}"
             return response.status, head.lower()
     except urllib.error.HTTPError as error:
         error.close()
@@ -84,7 +84,7 @@ def _answer(url: str) -> tuple[int, str] | None:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer: to the page for the login."""
+    """Takes a redirect, to the login page, as an answer."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Is what runs here this package, and not another one that bears its name?"""
+"""Does this machine run this package, and not another one with its name?"""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ DISTRIBUTION: Final = Check(
 
 CHECKS: Final = (PACKAGE, DISTRIBUTION)
 
-# On the index, somebody else's.
-_STRANGER: Final = "dispatcher"
+# A distribution of somebody else on the package index.
+_UNRELATED: Final = "dispatcher"
 
 
-def look(_: Deployment) -> Iterator[Finding]:
+def check(_: Deployment) -> Iterator[Finding]:
     """Start Python once, and read what is installed."""
     yield package(launch.check())
-    yield distribution(_version(_STRANGER))
+    yield distribution(_version(_UNRELATED))
 
 
 def package(obstacle: str | None) -> Finding:
     return PACKAGE.ok("workers find this package") if obstacle is None else PACKAGE.error(obstacle)
 
 
-def distribution(stranger: str | None) -> Finding:
-    """``stranger`` is the installed version of that distribution, if any."""
-    if stranger is None:
+def distribution(unrelated: str | None) -> Finding:
+    """``unrelated`` is the installed version of the distribution called dispatcher, if any."""
+    if unrelated is None:
         return DISTRIBUTION.ok("no other distribution has this package's name")
-    return DISTRIBUTION.warning(f"{_STRANGER} {stranger} is installed beside event-dispatcher")
+    return DISTRIBUTION.warning(f"{_UNRELATED} {unrelated} is installed beside event-dispatcher")
 
 
 def _version(distribution: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Are the outboxes of this machine on a disk that keeps them, with room, for their user's eyes only, and relayed?"""
+"""Are the outboxes of this machine on a local disk with free room, private to their user, and relayed?"""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.doctor.deployment import Deployment
-from dispatcher.doctor.disk import IN_MEMORY, LAYERED, REMOTE, Room, can_write, file_system, mode, room, size_text
+from dispatcher.doctor.disk import (
+    IN_MEMORY,
+    LAYERED,
+    REMOTE,
+    Room,
+    can_write,
+    file_system_of,
+    free_room,
+    permission_bits,
+)
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import BlankStateError, OutboxError
+from dispatcher.monitoring.units import size_text
 from dispatcher.outbox import listing
 from dispatcher.outbox.damage import damage
 from dispatcher.outbox.listing import (
@@ -27,47 +37,48 @@ from dispatcher.outbox.listing import (
 from dispatcher.outbox.state import State
 from dispatcher.outbox.stats import OutboxSurvey, survey
 
-# What a relay has, beyond relay.adopt_seconds, to notice an outbox.
+# Time for a relay to notice an outbox, beyond relay.adopt_seconds.
 _GRACE_SECONDS: Final = 2.0
-# Between two looks.
+# Between two surveys.
 _PAUSE_SECONDS: Final = 0.2
 _FEW_FILES: Final = 1000
+# Fractions of outbox.max_bytes: a warning, and an error.
 _FILLING, _NEARLY_FULL = 0.5, 0.9
 
 DIRECTORY: Final = Check(
     "outbox.directory",
-    "Whether the outbox directory is there and writable for the user who runs this.",
-    "run this as the web app's user; where that is who ran it, make {directory} writable for it, or set "
+    "Whether the outbox directory exists and the user who runs this can write to it.",
+    "run this as the web app's user; if it already was that user, make {directory} writable for it, or set "
     "DISPATCHER_OUTBOX__DIRECTORY",
 )
 FILE_SYSTEM: Final = Check(
     "outbox.file_system",
-    "Whether the outbox is on a local disk: not NFS and the like, not in memory, not in a container's own layer.",
+    "Whether the outbox is on a local disk: not on NFS and the like, in memory, or in a container's own layer.",
     "set DISPATCHER_OUTBOX__DIRECTORY to a directory on a local disk, or on a volume",
 )
 PERMISSIONS: Final = Check(
     "outbox.permissions",
-    "Directories of 0700 and files of 0600: they hold what people did.",
+    "Whether other users can read the outboxes, which hold what people did: directories need 0700, and files 0600.",
     "run `chmod -R go-rwx {directory}`",
 )
 ROOM: Final = Check(
     "outbox.room",
-    "Whether the disk has the room and the free files that `outbox.max_bytes` lets the outboxes take.",
-    "make room on the disk of {directory}, or lower DISPATCHER_OUTBOX__MAX_BYTES to what there is",
+    "Whether the disk has the room and the free files for as much as `outbox.max_bytes` lets the outboxes hold.",
+    "make room on the disk of {directory}, or lower DISPATCHER_OUTBOX__MAX_BYTES to the room that it has",
 )
 FILLING: Final = Check(
     "outbox.filling",
     "How much of `outbox.max_bytes` is in use.",
-    "see that Redis and a relay run and that Redis is not full; raise DISPATCHER_OUTBOX__MAX_BYTES to gain time",
+    "make sure that Redis and a relay run and that Redis is not full; raise DISPATCHER_OUTBOX__MAX_BYTES to gain time",
 )
 REFUSED: Final = Check(
     "outbox.refused",
     "Whether emit has refused events because an outbox was full: these are lost.",
-    "make room as for outbox.filling; the count goes when the process that refused them ends",
+    "make room as for outbox.filling; the count disappears when the process that refused them ends",
 )
 RELAYED: Final = Check(
     "outbox.relayed",
-    "Whether a relay reads every outbox in which events wait, those of dead processes too.",
+    "Whether a relay reads every outbox in which events wait, including those of dead processes.",
     "run `dispatcher relay` on this machine as the web app's user, or `dispatcher relay --once` for what is there now",
 )
 RELAY: Final = Check(
@@ -77,17 +88,17 @@ RELAY: Final = Check(
 )
 DAMAGED: Final = Check(
     "outbox.damaged",
-    "What a relay has set aside because it was no whole event.",
+    "Pieces of journals that a relay has set aside because they were not whole events.",
     "check the disk, look for readable events in {directory}, and then delete the files",
 )
 UNREADABLE: Final = Check(
     "outbox.unreadable",
-    "Directories with journals but without a state file that can be used: no relay takes them.",
-    "keep a copy of {directory}; its journals hold events, a header and JSON each, which can be read by hand",
+    "Directories with journals but without a usable state file: no relay reads them.",
+    "keep a copy of {directory}; its journals hold events, each a header and JSON, which can be read by hand",
 )
 LEFT_OVER: Final = Check(
     "outbox.left_over",
-    "Directories that a process left half made when it was killed; no event is in them.",
+    "Directories that a process left incomplete when it was killed; they hold no event.",
     "delete {directory}",
 )
 
@@ -106,62 +117,62 @@ CHECKS: Final = (
 )
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
-    """The directory, what is in it, and who reads it."""
+def check(deployment: Deployment) -> Iterator[Finding]:
+    """The directory, its contents, and its relay."""
     settings = deployment.settings
     root = settings.outbox_directory
     yield directory(root)
-    yield where(root)
+    yield local_disk(root)
     if not os.path.isdir(root):
-        yield enough_room(root, room(root), wanted=settings.outbox.max_bytes)
+        yield enough_room(root, free_room(root), wanted=settings.outbox.max_bytes)
         return
     if not os.access(root, os.R_OK | os.X_OK):
         return  # outbox.directory has said so
     yield permissions(root)
     used = journals_bytes(root)
-    yield enough_room(root, room(root), wanted=max(0, settings.outbox.max_bytes - used))
+    yield enough_room(root, free_room(root), wanted=max(0, settings.outbox.max_bytes - used))
     yield filling(used, settings.outbox.max_bytes)
     yield from unreadable(root)
     yield damaged(root)
     yield from left_over(root)
-    patience = 0.0 if deployment.quick else settings.relay.adopt_seconds + _GRACE_SECONDS
-    yield from relays(root, external=settings.relay.mode == "external", patience_seconds=patience)
+    max_wait = 0.0 if deployment.quick else settings.relay.adopt_seconds + _GRACE_SECONDS
+    yield from relays(root, external=settings.relay.mode == "external", max_wait_seconds=max_wait)
 
 
 def directory(root: Path) -> Finding:
     if can_write(root):
-        there = "is there and writable" if os.path.isdir(root) else "will be made at the first event"
+        there = "exists and is writable" if os.path.isdir(root) else "will be created at the first event"
         return DIRECTORY.ok(f"{root} {there}")
     if os.path.exists(root) and not os.path.isdir(root):
-        return DIRECTORY.error(f"{root} is no directory", directory=root)
+        return DIRECTORY.error(f"{root} is not a directory", directory=root)
     return DIRECTORY.error(f"{root} is not writable for this user", directory=root)
 
 
-def where(root: Path, kind: str | None = None) -> Finding:
-    kind = file_system(root) if kind is None else kind
-    if kind in REMOTE:
-        return FILE_SYSTEM.error(f"{root} is on {kind}: locks and memory maps over a network lose events")
-    if kind in IN_MEMORY:
-        return FILE_SYSTEM.error(f"{root} is on {kind}: what waits is gone after a restart of the machine")
-    if kind in LAYERED:
-        return FILE_SYSTEM.warning(f"{root} is on {kind}: what waits goes with the container")
-    return FILE_SYSTEM.ok(f"{root} is on {kind or 'a file system that is not known here'}")
+def local_disk(root: Path, file_system: str | None = None) -> Finding:
+    file_system = file_system_of(root) if file_system is None else file_system
+    if file_system in REMOTE:
+        return FILE_SYSTEM.error(f"{root} is on {file_system}: locks and memory maps over a network lose events")
+    if file_system in IN_MEMORY:
+        return FILE_SYSTEM.error(f"{root} is on {file_system}: a restart of the machine deletes the events in it")
+    if file_system in LAYERED:
+        return FILE_SYSTEM.warning(f"{root} is on {file_system}: its events are deleted with the container")
+    return FILE_SYSTEM.ok(f"{root} is on {file_system or 'an unknown file system'}")
 
 
 def permissions(root: Path) -> Finding:
     for path in (root, *_all_below(root)):
-        bits = mode(path)
+        bits = permission_bits(path)
         if bits is not None and bits & 0o077:
-            return PERMISSIONS.error(f"{path} has mode {bits:04o}: other users can look into it", directory=root)
-    return PERMISSIONS.ok("only its user can look into it")
+            return PERMISSIONS.error(f"{path} has mode {bits:04o}: other users can read it", directory=root)
+    return PERMISSIONS.ok("only their user can read the outboxes")
 
 
 def enough_room(root: Path, left: Room, *, wanted: int) -> Finding:
-    """``wanted`` is how many bytes the journals may still grow by."""
+    """``wanted`` is by how many bytes the journals may still grow."""
     what = f"{size_text(left.free_bytes)} are free on the disk of {root}"
     if left.free_bytes < wanted:
         more = f"{what}, and the outboxes may grow by {size_text(wanted)}"
-        # With a tenth of it emit would soon refuse; the rest is a matter of how long an outage may last.
+        # With a tenth of it, emit would soon refuse events; with more, an outage has to last for a while first.
         level = ROOM.error if left.free_bytes < wanted / 10 else ROOM.warning
         return level(more, directory=root)
     if left.free_files is not None and left.free_files < _FEW_FILES:
@@ -169,11 +180,11 @@ def enough_room(root: Path, left: Room, *, wanted: int) -> Finding:
     return ROOM.ok(what)
 
 
-def filling(used: int, most: int) -> Finding:
-    what = f"{size_text(used)} of {size_text(most)} are in use"
-    if used >= _NEARLY_FULL * most:
+def filling(used: int, limit: int) -> Finding:
+    what = f"{size_text(used)} of {size_text(limit)} are in use"
+    if used >= _NEARLY_FULL * limit:
         return FILLING.error(f"{what}: emit is about to refuse events")
-    return FILLING.warning(what) if used >= _FILLING * most else FILLING.ok(what)
+    return FILLING.warning(what) if used >= _FILLING * limit else FILLING.ok(what)
 
 
 def unreadable(root: Path) -> Iterator[Finding]:
@@ -184,9 +195,9 @@ def unreadable(root: Path) -> Iterator[Finding]:
             State.open(found).close()
         except FileNotFoundError:
             if journal_indexes(found):  # else it was removed while this looked
-                yield UNREADABLE.error(f"{found} has journals and no state file", directory=found)
+                yield UNREADABLE.error(f"{found} has journals but no state file", directory=found)
         except BlankStateError:
-            pass  # a relay makes it anew; until then the outbox is one that no relay reads
+            pass  # a relay writes it anew; until then outbox.relayed reports it
         except (OSError, OutboxError) as error:
             yield UNREADABLE.error(f"{found} cannot be read: {error}", directory=found)
 
@@ -203,27 +214,27 @@ def left_over(root: Path) -> Iterator[Finding]:
     for found in directories(root):
         pid = found.name[1:].partition("-")[0]
         if found.name.startswith(".") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            yield LEFT_OVER.note(f"{found} was left half made by process {pid}", directory=found)
+            yield LEFT_OVER.note(f"process {pid} left {found} incomplete", directory=found)
         elif not found.name.startswith(".") and STATE not in names(found) and not journal_indexes(found):
-            yield LEFT_OVER.note(f"{found} was left half removed", directory=found)
+            yield LEFT_OVER.note(f"{found} was only partly removed", directory=found)
 
 
-def relays(root: Path, *, external: bool, patience_seconds: float) -> Iterator[Finding]:
-    """Who relays. Looks again for ``patience_seconds`` before it says that nobody does."""
+def relays(root: Path, *, external: bool, max_wait_seconds: float) -> Iterator[Finding]:
+    """Whether relays read the outboxes. Checks again for ``max_wait_seconds`` before it says that none does."""
     outboxes = survey(root)
     yield refused(outboxes)
-    deadline = time.monotonic() + patience_seconds
-    while (alone := _alone(root, outboxes)) or (external and outboxes and not _any_relay(root, outboxes)):
+    deadline = time.monotonic() + max_wait_seconds
+    while (unrelayed := _unrelayed(root, outboxes)) or (external and outboxes and not _any_relay(root, outboxes)):
         if time.monotonic() >= deadline:
             break
         time.sleep(_PAUSE_SECONDS)
         outboxes = survey(root)
-    for outbox in alone:
-        whose = f"process {outbox.pid}" if outbox.alive else f"process {outbox.pid}, which is gone"
-        yield RELAYED.error(f"{outbox.waiting:,} events wait in {outbox.name} of {whose}, and no relay reads it")
-    if not alone:
+    for outbox in unrelayed:
+        process = f"process {outbox.pid}" if outbox.alive else f"process {outbox.pid}, which has ended"
+        yield RELAYED.error(f"{outbox.waiting:,} events wait in {outbox.name} of {process}, and no relay reads it")
+    if not unrelayed:
         waiting = sum(outbox.waiting for outbox in outboxes)
-        yield RELAYED.ok(f"{waiting:,} events wait in {len(outboxes)} outboxes, and none is left alone")
+        yield RELAYED.ok(f"{waiting:,} events wait in {len(outboxes)} outboxes, and relays read all of them")
     if external:
         yield external_relay(root, outboxes)
 
@@ -237,19 +248,19 @@ def refused(outboxes: list[OutboxSurvey]) -> Finding:
 
 def external_relay(root: Path, outboxes: list[OutboxSurvey]) -> Finding:
     if not outboxes:
-        return RELAY.skipped("there is no outbox yet that a relay would read")
+        return RELAY.skipped("no outbox exists yet that a relay could read")
     if _any_relay(root, outboxes):
         return RELAY.ok("a relay runs")
     return RELAY.error('relay.mode is "external", and no relay reads the outboxes of this machine')
 
 
 def is_relayed(outbox: Path) -> bool:
-    """Whether a relay holds the outbox. Takes its lock, shared, for a moment; a relay that starts then tries again."""
+    """Whether a relay has the outbox. Takes its lock, shared, for a moment; a relay that starts then tries again."""
     return _is_locked(outbox / RELAY_LOCK)
 
 
 def are_dead_relayed(root: Path) -> bool:
-    """Whether a relay looks after the outboxes of the dead, a few at a time."""
+    """Whether a relay takes over the outboxes of dead processes, a few at a time."""
     return _is_locked(root / ADOPTION_LOCK)
 
 
@@ -267,7 +278,7 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _alone(root: Path, outboxes: list[OutboxSurvey]) -> list[OutboxSurvey]:
+def _unrelayed(root: Path, outboxes: list[OutboxSurvey]) -> list[OutboxSurvey]:
     adopted = are_dead_relayed(root)
     waiting = [outbox for outbox in outboxes if outbox.waiting and (outbox.alive or not adopted)]
     return [outbox for outbox in waiting if not is_relayed(root / outbox.name)]
@@ -278,7 +289,7 @@ def _any_relay(root: Path, outboxes: list[OutboxSurvey]) -> bool:
 
 
 def _all_below(root: Path) -> Iterator[Path]:
-    # Not by rglob, to which a directory that vanishes meanwhile is an error.
+    # Not by rglob, which raises if a directory disappears meanwhile.
     for directory in (*directories(root), root / listing.DAMAGED):
         yield directory
         yield from (directory / name for name in names(directory))

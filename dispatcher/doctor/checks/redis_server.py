@@ -1,4 +1,4 @@
-"""Is each Redis reachable, of a kind that is known to work, and set up so that it keeps what it has taken?"""
+"""Is each Redis reachable, of a kind that works, and configured so that it keeps what it has acknowledged?"""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from dispatcher.connections.redis_pool import RedisPool, redis_url, without_pass
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
-from dispatcher.doctor.disk import Room, room, size_text
+from dispatcher.doctor.disk import Room, free_room
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.monitoring.units import size_text
 
-# What Celery 5.7 takes: it uses ZRANGE with BYSCORE. The batch store alone would do with 5.0.
+# Celery 5.7 needs it: it uses ZRANGE with BYSCORE. The batch store itself needs 5.0.
 _OLDEST: Final = (6, 2)
-# Seconds. Beyond this a relay's calls, of which each has relay.timeout_seconds, begin to fail under load.
+# Above it, calls of a relay begin to exceed relay.timeout_seconds under load.
 _SLOW_SECONDS: Final = 0.05
+# Questions of which the median counts.
 _ASKED: Final = 5
+# Fractions of the memory in use: a warning, and an error.
 _MUCH, _TOO_MUCH = 0.6, 0.9
 _LITTLE_ROOM_BYTES: Final = 1_000_000_000
 _NO_ROOM_BYTES: Final = 200_000_000
@@ -32,17 +35,17 @@ Facts = Mapping[str, str]
 REACHABLE: Final = Check(
     "redis.reachable",
     "Whether Redis answers, and how fast.",
-    "start it with `dispatcher up`, or set DISPATCHER_BROKER_URL (or DISPATCHER_STORE_URL) to one that can be reached "
-    "from here; events stay in the outboxes until it answers",
+    "start it with `dispatcher up`, or set DISPATCHER_BROKER_URL (or DISPATCHER_STORE_URL) to one that this machine "
+    "can reach; events stay in the outboxes until it answers",
 )
 LATENCY: Final = Check(
     "redis.latency",
-    "How long one question takes.",
+    "How long Redis takes to answer.",
     "put Redis nearer to the web apps and workers, or raise DISPATCHER_RELAY__TIMEOUT_SECONDS to well above it",
 )
 LOADING: Final = Check(
     "redis.loading",
-    "Whether Redis has loaded what it had kept.",
+    "Whether Redis has loaded its data.",
     "wait until it has; nothing is lost meanwhile",
 )
 VERSION: Final = Check(
@@ -57,22 +60,22 @@ MODE: Final = Check(
 )
 PERSISTENCE: Final = Check(
     "redis.persistence",
-    "Whether Redis writes what it has taken to disk: appendonly and appendfsync.",
+    "Whether Redis writes what it acknowledges to disk: appendonly and appendfsync.",
     "set `appendonly yes` and `appendfsync everysec` (or always) in redis.conf, and with CONFIG SET while it runs",
 )
 WRITES: Final = Check(
     "redis.writes",
-    "Whether the last writes to its files went well.",
-    "look into the log of Redis: its disk is full, or the directory is not writable for it",
+    "Whether Redis could write its files the last time.",
+    "read the log of Redis: its disk may be full, or its directory not writable for it",
 )
 EVICTION: Final = Check(
     "redis.eviction",
-    "maxmemory-policy: any but noeviction throws away events that wait.",
+    "maxmemory-policy: all but noeviction delete events that wait.",
     "set `maxmemory-policy noeviction` in redis.conf, and with CONFIG SET while it runs",
 )
 MEMORY: Final = Check(
     "redis.memory",
-    "The memory in use against maxmemory, or against the machine's where that is not set.",
+    "The memory in use against maxmemory, or against the machine's memory without one.",
     "start more workers so that it drains, raise maxmemory, or give Redis a larger machine",
 )
 CLIENTS: Final = Check(
@@ -82,13 +85,13 @@ CLIENTS: Final = Check(
 )
 CLOCK: Final = Check(
     "redis.clock",
-    "The clock of Redis, which tells leases and due times, against this machine's.",
+    "The clock of Redis, by which leases and due times go, against this machine's.",
     "run an NTP client (chrony, systemd-timesyncd) on every machine",
 )
 ENCRYPTION: Final = Check(
     "redis.encryption",
     "Whether connections to another machine are encrypted, and the server's certificate is verified.",
-    "use rediss:// with ssl_cert_reqs=required, or a network that nobody else can listen to",
+    "use rediss:// with ssl_cert_reqs=required, or a network that nobody else can listen on",
 )
 LOGIN: Final = Check(
     "redis.login",
@@ -119,13 +122,13 @@ CHECKS: Final = (
 )
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
+def check(deployment: Deployment) -> Iterator[Finding]:
     """Every Redis, one after another."""
     for url in deployment.redis_urls:
-        yield from _look_at(deployment, url)
+        yield from _check_one(deployment, url)
 
 
-def _look_at(deployment: Deployment, url: str) -> Iterator[Finding]:
+def _check_one(deployment: Deployment, url: str) -> Iterator[Finding]:
     yield encryption(url)
     pool = deployment.pool(url)
     try:
@@ -150,29 +153,29 @@ def _look_at(deployment: Deployment, url: str) -> Iterator[Finding]:
     yield login(url)
     directory = _directory(deployment, url, options)
     if directory is not None:
-        yield disk(directory, room(directory))
+        yield disk(directory, free_room(directory))
 
 
 def latency(pool: RedisPool, times: int) -> float:
-    """Seconds that one PING takes; the middle one of several. Raises StoreUnavailableError."""
-    taken = []
+    """The median of the seconds that one PING takes. Raises StoreUnavailableError."""
+    durations = []
     pool.execute("PING")  # connects
     for _ in range(times):
         began = time.perf_counter()
         pool.execute("PING")
-        taken.append(time.perf_counter() - began)
-    return sorted(taken)[len(taken) // 2]
+        durations.append(time.perf_counter() - began)
+    return sorted(durations)[len(durations) // 2]
 
 
 def slow(seconds: float, timeout_seconds: float) -> Finding:
     what = f"{seconds * 1000:.1f} ms for one answer"
     if seconds > timeout_seconds / 2:
-        return LATENCY.error(f"{what}, and the relay waits for {timeout_seconds:g} s only")
+        return LATENCY.error(f"{what}, and the relay waits for only {timeout_seconds:g} s")
     return LATENCY.warning(what) if seconds > _SLOW_SECONDS else LATENCY.ok(what)
 
 
 def info(pool: RedisPool) -> Facts:
-    """What INFO says; empty where this user may not ask."""
+    """The answer to INFO; empty if an ACL forbids it."""
     try:
         text = pool.execute("INFO").decode()
     except StoreUnavailableError:
@@ -182,21 +185,21 @@ def info(pool: RedisPool) -> Facts:
 
 
 def configuration(pool: RedisPool) -> Facts:
-    """The options that are looked at; without those that this user, or a hosted Redis, does not show."""
-    found: dict[str, str] = {}
+    """The options that the checks need. An ACL, or a hosted Redis, may hide some or all of them."""
+    options: dict[str, str] = {}
     for name in ("appendfsync", "save", "maxclients", "dir", "stop-writes-on-bgsave-error"):
         try:
             answer: list[Any] = pool.execute("CONFIG", "GET", name)
         except StoreUnavailableError:
-            return found
-        found |= {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
-    return found
+            return options
+        options |= {answer[index].decode(): answer[index + 1].decode() for index in range(0, len(answer), 2)}
+    return options
 
 
 def loading(facts: Facts) -> Finding:
     if facts.get("loading") == "1" or facts.get("async_loading") == "1":
-        return LOADING.warning("Redis is loading what it had kept, and refuses meanwhile")
-    return LOADING.ok("Redis has loaded what it had kept")
+        return LOADING.warning("Redis is loading its data, and refuses commands meanwhile")
+    return LOADING.ok("Redis has loaded its data")
 
 
 def version(facts: Facts) -> Finding:
@@ -206,20 +209,19 @@ def version(facts: Facts) -> Finding:
         return VERSION.ok(f"Valkey {facts['valkey_version']}")
     for name in ("dragonfly", "keydb"):
         if f"{name}_version" in facts or facts.get("server_name", "").lower() == name:
-            return VERSION.warning(f"{name} is neither Redis nor Valkey, and was not tried")
-    said = facts.get("redis_version", "")
-    numbers = tuple(int(part) for part in said.split(".")[:2] if part.isdigit())
-    return (
-        VERSION.ok(f"Redis {said}") if numbers >= _OLDEST else VERSION.error(f"Redis {said or 'of no known version'}")
-    )
+            return VERSION.warning(f"{name} is neither Redis nor Valkey, and is not tested")
+    text = facts.get("redis_version", "")
+    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    what = f"Redis {text or 'of an unknown version'}"
+    return VERSION.ok(what) if numbers >= _OLDEST else VERSION.error(what)
 
 
 def server_mode(facts: Facts) -> Finding:
-    kind, role = facts.get("redis_mode", "standalone"), facts.get("role", "master")
-    if kind == "cluster" or facts.get("cluster_enabled") == "1":
-        return MODE.error("it is part of a Redis Cluster, which can be neither batch store nor broker")
-    if kind == "sentinel":
-        return MODE.error("it is a Sentinel, which holds no data itself")
+    mode, role = facts.get("redis_mode", "standalone"), facts.get("role", "master")
+    if mode == "cluster" or facts.get("cluster_enabled") == "1":
+        return MODE.error("it is part of a Redis Cluster, which cannot be the batch store or the broker")
+    if mode == "sentinel":
+        return MODE.error("it is a Sentinel, which holds no data")
     if role != "master":
         return MODE.error("it is a replica, which takes no writes")
     replicas = facts.get("connected_slaves", "0")
@@ -231,13 +233,13 @@ def persistence(facts: Facts, options: Facts) -> Finding:
         return PERSISTENCE.skipped("this user may not ask for INFO")
     if facts.get("aof_enabled") != "1":
         if options.get("save"):
-            return PERSISTENCE.warning("appendonly is off: what came after the last snapshot goes with a crash")
+            return PERSISTENCE.warning("appendonly is off: a crash loses what came after the last snapshot")
         if "save" not in options:
-            return PERSISTENCE.warning("appendonly is off; whether snapshots are taken, this user may not ask")
-        return PERSISTENCE.error("appendonly is off and no snapshots are taken: events that wait go with a restart")
+            return PERSISTENCE.warning("appendonly is off, and this user may not ask whether snapshots are taken")
+        return PERSISTENCE.error("appendonly is off and no snapshots are taken: a restart loses the events that wait")
     fsync = options.get("appendfsync", "")
     if fsync == "no":
-        return PERSISTENCE.warning("appendfsync is no: half a minute of events may go with the machine's power")
+        return PERSISTENCE.warning("appendfsync is no: a power cut may lose half a minute of events")
     return PERSISTENCE.ok(f"appendonly is on{f', appendfsync {fsync}' if fsync else ''}")
 
 
@@ -262,17 +264,17 @@ def eviction(facts: Facts) -> Finding:
     if policy == "noeviction":
         return EVICTION.ok("noeviction")
     evicted = int(facts.get("evicted_keys", "0"))
-    gone = f", and {evicted:,} keys are gone already" if evicted else ""
-    return EVICTION.error(f"maxmemory-policy is {policy}: a full Redis throws away events that wait{gone}")
+    deleted = f", and {evicted:,} keys are deleted already" if evicted else ""
+    return EVICTION.error(f"maxmemory-policy is {policy}: a full Redis deletes events that wait{deleted}")
 
 
 def memory(facts: Facts) -> Finding:
-    used, most = int(facts.get("used_memory", "0")), int(facts.get("maxmemory", "0"))
+    used, maximum = int(facts.get("used_memory", "0")), int(facts.get("maxmemory", "0"))
     machine = int(facts.get("total_system_memory", "0"))
-    limit = most or machine
+    limit = maximum or machine
     if not used or not limit:
         return MEMORY.skipped("INFO does not say")
-    of = f"maxmemory {size_text(most)}" if most else f"the machine's {size_text(machine)}, with no maxmemory set"
+    of = f"maxmemory {size_text(maximum)}" if maximum else f"the machine's {size_text(machine)}, without maxmemory,"
     what = f"{size_text(used)} of {of} are in use"
     if used >= _TOO_MUCH * limit:
         return MEMORY.error(f"{what}: Redis is about to refuse events")
@@ -280,12 +282,12 @@ def memory(facts: Facts) -> Finding:
 
 
 def clients(facts: Facts, options: Facts) -> Finding | None:
-    """None where the limit is not known."""
-    connected, most = int(facts.get("connected_clients", "0")), facts.get("maxclients") or options.get("maxclients")
-    if not most:
+    """None if the limit is not known."""
+    connected, limit = int(facts.get("connected_clients", "0")), facts.get("maxclients") or options.get("maxclients")
+    if not limit:
         return None
-    what = f"{connected:,} of {int(most):,} connections"
-    return CLIENTS.warning(what) if connected >= 0.8 * int(most) else CLIENTS.ok(what)
+    what = f"{connected:,} of {int(limit):,} connections"
+    return CLIENTS.warning(what) if connected >= 0.8 * int(limit) else CLIENTS.ok(what)
 
 
 def clock(pool: RedisPool) -> Finding:
@@ -305,7 +307,7 @@ def clock(pool: RedisPool) -> Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Address:
-    """What a URL says of the way to Redis. ``host`` is None on this machine."""
+    """The route to Redis, by its URL. ``host`` is None on this machine."""
 
     host: str | None
     encrypted: bool
@@ -320,17 +322,19 @@ def encryption(url: str) -> Finding:
     if not address.encrypted:
         return ENCRYPTION.warning(f"events and password go to {address.host} unencrypted")
     if not address.verified:
-        return ENCRYPTION.warning(f"ssl_cert_reqs=none: whoever is on the way to {address.host} can pretend to be it")
+        return ENCRYPTION.warning(f"ssl_cert_reqs=none: anyone on the route to {address.host} can pretend to be it")
     return ENCRYPTION.ok("encrypted, and the certificate is verified")
 
 
 def login(url: str) -> Finding:
-    """It answered: where the URL has no password, Redis asked for none."""
+    """Whether it asks for a password. It has answered: if the URL has none, Redis asked for none."""
     address = _address(url)
     if address.host is None:
-        return LOGIN.ok("only this machine reaches it by this address")
+        return LOGIN.ok("only this machine can reach it at this address")
     if not address.password:
-        return LOGIN.warning(f"{address.host} asks for no password: whoever reaches it can read and change all events")
+        return LOGIN.warning(
+            f"{address.host} asks for no password: anyone who reaches it can read and change all events"
+        )
     return LOGIN.ok("it asks for a password")
 
 
@@ -359,7 +363,7 @@ def disk(directory: Path, left: Room) -> Finding:
 
 
 def _directory(deployment: Deployment, url: str, options: Facts) -> Path | None:
-    """Where a Redis of this machine keeps its files. Another machine's path would say nothing here."""
+    """Where a Redis on this machine keeps its files; None for one elsewhere, whose path would mean nothing here."""
     if urlsplit(redis_url(url)).scheme != "unix":
         return None
     if deployment.settings.broker_url is None:

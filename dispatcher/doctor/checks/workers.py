@@ -1,4 +1,4 @@
-"""Do workers serve every destination, of our version, with clocks and broker options that fit? Asked through Celery."""
+"""Do workers serve every destination, with this version, a right clock and fitting broker options? Asks them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.version import __version__
 
-# Seconds in which a worker has to answer; one that is busy starting up, or has a solo pool, may take longer.
+# Seconds in which a worker has to answer. One that is starting, or has a solo pool, may take longer.
 _ANSWER_SECONDS: Final = 2.0
 
-# The question that workers answer beside Celery's own, by the name that tasks/worker/remote_control.py registers: their
-# version, their clock, their visibility timeout, what they refused.
+# The question of tasks/worker/remote_control.py, by the name that it registers with Celery. The answer has the worker's
+# version, clock, visibility timeout and refused messages.
 _QUESTION: Final = "dispatcher_worker"
 
 ANSWER: Final = Check(
@@ -43,18 +43,18 @@ CLOCK: Final = Check(
 )
 VISIBILITY: Final = Check(
     "workers.visibility",
-    "The visibility timeout of the broker's transport, where it has one, against the leases: a message that comes "
-    "again before its lease has run out does nothing. Retries do not matter to it: they wait in the batch store.",
+    "The visibility timeout of the broker's transport, if any, against the leases: a message that comes again before "
+    "its lease has run out does nothing. Retries do not matter here: they wait in the batch store.",
     "lower the lease_seconds of the destinations to well below {seconds}",
 )
 REFUSED: Final = Check(
     "workers.refused",
-    "Messages in the workers' queues that are no doorbells, which they drop.",
+    "Messages in the workers' queues that are not doorbells: workers drop them.",
     "find the program that shares the broker, or the old version of dispatcher; give dispatcher a database of its own",
 )
 OTHERS: Final = Check(
     "workers.others",
-    "Workers of another Celery app on the same broker: both share its memory, and queues of the same name.",
+    "Workers of another Celery app on the same broker: both share its memory, and queues with the same name.",
     "give dispatcher a Redis, or at least a database number, of its own",
 )
 
@@ -63,12 +63,12 @@ CHECKS: Final = (ANSWER, QUEUES, VERSION, CLOCK, VISIBILITY, REFUSED, OTHERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """What one worker said.
+    """What one worker answered.
 
     Args:
-        name: Celery's name of it.
+        name: Celery's name for it.
         queues: The queues that it serves.
-        facts: The answer to our own question; empty where it does not know that.
+        facts: The answer to dispatcher's own question; empty if it does not know that.
         asked: When it was asked, in seconds since 1970.
         answered: When its answer had come.
     """
@@ -80,8 +80,8 @@ class Worker:
     answered: float = 0.0
 
 
-def look(deployment: Deployment) -> Iterator[Finding]:
-    """Ask all workers, and wait a moment for their answers."""
+def check(deployment: Deployment) -> Iterator[Finding]:
+    """Ask all workers, and wait for some seconds for their answers."""
     if deployment.quick:
         yield ANSWER.skipped("--quick asks no worker")
         return
@@ -90,14 +90,14 @@ def look(deployment: Deployment) -> Iterator[Finding]:
         return
     try:
         workers = ask(deployment.settings.broker)
-    except Exception as error:  # each transport has errors of its own
+    except Exception as error:  # each transport has its own errors
         yield ANSWER.skipped(masked_url(f"the broker took no question: {type(error).__name__}: {error}"))
         return
-    yield from judge(workers, deployment)
+    yield from check_answers(workers, deployment)
 
 
-def judge(workers: list[Worker], deployment: Deployment) -> Iterator[Finding]:
-    """What the answers come to."""
+def check_answers(workers: list[Worker], deployment: Deployment) -> Iterator[Finding]:
+    """The findings about all workers."""
     destinations = list(deployment.destinations)
     ours = [worker for worker in workers if worker.facts or worker.queues & set(destinations)]
     if not ours:
@@ -106,7 +106,7 @@ def judge(workers: list[Worker], deployment: Deployment) -> Iterator[Finding]:
     yield ANSWER.ok(f"{len(ours)} workers answer" if len(ours) > 1 else f"{ours[0].name} answers")
     yield from queues(ours, destinations)
     for worker in ours:
-        yield from _judge_one(worker, deployment)
+        yield from _check_worker(worker, deployment)
     yield others(workers, ours)
 
 
@@ -119,7 +119,7 @@ def queues(workers: list[Worker], destinations: list[str]) -> Iterator[Finding]:
             yield QUEUES.error(f"no worker serves {name}: its events wait", name=name)
 
 
-def _judge_one(worker: Worker, deployment: Deployment) -> Iterator[Finding]:
+def _check_worker(worker: Worker, deployment: Deployment) -> Iterator[Finding]:
     yield version(worker)
     if not worker.facts:
         return
@@ -138,32 +138,33 @@ def version(worker: Worker) -> Finding:
     theirs = worker.facts.get("version")
     if theirs == __version__:
         return VERSION.ok(f"{worker.name} has {theirs}")
-    return VERSION.warning(f"{worker.name} has {theirs or 'a version that does not say'}, here is {__version__}")
+    what = f"{worker.name} has {theirs or 'a version that does not say'}, and this machine has {__version__}"
+    return VERSION.warning(what)
 
 
 def visibility(worker: str, seconds: float | None, lease_seconds: float) -> Finding:
     if seconds is None:
-        return VISIBILITY.ok(f"{worker} has no visibility timeout: the bell rings again for what is lost")
+        return VISIBILITY.ok(f"{worker} has no visibility timeout: the bell rings again for a lost message")
     what = f"{worker} has a visibility timeout of {seconds:g} s, and the longest lease is {lease_seconds:g} s"
     return VISIBILITY.warning(what, seconds=f"{seconds:g}") if lease_seconds >= seconds else VISIBILITY.ok(what)
 
 
 def refused(worker: str, counts: Mapping[str, int]) -> Finding:
     if not counts:
-        return REFUSED.ok(f"{worker} was sent nothing but doorbells since it was started")
+        return REFUSED.ok(f"{worker} has received only doorbells since it was started")
     queues = ", ".join(f"{count:,} from {queue}" for queue, count in sorted(counts.items()))
-    return REFUSED.warning(f"{worker} dropped what was no doorbell since it was started: {queues}")
+    return REFUSED.warning(f"{worker} has dropped messages that were not doorbells since it was started: {queues}")
 
 
 def others(workers: list[Worker], ours: list[Worker]) -> Finding:
-    strangers = [worker.name for worker in workers if worker not in ours]
-    if strangers:
-        return OTHERS.warning(f"another app's workers use this broker: {', '.join(strangers[:3])}")
+    unknown = [worker.name for worker in workers if worker not in ours]
+    if unknown:
+        return OTHERS.warning(f"another app's workers use this broker: {', '.join(unknown[:3])}")
     return OTHERS.ok("no other app's workers are on this broker")
 
 
 def ask(broker: str) -> list[Worker]:
-    """What each worker says. Blocks for the whole time in which they may answer. Raises what the transport raises."""
+    """The answers of all workers. Blocks for the whole time in which they may answer. Raises the transport's errors."""
     app = asking_app(broker, answer_seconds=_ANSWER_SECONDS)
     try:
         serving = _names(app.control.inspect(timeout=_ANSWER_SECONDS).active_queues())
@@ -173,7 +174,7 @@ def ask(broker: str) -> list[Worker]:
             arrived.update(dict.fromkeys(answer, time.time()))
 
         asked = time.time()
-        # Only those that answered just now, so that this ends with the last of them.
+        # Asks only those that answered just now, so that this ends with the last answer.
         facts = _facts(
             app.control.broadcast(
                 _QUESTION, destination=sorted(serving), reply=True, timeout=_ANSWER_SECONDS, callback=note

@@ -140,7 +140,7 @@ def relayed(check: Check, tmp_path: Path, *, by_relay: bool, external: bool = Fa
     root = journal_root(tmp_path)
     readers = [Reader(path) for path in root.iterdir()] if by_relay else []
     try:
-        return of(check, outbox.relays(root, external=external, patience_seconds=0))
+        return of(check, outbox.relays(root, external=external, max_wait_seconds=0))
     finally:
         for reader in readers:
             reader.close()
@@ -189,14 +189,14 @@ CASES: Final = [
     ),
     Case(
         "settings.strict",
-        lambda tmp: of(settings.STRICT, settings.look(deployment(environment="production", strict=True))),
-        lambda tmp: of(settings.STRICT, settings.look(deployment(environment="production", strict=False))),
+        lambda tmp: of(settings.STRICT, settings.check(deployment(environment="production", strict=True))),
+        lambda tmp: of(settings.STRICT, settings.check(deployment(environment="production", strict=False))),
         level="warning",
     ),
     Case(
         "settings.broker",
-        lambda tmp: of(settings.BROKER, settings.look(deployment(environment="production"))),
-        lambda tmp: of(settings.BROKER, settings.look(deployment(broker_url="redis://redis.internal/0"))),
+        lambda tmp: of(settings.BROKER, settings.check(deployment(environment="production"))),
+        lambda tmp: of(settings.BROKER, settings.check(deployment(broker_url="redis://redis.internal/0"))),
         level="warning",
     ),
     Case(
@@ -292,7 +292,7 @@ CASES: Final = [
     ),
     # Outbox
     Case("outbox.directory", lambda tmp: outbox.directory(in_file(tmp / "file")), outbox.directory),
-    Case("outbox.file_system", lambda tmp: outbox.where(tmp, "nfs4"), lambda tmp: outbox.where(tmp, "ext4")),
+    Case("outbox.file_system", lambda tmp: outbox.local_disk(tmp, "nfs4"), lambda tmp: outbox.local_disk(tmp, "ext4")),
     Case(
         "outbox.permissions",
         lambda tmp: outbox.permissions(journal_root(tmp, mode=0o755)),
@@ -324,8 +324,8 @@ CASES: Final = [
     # Destinations
     Case(
         "destinations.any",
-        lambda _: first(destinations.look(deployment(destinations__tracking_log__enabled=False, **NO_SEGMENT))),
-        lambda _: first(destinations.look(deployment(**NO_SEGMENT))),
+        lambda _: first(destinations.check(deployment(destinations__tracking_log__enabled=False, **NO_SEGMENT))),
+        lambda _: first(destinations.check(deployment(**NO_SEGMENT))),
     ),
     Case(
         "destinations.allowlist",
@@ -363,8 +363,8 @@ CASES: Final = [
     ),
     Case(
         "log.file_system",
-        lambda tmp: tracking_log.where(tmp / "t.log", "VARIABLE", "nfs"),
-        lambda tmp: tracking_log.where(tmp / "t.log", "VARIABLE", "xfs"),
+        lambda tmp: tracking_log.local_disk(tmp / "t.log", "VARIABLE", "nfs"),
+        lambda tmp: tracking_log.local_disk(tmp / "t.log", "VARIABLE", "xfs"),
         level="warning",
     ),
     Case(
@@ -391,8 +391,8 @@ CASES: Final = [
     # Workers
     Case(
         "workers.answer",
-        lambda _: first(workers.judge([], deployment())),
-        lambda _: first(workers.judge([worker()], deployment())),
+        lambda _: first(workers.check_answers([], deployment())),
+        lambda _: first(workers.check_answers([worker()], deployment())),
     ),
     Case(
         "workers.queues",
@@ -407,8 +407,8 @@ CASES: Final = [
     ),
     Case(
         "workers.clock",
-        lambda _: of(workers.CLOCK, workers.judge([worker(time=time.time() - 3600)], deployment())),
-        lambda _: of(workers.CLOCK, workers.judge([answered_now()], deployment())),
+        lambda _: of(workers.CLOCK, workers.check_answers([worker(time=time.time() - 3600)], deployment())),
+        lambda _: of(workers.CLOCK, workers.check_answers([answered_now()], deployment())),
         level="warning",
     ),
     Case(
@@ -432,8 +432,8 @@ CASES: Final = [
     # Deliveries
     Case(
         "deliveries.ledger",
-        lambda _: first(deliveries.judge("log", Counts(accepted=2, delivered=1), now=NOW)),
-        lambda _: first(deliveries.judge("log", Counts(accepted=2, delivered=2), now=NOW)),
+        lambda _: first(deliveries.check_counts("log", Counts(accepted=2, delivered=1), now=NOW)),
+        lambda _: first(deliveries.check_counts("log", Counts(accepted=2, delivered=2), now=NOW)),
     ),
     Case(
         "deliveries.waiting",
@@ -490,14 +490,14 @@ def test_each_mistake_is_found_with_a_remedy(case: Case, tmp_path: Path) -> None
     assert (found.check, found.level) == (case.check, case.level)
     assert found.what
     assert not found.what.endswith(".")
-    assert found.way_out
+    assert found.remedy
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_fixed_mistake_is_no_longer_found(case: Case, tmp_path: Path) -> None:
     found = case.good(tmp_path)
 
-    assert (found.check, found.level, found.way_out) == (case.check, "ok", "")
+    assert (found.check, found.level, found.remedy) == (case.check, "ok", "")
 
 
 def test_every_check_is_tested_with_a_mistake() -> None:
@@ -509,11 +509,12 @@ def test_every_check_is_tested_with_a_mistake() -> None:
 
 
 def test_a_check_that_crashes_is_reported_and_hides_no_finding() -> None:
-    def look(_: Deployment) -> Iterator[Finding]:
+    def run(_: Deployment) -> Iterator[Finding]:
         yield settings.VALID.ok("it was looked at")
         raise OSError("redis://:hunter2@redis.internal is odd")
 
-    found = examination._look(examination.Area(name="settings", title="Settings", checks=(), look=look), deployment())
+    area = examination.Area(name="settings", title="Settings", checks=(), run=run)
+    found = examination.examine_area(area, deployment())
 
     assert [(finding.check, finding.level) for finding in found] == [
         ("settings.valid", "ok"),
@@ -661,14 +662,14 @@ def test_the_file_system_is_that_of_the_longest_matching_mount(tmp_path: Path) -
     octal = str(place).replace(" ", "\\040")
     mounts = f"/dev/x / ext4 rw 0 0\nserver:/x {octal} nfs4 rw 0 0\nnone /elsewhere tmpfs rw 0 0\n"
 
-    assert disk.file_system(place / "not" / "there", mounts) == "nfs4"
-    assert disk.file_system(tmp_path, mounts) == "ext4"
-    assert disk.file_system(tmp_path, "") == ""
+    assert disk.file_system_of(place / "not" / "there", mounts) == "nfs4"
+    assert disk.file_system_of(tmp_path, mounts) == "ext4"
+    assert disk.file_system_of(tmp_path, "") == ""
 
 
 @pytest.mark.parametrize(("kind", "level"), [("tmpfs", "error"), ("overlay", "warning"), ("btrfs", "ok")])
 def test_an_outbox_on_a_volatile_file_system_is_found(kind: str, level: str) -> None:
-    assert outbox.where(Path("/somewhere"), kind).level == level
+    assert outbox.local_disk(Path("/somewhere"), kind).level == level
 
 
 def test_few_free_inodes_are_as_bad_as_little_space(tmp_path: Path) -> None:
@@ -688,9 +689,9 @@ def test_the_outbox_of_a_living_process_is_fine_while_it_relays(tmp_path: Path) 
     living = make_outbox(tmp_path)
     living.append(b"{}")
     reader = Reader(living.directory)
-    assert worst(outbox.relays(tmp_path, external=False, patience_seconds=0)).level == "ok"
+    assert worst(outbox.relays(tmp_path, external=False, max_wait_seconds=0)).level == "ok"
     reader.close()
-    found = worst(outbox.relays(tmp_path, external=False, patience_seconds=0))
+    found = worst(outbox.relays(tmp_path, external=False, max_wait_seconds=0))
     assert (found.check, found.level) == ("outbox.relayed", "error")
     living.close()
 
@@ -699,7 +700,7 @@ def test_an_outbox_that_a_relay_adopts_in_time_is_not_an_orphan(tmp_path: Path) 
     root = journal_root(tmp_path)
     reader = Reader(next(root.iterdir()))
     try:
-        assert of(outbox.RELAYED, outbox.relays(root, external=False, patience_seconds=30)).level == "ok"
+        assert of(outbox.RELAYED, outbox.relays(root, external=False, max_wait_seconds=30)).level == "ok"
     finally:
         reader.close()
 
@@ -707,7 +708,7 @@ def test_an_outbox_that_a_relay_adopts_in_time_is_not_an_orphan(tmp_path: Path) 
 def test_examining_an_outbox_changes_nothing(tmp_path: Path) -> None:
     root = journal_root(tmp_path)
     before = contents(root)
-    list(outbox.relays(root, external=True, patience_seconds=0))
+    list(outbox.relays(root, external=True, max_wait_seconds=0))
     list(outbox.unreadable(root))
     outbox.permissions(root)
     assert contents(root) == before
@@ -718,7 +719,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_without_an_outbox_a_missing_external_relay_is_only_noted(tmp_path: Path) -> None:
-    assert of(outbox.RELAY, outbox.relays(tmp_path, external=True, patience_seconds=0)).level == "note"
+    assert of(outbox.RELAY, outbox.relays(tmp_path, external=True, max_wait_seconds=0)).level == "note"
 
 
 def test_journals_without_a_state_file_are_an_error(tmp_path: Path) -> None:
@@ -775,7 +776,7 @@ def test_a_plausible_credential_is_accepted(secret: str) -> None:
 def test_a_missing_write_key_is_an_error_unless_the_segment_stub_is_used() -> None:
     found = worst(destinations.credentials("segment", "segment", segment()))
     assert found.level == "error"
-    assert "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY" in found.way_out
+    assert "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY" in found.remedy
     assert worst(destinations.credentials("segment", "segment", segment(), is_embedded=True)).level == "note"
     flawed = segment(write_key=SecretStr("<key>"))
     assert worst(destinations.credentials("segment", "segment", flawed, is_embedded=True)).level == "error"
@@ -792,7 +793,7 @@ def test_missing_settings_of_a_destination_are_an_error_with_their_variables() -
 
 def test_a_destination_replaced_by_the_segment_stub_is_not_probed() -> None:
     found = Deployment(config.load({}, {}), environ={}, quick=False, flower=flower.ADDRESS)
-    assert of(destinations.REACHABLE, destinations.look(found)).level == "note"
+    assert of(destinations.REACHABLE, destinations.check(found)).level == "note"
 
 
 def test_a_lease_as_short_as_one_slow_request_is_a_warning() -> None:
@@ -851,7 +852,7 @@ def test_a_log_that_is_never_rotated_is_noted(tmp_path: Path) -> None:
 
 def test_a_worker_that_cannot_answer_is_of_another_version() -> None:
     silent = workers.Worker(name="w@host", queues=frozenset({"tracking_log"}))
-    found = {finding.check: finding.level for finding in workers.judge([silent], deployment(**NO_SEGMENT))}
+    found = {finding.check: finding.level for finding in workers.check_answers([silent], deployment(**NO_SEGMENT))}
     assert found["workers.version"] == "warning"
     assert found["workers.queues"] == "ok"
 

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from dispatcher.cli.output.ledger_screen import LedgerScreen, duration
+from dispatcher.cli.output.ledger_screen import LedgerScreen
 from dispatcher.cli.output.rates import Rates
 from dispatcher.monitoring.snapshot import Snapshot
 from dispatcher.store.batches import Breaker, Counts, RateLimit
@@ -195,14 +195,6 @@ def test_numbers_that_do_not_fit_are_shortened() -> None:
 
     assert "123 G" in text
     assert max(map(len, text.splitlines())) <= 60
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(-1, "0 s"), (0.9, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")],
-)
-def test_a_duration_is_one_number_with_its_unit(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
 
 
 # Rates
