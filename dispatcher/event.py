@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import msgspec
+
+from dispatcher import wire
 
 #: What an event is: ``event`` comes from ``tracker.emit``; ``dead`` is one that emit could not take, with its reason;
 #: ``dropped`` is all that is left of one that a processor dropped, to be counted; the rest are Segment's own calls (https://segment.com/docs/connections/spec/).
@@ -63,84 +64,24 @@ def is_id(event_id: object) -> bool:
     return isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID_CHARACTERS and event_id.isprintable()
 
 
-def plain(value: object) -> object:
-    """What msgspec does not know and JSON does: a str, int or float of a subclass. For ``enc_hook``."""
-    # Django marks text as safe by a subclass of str, and numpy's float64 is one of float.
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bool):  # as a key only; json.dumps writes it so too
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
-    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
-
-
-_encoder = msgspec.json.Encoder(enc_hook=plain)
 _decoder = msgspec.json.Decoder(Event)
-
-
-class _Fields(msgspec.Struct, gc=False):
-    """The text of each field of a payload."""
-
-    id: msgspec.Raw
-    type: msgspec.Raw
-    name: msgspec.Raw
-    timestamp: msgspec.Raw
-    data: msgspec.Raw
-    context: msgspec.Raw
-
-
-_decode_fields = msgspec.json.Decoder(_Fields).decode
-_FIELDS: Final = frozenset(_Fields.__struct_fields__)
-_AROUND_FIELDS: Final = len('{"id":,"type":,"name":,"timestamp":,"data":,"context":}')
 
 
 def encode(event: Event) -> bytes:
     """The event as compact JSON without a line break. Raises TypeError, ValueError or RecursionError."""
-    return _encoder.encode(event)
+    return wire.encode_json(event)
 
 
 def decode(payload: bytes) -> Event:
     """The event of a payload. Raises msgspec.DecodeError where it is not one, or says a field twice."""
     try:
         event = _decoder.decode(payload)
-        check_fields(payload)
+        wire.check_fields(payload)
         if event.timestamp.tzinfo is UTC:
             return event
         return msgspec.structs.replace(event, timestamp=_utc(event.timestamp))
     except (UnicodeDecodeError, OverflowError) as error:  # text that is no UTF-8, a time that is none in UTC
         raise msgspec.DecodeError(str(error)) from error
-
-
-def check_fields(payload: bytes) -> None:
-    """See to it that a payload says each field once, and behind its data nothing but the context.
-
-    An app may put JSON that it was sent into its data unread, as ``msgspec.Raw``. Text such as
-    ``1},"name":"x","y":{"z":1`` would end the data there and give the event another name, for whoever decodes it.
-
-    Raises:
-        msgspec.DecodeError: It does not.
-    """
-    try:
-        fields = _decode_fields(payload)
-        sizes = len(fields.id) + len(fields.type) + len(fields.name) + len(fields.timestamp)
-        # What else there is would take room, be it a blank only.
-        if sizes + len(fields.data) + len(fields.context) + _AROUND_FIELDS == len(payload):
-            return
-    except msgspec.ValidationError:  # a field is missing, which may have a default
-        pass
-    try:
-        # An object becomes a list of pairs; the last one to be made is the payload itself.
-        names = [name for name, _ in json.loads(payload, object_pairs_hook=list)]
-    except ValueError as error:
-        raise msgspec.DecodeError(str(error)) from error
-    if len(set(names)) < len(names):
-        raise msgspec.DecodeError("a field of the event is there twice: JSON in its data or context ends too early")
-    # A field that a later version adds has to stand before the data, where no JSON of others' can come before it.
-    if "data" in names and not _FIELDS.issuperset(names[names.index("data") :]):
-        raise msgspec.DecodeError("an unknown field follows the data: JSON in the data or context ends too early")
 
 
 def _utc(moment: datetime) -> datetime:

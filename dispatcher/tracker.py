@@ -24,7 +24,7 @@ from dispatcher.event import EventType, is_id
 from dispatcher.outbox import Outbox, abandon_inherited
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import let_go_of_inherited
-from dispatcher.wire import Envelope, encode_envelope
+from dispatcher.wire import NULL, Envelope, encode_json
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -160,11 +160,10 @@ class Tracker:
         event_id = self._new_id()
         moment = _now(UTC)
         try:
-            payload = encode_envelope(Envelope(event_id, "event", name, moment, data or {}, raw))
+            payload = encode_json(Envelope(event_id, "event", name, moment, data or {}, raw))
         except ENCODING_ERRORS:  # looked into, and then raised or made a dead letter, over there
             return self._take(event_id, "event", name, data, moment, bound)
-        # msgspec writes NaN and infinity as null, so a null in the data has to be looked into.
-        if len(payload) > encoder.max_bytes or (payload.find(b"null", 0, -bound.size) >= 0 and holds_non_finite(data)):
+        if len(payload) > encoder.max_bytes or (payload.find(NULL, 0, bound.data_end) >= 0 and holds_non_finite(data)):
             return self._take(event_id, "event", name, data, moment, bound)
         try:
             outbox.append(payload)

@@ -2,27 +2,27 @@
 
     {"id":"…36 characters…","type":"event","name":"…","timestamp":"2026-…T…Z","data":{…},"context":{…}}
 
-The fields stand in the order of ``Envelope``. The id comes first and, made by us, always has the same length, so the
+The fields stand in the order of ``Envelope``. The id comes first. An id of ours always has the same length, so that the
 fields behind it begin at a known place; an event that brought its own id may look otherwise, and is decoded whole. The
-context comes last, so that one which is encoded once a request is copied into each event, and replaced without decoding
-the data. JSON text has no line break, no zero byte and no byte 0x7F of its own: writers escape the first two, and the
-third marks a trace (monitoring/sentry/traces.py).
+context comes last, so that emit can copy a context that was encoded once a request, and others can replace it without
+decoding the data. A payload has no line break, no zero byte and no byte 0x7F of its own: JSON escapes the first two,
+and the third marks a trace (monitoring/sentry/traces.py). Only JSON that an app puts into its data as ``msgspec.Raw``
+may bring blanks and line breaks.
 
 Pure; safe in threads.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from dispatcher.event import EventType, plain
-
 #: Where an id of 36 characters ends, the length of a UUID (RFC 9562 §4).
 ID_END: Final = len('{"id":"') + 36
-#: How long a timestamp is as msgspec writes one with microseconds, in UTC.
+#: How long a timestamp is as msgspec writes one with microseconds, in UTC. Without microseconds it is shorter.
 TIMESTAMP_BYTES: Final = len("2026-01-01T00:00:00.000000Z")
 #: What follows the id, the name and the timestamp, where the data is an object.
 AFTER_ID: Final = b'","type":"'
@@ -31,23 +31,59 @@ BEFORE_DATA: Final = b'","data":{'
 #: What stands between the data and the context, and behind the context.
 BEFORE_CONTEXT: Final = b',"context":'
 AFTER_CONTEXT: Final = b"}"
+#: How msgspec writes None. It writes NaN and infinity so too, so that data with a null has to be looked into.
+NULL: Final = b"null"
 #: A byte that JSON may hold unescaped and that no text of ours holds, so that one look tells whether a mark is there.
 RARE_BYTE: Final = 0x7F
 
 
+def json_fallback(value: object) -> object:
+    """Give the encoder a plain value for a str, int or float of a subclass: JSON has them, and msgspec refuses them.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    # Django marks text as safe by a subclass of str, and numpy's float64 is one of float.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):  # as a key only; json.dumps writes it so too
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+#: Compact JSON of any value. Raises TypeError, ValueError or RecursionError for a value that has no JSON form.
+encode_json: Final = msgspec.json.Encoder(enc_hook=json_fallback).encode
+
+
 class Envelope(msgspec.Struct, gc=False):
-    """An event whose context is JSON already. The order of the fields is their order on the wire."""
+    """An event whose context is JSON already. The order of the fields is their order in a payload."""
 
     id: str
-    type: EventType
+    type: str
     name: str
     timestamp: datetime
     data: Any
     context: msgspec.Raw
 
 
-#: The payload of an envelope. Raises TypeError, ValueError or RecursionError for data that JSON has no form for.
-encode_envelope: Final = msgspec.json.Encoder(enc_hook=plain).encode
+class _Fields(msgspec.Struct, gc=False):
+    """The JSON of each field of a payload."""
+
+    id: msgspec.Raw
+    type: msgspec.Raw
+    name: msgspec.Raw
+    timestamp: msgspec.Raw
+    data: msgspec.Raw
+    context: msgspec.Raw
+
+
+_decode_fields: Final = msgspec.json.Decoder(_Fields).decode
+_FIELDS: Final = frozenset(_Fields.__struct_fields__)
+_AROUND_FIELDS: Final = len('{"id":,"type":,"name":,"timestamp":,"data":,"context":}')
 
 
 def head(payload: bytes) -> bytes:
@@ -68,6 +104,11 @@ def encode_head(name: bytes) -> bytes:
     return b'","type":"event","name":' + name + b',"timestamp":"'
 
 
+def data_end(context_bytes: int) -> int:
+    """Where the data ends in a payload with a context of that size, counted from the end of the payload."""
+    return -(len(BEFORE_CONTEXT) + context_bytes + len(AFTER_CONTEXT))
+
+
 def replace_context(payload: bytes, context: bytes, replacement: bytes) -> bytes | None:
     """The payload with another context. None where it does not end with ``context``.
 
@@ -79,6 +120,40 @@ def replace_context(payload: bytes, context: bytes, replacement: bytes) -> bytes
     return payload[: -len(ending)] + replacement + AFTER_CONTEXT if payload.endswith(ending) else None
 
 
+def on_one_line(payload: bytes) -> bytes:
+    """The payload without line breaks, which it has only where an app put JSON into the data as ``msgspec.Raw``."""
+    return payload if b"\n" not in payload else msgspec.json.format(payload, indent=-1)
+
+
 def trim(text: bytes) -> bytes:
     """What was written of a file that was allocated as zeros: a payload never ends in a zero byte."""
     return text.rstrip(b"\0")
+
+
+def check_fields(payload: bytes) -> None:
+    """Check that a payload has each field once, and no unknown field behind its data.
+
+    An app may put JSON that it was sent into its data unread, as ``msgspec.Raw``. Text such as
+    ``1},"name":"x","y":{"z":1`` would end the data there and give the event another name when it is decoded.
+
+    Raises:
+        msgspec.DecodeError: It has a field twice, or an unknown one behind the data, or is not JSON.
+    """
+    try:
+        fields = _decode_fields(payload)
+        sizes = len(fields.id) + len(fields.type) + len(fields.name) + len(fields.timestamp)
+        # Anything else would take room, even a blank.
+        if sizes + len(fields.data) + len(fields.context) + _AROUND_FIELDS == len(payload):
+            return
+    except msgspec.ValidationError:  # a field is missing, which may have a default
+        pass
+    try:
+        # An object becomes a list of pairs; the last one to be made is the payload itself.
+        names = [name for name, _ in json.loads(payload, object_pairs_hook=list)]
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from error
+    if len(set(names)) < len(names):
+        raise msgspec.DecodeError("a field of the event is there twice: JSON in its data or context ends too early")
+    # A field that a later version adds has to stand before the data, where no JSON of an app can precede it.
+    if "data" in names and not _FIELDS.issuperset(names[names.index("data") :]):
+        raise msgspec.DecodeError("an unknown field follows the data: JSON in the data or context ends too early")

@@ -19,8 +19,16 @@ from msgspec import UNSET
 
 from dispatcher.edx_log.legacy import PREFIXES, rename
 from dispatcher.edx_log.python_json import as_python_writes
-from dispatcher.event import check_fields
-from dispatcher.wire import AFTER_CONTEXT, BEFORE_CONTEXT, BEFORE_DATA, ID_END, TIMESTAMP_BYTES, encode_head
+from dispatcher.wire import (
+    AFTER_CONTEXT,
+    BEFORE_CONTEXT,
+    BEFORE_DATA,
+    ID_END,
+    TIMESTAMP_BYTES,
+    check_fields,
+    encode_head,
+    on_one_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,7 +238,7 @@ def _whole(payload: bytes) -> _Envelope:
 
 def _event(payload: bytes) -> bytes:
     _whole(payload)
-    return payload if b"\n" not in payload else msgspec.json.format(payload, indent=-1)
+    return on_one_line(payload)
 
 
 def _frame(context: dict[str, Any]) -> _Frame | None:

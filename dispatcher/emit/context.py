@@ -13,16 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
+from dispatcher import wire
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
-from dispatcher.event import plain
-
-_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 class BoundContext:
     """The contexts entered so far, merged in the order entered, and their JSON. Never changed once made."""
 
-    __slots__ = ("json", "layers", "merged", "size")
+    __slots__ = ("data_end", "json", "layers", "merged", "size")
 
     def __init__(self, layers: tuple[tuple[str, dict[str, Any]], ...]) -> None:
         self.layers: Final = layers
@@ -36,6 +34,8 @@ class BoundContext:
         self.json: Final = None if encoded is None else msgspec.Raw(encoded)
         #: The length of that JSON in bytes.
         self.size: Final = 0 if encoded is None else len(encoded)
+        #: Where the data ends in a payload with this context, counted from the payload's end.
+        self.data_end: Final = wire.data_end(self.size)
 
     def with_layer(self, name: str, ctx: dict[str, Any]) -> BoundContext:
         """A layer of the same name is replaced where it stands, as event-tracking does."""
@@ -62,11 +62,10 @@ class BoundContext:
 
 def _encode(merged: dict[str, Any]) -> bytes | None:
     try:
-        encoded = _encoder.encode(merged)
+        encoded = wire.encode_json(merged)
     except ENCODING_ERRORS:
         return None
-    # msgspec writes NaN and infinity as null, so a null has to be looked into.
-    if encoded.find(b"null") >= 0 and holds_non_finite(merged):
+    if wire.NULL in encoded and holds_non_finite(merged):
         return None
     return encoded
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dispatcher.event import plain
+from dispatcher.wire import encode_json, json_fallback
 
 #: What encoding may raise: anything, since it reads the attributes and items of objects that are not ours.
 ENCODING_ERRORS: Final = Exception
@@ -24,8 +24,6 @@ _MAX_LOOKED_AT: Final = 100_000
 
 # Types that hold no float; JSON that somebody has encoded already is theirs to answer for.
 _FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
-
-_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def holds_non_finite(value: object) -> bool:
             todo.extend(item)
         else:
             # As the encoder sees it: a dict for a dataclass, the value of an enum, text for most.
-            todo.append(msgspec.to_builtins(item, enc_hook=plain, str_keys=True))
+            todo.append(msgspec.to_builtins(item, enc_hook=json_fallback, str_keys=True))
     return False
 
 
@@ -166,7 +164,7 @@ def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None: 
     if isinstance(item, str):
         return _examine_text(place, item)
     try:
-        _encoder.encode(item)
+        encode_json(item)
     except ENCODING_ERRORS as error:
         return Problem(str(place), f"is {_a(item)} ({_safe(item)}): {error}", _way_out(item))
     if holds_non_finite(item):
@@ -182,7 +180,7 @@ def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
                 return _examine_text(f"the key {_safe(key)} of {place}", key)
             continue
         try:
-            _encoder.encode({key: None})
+            encode_json({key: None})
         except ENCODING_ERRORS:
             return Problem(f"the key {_safe(key)} of {place}", f"is {_a(key)}", "keys must be strings: pass str(key)")
     if not isinstance(item, dict):

@@ -12,7 +12,7 @@ from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
 from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id
-from dispatcher.wire import Envelope, encode_envelope
+from dispatcher.wire import NULL, Envelope, encode_json
 
 if TYPE_CHECKING:
     from dispatcher.emit.processors import Processor
@@ -84,12 +84,12 @@ class EventEncoder:
             when = _checked_moment("", moment)
         except InvalidEventError:
             when = datetime.now(UTC)
-        return encode_envelope(Envelope(event_id, "dead", short(name), when, letter, raw))
+        return encode_json(Envelope(event_id, "dead", short(name), when, letter, raw))
 
     @staticmethod
     def dropped(event_id: str, name: str, moment: datetime, drop: DropEvent) -> bytes:
         """The payload that counts an event which a processor dropped, and keeps nothing else of it."""
-        return encode_envelope(
+        return encode_json(
             Envelope(event_id, "dropped", short(name), moment, {"reason": _encodable(str(drop.reason))}, _NO_CONTEXT)
         )
 
@@ -139,7 +139,7 @@ class EventEncoder:
         self._check_name(event.name)
         _check_id(event.name, event.id)
         payload = encode(event)
-        if b"null" in payload and holds_non_finite((event.data, event.context)):
+        if NULL in payload and holds_non_finite((event.data, event.context)):
             raise ValueError("NaN or infinity")
         decode(payload)
         return payload
@@ -153,9 +153,8 @@ def _encoded(envelope: Envelope, bound: BoundContext) -> bytes:
             problem = diagnose("context", bound.merged) or "its context has a value that JSON has no form for"
         else:
             envelope.context = bound.json
-            payload = encode_envelope(envelope)
-            # msgspec writes NaN and infinity as null, so a null has to be looked into.
-            if b"null" not in payload or not holds_non_finite(data):
+            payload = encode_json(envelope)
+            if NULL not in payload or not holds_non_finite(data):
                 return payload
             problem = diagnose("data", data) or "data holds NaN or infinity, which JSON has no number for; pass None"
     except ENCODING_ERRORS as error:

@@ -19,7 +19,7 @@ from dispatcher.outbox import Outbox, Reader
 from dispatcher.outbox.reader import _open as open_readers
 from dispatcher.relay.relay import PutRefusedError, Relay
 from dispatcher.store.batches import BatchStore
-from dispatcher.wire import Envelope, encode_envelope
+from dispatcher.wire import Envelope, encode_json
 from tests.simulator.crossings import Killed
 from tests.simulator.destinations import ById, Destination, Log
 from tests.simulator.ground import HOOK, LATE, LOG, SEGMENT, Ground, Version
@@ -146,7 +146,7 @@ class World:
         number = len(self.events) + self.refused
         one = f"{number:08x}-0000-7000-8000-000000000000"
         moment = _moment(self.clock.now)
-        payload = encode_envelope(Envelope(one, type, name, moment, data, _NO_CONTEXT))
+        payload = encode_json(Envelope(one, type, name, moment, data, _NO_CONTEXT))
         oldest = min([each.version for each in self.all_relays], default=len(self.versions) - 1)
         self.events[one] = event = Emitted(type, name, web.outbox.name, oldest, self.store.losses, self.fulls_over)
         try:

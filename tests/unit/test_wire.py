@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher import wire
+from dispatcher.emit.context import BoundContext
 from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, decode, encode
 
@@ -32,8 +34,16 @@ def test_an_envelope_is_encoded_as_the_event_that_it_stands_for() -> None:
 
     envelope = wire.Envelope(event.id, event.type, event.name, event.timestamp, event.data, context)
 
-    assert wire.encode_envelope(envelope) == encode(event)
+    assert wire.encode_json(envelope) == encode(event)
     assert wire.Envelope.__struct_fields__ == Event.__struct_fields__
+
+
+def test_a_payload_has_its_fields_in_order_and_no_blanks() -> None:
+    written = payload(data={"order": 7}, context={"user_id": 42})
+    fields = json.loads(written)
+
+    assert list(fields) == ["id", "type", "name", "timestamp", "data", "context"]
+    assert written == json.dumps(fields, separators=(",", ":")).encode()
 
 
 @given(name=st.text(min_size=1), data=OBJECTS, context=OBJECTS)
@@ -77,6 +87,40 @@ def test_a_context_is_replaced_and_nothing_else(replacement: dict[str, Any]) -> 
     assert replaced is not None
     assert decode(replaced) == msgspec.structs.replace(decode(made), context=replacement)
     assert wire.replace_context(made, b'{"user_id":43}', b"{}") is None
+
+
+@pytest.mark.parametrize("context", [{}, {"user_id": 42, "note": None}])
+def test_the_data_ends_just_before_the_context(context: dict[str, Any]) -> None:
+    written = payload(data={"order": None}, context=context)
+    end = wire.data_end(len(msgspec.json.encode(context)))
+
+    assert written[:end].endswith(b'"data":{"order":null}')
+    assert BoundContext((("request", context),)).data_end == end
+
+
+def test_nan_and_infinity_are_written_as_null() -> None:
+    for number in (float("nan"), float("inf"), float("-inf")):
+        assert wire.NULL in payload(data={"number": number})
+    assert wire.NULL not in payload(data={"number": 1.5})
+
+
+def test_json_that_an_app_has_encoded_is_put_on_one_line() -> None:
+    written = payload(data={"raw": msgspec.Raw(b'{"a":\n [1,\r\n"b c"]}')}, event_id="7")
+
+    assert wire.on_one_line(written) == payload(data={"raw": {"a": [1, "b c"]}}, event_id="7")
+    assert wire.on_one_line(payload(event_id="7")) == payload(event_id="7")
+
+
+def test_fields_that_are_left_out_or_unknown_before_the_data_pass() -> None:
+    wire.check_fields(payload())
+    wire.check_fields(payload().replace(b'"type":"event",', b""))
+    wire.check_fields(payload().replace(b'"data":', b'"later":1,"data":'))
+
+
+@pytest.mark.parametrize("raw", [b'1},"name":"x","y":{"z":1', b'1},"data":{"z":1', b'1},"later":{"z":1', b"1} {"])
+def test_json_that_ends_the_data_early_does_not_pass(raw: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        wire.check_fields(payload(data={"raw": msgspec.Raw(raw)}))
 
 
 def test_the_rare_byte_is_one_that_json_does_not_escape() -> None:

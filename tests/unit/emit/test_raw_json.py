@@ -19,7 +19,7 @@ from dispatcher.emit.context import BoundContext
 from dispatcher.event import Event, decode
 from dispatcher.relay.batching import Batcher, BatchLimits
 from dispatcher.routing import Router
-from dispatcher.wire import Envelope, encode_envelope
+from dispatcher.wire import Envelope, encode_json
 
 NAME: Final = "shop.order.paid"
 ID: Final = "01900000-0000-7000-8000-000000000000"
@@ -45,7 +45,7 @@ def payload(raw: bytes, context: dict[str, Any] | None = None) -> bytes:
     bound = BoundContext((("request", CONTEXT if context is None else context),))
     assert bound.json is not None
     data = {"before": 1, "raw": Raw(raw), "total": 12.5}
-    return encode_envelope(Envelope(ID, "event", NAME, WHEN, data, bound.json))
+    return encode_json(Envelope(ID, "event", NAME, WHEN, data, bound.json))
 
 
 def rendered(render: Callable[[bytes], bytes], found: bytes) -> bytes | None:
