@@ -172,13 +172,20 @@ def test_a_concurrency_setting_holds_for_batches_of_one_request_too(
 
 
 def test_a_small_batch_does_not_wait_for_an_earlier_large_one(make: Any, vendor: Taker) -> None:
-    destination = make(concurrency=2)
+    prepared: list[str] = []
+
+    class Watched(OneEach):
+        def item(self, event: Event) -> dict[str, Any]:
+            prepared.append(event.id)
+            return super().item(event)
+
+    destination = make(Watched, concurrency=2)
     vendor.gate.clear()
     with ThreadPoolExecutor(2) as workers:
         large = workers.submit(destination.deliver, a_batch(some_events(60)))
         wait_for(lambda: len(vendor.calls) == 2, what="the large batch to be under way")
         small = workers.submit(destination.deliver, a_batch(events := some_events(4)))
-        wait_for(lambda: destination._threads()._work_queue.qsize() == 2, what="the small one to want to be")
+        wait_for(lambda: len(prepared) == 64, what="the small one to be about to send")
         vendor.gate.set()
         assert large.result() == [DELIVERED] * 60
         assert small.result() == [DELIVERED] * 4

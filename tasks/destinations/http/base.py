@@ -1,0 +1,200 @@
+"""HttpDestination: the base of everything that takes events over HTTP. A vendor's module says only what is its own.
+
+The way of a batch: each event goes through the operator's rules (consent, mapping, privacy) and becomes an item;
+items become requests within the vendor's limits; requests are sent, some at a time, at the rate that all workers
+share; and each answer becomes the outcome of its events.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field
+
+from dispatcher.destinations.base import Batch, Destination, Options
+from dispatcher.event import encode
+from dispatcher.outcomes import Dead, Filtered, Outcome, RetryAfter
+from dispatcher.tasks.destinations.http.client import Answer, HttpClient, NoAnswer, Request
+from dispatcher.tasks.destinations.http.masking import secrets_of, shown
+from dispatcher.tasks.destinations.http.packing import pack
+from dispatcher.tasks.destinations.http.sending import Sender
+from dispatcher.tasks.destinations.http.status import outcome_of_status
+
+if TYPE_CHECKING:
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+    from dispatcher.store.rate_limit import Rate
+
+# Requests at a time, where the vendor takes one event in each.
+_CONCURRENCY: Final = 8
+# Kept open at least, for the threads of the worker.
+_CONNECTIONS: Final = 10
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the vendor takes.
+
+    Args:
+        events: In one request.
+        request_bytes: The body of one request.
+        event_bytes: One item as JSON.
+    """
+
+    events: int = 1
+    request_bytes: int | None = None
+    event_bytes: int | None = None
+
+
+class HttpOptions(Options):
+    """The settings that every HTTP destination has."""
+
+    timeout_seconds: float = Field(default=10, gt=0, description="How long an answer may be silent.")
+    connect_timeout_seconds: float = Field(default=3, gt=0, description="How long connecting may take.")
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Requests at a time in one worker process; absent: 8 where the vendor takes one event a request.",
+    )
+    at_most_once: bool = Field(
+        default=False,
+        description="What may have been taken already is never sent again, but becomes a dead letter.",
+    )
+
+
+HttpOptionsT = TypeVar("HttpOptionsT", bound=HttpOptions)
+
+
+class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
+    """Base of HTTP destinations. A subclass has ``Options``, ``limits``, ``endpoint``, ``item`` and ``request``.
+
+    ``item`` and ``request`` are pure: `dispatcher explain` calls them too. All methods may be called from several
+    threads at a time.
+    """
+
+    #: What the vendor takes at most. Set before ``__init__`` of the base where the options have a say in it.
+    limits: Limits = Limits()
+    #: Requests a second that the vendor allows for one account; None where it names no limit. All workers together
+    #: stay a little below; ``rate.per_second`` in the destination's table wins.
+    requests_per_second: ClassVar[float | None] = None
+
+    def __init__(
+        self, name: str, options: HttpOptionsT, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
+        super().__init__(name, options, rules=rules, rate=rate)
+        #: Requests at a time in this process.
+        self.concurrency: Final = options.concurrency or (_CONCURRENCY if self.limits.events == 1 else 1)
+        #: Names the destination in errors; holds neither path nor query.
+        self.who: Final = f"{type(self).__name__} at {urlsplit(self.endpoint).netloc}"
+        self._client = HttpClient(
+            self.endpoint,
+            who=self.who,
+            connect_seconds=options.connect_timeout_seconds,
+            answer_seconds=options.timeout_seconds,
+            connections=max(self.concurrency, _CONNECTIONS),
+        )
+        self._sender = Sender(self)
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> str:
+        """The URL that requests go to, without credentials."""
+
+    @abstractmethod
+    def item(self, event: Event) -> ItemT:
+        """What an event becomes in a request. Pure: the event and its dicts stay as they are.
+
+        Raises:
+            UndeliverableError: The vendor cannot take it; say what to do about that, with no personal data.
+            DropEvent: It is right to leave it out, for the reason given.
+        """
+
+    @abstractmethod
+    def request(self, items: Sequence[ItemT]) -> Request:
+        """The request for some items, of one group and within the limits. Pure."""
+
+    def finished(self, request: Request) -> Request:
+        """The request as it goes out now: for what depends on the moment, such as a signature over the time.
+
+        Called once an attempt, right before it; by default the request stays as it is.
+        """
+        return request
+
+    def group(self, item: ItemT) -> Hashable:
+        """Items of different groups go in different requests; all may go together by default."""
+        return None
+
+    def item_bytes(self, item: ItemT) -> int:
+        """How much of a request's body an item takes; as JSON by default."""
+        return len(msgspec.json.encode(item))
+
+    def body_bytes(self, items: Sequence[ItemT], items_bytes: int) -> int:
+        """How large a request's body is, whose items take ``items_bytes`` together; it is made to see by default."""
+        return len(self.request(items).body)
+
+    def outcome(self, answer: Answer) -> Outcome:
+        """What an answer means for every event of its request: by its status, unless the vendor has a way of its own.
+
+        Dead makes a request with several events be sent again in halves, until the bad ones are found.
+        """
+        return outcome_of_status(answer.status, who=self.who, retry_after=answer.headers.get("Retry-After"))
+
+    def missing(self) -> str | None:
+        """What the settings lack for anything to be sent, for a person; None where nothing does."""
+        return None
+
+    @property
+    def send_seconds(self) -> float:
+        """How long ``send`` takes at most where the vendor is silent. For vendors of which it asks twice."""
+        return self.options.connect_timeout_seconds + self.options.timeout_seconds
+
+    def send(self, items: Sequence[ItemT], *, attempt: int) -> Answer | NoAnswer:
+        """Send one request. For vendors whose own package does that."""
+        return self._client.send(self.finished(self.request(items)))
+
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Send a batch in as many requests as the vendor's limits ask for, ``concurrency`` at a time.
+
+        What is refused for its contents is bisected. Once the vendor asks to be left alone, gives no answer or fails
+        three times in a row, the rest waits without being tried. Blocks up to the lease.
+        """
+        if (missing := self.missing()) is not None:
+            return [RetryAfter(missing, None, "setup")] * len(batch.payloads)
+        if self.options.at_most_once and batch.maybe_delivered:
+            error = (
+                f"a worker ended while it sent this, or Redis has lost what became of it, so {self.who} may have it; "
+                "at_most_once is on: not sent again"
+            )
+            return [Dead("maybe_delivered", error, asked=False)] * len(batch.payloads)
+        packed = pack(self, batch.payloads)
+        outcomes: dict[int, Outcome] = {**packed.outcomes}
+        sent = self._sender.send_all([[entry.item for entry in request] for request in packed.requests], batch)
+        for request, request_outcomes in zip(packed.requests, sent, strict=True):
+            outcomes |= {entry.position: outcome for entry, outcome in zip(request, request_outcomes, strict=True)}
+        return [outcomes[position] for position in range(len(batch.payloads))]
+
+    def preview(self, event: Event) -> dict[str, Any]:
+        """What would be sent for an event, credentials masked; or why nothing would. Sends nothing."""
+        packed = pack(self, [encode(event)])
+        outcome = packed.outcomes.get(0)
+        if isinstance(outcome, Dead):
+            return {"outcome": "dead", "reason": outcome.reason, "error": outcome.error}
+        if isinstance(outcome, Filtered):
+            return {"outcome": "filtered", "reason": outcome.reason}
+        request = self.finished(self.request([entry.item for entry in packed.requests[0]]))
+        shown_request: dict[str, Any] = {"request": shown(request, secrets_of(self.options))}
+        missing = self.missing()
+        return shown_request if missing is None else shown_request | {"missing": missing}
+
+    def close(self) -> None:
+        """Close connections and threads. May be called twice."""
+        self._sender.close()
+        self._client.close()

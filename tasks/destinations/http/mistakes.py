@@ -1,0 +1,23 @@
+"""Mistakes in the code of a destination: they are reported, and cost only the events that they happen to."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from dispatcher.destinations.base import Destination
+from dispatcher.monitoring.sentry.errors import report_failed_delivery
+
+logger = logging.getLogger(__name__)
+
+
+def report_mistake(destination: Destination[Any], error: Exception) -> str:
+    """Report an error that a destination's own code has raised, to the log and to Sentry.
+
+    Returns:
+        What happened, for a person. Without the error's text, which may hold some of the event.
+    """
+    report_failed_delivery(destination.name, error)
+    mistake = f"{type(error).__name__} in {type(destination).__name__}, a mistake of the destination's"
+    logger.warning("delivery to %s failed: %s", destination.name, mistake, exc_info=logger.isEnabledFor(logging.DEBUG))
+    return mistake

@@ -1,0 +1,130 @@
+"""Packing: encoded events become items, and items become requests within the vendor's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dispatcher.errors import DropEvent, UndeliverableError
+from dispatcher.event import decode
+from dispatcher.outcomes import Dead, Filtered
+from dispatcher.tasks.destinations.http.mistakes import report_mistake
+
+if TYPE_CHECKING:
+    from dispatcher.tasks.destinations.http.base import HttpDestination
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[ItemT]):
+    """An event that is to be sent.
+
+    Args:
+        position: Its index in the batch.
+        event_id: The event's id.
+        item: What it becomes in a request.
+        size: How many bytes of a request's body the item takes.
+    """
+
+    position: int
+    event_id: str
+    item: ItemT
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packed(Generic[ItemT]):
+    """A batch, packed.
+
+    Args:
+        requests: The entries of each request, in order within each group; sorted by their first entries.
+        outcomes: What became of each event that is not to be sent, by its position.
+    """
+
+    requests: list[list[Entry[ItemT]]]
+    outcomes: dict[int, Dead | Filtered]
+
+
+def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) -> Packed[ItemT]:
+    """Make the requests of some events, after the operator's rules and within the vendor's limits. Sends nothing.
+
+    Raises nothing: an event that the destination's code trips over is dead, and holds up no other.
+    """
+    outcomes: dict[int, Dead | Filtered] = {}
+    entries: list[Entry[ItemT]] = []
+    for position, payload in enumerate(payloads):
+        entry = _to_entry(destination, position, payload)
+        if isinstance(entry, Entry):
+            entries.append(entry)
+        else:
+            outcomes[position] = entry
+    requests: list[list[Entry[ItemT]]] = []
+    for request in _fill(destination, entries):
+        requests += _fit(destination, request, outcomes)
+    return Packed(sorted(requests, key=lambda request: request[0].position), outcomes)
+
+
+def _to_entry(
+    destination: HttpDestination[Any, ItemT], position: int, payload: bytes
+) -> Entry[ItemT] | Dead | Filtered:
+    try:
+        event = decode(payload)
+    except (ValueError, OverflowError, RecursionError) as error:
+        problem = f"a payload of {len(payload)} bytes is not an event: {type(error).__name__}"
+        return Dead("undecodable", problem, asked=False)
+    try:
+        item = destination.item(event if destination.rules is None else destination.rules.apply(event))
+        entry = Entry(position, event.id, item, destination.item_bytes(item))
+    except UndeliverableError as error:
+        return Dead(error.reason, str(error), asked=False)
+    except DropEvent as drop:
+        return Filtered(str(drop.reason))
+    except Exception as error:  # else one event that a vendor's module trips over would hold up its whole batch
+        return Dead("transform", f"event {event.id}: {report_mistake(destination, error)}", asked=False)
+    limit = destination.limits.event_bytes
+    return entry if limit is None or entry.size <= limit else _oversized(destination, entry, entry.size, limit)
+
+
+def _oversized(destination: HttpDestination[Any, ItemT], entry: Entry[ItemT], size: int, limit: int) -> Dead:
+    error = f"event {entry.event_id} makes {size} bytes and {destination.who} takes {limit}: put less into its data"
+    return Dead("oversized", error, asked=False)
+
+
+def _fill(destination: HttpDestination[Any, ItemT], entries: Sequence[Entry[ItemT]]) -> list[list[Entry[ItemT]]]:
+    """Distribute entries to requests, each with as many as the limits allow, by the sizes of the items alone."""
+    limits = destination.limits
+    unfilled: dict[Hashable, list[Entry[ItemT]]] = {}
+    sizes: dict[Hashable, int] = {}
+    filled: list[list[Entry[ItemT]]] = []
+    for entry in entries:
+        group = destination.group(entry.item)
+        request = unfilled.setdefault(group, [])
+        # A separator stands between two items.
+        size = sizes.get(group, 0) + entry.size + 1
+        is_too_large = limits.request_bytes is not None and size > limits.request_bytes
+        if request and (len(request) >= limits.events or is_too_large):
+            filled.append(request)
+            request, size = [], entry.size + 1
+            unfilled[group] = request
+        request.append(entry)
+        sizes[group] = size
+    return [*filled, *unfilled.values()]
+
+
+def _fit(
+    destination: HttpDestination[Any, ItemT], request: list[Entry[ItemT]], outcomes: dict[int, Dead | Filtered]
+) -> list[list[Entry[ItemT]]]:
+    """Halve a request until each part's whole body is within the limit. An entry too large for any gets its outcome."""
+    limit = destination.limits.request_bytes
+    if limit is None:
+        return [request]
+    size = destination.body_bytes([entry.item for entry in request], sum(entry.size for entry in request))
+    if size <= limit:
+        return [request]
+    if len(request) == 1:
+        outcomes[request[0].position] = _oversized(destination, request[0], size, limit)
+        return []
+    half = len(request) // 2
+    return _fit(destination, request[:half], outcomes) + _fit(destination, request[half:], outcomes)
