@@ -79,10 +79,15 @@ def decode(payload: bytes) -> Event:
         wire.check_fields(payload)
         if event.timestamp.tzinfo is UTC:
             return event
-        return msgspec.structs.replace(event, timestamp=_utc(event.timestamp))
+        return msgspec.structs.replace(event, timestamp=to_utc(event.timestamp))
     except (UnicodeDecodeError, OverflowError) as error:  # text that is no UTF-8, a time that is none in UTC
         raise msgspec.DecodeError(str(error)) from error
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+def to_utc(timestamp: datetime) -> datetime:
+    """The same time, aware and in UTC. A time without a zone is taken for UTC, as event-tracking does.
+
+    Raises:
+        OverflowError: It is before the year 1 or after the year 9999 in UTC.
+    """
+    return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from dispatcher.edx_log.renamed import undo
-from dispatcher.event import MAX_NAME_CHARACTERS, Event, is_id
+from dispatcher.event import MAX_NAME_CHARACTERS, Event, is_id, to_utc
 
 # What edX's log moves out of the context to the top of a line, and fills with "" where the context has it not.
 _REQUEST_FIELDS: Final = ("username", "session", "ip", "agent", "host", "referer", "accept_language")
@@ -91,7 +91,7 @@ def _whole(record: dict[str, Any]) -> Event:
     event = msgspec.convert(record, Event)
     if event.type != "event" or not is_id(event.id):
         raise UnreadableLineError("it has no usable id, or is no event of tracker.emit")
-    return msgspec.structs.replace(event, timestamp=_utc(event.timestamp))
+    return msgspec.structs.replace(event, timestamp=to_utc(event.timestamp))
 
 
 def _from_edx(record: dict[str, Any], body: bytes) -> Event:
@@ -158,10 +158,6 @@ def _moment(text: Any) -> datetime:
     if not isinstance(text, str):
         raise UnreadableLineError("it has no time")
     try:
-        return _utc(datetime.fromisoformat(text))
+        return to_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:
         raise UnreadableLineError(f"its time {text[:40]!r} is none: {error}") from error
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

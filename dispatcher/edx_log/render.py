@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from dispatcher.edx_log.legacy import PREFIXES, rename
 from dispatcher.edx_log.python_json import as_python_writes
+from dispatcher.event import to_utc
 from dispatcher.wire import (
     AFTER_CONTEXT,
     BEFORE_CONTEXT,
@@ -356,8 +357,7 @@ def _isoformat(timestamp: str) -> str:
     """A moment as ``datetime.isoformat`` writes it in UTC: ``+00:00`` for Z, no fraction where it is zero."""
     if timestamp[-1:] == "Z" and (len(timestamp) == 20 or (len(timestamp) == 27 and timestamp[-7:] != "000000Z")):
         return timestamp[:-1] + "+00:00"
-    moment = datetime.fromisoformat(timestamp)
-    return (moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).isoformat()
+    return to_utc(datetime.fromisoformat(timestamp)).isoformat()
 
 
 @lru_cache(maxsize=4096)

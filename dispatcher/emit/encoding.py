@@ -11,7 +11,7 @@ import msgspec
 from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
-from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id
+from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, to_utc
 from dispatcher.wire import NULL, Envelope, encode_json
 
 if TYPE_CHECKING:
@@ -178,11 +178,8 @@ def _checked_moment(name: str, moment: object) -> datetime:
             "pass datetime.fromisoformat(text), or leave it out to take the present moment",
             event_name=name,
         )
-    if moment.tzinfo is None:
-        # As event-tracking does: a time without a zone is UTC.
-        return moment.replace(tzinfo=UTC)
     try:
-        return moment.astimezone(UTC)
+        return to_utc(moment)
     except Exception as error:  # out of range in UTC, or raised by a time zone that is not ours
         raise InvalidEventError(
             f"the timestamp {describe(moment, limit=80)} of the event {short(name)} is no time in UTC "

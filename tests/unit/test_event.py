@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.event import DIRECT_TYPES, Event, EventType, decode, encode
+from dispatcher.event import DIRECT_TYPES, Event, EventType, decode, encode, to_utc
 
 MOMENT = datetime(2026, 11, 23, 13, 50, 44, 123456, tzinfo=UTC)
 WIRE = (
@@ -143,3 +143,16 @@ def test_a_timestamp_with_an_offset_is_written_with_it_and_read_as_utc() -> None
     event = an_event(timestamp=MOMENT.astimezone(timezone(timedelta(hours=-5))))
     assert b"-05:00" in encode(event)
     assert decode(encode(event)) == an_event()
+
+
+@pytest.mark.parametrize("zone", [None, UTC, timezone(timedelta(hours=5))])
+def test_a_time_without_a_zone_is_taken_for_utc(zone: timezone | None) -> None:
+    hours = 5 if zone not in (None, UTC) else 0
+    found = to_utc(MOMENT.replace(tzinfo=zone))
+    assert found == MOMENT - timedelta(hours=hours)
+    assert found.tzinfo is UTC
+
+
+def test_a_time_that_utc_has_no_year_for_raises() -> None:
+    with pytest.raises(OverflowError):
+        to_utc(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import click
+
+from dispatcher.event import to_utc
 
 #: What ``--since`` and ``--until`` take.
 MOMENT: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
@@ -13,9 +15,7 @@ MOMENT: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S
 
 def utc(moment: datetime | None) -> datetime | None:
     """The moment as an aware one in UTC."""
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return None if moment is None else to_utc(moment)
 
 
 def recorded_moment(text: object) -> datetime:
@@ -23,9 +23,7 @@ def recorded_moment(text: object) -> datetime:
     try:
         if not isinstance(text, str):
             raise TypeError
-        moment = datetime.fromisoformat(text)
-        # As event-tracking does: a time without a zone is UTC.
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return to_utc(datetime.fromisoformat(text))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"the timestamp {str(text)[:80]!r} must be text such as 2026-01-31T12:00:00+00:00; "

@@ -17,6 +17,7 @@ from requests import ConnectTimeout, RequestException, Timeout
 from requests.exceptions import InvalidURL, ProxyError, SSLError
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from dispatcher.event import to_utc
 from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 
 # What speaks of the request's contents: a smaller part of it may be taken.
@@ -102,10 +103,9 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
         seconds = float(value)
     except ValueError:
         try:
-            moment = parsedate_to_datetime(value)
+            moment = to_utc(parsedate_to_datetime(value))
         except (TypeError, ValueError, OverflowError):
             return None
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         seconds = (moment - (now or datetime.now(UTC))).total_seconds()
     return min(max(seconds, 0.0), _LONGEST_SECONDS) if math.isfinite(seconds) else None
 
