@@ -31,10 +31,6 @@ _CACHED_NAME_CHARACTERS: Final = 255
 # Below this likeness a suggestion would only mislead.
 _NEAR: Final = 0.6
 
-# The type of a destination that takes Segment's own calls, and of one that takes every event without an allowlist.
-_DIRECT_DESTINATION: Final = "segment"
-_UNFILTERED_DESTINATION: Final = "tracking_log"
-
 _BROWSER_SENTENCE: Final = "it waits for the browser client, which hands the call over; its allowlist has"
 
 
@@ -146,7 +142,7 @@ class _Rule:
     def __init__(self, name: str, table: DestinationSettings) -> None:
         self.name = name
         self._table = table
-        unlisted = ("*",) if table.type == _UNFILTERED_DESTINATION else ()
+        unlisted = ("*",) if table.traits.takes_all_events else ()
         self.allowlist = Allowlist(unlisted if table.events is None else table.events)
 
     def explain(self, name: str, type: EventType, internal_entry: str | None) -> Explanation:
@@ -162,7 +158,7 @@ class _Rule:
         return self._explain_by_name(name)
 
     def _explain_direct(self, type: EventType) -> Explanation:
-        if self._table.type == _DIRECT_DESTINATION:
+        if self._table.traits.takes_direct_calls:
             return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
         return self._skip("direct", f"{type} is a call to Segment and goes nowhere else")
 
@@ -173,7 +169,7 @@ class _Rule:
         exception = self.allowlist.exception_for(name)
         if exception is not None:
             return self._skip("excluded", "an exception of its allowlist matches", entry=exception)
-        if self._table.in_browser:
+        if self._table.traits.in_browser:
             return self._skip("browser", _BROWSER_SENTENCE, entry=entry)
         if self._table.events is None:
             sentence = "it has no allowlist and takes every event"

@@ -17,8 +17,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from dispatcher.cli.main import main as command_line
-from dispatcher.config import DestinationSettings, Settings, installed_types, load_type
+from dispatcher.config import DestinationSettings, Settings, installed_types
+from dispatcher.config.destination_types import traits_of
 from dispatcher.config.variables import variable_name
+from dispatcher.destinations.types import load_type
 from dispatcher.doctor import AREAS
 from dispatcher.monitoring.metrics import DEFINITIONS
 
@@ -41,7 +43,6 @@ _BOUNDS: Final = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le":
 _COMPUTED_DEFAULTS: Final = {
     "state_directory": "`~/.local/state/dispatcher`",
     "type": "the table's name",
-    "path": "`tracking.log` in the state directory",
 }
 
 _SETTINGS_TOP: Final = """\
@@ -135,7 +136,8 @@ def _settings_page() -> str:
     parts += [
         f"## [destinations.{_ANY_DESTINATION}]\n",
         f"{_first_line(DestinationSettings)} `{_ANY_DESTINATION}` is yours to choose: lower-case letters, digits and "
-        "`_`, beginning with a letter. It is also the name of the Celery queue.\n",
+        "`_`, beginning with a letter. It is also the name of the Celery queue. Some types have other defaults: their "
+        "sections below say which.\n",
         _table(DestinationSettings, own),
     ]
     for name, field in DestinationSettings.model_fields.items():
@@ -148,20 +150,41 @@ def _settings_page() -> str:
             variable = f"Variable: `{variable_name((*own, name))}`, the whole list.\n"
             parts += [f"## [[{section}]]\n", f"{_first_line(model)}\n", *_rows(model), "", variable]
     for name in installed_types():
-        options = load_type(name).Options
-        if not options.model_fields:
-            parts += [f'## Options of type = "{name}"\n', "None beyond those of every destination.\n"]
-            continue
-        parts += [f'## Options of type = "{name}"\n', "In the destination's own table.\n", _table(options, own)]
+        parts += _type_section(name)
     return "\n".join(parts)
 
 
-def _table(model: type[BaseModel], path: tuple[str, ...]) -> str:
+def _type_section(name: str) -> Iterator[str]:
+    traits, options = traits_of(name), load_type(name).Options
+    yield f'## Options of type = "{name}"\n'
+    if options.model_fields:
+        yield "In the destination's own table.\n"
+        yield _table(options, ("destinations", _ANY_DESTINATION), traits.paths)
+    else:
+        yield "None beyond those of every destination.\n"
+    if traits.takes_all_events:
+        yield "It gets every event while its table has no `events`.\n"
+    if traits.defaults:
+        defaults = (f"`{key} = {_value_text(value).strip('`')}`" for key, value in _flattened((), traits.defaults))
+        yield f"Other defaults than above: {', '.join(defaults)}.\n"
+    if traits.refuses:
+        yield f"It takes none of these keys: {', '.join(f'`{key}`' for key in traits.refuses)}.\n"
+
+
+def _flattened(path: tuple[str, ...], value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flattened((*path, key), inner)
+    else:
+        yield ".".join(path), value
+
+
+def _table(model: type[BaseModel], path: tuple[str, ...], files: Mapping[str, str | None] | None = None) -> str:
     example = next(iter(model.model_fields)) if path else "broker_url"
-    return "\n".join([*_rows(model), "", f"Variable: `{variable_name((*path, example))}`, and so on.", ""])
+    return "\n".join([*_rows(model, files), "", f"Variable: `{variable_name((*path, example))}`, and so on.", ""])
 
 
-def _rows(model: type[BaseModel]) -> list[str]:
+def _rows(model: type[BaseModel], files: Mapping[str, str | None] | None = None) -> list[str]:
     described = _described_arguments(model)
     lines = ["| setting | takes | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
@@ -170,7 +193,9 @@ def _rows(model: type[BaseModel]) -> list[str]:
         if model is Settings and name in ("environment", "destinations"):
             continue
         meaning = field.description or described.get(name, "")
-        cells = (f"`{name}`", _takes(field), _default(name, field), meaning)
+        file = (files or {}).get(name)
+        default = _default(name, field) if file is None else f"`{file}` in the state directory"
+        cells = (f"`{name}`", _takes(field), default, meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "\\<") for cell in cells) + " |")
     return lines
 
@@ -212,7 +237,10 @@ def _default(name: str, field: FieldInfo) -> str:
         return _COMPUTED_DEFAULTS[name]
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
+    return _value_text(field.get_default(call_default_factory=True))
+
+
+def _value_text(value: Any) -> str:
     if value is None or value == {}:
         return "not set"
     if isinstance(value, bool):

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from dispatcher.cli.input.event_file import Given, GivenFile, read_given
 from dispatcher.cli.output.explanation import print_explained
-from dispatcher.config import check_options, read
+from dispatcher.config import read
+from dispatcher.destinations.options import check_options
 from dispatcher.destinations.preview import Previewer
 from dispatcher.emit import processors
 from dispatcher.emit.encoding import EventEncoder

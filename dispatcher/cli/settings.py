@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.config import check_options, masked_settings, masked_url, read
+from dispatcher.config import masked_url, read
+from dispatcher.destinations.options import check_options, masked_settings
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def _takes(table: DestinationSettings) -> str:
     if not table.enabled:
         return "disabled"
     if table.events is None:
-        return "all events" if table.type == "tracking_log" else "no allowlist"
-    where = ", in browsers" if table.in_browser else ""
+        return "all events" if table.traits.takes_all_events else "no allowlist"
+    where = ", in browsers" if table.traits.in_browser else ""
     return f"an allowlist of {len(table.events)}{where}"
 
 

@@ -22,6 +22,7 @@ from dispatcher.cli.worker import worker_arguments
 from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.destinations.options import check_options
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
@@ -41,7 +42,7 @@ _COLOURS = {
     "relay": "cyan",
     "flower": "yellow",
     "exporter": "yellow",
-    "segment": "blue",
+    "segment stub": "blue",
 }
 
 
@@ -69,7 +70,7 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopped.set())
     settings = config.load()
-    problems = config.check_options(settings)
+    problems = check_options(settings)
     if problems:
         raise SettingsError(problems)
     if metrics_port is not None and not exporter.is_installed():
@@ -129,8 +130,9 @@ class _Up:
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
             self._supervisor.start(Child("exporter", command))
         for name, table in settings.destinations.items():
-            if table.type == "tracking_log" and table.enabled:
-                self._tell(name, f"writing {table.options['path']}")
+            log = table.traits.log
+            if table.enabled and log is not None:
+                self._tell(name, f"writing {table.options[log]}")
         self._tell("up", "ready: `dispatcher emit NAME` from another terminal; Ctrl-C stops everything")
 
     def run(self, stopped: threading.Event) -> None:
@@ -176,21 +178,21 @@ class _Up:
 
     def _start_sink(self) -> dict[str, str]:
         """Stand in for Segment where there is no write key; returns what the worker needs to find it."""
-        keyless = [
-            name
-            for name, table in self._settings.destinations.items()
-            if table.type == "segment" and table.enabled and not table.options.get("write_key")
-        ]
+        keyless = {
+            name: table.traits.needs
+            for name, table in self._settings.served_destinations.items()
+            if table.traits.has_stub and not all(table.options.get(option) for option in table.traits.needs)
+        }
         if not keyless:
             return {}
         kept = self._settings.state_directory / "segment-sink.jsonl"
-        self._sink = Sink(file=kept, on_request=lambda line: self._tell("segment", line))
+        self._sink = Sink(file=kept, on_request=lambda line: self._tell("segment stub", line))
         self._sink.start()
-        self._tell("segment", f"no write key is set, so {self._sink.url} stands in for Segment and keeps {kept}")
+        self._tell("segment stub", f"no write key is set, so {self._sink.url} stands in for Segment and keeps {kept}")
         environ = {}
-        for name in keyless:
+        for name, needs in keyless.items():
             environ[option_variable(name, "host")] = self._sink.url
-            environ[option_variable(name, "write_key")] = "local"
+            environ |= {option_variable(name, option): "local" for option in needs}
         return environ
 
     def _start_flower(self, port: int | None) -> None:

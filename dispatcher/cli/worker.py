@@ -8,6 +8,7 @@ import sys
 import click
 
 from dispatcher import config
+from dispatcher.destinations.options import check_options
 from dispatcher.errors import SettingsError
 from dispatcher.installation import launch
 
@@ -70,7 +71,7 @@ def worker(
     """
     settings = config.load()
     _check_queues(queues, settings)
-    problems = config.check_options(settings)
+    problems = check_options(settings)
     if problems:
         raise SettingsError(problems)
     pool = pool or settings.worker.pool

@@ -2,11 +2,11 @@
 
 from dispatcher.config.delivery import RetrySettings
 from dispatcher.config.destination import DestinationSettings
-from dispatcher.config.destination_options import check_options, masked_settings
-from dispatcher.config.destination_types import installed_types, load_type
+from dispatcher.config.destination_types import installed_types
 from dispatcher.config.loading import Reading, load, read, source_files
 from dispatcher.config.masking import masked, masked_url
 from dispatcher.config.schema import Origin, OutboxSettings, RelaySettings, SentrySettings, Settings, WorkerSettings
+from dispatcher.config.traits import Traits
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # The schema
@@ -25,10 +25,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "source_files",
     # Showing it
     "masked",
-    "masked_settings",
     "masked_url",
     # Destination types
-    "check_options",
+    "Traits",
     "installed_types",
-    "load_type",
 ]

@@ -13,10 +13,10 @@ class RetrySettings(Table):
     """The backoff of a failed delivery: a random part of first, first * factor, first * factor squared … up to max."""
 
     first_seconds: Seconds = Field(1.0, description="The longest pause before the second try.")
-    max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause (tracking_log: 30).")
+    max_seconds: Seconds = Field(300.0, validate_default=True, description="The longest pause.")
     factor: float = Field(2.0, ge=1, description="By how much each pause may be longer than the one before.")
     max_age_seconds: Seconds | Literal["never"] = Field(
-        604_800.0, description="When what still fails becomes a dead letter; never for tracking_log."
+        604_800.0, description='When what still fails becomes a dead letter; "never": not at all.'
     )
 
     @field_validator("max_seconds", mode="after")
@@ -29,8 +29,8 @@ class BreakerSettings(Table):
     """When a destination that fails is left alone, and for how long; all workers share it."""
 
     failures: Count = Field(5, description="Failed tries in a row that open it; refused credentials open it at once.")
-    first_seconds: Seconds = Field(5.0, description="How long it is open at first (tracking_log: 1); then doubled.")
-    max_seconds: Seconds = Field(60.0, validate_default=True, description="The longest (tracking_log: 10).")
+    first_seconds: Seconds = Field(5.0, description="How long it is open at first; then doubled.")
+    max_seconds: Seconds = Field(60.0, validate_default=True, description="The longest that it is open.")
 
     @field_validator("max_seconds", mode="after")
     @classmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dispatcher.config.destination_types import RETIRED_TYPES, installed_types
+from dispatcher.config.destination_types import RETIRED_TYPES, installed_types, traits_of
 from dispatcher.config.files import DEFAULT_ENVIRONMENT, locate, missing
 from dispatcher.config.layers import (
     CODE,
@@ -28,7 +28,7 @@ from dispatcher.config.variables import ENVIRONMENT_VARIABLE, KeyPath, value_of
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: The source of what nobody said.
 DEFAULT_SOURCE = "default"
@@ -100,7 +100,7 @@ def read(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] 
             problems += error.problems
 
     problems += _place_environment(tree, location.environment, environ)
-    problems += _expand_tracking_logs(tree, environ)
+    problems += _expand_own_paths(tree, environ)
     problems += _unknown_types(tree)
     settings = _validated(tree, environ, problems)
     if problems or settings is None:
@@ -148,20 +148,27 @@ def _validated(tree: Tree, environ: Mapping[str, str], problems: list[str]) -> S
         return None
 
 
-def _expand_tracking_logs(tree: Tree, environ: Mapping[str, str]) -> list[str]:
-    """Make the tracking logs' own paths absolute, as the schema does with the paths that it knows."""
+def _expand_own_paths(tree: Tree, environ: Mapping[str, str]) -> list[str]:
+    """Make the paths among the destinations' own options absolute, as the schema does with the paths that it knows."""
     problems = []
     for name, table in _destinations(tree).items():
-        if not isinstance(table, dict) or table.get("type", name) != "tracking_log":
-            continue
-        given = table.get("path")
-        try:
-            if isinstance(given, str | Path):
-                table["path"] = str(expand(given, environ))
-        except ValueError as error:
-            path = ("destinations", name, "path")
-            problems.append(problem(_source(tree.sources, path), ".".join(path), str(error), str(given)))
+        for option in _own_paths(name, table):
+            given = table.get(option)
+            try:
+                if isinstance(given, str | Path):
+                    table[option] = str(expand(given, environ))
+            except ValueError as error:
+                path = ("destinations", name, option)
+                problems.append(problem(_source(tree.sources, path), ".".join(path), str(error), str(given)))
     return problems
+
+
+def _own_paths(name: str, table: Any) -> Iterable[str]:
+    type_name = table.get("type", name) if isinstance(table, dict) else None
+    try:
+        return traits_of(type_name).paths if isinstance(type_name, str) else ()
+    except SettingsError:  # the schema says so
+        return ()
 
 
 def _unknown_types(tree: Tree) -> list[str]:

@@ -165,7 +165,9 @@ class Settings(Table):
     @property
     def served_destinations(self) -> dict[str, DestinationSettings]:
         """The destinations that workers deliver to, by name: enabled, and reached from elsewhere than a browser."""
-        return {name: table for name, table in self.destinations.items() if table.enabled and not table.in_browser}
+        return {
+            name: table for name, table in self.destinations.items() if table.enabled and not table.traits.in_browser
+        }
 
     @property
     def outbox_directory(self) -> Path:
@@ -217,19 +219,23 @@ class Settings(Table):
 
     @field_validator("destinations", mode="after")
     @classmethod
-    def _place_the_tracking_logs(
+    def _place_their_files(
         cls, value: Mapping[str, DestinationSettings], info: ValidationInfo
     ) -> Mapping[str, DestinationSettings]:
         state_directory = info.data.get("state_directory")
         if state_directory is None:
             return value
-        default = {"path": str(state_directory / "tracking.log")}
-        return {
-            name: table.model_copy(update=default)
-            if table.type == "tracking_log" and "path" not in table.options
-            else table
-            for name, table in value.items()
-        }
+        return {name: _with_files(table, state_directory) for name, table in value.items()}
+
+
+def _with_files(table: DestinationSettings, state_directory: Path) -> DestinationSettings:
+    """The table with the paths in the state directory that its type has where the table says none."""
+    files = {
+        option: str(state_directory / file)
+        for option, file in table.traits.paths.items()
+        if file is not None and option not in table.options
+    }
+    return table.model_copy(update=files) if files else table
 
 
 def _environ(info: ValidationInfo) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Destination: what every destination module provides, and the batch that it is given."""
+"""Destination: what the class of every destination type says and does, and the batch that it is given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from dispatcher.config.traits import Traits
 from dispatcher.config.variables import option_variable
 
 if TYPE_CHECKING:
@@ -58,38 +59,43 @@ def reveal(credential: SecretStr | None) -> str:
     return "" if credential is None else credential.get_secret_value()
 
 
-OptionsT = TypeVar("OptionsT", bound=Options)
+OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
 
 
-class Destination(ABC, Generic[OptionsT]):
-    """One place that events are delivered to. Made once in each worker process; ``deliver`` is called from threads.
+class BaseDestination(ABC, Generic[OptionsT_co]):
+    """What destinations that workers deliver to and those that browsers hand over to have in common.
 
     Args:
-        name: The name of its table in the settings, also its queue.
-        options: The validated settings of its own.
+        name: The name of its table in the settings; also that of its queue, if it has one.
+        options: The validated options of its own.
         rules: What the operator wants done with each event before: consent, mapping, privacy. None for nothing.
         rate: How fast all workers together may send. None for no limit.
     """
 
-    Options: ClassVar[type[Options]]
+    #: The model of its own options.
+    Options: ClassVar[type[Options]] = Options
+    #: What must be known of it where it is not imported. Those of a class with an entry point are named by another one,
+    #: in ``dispatcher.config.destination_types.TRAITS_GROUP``; without it they are taken for the usual ones.
+    traits: ClassVar[Traits] = Traits()
     #: What Segment's ``integrations`` object calls it; None where that object has no say.
     integration: ClassVar[str | None] = None
     #: Whether what it gets may be used for advertising: e-mail-like fields are hashed unless the settings say not to.
     advertising: ClassVar[bool] = False
+    #: Requests a second that the vendor allows for one account; None where it names no limit. All workers together
+    #: stay a little below; ``rate.per_second`` in the destination's table wins.
+    requests_per_second: ClassVar[float | None] = None
 
-    def __init__(self, name: str, options: OptionsT, *, rules: Rules | None = None, rate: Rate | None = None) -> None:
+    def __init__(
+        self, name: str, options: OptionsT_co, *, rules: Rules | None = None, rate: Rate | None = None
+    ) -> None:
         self.name = name
         self.options = options
         self.rules = rules
         self.rate = rate
 
-    @abstractmethod
-    def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        """Deliver a batch and say what became of each event, in order. May block up to the lease.
-
-        Raises:
-            Exception: Whatever it raises parks the whole batch, to be tried again.
-        """
+    def missing_settings(self) -> str | None:
+        """What the settings lack for anything to be sent, for a person; None where they lack nothing."""
+        return None
 
     def preview(self, event: Event) -> dict[str, Any]:
         """What would become of an event, for `dispatcher explain`: nothing is delivered, credentials are masked.
@@ -106,3 +112,15 @@ class Destination(ABC, Generic[OptionsT]):
 
     def close(self) -> None:
         """Let go of files and connections. May be called twice."""
+
+
+class Destination(BaseDestination[OptionsT_co]):
+    """One place that workers deliver to. Made once in each worker process; ``deliver`` is called from threads."""
+
+    @abstractmethod
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Deliver a batch and say what became of each event, in order. May block up to the lease.
+
+        Raises:
+            Exception: Whatever it raises parks the whole batch, to be tried again.
+        """

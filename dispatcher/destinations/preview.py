@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from msgspec.structs import replace
 
-from dispatcher.config import load_type
-from dispatcher.rules.rules import Rules
+from dispatcher.destinations.build import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from dispatcher.config import DestinationSettings
+    from dispatcher.destinations.base import BaseDestination, Options
     from dispatcher.event import Event
 
 # The reason of destinations whose vendors take no event of long ago.
@@ -25,12 +25,12 @@ class Previewer:
     """Makes each destination at its first event and keeps it until closed. One thread at a time.
 
     Args:
-        destinations: Their tables, by name. They have been looked at by ``check_options``.
+        destinations: Their tables, by name. They have been checked by ``check_options``.
     """
 
     def __init__(self, destinations: Mapping[str, DestinationSettings]) -> None:
         self._tables = destinations
-        self._built: dict[str, Any] = {}
+        self._built: dict[str, BaseDestination[Options]] = {}
 
     def preview(self, name: str, event: Event) -> dict[str, Any]:
         """What would become of an event at the destination of this name, credentials masked.
@@ -41,20 +41,20 @@ class Previewer:
             settings lack something, so that it would wait. What is only too old has, as ``if_now``, what would become
             of it if it happened now.
         """
-        said: dict[str, Any] = self._destination(name).preview(event)
-        if said.get("reason") == _TOO_OLD:
-            # What was recorded long ago is looked at for what is in it: its age says nothing of that.
-            said |= {"if_now": self._destination(name).preview(replace(event, timestamp=datetime.now(UTC)))}
-        return said
+        destination = self._destination(name)
+        shown = destination.preview(event)
+        if shown.get("reason") == _TOO_OLD:
+            # An event that was recorded long ago is previewed for its contents, of which its age says nothing.
+            shown["if_now"] = destination.preview(replace(event, timestamp=datetime.now(UTC)))
+        return shown
 
-    def missing(self, name: str) -> str | None:
+    def missing_settings(self, name: str) -> str | None:
         """What the settings of this destination lack for anything to be sent, for a person; None for nothing."""
-        missing: Callable[[], str | None] = getattr(self._destination(name), "missing", lambda: None)
-        return missing()
+        return self._destination(name).missing_settings()
 
-    def _destination(self, name: str) -> Any:
+    def _destination(self, name: str) -> BaseDestination[Options]:
         if name not in self._built:
-            self._built[name] = _build(name, self._tables[name])
+            self._built[name] = build(name, self._tables[name])
         return self._built[name]
 
     def close(self) -> None:
@@ -69,9 +69,3 @@ class Previewer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _build(name: str, table: DestinationSettings) -> Any:
-    kind = load_type(table.type)
-    rules = Rules.of(table, integration=kind.integration, advertising=kind.advertising)
-    return kind(name, kind.Options.model_validate(table.options), rules=rules)

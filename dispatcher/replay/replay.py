@@ -42,8 +42,6 @@ _LOOK_LINES: Final = 500
 _TIMEOUT_SECONDS: Final = 5.0
 # Seconds between two looks whether Redis is back, or whether there is room for more.
 _PAUSE_SECONDS: Final = 0.5
-# A log of the log's own events would double its lines.
-_NOT_REPLAYED: Final = "tracking_log"
 
 
 class ReplayError(DispatcherError):
@@ -245,7 +243,5 @@ def _check(settings: Settings, destination: str) -> None:
     if table is None or not table.enabled:
         known = ", ".join(settings.served_destinations)
         raise SettingsError([f"there is no destination {destination!r}; the enabled ones are {known}"])
-    if table.in_browser:
-        raise SettingsError([f"{destination} takes events from browsers only, in which they happen but once"])
-    if table.type == _NOT_REPLAYED:
-        raise SettingsError([f"{destination} is a tracking log: its lines would be there twice"])
+    if table.traits.no_replay is not None:
+        raise SettingsError([f"{destination} {table.traits.no_replay}"])

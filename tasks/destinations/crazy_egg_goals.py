@@ -45,7 +45,7 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
     def endpoint(self) -> str:
         return f"{self.options.host}/api/v1"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         if self._key():
             return None
         return (

@@ -44,7 +44,7 @@ class Firebase(ValidatedMeasurementProtocol[FirebaseOptions]):
     integration = "Firebase"
     app = True
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         absent = [
             self.variable(option)
             for option, value in (("firebase_app_id", self.options.firebase_app_id), ("api_secret", self.secret()))

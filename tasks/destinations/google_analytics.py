@@ -39,7 +39,7 @@ class GoogleAnalytics(ValidatedMeasurementProtocol[GoogleAnalyticsOptions]):
     Options = GoogleAnalyticsOptions
     integration = "Google Analytics 4"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         absent = [
             self.variable(option)
             for option, value in (("measurement_id", self.options.measurement_id), ("api_secret", self.secret()))

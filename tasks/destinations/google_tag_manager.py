@@ -55,7 +55,7 @@ class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
     def endpoint(self) -> str:
         return f"{self.options.container_url or ''}{self.options.path}"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         if self.options.container_url:
             return None
         return (

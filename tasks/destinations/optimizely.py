@@ -93,7 +93,7 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
     def endpoint(self) -> str:
         return f"{self.options.host}/v1/events"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         until = f"the events of {self.name!r} wait until then"
         if self.options.account_id is None:
             return f"Optimizely has no account: set {self.variable('account_id')} to its account id; {until}"

@@ -103,7 +103,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
     def endpoint(self) -> str:
         return f"{self.options.host}/event"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         absent = [name for name in ("api_key", "secret") if not self._credential(name)]
         if not absent:
             return None

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, field_validator
 from requests import RequestException
 from segment.analytics.request import APIError, post
 
+from dispatcher.destinations.traits import SEGMENT
 from dispatcher.edx_log.python_json import as_python_writes
 from dispatcher.event import DIRECT_TYPES, as_object, data_fields
 from dispatcher.outcomes import RetryAfter
@@ -188,6 +189,7 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
     """Delivers to Segment, through its own package, whose threads share ten kept-alive connections."""
 
     Options = SegmentOptions
+    traits = SEGMENT
     limits = Limits(events=MAX_REQUEST_MESSAGES, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_MESSAGE_BYTES)
 
     def __init__(
@@ -200,7 +202,7 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
     def endpoint(self) -> str:
         return f"{self.options.host.rstrip('/')}/v1/batch"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         if self._write_key():
             return None
         return (

@@ -33,7 +33,9 @@ class Filing:
     def __init__(self, settings: Settings, *, every_seconds: float = _EVERY_SECONDS) -> None:
         self._every = every_seconds
         self._directory = directory_of(settings.state_directory)
-        self._limits = {name: table.dead for name, table in settings.destinations.items() if not table.in_browser}
+        self._limits = {
+            name: table.dead for name, table in settings.destinations.items() if not table.traits.in_browser
+        }
         self._limits[NOT_TAKEN] = settings.dead
         self._url = settings.store
         self._stopped = threading.Event()

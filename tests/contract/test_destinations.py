@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from dispatcher.config import installed_types, load_type
+from dispatcher.config import installed_types
 from dispatcher.destinations.base import Destination
+from dispatcher.destinations.types import load_type
 from dispatcher.tasks.destinations.http import HttpDestination
 from dispatcher.tasks.testing import DestinationContract, Vendor
 

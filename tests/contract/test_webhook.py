@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook as Receiver
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from dispatcher.config import Settings, check_options
+from dispatcher.config import Settings
 from dispatcher.destinations.base import Batch
+from dispatcher.destinations.options import check_options
 from dispatcher.event import Event, decode, encode
 from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.webhook import Webhook, WebhookOptions, webhook_id

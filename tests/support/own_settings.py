@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,22 @@ def own_settings(directory: Path, base: str, *, development: str = "") -> Path:
     return directory
 
 
-def install_types(directory: Path, monkeypatch: pytest.MonkeyPatch, **types: str) -> Path:
-    """Have the entry points of a package in ``directory`` say ``types``, each as ``package.module:Class``."""
+def install_types(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, *, traits: Mapping[str, str] | None = None, **types: str
+) -> Path:
+    """Have the entry points of a package in ``directory`` say ``types``, each as ``package.module:Class``.
+
+    ``traits`` are those of some of them, each as ``package.module:NAME``.
+    """
     metadata = directory / "sample_types-1.dist-info"
     metadata.mkdir(parents=True)
     metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: sample-types\nVersion: 1\n")
-    lines = "".join(f"{name} = {place}\n" for name, place in types.items())
-    metadata.joinpath("entry_points.txt").write_text(f"[dispatcher.destinations]\n{lines}")
+    groups = {"dispatcher.destinations": types, "dispatcher.destination_traits": traits or {}}
+    lines = [
+        line
+        for group, places in groups.items()
+        for line in (f"[{group}]", *(f"{name} = {place}" for name, place in places.items()))
+    ]
+    metadata.joinpath("entry_points.txt").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(str(directory))
     return directory

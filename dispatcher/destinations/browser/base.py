@@ -5,24 +5,17 @@ A browser client hands each call over on the page of the visitor whose event it 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
+from dispatcher.destinations.base import BaseDestination, Options
+from dispatcher.destinations.traits import BROWSER
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import as_object
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
-    from dispatcher.rules.rules import Rules
-
-
-class BrowserOptions(BaseModel):
-    """A browser destination has no settings beyond those of every destination: its script is on the page already."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +35,13 @@ class BrowserCall:
         return {"call": self.call, "arguments": list(self.arguments)}
 
 
-class BrowserDestination(ABC):
+class BrowserDestination(BaseDestination[Options]):
     """Base of the destinations that a browser hands over to. Knows no network; safe in threads.
 
-    Args:
-        name: The name of its table in the settings.
-        options: Its own options: none.
-        rules: What the operator wants done with each event before. None for nothing.
+    It has no options of its own: the vendor's script is on the page already, with the account in it.
     """
 
-    Options: ClassVar[type[BrowserOptions]] = BrowserOptions
-    #: What Segment's ``integrations`` object calls it.
-    integration: ClassVar[str]
-    #: Whether what it gets may be used for advertising.
-    advertising: ClassVar[bool] = False
-
-    def __init__(self, name: str, options: BrowserOptions, *, rules: Rules | None = None) -> None:
-        self.name = name
-        self.options = options
-        self.rules = rules
+    traits = BROWSER
 
     @abstractmethod
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
@@ -88,9 +69,6 @@ class BrowserDestination(ABC):
             return {"outcome": "dead", "reason": error.reason, "error": str(error)}
         except DropEvent as drop:
             return {"outcome": "filtered", "reason": str(drop.reason)}
-
-    def close(self) -> None:  # noqa: B027 - not every destination has something to let go of
-        """Let go of what is held, which is nothing."""
 
 
 def page_user(event: Event) -> str | None:

@@ -16,9 +16,10 @@ from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from dispatcher.config import DestinationSettings, load_type
+from dispatcher.config import DestinationSettings
 from dispatcher.config.variables import option_variable
 from dispatcher.destinations.preview import Previewer
+from dispatcher.destinations.types import load_type
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import SettingsError
@@ -29,8 +30,6 @@ _DAY_SECONDS: Final = 86_400
 # Automatic renewal comes long before, so that it has failed by then.
 _EXPIRES_SOON_DAYS: Final = 14
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-# Options without which a type delivers nothing, although its schema lets them be absent.
-_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {"segment": ("write_key",)}
 # What people write in place of a credential until they have one.
 _PLACEHOLDER: Final = re.compile(
     r"(?i)^(<.*>|\[.*\]|\$\{?\w+\}?|\{\{.*\}\}|\*+|x{3,}|\.{3}|change.?me|todo|fixme|none|null|secret|example|test"
@@ -90,11 +89,12 @@ def check(deployment: Deployment) -> Iterator[Finding]:
         if options is None:
             continue  # settings.valid has said why
         is_embedded = deployment.settings.broker_url is None
-        yield from credentials(name, table.type, options, is_embedded=is_embedded)
+        yield from credentials(name, table, options, is_embedded=is_embedded)
         yield from lacking(name, table)
         yield from lease(name, table, options)
         # `dispatcher up` stands in for Segment where it has no key.
-        stands_in = is_embedded and any(not getattr(options, option) for option in _NEEDED.get(table.type, ()))
+        lacks = any(not getattr(options, option) for option in table.traits.needs)
+        stands_in = is_embedded and table.traits.has_stub and lacks
         for option, url in urls(options).items():
             yield from _endpoint(name, option, url, quick=deployment.quick, stands_in=stands_in)
 
@@ -112,14 +112,13 @@ def _endpoint(name: str, option: str, url: SplitResult, *, quick: bool, stands_i
 def options_of(table: DestinationSettings) -> BaseModel | None:
     """The destination's validated options; None where they are wrong."""
     try:
-        options: BaseModel = load_type(table.type).Options.model_validate(table.options)
+        return load_type(table.type).Options.model_validate(table.options)
     except (SettingsError, ValidationError):
         return None
-    return options
 
 
 def allowlist(name: str, table: DestinationSettings) -> Finding:
-    if table.type != "tracking_log" and not table.events:
+    if not table.traits.takes_all_events and not table.events:
         return ALLOWLIST.warning(f"{name} has no allowlist and gets only direct calls", name=name)
     entries = "entry" if len(table.events or ()) == 1 else "entries"
     return ALLOWLIST.ok(
@@ -129,11 +128,13 @@ def allowlist(name: str, table: DestinationSettings) -> Finding:
     )
 
 
-def credentials(name: str, kind: str, options: BaseModel, *, is_embedded: bool = False) -> Iterator[Finding]:
+def credentials(
+    name: str, table: DestinationSettings, options: BaseModel, *, is_embedded: bool = False
+) -> Iterator[Finding]:
     for option, value in _values(options):
         if isinstance(value, SecretStr):
             flaw = flaw_of(value.get_secret_value())
-        elif value is None and option in _NEEDED.get(kind, ()):
+        elif value is None and option in table.traits.needs:
             flaw = "is not set, so that its events wait"
         else:
             continue
@@ -150,10 +151,10 @@ def credentials(name: str, kind: str, options: BaseModel, *, is_embedded: bool =
 
 def lacking(name: str, table: DestinationSettings) -> Iterator[Finding]:
     """What the destination itself says that it lacks, where that is not among the options looked at by name."""
-    if table.type in _NEEDED:
+    if table.traits.needs:
         return
     with Previewer({name: table}) as previewer:
-        missing = previewer.missing(name)
+        missing = previewer.missing_settings(name)
     if missing is not None:
         yield CREDENTIALS.error(missing, variable=option_variable(name, "…"))
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from dispatcher.config import Reading, check_options, masked_url, read, source_files
+from dispatcher.config import Reading, masked_url, read, source_files
 from dispatcher.config.layers import Leaf, file_leaves
 from dispatcher.config.masking import is_secret
+from dispatcher.destinations.options import check_options
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import permission_bits
 from dispatcher.doctor.finding import Check, Finding

@@ -62,13 +62,13 @@ CHECKS: Final = (WRITABLE, FILE_SYSTEM, ROOM, ROTATION, LOGROTATE, PERMISSIONS)
 def check(deployment: Deployment) -> Iterator[Finding]:
     """Every enabled tracking log."""
     for name, table in deployment.destinations.items():
-        path = table.options.get("path")
-        if table.type == "tracking_log" and isinstance(path, str | Path):
-            yield from _check_one(name, table, Path(path))
+        option = table.traits.log
+        path = None if option is None else table.options.get(option)
+        if option is not None and isinstance(path, str | Path):
+            yield from _check_one(name, table, Path(path), option_variable(name, option))
 
 
-def _check_one(name: str, table: DestinationSettings, path: Path) -> Iterator[Finding]:
-    spelt = option_variable(name, "path")
+def _check_one(name: str, table: DestinationSettings, path: Path, spelt: str) -> Iterator[Finding]:
     yield writable(path, spelt)
     yield local_disk(path, spelt)
     yield enough_room(path, free_room(path))

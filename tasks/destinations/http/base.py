@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -82,9 +82,6 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     #: What the vendor takes at most. Set before ``__init__`` of the base where the options have a say in it.
     limits: Limits = Limits()
-    #: Requests a second that the vendor allows for one account; None where it names no limit. All workers together
-    #: stay a little below; ``rate.per_second`` in the destination's table wins.
-    requests_per_second: ClassVar[float | None] = None
 
     def __init__(
         self, name: str, options: HttpOptionsT, *, rules: Rules | None = None, rate: Rate | None = None
@@ -147,10 +144,6 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         """
         return outcome_of_status(answer.status, who=self.who, retry_after=answer.headers.get("Retry-After"))
 
-    def missing(self) -> str | None:
-        """What the settings lack for anything to be sent, for a person; None where nothing does."""
-        return None
-
     @property
     def send_seconds(self) -> float:
         """How long ``send`` takes at most where the vendor is silent. For vendors of which it asks twice."""
@@ -166,7 +159,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         What is refused for its contents is bisected. Once the vendor asks to be left alone, gives no answer or fails
         three times in a row, the rest waits without being tried. Blocks up to the lease.
         """
-        if (missing := self.missing()) is not None:
+        if (missing := self.missing_settings()) is not None:
             return [RetryAfter(missing, None, "setup")] * len(batch.payloads)
         if self.options.at_most_once and batch.maybe_delivered:
             error = (
@@ -191,7 +184,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return {"outcome": "filtered", "reason": outcome.reason}
         request = self.finished(self.request([entry.item for entry in packed.requests[0]]))
         shown_request: dict[str, Any] = {"request": shown(request, secrets_of(self.options))}
-        missing = self.missing()
+        missing = self.missing_settings()
         return shown_request if missing is None else shown_request | {"missing": missing}
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import msgspec
 from pydantic import Field, SecretStr
 
+from dispatcher.destinations.traits import META_CONVERSIONS
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
@@ -166,6 +167,7 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
     """Delivers to a data set of Meta. The access token travels in the body, so that no log of URLs has it."""
 
     Options = MetaConversionsOptions
+    traits = META_CONVERSIONS
     integration = "Facebook Conversions API (Actions)"
     advertising = True
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
@@ -174,7 +176,7 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
     def endpoint(self) -> str:
         return f"{self.options.host}/{self.options.api_version}/{self.options.dataset_id or ''}/events"
 
-    def missing(self) -> str | None:
+    def missing_settings(self) -> str | None:
         if not self.options.dataset_id:
             what = f"no data set: set {self.variable('dataset_id')} to the id of your pixel"
         elif not self._access_token():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from dispatcher.destinations.base import Batch, Destination, Options
+from dispatcher.destinations.traits import TRACKING_LOG
 from dispatcher.edx_log.render import UNDECODABLE, Format, renderer
 from dispatcher.event import encode
 from dispatcher.outcomes import DELIVERED, Dead, Outcome
@@ -59,6 +60,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
     """The tracking log. Safe for threads, and for any number of processes on one machine with the same path."""
 
     Options = TrackingLogOptions
+    traits = TRACKING_LOG
 
     def __init__(
         self, name: str, options: TrackingLogOptions, *, rules: Rules | None = None, rate: Rate | None = None

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
-from dispatcher.config import Settings, check_options, load_type, masked_settings
-from dispatcher.tasks.testing.contract.subject import NAME, DestinationClass, Subject, batch_of, fates, leaks
+from dispatcher.config import Settings
+from dispatcher.destinations.base import Destination
+from dispatcher.destinations.build import build
+from dispatcher.destinations.options import check_options, masked_settings
+from dispatcher.destinations.types import load_type
+from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, fates, leaks
 from dispatcher.tasks.testing.vendor import Vendor
 
 
@@ -82,9 +86,8 @@ class SettingsContract(Subject):
         assert not leaks(json.dumps(masked_settings(settings), default=str), self.validated(server.url))
         assert check_options(settings) == []
 
-        kind: DestinationClass = load_type(table.type)
-        options: BaseModel = kind.Options.model_validate(table.options)
-        destination = kind(NAME, options)
+        destination = build(NAME, table)
+        assert isinstance(destination, Destination)
         try:
             assert fates(destination.deliver(batch_of(self.events(1)))) == ["delivered"]
         finally:

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from dispatcher.config import load_type
-from dispatcher.destinations.base import Batch, Destination
+from dispatcher.destinations.base import Batch, Destination, Options
+from dispatcher.destinations.types import load_type
 from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
@@ -23,7 +23,7 @@ from dispatcher.tasks.destinations.http import HttpDestination, Limits
 from dispatcher.tasks.testing.vendor import POISON, Call, Vendor
 
 #: The class of a destination.
-DestinationClass: TypeAlias = type[Destination[Any]]
+DestinationClass: TypeAlias = type[Destination[Options]]
 
 #: The name of the destination's table, as the contract makes it.
 NAME: Final = "contract"
@@ -134,15 +134,16 @@ class Subject:
         finally:
             destination.close()
 
-    def validated(self, url: str, **changes: Any) -> BaseModel:
+    def validated(self, url: str, **changes: Any) -> Options:
         """The destination's options."""
         said = {name: value for name, value in (self.options(url) | changes).items() if value is not None}
-        options: BaseModel = self.kind().Options.model_validate(said)
-        return options
+        return self.kind().Options.model_validate(said)
 
     def kind(self) -> DestinationClass:
         """The destination's class."""
-        return _loaded(self.type)
+        kind = _loaded(self.type)
+        assert issubclass(kind, Destination)
+        return kind
 
     def events(self, count: int) -> list[Event]:
         """So many events that the vendor takes."""

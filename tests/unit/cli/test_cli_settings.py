@@ -19,18 +19,22 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 SAMPLE_TYPES = """
-from pydantic import BaseModel, ConfigDict
+from dispatcher.destinations import base, traits
 
-class Log:
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        path: str
+class LogOptions(base.Options):
+    path: str
 
-class Http:
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        write_key: str | None = None
-        host: str = "https://example.org"
+class Log(base.Destination):
+    Options = LogOptions
+    traits = traits.TRACKING_LOG
+
+class HttpOptions(base.Options):
+    write_key: str | None = None
+    host: str = "https://example.org"
+
+class Http(base.Destination):
+    Options = HttpOptions
+    traits = traits.SEGMENT
 """
 
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from dispatcher import config
 from dispatcher.config import DestinationSettings, OutboxSettings, Settings
 from dispatcher.config.masking import may_be_secret
+from dispatcher.destinations.options import check_options
+from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
 from tests.support.own_settings import install_types
 
@@ -20,20 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SAMPLE_TYPES = """
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
+from dispatcher.destinations import base, traits
 
-class Log:
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        path: str
+class LogOptions(base.Options):
+    path: str
 
-class Http:
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        write_key: SecretStr
-        host: str = "https://example.org"
-        timeout: float = 5.0
-        pin: SecretStr | None = None
+class Log(base.Destination):
+    Options = LogOptions
+    traits = traits.TRACKING_LOG
+
+class HttpOptions(base.Options):
+    write_key: SecretStr
+    host: str = "https://example.org"
+    timeout: float = 5.0
+    pin: SecretStr | None = None
+
+class Http(base.Destination):
+    Options = HttpOptions
+    traits = traits.SEGMENT
 """
 
 
@@ -754,7 +761,7 @@ def test_a_value_replaced_by_a_table_loses_its_source(site: Path) -> None:
 def test_options_that_the_type_accepts_are_not_a_problem(site: Path) -> None:
     settings = load(site, destinations={"tracking_log": {}, "segment": {"write_key": "k"}})
 
-    assert config.check_options(settings) == []
+    assert check_options(settings) == []
 
 
 def test_options_are_checked_by_the_type_and_errors_name_their_source(site: Path) -> None:
@@ -766,7 +773,7 @@ def test_options_are_checked_by_the_type_and_errors_name_their_source(site: Path
     }
     reading = config.read(environ, {"destinations": {"segment": {"wrtie_ky": "hush", "batch_event": 3}}})
 
-    problems = config.check_options(reading.settings, reading.source)
+    problems = check_options(reading.settings, reading.source)
 
     source = "DISPATCHER_DESTINATIONS__SEGMENT__PIN, DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT, configure()"
     assert sorted(problems) == sorted(
@@ -793,25 +800,25 @@ def test_a_type_that_cannot_be_imported_is_a_problem_unless_disabled(site: Path)
         },
     )
 
-    problems = config.check_options(settings)
+    problems = check_options(settings)
 
     assert [problem.split(": ")[1] for problem in problems] == ["destinations.broken", "destinations.mine"]
     assert all("cannot be imported" in problem for problem in problems)
 
 
 def test_a_type_is_loaded_by_its_name_or_path() -> None:
-    assert config.load_type("segment") is config.load_type("config_sample_types:Http")
-    assert issubclass(config.load_type("segment").Options, BaseModel)
+    assert load_type("segment") is load_type("config_sample_types:Http")
+    assert issubclass(load_type("segment").Options, BaseModel)
     with pytest.raises(SettingsError, match="there is no destination type 'nothing'"):
-        config.load_type("nothing")
-    with pytest.raises(SettingsError, match="is no class"):
-        config.load_type("os:sep")
+        load_type("nothing")
+    with pytest.raises(SettingsError, match="must be a subclass of Destination"):
+        load_type("os:sep")
 
 
 def test_a_secret_option_stays_secret(site: Path) -> None:
     settings = load(site, destinations={"segment": {"write_key": "hush"}})
 
-    options = config.load_type("segment").Options.model_validate(settings.destinations["segment"].options)
+    options = load_type("segment").Options.model_validate(settings.destinations["segment"].options)
 
     assert isinstance(options.write_key, SecretStr)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher import config
+from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
 
 BECAME = (
@@ -43,6 +44,6 @@ def test_a_destination_of_another_type_may_be_called_fabric(tmp_path: Path) -> N
 
 def test_loading_a_retired_type_gives_the_same_error() -> None:
     with pytest.raises(SettingsError) as caught:
-        config.load_type("fabric")
+        load_type("fabric")
 
     assert caught.value.problems == (BECAME,)

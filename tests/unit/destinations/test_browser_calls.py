@@ -10,12 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from dispatcher import config
-from dispatcher.config.destination_types import BROWSER_TYPES
+from dispatcher.config.destination_types import traits_of
 from dispatcher.destinations.browser.base import BrowserDestination
 from dispatcher.destinations.browser.crazy_egg import CrazyEgg
 from dispatcher.destinations.browser.google_tag_manager_web import GoogleTagManagerWeb
 from dispatcher.destinations.browser.optimizely_web import OptimizelyWeb
 from dispatcher.destinations.browser.qualaroo import Qualaroo
+from dispatcher.destinations.types import load_type
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import Event, decode, encode
 from dispatcher.rules.rules import Rules
@@ -41,9 +42,12 @@ def of(kind: type[BrowserDestination], **rules: Any) -> BrowserDestination:
 
 
 def test_every_browser_type_is_installed_and_marked_as_such() -> None:
-    assert set(config.installed_types()) >= BROWSER_TYPES
-    for name in BROWSER_TYPES:
-        assert issubclass(config.load_type(name), BrowserDestination)
+    classes = {name: load_type(name) for name in config.installed_types()}
+
+    assert {classes[name] for name in classes if traits_of(name).in_browser} == set(TYPES)
+    assert {name for name in classes if issubclass(classes[name], BrowserDestination)} == {
+        name for name in classes if traits_of(name).in_browser
+    }
 
 
 def test_tag_manager_gets_name_data_user_and_event_id() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dispatcher import config
 from dispatcher.cli.worker import _check_queues
 from dispatcher.config import Settings
 from dispatcher.destinations.build import build_destinations
+from dispatcher.destinations.options import check_options
 from dispatcher.errors import SettingsError
 from dispatcher.event import Event, encode
 from dispatcher.monitoring.ledger import served
@@ -85,7 +85,7 @@ def test_nothing_is_replayed_to_a_browser_destination() -> None:
 
 
 def test_the_settings_of_a_browser_destination_are_checked() -> None:
-    (problem,) = config.check_options(settings(tags={"type": "qualaroo", "events": ["*"], "site_key": "hush"}))
+    (problem,) = check_options(settings(tags={"type": "qualaroo", "events": ["*"], "site_key": "hush"}))
 
     assert problem.startswith("settings: destinations.tags.site_key = ")
     assert "there is no such setting" in problem

@@ -335,8 +335,8 @@ CASES: Final = [
     ),
     Case(
         "destinations.credentials",
-        lambda _: worst(destinations.credentials("segment", "segment", segment(write_key=" k1\n"))),
-        lambda _: worst(destinations.credentials("segment", "segment", segment(write_key="k1"))),
+        lambda _: worst(destinations.credentials("segment", table(), segment(write_key=" k1\n"))),
+        lambda _: worst(destinations.credentials("segment", table(), segment(write_key="k1"))),
     ),
     Case(
         "destinations.certificate",
@@ -774,12 +774,12 @@ def test_a_plausible_credential_is_accepted(secret: str) -> None:
 
 
 def test_a_missing_write_key_is_an_error_unless_the_segment_stub_is_used() -> None:
-    found = worst(destinations.credentials("segment", "segment", segment()))
+    found = worst(destinations.credentials("segment", table(), segment()))
     assert found.level == "error"
     assert "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY" in found.remedy
-    assert worst(destinations.credentials("segment", "segment", segment(), is_embedded=True)).level == "note"
+    assert worst(destinations.credentials("segment", table(), segment(), is_embedded=True)).level == "note"
     flawed = segment(write_key=SecretStr("<key>"))
-    assert worst(destinations.credentials("segment", "segment", flawed, is_embedded=True)).level == "error"
+    assert worst(destinations.credentials("segment", table(), flawed, is_embedded=True)).level == "error"
 
 
 def test_missing_settings_of_a_destination_are_an_error_with_their_variables() -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from dispatcher import config
 from dispatcher.cli import main
+from dispatcher.destinations.options import check_options
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -211,7 +212,7 @@ def test_the_variables_of_every_service_are_settings(name):
 
     assert settings.environment == "production"
     assert settings.broker == "redis://redis:6379/0"
-    assert config.check_options(settings) == []
+    assert check_options(settings) == []
 
 
 def test_the_operators_segment_write_key_reaches_its_worker():

@@ -24,6 +24,8 @@ from dispatcher import NotEncodableError, config, errors, tracker
 from dispatcher.cli.main import EXIT_ERROR, EXIT_SETTINGS, EXIT_UNAVAILABLE, main
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.schema import Settings
+from dispatcher.destinations.options import check_options
+from dispatcher.destinations.types import load_type
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import decode
 from dispatcher.tasks.destinations.segment import to_message
@@ -213,7 +215,7 @@ def test_the_settings_on_every_page_are_valid(path: Path, tmp_path: Path, monkey
         file.write_text(example)
         monkeypatch.setenv("DISPATCHER_SETTINGS", str(file))
 
-        assert config.check_options(config.load()) == []
+        assert check_options(config.load()) == []
 
 
 # What the pages name
@@ -345,7 +347,7 @@ def is_setting(variable: str) -> bool:
     if path[0] != "destinations":
         return has_field(Settings, path)
     return has_field(DestinationSettings, path[2:]) or any(
-        has_field(config.load_type(name).Options, path[2:]) for name in config.installed_types()
+        has_field(load_type(name).Options, path[2:]) for name in config.installed_types()
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from dispatcher import config
 from dispatcher.config import Settings
+from dispatcher.destinations.options import check_options
 from dispatcher.event import Event
 from dispatcher.rules.rules import Rules
 from dispatcher.tasks.destinations.segment import to_message
@@ -58,7 +59,7 @@ def enrolment(**data: Any) -> Event:
 
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_every_example_can_be_used(tmp_path: Path, text: str) -> None:
-    assert config.check_options(loaded(tmp_path, text)) == []
+    assert check_options(loaded(tmp_path, text)) == []
 
 
 def test_both_pages_have_examples() -> None:

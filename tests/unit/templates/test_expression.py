@@ -12,6 +12,7 @@ import pytest
 
 from dispatcher import config
 from dispatcher.config.rules import MappingRule
+from dispatcher.destinations.options import check_options
 from dispatcher.errors import SettingsError
 from dispatcher.rules.mapping import Mapper
 from dispatcher.templates import expression
@@ -114,7 +115,7 @@ def test_a_missing_library_is_an_error_only_if_expressions_are_used(
     rule = "[[destinations.segment.mapping]]\nwhen = {a = {matches = 'x'}}\nskip = true\n"
     site = own_settings(tmp_path / "settings", rule)
     settings = config.load({"HOME": "/home/sam", "DISPATCHER_SETTINGS": str(site)})
-    [found] = config.check_options(settings)
+    [found] = check_options(settings)
     assert "destinations.segment.mapping" in found
     assert "pip install 'google-re2>=1.1.20240702'" in found
     with pytest.raises(SettingsError, match="pip install"):

@@ -248,12 +248,12 @@ def test_an_event_without_an_optimizely_id_is_undeliverable_with_a_remedy() -> N
     ids=["account", "events"],
 )
 def test_a_missing_setting_is_named(absent: dict[str, Any], said: str) -> None:
-    assert said in (an_optimizely(**absent).missing() or "")
+    assert said in (an_optimizely(**absent).missing_settings() or "")
 
 
 def test_ids_may_be_given_as_numbers() -> None:
     optimizely = an_optimizely(account_id=1887578053, event_ids={"enrolled": 4841578001})
-    assert optimizely.missing() is None
+    assert optimizely.missing_settings() is None
     assert optimizely.item(an_event())["snapshots"][0]["events"][0]["entity_id"] == "4841578001"
 
 

@@ -157,13 +157,13 @@ def test_the_signature_equals_that_of_the_vendors_own_client(parameters: dict[st
     ids=["key", "secret", "both"],
 )
 def test_a_missing_setting_is_named_by_its_variable(absent: dict[str, Any], variables: list[str]) -> None:
-    missing = a_sailthru(**absent).missing()
+    missing = a_sailthru(**absent).missing_settings()
     assert missing is not None
     assert [name for name in ("API_KEY", "SECRET") if f"DISPATCHER_DESTINATIONS__MAIL__{name}" in missing] == variables
 
 
 def test_nothing_is_missing_with_key_and_secret() -> None:
-    assert a_sailthru().missing() is None
+    assert a_sailthru().missing_settings() is None
 
 
 @pytest.mark.parametrize("host", ["api.sailthru.com", "https://", "https://key@api.sailthru.com", "https://a.b/event"])

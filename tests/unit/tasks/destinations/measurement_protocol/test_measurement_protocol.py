@@ -422,7 +422,7 @@ def test_a_preview_masks_secrets() -> None:
     ],
 )
 def test_a_missing_setting_is_named_by_its_variable(destination: Any, variables: list[str]) -> None:
-    missing = destination.missing()
+    missing = destination.missing_settings()
     assert all(f"DISPATCHER_DESTINATIONS__{variable}" in missing for variable in variables)
 
 

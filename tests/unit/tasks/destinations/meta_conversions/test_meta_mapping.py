@@ -396,9 +396,11 @@ def test_a_request_has_the_token_in_its_body_and_no_secret_in_its_url() -> None:
 
 
 def test_a_missing_setting_is_named_by_its_variable() -> None:
-    assert "DISPATCHER_DESTINATIONS__ADS__DATASET_ID" in str(MetaConversions("ads", MetaConversionsOptions()).missing())
+    assert "DISPATCHER_DESTINATIONS__ADS__DATASET_ID" in str(
+        MetaConversions("ads", MetaConversionsOptions()).missing_settings()
+    )
     without_token = MetaConversions("ads", MetaConversionsOptions(dataset_id="123"))
-    assert "DISPATCHER_DESTINATIONS__ADS__ACCESS_TOKEN" in str(without_token.missing())
+    assert "DISPATCHER_DESTINATIONS__ADS__ACCESS_TOKEN" in str(without_token.missing_settings())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A destination's own options, checked by its type. Apart from ``load``, since it imports the types."""
+"""A destination's own options, checked and shown as its type says. Apart from ``load``, since it imports the types."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dispatcher.config.destination_types import load_type
+from dispatcher.config.destination_types import TRAITS_GROUP, traits_of
 from dispatcher.config.masking import MASK, masked
+from dispatcher.config.object_path import is_object_path
 from dispatcher.config.problems import Subject, describe, is_credential, problem
+from dispatcher.destinations.base import Destination
+from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
 from dispatcher.templates.expression import is_available, missing_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatcher.config.destination import DestinationSettings
-    from dispatcher.config.schema import Settings
+    from dispatcher.config import DestinationSettings, Settings
     from dispatcher.config.variables import KeyPath
+    from dispatcher.destinations.base import BaseDestination, Options
 
 
 def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = None) -> list[str]:
     """Mistakes in the destinations' own options, a line each. Imports the types of those that are enabled.
 
     Args:
-        settings: What to look at.
-        source: Who said the value at a path, as ``Reading.source``; "settings" stands for all when None.
+        settings: What to check.
+        source: Who said the value at a path, as ``LoadedSettings.source``; "settings" stands for all when None.
     """
     problems: list[str] = []
     for name, table in settings.destinations.items():
@@ -43,8 +46,8 @@ def masked_settings(settings: Settings) -> dict[str, Any]:
     for name, table in settings.destinations.items():
         shown = values["destinations"][name]
         for option in _credentials(table):
-            given = shown[option]
-            shown[option] = dict.fromkeys(given, MASK) if isinstance(given, dict) else MASK
+            value = shown[option]
+            shown[option] = dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK
     return values
 
 
@@ -52,16 +55,23 @@ def _credentials(table: DestinationSettings) -> list[str]:
     given = [option for option, value in table.options.items() if value is not None]
     try:
         return [option for option in given if is_credential(load_type(table.type).Options, option)] if given else []
-    except SettingsError:  # a type that is not there declares nothing
+    except SettingsError:  # a type that cannot be imported declares nothing
         return []
 
 
 def _check(name: str, table: DestinationSettings, source: Callable[[KeyPath], str]) -> list[str]:
     path = ("destinations", name)
     try:
-        options = load_type(table.type).Options
+        destination_class = load_type(table.type)
     except SettingsError as error:
         return [problem(source(path), ".".join(path), line) for line in error.problems]
+    if not _is_known_by_its_traits(table.type, destination_class):
+        message = (
+            f"the traits of destination type {table.type!r} are not those that are installed: install its package "
+            f"again, or name them in its entry points of {TRAITS_GROUP}"
+        )
+        return [problem(source(path), ".".join(path), message)]
+    options = destination_class.Options
     try:
         options.model_validate(table.options)
     except ValidationError as error:
@@ -70,3 +80,11 @@ def _check(name: str, table: DestinationSettings, source: Callable[[KeyPath], st
         where = (*path, "mapping")
         return [] if is_available() else [problem(source(where), ".".join(where), missing_library())]
     return []
+
+
+def _is_known_by_its_traits(type_name: str, destination_class: type[BaseDestination[Options]]) -> bool:
+    # Else web processes and relays would treat it otherwise than it expects. A destination that workers deliver to can
+    # do without its traits where it is written as module and class.
+    if is_object_path(type_name) and issubclass(destination_class, Destination):
+        return True
+    return destination_class.traits == traits_of(type_name)
