@@ -16,9 +16,10 @@ from dispatcher.tasks.destinations.measurement_protocol.destination import plain
 from dispatcher.tasks.destinations.measurement_protocol.identity import client_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dispatcher.event import Event
+    from dispatcher.tasks.destinations.measurement_protocol.hit import Hit
 
 
 class GoogleTagManagerOptions(MeasurementProtocolOptions):
@@ -73,13 +74,13 @@ class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
         header = self.options.preview_header
         return {"X-Gtm-Server-Preview": header.get_secret_value()} if header is not None else {}
 
-    def outcome(self, answer: Answer) -> Outcome:
+    def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if answer.status == 400:
             # The container says so where no client claims the request, whatever is in it.
             return RetryAfter(
-                f"{self.who} answered 400: no client of the container claims {self.options.path}; publish one of the "
+                f"{self.label} answered 400: no client of the container claims {self.options.path}; publish one of the "
                 f"type Measurement Protocol (GA4) with that activation path, or set {self.variable('path')} to its own",
                 None,
                 "setup",
             )
-        return super().outcome(answer)
+        return super().outcome(answer, items)

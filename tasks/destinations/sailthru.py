@@ -140,7 +140,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
 
-    def outcome(self, answer: Answer) -> Outcome:
+    def outcome(self, answer: Answer, items: Sequence[dict[str, Any]]) -> Outcome:
         """By Sailthru's error code where there is one, which it may give with a 200; else by the status.
 
         Its errormsg is left out: it may repeat what was sent.
@@ -150,13 +150,13 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         if code is not None:
             return self._outcome_of_code(code, answer)
         if answer.status < 300 and answer.body and not isinstance(said, dict):
-            error = f"{self.who} answered {answer.status} with what is no JSON object, so it is not Sailthru"
+            error = f"{self.label} answered {answer.status} with what is no JSON object, so it is not Sailthru"
             return RetryAfter(f"{error}: set {self.variable('host')}", None, "setup")
         return self._outcome_of_status(answer)
 
     def _outcome_of_code(self, code: int, answer: Answer) -> Outcome:
         kind, meaning = _ERRORS.get(code, (None, "which the API documentation lists"))
-        error = f"{self.who} answered {answer.status} with error {code}, {meaning}"
+        error = f"{self.label} answered {answer.status} with error {code}, {meaning}"
         # 409 is for what conflicts with its rules: another event may not.
         if kind == "invalid" or (kind is None and (answer.status < 300 or answer.status == 409)):
             return Dead("invalid", error)
@@ -170,7 +170,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         # It says on every answer when the rate limit begins anew.
         seconds = _seconds_until_reset(answer.headers) if answer.status == 429 else None
         retry_after = answer.headers.get("Retry-After") if seconds is None else str(seconds)
-        return outcome_of_status(answer.status, who=self.who, retry_after=retry_after)
+        return outcome_of_status(answer.status, label=self.label, retry_after=retry_after)
 
     def _who(self, event: Event) -> dict[str, str]:
         person = Person.of(event)

@@ -249,7 +249,7 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
         except RequestException as error:
             return no_answer(
                 error,
-                who=self.who,
+                label=self.label,
                 connect_seconds=self.options.connect_timeout_seconds,
                 answer_seconds=self.options.timeout_seconds,
             )
@@ -257,7 +257,7 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
             # A redirect turned the POST into a GET: its 200 says nothing of the events.
             return NoAnswer(
                 RetryAfter(
-                    f"{self.who} redirects elsewhere: set {self.variable('host')} to the final address", None, "setup"
+                    f"{self.label} redirects elsewhere: set {self.variable('host')} to the final address", None, "setup"
                 ),
                 maybe_taken=False,
             )

@@ -164,7 +164,7 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
             method=self.options.method,
         )
 
-    def finished(self, request: Request) -> Request:
+    def sign(self, request: Request) -> Request:
         """The request with the attempt's time and signatures, compressed if the options say so."""
         timestamp = str(int(time()))
         headers = {**request.headers, "webhook-timestamp": timestamp}

@@ -127,7 +127,7 @@ def test_each_status_means_what_the_reference_says() -> None:
 
     said = {status: status_outcome(status) for status in statuses}
 
-    assert said == {status: fates([outcome_of_status(status, who="Pulse")])[0] for status in statuses}
+    assert said == {status: fates([outcome_of_status(status, label="Pulse")])[0] for status in statuses}
 
 
 def status_outcome(status: int) -> str:

@@ -161,12 +161,12 @@ def test_the_signature_follows_the_specification(server: Vendor, monkeypatch: py
     monkeypatch.setattr("dispatcher.tasks.destinations.webhook.time", lambda: 1674087231.9)
     with a_webhook(server, secret=SECRET) as webhook:
         request = webhook.request([webhook.item(an_event())])
-        finished = webhook.finished(request)
+        signed = webhook.sign(request)
 
-    assert finished.headers["webhook-timestamp"] == "1674087231"
+    assert signed.headers["webhook-timestamp"] == "1674087231"
     at = datetime.fromtimestamp(1674087231, UTC)
     expected = Receiver(SECRET).sign(an_event().id, at, request.body.decode())
-    assert finished.headers["webhook-signature"] == expected
+    assert signed.headers["webhook-signature"] == expected
 
 
 def test_without_a_secret_requests_have_an_id_and_a_time_but_no_signature(server: Vendor) -> None:

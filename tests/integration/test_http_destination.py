@@ -266,10 +266,10 @@ class Mistaken(OneEach):
             raise KeyError("person@example.org")
         return super().item(event)
 
-    def outcome(self, answer: Any) -> Outcome:
+    def outcome(self, answer: Any, items: Sequence[dict[str, Any]]) -> Outcome:
         if answer.status == 299:
             raise TypeError("person@example.org")
-        return super().outcome(answer)
+        return super().outcome(answer, items)
 
 
 def test_an_event_that_crashes_the_mapping_is_dead_and_no_other_is(make: Any, vendor: Taker) -> None:

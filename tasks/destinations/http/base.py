@@ -90,10 +90,10 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         #: Requests at a time in this process.
         self.concurrency: Final = options.concurrency or (_CONCURRENCY if self.limits.events == 1 else 1)
         #: Names the destination in errors; holds neither path nor query.
-        self.who: Final = f"{type(self).__name__} at {urlsplit(self.endpoint).netloc}"
+        self.label: Final = f"{type(self).__name__} at {urlsplit(self.endpoint).netloc}"
         self._client = HttpClient(
             self.endpoint,
-            who=self.who,
+            label=self.label,
             connect_seconds=options.connect_timeout_seconds,
             answer_seconds=options.timeout_seconds,
             connections=max(self.concurrency, _CONNECTIONS),
@@ -118,10 +118,10 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
     def request(self, items: Sequence[ItemT]) -> Request:
         """The request for some items, of one group and within the limits. Pure."""
 
-    def finished(self, request: Request) -> Request:
-        """The request as it goes out now: for what depends on the moment, such as a signature over the time.
+    def sign(self, request: Request) -> Request:
+        """Add what depends on the time of sending, such as a signature; by default the request stays as it is.
 
-        Called once an attempt, right before it; by default the request stays as it is.
+        Called right before each attempt.
         """
         return request
 
@@ -137,12 +137,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         """How large a request's body is, whose items take ``items_bytes`` together; it is made to see by default."""
         return len(self.request(items).body)
 
-    def outcome(self, answer: Answer) -> Outcome:
-        """What an answer means for every event of its request: by its status, unless the vendor has a way of its own.
+    def outcome(self, answer: Answer, items: Sequence[ItemT]) -> Outcome:
+        """What an answer means for each item that was sent; by default its status decides.
 
-        Dead makes a request with several events be sent again in halves, until the bad ones are found.
+        If it is Dead and the request had several items, they are sent again in halves until the bad ones are found.
         """
-        return outcome_of_status(answer.status, who=self.who, retry_after=answer.headers.get("Retry-After"))
+        return outcome_of_status(answer.status, label=self.label, retry_after=answer.headers.get("Retry-After"))
 
     @property
     def send_seconds(self) -> float:
@@ -151,7 +151,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     def send(self, items: Sequence[ItemT], *, attempt: int) -> Answer | NoAnswer:
         """Send one request. For vendors whose own package does that."""
-        return self._client.send(self.finished(self.request(items)))
+        return self._client.send(self.sign(self.request(items)))
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch in as many requests as the vendor's limits ask for, ``concurrency`` at a time.
@@ -163,7 +163,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return [RetryAfter(missing, None, "setup")] * len(batch.payloads)
         if self.options.at_most_once and batch.maybe_delivered:
             error = (
-                f"a worker ended while it sent this, or Redis has lost what became of it, so {self.who} may have it; "
+                f"a worker ended while it sent this, or Redis has lost what became of it, so {self.label} may have it; "
                 "at_most_once is on: not sent again"
             )
             return [Dead("maybe_delivered", error, asked=False)] * len(batch.payloads)
@@ -182,7 +182,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return {"outcome": "dead", "reason": outcome.reason, "error": outcome.error}
         if isinstance(outcome, Filtered):
             return {"outcome": "filtered", "reason": outcome.reason}
-        request = self.finished(self.request([entry.item for entry in packed.requests[0]]))
+        request = self.sign(self.request([entry.item for entry in packed.requests[0]]))
         shown_request: dict[str, Any] = {"request": shown(request, secrets_of(self.options))}
         missing = self.missing_settings()
         return shown_request if missing is None else shown_request | {"missing": missing}

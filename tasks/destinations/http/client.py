@@ -101,14 +101,16 @@ class HttpClient:
 
     Args:
         url: Any URL of the destination; says whether it is on this machine.
-        who: Names the destination in errors, such as ``Sailthru at api.sailthru.com``.
+        label: Names the destination in errors, such as ``Sailthru at api.sailthru.com``.
         connect_seconds: How long connecting may take.
         answer_seconds: How long the answer may be silent.
         connections: How many to keep open; further ones are closed after their request.
     """
 
-    def __init__(self, url: str, *, who: str, connect_seconds: float, answer_seconds: float, connections: int) -> None:
-        self._who = who
+    def __init__(
+        self, url: str, *, label: str, connect_seconds: float, answer_seconds: float, connections: int
+    ) -> None:
+        self._label = label
         self._timeout = (connect_seconds, answer_seconds)
         # A proxy from the environment cannot reach this machine's own servers.
         self._proxies = {"no_proxy": urlsplit(url).hostname or ""} if is_local(url) else None
@@ -138,7 +140,7 @@ class HttpClient:
                 response.close()
         except RequestException as error:
             connect_seconds, answer_seconds = self._timeout
-            return no_answer(error, who=self._who, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
+            return no_answer(error, label=self._label, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
         return Answer(status=response.status_code, headers=response.headers, body=body)
 
     def close(self) -> None:
@@ -146,9 +148,9 @@ class HttpClient:
         self._session.close()
 
 
-def no_answer(error: RequestException, *, who: str, connect_seconds: float, answer_seconds: float) -> NoAnswer:
+def no_answer(error: RequestException, *, label: str, connect_seconds: float, answer_seconds: float) -> NoAnswer:
     """What it means that requests raised this. See ``outcome_of_error`` for the arguments."""
-    outcome = outcome_of_error(error, who=who, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
+    outcome = outcome_of_error(error, label=label, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
     return NoAnswer(outcome, maybe_taken=may_have_arrived(error))
 
 

@@ -88,7 +88,7 @@ def _to_entry(
 
 
 def _oversized(destination: HttpDestination[Any, ItemT], entry: Entry[ItemT], size: int, limit: int) -> Dead:
-    error = f"event {entry.event_id} makes {size} bytes and {destination.who} takes {limit}: put less into its data"
+    error = f"event {entry.event_id} makes {size} bytes and {destination.label} takes {limit}: put less into its data"
     return Dead("oversized", error, asked=False)
 
 

@@ -108,7 +108,7 @@ class Sender(Generic[ItemT]):
     def _ask(self, items: Sequence[ItemT], attempt: int) -> tuple[Answer | NoAnswer, Outcome]:
         try:
             answer = self._destination.send(items, attempt=attempt)
-            return answer, answer.outcome if isinstance(answer, NoAnswer) else self._destination.outcome(answer)
+            return answer, answer.outcome if isinstance(answer, NoAnswer) else self._destination.outcome(answer, items)
         except Exception as error:  # else it would undo what became of the other requests
             failed = RetryAfter(report_mistake(self._destination, error))
             return NoAnswer(failed, maybe_taken=True), failed
@@ -129,7 +129,7 @@ class Sender(Generic[ItemT]):
             return stopped
 
     def _park(self, turn: Turn, round_: Round) -> RetryAfter:
-        error = turn.error or f"{self._destination.who} is sent to as fast as its rate allows, and others are first"
+        error = turn.error or f"{self._destination.label} is sent to as fast as its rate allows, and others are first"
         # Where several batches are first, each has more to send than this turn. If all that wait came back for the
         # next one, workers would do little else than park them again.
         several = turn.seconds > _MAX_WAIT_SECONDS + turn.spacing

@@ -31,12 +31,12 @@ _THROTTLED: Final = 429
 _LONGEST_SECONDS: Final = 86_400.0
 
 
-def outcome_of_status(status: int, *, who: str, retry_after: str | None = None) -> Outcome:
+def outcome_of_status(status: int, *, label: str, retry_after: str | None = None) -> Outcome:
     """The outcome of every event of a request that got this answer.
 
     Args:
         status: Of the HTTP response.
-        who: Names the destination in the error, such as ``Segment at api.segment.io``.
+        label: Names the destination in the error, such as ``Segment at api.segment.io``.
         retry_after: The response's header of that name.
 
     Returns:
@@ -44,7 +44,7 @@ def outcome_of_status(status: int, *, who: str, retry_after: str | None = None) 
     """
     if 200 <= status < 300:
         return DELIVERED
-    error = f"{who} answered {status} {responses.get(status, '')}".rstrip()
+    error = f"{label} answered {status} {responses.get(status, '')}".rstrip()
     seconds = retry_after_seconds(retry_after)
     if status in _OVERSIZED:
         return Dead("oversized", error)
@@ -58,30 +58,31 @@ def outcome_of_status(status: int, *, who: str, retry_after: str | None = None) 
     return RetryAfter(error, seconds, "setup")
 
 
-def outcome_of_error(error: RequestException, *, who: str, connect_seconds: float, answer_seconds: float) -> RetryAfter:
+def outcome_of_error(
+    error: RequestException, *, label: str, connect_seconds: float, answer_seconds: float
+) -> RetryAfter:
     """The outcome of a request that got no answer. Its error names neither URL nor contents.
 
     Args:
         error: What requests raised.
-        who: Names the destination in the error.
+        label: Names the destination in the error.
         connect_seconds: For how long it waited for a connection.
         answer_seconds: For how long it waited for the answer.
     """
     for cause in _causes(error):
         if isinstance(cause, gaierror | NameResolutionError):
-            return RetryAfter(f"{who} cannot be found: DNS does not know the host, or does not answer", None, "setup")
+            return RetryAfter(f"{label} cannot be found: DNS does not know the host, or does not answer", None, "setup")
         if isinstance(cause, SSLCertVerificationError):
-            return RetryAfter(f"{who} has a certificate that is not trusted: {cause.verify_message}", None, "setup")
+            return RetryAfter(f"{label} has a certificate that is not trusted: {cause.verify_message}", None, "setup")
     if isinstance(error, InvalidURL):
-        return RetryAfter(f"{who} is no address", None, "setup")
+        return RetryAfter(f"{label} is no address", None, "setup")
     if isinstance(error, ConnectTimeout):
-        return RetryAfter(f"{who} took no connection within {connect_seconds:g} s")
+        return RetryAfter(f"{label} took no connection within {connect_seconds:g} s")
     if isinstance(error, Timeout):
-        return RetryAfter(f"{who} gave no answer within {answer_seconds:g} s")
+        return RetryAfter(f"{label} gave no answer within {answer_seconds:g} s")
     inner = error.args[0] if error.args else error
-    return RetryAfter(
-        f"{who} cannot be reached or hung up: {type(error).__name__}, {type(getattr(inner, 'reason', inner)).__name__}"
-    )
+    names = f"{type(error).__name__}, {type(getattr(inner, 'reason', inner)).__name__}"
+    return RetryAfter(f"{label} cannot be reached or hung up: {names}")
 
 
 def may_have_arrived(error: RequestException) -> bool:

@@ -80,10 +80,10 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
             return objection
         return super().send(items, attempt=attempt)
 
-    def outcome(self, answer: Answer) -> Outcome:
+    def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if messages := _messages(answer):
-            return Dead("invalid", f"{self.who} would not count it: {_told(messages)}")
-        return super().outcome(answer)
+            return Dead("invalid", f"{self.label} would not count it: {_told(messages)}")
+        return super().outcome(answer, items)
 
     def secret(self) -> str:
         """The API secret; empty without one."""
@@ -95,14 +95,14 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
         answer = self._client.send(self.request_to(f"{self.options.endpoint}/debug/mp/collect", body))
         if isinstance(answer, NoAnswer):
             return NoAnswer(answer.outcome, maybe_taken=False)
-        outcome = self.outcome(answer)
+        outcome = self.outcome(answer, items)
         if isinstance(outcome, RetryAfter):
             return NoAnswer(outcome, maybe_taken=False)
         if isinstance(outcome, Dead):
             return answer
         if not isinstance(answer.json(), dict):
             error = (
-                f"{self.who} has no validation server: set {self.variable('endpoint')} to Google's, or "
+                f"{self.label} has no validation server: set {self.variable('endpoint')} to Google's, or "
                 f"{self.variable('debug')} to false"
             )
             return NoAnswer(RetryAfter(error, None, "setup"), maybe_taken=False)

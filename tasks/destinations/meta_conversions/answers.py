@@ -47,35 +47,35 @@ _SUBCODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
 _TRACE: Final = re.compile(r"[\w-]{1,64}")
 
 
-def outcome_of_answer(answer: Answer, *, who: str, sent: int | None = None) -> Outcome:
+def outcome_of_answer(answer: Answer, *, label: str, sent: int) -> Outcome:
     """The outcome of every event of a request that got this answer. Pure.
 
     Texts name Meta's codes and its trace id, never its message, which may repeat what was sent.
 
     Args:
         answer: What Meta answered.
-        who: Names the destination in errors.
-        sent: How many events the request had, where that is known.
+        label: Names the destination in errors.
+        sent: How many events the request had.
     """
     said = answer.json()
     said = said if isinstance(said, dict) else {}
     if isinstance(error := said.get("error"), dict):
-        return _of_error(error, answer, who)
+        return _of_error(error, answer, label)
     if not 200 <= answer.status < 300:
-        return _of_status(answer, who)
+        return _of_status(answer, label)
     received = _whole(said.get("events_received"))
     if received is None:
-        return RetryAfter(f"{who} answered {answer.status} without saying how many events it received: is it Meta?")
-    if sent is not None and received < sent:
+        return RetryAfter(f"{label} answered {answer.status} without saying how many events it received: is it Meta?")
+    if received < sent:
         # Meta takes all or none. Sent again in halves, with their ids, it shows which one it did not take.
-        return Dead("invalid", f"{who} received {received} of {sent} events{_trace(said)}")
+        return Dead("invalid", f"{label} received {received} of {sent} events{_trace(said)}")
     return DELIVERED
 
 
-def _of_error(error: Mapping[str, Any], answer: Answer, who: str) -> Outcome:
+def _of_error(error: Mapping[str, Any], answer: Answer, label: str) -> Outcome:
     code, subcode = _whole(error.get("code")), _whole(error.get("error_subcode"))
     named = f"error {code}" if subcode is None else f"error {code}, subcode {subcode}"
-    text = f"{who} answered {answer.status} with {named}{_trace(error)}"
+    text = f"{label} answered {answer.status} with {named}{_trace(error)}"
     if code in _THROTTLED or answer.status == 429:
         return RetryAfter(text, _pause(answer), "throttled")
     if error.get("is_transient") is True or code in _TRANSIENT or answer.status >= 500:
@@ -88,12 +88,12 @@ def _of_error(error: Mapping[str, Any], answer: Answer, who: str) -> Outcome:
         reason, meaning = _SUBCODES.get(subcode or 0, ("invalid", ""))
         return Dead(reason, f"{text}: {meaning}" if meaning else text)
     # Unknown to us: the status says whether it is about the contents. Meta documents no 2xx with an error.
-    outcome = _of_status(answer, who)
+    outcome = _of_status(answer, label)
     return replace(outcome, error=text) if isinstance(outcome, Dead | RetryAfter) else RetryAfter(text)
 
 
-def _of_status(answer: Answer, who: str) -> Outcome:
-    return outcome_of_status(answer.status, who=who, retry_after=answer.headers.get("Retry-After"))
+def _of_status(answer: Answer, label: str) -> Outcome:
+    return outcome_of_status(answer.status, label=label, retry_after=answer.headers.get("Retry-After"))
 
 
 def _pause(answer: Answer) -> float | None:

@@ -5,7 +5,6 @@ event_id is the event's own id, by which Meta tells what it has already, from th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -15,7 +14,7 @@ from pydantic import Field, SecretStr
 from dispatcher.destinations.traits import META_CONVERSIONS
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
-from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
+from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
 from dispatcher.tasks.destinations.meta_conversions.custom_data import custom_data
@@ -158,11 +157,6 @@ def _page(url: object) -> str | None:
     return url if isinstance(url, str) and url.startswith(("http://", "https://")) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CountedAnswer(Answer):
-    sent: int
-
-
 class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
     """Delivers to a data set of Meta. The access token travels in the body, so that no log of URLs has it."""
 
@@ -195,15 +189,8 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
                 body[key] = value
         return Request(url=self.endpoint, body=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
 
-    def send(self, items: Sequence[dict[str, Any]], *, attempt: int) -> Answer | NoAnswer:
-        answer = super().send(items, attempt=attempt)
-        if isinstance(answer, NoAnswer):
-            return answer
-        return _CountedAnswer(status=answer.status, headers=answer.headers, body=answer.body, sent=len(items))
-
-    def outcome(self, answer: Answer) -> Outcome:
-        sent = answer.sent if isinstance(answer, _CountedAnswer) else None
-        return outcome_of_answer(answer, who=self.who, sent=sent)
+    def outcome(self, answer: Answer, items: Sequence[dict[str, Any]]) -> Outcome:
+        return outcome_of_answer(answer, label=self.label, sent=len(items))
 
     def _access_token(self) -> str:
         return self.options.access_token.get_secret_value() if self.options.access_token is not None else ""

@@ -206,13 +206,13 @@ def test_a_host_consists_of_scheme_and_name(host: str) -> None:
     ],
 )
 def test_each_answer_has_its_outcome(status: int, code: object, expected: str) -> None:
-    outcome = a_sailthru().outcome(an_answer(status, code))
+    outcome = a_sailthru().outcome(an_answer(status, code), [{}])
     assert fate(outcome) == expected
     assert "ada@example.org" not in str(outcome)
 
 
 def test_the_error_code_is_explained() -> None:
-    outcome = a_sailthru().outcome(an_answer(401, 5))
+    outcome = a_sailthru().outcome(an_answer(401, 5), [{}])
     assert outcome == RetryAfter(
         "Sailthru at api.sailthru.com answered 401 with error 5, authentication failed: is the secret that of the API "
         "key?",
@@ -222,17 +222,17 @@ def test_the_error_code_is_explained() -> None:
 
 
 def test_a_200_without_json_is_not_from_sailthru() -> None:
-    outcome = a_sailthru().outcome(Answer(status=200, headers={}, body=b"<html>Please log in</html>"))
+    outcome = a_sailthru().outcome(Answer(status=200, headers={}, body=b"<html>Please log in</html>"), [{}])
     assert fate(outcome) == "setup"
     assert "DISPATCHER_DESTINATIONS__MAIL__HOST" in str(outcome)
 
 
 def test_an_empty_200_is_a_delivery() -> None:
-    assert a_sailthru().outcome(Answer(status=200, headers={}, body=b"")) is DELIVERED
+    assert a_sailthru().outcome(Answer(status=200, headers={}, body=b""), [{}]) is DELIVERED
 
 
 def seconds_of(headers: dict[str, str]) -> float | None:
-    outcome = a_sailthru().outcome(an_answer(429, 43, headers))
+    outcome = a_sailthru().outcome(an_answer(429, 43, headers), [{}])
     assert isinstance(outcome, RetryAfter)
     return outcome.seconds
 
@@ -248,7 +248,7 @@ def test_a_reset_within_this_second_waits_one_second() -> None:
 
 def test_a_reset_is_ignored_for_other_failures() -> None:
     headers = {"Date": format_datetime(NOW, usegmt=True), "X-Rate-Limit-Reset": f"{NOW.timestamp() + 1:.0f}"}
-    outcome = a_sailthru().outcome(an_answer(500, 99, headers))
+    outcome = a_sailthru().outcome(an_answer(500, 99, headers), [{}])
     assert isinstance(outcome, RetryAfter)
     assert outcome.seconds is None
 

@@ -13,44 +13,44 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnection
 from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
 from dispatcher.tasks.destinations.http.status import outcome_of_error, outcome_of_status, retry_after_seconds
 
-WHO = "Segment at api.segment.io"
+LABEL = "Segment at api.segment.io"
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_status_2xx_is_delivered(status: int) -> None:
-    assert outcome_of_status(status, who=WHO) is DELIVERED
+    assert outcome_of_status(status, label=LABEL) is DELIVERED
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 599])
 def test_temporary_problems_are_transient(status: int) -> None:
-    outcome = outcome_of_status(status, who=WHO, retry_after="7")
+    outcome = outcome_of_status(status, label=LABEL, retry_after="7")
     assert isinstance(outcome, RetryAfter)
     assert (outcome.retry_class, outcome.seconds) == ("transient", 7)
-    assert outcome.error.startswith(f"{WHO} answered {status}")
+    assert outcome.error.startswith(f"{LABEL} answered {status}")
 
 
 def test_status_429_is_throttled_until_the_retry_after_is_over() -> None:
-    outcome = outcome_of_status(429, who=WHO, retry_after="30")
-    assert outcome == RetryAfter(f"{WHO} answered 429 Too Many Requests", 30, "throttled")
+    outcome = outcome_of_status(429, label=LABEL, retry_after="30")
+    assert outcome == RetryAfter(f"{LABEL} answered 429 Too Many Requests", 30, "throttled")
 
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_statuses_that_blame_the_contents_are_invalid(status: int) -> None:
-    outcome = outcome_of_status(status, who=WHO)
+    outcome = outcome_of_status(status, label=LABEL)
     assert isinstance(outcome, Dead)
     assert outcome.reason == "invalid"
 
 
 def test_status_413_is_oversized() -> None:
-    outcome = outcome_of_status(413, who=WHO)
+    outcome = outcome_of_status(413, label=LABEL)
     assert isinstance(outcome, Dead)
     assert outcome.reason == "oversized"
 
 
 @pytest.mark.parametrize("status", [301, 304, 401, 402, 403, 404, 405, 410, 415, 418])
 def test_statuses_about_url_or_credentials_are_setup_and_make_nothing_dead(status: int) -> None:
-    outcome = outcome_of_status(status, who=WHO)
+    outcome = outcome_of_status(status, label=LABEL)
     assert isinstance(outcome, RetryAfter)
     assert outcome.retry_class == "setup"
 
@@ -97,7 +97,7 @@ def test_an_unknown_host_and_an_untrusted_certificate_are_setup_errors() -> None
     untrusted = ssl.SSLCertVerificationError("no")
     untrusted.verify_message = "self-signed certificate"
     for error in (caused_by(gaierror(-2, "unknown")), unknown_host(), caused_by(untrusted)):
-        outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
+        outcome = outcome_of_error(error, label=LABEL, connect_seconds=3, answer_seconds=10)
         assert outcome.retry_class == "setup", outcome
 
 
@@ -113,8 +113,8 @@ def test_an_unknown_host_and_an_untrusted_certificate_are_setup_errors() -> None
     ids=lambda error: type(error).__name__,
 )
 def test_a_missing_answer_is_transient_and_reveals_no_url_or_contents(error: requests.RequestException) -> None:
-    outcome = outcome_of_error(error, who=WHO, connect_seconds=3, answer_seconds=10)
+    outcome = outcome_of_error(error, label=LABEL, connect_seconds=3, answer_seconds=10)
     assert outcome.retry_class == "transient"
-    assert outcome.error.startswith(WHO)
+    assert outcome.error.startswith(LABEL)
     assert "secret" not in outcome.error
     assert "key@" not in outcome.error

@@ -12,7 +12,7 @@ from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer
 from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
 
-WHO = "MetaConversions at graph.facebook.com"
+LABEL = "MetaConversions at graph.facebook.com"
 
 
 def an_answer(status: int, said: Any, **headers: str) -> Answer:
@@ -24,7 +24,7 @@ def fate(status: int, **error: Any) -> Outcome:
     message = "Invalid parameter: ada@example.org"
     return outcome_of_answer(
         an_answer(status, {"error": {"message": message, "error_user_msg": message, "fbtrace_id": "AbC"} | error}),
-        who=WHO,
+        label=LABEL,
         sent=2,
     )
 
@@ -39,21 +39,20 @@ def fate_of(outcome: Outcome) -> str:
 
 
 def test_received_events_are_delivered() -> None:
-    assert outcome_of_answer(an_answer(200, {"events_received": 2}), who=WHO, sent=2) is DELIVERED
-    assert outcome_of_answer(an_answer(200, {"events_received": 2}), who=WHO) is DELIVERED
+    assert outcome_of_answer(an_answer(200, {"events_received": 2}), label=LABEL, sent=2) is DELIVERED
 
 
 def test_if_fewer_are_received_the_missing_events_are_found_by_bisection() -> None:
     answer = an_answer(200, {"events_received": 1, "fbtrace_id": "AbC"})
 
-    assert outcome_of_answer(answer, who=WHO, sent=2) == Dead(
-        "invalid", f"{WHO} received 1 of 2 events, fbtrace_id AbC"
+    assert outcome_of_answer(answer, label=LABEL, sent=2) == Dead(
+        "invalid", f"{LABEL} received 1 of 2 events, fbtrace_id AbC"
     )
 
 
 @pytest.mark.parametrize("said", [b"<html>Sign in</html>", b"", [], {}, {"events_received": True}])
 def test_a_status_200_that_is_not_metas_is_retried(said: Any) -> None:
-    assert fate_of(outcome_of_answer(an_answer(200, said), who=WHO, sent=2)) == "transient"
+    assert fate_of(outcome_of_answer(an_answer(200, said), label=LABEL, sent=2)) == "transient"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_an_error_means_what_metas_tables_say(status: int, error: dict[str, Any]
 
     assert fate_of(outcome) == expected
     assert isinstance(outcome, Dead | RetryAfter)
-    assert f"{WHO} answered {status} with error" in outcome.error
+    assert f"{LABEL} answered {status} with error" in outcome.error
     assert "fbtrace_id AbC" in outcome.error
     assert "ada" not in outcome.error
 
@@ -121,7 +120,7 @@ def test_an_error_names_code_and_subcode() -> None:
     ],
 )
 def test_a_throttled_request_waits_as_long_as_meta_says(headers: dict[str, str], seconds: float | None) -> None:
-    outcome = outcome_of_answer(an_answer(400, {"error": {"code": 80004}}, **headers), who=WHO)
+    outcome = outcome_of_answer(an_answer(400, {"error": {"code": 80004}}, **headers), label=LABEL, sent=1)
 
     assert isinstance(outcome, RetryAfter)
     assert (outcome.retry_class, outcome.seconds) == ("throttled", seconds)
@@ -132,11 +131,11 @@ def test_a_malformed_trace_id_is_not_repeated(trace: object) -> None:
     outcome = fate(400, code=100, fbtrace_id=trace)
 
     assert isinstance(outcome, Dead)
-    assert outcome.error == f"{WHO} answered 400 with error 100"
+    assert outcome.error == f"{LABEL} answered 400 with error 100"
 
 
 @pytest.mark.parametrize(
     ("status", "expected"), [(401, "setup"), (404, "setup"), (502, "transient"), (413, "oversized")]
 )
 def test_an_answer_without_metas_error_means_what_its_status_says(status: int, expected: str) -> None:
-    assert fate_of(outcome_of_answer(an_answer(status, b"<html>"), who=WHO)) == expected
+    assert fate_of(outcome_of_answer(an_answer(status, b"<html>"), label=LABEL, sent=1)) == expected
