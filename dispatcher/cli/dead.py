@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dispatcher import config
-from dispatcher.cli.input.times import MOMENT, utc
+from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
 from dispatcher.replay.throttle import Pace
@@ -32,8 +32,8 @@ _BATCH_BYTES: Final = 4_000_000
 def _selecting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which letters are meant."""
     for option in (
-        click.option("--until", type=MOMENT, help="Buried before this time, in UTC."),
-        click.option("--since", type=MOMENT, help="Buried at this time, in UTC, or later."),
+        click.option("--until", type=TIMESTAMP, help="Buried before this time, in UTC."),
+        click.option("--since", type=TIMESTAMP, help="Buried at this time, in UTC, or later."),
         click.option("--name", help="Only events of this name; * and ? stand for anything."),
         click.option("--reason", help="Only this reason, such as oversized."),
         click.option("--letter", "letter_ids", multiple=True, help="Only this one; may be given several times."),

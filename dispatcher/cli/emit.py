@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dispatcher import tracker
-from dispatcher.cli.input.times import recorded_moment
+from dispatcher.cli.input.times import parse_timestamp
 from dispatcher.errors import InvalidEventError
 
-# Lines named one by one before the rest is only counted.
-_MOST_COMPLAINTS = 20
+# Lines whose errors are printed; further ones are only counted.
+_MAX_LINE_ERRORS = 20
 
 
 @click.command()
@@ -48,11 +47,11 @@ def emit(
       echo '{"order": 17}' | dispatcher emit shop.order.paid --data -
       dispatcher emit --from recorded.jsonl
 
-    Exit code 0 when all were taken, 1 when some were not; what is taken stays in the outbox while Redis is away.
+    Exit code 0 if all events were taken, 1 if some were not. Events stay in the outbox while Redis is away.
     """
     if (name is None) == (source is None):
         raise click.UsageError("give either the NAME of an event or --from FILE")
-    # Mistakes are for the person who made them to see, not for the dead letters.
+    # Who makes a mistake here should see it, rather than find it among the dead letters.
     tracker.configure(strict=True)
     if source is not None:
         _emit_file(source, timeout=timeout, as_json=as_json)
@@ -67,7 +66,7 @@ def emit(
     put = tracker.flush(timeout)
     click.echo(json.dumps({"id": event_id, "put": put}) if as_json else event_id)
     if not put:
-        click.echo("Redis did not answer: the event waits in the outbox and is delivered later", err=True)
+        click.echo("Redis did not answer: the event waits in the outbox, and is delivered later", err=True)
 
 
 def _object(option: str, text: str) -> dict[str, Any]:
@@ -84,7 +83,7 @@ def _emit_file(source: Path, *, timeout: float, as_json: bool) -> None:
     emitted = failed = 0
     with source.open("rb") as lines, _progress(source) as progress:
         task = progress.add_task(source.name, total=source.stat().st_size)
-        for number, line in _numbered(lines):
+        for number, line in enumerate(lines, start=1):
             progress.update(task, advance=len(line))
             if not line.strip():
                 continue
@@ -93,14 +92,14 @@ def _emit_file(source: Path, *, timeout: float, as_json: bool) -> None:
                 emitted += 1
             except (ValueError, TypeError) as error:
                 failed += 1
-                if failed <= _MOST_COMPLAINTS:
+                if failed <= _MAX_LINE_ERRORS:
                     progress.console.print(f"{source}:{number}: {error}", markup=False, highlight=False)
     put = tracker.flush(timeout)
     if as_json:
         click.echo(json.dumps({"emitted": emitted, "failed": failed, "put": put}))
     else:
         where = "in the batch store" if put else "in the outbox, since Redis did not answer"
-        click.echo(f"{emitted:,} events emitted and {where}; {failed:,} lines could not be")
+        click.echo(f"{emitted:,} events were emitted and are {where}; {failed:,} lines could not be emitted")
     raise SystemExit(1 if failed else 0)
 
 
@@ -109,20 +108,16 @@ def _progress(source: Path) -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    return enumerate(lines, start=1)
-
-
 def _emit_line(line: bytes) -> None:
     record = json.loads(line)
     if not isinstance(record, dict) or "name" not in record:
-        raise ValueError("the line is no JSON object with a 'name'")
-    moment = record.get("timestamp", record.get("time"))
+        raise ValueError("the line is not a JSON object with a 'name'")
+    timestamp = record.get("timestamp", record.get("time"))
     tracker.get_tracker().submit(
         "event",
         record["name"],
         record.get("data"),
-        timestamp=None if moment is None else recorded_moment(moment),
+        timestamp=None if timestamp is None else parse_timestamp(timestamp),
         context=record.get("context") or {},
         event_id=record.get("id"),
     )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 
-from dispatcher.cli.input.event_file import Given, GivenFile, read_given
-from dispatcher.cli.output.explanation import print_explained
+from dispatcher.cli.input.event_file import EventFile, FileEvent, read_event_file
+from dispatcher.cli.output.explanation import print_explanation
 from dispatcher.config import read
 from dispatcher.destinations.options import check_options
 from dispatcher.destinations.preview import Previewer
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from dispatcher.event import Event, EventType
     from dispatcher.routing import Explanation
 
-#: An event goes nowhere.
+# The exit code if an event goes nowhere.
 _NOWHERE: Final = 1
 
-# Reasons that ``--all`` looks past: those that a list decides. What is switched off may lack options, and what only
-# Segment takes has no meaning elsewhere.
+# Reasons that ``--all`` ignores: those that a list decides. Not "disabled", since options may be missing then; and not
+# those of event types that only Segment takes.
 _BY_LIST: Final = frozenset({"not_on_allowlist", "excluded", "internal"})
-# Shown without ``--all``: it is on the list, and waits for the browser.
+# Shown without ``--all``: the event is on the list, and waits for the browser.
 _BROWSER: Final = "browser"
 
 
@@ -47,8 +47,8 @@ _BROWSER: Final = "browser"
     "only the data of the event NAME; - is standard input.",
 )
 @click.option("--destination", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
-@click.option("--all", "everything", is_flag=True, help="Also what destinations would get that do not take the event.")
-@click.option("--now", "happens_now", is_flag=True, help="As if they happened now: vendors refuse what is old.")
+@click.option("--all", "everything", is_flag=True, help="Also for destinations that do not take the event.")
+@click.option("--now", "happens_now", is_flag=True, help="As if the events happened now: vendors refuse old ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
     name: str | None,
@@ -58,7 +58,7 @@ def explain(
     happens_now: bool,
     as_json: bool,
 ) -> None:
-    """Say where events called NAME go and why; --with shows what each destination would get. Nothing is sent.
+    """Show where events called NAME go and why; --with shows what each destination would get. Nothing is sent.
 
     \b
     Examples:
@@ -70,8 +70,8 @@ def explain(
 
     Credentials are masked, personal data is not. Processors run, as in emit.
 
-    Exit code 1 when an event goes nowhere; with --with, also when everything that it goes to would refuse it or leave
-    it out.
+    Exit code 1 if an event goes nowhere; with --with, also if every destination that it goes to would refuse it or
+    leave it out.
     """
     if source is None and name is None:
         raise click.UsageError("give the NAME of an event, or --with FILE")
@@ -81,100 +81,100 @@ def explain(
     chosen = _chosen(only, reading.settings)
     if source is None:
         assert name is not None
-        explained = [_Explainer(reading, chosen).of_name(name)]
-        several = False
+        explanations = [_Explainer(reading, chosen).explain_name(name)]
+        is_list = False
     else:
-        given = _given(source, name, reading.settings, happens_now=happens_now)
-        explained = list(_of_events(given.events, reading, chosen, everything=everything))
-        several = given.several
+        file = _read_file(source, name, reading.settings, happens_now=happens_now)
+        explanations = list(_explain_events(file.events, reading, chosen, everything=everything))
+        is_list = file.is_list
     if as_json:
-        click.echo(json.dumps(explained if several else explained[0], indent=2))
+        click.echo(json.dumps(explanations if is_list else explanations[0], indent=2))
     else:
         console = Console(highlight=False)
-        for one_explained in explained:
-            print_explained(console, one_explained)
-    sys.exit(0 if all(_arrives(one_explained) for one_explained in explained) else _NOWHERE)
+        for explanation in explanations:
+            print_explanation(console, explanation)
+    sys.exit(0 if all(_arrives(explanation) for explanation in explanations) else _NOWHERE)
 
 
 def _chosen(only: tuple[str, ...], settings: Settings) -> frozenset[str]:
     for name in only:
         if name not in settings.destinations:
             known = ", ".join(settings.destinations) or "none"
-            raise click.BadParameter(f"{name!r} is not configured; there are: {known}", param_hint="--destination")
+            raise click.BadParameter(f"{name!r} is not configured; configured are: {known}", param_hint="--destination")
     return frozenset(only or settings.destinations)
 
 
-def _given(source: str, name: str | None, settings: Settings, *, happens_now: bool) -> GivenFile:
+def _read_file(source: str, name: str | None, settings: Settings, *, happens_now: bool) -> EventFile:
     loaded = processors.load(settings.processors)
     encoder = EventEncoder(max_bytes=settings.outbox.max_event_bytes, processors=loaded)
     is_stdin = source == "-"
     where = "standard input" if is_stdin else source
     content = sys.stdin.buffer.read() if is_stdin else Path(source).read_bytes()
     try:
-        return read_given(where, content, name, encoder, happens_now=happens_now)
+        return read_event_file(where, content, name, encoder, happens_now=happens_now)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--with") from error
 
 
-def _of_events(
-    events: tuple[Given, ...], reading: Reading, chosen: frozenset[str], *, everything: bool
+def _explain_events(
+    events: tuple[FileEvent, ...], reading: Reading, chosen: frozenset[str], *, everything: bool
 ) -> Iterator[dict[str, Any]]:
     tables = {name: table for name, table in reading.settings.destinations.items() if name in chosen}
-    # Of the chosen ones only: what is wrong elsewhere is not asked about.
+    # Of the chosen ones only: mistakes elsewhere do not matter here.
     problems = check_options(reading.settings.model_copy(update={"destinations": tables}), reading.source)
     if problems:
         raise SettingsError(problems)
     explainer = _Explainer(reading, chosen)
     with Previewer(tables) as previewer:
-        for given in events:
-            yield explainer.of_event(given, previewer, everything=everything)
+        for event in events:
+            yield explainer.explain_event(event, previewer, everything=everything)
 
 
-def _arrives(explained: dict[str, Any]) -> bool:
-    return any(row["goes"] and "outcome" not in row.get("preview", {}) for row in explained["destinations"])
+def _arrives(explanation: dict[str, Any]) -> bool:
+    return any(row["goes"] and "outcome" not in row.get("preview", {}) for row in explanation["destinations"])
 
 
 class _Explainer:
-    """Puts together what is said of an event, fit for ``json.dumps``."""
+    """Makes explanations of events, for ``json.dumps``."""
 
     def __init__(self, reading: Reading, chosen: frozenset[str]) -> None:
         self._reading = reading
         self._chosen = chosen
         self._router = Router(reading.settings)
 
-    def of_name(self, name: str) -> dict[str, Any]:
-        """Where events of a name go."""
+    def explain_name(self, name: str) -> dict[str, Any]:
+        """Where events with this name go."""
         return {"name": name, "internal": self._router.is_internal(name), "destinations": self._rows(name, "event")}
 
-    def of_event(self, given: Given, previewer: Previewer, *, everything: bool) -> dict[str, Any]:
-        """Where one event goes, and what would become of it there."""
-        event = given.event
+    def explain_event(self, file_event: FileEvent, previewer: Previewer, *, everything: bool) -> dict[str, Any]:
+        """Where one event goes, and what each destination would get."""
+        event = file_event.event
         head = {
             "name": event.name,
             "id": event.id,
             "type": event.type,
-            "place": given.place,
+            "place": file_event.place,
             "internal": self._router.is_internal(event.name),
         }
-        if given.dropped is not None:
-            return {**head, "dropped": given.dropped, "destinations": []}
+        if file_event.dropped is not None:
+            return {**head, "dropped": file_event.dropped, "destinations": []}
         rows = self._rows(event.name, event.type)
         shown = {_BROWSER, *(_BY_LIST if everything else ())}
         return {**head, "destinations": [_with_preview(row, event, previewer, shown) for row in rows]}
 
-    def _rows(self, name: str, kind: EventType) -> list[dict[str, Any]]:
-        explanations = self._router.explain(name, kind)
-        return [self._row(one) for one in explanations if one.destination in self._chosen]
+    def _rows(self, name: str, event_type: EventType) -> list[dict[str, Any]]:
+        explanations = self._router.explain(name, event_type)
+        return [self._row(explanation) for explanation in explanations if explanation.destination in self._chosen]
 
-    def _row(self, one: Explanation) -> dict[str, Any]:
+    def _row(self, explanation: Explanation) -> dict[str, Any]:
         return {
-            "destination": one.destination,
-            "goes": one.goes,
-            "reason": one.reason,
-            "why": one.sentence,
-            "entry": one.entry,
-            "source": self._reading.source(_deciding_setting(one)),
-            "nearest": one.nearest,
+            "destination": explanation.destination,
+            "goes": explanation.goes,
+            "reason": explanation.reason,
+            "why": explanation.sentence,
+            "entry": explanation.entry,
+            "source": self._reading.source(_deciding_setting(explanation)),
+            "nearest": explanation.nearest,
         }
 
 
@@ -184,7 +184,7 @@ def _with_preview(row: dict[str, Any], event: Event, previewer: Previewer, shown
     return {**row, "preview": previewer.preview(row["destination"], event)}
 
 
-def _deciding_setting(one: Explanation) -> KeyPath:
-    """The setting to change for another answer."""
-    setting = {"disabled": "enabled", "internal": "internal"}.get(one.reason or "", "events")
-    return "destinations", one.destination, setting
+def _deciding_setting(explanation: Explanation) -> KeyPath:
+    """The setting that decides, and would have to change for another answer."""
+    setting = {"disabled": "enabled", "internal": "internal"}.get(explanation.reason or "", "events")
+    return "destinations", explanation.destination, setting

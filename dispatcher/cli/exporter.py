@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from dispatcher import config
-from dispatcher.cli.output.serving import serve_until_stopped
+from dispatcher.cli.output.server import serve_until_stopped
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command

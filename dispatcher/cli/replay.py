@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dispatcher import config
-from dispatcher.cli.input.times import MOMENT, utc
+from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.replay import Choice, Complaint, Replay, Source, Tally
 
 # Lines named one by one before the rest is only counted.
@@ -32,8 +32,8 @@ _MOST_NAMES: Final = 20
     help="A tracking log, also one compressed with gzip; - is standard input. May be given several times.",
 )
 @click.option("--to", "destination", required=True, help="The destination, by its name in the settings.")
-@click.option("--since", type=MOMENT, help="Only events of this time, in UTC, or later.")
-@click.option("--until", type=MOMENT, help="Only events before this time, in UTC.")
+@click.option("--since", type=TIMESTAMP, help="Only events of this time, in UTC, or later.")
+@click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option("--events", multiple=True, metavar="GLOB", help="Only these names; * ? and ! as in an allowlist.")
 @click.option("--all", "everything", is_flag=True, help="Also what the destination's allowlist does not name.")
 @click.option(

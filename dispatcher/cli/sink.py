@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dispatcher.cli.output.serving import serve_until_stopped
+from dispatcher.cli.output.server import serve_until_stopped
 from dispatcher.local.segment_stub import Sink
 
 

@@ -1,1 +1,1 @@
-"""Input: what a command is given."""
+"""Input: what people give to a command."""

@@ -1,4 +1,4 @@
-"""Times on the command line: days and moments, in UTC unless they say otherwise."""
+"""Times on the command line and in files of events: in UTC unless they have a zone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import click
 
 from dispatcher.event import to_utc
 
-#: What ``--since`` and ``--until`` take.
-MOMENT: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+#: The formats of ``--since`` and ``--until``.
+TIMESTAMP: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
-def utc(moment: datetime | None) -> datetime | None:
-    """The moment as an aware one in UTC."""
-    return None if moment is None else to_utc(moment)
+def utc(timestamp: datetime | None) -> datetime | None:
+    """The value of such an option in UTC; None if it was not given."""
+    return None if timestamp is None else to_utc(timestamp)
 
 
-def recorded_moment(text: object) -> datetime:
-    """The timestamp of a recorded event, in UTC, which is also what one without a zone is in. Raises ValueError."""
+def parse_timestamp(text: object) -> datetime:
+    """The timestamp of an event in a file, in UTC. Raises ValueError, with what to write instead."""
     try:
         if not isinstance(text, str):
             raise TypeError
@@ -27,5 +27,5 @@ def recorded_moment(text: object) -> datetime:
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"the timestamp {str(text)[:80]!r} must be text such as 2026-01-31T12:00:00+00:00; "
-            "leave it out for the present moment"
+            "leave it out for the present time"
         ) from None

@@ -1,1 +1,1 @@
-"""Output: what a command shows."""
+"""Output: what a command shows to people."""

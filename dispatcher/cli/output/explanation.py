@@ -1,4 +1,4 @@
-"""Explained: what is said of an event, on a terminal."""
+"""Explanation: where an event goes, and why, on a terminal."""
 
 from __future__ import annotations
 
@@ -16,26 +16,31 @@ _OUTCOMES: Final = {"dead": "red", "filtered": "yellow"}
 _highlight: Final = JSONHighlighter()
 
 
-def print_explained(console: Console, explained: Mapping[str, Any]) -> None:
-    """Print where an event goes and, where that is known, what each destination would get.
+def print_explanation(console: Console, explanation: Mapping[str, Any]) -> None:
+    """Print where an event goes and, if the explanation has it, what each destination would get.
 
-    What would be sent is not wrapped, so that it can be copied; the terminal itself does that.
+    What would be sent is not wrapped, so that it can be copied; the terminal wraps it.
+
+    Args:
+        console: Where to print.
+        explanation: In the form of ``explain --json``.
     """
-    # Text everywhere, since a name or a path with brackets would else be read as markup.
-    head = Text.assemble((explained["name"], "bold"), " is internal (internal_events)" if explained["internal"] else "")
-    if "place" in explained:
-        head.append(f"  {explained['place']}", style="dim")
+    # As Text everywhere: brackets in a name or a path would otherwise be taken for markup.
+    internal = " is internal (internal_events)" if explanation["internal"] else ""
+    head = Text.assemble((explanation["name"], "bold"), internal)
+    if "place" in explanation:
+        head.append(f"  {explanation['place']}", style="dim")
     console.print(head)
-    if (dropped := explained.get("dropped")) is not None:
+    if (dropped := explanation.get("dropped")) is not None:
         console.print(Text(f"A processor drops it: {dropped}", style="yellow"))
-    elif not explained["destinations"]:
+    elif not explanation["destinations"]:
         console.print(Text("No destination is configured."))
     else:
-        console.print(_table(explained["destinations"]))
-    for row in explained["destinations"]:
+        console.print(_table(explanation["destinations"]))
+    for row in explanation["destinations"]:
         if row.get("preview"):
             _print_preview(console, row["destination"], row["preview"])
-    if "place" in explained:
+    if "place" in explanation:
         console.print()
 
 

@@ -192,7 +192,7 @@ def test_an_unknown_destination_is_named_with_the_configured_ones(own: Path) -> 
     result = run(own, "shop.paid", "--destination", "sagment")
 
     assert result.exit_code == 2
-    assert "'sagment' is not configured; there are: tracking_log, segment, tags" in " ".join(result.stderr.split())
+    assert "'sagment' is not configured; configured are: tracking_log, segment, tags" in " ".join(result.stderr.split())
 
 
 def test_events_that_are_not_routed_are_shown_on_demand(own: Path) -> None:
@@ -282,10 +282,10 @@ def test_processors_are_applied(own: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("event.json", "{\n  'a': 1}", "event.json:2: it is not JSON"),
         ("event.json", "", "event.json: it is empty"),
         ("event.json", "[1]", "event.json: it is a list: give a JSON object"),
-        ("event.json", "17", "event.json: it is no object: give a JSON object"),
+        ("event.json", "17", "event.json: it is not an object: give a JSON object"),
         ("event.json", '{"data": {}}', 'event.json: it has no "name"'),
         ("event.json", '{"name": 17}', "event.json: the event name"),
-        ("event.json", '{"name": "a", "type": "click"}', "event.json: the type 'click' is none of event, dead"),
+        ("event.json", '{"name": "a", "type": "click"}', "event.json: the type 'click' must be one of event, dead"),
         (
             "event.json",
             '{"name": "a", "timestamp": "noon"}',
@@ -329,7 +329,7 @@ def test_two_names_for_one_event_are_a_usage_error(own: Path) -> None:
     result = run(own, "shop.seen", "--with", file(own, EVENT), COLUMNS="5000")
 
     assert result.exit_code == 2
-    assert "the event is called 'shop.paid': leave out NAME, 'shop.seen'" in result.stderr
+    assert "the name of the event is 'shop.paid': leave out NAME, 'shop.seen'" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the commands have in common that are a server: they say where it listens, and serve until they are stopped."""
+"""Server: commands that run a server print its address, and serve until they are stopped."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Server(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it listens, once it was started."""
+        """Its address, after ``start``."""
         ...
 
     def start(self) -> object:
-        """Listen. Raises OSError where that cannot be."""
+        """Listen, and return at once. Raises OSError if it cannot."""
 
     def stop(self) -> object:
         """Stop listening."""
@@ -31,7 +31,7 @@ def serve_until_stopped(make: Callable[[], Server], *, explain: Callable[[OSErro
 
     Args:
         make: Makes the server, which is started here. It is called with the signals blocked.
-        explain: What is said, with what to do about it, where the server cannot start.
+        explain: The message if the server cannot start, with what to do about it.
 
     Raises:
         click.ClickException: It cannot start.
