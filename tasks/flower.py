@@ -16,9 +16,10 @@ from celery.events.state import Task
 from flower.app import Flower
 from flower.command import apply_env_options, apply_options, extract_settings, setup_logging
 from flower.events import Events
-from flower.options import options
+from flower.options import DEFAULT_CONFIG_FILE, options
 from flower.urls import settings
 from tornado.ioloop import IOLoop
+from tornado.options import parse_command_line
 
 from dispatcher.tasks.celery import app
 
@@ -63,7 +64,11 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C. Raises OSError where the port cannot be had."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     apply_env_options()
-    apply_options("dispatcher flower", sys.argv[1:])
+    if options.conf == DEFAULT_CONFIG_FILE:
+        # One in the current directory is another Flower's. FLOWER_CONF names a file for this one.
+        parse_command_line(["dispatcher flower", *sys.argv[1:]])
+    else:
+        apply_options("dispatcher flower", sys.argv[1:])
     if options.format_task is None:
         options.format_task = on_one_line
     extract_settings()

@@ -32,4 +32,4 @@ def install_command(extra: str) -> str:
     matches = [match for line in lines if (match := _REQUIREMENT.fullmatch(line)) and match["extra"] == extra]
     if not matches:
         return f"pip install -e '{_CHECKOUT}[{extra}]'"
-    return "pip install " + " ".join(f"'{match['requirement'].strip()}'" for match in matches)
+    return " ".join(["pip", "install", *(f"'{match['requirement'].strip()}'" for match in matches)])

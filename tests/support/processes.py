@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,11 +80,22 @@ class Processes:
     Args:
         directory: For their output.
         environ: Their variables, which have to hold the ``MARK``; a dict that may change between two starts.
+        cwd: The directory that they start in.
+        program: What ``dispatcher …`` is.
     """
 
-    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environ: Mapping[str, str],
+        *,
+        cwd: Path = ROOT,
+        program: Sequence[str] = (sys.executable, "-m", "dispatcher"),
+    ) -> None:
         self._directory = directory
         self._environ = environ
+        self._cwd = cwd
+        self._program = program
         self._children: list[Child] = []
 
     def start(self, *arguments: str, **environ: str) -> Child:
@@ -94,7 +105,7 @@ class Processes:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 arguments,
-                cwd=ROOT,
+                cwd=self._cwd,
                 env={**self._environ, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -116,13 +127,13 @@ class Processes:
 
     def dispatcher(self, *arguments: str, **environ: str) -> Child:
         """Start ``dispatcher …``."""
-        return self.start(sys.executable, "-m", "dispatcher", *arguments, **environ)
+        return self.start(*self._program, *arguments, **environ)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ``dispatcher …`` to its end, with its streams apart."""
         return subprocess.run(
-            [sys.executable, "-m", "dispatcher", *arguments],
-            cwd=ROOT,
+            [*self._program, *arguments],
+            cwd=self._cwd,
             env=dict(self._environ),
             input=stdin,
             capture_output=True,
