@@ -19,7 +19,7 @@ from dispatcher import config
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
-from dispatcher.replay.throttle import Pace
+from dispatcher.replay.throttle import Throttle
 from dispatcher.store.batches import NOT_TAKEN, BatchStore
 from dispatcher.store.dead_letter_files import directory_of, read
 from dispatcher.store.dead_letters import DeadLetter, DeadLetters, Selection
@@ -132,16 +132,16 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **se
         click.echo(f"{total:,} dead letters would be replayed")
         return
     limits = config.load().destinations[destination]
-    pace = Pace(rate)
+    throttle = Throttle(rate)
     if file is not None:
-        most = pace.portion(limits.batch_events)
-        _restore(letters, destination, file, selection, pace=pace, most=most, most_bytes=limits.batch_bytes)
+        most = throttle.batch_size(limits.batch_events)
+        _restore(letters, destination, file, selection, throttle=throttle, most=most, most_bytes=limits.batch_bytes)
         return
     chosen = (letter for letter in letters.select(destination, selection) if letter.can_be_replayed)
     done = 0
-    batches = _batches(chosen, most=pace.portion(limits.batch_events), most_bytes=limits.batch_bytes)
+    batches = _batches(chosen, most=throttle.batch_size(limits.batch_events), most_bytes=limits.batch_bytes)
     for batch in _shown(batches, "replaying", total):
-        pace.wait(len(batch))
+        throttle.wait(len(batch))
         done += letters.replay(batch)
     click.echo(f"{done:,} of {total:,} dead letters are on their way; `dispatcher status` shows how they fare")
     raise SystemExit(0 if done >= total else 1)
@@ -207,7 +207,7 @@ def _restore(
     file: Path,
     selection: Selection,
     *,
-    pace: Pace,
+    throttle: Throttle,
     most: int,
     most_bytes: int,
 ) -> None:
@@ -222,7 +222,7 @@ def _restore(
     )
     done = 0
     for batch in _numbered(chosen, most=most, most_bytes=most_bytes):
-        pace.wait(len(batch))
+        throttle.wait(len(batch))
         if not letters.restore(batch, source):
             raise click.ClickException(f"somebody else replays {file} too: run it again, and it goes on from there")
         done += len(batch)

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from dispatcher import config
 from dispatcher.cli.input.times import TIMESTAMP, utc
-from dispatcher.replay import Choice, Complaint, Replay, Source, Tally
+from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
 
 # Lines named one by one before the rest is only counted.
-_MOST_COMPLAINTS: Final = 20
+_MOST_ERRORS: Final = 20
 # Event names that a dry run lists.
 _MOST_NAMES: Final = 20
 
@@ -77,18 +77,18 @@ def replay(
 
     Exit code 0 when all lines could be read, 1 when some could not.
     """
-    choice = Choice(events=events, since=utc(since), until=utc(until), everything=everything)
-    process = Replay(config.load(), destination, choice, rate=rate, most_waiting=most_waiting, run=run)
+    wanted = Filter(events=events, since=utc(since), until=utc(until), unlisted=everything)
+    process = Replay(config.load(), destination, wanted, rate=rate, max_waiting=most_waiting, run=run)
     try:
         _replay(process, [Source(path) for path in sources], dry_run=dry_run)
     finally:
         process.close()
-    tally = process.tally
+    totals = process.totals
     if as_json:
-        click.echo(json.dumps(_as_json(tally)))
+        click.echo(json.dumps(_as_json(totals)))
     else:
-        _say(tally, destination, dry_run=dry_run)
-    raise SystemExit(1 if tally.unreadable else 0)
+        _say(totals, destination, dry_run=dry_run)
+    raise SystemExit(1 if totals.unreadable else 0)
 
 
 def _replay(process: Replay, sources: list[Source], *, dry_run: bool) -> None:
@@ -105,45 +105,45 @@ def _replay(process: Replay, sources: list[Source], *, dry_run: bool) -> None:
         task = progress.add_task("counting" if dry_run else "replaying", total=total, events=0)
         done = 0
         for source, size in zip(sources, sizes, strict=True):
-            complaints = process.count(source) if dry_run else process.run(source)
-            _follow(complaints, process, source, progress, task, done)
+            errors = process.count(source) if dry_run else process.run(source)
+            _follow(errors, process, source, progress, task, done)
             done += size or 0
 
 
 def _follow(
-    complaints: Iterator[Complaint | None],
+    errors: Iterator[LineError | None],
     process: Replay,
     source: Source,
     progress: Progress,
     task: TaskID,
     before: int,
 ) -> None:
-    for complaint in complaints:
-        if complaint is not None and process.tally.unreadable <= _MOST_COMPLAINTS:
-            progress.console.print(str(complaint), markup=False, highlight=False, soft_wrap=True)
-        progress.update(task, completed=before + source.consumed, events=process.tally.chosen)
+    for error in errors:
+        if error is not None and process.totals.unreadable <= _MOST_ERRORS:
+            progress.console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        progress.update(task, completed=before + source.consumed, events=process.totals.chosen)
 
 
-def _as_json(tally: Tally) -> dict[str, Any]:
+def _as_json(totals: ReplayTotals) -> dict[str, Any]:
     return {
-        "lines": tally.lines,
-        "chosen": tally.chosen,
-        "put": tally.put,
-        "unreadable": tally.unreadable,
-        "earlier_bytes": tally.earlier_bytes,
-        "by_name": dict(tally.by_name.most_common()),
+        "lines": totals.lines,
+        "chosen": totals.chosen,
+        "put": totals.put,
+        "unreadable": totals.unreadable,
+        "earlier_bytes": totals.earlier_bytes,
+        "by_name": dict(totals.by_name.most_common()),
     }
 
 
-def _say(tally: Tally, destination: str, *, dry_run: bool) -> None:
+def _say(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
     if dry_run:
-        click.echo(f"{tally.chosen:,} of {tally.lines:,} lines would be sent to {destination}")
-        for name, count in tally.by_name.most_common(_MOST_NAMES):
+        click.echo(f"{totals.chosen:,} of {totals.lines:,} lines would be sent to {destination}")
+        for name, count in totals.by_name.most_common(_MOST_NAMES):
             click.echo(f"{count:>12,}  {name}")
-        if len(tally.by_name) > _MOST_NAMES:
-            click.echo(f"{'':>12}  and {len(tally.by_name) - _MOST_NAMES:,} other names")
+        if len(totals.by_name) > _MOST_NAMES:
+            click.echo(f"{'':>12}  and {len(totals.by_name) - _MOST_NAMES:,} other names")
     else:
-        earlier = f"; {tally.earlier_bytes:,} bytes were replayed before" if tally.earlier_bytes else ""
-        click.echo(f"{tally.put:,} of {tally.lines:,} lines are on their way to {destination}{earlier}")
-    if tally.unreadable:
-        click.echo(f"{tally.unreadable:,} lines could not be read", err=True)
+        earlier = f"; {totals.earlier_bytes:,} bytes were replayed before" if totals.earlier_bytes else ""
+        click.echo(f"{totals.put:,} of {totals.lines:,} lines are on their way to {destination}{earlier}")
+    if totals.unreadable:
+        click.echo(f"{totals.unreadable:,} lines could not be read", err=True)

@@ -1,4 +1,4 @@
-"""Marker: how far a log was replayed to a destination, kept in the batch store's Redis, so that it can be run again."""
+"""Checkpoint: how far a log was replayed to a destination. Kept in the batch store's Redis, for the next run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dispatcher.store.batches import prefix
 _KEPT_SECONDS: Final = 30 * 24 * 3600
 
 
-class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a replay of a log stands.
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a log was replayed.
 
     Args:
-        token: Makes the names of its batches its own.
+        token: Makes the names of the replay's batches its own.
         position: Up to where the log was put, in bytes.
         number: The number of the last line before that.
-        tail: The end of that line, to see that it is still the same log.
+        tail: The end of that line, by which the log is known to be the same.
     """
 
     token: str
@@ -31,31 +31,36 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     tail: bytes = b""
 
     def journal(self, identity: str) -> str:
-        """The name that the batch store knows the log by."""
+        """The name by which the batch store knows the log."""
         return f"replay-{identity}-{self.token}"
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Marker).decode
+_decode: Final = msgspec.json.Decoder(Checkpoint).decode
 
 
-class Markers:
-    """The markers of one destination. Each method is one round trip, and raises StoreUnavailableError."""
+class Checkpoints:
+    """The checkpoints of one destination. Each method is one round trip, and raises StoreUnavailableError.
+
+    Args:
+        pool: The batch store's Redis.
+        destination: Its name.
+    """
 
     def __init__(self, pool: RedisPool, destination: str) -> None:
         self._pool = pool
         self._destination = destination
 
-    def find(self, identity: str) -> Marker:
-        """The marker of a log, made where there is none."""
+    def load(self, identity: str) -> Checkpoint:
+        """The checkpoint of a log; a new one, which is saved, where the log has none."""
         key = self._key(identity)
-        fresh = _encode(Marker(token=token_hex(4)))
-        _, found = self._pool.execute_many([("SET", key, fresh, "NX", "EX", _KEPT_SECONDS), ("GET", key)])
-        return _decode(found)
+        new = _encode(Checkpoint(token=token_hex(4)))
+        _, current = self._pool.execute_many([("SET", key, new, "NX", "EX", _KEPT_SECONDS), ("GET", key)])
+        return _decode(current)
 
-    def move(self, identity: str, marker: Marker) -> None:
-        """Write down a marker, once what it says was put: it must never be ahead of the store."""
-        self._pool.execute("SET", self._key(identity), _encode(marker), "EX", _KEPT_SECONDS)
+    def save(self, identity: str, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint of what was put already: it must never be ahead of the store."""
+        self._pool.execute("SET", self._key(identity), _encode(checkpoint), "EX", _KEPT_SECONDS)
 
     def _key(self, identity: str) -> str:
         return f"{prefix(self._destination)}replay:{identity}"

@@ -1,4 +1,4 @@
-"""Choice: which events of a log are meant."""
+"""Filter: which events of a log are replayed."""
 
 from __future__ import annotations
 
@@ -13,60 +13,56 @@ if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.event import Event
 
-# What is kept from a destination for other reasons than its allowlist stays so with ``everything`` too.
+# An event that is kept from a destination for another reason is not replayed with ``unlisted`` either.
 _BY_ALLOWLIST: Final = frozenset({"not_on_allowlist", "excluded"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Everything that is given has to hold.
+class Filter:
+    """Takes the events for which everything that is given holds.
 
     Args:
         events: Names, globs and ``!`` exceptions, as in an allowlist; empty for all.
         since: Events of that time or later.
         until: Events before that time.
-        everything: Also what the destination's allowlist does not name. Internal events stay where they are.
+        unlisted: Events too that the destination's allowlist does not name. Internal events stay where they are.
     """
 
     events: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
-    everything: bool = False
+    unlisted: bool = False
 
 
-class Chooser:
-    """Decides for one destination.
+class Matcher:
+    """Applies a filter for one destination. Safe in threads.
 
     Args:
-        settings: With the destination's allowlist.
+        settings: With the destination and its allowlist.
+        destination: Its name.
+        filter: What the operator wants.
     """
 
-    def __init__(self, settings: Settings, destination: str, choice: Choice) -> None:
+    def __init__(self, settings: Settings, destination: str, filter: Filter) -> None:
         self._destination = destination
-        self._choice = choice
+        self._filter = filter
         self._router = Router(settings)
-        only_exceptions = all(entry.startswith("!") for entry in choice.events)
-        self._events = Allowlist(("*", *choice.events) if only_exceptions else choice.events)
-        self._table = settings.destinations[destination]
-        self._internal = settings.internal_events
+        only_exceptions = all(entry.startswith("!") for entry in filter.events)
+        self._events = Allowlist(("*", *filter.events) if only_exceptions else filter.events)
+        table = settings.destinations[destination]
+        lists = (filter.events, table.events, table.internal, settings.internal_events)
+        #: The same for filters that match the same events. A replay is known by it for 30 days.
+        self.fingerprint: Final = repr((filter.since, filter.until, filter.unlisted, lists))
 
-    def __contains__(self, event: Event) -> bool:
-        choice = self._choice
-        if choice.since is not None and event.timestamp < choice.since:
+    def matches(self, event: Event) -> bool:
+        """Whether an event is replayed to the destination."""
+        if self._filter.since is not None and event.timestamp < self._filter.since:
             return False
-        if choice.until is not None and event.timestamp >= choice.until:
+        if self._filter.until is not None and event.timestamp >= self._filter.until:
             return False
-        return event.name in self._events and self._goes(event.name)
-
-    @property
-    def fingerprint(self) -> str:
-        """The same for choices that mean the same events."""
-        choice = self._choice
-        lists = (choice.events, self._table.events, self._table.internal, self._internal)
-        return repr((choice.since, choice.until, choice.everything, lists))
-
-    def _goes(self, name: str) -> bool:
-        routes = self._router.route(name)
+        if event.name not in self._events:
+            return False
+        routes = self._router.route(event.name)
         if self._destination in routes.destinations:
             return True
-        return self._choice.everything and routes.skipped.get(self._destination) in _BY_ALLOWLIST
+        return self._filter.unlisted and routes.skipped.get(self._destination) in _BY_ALLOWLIST

@@ -1,41 +1,48 @@
-"""Share: the lines of a log that go to the batch store in one step, and the place in the log where that is."""
+"""PendingBatch: the lines of a log that go to the batch store in one step, and how far the log was put before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from dispatcher.edx_log.source import Line
-from dispatcher.replay.checkpoint import Marker
+from dispatcher.replay.checkpoint import Checkpoint
 from dispatcher.store.batches import Put, pack
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a replay stands in a log.
+class LogProgress:
+    """How far a log was replayed to a destination.
 
     Args:
         identity: What the log is known by.
-        marker: As it was written down last.
+        checkpoint: As it was saved last.
         put: Up to where the store has the log; -1 where it knows nothing of it.
     """
 
     identity: str
-    marker: Marker
+    checkpoint: Checkpoint
     put: int
 
     @property
     def start(self) -> int:
-        """Where to read on. The marker is asked where the store has forgotten the log."""
-        return self.marker.position if self.put < 0 else self.put
+        """Where to read on. The checkpoint decides where the store has forgotten the log."""
+        return self.checkpoint.position if self.put < 0 else self.put
 
     @property
     def journal(self) -> str:
-        """The name that the store knows the log by."""
-        return self.marker.journal(self.identity)
+        """The name by which the store knows the log."""
+        return self.checkpoint.journal(self.identity)
 
 
-class Share:
-    """Collects lines from a position on. ``payloads`` are the chosen events among them."""
+class PendingBatch:
+    """Collects the lines of a log from a position on.
+
+    Attributes:
+        start: The position where it begins.
+        end: The position behind its last line.
+        payloads: The events of its lines that the filter takes.
+        example: The name of one of them.
+    """
 
     __slots__ = ("end", "example", "last", "payloads", "size", "start")
 
@@ -52,7 +59,7 @@ class Share:
         self.last: Line | None = None
 
     def add(self, line: Line, payload: bytes | None, name: str) -> None:
-        """Add a line, with the event that is chosen of it."""
+        """Add a line, with the payload and name of its event where the filter takes that."""
         self.end = line.end
         self.last = line
         if payload is not None:
@@ -60,16 +67,16 @@ class Share:
             self.size += len(payload)
             self.example = self.example or name
 
-    def has_room_for(self, payload: bytes | None, most_bytes: int) -> bool:
-        """Whether an event may be added. An empty share has room for every one."""
-        return payload is None or not self.payloads or self.size + len(payload) <= most_bytes
+    def has_room_for(self, payload: bytes | None, max_bytes: int) -> bool:
+        """Whether an event may be added. An empty batch takes an event of any size."""
+        return payload is None or not self.payloads or self.size + len(payload) <= max_bytes
 
-    def put(self, destination: str, place: Place) -> Put:
+    def to_put(self, destination: str, progress: LogProgress) -> Put:
         """What the store is to take."""
         return Put(
             destination=destination,
-            journal=place.journal,
-            after=place.put,
+            journal=progress.journal,
+            after=progress.put,
             start=self.start,
             end=self.end,
             packed=pack(self.payloads) if self.payloads else b"",
@@ -77,8 +84,9 @@ class Share:
             example=self.example,
         )
 
-    def settle(self, place: Place) -> None:
-        """The store has taken it: the place moves on."""
+    def advance(self, progress: LogProgress) -> None:
+        """Move the log's progress to the end of the batch, once the store has taken it."""
         assert self.last is not None, "it is empty"
-        place.put = self.end
-        place.marker = Marker(token=place.marker.token, position=self.end, number=self.last.number, tail=self.last.tail)
+        token = progress.checkpoint.token
+        progress.put = self.end
+        progress.checkpoint = Checkpoint(token=token, position=self.end, number=self.last.number, tail=self.last.tail)

@@ -1,4 +1,4 @@
-"""Replay: read a log, choose, put into the batch store, ring. Interrupted at any moment, it can be run again.
+"""Replay: read a log, filter, put into the batch store, ring. Interrupted at any moment, it can be run again.
 
 The log's bytes are the journal: a batch is named by where it starts, and the store takes it once.
 """
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.edx_log.reader import Complaint, Reading, read_on
+from dispatcher.edx_log.reader import LineError, ParsedLine, parse_lines
 from dispatcher.edx_log.source import Source
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.event import encode
-from dispatcher.replay.checkpoint import Markers
-from dispatcher.replay.filter import Choice, Chooser
-from dispatcher.replay.pending_batch import Place, Share
-from dispatcher.replay.throttle import Pace
+from dispatcher.replay.checkpoint import Checkpoints
+from dispatcher.replay.filter import Filter, Matcher
+from dispatcher.replay.pending_batch import LogProgress, PendingBatch
+from dispatcher.replay.throttle import Throttle
 from dispatcher.store import doorbell
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.celery_producer import make_producer
@@ -34,13 +34,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a log after which its position is written down although nothing of it was chosen.
-_STRIDE_BYTES: Final = 8 << 20
-# Lines between two looks of the caller, who draws the progress.
-_LOOK_LINES: Final = 500
+# Bytes of a log after which a checkpoint is saved although the filter took no event of them.
+_CHECKPOINT_BYTES: Final = 8 << 20
+# Lines after which the caller gets the control back, to draw the progress.
+_PROGRESS_LINES: Final = 500
 # Seconds that one call to Redis may take.
 _TIMEOUT_SECONDS: Final = 5.0
-# Seconds between two looks whether Redis is back, or whether there is room for more.
+# Seconds between two tries while Redis is away, or while too many events wait.
 _PAUSE_SECONDS: Final = 0.5
 
 
@@ -49,16 +49,16 @@ class ReplayError(DispatcherError):
 
 
 @dataclass(slots=True)
-class Tally:
+class ReplayTotals:
     """What a replay has done so far, over all of its logs.
 
     Args:
-        lines: Read.
-        chosen: Events that are meant.
+        lines: Lines that were read.
+        chosen: Events that the filter takes.
         put: Those of them that are in the batch store.
-        unreadable: Lines that are no events.
-        earlier_bytes: Of logs, that an earlier run has put.
-        by_name: The chosen ones.
+        unreadable: Lines without a readable event.
+        earlier_bytes: Bytes of the logs that an earlier run has put.
+        by_name: The chosen events by name.
     """
 
     lines: int = 0
@@ -74,145 +74,142 @@ class Replay:
 
     Args:
         settings: With the destination and its allowlist.
-        destination: Where to.
-        choice: Which events.
+        destination: The name of the destination.
+        filter: Takes the events that are replayed.
         rate: Events a second.
-        most_waiting: While more events than these wait for the destination, no more are put.
+        max_waiting: While more events than these wait for the destination, no more are put.
         run: A name; under another one, what an earlier run has put is put again.
-        patience_seconds: For how long Redis may be away.
+        max_wait_seconds: For how long Redis may be away.
 
     Raises:
-        SettingsError: There is no such destination, or it takes no replay.
+        SettingsError: The destination does not exist, is disabled, or takes no replay.
     """
 
     def __init__(
         self,
         settings: Settings,
         destination: str,
-        choice: Choice,
+        filter: Filter,
         *,
         rate: float = 1000.0,
-        most_waiting: int = 100_000,
+        max_waiting: int = 100_000,
         run: str = "",
-        patience_seconds: float = 60.0,
+        max_wait_seconds: float = 60.0,
     ) -> None:
         _check(settings, destination)
         self._destination = destination
-        self._chooser = Chooser(settings, destination, choice)
-        self._salt = f"{self._chooser.fingerprint}\n{run}\n".encode()
-        self._pace = Pace(rate)
-        self._most_events = self._pace.portion(settings.destinations[destination].batch_events)
-        self._most_bytes = settings.destinations[destination].batch_bytes
-        self._most_waiting = most_waiting
-        self._patience = patience_seconds
+        self._matcher = Matcher(settings, destination, filter)
+        self._salt = f"{self._matcher.fingerprint}\n{run}\n".encode()
+        self._throttle = Throttle(rate)
+        self._max_events = self._throttle.batch_size(settings.destinations[destination].batch_events)
+        self._max_bytes = settings.destinations[destination].batch_bytes
+        self._max_waiting = max_waiting
+        self._max_wait = max_wait_seconds
         self._pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
         self._store = BatchStore(self._pool)
-        self._markers = Markers(self._pool, destination)
+        self._checkpoints = Checkpoints(self._pool, destination)
         self._celery = make_producer(settings)
-        self.tally: Final = Tally()
+        self.totals: Final = ReplayTotals()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._pool.close()
 
-    def count(self, source: Source) -> Iterator[Complaint | None]:
-        """Count in ``tally`` what ``run`` would put of a log that was never replayed. Asks nobody.
+    def count(self, source: Source) -> Iterator[LineError | None]:
+        """Count in ``totals`` what ``run`` would put of a log that was never replayed. Needs no Redis.
 
         Yields as ``run`` does, and raises OSError.
         """
         with source:
-            for reading in read_on(source):
-                self._choose(reading)
-                if reading.complaint is not None or self.tally.lines % _LOOK_LINES == 0:
-                    yield reading.complaint
+            for parsed in parse_lines(source):
+                self._filter(parsed)
+                if parsed.error is not None or self.totals.lines % _PROGRESS_LINES == 0:
+                    yield parsed.error
 
-    def run(self, source: Source) -> Iterator[Complaint | None]:
-        """Put the chosen events of a log. Yields what could not be read, and None now and then.
+    def run(self, source: Source) -> Iterator[LineError | None]:
+        """Put the events of a log that the filter takes. Yields the error of each unreadable line, and None at times.
 
         Blocks as ``rate`` asks for, and while Redis is away; while too many events wait, it yields None.
 
         Raises:
             StoreUnavailableError: Redis was away for too long. Run it again; it goes on where it was.
-            ReplayError: The same; or it is not the log that an earlier run has read.
+            ReplayError: The store is not where this run has left it, or the log is not the one that an earlier run
+                has read.
             OSError: The log cannot be opened.
         """
         with source:
-            place = self._find_place(source)
-            share = Share(place.start)
-            for reading in read_on(source):
-                event = self._choose(reading)
-                if reading.complaint is not None or self.tally.lines % _LOOK_LINES == 0:
-                    yield reading.complaint
-                if reading.line is None or reading.is_unfinished:
-                    # What is not whole yet, or cannot be read today, is left for another run.
+            progress = self._find_progress(source)
+            batch = PendingBatch(progress.start)
+            for parsed in parse_lines(source):
+                event = self._filter(parsed)
+                if parsed.error is not None or self.totals.lines % _PROGRESS_LINES == 0:
+                    yield parsed.error
+                if parsed.line is None or parsed.is_unfinished:
+                    # A line that is half written, or cannot be read today, is left for another run.
                     break
                 payload = None if event is None else encode(event)
-                if not share.has_room_for(payload, self._most_bytes):
-                    yield from self._put(share, place)
-                share.add(reading.line, payload, "" if event is None else event.name)
-                if len(share.payloads) >= self._most_events or share.end - share.start >= _STRIDE_BYTES:
-                    yield from self._put(share, place)
-            if share.end > share.start:
-                yield from self._put(share, place)
+                if not batch.has_room_for(payload, self._max_bytes):
+                    yield from self._put(batch, progress)
+                batch.add(parsed.line, payload, "" if event is None else event.name)
+                if len(batch.payloads) >= self._max_events or batch.end - batch.start >= _CHECKPOINT_BYTES:
+                    yield from self._put(batch, progress)
+            if batch.end > batch.start:
+                yield from self._put(batch, progress)
 
-    def _choose(self, reading: Reading) -> Event | None:
-        """The event of a line, where it is meant; and count it."""
-        tally = self.tally
-        tally.lines += reading.line is not None
-        tally.unreadable += reading.complaint is not None
-        if reading.event is None or reading.event not in self._chooser:
+    def _filter(self, parsed: ParsedLine) -> Event | None:
+        """Count a line. Returns its event where the filter takes it."""
+        totals = self.totals
+        totals.lines += parsed.line is not None
+        totals.unreadable += parsed.error is not None
+        if parsed.event is None or not self._matcher.matches(parsed.event):
             return None
-        tally.chosen += 1
-        tally.by_name[reading.event.name] += 1
-        return reading.event
+        totals.chosen += 1
+        totals.by_name[parsed.event.name] += 1
+        return parsed.event
 
-    def _find_place(self, source: Source) -> Place:
-        """Where to go on in a log.
+    def _find_progress(self, source: Source) -> LogProgress:
+        """Find out how far a log was replayed, and go there.
 
         It is known by its first line, which stays the same when the log grows, is renamed, or is compressed.
         """
         identity = hashlib.sha256(self._salt + source.first_line().rstrip(b"\r\n")).hexdigest()[:16]
-        marker = self._patiently(lambda: self._markers.find(identity))
-        journal = marker.journal(identity)
-        progress = self._patiently(lambda: self._store.progress([self._destination], journal))
-        place = Place(identity, marker, progress[self._destination].put)
-        if not self._go_to(source, place):
+        checkpoint = self._retry(lambda: self._checkpoints.load(identity))
+        journal = checkpoint.journal(identity)
+        answer = self._retry(lambda: self._store.progress([self._destination], journal))
+        progress = LogProgress(identity, checkpoint, answer[self._destination].put)
+        # The store may be one batch ahead of the checkpoint, and behind it where Redis has lost its latest changes.
+        is_same = checkpoint.position > progress.start or source.go_to(
+            checkpoint.position, number=checkpoint.number, tail=checkpoint.tail
+        )
+        if not is_same or not source.skip_to(progress.start):
             raise ReplayError(
                 f"{source.name} begins like a log that was replayed to {self._destination} before, but does not hold "
-                f"what that had before byte {max(place.start, marker.position):,}: with --run and a name of your own "
-                "it is read from its beginning"
+                f"what that had before byte {max(progress.start, checkpoint.position):,}: with --run and a name of "
+                "your own it is read from its beginning"
             )
-        self.tally.earlier_bytes += place.start
-        return place
+        self.totals.earlier_bytes += progress.start
+        return progress
 
-    @staticmethod
-    def _go_to(source: Source, place: Place) -> bool:
-        # The store may be one batch ahead of the marker, and behind it where Redis has lost its latest changes.
-        marker = place.marker
-        if marker.position <= place.start and not source.go_to(marker.position, number=marker.number, tail=marker.tail):
-            return False
-        return source.skip_to(place.start)
-
-    def _put(self, share: Share, place: Place) -> Iterator[None]:
-        while share.payloads and self._waiting() > self._most_waiting:
+    def _put(self, batch: PendingBatch, progress: LogProgress) -> Iterator[None]:
+        while batch.payloads and self._count_waiting() > self._max_waiting:
             yield None
             time.sleep(_PAUSE_SECONDS)
-        self._pace.wait(len(share.payloads))
-        put = share.put(self._destination, place)
-        ring = doorbell.Ring(destination=put.destination, batch_id=put.batch_id, count=put.count, example=share.example)
-        rings = [ring] if share.payloads else []
+        self._throttle.wait(len(batch.payloads))
+        put = batch.to_put(self._destination, progress)
+        ring = doorbell.Ring(destination=put.destination, batch_id=put.batch_id, count=put.count, example=put.example)
+        rings = [ring] if batch.payloads else []
         more = doorbell.commands(rings) if self._celery is None else []
-        (refused,) = self._patiently(lambda: self._store.put([put], *more))
+        (refused,) = self._retry(lambda: self._store.put([put], *more))
         if refused is not None:
             raise ReplayError(
                 "the batch store is not where this replay has left it: Redis has lost its latest changes, or somebody "
                 "replays the same log. Run it again, and it goes on from there"
             )
         self._ring(rings)
-        share.settle(place)
-        self._patiently(lambda: self._markers.move(place.identity, place.marker))
-        self.tally.put += put.count
-        share.clear()
+        batch.advance(progress)
+        self._retry(lambda: self._checkpoints.save(progress.identity, progress.checkpoint))
+        self.totals.put += put.count
+        batch.clear()
         yield None
 
     def _ring(self, rings: list[doorbell.Ring]) -> None:
@@ -223,12 +220,12 @@ class Replay:
         except Exception as error:  # whatever the broker's client raises: the workers' bells ring for it
             logger.warning("the broker did not take a doorbell; the workers' bell will ring it: %s", error)
 
-    def _waiting(self) -> int:
-        return self._patiently(lambda: self._store.counts([self._destination]))[self._destination].waiting
+    def _count_waiting(self) -> int:
+        return self._retry(lambda: self._store.counts([self._destination]))[self._destination].waiting
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _retry(self, ask: Callable[[], T]) -> T:
         """Ask again while Redis is away: everything asked here may be asked twice."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._max_wait
         while True:
             try:
                 return ask()

@@ -1,4 +1,4 @@
-"""Pace: no more than so many a second, over any length of time."""
+"""Throttle: at most so many events a second, over any length of time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 
-class Pace:
+class Throttle:
     """Spreads work over time. One thread at a time.
 
     Args:
-        rate: How many a second.
+        rate: How many events a second.
         clock: Gives seconds; monotonic.
         sleep: Waits for seconds.
     """
@@ -28,12 +28,12 @@ class Pace:
         self._free_at = clock()
 
     def wait(self, count: int) -> None:
-        """Wait until ``count`` more may be sent. The time after a pause of the caller's own is not made up for."""
+        """Block until ``count`` more may be sent. Time that the caller spent elsewhere is not caught up."""
         now = self._clock()
         if self._free_at > now:
             self._sleep(self._free_at - now)
         self._free_at = max(now, self._free_at) + count / self._rate
 
-    def portion(self, most: int) -> int:
-        """How many to send at once: a second's worth, at least 1 and at most ``most``."""
-        return max(1, min(most, int(self._rate)))
+    def batch_size(self, limit: int) -> int:
+        """How many to send at once: what the rate allows in a second, at least 1 and at most ``limit``."""
+        return max(1, min(limit, int(self._rate)))

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from dispatcher.cli import main
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import Event, encode
-from dispatcher.replay import Choice, Complaint, Replay, ReplayError, Source
+from dispatcher.replay import Filter, LineError, Replay, ReplayError, Source
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
 from tests.support.json_lines import read_whole_lines
@@ -24,7 +24,7 @@ from tests.support.site import Site
 from tests.support.tracking_lines import read_lines
 from tests.support.waiting import wait_for
 
-EVERYTHING = Choice(everything=True)
+EVERYTHING = Filter(unlisted=True)
 EMITTED = [
     ("shop.order.paid", {"total": 12.5, "é": "€"}, REQUEST),
     ("shop.order.seen", {"deep": [1, {"a": None}]}, BROWSER),
@@ -54,10 +54,10 @@ def numbers(site: Site) -> Counter[int]:
     return Counter(one["data"]["n"] for one in take_all(site, SEGMENT))
 
 
-def replay(site: Site, log: Path, choice: Choice = EVERYTHING, **options: Any) -> list[Complaint]:
-    process = Replay(site.settings(), SEGMENT, choice, **{"rate": 1e6, **options})
+def replay(site: Site, log: Path, wanted: Filter = EVERYTHING, **options: Any) -> list[LineError]:
+    process = Replay(site.settings(), SEGMENT, wanted, **{"rate": 1e6, **options})
     try:
-        return [complaint for complaint in process.run(Source(log)) if complaint is not None]
+        return [error for error in process.run(Source(log)) if error is not None]
     finally:
         process.close()
 
@@ -77,7 +77,7 @@ for name, data, ctx in EMITTED:
     assert len(first) == 5
 
     sent.write_text("")
-    assert replay(site, site.log, Choice()) == []
+    assert replay(site, site.log, Filter()) == []
     wait_for(lambda: len(read_whole_lines(sent)) >= 5, 20, what=site.ledger)
     again = {message["messageId"]: message for message in read_whole_lines(sent)}
 
@@ -265,5 +265,5 @@ def test_memory_stays_flat_however_long_the_log_is(site: Site, tmp_path: Path) -
     finally:
         tracemalloc.stop()
         process.close()
-    assert process.tally.put >= 8000
+    assert process.totals.put >= 8000
     assert peak < log.stat().st_size / 2

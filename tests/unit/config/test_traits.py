@@ -12,7 +12,7 @@ from dispatcher.config.destination_types import traits_of
 from dispatcher.destinations.options import check_options
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
-from dispatcher.replay.filter import Choice
+from dispatcher.replay.filter import Filter
 from dispatcher.replay.replay import Replay
 from dispatcher.routing import Router
 from tests.support.own_settings import install_types
@@ -83,7 +83,7 @@ def test_a_type_says_why_it_refuses_a_key_of_its_table(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("diary")
 def test_a_type_says_why_nothing_is_replayed_to_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="diary has each day once"):
-        Replay(load(tmp_path, diary={}), "diary", Choice())
+        Replay(load(tmp_path, diary={}), "diary", Filter())
 
 
 def test_a_type_without_traits_has_the_usual_ones() -> None:

@@ -15,7 +15,7 @@ from dispatcher.errors import SettingsError
 from dispatcher.event import Event, encode
 from dispatcher.monitoring.ledger import served
 from dispatcher.relay.batching import make_batcher
-from dispatcher.replay import Choice, Replay
+from dispatcher.replay import Filter, Replay
 from dispatcher.routing import Router
 from dispatcher.store.batches import NOT_TAKEN
 from dispatcher.tasks.celery import make_app
@@ -81,7 +81,7 @@ def test_no_worker_serves_a_browser_destination() -> None:
 
 def test_nothing_is_replayed_to_a_browser_destination() -> None:
     with pytest.raises(SettingsError, match="tags takes events from browsers only"):
-        Replay(settings(), "tags", Choice())
+        Replay(settings(), "tags", Filter())
 
 
 def test_the_settings_of_a_browser_destination_are_checked() -> None:

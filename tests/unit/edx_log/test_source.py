@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.edx_log import source as module
-from dispatcher.edx_log.reader import read_on
+from dispatcher.edx_log.reader import parse_lines
 from dispatcher.replay import Source
 
 LINES = [b'{"name": "n%d", "time": "2026-03-04T05:06:07"}\n' % number for number in range(100)]
@@ -67,11 +67,11 @@ def test_overlong_lines_are_not_kept_in_memory(tmp_path: Path, monkeypatch: pyte
     log.write_bytes(LINES[0] + b"x" * 5555 + b"\n" + LINES[1])
 
     with Source(log) as source:
-        first, second, third = read_on(source)
+        first, second, third = parse_lines(source)
 
     assert first.event is not None
-    assert second.complaint is not None
-    assert str(second.complaint) == f"{log}:2: it has more than 1,000 bytes"
+    assert second.error is not None
+    assert str(second.error) == f"{log}:2: it has more than 1,000 bytes"
     assert second.line is not None
     assert len(second.line.content) == 1000
     assert third.event is not None
@@ -83,11 +83,11 @@ def test_a_truncated_compressed_log_names_its_last_line(tmp_path: Path) -> None:
     log.write_bytes(gzip.compress(b"".join(LINES))[:-20])
 
     with Source(log) as source:
-        *_, last = read_on(source)
+        *_, last = parse_lines(source)
 
     assert last.line is None
-    assert last.complaint is not None
-    assert "cannot be read on" in last.complaint.error
+    assert last.error is not None
+    assert "cannot be read on" in last.error.reason
     assert last.is_unfinished
 
 
@@ -96,6 +96,6 @@ def test_an_unfinished_line_is_distinguished_from_a_damaged_one(tmp_path: Path) 
     log.write_bytes(b'{"name": "a"\n' + LINES[0] + LINES[1][:-20])
 
     with Source(log) as source:
-        damaged, whole, unfinished = read_on(source)
+        damaged, whole, unfinished = parse_lines(source)
 
     assert (damaged.is_unfinished, whole.is_unfinished, unfinished.is_unfinished) == (False, False, True)

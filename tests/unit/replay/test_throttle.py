@@ -1,10 +1,10 @@
-"""The throttle: the rate holds for portions of any size."""
+"""The throttle: the rate holds for batches of any size."""
 
 from __future__ import annotations
 
 import pytest
 
-from dispatcher.replay.throttle import Pace
+from dispatcher.replay.throttle import Throttle
 
 
 class Clock:
@@ -20,28 +20,28 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.parametrize("portion", [1, 7, 100])
-def test_the_first_portion_passes_at_once_and_the_rest_at_the_rate(portion: int) -> None:
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_the_first_batch_passes_at_once_and_the_rest_at_the_rate(batch: int) -> None:
     clock = Clock()
-    pace = Pace(50, clock=clock, sleep=clock.sleep)
+    throttle = Throttle(50, clock=clock, sleep=clock.sleep)
 
     for _ in range(10):
-        pace.wait(portion)
+        throttle.wait(batch)
 
-    assert clock.now == pytest.approx(100 + 9 * portion / 50)
+    assert clock.now == pytest.approx(100 + 9 * batch / 50)
 
 
 def test_a_pause_is_not_caught_up() -> None:
     clock = Clock()
-    pace = Pace(10, clock=clock, sleep=clock.sleep)
-    pace.wait(10)
+    throttle = Throttle(10, clock=clock, sleep=clock.sleep)
+    throttle.wait(10)
     clock.sleep(60)
-    pace.wait(10)
-    pace.wait(10)
+    throttle.wait(10)
+    throttle.wait(10)
     assert clock.now == pytest.approx(161)
 
 
-def test_a_portion_is_at_most_a_seconds_worth() -> None:
-    assert Pace(0.5).portion(100) == 1
-    assert Pace(30.9).portion(100) == 30
-    assert Pace(5000).portion(100) == 100
+def test_a_batch_holds_at_most_a_seconds_worth() -> None:
+    assert Throttle(0.5).batch_size(100) == 1
+    assert Throttle(30.9).batch_size(100) == 30
+    assert Throttle(5000).batch_size(100) == 100
