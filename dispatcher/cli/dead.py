@@ -20,9 +20,10 @@ from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
 from dispatcher.replay.throttle import Throttle
-from dispatcher.store.batches import NOT_TAKEN, BatchStore
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, read
-from dispatcher.store.dead_letters import DeadLetter, DeadLetters, Selection
+from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
 
 # Letters that are dropped in one step, and bytes of them.
 _BATCH: Final = 100
@@ -100,7 +101,7 @@ def list_letters(destination: str, file: Path | None, limit: int, as_json: bool,
 @_FROM_FILE
 def show(destination: str, letter: str, file: Path | None) -> None:
     """Show one dead letter whole, as JSON. Exit code 1 when there is none."""
-    found = next(_chosen(destination, file, Selection(letter_ids=[letter])), None)
+    found = next(_chosen(destination, file, DeadLetterFilter(ids=[letter])), None)
     if found is None:
         raise click.ClickException(f"{destination} has no dead letter {letter}: `dispatcher dead list {destination}`")
     event = found.event
@@ -171,7 +172,8 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **selecting: A
         click.confirm(f"Delete {total:,} dead letters of {destination} for good?", abort=True)
     # No more than were asked about: others may have been buried meanwhile.
     chosen = islice(letters.select(destination, selection), total)
-    done = sum(letters.drop(batch) for batch in _shown(_batches(chosen), "dropping", total))
+    batches = _shown(_batches(chosen), "dropping", total)
+    done = sum(letters.drop(destination, [letter.id for letter in batch]) for batch in batches)
     click.echo(f"{done:,} dead letters were dropped")
 
 
@@ -181,10 +183,10 @@ def _letters(destination: str) -> DeadLetters:
     if destination not in known:
         raise SettingsError([f"there is no destination {destination!r}; there are {', '.join(known)}"])
     pool = RedisPool(settings.store, timeout_seconds=5)
-    return DeadLetters(pool, BatchStore(pool))
+    return DeadLetters(pool)
 
 
-def _chosen(destination: str, file: Path | None, selection: Selection) -> Iterator[DeadLetter]:
+def _chosen(destination: str, file: Path | None, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
     letters = _letters(destination)
     if file is None:
         return letters.select(destination, selection)
@@ -205,7 +207,7 @@ def _restore(
     letters: DeadLetters,
     destination: str,
     file: Path,
-    selection: Selection,
+    selection: DeadLetterFilter,
     *,
     throttle: Throttle,
     most: int,
@@ -214,7 +216,7 @@ def _restore(
     """Put what is chosen of a file, from where an earlier run has ended."""
     digest = hashlib.sha256(f"{selection}\n".encode() + file.read_bytes()).hexdigest()[:16]
     source = f"dead-{digest}"
-    begun = letters.restored(destination, source)
+    begun = letters.restored_until(destination, source)
     chosen = (
         (number, letter)
         for number, letter in enumerate(read(file, destination))
@@ -230,20 +232,20 @@ def _restore(
     click.echo(f"{done:,} dead letters of {file} are on their way{earlier}; `dispatcher status` shows how they fare")
 
 
-def _selection(selecting: dict[str, Any]) -> Selection:
-    return Selection(
+def _selection(selecting: dict[str, Any]) -> DeadLetterFilter:
+    return DeadLetterFilter(
         reason=selecting["reason"],
         name=selecting["name"],
         since=utc(selecting["since"]),
         until=utc(selecting["until"]),
-        letter_ids=selecting["letter_ids"],
+        ids=selecting["letter_ids"],
     )
 
 
 def _summary(letter: DeadLetter) -> dict[str, Any]:
     event = letter.event
     return {
-        "letter": letter.letter_id,
+        "letter": letter.id,
         "died": datetime.fromtimestamp(letter.died_ms / 1000, UTC).isoformat(),
         "id": None if event is None else event.id,
         "name": "?" if event is None else event.name,

@@ -18,7 +18,7 @@ from dispatcher.cli.output.rates import Rates
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.snapshot import Observer, Snapshot
-from dispatcher.store.batches import Counts
+from dispatcher.store.counts import Counts
 
 # Seconds for each of the three round trips of a look.
 _TIMEOUT_SECONDS: Final = 2.0

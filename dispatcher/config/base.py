@@ -16,7 +16,7 @@ MIB: Final = 1024 * 1024
 Seconds = Annotated[float, Field(gt=0)]
 SecondsOrNone = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-# What workers unpack at most is twice that: dispatcher.store.batches.MAX_UNPACKED_BYTES.
+# What workers unpack at most is twice that: dispatcher.store.packing.MAX_UNPACKED_BYTES.
 Size = Annotated[int, Field(ge=1, le=32 * MIB)]
 
 

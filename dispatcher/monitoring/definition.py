@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dispatcher.monitoring.snapshot import Snapshot
-from dispatcher.store.batches import NOT_TAKEN, Counts
+from dispatcher.store.counts import NOT_TAKEN, Counts
 
 #: The values of the labels, in order, and the value of the metric.
 Sample = tuple[tuple[str, ...], float]

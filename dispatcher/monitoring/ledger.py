@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from dispatcher.outbox.damage import Damage, damage
 from dispatcher.outbox.stats import OutboxSurvey, survey
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import NOT_TAKEN, Counts
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings

@@ -16,7 +16,7 @@ from dispatcher.monitoring.definition import (
     SiteMetricByLabel,
 )
 from dispatcher.monitoring.snapshot import Snapshot
-from dispatcher.store.batches import Counts
+from dispatcher.store.counts import Counts
 from dispatcher.version import __version__
 
 # What can have opened a breaker.

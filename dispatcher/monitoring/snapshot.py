@@ -13,14 +13,14 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, served
 from dispatcher.outbox.damage import damage
 from dispatcher.outbox.stats import Surveyor
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts, prefix
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import NOT_TAKEN, Counts
+from dispatcher.store.keys import COUNTS, STATES
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.connections.redis_pool import RedisPool
 
-#: The states of a batch that waits.
-STATES: Final = ("queued", "claimed", "parked")
 # Seconds between two scans of all keys for destinations that the settings do not name.
 _SCAN_SECONDS: Final = 60.0
 # Keys that Redis goes through in one step of a scan: a millisecond or two, in which it serves nobody else.
@@ -150,9 +150,9 @@ class Observer:
         # A queue bears the name of its destination, and is in this Redis only if that is the broker too.
         names = [name for name in names if name != NOT_TAKEN]
         queues = names if settings.broker == settings.store else ()
-        cards = [("ZCARD", prefix(name) + state) for name in names for state in STATES]
+        cards = [("ZCARD", state.of(name)) for name in names for state in STATES]
         answers = iter(self._pool.execute_many([*cards, *(("LLEN", name) for name in queues)]))
-        batches = {name: {state: int(next(answers)) for state in STATES} for name in names}
+        batches = {name: {state.name: int(next(answers)) for state in STATES} for name in names}
         return batches, {name: int(next(answers)) for name in queues}
 
     def _memory(self) -> Memory | None:
@@ -165,11 +165,10 @@ class Observer:
 
 def _scan_destinations(pool: RedisPool) -> list[str]:
     """Every destination that has counters in Redis. Scans all keys: a million take about a second."""
-    start, end = prefix("\0").split("\0")
     found: set[str] = set()
     cursor: bytes | int = 0
     while True:
-        cursor, keys = pool.execute("SCAN", cursor, "MATCH", f"{start}*{end}counts", "COUNT", _SCAN_KEYS)
-        found.update(key.decode("utf-8", "replace").removeprefix(start).removesuffix(f"{end}counts") for key in keys)
+        cursor, keys = pool.execute("SCAN", cursor, "MATCH", COUNTS.of("*"), "COUNT", _SCAN_KEYS)
+        found.update(COUNTS.destination_of(key.decode("utf-8", "replace")) for key in keys)
         if int(cursor) == 0:
             return sorted(found)

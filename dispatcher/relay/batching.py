@@ -17,8 +17,11 @@ import msgspec
 from dispatcher import wire
 from dispatcher.event import data_fields, decode
 from dispatcher.routing import Router
-from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put, pack
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.doorbell import Ring
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings

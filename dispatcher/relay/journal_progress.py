@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Final
 
 from dispatcher.relay.put_log import PutRange
-from dispatcher.store.batches import Progress, Put
+from dispatcher.store.put import Progress, Put
 
 # Ranges remembered, some hundred bytes each: an hour of light traffic. What is older is split by the limits of now.
 _MAX_RANGES: Final = 20_000

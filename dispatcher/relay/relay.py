@@ -19,8 +19,9 @@ from dispatcher.errors import DispatcherError
 from dispatcher.relay.batching import make_batcher
 from dispatcher.relay.outboxes import Outboxes
 from dispatcher.store import doorbell
-from dispatcher.store.batches import BatchStore, Put
+from dispatcher.store.batches import BatchStore
 from dispatcher.store.celery_producer import make_producer
+from dispatcher.store.put import Put
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings

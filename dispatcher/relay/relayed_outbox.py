@@ -13,7 +13,8 @@ from dispatcher.outbox import Reader
 from dispatcher.relay.batching import Batcher, JournalRange
 from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.put_log import PutLog
-from dispatcher.store.batches import BatchStore, Put
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.put import Put
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.store.batches import prefix
+from dispatcher.store.keys import REPLAY
 
 # Seconds. Longer than the store remembers a journal, whose name has the token: a token that is made anew keeps the
 # batches of an earlier replay, which may still wait, from being taken for this one's.
@@ -63,4 +63,4 @@ class Checkpoints:
         self._pool.execute("SET", self._key(identity), _encode(checkpoint), "EX", _KEPT_SECONDS)
 
     def _key(self, identity: str) -> str:
-        return f"{prefix(self._destination)}replay:{identity}"
+        return REPLAY.of(self._destination, identity)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from dispatcher.edx_log.source import Line
 from dispatcher.replay.checkpoint import Checkpoint
-from dispatcher.store.batches import Put, pack
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
 
 
 @dataclass(slots=True)

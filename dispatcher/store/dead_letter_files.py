@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from dispatcher.errors import DispatcherError
+from dispatcher.outbox.memory_map import sync_file
 from dispatcher.store.dead_letters import DeadLetter
 
 # Seconds after which what is still unfinished was left by a worker that was killed.
@@ -74,7 +75,7 @@ def write(directory: Path, destination: str, letters: Iterable[DeadLetter]) -> P
         with suppress(OSError):
             unfinished.unlink()
         raise
-    _sync(directory)
+    sync_file(directory)  # have the name on the disk too
     return directory / name
 
 
@@ -89,7 +90,7 @@ def read(path: Path, destination: str) -> Iterator[DeadLetter]:
 
 
 def _line(letter: DeadLetter) -> _Line:
-    line = _Line(letter.letter_id, letter.reason, letter.error, letter.attempts, letter.count)
+    line = _Line(letter.id, letter.reason, letter.error, letter.attempts, letter.count)
     if letter.event is None or b"\n" in letter.payload:
         line.other = base64.b64encode(letter.payload).decode()
     else:
@@ -100,7 +101,7 @@ def _line(letter: DeadLetter) -> _Line:
 def _letter(destination: str, line: _Line) -> DeadLetter:
     return DeadLetter(
         destination=destination,
-        letter_id=line.letter,
+        id=line.letter,
         reason=line.reason,
         error=line.error,
         attempts=line.attempts,
@@ -114,12 +115,3 @@ def _clean(directory: Path, destination: str) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
                 left.unlink()
-
-
-def _sync(directory: Path) -> None:
-    """Have the name on the disk too."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

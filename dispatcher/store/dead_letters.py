@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final, Self
 
 import msgspec
 import zstandard
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, decode
-from dispatcher.store.batches import BatchStore, Put, pack, prefix
-from dispatcher.store.dead_letter_form import whole
+from dispatcher.store import script
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.dead_event import unpack_event
+from dispatcher.store.keys import DEAD
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.script import Script, ScriptCaller
 
-# Letters read in one round trip, and where each may be large.
+# Dead letters read in one round trip, and where each may be large.
 _PAGE: Final = 500
 _SMALL_PAGE: Final = 50
 
@@ -26,7 +31,8 @@ class DeadLetter:
     """One event that will not be delivered unless somebody has it replayed.
 
     Args:
-        letter_id: Its place in the stream: the time at which it died, in milliseconds, and a number.
+        destination: That did not get it.
+        id: Its place in the stream: the time at which it died, in milliseconds, and a number.
         reason: In a word, as the ledger counts it.
         error: The last error, as a sentence.
         attempts: How often it was tried.
@@ -35,17 +41,36 @@ class DeadLetter:
     """
 
     destination: str
-    letter_id: str
+    id: str
     reason: str
     error: str
     attempts: int
     payload: bytes
     count: int = 1
 
+    @classmethod
+    def from_entry(cls, destination: str, entry: Sequence[Any]) -> Self:
+        """Read an entry of the stream, as Redis answers it. Where the event is damaged, the payload is empty."""
+        letter_id, pairs = entry
+        fields = {pairs[at].decode(): pairs[at + 1] for at in range(0, len(pairs), 2)}
+        try:
+            payload = unpack_event(fields["event"])
+        except zstandard.ZstdError:
+            payload = b""  # the dead letter can be seen and dropped all the same
+        return cls(
+            destination=destination,
+            id=letter_id.decode(),
+            reason=fields["reason"].decode(),
+            error=fields["error"].decode(),
+            attempts=int(fields["attempts"]),
+            payload=payload,
+            count=int(fields.get("n", 1)),
+        )
+
     @property
     def died_ms(self) -> int:
-        """When it was buried, in milliseconds since 1970."""
-        return int(self.letter_id.partition("-")[0])
+        """When it died, in milliseconds since 1970."""
+        return int(self.id.partition("-")[0])
 
     @property
     def event(self) -> Event | None:
@@ -57,33 +82,33 @@ class DeadLetter:
 
     @property
     def can_be_replayed(self) -> bool:
-        """Whether there is an event that a destination could be given. What emit could not take is only described."""
+        """Whether a destination could be given its event. An event that emit could not take is only described."""
         event = self.event
         return event is not None and event.type not in ("dead", "dropped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class DeadLetterFilter:
     """Which dead letters are meant. Everything that is given has to hold.
 
     Args:
         reason: Their reason.
         name: The event's name, or a glob of it.
-        since: Buried then or later.
-        until: Buried before then.
-        letter_ids: These only.
+        since: They died then or later.
+        until: They died before then.
+        ids: These only.
     """
 
     reason: str | None = None
     name: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    letter_ids: Sequence[str] = ()
+    ids: Sequence[str] = ()
 
     def __contains__(self, letter: DeadLetter) -> bool:
         if self.reason is not None and letter.reason != self.reason:
             return False
-        if self.letter_ids and letter.letter_id not in self.letter_ids:
+        if self.ids and letter.id not in self.ids:
             return False
         if self.name is None:
             return True
@@ -91,7 +116,7 @@ class Selection:
         return event is not None and fnmatchcase(event.name, self.name)
 
     def has(self, letter: DeadLetter) -> bool:
-        """The same with the times, for letters that were not chosen by ``bounds``."""
+        """The same with the times, for dead letters that were not read within the ``bounds``."""
         if self.since is not None and letter.died_ms < self.since.timestamp() * 1000:
             return False
         if self.until is not None and letter.died_ms >= self.until.timestamp() * 1000:
@@ -100,77 +125,88 @@ class Selection:
 
     @property
     def bounds(self) -> tuple[str, str]:
-        """The part of the stream to look at."""
+        """The part of the stream to read, as XRANGE takes it."""
         first = "-" if self.since is None else str(int(self.since.timestamp() * 1000))
         last = "+" if self.until is None else f"({int(self.until.timestamp() * 1000)}"
         return first, last
 
 
 class DeadLetters:
-    """The dead letters of every destination. Each method blocks up to the pool's timeout for each page it reads.
+    """The dead letters of every destination in one Redis. Safe in threads and after a fork.
 
-    All raise StoreUnavailableError where Redis does not answer.
+    Each method blocks up to the pool's timeout, for each page that it reads, and raises StoreUnavailableError where
+    Redis does not answer.
+
+    Args:
+        pool: The connections to use.
+        clock: Gives the time in seconds since 1970, for tests. None: Redis' own clock, which all hosts share.
     """
 
-    def __init__(self, pool: RedisPool, store: BatchStore) -> None:
+    def __init__(self, pool: RedisPool, *, clock: Callable[[], float] | None = None) -> None:
         self._pool = pool
-        self._store = store
+        self._store = BatchStore(pool, clock=clock)
+        self._scripts = ScriptCaller(pool, clock)
 
-    def select(self, destination: str, selection: Selection) -> Iterator[DeadLetter]:
-        """The letters that are meant, oldest first, read a page at a time.
+    def select(self, destination: str, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """The dead letters that are wanted, oldest first, read a page at a time.
 
-        Those that are buried meanwhile are not among them: what is replayed and fails again must not come round.
+        Those that come meanwhile are not among them: an event that is replayed and fails again must not come round.
         """
-        stream = f"{prefix(destination)}dead"
+        stream = DEAD.of(destination)
         newest = self._pool.execute("XREVRANGE", stream, "+", "-", "COUNT", 1)
         if not newest:
             return
         newest_id = newest[0][0].decode()
-        first, last = selection.bounds
+        first, last = wanted.bounds
         if _place(newest_id) < _place(last):
             last = newest_id
         while True:
             page = self._pool.execute("XRANGE", stream, first, last, "COUNT", _PAGE)
-            for letter_id, fields in page:
-                letter = _letter(destination, letter_id, fields)
-                if letter in selection:
+            for entry in page:
+                letter = DeadLetter.from_entry(destination, entry)
+                if letter in wanted:
                     yield letter
             if len(page) < _PAGE:
                 return
             first = f"({page[-1][0].decode()}"
 
-    def read(self, destination: str, letter_ids: Sequence[str]) -> Iterator[DeadLetter]:
-        """These letters, as far as they are there, read a few at a time."""
-        stream = f"{prefix(destination)}dead"
-        for at in range(0, len(letter_ids), _SMALL_PAGE):
-            page = letter_ids[at : at + _SMALL_PAGE]
-            for found in self._pool.execute_many([("XRANGE", stream, one, one) for one in page]):
-                yield from (_letter(destination, letter_id, fields) for letter_id, fields in found)
+    def read(self, destination: str, ids: Sequence[str]) -> Iterator[DeadLetter]:
+        """These dead letters, without those that are gone, read a few at a time."""
+        stream = DEAD.of(destination)
+        for at in range(0, len(ids), _SMALL_PAGE):
+            commands = [("XRANGE", stream, letter_id, letter_id) for letter_id in ids[at : at + _SMALL_PAGE]]
+            for entries in self._pool.execute_many(commands):
+                yield from (DeadLetter.from_entry(destination, entry) for entry in entries)
 
     def replay(self, letters: Sequence[DeadLetter]) -> int:
-        """Have letters of one destination delivered again, as one batch. Returns how many are on their way.
+        """Have dead letters of one destination delivered again, as one batch. Returns how many are on their way.
 
-        The next bell of a worker rings for it. Letters that are gone, as when somebody else replays them too, do not
-        keep the others; those then go as several batches. What fails again is buried again.
+        The next bell of a worker rings for it. Where some are gone, as when somebody else replays them too, the others
+        go as several batches. An event that fails again becomes a dead letter again.
         """
         if not letters:
             return 0
-        destination = letters[0].destination
-        batch_id = f"replay-{letters[0].letter_id}"
+        batch_id = f"replay-{letters[0].id}"
         payloads = [letter.payload for letter in letters]
-        if self._store.revive(destination, batch_id, payloads, [letter.letter_id for letter in letters]):
+        if self.revive(letters[0].destination, batch_id, payloads, [letter.id for letter in letters]):
             return len(payloads)
         if len(letters) == 1:
             return 0
         half = len(letters) // 2
         return self.replay(letters[:half]) + self.replay(letters[half:])
 
+    def revive(self, destination: str, batch_id: str, payloads: Sequence[bytes], ids: Sequence[str]) -> bool:
+        """Turn these dead letters into a batch, in one step. False when one of them is gone: nothing has changed."""
+        arguments = {"id": batch_id, "letters": ids}
+        return bool(self._scripts.call(script.REVIVE, destination, arguments, pack(payloads)))
+
     def restore(self, letters: Sequence[tuple[int, DeadLetter]], source: str) -> bool:
-        """Have letters of a file delivered again, as one batch. False where somebody else does so right now.
+        """Have dead letters of a file delivered again, as one batch. False where somebody else does so right now.
 
         Args:
             letters: Of one destination, each with its number in the file, in order.
-            source: What the file and the choice of its letters is known by: what was restored of it is not again.
+            source: Names the file and the choice of its dead letters: what was restored under a name is not restored
+                again under it.
         """
         chosen = [letter for _, letter in letters]
         event = chosen[0].event
@@ -185,19 +221,47 @@ class DeadLetters:
         )
         return self._store.restore(put) is None
 
-    def restored(self, destination: str, source: str) -> int:
+    def restored_until(self, destination: str, source: str) -> int:
         """Up to which number a file was restored; 0 where nothing of it was in the last week."""
         return max(0, self._store.progress([destination], source)[destination].put)
 
-    def forget_filed(self, destination: str) -> int:
-        """Have letters that are in files, or of which nothing was kept, count as filtered. Returns how many."""
-        return self._store.forget_filed(destination)
+    def drop(self, destination: str, ids: Sequence[str]) -> int:
+        """Delete dead letters for good; their events count as filtered from then on. Returns how many events."""
+        return self._take_out(script.DROP, destination, ids)
 
-    def drop(self, letters: Sequence[DeadLetter]) -> int:
-        """Delete letters of one destination for good. Returns how many there were."""
-        if not letters:
-            return 0
-        return self._store.drop(letters[0].destination, [letter.letter_id for letter in letters])
+    def overdue(
+        self, destination: str, *, max_bytes: int, max_age_seconds: float, every_seconds: float, going_on: bool = False
+    ) -> list[str]:
+        """The oldest dead letters, which are to go to a file now; a few megabytes of them. Then call ``mark_filed``.
+
+        Args:
+            destination: Whose they are.
+            max_bytes: What they may take up. The store itself keeps to it from now on.
+            max_age_seconds: How old they may get; 0: as old as they like.
+            every_seconds: It answers once in so many, whoever asks; all others get an empty list.
+            going_on: Answer again, to the worker that has just filed some.
+
+        Returns:
+            Their ids.
+        """
+        arguments = {
+            "max_bytes": max_bytes,
+            "max_age_ms": int(max_age_seconds * 1000),
+            "every_ms": max(1, int(every_seconds * 1000)),
+            "going_on": going_on,
+        }
+        return [letter_id.decode() for letter_id in self._scripts.call(script.OVERDUE, destination, arguments)]
+
+    def mark_filed(self, destination: str, ids: Sequence[str]) -> int:
+        """Take dead letters out of Redis that are in a file now. Returns how many events that were."""
+        return self._take_out(script.FILED, destination, ids)
+
+    def forget_filed(self, destination: str) -> int:
+        """Have dead events count as filtered that went to a file or were only counted. Returns how many."""
+        return int(self._scripts.call(script.FORGET_FILED, destination, {}))
+
+    def _take_out(self, how: Script, destination: str, ids: Sequence[str]) -> int:
+        return int(self._scripts.call(how, destination, {"letters": ids}))
 
 
 def _place(bound: str) -> tuple[bool, int, int]:
@@ -206,23 +270,3 @@ def _place(bound: str) -> tuple[bool, int, int]:
         return True, 0, 0
     milliseconds, _, number = bound.removeprefix("(").partition("-")
     return False, int(milliseconds), int(number or "-1")
-
-
-def _letter(destination: str, letter_id: bytes, fields: Sequence[bytes]) -> DeadLetter:
-    values = {fields[at].decode(): fields[at + 1] for at in range(0, len(fields), 2)}
-    return DeadLetter(
-        destination=destination,
-        letter_id=letter_id.decode(),
-        reason=values["reason"].decode(),
-        error=values["error"].decode(),
-        attempts=int(values["attempts"]),
-        payload=_whole(values["event"]),
-        count=int(values.get("n", 1)),
-    )
-
-
-def _whole(event: bytes) -> bytes:
-    try:
-        return whole(event)
-    except zstandard.ZstdError:
-        return b""  # damaged: the letter can be seen and dropped all the same

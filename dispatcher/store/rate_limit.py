@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any, Final, Protocol
-
-from redis.exceptions import NoScriptError
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.outcomes import Outcome, RetryAfter
-from dispatcher.store.batches import prefix
-
-_SCRIPT: Final = (files("dispatcher.store") / "rate_limit.lua").read_bytes()
-# Redis names scripts by their SHA-1.
-_SHA: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
+from dispatcher.store import script
+from dispatcher.store.keys import RATE
+from dispatcher.store.script import ScriptCaller
 
 # Seconds of rest that workers wait for. What asks for more is left to the breaker, which holds no worker.
 _SHORT_REST_SECONDS: Final = 5.0
@@ -93,16 +87,18 @@ class SharedRate:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._pool = pool
-        self._key = f"{prefix(destination)}rate"
+        self._destination = destination
         self._per_second = per_second
         self._burst = burst
-        self._clock = clock
+        self._scripts = ScriptCaller(pool, clock)
 
     def take(self, patience: float) -> Turn:
         """The next turn, in one round trip. Not taken, with the reason, where Redis does not answer."""
         patience_ms = int(min(patience, _MOST_PATIENCE_SECONDS) * 1000)
         try:
-            wait, taken, slowdowns, share = self._run("take", self._per_second, self._burst, patience_ms)
+            wait, taken, slowdowns, share = self._run(
+                "take", per_second=self._per_second, burst=self._burst, max_wait_ms=patience_ms
+            )
         except StoreUnavailableError as error:
             return Turn(seconds=_UNKNOWN_SECONDS, taken=False, error=f"nobody knows whose turn it is: {error}")
         return Turn(
@@ -116,7 +112,7 @@ class SharedRate:
     def stands(self, turn: Turn) -> bool:
         """Whether a turn that was waited for is still one. Not where Redis does not answer."""
         try:
-            return int(self._pool.execute("HGET", self._key, "slowdowns") or 0) <= turn.slowdowns
+            return int(self._pool.execute("HGET", RATE.of(self._destination), "slowdowns") or 0) <= turn.slowdowns
         except StoreUnavailableError:
             return False
 
@@ -129,25 +125,19 @@ class SharedRate:
         """
         if not isinstance(outcome, RetryAfter):
             if turn.slowed:
-                self._try("ease")
+                self._try("increase")
             return outcome
         if outcome.retry_class != "throttled":
             return outcome
         asked = outcome.seconds or 0.0
-        slowed = self._try("slow", turn.slowdowns, int(asked * 1000), outcome.error[:500])
+        slowed = self._try("decrease", slowdowns=turn.slowdowns, asked_ms=int(asked * 1000), error=outcome.error[:500])
         return replace(outcome, retry_class="rate_limited") if slowed and asked <= _SHORT_REST_SECONDS else outcome
 
-    def _try(self, command: str, *arguments: Any) -> Any:
+    def _try(self, command: str, **arguments: Any) -> Any:
         try:
-            return self._run(command, *arguments)
+            return self._run(command, **arguments)
         except StoreUnavailableError:
             return None
 
-    def _run(self, command: str, *arguments: Any) -> Any:
-        now_ms = 0 if self._clock is None else int(self._clock() * 1000)
-        call = ("EVALSHA", _SHA, 1, self._key, command, now_ms, *arguments)
-        try:
-            return self._pool.execute(*call)
-        except NoScriptError:
-            # A Redis that has restarted, or that never saw the script: it has not run.
-            return self._pool.execute_many([("SCRIPT", "LOAD", _SCRIPT), call])[1]
+    def _run(self, command: str, **arguments: Any) -> Any:
+        return self._scripts.call(script.RATE_LIMIT, self._destination, {"command": command, **arguments})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.monitoring.sentry.traces import Trace
-    from dispatcher.store.batches import Settlement
+    from dispatcher.store.settlement import Settlement
 
 # Requests of one batch whose traces are continued: at a thousand events in a batch there may be as many, and a page in
 # Sentry for each of the first shows what a delivery is like.

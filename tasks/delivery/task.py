@@ -21,18 +21,11 @@ from dispatcher.errors import BatchDamagedError, StoreUnavailableError
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
-from dispatcher.store.batches import (
-    BatchStore,
-    BreakerOpen,
-    BreakerResult,
-    BreakerSignal,
-    Claim,
-    Damaged,
-    DeadEvent,
-    Settled,
-    Settlement,
-)
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import BreakerOpen, Claim, Damaged
+from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.doorbell import task_name
+from dispatcher.store.settlement import BreakerResult, BreakerSignal, Settled, Settlement
 from dispatcher.tasks.delivery.sentry_trace import record
 
 if TYPE_CHECKING:

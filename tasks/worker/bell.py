@@ -12,6 +12,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store import doorbell
 from dispatcher.store.batches import BatchStore
+from dispatcher.store.keys import NONE
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -25,7 +26,7 @@ _TIMEOUT_SECONDS = 5.0
 
 # At maxmemory Redis refuses to push, unless it is in a script that has deleted something: what is parked has to come
 # out, or nothing would ever free memory.
-_PUSH = "redis.call('DEL', 'dispatcher:{' .. KEYS[1] .. '}:none') return redis.call('LPUSH', KEYS[1], unpack(ARGV))"
+_PUSH = "redis.call('DEL', KEYS[2]) return redis.call('LPUSH', KEYS[1], unpack(ARGV))"
 
 
 class Bell:
@@ -97,6 +98,8 @@ class Bell:
             return
         if self._on_redis:
             pushes = doorbell.commands(rings)
-            pool.execute_many([("EVAL", _PUSH, 1, queue, *messages) for _, queue, *messages in pushes])
+            pool.execute_many(
+                [("EVAL", _PUSH, 2, queue, NONE.of(destination), *messages) for _, queue, *messages in pushes]
+            )
         else:
             doorbell.send(self._app, rings)

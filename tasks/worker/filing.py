@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.store.batches import NOT_TAKEN, BatchStore
+from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, write
 from dispatcher.store.dead_letters import DeadLetters
 
@@ -74,13 +74,13 @@ class Filing:
             StoreUnavailableError: Redis does not answer.
             OSError: The file cannot be written; its letters stay in Redis.
         """
-        store = BatchStore(pool)
-        return sum(self._file(store, DeadLetters(pool, store), name, dead) for name, dead in self._limits.items())
+        letters = DeadLetters(pool)
+        return sum(self._file(letters, name, dead) for name, dead in self._limits.items())
 
-    def _file(self, store: BatchStore, letters: DeadLetters, name: str, limits: DeadSettings) -> int:
+    def _file(self, letters: DeadLetters, name: str, limits: DeadSettings) -> int:
         filed = 0
         while not self._stopped.is_set():
-            overdue = store.overdue(
+            overdue = letters.overdue(
                 name,
                 max_bytes=limits.max_bytes,
                 max_age_seconds=0.0 if limits.max_age_seconds == "never" else limits.max_age_seconds,
@@ -90,6 +90,6 @@ class Filing:
             if not overdue:
                 break
             path = write(self._directory, name, letters.read(name, overdue))
-            filed += store.filed(name, overdue)
+            filed += letters.mark_filed(name, overdue)
             logger.warning("%d dead letters of %s went to %s", len(overdue), name, path)
         return filed

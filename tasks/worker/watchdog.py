@@ -18,6 +18,7 @@ from celery.worker import state
 
 from dispatcher.connections.redis_pool import RedisPool, kombu_url
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.store.keys import PROBE
 from dispatcher.tasks.transport import PULSE, serves
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _takes_writes(pool: RedisPool) -> bool:
     # A deletion is what a Redis takes that is out of memory, and one refuses that is a replica or cannot write to its
     # disk, with which no consumer gets anywhere, however often it is restarted.
     try:
-        pool.execute("DEL", "dispatcher:none")
+        pool.execute("DEL", PROBE)
     except StoreUnavailableError:
         return False
     return True

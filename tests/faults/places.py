@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from dispatcher.monitoring.ledger import Ledger
-from dispatcher.store.batches import prefix
+from dispatcher.store.dead_event import unpack_event
 from dispatcher.store.dead_letter_files import directory_of, read
-from dispatcher.store.dead_letter_form import whole
+from dispatcher.store.keys import DEAD
 from tests.faults.account import Numbers
 from tests.support.redis_server import RedisServer
 
@@ -56,8 +56,8 @@ def read_log(path: Path) -> tuple[Counter[str], int]:
 def read_dead(server: RedisServer, destination: str) -> frozenset[str]:
     """The events among the dead letters of a destination."""
     with server.client() as client:
-        letters = client.xrange(f"{prefix(destination)}dead")
-    return frozenset(_decode_event(whole(fields[b"event"])).data.k for _, fields in letters)
+        letters = client.xrange(DEAD.of(destination))
+    return frozenset(_decode_event(unpack_event(fields[b"event"])).data.k for _, fields in letters)
 
 
 def read_filed(state_directory: Path, destination: str) -> frozenset[str]:

@@ -21,7 +21,16 @@ from hypothesis.stateful import (
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.store.batches import BatchStore, Claim, Counts, DeadEvent, Due, Progress, Put, Settlement, pack
+from dispatcher.store import keys
+from dispatcher.store.batches import Due
+from dispatcher.store.claim import Claim
+from dispatcher.store.counts import Counts
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.dead_letters import DeadLetters
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Progress, Put
+from dispatcher.store.settlement import Settlement
+from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 
 NAME = "tracking_log"
@@ -54,13 +63,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
+def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
     server.call("FLUSHALL")
     pool = RedisPool(server.url, timeout_seconds=5)
-    store = BatchStore(pool, clock=clock)
+    store = OpenStore(pool, clock=clock)
     yield store
     assert counts(store).closes
     pool.close()
+
+
+@pytest.fixture
+def letters(store: OpenStore, clock: Clock) -> DeadLetters:
+    return DeadLetters(store.pool, clock=clock)
 
 
 def a_put(start: int, end: int, *payloads: bytes, journal: str = "7-a", **more: object) -> Put:
@@ -75,33 +89,33 @@ def a_put(start: int, end: int, *payloads: bytes, journal: str = "7-a", **more: 
     )
 
 
-def counts(store: BatchStore) -> Counts:
+def counts(store: OpenStore) -> Counts:
     return store.counts([NAME])[NAME]
 
 
-def claim(store: BatchStore, batch_id: str, *, token: str = "me", lease: float = LEASE) -> Claim:  # noqa: S107
+def claim(store: OpenStore, batch_id: str, *, token: str = "me", lease: float = LEASE) -> Claim:  # noqa: S107
     found = store.claim(NAME, batch_id, token=token, lease_seconds=lease)
     assert isinstance(found, Claim), found
     return found
 
 
-def put_one(store: BatchStore, start: int = 0, events: int = 2, journal: str = "7-a") -> str:
+def put_one(store: OpenStore, start: int = 0, events: int = 2, journal: str = "7-a") -> str:
     put = a_put(start, start + 10, *(b"%d" % number for number in range(events)), journal=journal)
     assert store.put([put]) == [None]
     return put.batch_id
 
 
-def due(store: BatchStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[str]:
+def due(store: OpenStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[str]:
     """What is rung for at this moment; the clock of Redis itself keeps other bells out for a millisecond only."""
     return [entry.batch_id for entry in rings(store, clock, idle=idle, limit=limit)]
 
 
-def rings(store: BatchStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[Due]:
-    store._pool.execute("DEL", f"dispatcher:{{{NAME}}}:bell")
+def rings(store: OpenStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[Due]:
+    store.end_turn(NAME)
     return store.due(NAME, idle=idle, limit=limit, every_seconds=60)
 
 
-def test_a_claim_returns_the_events_of_a_put_in_order(store: BatchStore) -> None:
+def test_a_claim_returns_the_events_of_a_put_in_order(store: OpenStore) -> None:
     batch_id = put_one(store, events=3)
     assert counts(store) == Counts(accepted=3, queued=3, batches=1, oldest_ms=int(START * 1000))
     claimed = claim(store, batch_id)
@@ -110,7 +124,7 @@ def test_a_claim_returns_the_events_of_a_put_in_order(store: BatchStore) -> None
     assert counts(store).claimed == 3
 
 
-def test_putting_a_range_again_changes_nothing_before_and_after_it_is_settled(store: BatchStore) -> None:
+def test_putting_a_range_again_changes_nothing_before_and_after_it_is_settled(store: OpenStore) -> None:
     put = a_put(0, 10, b"a", b"b")
     assert store.put([put, put]) == [None, None]
     assert counts(store).queued == 2
@@ -122,7 +136,7 @@ def test_putting_a_range_again_changes_nothing_before_and_after_it_is_settled(st
     assert (counts(store).accepted, counts(store).delivered, counts(store).waiting) == (2, 2, 0)
 
 
-def test_a_partly_stored_range_is_refused_with_the_position_to_start_from(store: BatchStore) -> None:
+def test_a_partly_stored_range_is_refused_with_the_position_to_start_from(store: OpenStore) -> None:
     assert store.put([a_put(0, 10, b"a")]) == [None]
     before = counts(store)
     assert store.put([a_put(0, 20, b"a", b"b"), a_put(5, 20, b"b")]) == [10, 10]
@@ -130,7 +144,7 @@ def test_a_partly_stored_range_is_refused_with_the_position_to_start_from(store:
     assert store.put([a_put(10, 20, b"b")]) == [None]
 
 
-def test_a_refused_range_refuses_the_later_ranges_of_its_journal(store: BatchStore) -> None:
+def test_a_refused_range_refuses_the_later_ranges_of_its_journal(store: OpenStore) -> None:
     # What a relay that was killed had sent arrives just before what the next one cut otherwise.
     assert store.put([a_put(0, 5, b"a")]) == [None]
     cut_otherwise = [a_put(0, 10, b"a", b"b"), a_put(10, 20, b"c", after=10), a_put(20, 30, b"d", after=20)]
@@ -140,14 +154,14 @@ def test_a_refused_range_refuses_the_later_ranges_of_its_journal(store: BatchSto
     assert counts(store).accepted == 3
 
 
-def test_a_store_that_lost_a_range_refuses_what_follows_it(store: BatchStore) -> None:
+def test_a_store_that_lost_a_range_refuses_what_follows_it(store: OpenStore) -> None:
     assert store.put([a_put(0, 10, b"a"), a_put(10, 20, b"b", after=10)]) == [None, None]
-    store._pool.execute("FLUSHALL")
+    store.pool.execute("FLUSHALL")
     assert store.put([a_put(20, 30, b"c", after=20)]) == [-1]
     assert store.progress([NAME], "7-a") == {NAME: Progress(-1, -1)}
 
 
-def test_the_progress_of_a_journal_is_where_its_first_unsettled_batch_starts(store: BatchStore, clock: Clock) -> None:
+def test_the_progress_of_a_journal_is_where_its_first_unsettled_batch_starts(store: OpenStore, clock: Clock) -> None:
     puts = [a_put(0, 10, b"a"), a_put(10, 20, b"b"), a_put(20, 30, b"c")]
     store.put(puts)
     assert store.progress([NAME], "7-a") == {NAME: Progress(30, 0)}
@@ -161,19 +175,19 @@ def test_the_progress_of_a_journal_is_where_its_first_unsettled_batch_starts(sto
     assert store.progress([NAME], "7-a") == {NAME: Progress(30, -1)}
 
 
-def test_a_range_inside_a_stored_one_changes_nothing(store: BatchStore) -> None:
+def test_a_range_inside_a_stored_one_changes_nothing(store: OpenStore) -> None:
     store.put([a_put(0, 30, b"a", b"b", b"c")])
     assert store.put([a_put(0, 10, b"a"), a_put(10, 30, b"b", b"c")]) == [None, None]
     assert counts(store).accepted == 3
 
 
-def test_each_journal_has_a_position_per_destination(store: BatchStore) -> None:
+def test_each_journal_has_a_position_per_destination(store: OpenStore) -> None:
     store.put([a_put(0, 10, b"a"), a_put(0, 25, b"a", journal="8-b")])
     assert store.progress([NAME, "segment"], "7-a") == {NAME: Progress(10, 0), "segment": Progress(-1, -1)}
     assert store.progress([NAME], "8-b") == {NAME: Progress(25, 0)}
 
 
-def test_a_range_without_events_for_the_destination_is_counted_and_makes_no_batch(store: BatchStore) -> None:
+def test_a_range_without_events_for_the_destination_is_counted_and_makes_no_batch(store: OpenStore) -> None:
     put = a_put(0, 10, filtered={"not_listed": 3, "internal": 1}, dead=[DeadEvent("too_large", "why", b"{}")])
     assert store.put([put, put]) == [None, None]
     found = counts(store)
@@ -182,7 +196,7 @@ def test_a_range_without_events_for_the_destination_is_counted_and_makes_no_batc
     assert found.dead_by_reason == {"too_large": 1}
 
 
-def test_no_other_worker_can_claim_a_batch_before_its_lease_expires(store: BatchStore, clock: Clock) -> None:
+def test_no_other_worker_can_claim_a_batch_before_its_lease_expires(store: OpenStore, clock: Clock) -> None:
     batch_id = put_one(store)
     claim(store, batch_id, token="first")
     clock.advance(LEASE - 1)
@@ -193,7 +207,7 @@ def test_no_other_worker_can_claim_a_batch_before_its_lease_expires(store: Batch
     assert counts(store).claimed == 2
 
 
-def test_a_worker_that_lost_the_lease_can_neither_settle_nor_park(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_that_lost_the_lease_can_neither_settle_nor_park(store: OpenStore, clock: Clock) -> None:
     batch_id = put_one(store)
     first = claim(store, batch_id, token="first")
     clock.advance(LEASE)
@@ -204,13 +218,13 @@ def test_a_worker_that_lost_the_lease_can_neither_settle_nor_park(store: BatchSt
     assert store.settle(second, Settlement(delivered=2))
 
 
-def test_a_worker_may_settle_after_its_lease_expired_if_nobody_took_over(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_may_settle_after_its_lease_expired_if_nobody_took_over(store: OpenStore, clock: Clock) -> None:
     first = claim(store, put_one(store))
     clock.advance(LEASE * 2)
     assert store.settle(first, Settlement(delivered=2))
 
 
-def test_a_worker_loses_a_batch_that_was_rung_for_again(store: BatchStore, clock: Clock) -> None:
+def test_a_worker_loses_a_batch_that_was_rung_for_again(store: OpenStore, clock: Clock) -> None:
     first = claim(store, put_one(store))
     clock.advance(LEASE)
     assert due(store, clock) == [first.batch_id]
@@ -218,7 +232,7 @@ def test_a_worker_loses_a_batch_that_was_rung_for_again(store: BatchStore, clock
     assert claim(store, first.batch_id, token="second").maybe_delivered
 
 
-def test_settling_twice_counts_once(store: BatchStore) -> None:
+def test_settling_twice_counts_once(store: OpenStore) -> None:
     claimed = claim(store, put_one(store))
     assert store.settle(claimed, Settlement(delivered=2))
     assert not store.settle(claimed, Settlement(delivered=2))
@@ -226,17 +240,17 @@ def test_settling_twice_counts_once(store: BatchStore) -> None:
     assert store.claim(NAME, claimed.batch_id, token="late", lease_seconds=LEASE) == "settled"
 
 
-def test_a_settled_batch_leaves_only_the_counters_and_the_position(store: BatchStore, server: RedisServer) -> None:
+def test_a_settled_batch_leaves_only_the_counters_and_the_position(store: OpenStore, server: RedisServer) -> None:
     claimed = claim(store, put_one(store))
     store.settle(claimed, Settlement(delivered=2))
     with server.client() as client:
         assert sorted(client.keys("dispatcher:*")) == [
-            b"dispatcher:{tracking_log}:counts",
-            b"dispatcher:{tracking_log}:journal:7-a",
+            keys.COUNTS.of(NAME).encode(),
+            keys.JOURNAL.of(NAME, "7-a").encode(),
         ]
 
 
-def test_each_outcome_is_counted_and_the_remaining_events_are_parked(store: BatchStore, server: RedisServer) -> None:
+def test_each_outcome_is_counted_and_the_remaining_events_are_parked(store: OpenStore, server: RedisServer) -> None:
     claimed = claim(store, put_one(store, events=5))
     dead = [DeadEvent("invalid", "no user", b"2")]
     due_ms = int(START * 1000) + 5000
@@ -248,12 +262,12 @@ def test_each_outcome_is_counted_and_the_remaining_events_are_parked(store: Batc
     assert (found.accepted, found.delivered, found.filtered, found.dead, found.parked) == (5, 1, 1, 1, 2)
     assert (found.retried, found.due_ms, found.last_error) == (2, due_ms, "503")
     with server.client() as client:
-        [(_, letter)] = client.xrange(f"dispatcher:{{{NAME}}}:dead")
+        [(_, letter)] = client.xrange(keys.DEAD.of(NAME))
     assert letter[b"event"] == b"2"
     assert (letter[b"reason"], letter[b"error"], letter[b"attempts"]) == (b"invalid", b"no user", b"1")
 
 
-def test_a_parked_batch_cannot_be_claimed_before_it_is_due(store: BatchStore, clock: Clock) -> None:
+def test_a_parked_batch_cannot_be_claimed_before_it_is_due(store: OpenStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store, events=3))
     store.settle(claimed, Settlement(delivered=1, left=(b"1", b"2"), due_ms=int((START + 5) * 1000), error="503"))
     assert due(store, clock) == []
@@ -265,14 +279,14 @@ def test_a_parked_batch_cannot_be_claimed_before_it_is_due(store: BatchStore, cl
     assert (again.payloads, again.attempts, again.maybe_delivered) == ((b"1", b"2"), 1, False)
 
 
-def test_a_whole_batch_that_is_parked_keeps_its_events(store: BatchStore, clock: Clock) -> None:
+def test_a_whole_batch_that_is_parked_keeps_its_events(store: OpenStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store))
     store.settle(claimed, Settlement(left=claimed.payloads, due_ms=int(START * 1000), error="503"))
     assert claim(store, claimed.batch_id).payloads == claimed.payloads
 
 
 def test_a_batch_of_a_killed_worker_counts_as_maybe_delivered_in_later_retries_too(
-    store: BatchStore, clock: Clock
+    store: OpenStore, clock: Clock
 ) -> None:
     batch_id = put_one(store)
     claim(store, batch_id, token="killed")
@@ -282,7 +296,7 @@ def test_a_batch_of_a_killed_worker_counts_as_maybe_delivered_in_later_retries_t
     assert claim(store, batch_id).maybe_delivered
 
 
-def test_a_batch_parked_until_now_is_rung_for_at_once_as_if_never_claimed(store: BatchStore, clock: Clock) -> None:
+def test_a_batch_parked_until_now_is_rung_for_at_once_as_if_never_claimed(store: OpenStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store))
     assert store.settle(
         claimed,
@@ -293,7 +307,7 @@ def test_a_batch_parked_until_now_is_rung_for_at_once_as_if_never_claimed(store:
     assert not claim(store, claimed.batch_id).maybe_delivered
 
 
-def test_rate_limited_batches_are_rung_for_in_order_before_newer_ones(store: BatchStore, clock: Clock) -> None:
+def test_rate_limited_batches_are_rung_for_in_order_before_newer_ones(store: OpenStore, clock: Clock) -> None:
     batches = [put_one(store, number * 10) for number in range(6)]
     for batch_id in batches:
         claimed = claim(store, batch_id)
@@ -310,13 +324,13 @@ def test_rate_limited_batches_are_rung_for_in_order_before_newer_ones(store: Bat
     assert claim(store, younger).attempts == 0
 
 
-def test_a_batch_is_not_rung_for_twice_in_a_row(store: BatchStore, clock: Clock) -> None:
+def test_a_batch_is_not_rung_for_twice_in_a_row(store: OpenStore, clock: Clock) -> None:
     put_one(store)
     clock.advance(4)
     assert due(store, clock, idle=True) == []
 
 
-def test_with_an_empty_queue_a_ring_is_repeated_after_a_few_seconds(store: BatchStore, clock: Clock) -> None:
+def test_with_an_empty_queue_a_ring_is_repeated_after_a_few_seconds(store: OpenStore, clock: Clock) -> None:
     batch_id = put_one(store)
     clock.advance(6)
     assert due(store, clock, idle=False) == []
@@ -324,7 +338,7 @@ def test_with_an_empty_queue_a_ring_is_repeated_after_a_few_seconds(store: Batch
     assert due(store, clock, idle=True) == []
 
 
-def test_a_batch_overtaken_by_a_minute_is_rung_for_again(store: BatchStore, clock: Clock) -> None:
+def test_a_batch_overtaken_by_a_minute_is_rung_for_again(store: OpenStore, clock: Clock) -> None:
     lost = put_one(store, 0)
     clock.advance(30)
     early = put_one(store, 10)
@@ -335,7 +349,7 @@ def test_a_batch_overtaken_by_a_minute_is_rung_for_again(store: BatchStore, cloc
     assert due(store, clock) == [lost]
 
 
-def test_a_ring_unanswered_for_ten_minutes_is_always_repeated(store: BatchStore, clock: Clock) -> None:
+def test_a_ring_unanswered_for_ten_minutes_is_always_repeated(store: OpenStore, clock: Clock) -> None:
     batch_id = put_one(store)
     clock.advance(599)
     assert due(store, clock) == []
@@ -343,16 +357,16 @@ def test_a_ring_unanswered_for_ten_minutes_is_always_repeated(store: BatchStore,
     assert due(store, clock) == [batch_id]
 
 
-def test_only_one_of_many_bells_rings(store: BatchStore, clock: Clock, server: RedisServer) -> None:
+def test_only_one_of_many_bells_rings(store: OpenStore, clock: Clock, server: RedisServer) -> None:
     for start in range(0, 50, 10):
         put_one(store, start)
     clock.advance(6)
-    server.call("DEL", f"dispatcher:{{{NAME}}}:bell")
+    server.call("DEL", keys.BELL.of(NAME))
     answers = [store.due(NAME, idle=True, every_seconds=60) for _ in range(3)]
     assert [len(answer) for answer in answers] == [5, 0, 0]
 
 
-def test_a_ring_is_limited_in_size_and_the_next_one_continues(store: BatchStore, clock: Clock) -> None:
+def test_a_ring_is_limited_in_size_and_the_next_one_continues(store: OpenStore, clock: Clock) -> None:
     ids = [put_one(store, start) for start in range(0, 50, 10)]
     clock.advance(6)
     first = due(store, clock, idle=True, limit=3)
@@ -360,7 +374,7 @@ def test_a_ring_is_limited_in_size_and_the_next_one_continues(store: BatchStore,
     assert sorted(first + due(store, clock, idle=True, limit=3)) == sorted(ids)
 
 
-def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: BatchStore, server: RedisServer) -> None:
+def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: OpenStore, server: RedisServer) -> None:
     batch_id = put_one(store)
     server.call("SCRIPT", "FLUSH")
     claimed = claim(store, batch_id)
@@ -372,7 +386,7 @@ def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: BatchStor
     assert store.put([a_put(50, 60, b"a"), a_put(60, 70, b"b")]) == [None, None]
 
 
-def test_events_of_any_bytes_come_back_unchanged(store: BatchStore) -> None:
+def test_events_of_any_bytes_come_back_unchanged(store: OpenStore) -> None:
     payloads = ('{"name":"Grüße"}'.encode(), b'{"x":"' + b"a" * 300_000 + b'"}', b"{}")
     put = a_put(0, 10, *payloads)
     store.put([put])
@@ -382,7 +396,7 @@ def test_events_of_any_bytes_come_back_unchanged(store: BatchStore) -> None:
 def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered() -> None:
     with RedisServer() as server:
         pool = RedisPool(server.url, timeout_seconds=5)
-        store = BatchStore(pool)
+        store = OpenStore(pool)
         ids = [put_one(store, start, events=4) for start in range(0, 100, 10)]
         before = counts(store)
         server.call("CONFIG", "SET", "maxmemory", "1")
@@ -405,7 +419,7 @@ def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered()
 
 def test_a_redis_that_refuses_or_does_not_answer_is_reported_as_unavailable(redis_server: RedisServer) -> None:
     pool = RedisPool(redis_server.url, timeout_seconds=0.2)
-    store = BatchStore(pool)
+    store = OpenStore(pool)
     put_one(store)
     redis_server.freeze()
     with pytest.raises(StoreUnavailableError, match="Timeout"):
@@ -423,13 +437,13 @@ def test_a_redis_that_refuses_or_does_not_answer_is_reported_as_unavailable(redi
 
 
 def test_forgetting_a_journal_with_waiting_batches_puts_nothing_twice(
-    store: BatchStore, clock: Clock, server: RedisServer
+    store: OpenStore, clock: Clock, server: RedisServer
 ) -> None:
     put = a_put(0, 10, b"a", b"b")
     store.put([put, a_put(10, 20, b"c")])
     claimed = claim(store, put.batch_id)
     store.settle(claimed, Settlement(left=claimed.payloads, due_ms=int(clock.now * 1000), error="no"))
-    server.call("DEL", f"dispatcher:{{{NAME}}}:journal:7-a")
+    server.call("DEL", keys.JOURNAL.of(NAME, "7-a"))
     assert store.progress([NAME], "7-a") == {NAME: Progress(20, 0)}
     assert store.put([put, a_put(0, 30, b"a", b"b", b"c", b"d")]) == [None, 20]
     for batch_id in (put.batch_id, "7-a-a"):
@@ -441,9 +455,9 @@ def test_forgetting_a_journal_with_waiting_batches_puts_nothing_twice(
     assert store.progress([NAME], "7-a") == {NAME: Progress(20, -1)}
 
 
-def test_a_journal_is_forgotten_a_week_after_its_last_batch_was_settled(store: BatchStore, server: RedisServer) -> None:
+def test_a_journal_is_forgotten_a_week_after_its_last_batch_was_settled(store: OpenStore, server: RedisServer) -> None:
     def seconds() -> object:
-        return server.call("TTL", f"dispatcher:{{{NAME}}}:journal:7-a")
+        return server.call("TTL", keys.JOURNAL.of(NAME, "7-a"))
 
     store.put([a_put(0, 10, filtered={"not_listed": 1})])
     assert seconds() == 604_800
@@ -458,10 +472,10 @@ def test_a_journal_is_forgotten_a_week_after_its_last_batch_was_settled(store: B
 
 @pytest.mark.parametrize("found_by", ["bell", "claim"])
 def test_a_batch_that_lost_its_events_becomes_dead_letters_and_blocks_nothing(
-    store: BatchStore, clock: Clock, server: RedisServer, found_by: str
+    store: OpenStore, letters: DeadLetters, clock: Clock, server: RedisServer, found_by: str
 ) -> None:
     gone, other = put_one(store, 0, events=3), put_one(store, 10, events=2)
-    server.call("DEL", f"dispatcher:{{{NAME}}}:batch:{gone}")
+    server.call("DEL", keys.BATCH.of(NAME, gone))
     clock.advance(6)
     if found_by == "bell":
         assert due(store, clock, idle=True) == [other]
@@ -471,20 +485,20 @@ def test_a_batch_that_lost_its_events_becomes_dead_letters_and_blocks_nothing(
     assert found.dead_by_reason == {"vanished": 3}
     assert store.progress([NAME], "7-a") == {NAME: Progress(20, 10)}
     with server.client() as client:
-        [(letter, _)] = client.xrange(f"dispatcher:{{{NAME}}}:dead")
-    assert store.drop(NAME, [letter.decode()]) == 3
+        [(entry, _)] = client.xrange(keys.DEAD.of(NAME))
+    assert letters.drop(NAME, [entry.decode()]) == 3
     assert (counts(store).dead, counts(store).filtered_by_reason) == (0, {"dropped": 3})
 
 
 @pytest.mark.parametrize("lost", ["queued", "claimed", "parked", "since", "counts", "open:7-a"])
 def test_the_bell_repairs_waiting_batches_after_any_key_is_lost(
-    store: BatchStore, clock: Clock, server: RedisServer, lost: str
+    store: OpenStore, clock: Clock, server: RedisServer, lost: str
 ) -> None:
     ids = [put_one(store, start) for start in (0, 10, 20)]
     claim(store, ids[1])
     parked = claim(store, ids[2])
     store.settle(parked, Settlement(left=parked.payloads, due_ms=int(clock.now * 1000), error="no"))
-    server.call("DEL", f"dispatcher:{{{NAME}}}:{lost}")
+    server.call("DEL", f"{keys.prefix(NAME)}{lost}")
     clock.advance(700)
     due(store, clock, idle=True)
     for batch_id in ids:
@@ -494,41 +508,45 @@ def test_the_bell_repairs_waiting_batches_after_any_key_is_lost(
     assert found.closes
 
 
-def test_the_bell_leaves_a_batch_in_one_state_only(store: BatchStore, clock: Clock, server: RedisServer) -> None:
+def test_the_bell_leaves_a_batch_in_one_state_only(store: OpenStore, clock: Clock, server: RedisServer) -> None:
     batch_id = put_one(store)
     for command in (
-        ("ZADD", "parked", 0, batch_id),
-        ("HINCRBY", "counts", "parked", 2),
-        ("HINCRBY", "counts", "accepted", 2),
+        ("ZADD", keys.PARKED, 0, batch_id),
+        ("HINCRBY", keys.COUNTS, "parked", 2),
+        ("HINCRBY", keys.COUNTS, "accepted", 2),
     ):
-        server.call(command[0], f"dispatcher:{{{NAME}}}:{command[1]}", *command[2:])
+        server.call(command[0], command[1].of(NAME), *command[2:])
     store.settle(claim(store, batch_id), Settlement(delivered=2))
     due(store, clock)
     assert (counts(store).waiting, counts(store).delivered, counts(store).batches) == (0, 2, 0)
     assert counts(store).closes
 
 
-def test_dead_letters_named_twice_are_never_revived_and_dropped_once(store: BatchStore, server: RedisServer) -> None:
+def test_dead_letters_named_twice_are_never_revived_and_dropped_once(
+    store: OpenStore, letters: DeadLetters, server: RedisServer
+) -> None:
     store.put([a_put(0, 10, dead=[DeadEvent("too_large", "why", b"{}")])])
     with server.client() as client:
-        [(entry, _)] = client.xrange(f"dispatcher:{{{NAME}}}:dead")
+        [(entry, _)] = client.xrange(keys.DEAD.of(NAME))
     letter = entry.decode()
-    assert not store.revive(NAME, f"replay-{letter}", [b"{}", b"{}"], [letter, letter])
+    assert not letters.revive(NAME, f"replay-{letter}", [b"{}", b"{}"], [letter, letter])
     assert (counts(store).dead, counts(store).queued) == (1, 0)
-    assert store.drop(NAME, [letter, letter]) == 1
+    assert letters.drop(NAME, [letter, letter]) == 1
     assert counts(store).dead_by_reason == {"too_large": 0}
 
 
-def test_a_revived_batch_never_replaces_a_waiting_one(store: BatchStore, server: RedisServer) -> None:
+def test_a_revived_batch_never_replaces_a_waiting_one(
+    store: OpenStore, letters: DeadLetters, server: RedisServer
+) -> None:
     for start in (0, 10):
         store.put([a_put(start, start + 10, dead=[DeadEvent("too_large", "why", b"{}")])])
     with server.client() as client:
-        letters = [entry.decode() for entry, _ in client.xrange(f"dispatcher:{{{NAME}}}:dead")]
-    assert all(store.revive(NAME, "replay-1-0", [b"{}"], [letter]) for letter in letters)
+        ids = [entry.decode() for entry, _ in client.xrange(keys.DEAD.of(NAME))]
+    assert all(letters.revive(NAME, "replay-1-0", [b"{}"], [letter]) for letter in ids)
     assert (counts(store).queued, counts(store).batches) == (2, 2)
 
 
-def test_a_clock_set_back_does_not_repeat_rings_endlessly(store: BatchStore, clock: Clock) -> None:
+def test_a_clock_set_back_does_not_repeat_rings_endlessly(store: OpenStore, clock: Clock) -> None:
     claim(store, put_one(store, 0))
     clock.advance(-86_400)
     put_one(store, 10)
@@ -548,7 +566,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.server.call("FLUSHALL")
         self.clock = Clock()
         self.pool = RedisPool(self.server.url, timeout_seconds=5)
-        self.store = BatchStore(self.pool, clock=self.clock)
+        self.store = OpenStore(self.pool, clock=self.clock)
         self.position = 0
         self.accepted = 0
         self.held: dict[str, Claim] = {}

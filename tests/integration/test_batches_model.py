@@ -17,8 +17,16 @@ import pytest
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.store.batches import BatchStore, Claim, DeadEvent, Put, Settlement, pack, prefix
+from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.dead_letters import DeadLetters
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import Settlement
 from tests.support.batches_model import Model, RefusedError
+from tests.support.redis_keys import owner_of
 from tests.support.redis_server import RedisServer
 
 SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "300"))
@@ -49,6 +57,7 @@ class Walk:
         self.now_ms = START_MS
         self.pool = RedisPool(server.url, timeout_seconds=5)
         self.store = BatchStore(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
+        self.letters = DeadLetters(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
         self.models = {name: Model() for name in NAMES}
         self.held: list[Claim] = []
         self.ids: list[str] = ["7-a-999", "nothing"]
@@ -169,7 +178,7 @@ class Walk:
     def due(self, name: str, model: Model) -> None:
         idle, limit = self.random.random() < 0.5, self.random.choice((1, 3, 500))
         # It is kept by the clock of Redis itself, which a walk does not wait for.
-        self.pool.execute("DEL", f"{prefix(name)}bell")
+        self.pool.execute("DEL", keys.BELL.of(name))
         found = self.store.due(name, idle=idle, limit=limit)
         expected = model.due(idle=idle, limit=limit)
         assert [(one.batch_id, one.count, one.attempts, one.example) for one in found] == [
@@ -186,31 +195,31 @@ class Walk:
         payloads = [model.letters[place].body if place < len(letters) else b"" for place in places]
         self.ids.append(batch_id)
         self.history[-1] += f" {ids}"
-        assert self.store.revive(name, batch_id, payloads, ids) == model.revive(batch_id, places)
+        assert self.letters.revive(name, batch_id, payloads, ids) == model.revive(batch_id, places)
 
     def drop(self, name: str, model: Model) -> None:
         letters = self._letters(name)
         places = self._places(letters)
         ids = [letters[place] if place < len(letters) else "1-1" for place in places]
         self.history[-1] += f" {ids}"
-        assert self.store.drop(name, ids) == model.drop(places)
+        assert self.letters.drop(name, ids) == model.drop(places)
 
     def file(self, name: str, model: Model) -> None:
         """As a worker does it; or one that is killed before it has said so."""
         most, age_ms = self.random.choice((700, 1_500, 1_500, 100_000)), self.random.choice((0, 0, 60_000))
         going_on, is_killed = self.random.random() < 0.3, self.random.random() < 0.2
         # It is kept by the clock of Redis itself, as that of the bell.
-        self.pool.execute("DEL", f"{prefix(name)}filing")
+        self.pool.execute("DEL", keys.FILING.of(name))
         letters = self._letters(name)
-        found = self.store.overdue(
+        found = self.letters.overdue(
             name, max_bytes=most, max_age_seconds=age_ms / 1000, every_seconds=1, going_on=going_on
         )
         places = model.overdue(most=most, age_ms=age_ms, going_on=going_on)
         assert found == [letters[place] for place in places]
         if not is_killed:
-            assert self.store.filed(name, found) == len(places)
+            assert self.letters.mark_filed(name, found) == len(places)
             # By one that is as far behind.
-            assert self.store.filed(name, found) == 0
+            assert self.letters.mark_filed(name, found) == 0
             model.file(places)
 
     def restore(self, name: str, model: Model) -> None:
@@ -234,7 +243,7 @@ class Walk:
             assert self.store.restore(put) == expected
 
     def forget_filed(self, name: str, model: Model) -> None:
-        assert self.store.forget_filed(name) == model.forget_filed()
+        assert self.letters.forget_filed(name) == model.forget_filed()
 
     def jump(self, name: str, model: Model) -> None:
         self.now_ms = max(1, self.now_ms + self.random.choice(JUMPS_MS))
@@ -244,7 +253,7 @@ class Walk:
         """As when its key has expired, or was evicted."""
         journal = self.random.choice(JOURNALS)
         self.history[-1] += f" {journal}"
-        self.pool.execute("DEL", f"{prefix(name)}journal:{journal}")
+        self.pool.execute("DEL", keys.JOURNAL.of(name, journal))
         model.forget(journal)
 
     def fill_or_empty(self, name: str, model: Model) -> None:
@@ -297,7 +306,7 @@ class Walk:
         )
 
     def _letters(self, name: str) -> list[str]:
-        return [letter_id.decode() for letter_id, _ in self.pool.execute("XRANGE", f"{prefix(name)}dead", "-", "+")]
+        return [letter_id.decode() for letter_id, _ in self.pool.execute("XRANGE", keys.DEAD.of(name), "-", "+")]
 
     def _places(self, letters: Sequence[str]) -> list[int]:
         places = self.random.sample(range(len(letters)), k=self.random.randint(0, min(3, len(letters))))
@@ -313,22 +322,25 @@ class Seen:
     """What is in Redis for one destination, without the counters."""
 
     def __init__(self, pool: RedisPool, name: str) -> None:
-        head = prefix(name)
-        keys = sorted(key.decode().removeprefix(head) for key in pool.execute("KEYS", f"{head.replace('{', '[{]')}*"))
-        zsets = ["queued", "claimed", "parked", "since", *(key for key in keys if key.startswith("open:"))]
-        hashes = [key for key in keys if key.startswith("batch:")]
+        pattern = f"{keys.prefix(name).replace('{', '[{]')}*"
+        names = sorted(key.decode() for key in pool.execute("KEYS", pattern))
+        owners = [owner_of(key) for key in names]
+        types = pool.execute_many([("TYPE", key) for key in names]) if names else []
+        assert [owner.type for owner in owners] == [answer.decode() for answer in types]
+        opens = [key for key, owner in zip(names, owners, strict=True) if owner is keys.OPEN]
+        batches = [key for key, owner in zip(names, owners, strict=True) if owner is keys.BATCH]
+        zsets = [*(key.of(name) for key in (*keys.STATES, keys.SINCE)), *opens]
         answers = iter(
             pool.execute_many(
                 [
-                    *(("ZRANGE", f"{head}{zset}", 0, -1, "WITHSCORES") for zset in zsets),
-                    *(("HGETALL", f"{head}{key}") for key in hashes),
-                    ("XRANGE", f"{head}dead", "-", "+"),
+                    *(("ZRANGE", zset, 0, -1, "WITHSCORES") for zset in zsets),
+                    *(("HGETALL", batch) for batch in batches),
+                    ("XRANGE", keys.DEAD.of(name), "-", "+"),
                 ]
             )
         )
-        self.keys = keys
-        self.zsets = {zset: scores(next(answers)) for zset in zsets}
-        self.hashes = {key.removeprefix("batch:"): fields(next(answers)) for key in hashes}
+        self.zsets = {zset.removeprefix(keys.prefix(name)): scores(next(answers)) for zset in zsets}
+        self.hashes = {batch.removeprefix(keys.BATCH.of(name)): fields(next(answers)) for batch in batches}
         self.letters = [letter(fields(entry)) for _, entry in next(answers)]
 
     @property
@@ -348,28 +360,13 @@ class Seen:
         return {key.removeprefix("open:"): members for key, members in self.zsets.items() if key.startswith("open:")}
 
     def check(self, *, counts_of: dict[str, int]) -> None:
-        """Each id is in one state, has its events, and is counted there; nothing else is kept."""
+        """Each id is in one state, has its events, and is counted there."""
         everywhere = Counter(batch_id for state in counts_of for batch_id in self.zsets[state])
         assert all(times == 1 for times in everywhere.values()), f"in two states: {everywhere}"
         assert everywhere.keys() == self.zsets["since"].keys() == self.hashes.keys()
         for state, count in counts_of.items():
             assert sum(int(self.hashes[batch_id]["n"]) for batch_id in self.zsets[state]) == count, state
         assert all(members.keys() <= everywhere.keys() for members in self.open.values())
-        known: tuple[str, ...] = (
-            "batch:",
-            "open:",
-            "journal:",
-            "letters:",
-            "queued",
-            "claimed",
-            "parked",
-            "since",
-            "counts",
-            "dead",
-        )
-        known = (*known, "bell", "filing")
-        strange = [key for key in self.keys if not key.startswith(known)]
-        assert not strange, strange
 
 
 def scores(answer: list[bytes]) -> dict[str, int]:

@@ -8,18 +8,12 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.store.batches import (
-    BatchStore,
-    Breaker,
-    BreakerOpen,
-    BreakerSignal,
-    Claim,
-    Counts,
-    Put,
-    Settled,
-    Settlement,
-    pack,
-)
+from dispatcher.store.claim import BreakerOpen, Claim
+from dispatcher.store.counts import Breaker, Counts
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import BreakerSignal, Settled, Settlement
+from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"
@@ -40,9 +34,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(redis_server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
+def store(redis_server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
     pool = RedisPool(redis_server.url, timeout_seconds=5)
-    store = BatchStore(pool, clock=clock)
+    store = OpenStore(pool, clock=clock)
     for number in range(10):
         start = number * 10
         store.put([Put(destination=NAME, journal="7-a", start=start, end=start + 10, packed=pack([b"{}"]), count=1)])
@@ -51,19 +45,19 @@ def store(redis_server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
     pool.close()
 
 
-def counts(store: BatchStore) -> Counts:
+def counts(store: OpenStore) -> Counts:
     return store.counts([NAME])[NAME]
 
 
-def breaker(store: BatchStore) -> Breaker:
+def breaker(store: OpenStore) -> Breaker:
     return counts(store).breaker
 
 
-def claim(store: BatchStore, number: int) -> Claim | BreakerOpen | str:
+def claim(store: OpenStore, number: int) -> Claim | BreakerOpen | str:
     return store.claim(NAME, f"7-a-{number * 10:x}", token=f"worker {number}", lease_seconds=60)
 
 
-def end(store: BatchStore, clock: Clock, claimed: object, signal: BreakerSignal) -> Settled | None:
+def end(store: OpenStore, clock: Clock, claimed: object, signal: BreakerSignal) -> Settled | None:
     assert isinstance(claimed, Claim), claimed
     if signal.result == "ok":
         return store.settle(claimed, Settlement(delivered=1, signal=signal))
@@ -71,7 +65,7 @@ def end(store: BatchStore, clock: Clock, claimed: object, signal: BreakerSignal)
     return store.settle(claimed, Settlement(left=claimed.payloads, due_ms=due, error="503", signal=signal))
 
 
-def try_one(store: BatchStore, clock: Clock, number: int, signal: BreakerSignal) -> Settled | None:
+def try_one(store: OpenStore, clock: Clock, number: int, signal: BreakerSignal) -> Settled | None:
     return end(store, clock, claim(store, number), signal)
 
 
@@ -79,7 +73,7 @@ TRANSIENT = replace(PATIENT, result="transient")
 OK = replace(PATIENT, result="ok")
 
 
-def fail_until_open(store: BatchStore, clock: Clock) -> None:
+def fail_until_open(store: OpenStore, clock: Clock) -> None:
     assert [try_one(store, clock, number, TRANSIENT) for number in range(3)] == [
         Settled(""),
         Settled(""),
@@ -87,7 +81,7 @@ def fail_until_open(store: BatchStore, clock: Clock) -> None:
     ]
 
 
-def test_consecutive_failures_open_the_breaker_and_later_batches_are_parked(store: BatchStore, clock: Clock) -> None:
+def test_consecutive_failures_open_the_breaker_and_later_batches_are_parked(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     assert breaker(store) == Breaker(
         state="open",
@@ -102,14 +96,14 @@ def test_consecutive_failures_open_the_breaker_and_later_batches_are_parked(stor
     assert (counts(store).parked, counts(store).queued) == (4, 6)
 
 
-def test_a_success_resets_the_count_of_failures(store: BatchStore, clock: Clock) -> None:
+def test_a_success_resets_the_count_of_failures(store: OpenStore, clock: Clock) -> None:
     for number, signal in enumerate([TRANSIENT, TRANSIENT, OK, TRANSIENT, TRANSIENT]):
         try_one(store, clock, number, signal)
     assert breaker(store).state == "closed"
     assert breaker(store).failures == 2
 
 
-def test_batches_parked_by_an_open_breaker_use_no_attempt(store: BatchStore, clock: Clock) -> None:
+def test_batches_parked_by_an_open_breaker_use_no_attempt(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     assert isinstance(claim(store, 3), BreakerOpen)
     clock.now += 5
@@ -118,7 +112,7 @@ def test_batches_parked_by_an_open_breaker_use_no_attempt(store: BatchStore, clo
     assert (claimed.attempts, claimed.maybe_delivered) == (0, False)
 
 
-def test_a_half_open_breaker_tries_one_batch_and_closes_on_success(store: BatchStore, clock: Clock) -> None:
+def test_a_half_open_breaker_tries_one_batch_and_closes_on_success(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     assert breaker(store).state == "half-open"
@@ -129,7 +123,7 @@ def test_a_half_open_breaker_tries_one_batch_and_closes_on_success(store: BatchS
     assert isinstance(claim(store, 4), Claim)
 
 
-def test_a_failed_probe_doubles_the_pause_up_to_the_maximum(store: BatchStore, clock: Clock) -> None:
+def test_a_failed_probe_doubles_the_pause_up_to_the_maximum(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     pauses = []
     for number in range(3, 7):
@@ -144,7 +138,7 @@ def test_a_failed_probe_doubles_the_pause_up_to_the_maximum(store: BatchStore, c
     assert breaker(store).opened == 1
 
 
-def test_a_silent_probe_is_replaced_when_its_lease_expires(store: BatchStore, clock: Clock) -> None:
+def test_a_silent_probe_is_replaced_when_its_lease_expires(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     assert isinstance(claim(store, 3), Claim)
@@ -154,7 +148,7 @@ def test_a_silent_probe_is_replaced_when_its_lease_expires(store: BatchStore, cl
     assert isinstance(claim(store, 4), Claim)
 
 
-def test_a_rate_limited_probe_is_replaced_at_once_and_decides_nothing(store: BatchStore, clock: Clock) -> None:
+def test_a_rate_limited_probe_is_replaced_at_once_and_decides_nothing(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     clock.now += 5
     assert try_one(store, clock, 3, PATIENT) == Settled("")
@@ -164,13 +158,13 @@ def test_a_rate_limited_probe_is_replaced_at_once_and_decides_nothing(store: Bat
 
 @pytest.mark.parametrize("result", ["throttled", "setup"])
 def test_throttling_and_refused_credentials_open_the_breaker_at_once(
-    store: BatchStore, clock: Clock, result: str
+    store: OpenStore, clock: Clock, result: str
 ) -> None:
     assert try_one(store, clock, 0, replace(PATIENT, result=result)) == Settled("opened")
     assert (breaker(store).state, breaker(store).cause) == ("open", result)
 
 
-def test_a_breaker_opened_by_throttling_stays_open_as_long_as_asked(store: BatchStore, clock: Clock) -> None:
+def test_a_breaker_opened_by_throttling_stays_open_as_long_as_asked(store: OpenStore, clock: Clock) -> None:
     try_one(store, clock, 0, replace(PATIENT, result="throttled", asked_seconds=90))
     assert breaker(store).until_ms == int((START + 90) * 1000)
     clock.now += 90
@@ -178,7 +172,7 @@ def test_a_breaker_opened_by_throttling_stays_open_as_long_as_asked(store: Batch
     assert breaker(store).until_ms == int((START + 90.5) * 1000)
 
 
-def test_batches_claimed_before_it_opened_neither_close_nor_prolong_it(store: BatchStore, clock: Clock) -> None:
+def test_batches_claimed_before_it_opened_neither_close_nor_prolong_it(store: OpenStore, clock: Clock) -> None:
     late = [claim(store, 8), claim(store, 9)]
     fail_until_open(store, clock)
     before = breaker(store)
@@ -187,11 +181,11 @@ def test_batches_claimed_before_it_opened_neither_close_nor_prolong_it(store: Ba
     assert breaker(store) == before
 
 
-def test_the_bell_rings_for_nothing_then_for_the_probe_then_for_all_batches(store: BatchStore, clock: Clock) -> None:
+def test_the_bell_rings_for_nothing_then_for_the_probe_then_for_all_batches(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
 
     def rung() -> int:
-        store._pool.execute("DEL", f"dispatcher:{{{NAME}}}:bell")
+        store.end_turn(NAME)
         return len(store.due(NAME, idle=True, every_seconds=60))
 
     for number in range(3, 10):
@@ -207,6 +201,6 @@ def test_the_bell_rings_for_nothing_then_for_the_probe_then_for_all_batches(stor
     assert rung() == 9
 
 
-def test_each_destination_has_its_own_breaker(store: BatchStore, clock: Clock) -> None:
+def test_each_destination_has_its_own_breaker(store: OpenStore, clock: Clock) -> None:
     fail_until_open(store, clock)
     assert store.counts(["tracking_log"])["tracking_log"].breaker == Breaker()

@@ -12,8 +12,14 @@ from click.testing import CliRunner, Result
 from dispatcher.cli import main
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Put, Settlement, pack
-from dispatcher.store.dead_letters import DeadLetters, Selection
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import Settlement
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"
@@ -40,8 +46,8 @@ def store(pool: RedisPool) -> BatchStore:
 
 
 @pytest.fixture
-def letters(pool: RedisPool, store: BatchStore) -> DeadLetters:
-    return DeadLetters(pool, store)
+def letters(pool: RedisPool) -> DeadLetters:
+    return DeadLetters(pool)
 
 
 def an_event(number: int, name: str = "shop.order.paid") -> bytes:
@@ -67,7 +73,7 @@ def test_dead_letters_are_found_by_reason_name_and_time(store: BatchStore, lette
     bury(store, an_event(3), reason="undecodable", start=8)
 
     def found(**selection: object) -> list[str]:
-        return [letter.event.id for letter in letters.select(NAME, Selection(**selection)) if letter.event]  # type: ignore[arg-type]
+        return [letter.event.id for letter in letters.select(NAME, DeadLetterFilter(**selection)) if letter.event]  # type: ignore[arg-type]
 
     assert found() == ["id-1", "id-2", "id-3"]
     assert found(reason="undecodable") == ["id-3"]
@@ -79,7 +85,7 @@ def test_dead_letters_are_found_by_reason_name_and_time(store: BatchStore, lette
 def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1), an_event(2))
 
-    assert letters.replay(list(letters.select(NAME, Selection()))) == 2
+    assert letters.replay(list(letters.select(NAME, DeadLetterFilter()))) == 2
 
     counts = store.counts([NAME])[NAME]
     assert (counts.dead, counts.queued, counts.accepted) == (0, 2, 2)
@@ -93,21 +99,21 @@ def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, lette
 
 def test_an_event_that_fails_again_is_a_dead_letter_again(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1))
-    letters.replay(list(letters.select(NAME, Selection())))
+    letters.replay(list(letters.select(NAME, DeadLetterFilter())))
     (due,) = store.due(NAME, idle=False)
     claim = store.claim(NAME, due.batch_id, token="again", lease_seconds=60)
     assert isinstance(claim, Claim)
 
     store.settle(claim, Settlement(dead=[DeadEvent("invalid", "no", claim.payloads[0])]))
 
-    (letter,) = letters.select(NAME, Selection())
+    (letter,) = letters.select(NAME, DeadLetterFilter())
     assert letter.reason == "invalid"
     assert store.counts([NAME])[NAME].closes
 
 
 def test_two_replays_at_once_replay_each_dead_letter_once(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1))
-    chosen = list(letters.select(NAME, Selection()))
+    chosen = list(letters.select(NAME, DeadLetterFilter()))
 
     assert letters.replay(chosen) == 1
     assert letters.replay(chosen) == 0
@@ -117,20 +123,20 @@ def test_two_replays_at_once_replay_each_dead_letter_once(store: BatchStore, let
 def test_dropped_dead_letters_count_as_filtered(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, an_event(1), an_event(2))
 
-    assert letters.drop(list(letters.select(NAME, Selection()))) == 2
+    assert letters.drop(NAME, [letter.id for letter in letters.select(NAME, DeadLetterFilter())]) == 2
 
     counts = store.counts([NAME])[NAME]
     assert counts.filtered_by_reason["dropped"] == 2
     assert counts.dead == 0
     assert counts.closes
-    assert not list(letters.select(NAME, Selection()))
+    assert not list(letters.select(NAME, DeadLetterFilter()))
 
 
 def test_dead_letters_of_several_pages_are_all_found(store: BatchStore, letters: DeadLetters) -> None:
     for number in range(13):
         bury(store, *(an_event(number * 100 + index) for index in range(100)), start=number * 8)
 
-    assert len({letter.letter_id for letter in letters.select(NAME, Selection())}) == 1300
+    assert len({letter.id for letter in letters.select(NAME, DeadLetterFilter())}) == 1300
 
 
 def test_the_commands_list_show_replay_and_drop_dead_letters(store: BatchStore, pool: RedisPool) -> None:
@@ -177,8 +183,8 @@ def test_an_unknown_destination_or_dead_letter_is_an_error(pool: RedisPool) -> N
 
 def test_vanished_dead_letters_do_not_stop_the_replay_of_others(store: BatchStore, letters: DeadLetters) -> None:
     bury(store, *(an_event(number) for number in range(9)))
-    chosen = list(letters.select(NAME, Selection()))
-    letters.drop([chosen[2], chosen[7]])
+    chosen = list(letters.select(NAME, DeadLetterFilter()))
+    letters.drop(NAME, [chosen[2].id, chosen[7].id])
 
     assert letters.replay(chosen) == 7
 
@@ -191,9 +197,9 @@ def test_dead_letters_made_during_a_replay_are_not_replayed_again(store: BatchSt
     bury(store, *(an_event(number) for number in range(20)))
 
     seen = 0
-    for letter in letters.select(NAME, Selection()):
+    for letter in letters.select(NAME, DeadLetterFilter()):
         letters.replay([letter])
-        claim = store.claim(NAME, f"replay-{letter.letter_id}", token=str(seen), lease_seconds=60)
+        claim = store.claim(NAME, f"replay-{letter.id}", token=str(seen), lease_seconds=60)
         assert isinstance(claim, Claim)
         store.settle(claim, Settlement(dead=[DeadEvent("invalid", "again", claim.payloads[0])]))
         seen += 1

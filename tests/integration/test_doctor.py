@@ -26,7 +26,9 @@ from dispatcher.doctor import AREAS, Finding, examine
 from dispatcher.doctor.checks.destinations import reach, urls
 from dispatcher.doctor.checks.flower import probe
 from dispatcher.local.segment_stub import Sink
-from dispatcher.store.batches import NOT_TAKEN, DeadEvent, Put
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.put import Put
 from dispatcher.tasks.destinations.segment import SegmentOptions
 from tests.support.site import Site
 from tests.support.waiting import wait_for

@@ -17,6 +17,7 @@ import pytest
 from dispatcher.destinations.base import Batch
 from dispatcher.local.segment_stub import Sink
 from dispatcher.outcomes import Outcome
+from dispatcher.store import keys
 from dispatcher.tasks.delivery.task import Delivery
 from dispatcher.tasks.destinations.tracking_log import TrackingLog, TrackingLogOptions
 from tests.support.json_lines import read_whole_lines
@@ -210,7 +211,7 @@ def test_a_worker_that_wakes_after_its_batch_was_taken_over_doubles_no_line(site
     sleepy = Delivery(site.store, LOG, table, lambda: Sleepy(LOG, options, asleep, wake))
     other = Delivery(site.store, LOG, table, lambda: TrackingLog(LOG, options))
     with site.redis.client() as client:
-        ids = [batch_id.decode() for batch_id in client.zrange(f"dispatcher:{{{LOG}}}:since", 0, -1)]
+        ids = [batch_id.decode() for batch_id in client.zrange(keys.SINCE.of(LOG), 0, -1)]
     sleeper = threading.Thread(target=sleepy.run, args=(ids[0],))
     sleeper.start()
     assert asleep.wait(10)

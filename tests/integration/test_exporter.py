@@ -18,8 +18,9 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
 from dispatcher.monitoring.metrics import DEFINITIONS
 from dispatcher.monitoring.snapshot import Observer
-from dispatcher.store import doorbell
-from dispatcher.store.batches import Put, pack
+from dispatcher.store import doorbell, keys
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
 from tests.support.deliveries import take_all
 from tests.support.json_lines import whole_lines
 from tests.support.processes import Child
@@ -188,8 +189,8 @@ def test_a_disabled_or_removed_destination_with_waiting_events_is_shown(site: Si
     put(site, 4, SEGMENT)
     site.environ["DISPATCHER_DESTINATIONS__SEGMENT__ENABLED"] = "false"
     with site.redis.client() as client:
-        client.hset("dispatcher:{google_analytics}:counts", mapping={"accepted": 9, "delivered": 7, "dead": 2})
-        client.hset("dispatcher:{nothing_left}:counts", mapping={"accepted": 9, "delivered": 9})
+        client.hset(keys.COUNTS.of("google_analytics"), mapping={"accepted": 9, "delivered": 7, "dead": 2})
+        client.hset(keys.COUNTS.of("nothing_left"), mapping={"accepted": 9, "delivered": 9})
 
     found = observe(site)
     assert {name: counts.waiting for name, counts in found.unserved.items()} == {SEGMENT: 4, "google_analytics": 0}
@@ -204,7 +205,7 @@ def test_the_key_scan_finds_every_destination_among_many_keys(site: Site) -> Non
     with site.redis.client() as client:
         client.mset({f"something:{number}": "" for number in range(20_000)})
         for name in names:
-            client.hset(f"dispatcher:{{{name}}}:counts", mapping={"accepted": 1, "queued": 1})
+            client.hset(keys.COUNTS.of(name), mapping={"accepted": 1, "queued": 1})
     assert set(observe(site).unserved) == names
 
 
@@ -212,7 +213,7 @@ def test_status_exits_1_when_the_ledger_does_not_close(in_site: Site) -> None:
     put(in_site, 2)
     assert status().exit_code == 0
     with in_site.redis.client() as client:
-        client.hincrby(f"dispatcher:{{{LOG}}}:counts", "delivered", 1)
+        client.hincrby(keys.COUNTS.of(LOG), "delivered", 1)
     done = status()
     assert done.exit_code == 1
     assert "The sum of tracking_log does not close: 2 accepted, but 1 + 2 + 0 + 0 = 3." in " ".join(done.output.split())

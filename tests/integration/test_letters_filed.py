@@ -17,9 +17,16 @@ from dispatcher import config
 from dispatcher.cli import main
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
-from dispatcher.store.batches import BatchStore, Claim, Counts, DeadEvent, Put, Settlement, pack
+from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.counts import Counts
+from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letter_files import read
-from dispatcher.store.dead_letters import DeadLetter, DeadLetters, Selection
+from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import Settlement
 from dispatcher.tasks.worker.filing import Filing
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
@@ -71,7 +78,7 @@ def counts(pool: RedisPool) -> Counts:
 
 
 def letters(pool: RedisPool) -> list[DeadLetter]:
-    return list(DeadLetters(pool, BatchStore(pool)).select(NAME, Selection()))
+    return list(DeadLetters(pool).select(NAME, DeadLetterFilter()))
 
 
 def numbers(found: list[DeadLetter]) -> list[int]:
@@ -93,7 +100,7 @@ def test_large_dead_letters_are_compressed_and_come_back_unchanged(pool: RedisPo
     bury(BatchStore(pool), *payloads)
     assert sum(map(len, payloads)) > 15_000_000
     assert counts(pool).dead_bytes < 200_000
-    assert int(server.call("MEMORY", "USAGE", f"dispatcher:{{{NAME}}}:dead", "SAMPLES", "0")) < 400_000  # type: ignore[call-overload]
+    assert int(server.call("MEMORY", "USAGE", keys.DEAD.of(NAME), "SAMPLES", "0")) < 400_000  # type: ignore[call-overload]
     assert [letter.payload for letter in letters(pool)] == payloads
 
 
@@ -101,7 +108,7 @@ def test_a_too_large_event_is_only_described_and_cannot_be_replayed(pool: RedisP
     bury(BatchStore(pool), an_event(1, noise(900_000)))
     [letter] = letters(pool)
     assert not letter.can_be_replayed
-    shown = json.loads(run("show", NAME, letter.letter_id).stdout)
+    shown = json.loads(run("show", NAME, letter.id).stdout)
     assert (shown["id"], shown["name"], shown["reason"]) == ("id-1", "shop.order.paid", "oversized")
     assert "too large to be kept whole" in shown["event"]["data"]["cut"]
     assert counts(pool).dead_bytes < 5_000
@@ -147,7 +154,7 @@ def test_only_one_worker_at_a_time_files_dead_letters(pool: RedisPool) -> None:
     bury(store, an_event(1), an_event(2))
 
     def ask(going_on: bool = False) -> int:
-        return len(store.overdue(NAME, max_bytes=1, max_age_seconds=0, every_seconds=60, going_on=going_on))
+        return len(DeadLetters(pool).overdue(NAME, max_bytes=1, max_age_seconds=0, every_seconds=60, going_on=going_on))
 
     assert (ask(), ask(), ask(going_on=True)) == (2, 0, 2)
 
@@ -158,7 +165,7 @@ def test_a_worker_killed_before_removing_filed_letters_leaves_two_files(
     filing = limit(monkeypatch, max_bytes=1)
     bury(BatchStore(pool), an_event(1), an_event(2))
     with monkeypatch.context() as patched:
-        patched.setattr(BatchStore, "filed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(DeadLetters, "mark_filed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             filing.look(pool)
     assert (counts(pool).dead, counts(pool).dead_filed, numbers(letters(pool))) == (2, 0, [1, 2])
@@ -179,7 +186,7 @@ def test_dead_letters_stay_in_redis_if_no_file_can_be_written(
 
 def test_without_filing_dead_letters_lose_their_events_then_are_only_counted(pool: RedisPool) -> None:
     store = BatchStore(pool)
-    store.overdue(NAME, max_bytes=100_000, max_age_seconds=0, every_seconds=1)
+    DeadLetters(pool).overdue(NAME, max_bytes=100_000, max_age_seconds=0, every_seconds=1)
     for number in range(60):
         bury(store, *(an_event(10 * number + n, noise(10_000, n)) for n in range(10)), start=number * 8)
     found = counts(pool)
@@ -198,7 +205,7 @@ def test_two_hundred_oversized_events_do_not_fill_redis() -> None:
     with RedisServer(maxmemory=24_000_000) as server:
         pool = RedisPool(server.url, timeout_seconds=5)
         store = BatchStore(pool)
-        store.overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
+        DeadLetters(pool).overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
         for number in range(200):
             bury(store, an_event(number, noise(480_000, number)), start=number * 8)
         assert counts(pool).dead == 200
@@ -231,7 +238,7 @@ def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(
 def test_the_ledger_closes_after_a_replay_of_the_same_letter_from_two_files(pool: RedisPool) -> None:
     store = BatchStore(pool)
     bury(store, an_event(1))
-    store.filed(NAME, [letter.letter_id for letter in letters(pool)])
+    DeadLetters(pool).mark_filed(NAME, [letter.id for letter in letters(pool)])
     for journal in ("dead-a", "dead-b"):
         put = Put(destination=NAME, journal=journal, start=0, end=1, packed=pack([an_event(1)]), count=1)
         assert store.restore(put) is None

@@ -10,12 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.store.batches import BatchStore, BreakerSignal, Claim, Counts, Damaged, DeadEvent, Put, Settlement, pack
-from dispatcher.store.dead_letter_form import whole
+from dispatcher.store.claim import Claim, Damaged
+from dispatcher.store.counts import Counts
+from dispatcher.store.dead_event import DeadEvent, unpack_event
+from dispatcher.store.keys import BATCH, DEAD
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import BreakerSignal, Settlement
+from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"
-PREFIX = f"dispatcher:{{{NAME}}}:"
 LEASE = 60.0
 
 
@@ -41,20 +46,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(server: RedisServer, clock: Clock) -> Iterator[BatchStore]:
+def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
     server.call("FLUSHALL")
     pool = RedisPool(server.url, timeout_seconds=5)
-    store = BatchStore(pool, clock=clock)
+    store = OpenStore(pool, clock=clock)
     yield store
     assert counts(store).closes
     pool.close()
 
 
-def counts(store: BatchStore) -> Counts:
+def counts(store: OpenStore) -> Counts:
     return store.counts([NAME])[NAME]
 
 
-def put(store: BatchStore, events: int, *, start: int = 0, again: bool = False) -> str:
+def put(store: OpenStore, events: int, *, start: int = 0, again: bool = False) -> str:
     payloads = [b"%d" % number for number in range(events)]
     one = Put(
         destination=NAME, journal="7-a", start=start, end=start + 10, packed=pack(payloads), count=events, again=again
@@ -63,13 +68,13 @@ def put(store: BatchStore, events: int, *, start: int = 0, again: bool = False) 
     return one.batch_id
 
 
-def take(store: BatchStore, batch_id: str, *, spread: float = 0.0) -> Claim:
+def take(store: OpenStore, batch_id: str, *, spread: float = 0.0) -> Claim:
     found = store.claim(NAME, batch_id, token=uuid4().hex, lease_seconds=LEASE, spread_seconds=spread)
     assert isinstance(found, Claim), found
     return found
 
 
-def lose(store: BatchStore, clock: Clock, batch_id: str, times: int = 1) -> Claim:
+def lose(store: OpenStore, clock: Clock, batch_id: str, times: int = 1) -> Claim:
     """Have so many workers die with the batch. Returns what the last one held."""
     for _ in range(times):
         held = take(store, batch_id)
@@ -77,7 +82,7 @@ def lose(store: BatchStore, clock: Clock, batch_id: str, times: int = 1) -> Clai
     return held
 
 
-def deliver(store: BatchStore, clock: Clock, batch_id: str, *poisonous: bytes) -> tuple[list[bytes], list[bytes], int]:
+def deliver(store: OpenStore, clock: Clock, batch_id: str, *poisonous: bytes) -> tuple[list[bytes], list[bytes], int]:
     """Play workers that die of some events, until nothing waits: what was delivered, what was buried, leases lost."""
     delivered: list[bytes] = []
     buried: list[bytes] = []
@@ -98,7 +103,7 @@ def deliver(store: BatchStore, clock: Clock, batch_id: str, *poisonous: bytes) -
     return delivered, buried, lost
 
 
-def test_two_lost_leases_change_nothing(store: BatchStore, clock: Clock) -> None:
+def test_two_lost_leases_change_nothing(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 8)
     lose(store, clock, batch_id, 2)
     held = take(store, batch_id)
@@ -106,7 +111,7 @@ def test_two_lost_leases_change_nothing(store: BatchStore, clock: Clock) -> None
     assert store.settle(held, Settlement(delivered=8))
 
 
-def test_after_three_lost_leases_a_claim_gives_half_and_then_half_of_that(store: BatchStore, clock: Clock) -> None:
+def test_after_three_lost_leases_a_claim_gives_half_and_then_half_of_that(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 7)
     lose(store, clock, batch_id, 3)
     sizes = []
@@ -117,13 +122,13 @@ def test_after_three_lost_leases_a_claim_gives_half_and_then_half_of_that(store:
     assert counts(store).claimed == 7
 
 
-def test_a_settled_half_is_done_and_the_rest_is_rung_for_at_once(store: BatchStore, clock: Clock) -> None:
+def test_a_settled_half_is_done_and_the_rest_is_rung_for_at_once(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 8)
     lose(store, clock, batch_id, 3)
     half = take(store, batch_id)
     assert store.settle(half, Settlement(delivered=4))
     assert (counts(store).delivered, counts(store).queued) == (4, 4)
-    store._pool.execute("DEL", f"{PREFIX}bell")
+    store.end_turn(NAME)
     assert [(ring.batch_id, ring.count) for ring in store.due(NAME, idle=False)] == [(batch_id, 4)]
     second = take(store, batch_id)
     # The one to blame is among these, if it is anywhere.
@@ -134,7 +139,7 @@ def test_a_settled_half_is_done_and_the_rest_is_rung_for_at_once(store: BatchSto
 @pytest.mark.parametrize("events", [1, 2, 3, 7, 500])
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 def test_the_event_that_kills_workers_is_dead_and_others_are_delivered_in_order(
-    store: BatchStore, clock: Clock, events: int, where: str
+    store: OpenStore, clock: Clock, events: int, where: str
 ) -> None:
     number = {"first": 0, "middle": events // 2, "last": events - 1}[where]
     batch_id = put(store, events)
@@ -149,9 +154,9 @@ def test_the_event_that_kills_workers_is_dead_and_others_are_delivered_in_order(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(events=st.integers(1, 40), poisonous=st.sets(st.integers(0, 39), max_size=4))
 def test_all_events_that_kill_workers_are_dead_and_no_other_is(
-    store: BatchStore, clock: Clock, events: int, poisonous: set[int]
+    store: OpenStore, clock: Clock, events: int, poisonous: set[int]
 ) -> None:
-    store._pool.execute("FLUSHALL")
+    store.pool.execute("FLUSHALL")
     batch_id = put(store, events)
     bad = [b"%d" % number for number in sorted(poisonous) if number < events]
     delivered, buried, _ = deliver(store, clock, batch_id, *bad)
@@ -159,7 +164,7 @@ def test_all_events_that_kill_workers_are_dead_and_no_other_is(
     assert delivered == [payload for n in range(events) if (payload := b"%d" % n) not in bad]
 
 
-def test_a_retried_part_rejoins_the_rest_of_its_batch(store: BatchStore, clock: Clock) -> None:
+def test_a_retried_part_rejoins_the_rest_of_its_batch(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 8)
     lose(store, clock, batch_id, 3)
     half = take(store, batch_id)
@@ -172,7 +177,7 @@ def test_a_retried_part_rejoins_the_rest_of_its_batch(store: BatchStore, clock: 
     assert (again.attempts, again.maybe_delivered) == (1, True)
 
 
-def test_leases_lost_with_successes_in_between_do_not_add_up(store: BatchStore, clock: Clock) -> None:
+def test_leases_lost_with_successes_in_between_do_not_add_up(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 4)
     for _ in range(4):
         lose(store, clock, batch_id, 2)
@@ -181,7 +186,7 @@ def test_leases_lost_with_successes_in_between_do_not_add_up(store: BatchStore, 
         assert store.settle(held, Settlement(left=held.payloads, due_ms=0, error="503"))
 
 
-def test_releases_in_outages_and_deployments_do_not_count_as_lost_leases(store: BatchStore, clock: Clock) -> None:
+def test_releases_in_outages_and_deployments_do_not_count_as_lost_leases(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 4)
     for _ in range(20):
         held = take(store, batch_id)
@@ -196,7 +201,7 @@ def test_releases_in_outages_and_deployments_do_not_count_as_lost_leases(store: 
     assert (held.payloads, held.lost, held.maybe_delivered) == ((b"0", b"1", b"2", b"3"), 0, False)
 
 
-def test_a_suspect_batch_that_settles_normally_is_delivered_in_full(store: BatchStore, clock: Clock) -> None:
+def test_a_suspect_batch_that_settles_normally_is_delivered_in_full(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 4)
     lose(store, clock, batch_id, 3)
     for _ in range(3):
@@ -208,7 +213,7 @@ def test_a_suspect_batch_that_settles_normally_is_delivered_in_full(store: Batch
     assert (counts(store).delivered, counts(store).dead) == (4, 0)
 
 
-def test_a_condemned_event_stays_condemned_for_the_next_worker(store: BatchStore, clock: Clock) -> None:
+def test_a_condemned_event_stays_condemned_for_the_next_worker(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 1)
     lose(store, clock, batch_id, 6)
     assert take(store, batch_id).condemned
@@ -218,7 +223,7 @@ def test_a_condemned_event_stays_condemned_for_the_next_worker(store: BatchStore
     assert store.settle(held, Settlement(dead=[DeadEvent("worker_lost", "lost", held.payloads[0])]))
 
 
-def test_deliveries_slower_than_the_lease_condemn_no_event(store: BatchStore, clock: Clock) -> None:
+def test_deliveries_slower_than_the_lease_condemn_no_event(store: OpenStore, clock: Clock) -> None:
     batch_id = put(store, 2)
     before = lose(store, clock, batch_id)
     for _ in range(20):
@@ -231,7 +236,7 @@ def test_deliveries_slower_than_the_lease_condemn_no_event(store: BatchStore, cl
     assert (held.payloads, held.condemned) == ((b"0",), False)
 
 
-def test_batches_lost_together_come_again_at_different_times(store: BatchStore, clock: Clock) -> None:
+def test_batches_lost_together_come_again_at_different_times(store: OpenStore, clock: Clock) -> None:
     one, other = put(store, 1), put(store, 1, start=10)
     for _ in range(2):
         lose(store, clock, one)
@@ -244,7 +249,7 @@ def test_batches_lost_together_come_again_at_different_times(store: BatchStore, 
     assert take(store, other).lost == 3
 
 
-def test_an_open_breaker_parks_a_suspect_batch_without_counting_it_as_lost(store: BatchStore, clock: Clock) -> None:
+def test_an_open_breaker_parks_a_suspect_batch_without_counting_it_as_lost(store: OpenStore, clock: Clock) -> None:
     batch_id, other = put(store, 4), put(store, 1, start=10)
     lose(store, clock, batch_id, 2)
     held = take(store, other)
@@ -257,31 +262,31 @@ def test_an_open_breaker_parks_a_suspect_batch_without_counting_it_as_lost(store
     assert take(store, batch_id).lost == 2
 
 
-def test_events_that_the_store_had_lost_may_have_been_delivered(store: BatchStore) -> None:
+def test_events_that_the_store_had_lost_may_have_been_delivered(store: OpenStore) -> None:
     held = take(store, put(store, 2, again=True))
     assert (held.maybe_delivered, held.lost, held.payloads) == (True, 0, (b"0", b"1"))
 
 
-def _flip(store: BatchStore, key: str) -> None:
-    payload = bytearray(store._pool.execute("HGET", key, "payload"))
+def _flip(store: OpenStore, key: str) -> None:
+    payload = bytearray(store.pool.execute("HGET", key, "packed"))
     payload[len(payload) // 2] ^= 1
-    store._pool.execute("HSET", key, "payload", bytes(payload))
+    store.pool.execute("HSET", key, "packed", bytes(payload))
 
 
-DAMAGES: dict[str, Callable[[BatchStore, str], object]] = {
+DAMAGES: dict[str, Callable[[OpenStore, str], object]] = {
     "a bit has flipped": _flip,
-    "the payload is gone": lambda store, key: store._pool.execute("HDEL", key, "payload"),
-    "the payload is another": lambda store, key: store._pool.execute("HSET", key, "payload", b"junk"),
-    "the payload is empty": lambda store, key: store._pool.execute("HSET", key, "payload", b""),
-    "the number of events is gone": lambda store, key: store._pool.execute("HDEL", key, "payload", "n"),
-    "the number of events is none": lambda store, key: store._pool.execute("HSET", key, "payload", "x", "n", "1x"),
+    "the payload is gone": lambda store, key: store.pool.execute("HDEL", key, "packed"),
+    "the payload is another": lambda store, key: store.pool.execute("HSET", key, "packed", b"junk"),
+    "the payload is empty": lambda store, key: store.pool.execute("HSET", key, "packed", b""),
+    "the number of events is gone": lambda store, key: store.pool.execute("HDEL", key, "packed", "n"),
+    "the number of events is none": lambda store, key: store.pool.execute("HSET", key, "packed", "x", "n", "1x"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("state", ["queued", "claimed", "parked"])
 def test_a_damaged_batch_becomes_dead_letters_with_its_bytes(
-    store: BatchStore, clock: Clock, damage: str, state: str
+    store: OpenStore, clock: Clock, damage: str, state: str
 ) -> None:
     batch_id, other = put(store, 3), put(store, 5, start=10)
     if state != "queued":
@@ -289,25 +294,25 @@ def test_a_damaged_batch_becomes_dead_letters_with_its_bytes(
         if state == "parked":
             assert store.settle(held, Settlement(left=held.payloads, due_ms=0, error="503"))
         clock.now += LEASE
-    key = f"{PREFIX}batch:{batch_id}"
+    key = BATCH.of(NAME, batch_id)
     DAMAGES[damage](store, key)
-    left = store._pool.execute("HGET", key, "payload") or b""
+    left = store.pool.execute("HGET", key, "packed") or b""
     clock.now += 1000
-    store._pool.execute("DEL", f"{PREFIX}bell")
+    store.end_turn(NAME)
     assert batch_id in [ring.batch_id for ring in store.due(NAME, idle=True)]
     found = store.claim(NAME, batch_id, token="t", lease_seconds=LEASE)
     assert isinstance(found, Damaged)
     assert (found.count, counts(store).dead_by_reason, counts(store).waiting) == (3, {"damaged": 3}, 5)
     assert "damaged in Redis" in counts(store).last_error
-    letters = store._pool.execute("XRANGE", f"{PREFIX}dead", "-", "+")
+    letters = store.pool.execute("XRANGE", DEAD.of(NAME), "-", "+")
     assert [dict(zip(*[iter(fields)] * 2, strict=True))[b"event"] for _, fields in letters] == [left, b"", b""]
     assert store.claim(NAME, batch_id, token="t", lease_seconds=LEASE) == "settled"
     assert take(store, other).payloads == (b"0", b"1", b"2", b"3", b"4")
 
 
-def test_a_damaged_batch_keeps_at_most_a_mebibyte(store: BatchStore) -> None:
+def test_a_damaged_batch_keeps_at_most_a_mebibyte(store: OpenStore) -> None:
     batch_id = put(store, 1)
-    store._pool.execute("HSET", f"{PREFIX}batch:{batch_id}", "payload", bytes(5_000_000))
+    store.pool.execute("HSET", BATCH.of(NAME, batch_id), "packed", bytes(5_000_000))
     assert isinstance(store.claim(NAME, batch_id, token="t", lease_seconds=LEASE), Damaged)
-    ((_, fields),) = store._pool.execute("XRANGE", f"{PREFIX}dead", "-", "+")
-    assert len(whole(fields[fields.index(b"event") + 1])) == 1024 * 1024
+    ((_, fields),) = store.pool.execute("XRANGE", DEAD.of(NAME), "-", "+")
+    assert len(unpack_event(fields[fields.index(b"event") + 1])) == 1024 * 1024

@@ -9,7 +9,14 @@ from pathlib import Path
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.relay.relay import PutRefusedError, Relay
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Claim, DeadEvent, Progress, Put, Settlement, pack
+from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Progress, Put
+from dispatcher.store.settlement import Settlement
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.redis_server import RedisServer
@@ -19,7 +26,7 @@ from tests.support.waiting import wait_for
 
 def bury_all(site: Site, destination: str) -> None:
     with site.redis.client() as client:
-        ids = client.zrange(f"dispatcher:{{{destination}}}:since", 0, -1)
+        ids = client.zrange(keys.SINCE.of(destination), 0, -1)
     for batch_id in ids:
         claim = site.store.claim(destination, batch_id.decode(), token="test", lease_seconds=60)
         assert isinstance(claim, Claim)

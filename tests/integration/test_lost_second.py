@@ -13,7 +13,11 @@ from dispatcher.connections.redis_pool import Command, RedisPool
 from dispatcher.destinations.base import Batch
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.relay.relay import PutRefusedError, Relay
-from dispatcher.store.batches import BatchStore, Claim, Put, Settlement
+from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import Settlement
 from dispatcher.tasks.destinations.tracking_log import TrackingLog
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
@@ -68,7 +72,7 @@ class CutShort(BatchStore):
 def deliver_to_log(site: Site, destination: TrackingLog) -> None:
     """As a worker does with all that is queued for the log."""
     with site.redis.client() as client:
-        ids = client.zrange(f"dispatcher:{{{LOG}}}:since", 0, -1)
+        ids = client.zrange(keys.SINCE.of(LOG), 0, -1)
     for batch_id in ids:
         claim = site.store.claim(LOG, batch_id.decode(), token="t", lease_seconds=60)
         assert isinstance(claim, Claim), claim
@@ -190,7 +194,7 @@ def test_events_put_again_after_a_loss_are_maybe_delivered_and_new_ones_are_not(
     wait_for(lambda: rests(relay) and site.counts(LOG).queued == 15, what=lambda: site.counts(LOG))
     relay.close()
     with site.redis.client() as client:
-        ids = client.zrange(f"dispatcher:{{{LOG}}}:since", 0, -1)
+        ids = client.zrange(keys.SINCE.of(LOG), 0, -1)
     claims = [site.store.claim(LOG, one.decode(), token="t", lease_seconds=60) for one in ids]
     again = {json.loads(one.payloads[0])["data"]["n"]: one.maybe_delivered for one in claims if isinstance(one, Claim)}
     assert again == {0: False, 5: True, 10: False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.store.batches import prefix
+from dispatcher.store import keys
 from tests.support.deliveries import LOG
 from tests.support.site import Site
 from tests.support.tracking_lines import read_lines, tally
@@ -41,12 +41,12 @@ def test_a_damaged_batch_becomes_visible_and_the_others_are_delivered(site: Site
     code = "for n in range(30): tracker.emit('shop.order.paid', {'n': n})\nassert dispatcher.flush(20)"
     site.emitting(code, DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="10").succeed()
     with site.redis.client() as client:
-        first, second, _ = client.zrange(f"{prefix(LOG)}since", 0, -1)
-        key = f"{prefix(LOG)}batch:{first.decode()}"
-        payload = bytearray(client.hget(key, "payload"))
+        first, second, _ = client.zrange(keys.SINCE.of(LOG), 0, -1)
+        key = keys.BATCH.of(LOG, first.decode())
+        payload = bytearray(client.hget(key, "packed"))
         payload[-1] ^= 1
-        client.hset(key, "payload", bytes(payload))
-        client.hdel(f"{prefix(LOG)}batch:{second.decode()}", "payload", "n")
+        client.hset(key, "packed", bytes(payload))
+        client.hdel(keys.BATCH.of(LOG, second.decode()), "packed", "n")
     worker = site.worker()
     wait_for(lambda: site.counts(LOG).waiting == 0, what=lambda: f"nothing to wait, but {site.counts(LOG)}")
     counts = site.counts(LOG)

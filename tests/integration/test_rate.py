@@ -12,7 +12,9 @@ import pytest
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
-from dispatcher.store.batches import BatchStore, RateLimit
+from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import RateLimit
 from dispatcher.store.rate_limit import SharedRate, Turn
 from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
@@ -122,7 +124,7 @@ def test_the_rate_limit_in_redis_expires(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     rate.take(0)
     rate.heed(Turn(), RetryAfter("answered 429", 86_400, "throttled"))
-    assert 86_400 < pool.execute("TTL", f"dispatcher:{{{NAME}}}:rate") <= 2 * 86_400
+    assert 86_400 < pool.execute("TTL", keys.RATE.of(NAME)) <= 2 * 86_400
 
 
 # Throttling

@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from dispatcher.connections.redis_pool import RedisPool, kombu_url
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.local.segment_stub import Sink
+from dispatcher.store import keys
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.secured_redis import SecuredRedis, find_tls_server
 from tests.support.site import open_site
@@ -89,12 +90,12 @@ def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, 
 
 def test_a_forbidden_command_fails_with_an_error_about_rights(secured: SecuredRedis) -> None:
     for user, command in (
-        ("relay", ("HGETALL", f"dispatcher:{{{LOG}}}:counts")),
+        ("relay", ("HGETALL", keys.COUNTS.of(LOG))),
         ("relay", ("FLUSHALL",)),
         ("worker", ("CONFIG", "GET", "*")),
         ("worker", ("GET", "somebody:elses")),
         ("status", ("LPUSH", LOG, "x")),
-        ("status", ("HSET", f"dispatcher:{{{LOG}}}:counts", "accepted", "0")),
+        ("status", ("HSET", keys.COUNTS.of(LOG), "accepted", "0")),
         ("operator", ("FLUSHALL",)),
     ):
         pool = RedisPool(secured.url(user, f"{user}-password"), timeout_seconds=5)

@@ -16,7 +16,13 @@ import pytest
 from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.monitoring.sentry.ledger_watch import LedgerWatch
-from dispatcher.store.batches import BatchStore, BreakerSignal, Claim, DeadEvent, Put, Settlement, pack
+from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import BreakerSignal, Settlement
 from tests.support.processes import MARK, Processes, left_over
 from tests.support.redis_server import RedisServer
 from tests.support.sentry_ingest import SentryIngest
@@ -183,7 +189,7 @@ def test_one_of_all_workers_reports_an_interval_of_the_ledger(
     store.put([Put(destination="segment", journal="j", start=1, end=2, after=1, dead=[letter] * 4)])
     for watch in watches:
         watch.check()
-    assert redis_server.call("DEL", "dispatcher:{segment}:reporter") == 1, "somebody has the turn until it runs out"
+    assert redis_server.call("DEL", keys.REPORTER.of("segment")) == 1, "somebody has the turn until it runs out"
     for watch in watches:
         watch.check()
     pool.close()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dispatcher.store.batches import prefix
+from dispatcher.store import keys
 from tests.support.processes import Child
 from tests.support.site import Site
 from tests.support.tracking_lines import count_lines, tally
@@ -54,7 +54,7 @@ def assert_isolated(site: Site, *, lines: int) -> None:
     found = tally(site.directory / "poisonous.log")
     assert (sorted(found), set(found.values())) == ([n for n in range(EVENTS) if n != POISON or lines == EVENTS], {1})
     with site.redis.client() as client:
-        ((_, letter),) = client.xrange(f"{prefix(NAME)}dead")
+        ((_, letter),) = client.xrange(keys.DEAD.of(NAME))
     assert json.loads(letter[b"event"])["data"] == {"n": POISON}
 
 

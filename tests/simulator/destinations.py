@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 from typing import Literal
 
-from dispatcher.store.batches import Claim
+from dispatcher.store.claim import Claim
 
 Outcome = Literal["delivered", "retry", "dead", "filtered"]
 

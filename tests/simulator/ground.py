@@ -23,7 +23,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.state import State
 from dispatcher.routing import Router
-from dispatcher.store.batches import _SCRIPT
+from dispatcher.store.script import SCRIPTS
 from tests.simulator.clock import Clock
 from tests.simulator.crossings import CrossingOs, Crossings
 from tests.simulator.line import Line
@@ -91,7 +91,8 @@ class Ground:
         self._stamp.touch()
         self.pool = RedisPool(self._server.url, timeout_seconds=30)
         self.line = Line(self._server.socket)
-        self.line.execute("SCRIPT", "LOAD", _SCRIPT)
+        for script in SCRIPTS:
+            self.line.execute("SCRIPT", "LOAD", script.text)
         self._copy = self.line.execute("SCRIPT", "LOAD", _COPY)
         self.settings = cache(self._settings)
         self.router = cache(lambda version: Router(self.settings(version)))

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from dispatcher.outbox import find_outboxes
-from dispatcher.store.batches import prefix
+from dispatcher.store import keys
 from tests.simulator.ground import DESTINATIONS
 from tests.simulator.workers import LEASE_SECONDS
 from tests.simulator.world import RelayProcess, World
@@ -71,7 +71,7 @@ def _has_moved(world: World) -> bool:
 
 
 def _waiting(world: World) -> dict[str, list[str]]:
-    answers = world.ground.line.execute_many([("ZRANGE", f"{prefix(name)}since", 0, -1) for name in DESTINATIONS])
+    answers = world.ground.line.execute_many([("ZRANGE", keys.SINCE.of(name), 0, -1) for name in DESTINATIONS])
     return {name: [one.decode() for one in found] for name, found in zip(DESTINATIONS, answers, strict=True) if found}
 
 

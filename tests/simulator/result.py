@@ -12,7 +12,8 @@ from typing import Final
 
 from dispatcher.event import DIRECT_TYPES
 from dispatcher.routing import Router
-from dispatcher.store.batches import NOT_TAKEN, prefix
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.keys import BATCH, OPEN, SINCE, STATES
 from tests.simulator.ground import DESTINATIONS, LATE, LOG, SEGMENT
 from tests.simulator.world import Emitted, World
 
@@ -169,10 +170,10 @@ def _check_ledger(world: World, result: Result) -> None:
 
 def _check_rest(world: World, result: Result) -> None:
     line = world.ground.line
-    for pattern in ("batch:*", "open:*", "queued", "claimed", "parked", "since"):
-        left = line.execute("KEYS", f"{prefix('*')}{pattern}")
+    for key in (BATCH, OPEN, *STATES, SINCE):
+        left = line.execute("KEYS", key.of("*", "*") if key in (BATCH, OPEN) else key.of("*"))
         if left:
-            result.problems.append(f"left: {len(left)} keys {pattern} in the store")
+            result.problems.append(f"left: {len(left)} keys {key.name} in the store")
     there = [path.name for path in world.ground.root.iterdir() if path.is_dir() and path.name != "damaged"]
     if there:
         result.problems.append(f"left: {len(there)} directories: {', '.join(there)}")

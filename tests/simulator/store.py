@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.connections.redis_pool import Command
 from dispatcher.outbox import find_outboxes
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts, prefix
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import NOT_TAKEN, Counts
+from dispatcher.store.keys import DEAD
 from tests.simulator.destinations import event_id
 from tests.simulator.ground import DESTINATIONS
 from tests.simulator.wire import Wire
@@ -104,5 +106,5 @@ class Store:
 
     def dead_letters(self, destination: str) -> list[str]:
         """The events among a destination's dead letters."""
-        found = self._world.ground.line.execute("XRANGE", f"{prefix(destination)}dead", "-", "+")
+        found = self._world.ground.line.execute("XRANGE", DEAD.of(destination), "-", "+")
         return [event_id(fields[fields.index(b"event") + 1]) for _, fields in found]

@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from dispatcher.outbox import Reader
 from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Put
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.doorbell import Ring
+from dispatcher.store.put import Put
 from tests.simulator.__main__ import main, summary
 from tests.simulator.ground import Ground
 from tests.simulator.history import History, play_seed

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.store.batches import BatchStore, Claim, DeadEvent, Settlement, prefix
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.claim import Claim
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.keys import BELL
+from dispatcher.store.settlement import Settlement
 from tests.simulator.destinations import Outcome, event_id
 from tests.simulator.wire import Fault, Wire
 
@@ -57,7 +61,7 @@ class Workers:
     def ring(self, destination: str, *, idle: bool) -> list[str]:
         """A worker's bell rings."""
         # In this Redis' own time it may have rung a moment ago.
-        self._world.ground.line.execute("DEL", f"{prefix(destination)}bell")
+        self._world.ground.line.execute("DEL", BELL.of(destination))
         try:
             found = [due.batch_id for due in self._store.due(destination, idle=idle)]
         except (StoreUnavailableError, ValueError) as error:

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.store.batches import Claim, DeadEvent, Put, Settlement
-from dispatcher.store.dead_letter_form import kept, short
+from dispatcher.store.claim import Claim
+from dispatcher.store.dead_event import DeadEvent, describe_event, pack_event
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import Settlement
 
 #: Seconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000
@@ -357,8 +359,8 @@ class Model:
     def _bury(self, dead: Sequence[DeadEvent], attempts: int) -> None:
         limit = LETTERS_BYTES if self.limit_bytes is None else self.limit_bytes
         for one in dead:
-            letter = Letter(one.reason, one.error, kept(one.payload), attempts, self.now_ms)
-            in_short = short(one.payload)
+            letter = Letter(one.reason, one.error, pack_event(one.payload), attempts, self.now_ms)
+            in_short = describe_event(one.payload)
             is_cut = self.letter_bytes + letter.bytes > 2 * limit and len(in_short) < len(letter.body)
             if is_cut:
                 letter.body = in_short

@@ -6,7 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from dispatcher.store.batches import Claim, Settlement
+from dispatcher.store import keys
+from dispatcher.store.claim import Claim
+from dispatcher.store.settlement import Settlement
 from tests.support.site import Site
 
 LOG, SEGMENT = "tracking_log", "segment"
@@ -16,7 +18,7 @@ def take_all(site: Site, destination: str = LOG) -> list[dict[str, Any]]:
     """Claim and settle everything that waits for a destination. Returns the events, decoded, batch by batch."""
     found: list[dict[str, Any]] = []
     with site.redis.client() as client:
-        ids = client.zrange(f"dispatcher:{{{destination}}}:since", 0, -1)
+        ids = client.zrange(keys.SINCE.of(destination), 0, -1)
     for batch_id in ids:
         claim = site.store.claim(destination, batch_id.decode(), token="test", lease_seconds=60)
         assert isinstance(claim, Claim), claim

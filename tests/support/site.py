@@ -14,7 +14,8 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.local.segment_stub import Sink
 from dispatcher.monitoring.ledger import Ledger, take_ledger
 from dispatcher.relay.relay import Relay
-from dispatcher.store.batches import BatchStore, Counts
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import Counts
 from tests.support.processes import Child, Processes, assert_none_left
 from tests.support.redis_server import RedisServer
 from tests.support.tracking_lines import count_lines

@@ -8,7 +8,7 @@ from typing import Any
 from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
-from dispatcher.store.batches import NOT_TAKEN, Breaker, Counts, RateLimit
+from dispatcher.store.counts import NOT_TAKEN, Breaker, Counts, RateLimit
 
 #: When every snapshot was taken.
 NOW = 1_795_442_400.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher.store.batches import Counts
+from dispatcher.store.counts import Counts
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 from tests.support.tracking_lines import count_lines

@@ -15,7 +15,7 @@ from rich.text import Text
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.monitoring.units import duration_text, size_text
 from dispatcher.outbox.stats import OutboxSurvey
-from dispatcher.store.batches import NOT_TAKEN, Counts, RateLimit
+from dispatcher.store.counts import NOT_TAKEN, Counts, RateLimit
 
 # Outboxes that get a line each; a machine may have hundreds.
 _SHOWN_OUTBOXES: Final = 8

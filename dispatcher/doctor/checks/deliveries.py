@@ -11,7 +11,8 @@ from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import served
 from dispatcher.monitoring.units import duration_text, size_text
-from dispatcher.store.batches import NOT_TAKEN, BatchStore, Counts
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import NOT_TAKEN, Counts
 
 # Longer than any pause between tries by default.
 _OLD_SECONDS: Final = 600.0

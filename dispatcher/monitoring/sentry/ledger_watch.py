@@ -15,7 +15,9 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import served
 from dispatcher.monitoring.sentry.report import Report, send, word
-from dispatcher.store.batches import FILED, BatchStore, Counts, prefix
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.counts import FILED, Counts
+from dispatcher.store.keys import REPORTED, REPORTER
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -34,9 +36,8 @@ _DEAD: Final = "dead:"
 class LedgerWatch:
     """Checks the ledger every ``sentry.interval_seconds``, in a thread. Any number of workers may have one.
 
-    What one has reported, the others know from Redis, where it keeps two keys beside the store's own for each
-    destination: ``reported`` (hash: dead:<reason> -> how many were reported, breaker -> the cause that was) and
-    ``reporter`` (expires when it is time for the next check).
+    What one has reported, the others know from Redis, where two keys for each destination (``store/keys.py``) hold what
+    was reported, and expire when it is time for the next check.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -61,7 +62,7 @@ class LedgerWatch:
         Blocks for some round trips for each destination. Raises StoreUnavailableError.
         """
         for name in self._names:
-            if self._pool.execute("SET", f"{prefix(name)}reporter", 1, "NX", "PX", self._quiet_ms):
+            if self._pool.execute("SET", REPORTER.of(name), 1, "NX", "PX", self._quiet_ms):
                 self._report(name)
 
     def _run(self) -> None:
@@ -75,7 +76,7 @@ class LedgerWatch:
         self._pool.close()
 
     def _report(self, name: str) -> None:
-        key = f"{prefix(name)}reported"
+        key = REPORTED.of(name)
         counts = self._store.counts([name])[name]
         before = _texts(self._pool.execute("HGETALL", key))
         for report in find_news(name, counts, before, interval_seconds=self._every):

@@ -17,7 +17,7 @@ from dispatcher.monitoring.ledger import served
 from dispatcher.relay.batching import make_batcher
 from dispatcher.replay import Filter, Replay
 from dispatcher.routing import Router
-from dispatcher.store.batches import NOT_TAKEN
+from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.tasks.celery import make_app
 
 

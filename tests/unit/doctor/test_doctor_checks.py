@@ -32,7 +32,7 @@ from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check
 from dispatcher.outbox import Reader
-from dispatcher.store.batches import Breaker, Counts
+from dispatcher.store.counts import Breaker, Counts
 from dispatcher.tasks.destinations.segment import SegmentOptions
 from tests.support.outboxes import make_outbox
 

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from dispatcher.monitoring.exporter import SnapshotCollector
 from dispatcher.monitoring.metrics import DEFINITIONS
 from dispatcher.monitoring.snapshot import Memory, Snapshot
-from dispatcher.store.batches import Counts
+from dispatcher.store.counts import Counts
 from dispatcher.version import __version__
 from tests.support.snapshots import LIMIT, NOW_MS, away, quiet, snapshot_of, troubled
 

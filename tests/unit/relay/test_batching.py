@@ -14,7 +14,9 @@ from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.relay.batching import Batcher, BatchLimits, JournalRange
 from dispatcher.routing import Router
-from dispatcher.store.batches import NOT_TAKEN, Put, unpack
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.packing import unpack
+from dispatcher.store.put import Put
 
 ALLOWLIST = ["shop.order.*", "!shop.order.lost", 'quo"ted', "back\\slash\\"]
 NOW = datetime(2026, 11, 23, 13, 50, 44, tzinfo=UTC)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.put_log import PutRange
-from dispatcher.store.batches import NOT_TAKEN, Progress, Put
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.put import Progress, Put
 
 LOG, SEGMENT = "tracking_log", "segment"
 NOTHING = Progress(-1, -1)

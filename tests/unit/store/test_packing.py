@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.errors import BatchDamagedError
-from dispatcher.store.batches import MAX_UNPACKED_BYTES, pack, unpack
+from dispatcher.store.packing import MAX_UNPACKED_BYTES, pack, unpack
 
 EVENTS = (b'{"id":"1"}', b'{"id":"2","data":{"a":\n1}}', b"", b"\n", b"\0\xff")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from dispatcher.cli.output.ledger_screen import LedgerScreen
 from dispatcher.cli.output.rates import Rates
 from dispatcher.monitoring.snapshot import Snapshot
-from dispatcher.store.batches import Breaker, Counts, RateLimit
+from dispatcher.store.counts import Breaker, Counts, RateLimit
 from tests.support.snapshots import NOW_MS, away, outbox, quiet, snapshot_of, troubled
 
 

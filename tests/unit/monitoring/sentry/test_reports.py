@@ -18,7 +18,7 @@ from dispatcher.monitoring.sentry.limiter import Limiter
 from dispatcher.monitoring.sentry.report import MARK, Kind, word
 from dispatcher.monitoring.sentry.scrubbing import Scrubber
 from dispatcher.monitoring.sentry.start import start_sentry
-from dispatcher.store.batches import Breaker, Counts
+from dispatcher.store.counts import Breaker, Counts
 
 SECRET = "ann@example.org"
 

@@ -8,7 +8,8 @@ import pytest
 
 from dispatcher.config import DestinationSettings
 from dispatcher.outcomes import DELIVERED, Dead, Filtered, Outcome, RetryAfter
-from dispatcher.store.batches import Claim, Settlement
+from dispatcher.store.claim import Claim
+from dispatcher.store.settlement import Settlement
 from dispatcher.tasks.delivery.task import backoff_seconds, tally
 
 NOW = 2_000_000.0

@@ -1,0 +1,102 @@
+"""Claims: a batch that one worker holds for a while, and what it gets where it cannot have the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dispatcher.errors import BatchDamagedError
+from dispatcher.store.packing import unpack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A batch that this worker holds until the lease runs out.
+
+    Args:
+        destination: For which it is.
+        batch_id: Its name, in the doorbell too.
+        token: The holder's name, by which ``settle`` knows it.
+        payloads: Its events, oldest first.
+        attempts: How often it was parked before.
+        maybe_delivered: It may have been delivered: a worker claimed it before and never settled it, or the store had
+            lost it.
+        put_ms: When it was put, in milliseconds since 1970, by the store's clock.
+        claimed_ms: When it was claimed, by the same clock.
+        lost: How many claims before this one, in a row, ended with the lease.
+        condemned: It is one event, over which alone the lease was lost: it must not be delivered, but become a dead
+            letter.
+        first: How many events of the batch are settled already; the others come after these.
+        rest: Its other events, which wait until these are settled, as one of the batch ends the workers that take it.
+    """
+
+    destination: str
+    batch_id: str
+    token: str
+    payloads: tuple[bytes, ...]
+    attempts: int
+    maybe_delivered: bool
+    put_ms: int
+    claimed_ms: int
+    lost: int = 0
+    condemned: bool = False
+    first: int = 0
+    rest: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A batch that could not be read: its ``count`` events are dead letters now, the first of which has its bytes."""
+
+    count: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOpen:
+    """A batch that may not be tried while the breaker is open: it is parked, and no attempt was burnt.
+
+    Args:
+        until_ms: When the destination is tried again, in milliseconds since 1970; not before.
+        error: Why the breaker is open.
+    """
+
+    until_ms: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBytes:
+    """A claim as Redis has it. ``packed`` is damaged where ``damage`` says why; then the claim has no events."""
+
+    claim: Claim
+    packed: bytes
+    count: int
+    damage: str
+
+
+def read_claim(destination: str, batch_id: str, token: str, answer: Sequence[Any]) -> ClaimedBytes:
+    """Read the answer of claim.lua to a batch that was claimed."""
+    packed, *numbers = answer
+    count, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, numbers)
+    damage, payloads = "", tuple[bytes, ...]()
+    try:
+        payloads = unpack(packed, count)
+    except BatchDamagedError as error:
+        damage = str(error)
+    claim = Claim(
+        destination=destination,
+        batch_id=batch_id,
+        token=token,
+        payloads=payloads[:part],
+        attempts=attempts,
+        maybe_delivered=claims > 0,
+        put_ms=put_ms,
+        claimed_ms=claimed_ms,
+        lost=lost,
+        condemned=bool(condemned),
+        first=first,
+        rest=payloads[part:],
+    )
+    return ClaimedBytes(claim, packed or b"", count, damage)

@@ -1,0 +1,202 @@
+"""Counts: the ledger of one destination, with its breaker and its rate limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, Self
+
+#: The ledger's name for events that emit could not take or a processor dropped, before any destination was chosen.
+NOT_TAKEN: Final = "emit"
+
+#: Reasons that the store itself counts dead letters by: those that went to a file, and those that are only counted,
+#: since no worker took the others to a file in time.
+FILED: Final = "filed"
+UNKEPT: Final = "unkept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """Whether a destination is left alone. Times are in milliseconds since 1970.
+
+    Args:
+        state: closed: everything is tried. open: nothing is, before ``until_ms``. half-open: one batch at a time.
+        cause: transient, throttled or setup.
+        error: What the destination last said.
+        opened_ms: Since when it is not closed.
+        until_ms: When the destination is tried again.
+        failures: How many in a row, also while it is closed.
+        opened: How often it has opened in all.
+    """
+
+    state: Literal["closed", "open", "half-open"] = "closed"
+    cause: str = ""
+    error: str = ""
+    opened_ms: int | None = None
+    until_ms: int | None = None
+    failures: int = 0
+    opened: int = 0
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> Self:
+        """Read the answer of counts.lua."""
+        until = int(fields.get("breaker_until", 0))
+        return cls(
+            state="closed" if not until else "open" if int(fields["now"]) < until else "half-open",
+            cause=fields.get("breaker_cause", ""),
+            error=fields.get("breaker_error", ""),
+            opened_ms=int(fields["breaker_since"]) if until else None,
+            until_ms=until or None,
+            failures=int(fields.get("breaker_failures", 0)),
+            opened=int(fields.get("breaker_opened", 0)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How fast all workers together may send to a destination, in requests a second.
+
+    Args:
+        per_second: What is set, as workers last used it.
+        current_per_second: What holds now: less while the destination's throttling has slowed it down.
+        until_ms: Before then no request goes, in milliseconds since 1970; None where nothing is held up.
+        error: What the destination said when it last throttled; empty while the rate is not slowed down.
+    """
+
+    per_second: float
+    current_per_second: float
+    until_ms: int | None = None
+    error: str = ""
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether it is slower than it was set to."""
+        return self.current_per_second < self.per_second
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> Self | None:
+        """Read the answer of counts.lua; None where it has no rate."""
+        if "rate_per_second" not in fields:
+            return None
+        per_second, factor = float(fields["rate_per_second"]), float(fields.get("rate_factor", 1))
+        until = int(float(fields.get("rate_until", 0)))
+        return cls(
+            per_second=per_second,
+            current_per_second=per_second * factor,
+            until_ms=until if until > int(fields["now"]) else None,
+            error=fields.get("rate_error", "") if factor < 1 else "",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The ledger of one destination. Numbers are of events, and times in milliseconds since 1970, unless it says so.
+
+    Args:
+        accepted: All that were put: always the sum of those that are delivered, waiting, dead or filtered.
+        delivered: By a worker, and recorded.
+        dead: As dead letters, also those that went to a file.
+        filtered: Not for the destination, or dropped.
+        queued: In batches that no worker has.
+        claimed: In batches that a worker has.
+        parked: In batches that wait to be tried again.
+        retried: How often events were parked, each time counted.
+        batches: How many batches wait.
+        oldest_ms: When the oldest waiting batch was put.
+        due_ms: When the next parked batch is due.
+        last_delivered_ms: When an event was last delivered.
+        last_error: What the destination said last, or what went wrong there.
+        last_error_ms: When that was.
+        dead_bytes: What the dead letters take up in Redis.
+        dead_limit_bytes: What they may take up; None before a worker has told it.
+        dead_oldest_ms: When the oldest dead letter in Redis died.
+        dead_cut: How many dead letters have lost their events to the limit.
+        dead_by_reason: The dead ones, by reason.
+        filtered_by_reason: The filtered ones, by reason.
+        breaker: Whether the destination is left alone.
+        rate: None where there is no limit, or no worker has asked for two days.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    dead: int = 0
+    filtered: int = 0
+    queued: int = 0
+    claimed: int = 0
+    parked: int = 0
+    retried: int = 0
+    batches: int = 0
+    oldest_ms: int | None = None
+    due_ms: int | None = None
+    last_delivered_ms: int | None = None
+    last_error: str = ""
+    last_error_ms: int | None = None
+    dead_bytes: int = 0
+    dead_limit_bytes: int | None = None
+    dead_oldest_ms: int | None = None
+    dead_cut: int = 0
+    dead_by_reason: Mapping[str, int] = field(default_factory=dict)
+    filtered_by_reason: Mapping[str, int] = field(default_factory=dict)
+    breaker: Breaker = field(default_factory=Breaker)
+    rate: RateLimit | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Events that are in the store."""
+        return self.queued + self.claimed + self.parked
+
+    @property
+    def dead_filed(self) -> int:
+        """Dead events that are in files of the workers' machines, and no longer in Redis."""
+        return self.dead_by_reason.get(FILED, 0)
+
+    @property
+    def dead_unkept(self) -> int:
+        """Dead events of which only this number was kept."""
+        return self.dead_by_reason.get(UNKEPT, 0)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the sum is right."""
+        return self.accepted == self.delivered + self.waiting + self.dead + self.filtered
+
+    @classmethod
+    def from_answer(cls, answer: Sequence[bytes]) -> Self:
+        """Read the answer of counts.lua."""
+        fields = {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
+
+        def number(name: str) -> int:
+            return int(fields.get(name, 0))
+
+        def optional(name: str) -> int | None:
+            return int(float(fields[name])) if name in fields else None
+
+        def by_reason(counter: str) -> dict[str, int]:
+            start = f"{counter}:"
+            # A plain dict: dataclasses.asdict, which makes the JSON of `dispatcher status`, spoils a Counter.
+            return {name[len(start) :]: int(n) for name, n in fields.items() if name.startswith(start)}
+
+        return cls(
+            accepted=number("accepted"),
+            delivered=number("delivered"),
+            dead=number("dead"),
+            filtered=number("filtered"),
+            queued=number("queued"),
+            claimed=number("claimed"),
+            parked=number("parked"),
+            retried=number("retried"),
+            batches=number("batches"),
+            oldest_ms=optional("oldest"),
+            due_ms=optional("due"),
+            last_delivered_ms=optional("last_delivered_at"),
+            last_error=fields.get("last_error", ""),
+            last_error_ms=optional("last_error_at"),
+            dead_bytes=number("dead_bytes"),
+            dead_limit_bytes=optional("dead_limit"),
+            dead_oldest_ms=optional("dead_oldest"),
+            dead_cut=number("dead_cut"),
+            dead_by_reason=by_reason("dead"),
+            filtered_by_reason=by_reason("filtered"),
+            breaker=Breaker.from_fields(fields),
+            rate=RateLimit.from_fields(fields),
+        )

@@ -1,0 +1,172 @@
+"""Keys: every key of dispatcher's in Redis, with what is in it. No other file builds one.
+
+Celery has more in the same Redis: its own keys, and a list for each destination's queue, which bears the destination's
+name. The scripts in lua/ build their keys from the prefix; the head of each has this table, and a test compares both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that each destination has, or several of them.
+
+    Args:
+        name: What stands behind the destination's prefix. Ends with a ``<word>`` where there are several.
+        type: Redis' name for its type.
+        contents: What is in it, and when it goes.
+    """
+
+    name: str
+    type: Literal["hash", "zset", "string", "stream"]
+    contents: str
+
+    def of(self, destination: str, part: str = "") -> str:
+        """The key of a destination; ``part`` stands in the place of ``<word>``."""
+        return f"{prefix(destination)}{self.name.partition('<')[0]}{part}"
+
+    def destination_of(self, key: str) -> str:
+        """The destination whose key this is; the other way round for a key that has no ``<word>``."""
+        start, end = self.of("\0").split("\0")
+        return key.removeprefix(start).removesuffix(end)
+
+
+def prefix(destination: str) -> str:
+    """What all keys of a destination begin with. The braces keep them on one node of a cluster."""
+    return f"dispatcher:{{{destination}}}:"
+
+
+BATCH: Final = Key(
+    "batch:<id>",
+    "hash",
+    "a batch: packed (packing.py), n (how many events are left), example (one's name), attempts, claims (that ended "
+    "with their lease, or go on), put_at, token (of the last claim, while nobody has said how it ended), error; "
+    "finish (where it ends in its journal); first (how many events are settled). Where leases were lost over it: lost"
+    " (how many in a row), within (one of its first so many events may be to blame), part (how many of these were "
+    "handed out), condemned (that one is to become a dead letter)",
+)
+QUEUED: Final = Key(
+    "queued",
+    "zset",
+    "batch id: when it was last rung for",
+)
+CLAIMED: Final = Key(
+    "claimed",
+    "zset",
+    "batch id: when the lease runs out",
+)
+PARKED: Final = Key(
+    "parked",
+    "zset",
+    "batch id: when it is due",
+)
+SINCE: Final = Key(
+    "since",
+    "zset",
+    "batch id: when it was put; every batch that is not settled",
+)
+COUNTS: Final = Key(
+    "counts",
+    "hash",
+    "the ledger, in events: accepted, delivered, dead, filtered, retried; queued, claimed, parked; dead:<reason>, "
+    "filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; dead_bytes of the dead "
+    "letters, dead_limit (how many these may have), dead_cut (dead letters that lost their events to that). Then "
+    "last_error, last_error_at, last_delivered_at, and last_claimed_ring_at: the latest time at which a batch was "
+    "rung for that has been claimed since",
+)
+JOURNAL: Final = Key(
+    "journal:<name>",
+    "string",
+    "the position up to which a journal was put; goes a week after it was last put or asked for, but not while a "
+    "batch of it is open",
+)
+OPEN: Final = Key(
+    "open:<journal>",
+    "zset",
+    "batch id: where it starts in the journal; its batches that are not settled",
+)
+RECENT_DEAD: Final = Key(
+    "dead_letters:<journal>",
+    "zset",
+    "start of a range of the journal: when it left dead letters; each goes after ten seconds",
+)
+BREAKER: Final = Key(
+    "breaker",
+    "hash",
+    "failures (in a row), openings (in a row), opened (openings in all), and while it is not closed: until, since, "
+    "cause, error, probe (the token of the batch that may be tried), probe_until",
+)
+DEAD: Final = Key(
+    "dead",
+    "stream",
+    "a dead letter each: reason, error, event (dead_event.py), attempts, at, bytes; n where it stands for several "
+    "events, which are gone",
+)
+FILING: Final = Key(
+    "filing",
+    "string",
+    "there while a worker has the turn to take dead letters to a file; expires",
+)
+BELL: Final = Key(
+    "bell",
+    "string",
+    "there while a bell has had its turn to ring; expires",
+)
+RATE: Final = Key(
+    "rate",
+    "hash",
+    "the rate limit: permits (in the bucket at the time `at`; below 0 where later ones are promised), at, until (no "
+    "permit before), factor (of the rate that is used: 1, or less while it is slowed down), slowdowns (how often that"
+    " happened), changed (when factor did), error (what the destination said then); per_second and burst as last "
+    "asked with. Goes two days after the last permit",
+)
+REPORTER: Final = Key(
+    "reporter",
+    "string",
+    "there while a worker has had its turn to report to Sentry; expires",
+)
+REPORTED: Final = Key(
+    "reported",
+    "hash",
+    "what was reported to Sentry: dead:<reason> (how many dead letters), breaker (the cause of its opening)",
+)
+REPLAY: Final = Key(
+    "replay:<log>",
+    "string",
+    "how far a log was replayed (replay/checkpoint.py), as JSON; goes after 30 days",
+)
+NONE: Final = Key(
+    "none",
+    "string",
+    "never there: deleted first where a command has to come through at maxmemory",
+)
+
+#: All of them.
+KEYS: Final = (
+    BATCH,
+    QUEUED,
+    CLAIMED,
+    PARKED,
+    SINCE,
+    COUNTS,
+    JOURNAL,
+    OPEN,
+    RECENT_DEAD,
+    BREAKER,
+    DEAD,
+    FILING,
+    BELL,
+    RATE,
+    REPORTER,
+    REPORTED,
+    REPLAY,
+    NONE,
+)
+#: The states of a batch that waits.
+STATES: Final = (QUEUED, CLAIMED, PARKED)
+
+#: Of no destination, and never there: deleted by a worker to see whether Redis takes writes.
+PROBE: Final = "dispatcher:none"

@@ -1,0 +1,26 @@
+-- The counters of a destination.
+--
+-- Returns {field, value, …}: all of `counts`; batches (how many wait); oldest (when the oldest of them was put); due
+--   (when the next parked one is); dead_oldest (when the oldest dead letter died); now; and the fields of the breaker
+--   and of the rate, with breaker_ and rate_ before their names.
+
+local fields = redis.call('HGETALL', key('counts'))
+local function add(field, value)
+  fields[#fields + 1] = field
+  fields[#fields + 1] = tostring(value)
+end
+local function add_all(name)
+  local others = redis.call('HGETALL', key(name))
+  for index = 1, #others, 2 do add(name .. '_' .. others[index], others[index + 1]) end
+end
+add('batches', redis.call('ZCARD', key('since')))
+local oldest = redis.call('ZRANGE', key('since'), 0, 0, 'WITHSCORES')
+if oldest[2] then add('oldest', oldest[2]) end
+local parked = redis.call('ZRANGE', key('parked'), 0, 0, 'WITHSCORES')
+if parked[2] then add('due', parked[2]) end
+local letter = redis.call('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
+if letter then add('dead_oldest', fields_of(letter)['at']) end
+add('now', now)
+add_all('breaker')
+add_all('rate')
+return fields

@@ -1,0 +1,39 @@
+-- The breaker of a destination. Closed: it has no `until`. Open: nothing is tried before `until`. After that it is half
+-- open: one batch at a time is, the probe.
+
+-- Whether a batch may not be tried now, and whether it would be the probe.
+local function ask_breaker()
+  local times = redis.call('HMGET', key('breaker'), 'until', 'probe_until')
+  if not times[1] then return false, false end
+  local is_open = now < tonumber(times[1]) or now < tonumber(times[2] or '0')
+  return is_open, not is_open
+end
+
+-- Records what a try says of the destination, from the arguments `token`, `result`, `error`, `failures`, `first_ms`,
+-- `max_ms` and `asked_ms` (BreakerSignal in settlement.py). Returns 'opened' or 'closed' where that changed the
+-- breaker, else ''.
+local function record_result()
+  local breaker, result = key('breaker'), arguments.result
+  local fields = redis.call('HMGET', breaker, 'until', 'probe', 'openings')
+  local open_until, is_probe = fields[1], fields[2] == arguments.token
+  if is_probe then redis.call('HDEL', breaker, 'probe', 'probe_until') end
+  if result == 'ok' then
+    -- It was under way when the breaker opened.
+    if open_until and not is_probe and now < tonumber(open_until) then return '' end
+    redis.call('HDEL', breaker, 'failures', 'openings', 'until', 'since', 'cause', 'error', 'probe', 'probe_until')
+    return open_until and 'closed' or ''
+  end
+  if result == '' or (open_until and not is_probe) then return '' end
+  local failures = redis.call('HINCRBY', breaker, 'failures', 1)
+  if result == 'transient' and not is_probe and failures < arguments.failures then return '' end
+  local openings = tonumber(fields[3] or '0')
+  local pause = math.min(arguments.max_ms, arguments.first_ms * 2 ^ math.min(openings, 30))
+  pause = math.max(arguments.asked_ms, pause)
+  if result == 'throttled' and arguments.asked_ms > 0 then pause = arguments.asked_ms end
+  redis.call('HSET', breaker, 'openings', openings + 1, 'until', math.floor(now + pause), 'cause', result,
+    'error', arguments.error)
+  if open_until then return '' end
+  redis.call('HSET', breaker, 'since', now)
+  redis.call('HINCRBY', breaker, 'opened', 1)
+  return 'opened'
+end

@@ -1,0 +1,69 @@
+-- The head of every script of the batch store. Each command is one script, so that every change of a batch and of the
+-- counters that account for it is atomic. A script is this head, the parts that the command needs, and the command's
+-- own file: dispatcher/store/script.py lists them.
+--
+-- KEYS[1]  the prefix of one destination's keys, such as "dispatcher:{tracking_log}:". All keys start with it, and so
+--          share a hash slot.
+-- ARGV[1]  the arguments by name, as a JSON object. `now` is the time in milliseconds since 1970; without it, it is
+--          Redis' own clock that counts, since the hosts' clocks may differ and leases must not.
+-- ARGV[2…] bytes: events, as the command's file says.
+--
+-- Keys behind the prefix, as in dispatcher/store/keys.py:
+--   batch:<id>                hash: a batch: packed (packing.py), n (how many events are left), example (one's name),
+--                             attempts, claims (that ended with their lease, or go on), put_at, token (of the last
+--                             claim, while nobody has said how it ended), error; finish (where it ends in its
+--                             journal); first (how many events are settled). Where leases were lost over it: lost
+--                             (how many in a row), within (one of its first so many events may be to blame), part
+--                             (how many of these were handed out), condemned (that one is to become a dead letter)
+--   queued                    zset: batch id: when it was last rung for
+--   claimed                   zset: batch id: when the lease runs out
+--   parked                    zset: batch id: when it is due
+--   since                     zset: batch id: when it was put; every batch that is not settled
+--   counts                    hash: the ledger, in events: accepted, delivered, dead, filtered, retried; queued,
+--                             claimed, parked; dead:<reason>, filtered:<reason>, of which dead:filed went to a file,
+--                             and dead:unkept are only counted; dead_bytes of the dead letters, dead_limit (how many
+--                             these may have), dead_cut (dead letters that lost their events to that). Then
+--                             last_error, last_error_at, last_delivered_at, and last_claimed_ring_at: the latest time
+--                             at which a batch was rung for that has been claimed since
+--   journal:<name>            string: the position up to which a journal was put; goes a week after it was last put
+--                             or asked for, but not while a batch of it is open
+--   open:<journal>            zset: batch id: where it starts in the journal; its batches that are not settled
+--   dead_letters:<journal>    zset: start of a range of the journal: when it left dead letters; each goes after ten
+--                             seconds
+--   breaker                   hash: failures (in a row), openings (in a row), opened (openings in all), and while it
+--                             is not closed: until, since, cause, error, probe (the token of the batch that may be
+--                             tried), probe_until
+--   dead                      stream: a dead letter each: reason, error, event (dead_event.py), attempts, at, bytes;
+--                             n where it stands for several events, which are gone
+--   filing                    string: there while a worker has the turn to take dead letters to a file; expires
+--   bell                      string: there while a bell has had its turn to ring; expires
+--   rate                      hash: the rate limit: permits (in the bucket at the time `at`; below 0 where later ones
+--                             are promised), at, until (no permit before), factor (of the rate that is used: 1, or
+--                             less while it is slowed down), slowdowns (how often that happened), changed (when
+--                             factor did), error (what the destination said then); per_second and burst as last asked
+--                             with. Goes two days after the last permit
+--   reporter                  string: there while a worker has had its turn to report to Sentry; expires
+--   reported                  hash: what was reported to Sentry: dead:<reason> (how many dead letters), breaker (the
+--                             cause of its opening)
+--   replay:<log>              string: how far a log was replayed (replay/checkpoint.py), as JSON; goes after 30 days
+--   none                      string: never there: deleted first where a command has to come through at maxmemory
+
+local prefix = KEYS[1]
+local arguments = cjson.decode(ARGV[1])
+local now = arguments.now
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function key(name) return prefix .. name end
+
+local function count(field, by)
+  if by ~= 0 then redis.call('HINCRBY', key('counts'), field, by) end
+end
+
+-- At maxmemory Redis refuses a script whose first write may take memory, and lets all others through. A command that
+-- has to come through all the same, as what it does may free memory, first deletes a key that does not exist.
+local function write_even_when_full()
+  redis.call('DEL', key('none'))
+end

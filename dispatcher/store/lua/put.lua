@@ -1,0 +1,32 @@
+-- Accounts for the journal's range from `start` to `finish`, and stores the n events of it that are for this
+-- destination. Putting a range again changes nothing, whatever became of its batch.
+--
+-- Arguments: journal, start, finish; after: up to where the journal was put for this destination before; id, n and
+--   example of the batch, n = 0 for none; filtered: {reason: how many}; dead: [[reason, error], …]; again: this Redis
+--   had the range before and has lost it; restored: the events were dead letters in a file and are dead no longer.
+-- Bytes: the packed batch; then, for each of dead, its event and a description of the event.
+-- Returns 1, or 0 where the range was put before. Or {position}: nothing was put, and the journal has to be put anew
+--   from that position on. Either the range was put in part; or the journal was put up to there only, and not up to
+--   `after`, because a put before this one was refused, or this Redis has lost it.
+
+local journal, start, finish, id, n = arguments.journal, arguments.start, arguments.finish, arguments.id, arguments.n
+local position = position_of(journal, id)
+if finish <= position then return 0 end
+if start < position or position < arguments.after then return {position} end
+-- Written first: at maxmemory this is what fails, before anything has changed.
+remember(journal, finish, n > 0 or has_open(journal))
+if n > 0 then
+  -- A batch that was lost counts as claimed before: it may have been delivered.
+  redis.call('HSET', key('batch:' .. id), 'packed', ARGV[2], 'n', n, 'example', arguments.example, 'attempts', 0,
+    'claims', arguments.again and 1 or 0, 'put_at', now, 'finish', finish)
+  redis.call('ZADD', key('since'), now, id)
+  redis.call('ZADD', key('open:' .. journal), start, id)
+  -- Events from a file are queued as if they had been rung for long ago, so that the next bell rings for them.
+  move(id, nil, 'queued', arguments.restored and 0 or now, n)
+end
+local filtered = count_filtered(arguments.filtered)
+local dead = add_dead_letters(arguments.dead, 3, 0)
+if dead > 0 then stay_open(journal, start) end
+count('accepted', n + filtered + dead)
+if arguments.restored then count('accepted', -forget('filed', n)) end
+return 1

@@ -1,0 +1,105 @@
+"""Scripts: the store's commands in Lua, each one atomic step in Redis.
+
+A script gets its arguments by name, as one JSON object, and bytes such as packed events behind it. Each command is a
+script of its own, made of the parts that it needs: Redis runs a script's whole text at each call, so that one script of
+all commands takes a tenth longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from dispatcher.connections.redis_pool import Command, RedisPool
+from dispatcher.store.keys import prefix
+
+_DIRECTORY: Final = files("dispatcher.store") / "lua"
+_encode: Final = msgspec.json.Encoder().encode
+
+#: A destination, the arguments by name, and the bytes behind them.
+Call = tuple[str, Mapping[str, Any], Sequence[bytes]]
+
+
+class Script:
+    """A Lua script.
+
+    Args:
+        parts: Its files in lua/, without the ending, in order.
+    """
+
+    def __init__(self, *parts: str) -> None:
+        self.text: Final = b"\n".join((_DIRECTORY / f"{part}.lua").read_bytes() for part in parts)
+        # Redis names scripts by their SHA-1.
+        self._sha: Final = sha1(self.text, usedforsecurity=False).hexdigest()
+
+    def command(self, destination: str, arguments: Mapping[str, Any], data: Sequence[bytes]) -> Command:
+        """The Redis command that calls it."""
+        return ("EVALSHA", self._sha, 1, prefix(destination), _encode(arguments), *data)
+
+
+class ScriptCaller:
+    """Calls scripts on one Redis, and has it load them where it does not know them. Safe in threads and after a fork.
+
+    Each method blocks up to the pool's timeout, and raises StoreUnavailableError where Redis does not answer: then what
+    was asked may or may not have happened.
+
+    Args:
+        pool: The connections to use.
+        clock: Gives the time in seconds since 1970, for tests. None: Redis' own clock, which all hosts share.
+    """
+
+    def __init__(self, pool: RedisPool, clock: Callable[[], float] | None = None) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    def call(self, script: Script, destination: str, arguments: Mapping[str, Any], *data: bytes) -> Any:
+        """Call a script once. Returns its answer."""
+        return self.call_many(script, [(destination, arguments, data)])[0]
+
+    def call_many(self, script: Script, calls: Sequence[Call], *more: Command) -> list[Any]:
+        """Call a script several times in one round trip, and carry out ``more`` commands behind.
+
+        Args:
+            script: Changes nothing when the same call comes twice: all may be sent again.
+            calls: What each call gets.
+            more: May come twice as well.
+
+        Returns:
+            The script's answers.
+        """
+        if self._clock is not None:
+            now_ms = int(self._clock() * 1000)
+            calls = [(name, {**arguments, "now": now_ms}, data) for name, arguments, data in calls]
+        commands = [script.command(*call) for call in calls]
+        try:
+            answers = self._pool.execute_many([*commands, *more])
+        except NoScriptError:
+            # A Redis that has restarted, or that never saw the script: none of the calls has run.
+            answers = self._pool.execute_many([("SCRIPT", "LOAD", script.text), *commands, *more])[1:]
+        return answers[: len(commands)]
+
+
+def _of_the_store(command: str, *parts: str) -> Script:
+    return Script("parts/head", *(f"parts/{part}" for part in parts), command)
+
+
+PUT: Final = _of_the_store("put", "journal", "batch", "dead_letters")
+PROGRESS: Final = _of_the_store("progress", "journal")
+CLAIM: Final = _of_the_store("claim", "journal", "batch", "repair", "breaker")
+SETTLE: Final = _of_the_store("settle", "journal", "batch", "dead_letters", "breaker")
+DUE: Final = _of_the_store("due", "journal", "batch", "repair")
+COUNTS: Final = _of_the_store("counts", "dead_letters")
+REVIVE: Final = _of_the_store("revive", "batch", "dead_letters")
+DROP: Final = _of_the_store("drop", "dead_letters")
+OVERDUE: Final = _of_the_store("overdue", "dead_letters")
+FILED: Final = _of_the_store("filed", "dead_letters")
+FORGET_FILED: Final = _of_the_store("forget_filed", "dead_letters")
+RATE_LIMIT: Final = Script("rate_limit")
+
+#: All of them.
+SCRIPTS: Final = (PUT, PROGRESS, CLAIM, SETTLE, DUE, COUNTS, REVIVE, DROP, OVERDUE, FILED, FORGET_FILED, RATE_LIMIT)
