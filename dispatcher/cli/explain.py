@@ -22,7 +22,7 @@ from dispatcher.errors import SettingsError
 from dispatcher.routing import Router
 
 if TYPE_CHECKING:
-    from dispatcher.config import Reading, Settings
+    from dispatcher.config import LoadedSettings, Settings
     from dispatcher.config.variables import KeyPath
     from dispatcher.event import Event, EventType
     from dispatcher.routing import Explanation
@@ -77,15 +77,15 @@ def explain(
         raise click.UsageError("give the NAME of an event, or --with FILE")
     if source is None and (everything or happens_now):
         raise click.UsageError(f"{'--all' if everything else '--now'} needs --with")
-    reading = read()
-    chosen = _chosen(only, reading.settings)
+    loaded = read()
+    chosen = _chosen(only, loaded.settings)
     if source is None:
         assert name is not None
-        explanations = [_Explainer(reading, chosen).explain_name(name)]
+        explanations = [_Explainer(loaded, chosen).explain_name(name)]
         is_list = False
     else:
-        file = _read_file(source, name, reading.settings, happens_now=happens_now)
-        explanations = list(_explain_events(file.events, reading, chosen, everything=everything))
+        file = _read_file(source, name, loaded.settings, happens_now=happens_now)
+        explanations = list(_explain_events(file.events, loaded, chosen, everything=everything))
         is_list = file.is_list
     if as_json:
         click.echo(json.dumps(explanations if is_list else explanations[0], indent=2))
@@ -117,14 +117,14 @@ def _read_file(source: str, name: str | None, settings: Settings, *, happens_now
 
 
 def _explain_events(
-    events: tuple[FileEvent, ...], reading: Reading, chosen: frozenset[str], *, everything: bool
+    events: tuple[FileEvent, ...], loaded: LoadedSettings, chosen: frozenset[str], *, everything: bool
 ) -> Iterator[dict[str, Any]]:
-    tables = {name: table for name, table in reading.settings.destinations.items() if name in chosen}
+    tables = {name: table for name, table in loaded.settings.destinations.items() if name in chosen}
     # Of the chosen ones only: mistakes elsewhere do not matter here.
-    problems = check_options(reading.settings.model_copy(update={"destinations": tables}), reading.source)
+    problems = check_options(loaded.settings.model_copy(update={"destinations": tables}), loaded.source)
     if problems:
         raise SettingsError(problems)
-    explainer = _Explainer(reading, chosen)
+    explainer = _Explainer(loaded, chosen)
     with Previewer(tables) as previewer:
         for event in events:
             yield explainer.explain_event(event, previewer, everything=everything)
@@ -137,10 +137,10 @@ def _arrives(explanation: dict[str, Any]) -> bool:
 class _Explainer:
     """Makes explanations of events, for ``json.dumps``."""
 
-    def __init__(self, reading: Reading, chosen: frozenset[str]) -> None:
-        self._reading = reading
+    def __init__(self, loaded: LoadedSettings, chosen: frozenset[str]) -> None:
+        self._loaded = loaded
         self._chosen = chosen
-        self._router = Router(reading.settings)
+        self._router = Router(loaded.settings)
 
     def explain_name(self, name: str) -> dict[str, Any]:
         """Where events with this name go."""
@@ -173,7 +173,7 @@ class _Explainer:
             "reason": explanation.reason,
             "why": explanation.sentence,
             "entry": explanation.entry,
-            "source": self._reading.source(_deciding_setting(explanation)),
+            "source": self._loaded.source(_deciding_setting(explanation)),
             "nearest": explanation.nearest,
         }
 

@@ -16,7 +16,7 @@ from dispatcher.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dispatcher.config import DestinationSettings, Reading
+    from dispatcher.config import DestinationSettings, LoadedSettings
     from dispatcher.config.variables import KeyPath
 
 #: ``settings check`` found mistakes.
@@ -36,8 +36,8 @@ def settings() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
     """Print every setting and who said it. Credentials are masked."""
-    reading = read()
-    click.echo(json.dumps(_as_json(reading), indent=2, default=str) if as_json else "\n".join(_as_toml(reading)))
+    loaded = read()
+    click.echo(json.dumps(_as_json(loaded), indent=2, default=str) if as_json else "\n".join(_as_toml(loaded)))
 
 
 @settings.command()
@@ -45,16 +45,16 @@ def show(as_json: bool) -> None:
 def check(as_json: bool) -> None:
     """Look for mistakes, those in the destinations' own settings too. Exit code 1 when there is one."""
     try:
-        reading = read()
-        problems = check_options(reading.settings, reading.source)
+        loaded = read()
+        problems = check_options(loaded.settings, loaded.source)
     except SettingsError as error:
-        reading, problems = None, list(error.problems)
+        loaded, problems = None, list(error.problems)
     if as_json:
-        click.echo(json.dumps({"ok": not problems, "problems": problems, **_summary(reading)}, indent=2))
-    elif reading is None or problems:
+        click.echo(json.dumps({"ok": not problems, "problems": problems, **_summary(loaded)}, indent=2))
+    elif loaded is None or problems:
         _print_problems(problems)
     else:
-        _print_summary(reading)
+        _print_summary(loaded)
     sys.exit(_MISTAKES if problems else 0)
 
 
@@ -64,8 +64,8 @@ def _print_problems(problems: list[str] | tuple[str, ...]) -> None:
     click.echo(f"{len(problems)} mistake{'s' if len(problems) != 1 else ''} in the settings", err=True)
 
 
-def _print_summary(reading: Reading) -> None:
-    summary = _summary(reading)
+def _print_summary(loaded: LoadedSettings) -> None:
+    summary = _summary(loaded)
     click.echo(f"ok: environment {summary['environment']}, broker {summary['broker_url'] or 'embedded'}")
     for name, takes in summary["destinations"].items():
         click.echo(f"  {name}: {takes}")
@@ -73,15 +73,15 @@ def _print_summary(reading: Reading) -> None:
         click.echo(f"  read {file}")
 
 
-def _summary(reading: Reading | None) -> dict[str, Any]:
-    if reading is None:
+def _summary(loaded: LoadedSettings | None) -> dict[str, Any]:
+    if loaded is None:
         return {}
-    settings = reading.settings
+    settings = loaded.settings
     return {
         "environment": settings.environment,
         "broker_url": None if settings.broker_url is None else masked_url(settings.broker_url),
         "destinations": {name: _takes(table) for name, table in settings.destinations.items()},
-        "files": [str(file) for file in reading.files],
+        "files": [str(file) for file in loaded.files],
     }
 
 
@@ -94,26 +94,26 @@ def _takes(table: DestinationSettings) -> str:
     return f"an allowlist of {len(table.events)}{where}"
 
 
-def _as_json(reading: Reading) -> dict[str, Any]:
-    values = masked_settings(reading.settings)
-    sources = {".".join(path): reading.source(path) for path, _ in _leaves((), values)}
+def _as_json(loaded: LoadedSettings) -> dict[str, Any]:
+    values = masked_settings(loaded.settings)
+    sources = {".".join(path): loaded.source(path) for path, _ in _leaves((), values)}
     return {
-        "environment": reading.settings.environment,
-        "files": [str(file) for file in reading.files],
+        "environment": loaded.settings.environment,
+        "files": [str(file) for file in loaded.files],
         "settings": values,
         "sources": sources,
     }
 
 
-def _as_toml(reading: Reading) -> Iterator[str]:
+def _as_toml(loaded: LoadedSettings) -> Iterator[str]:
     """Lines of TOML, with the source of each value as a comment."""
     table: KeyPath = ()
-    values = masked_settings(reading.settings)
+    values = masked_settings(loaded.settings)
     for path, value in sorted(_leaves((), values), key=_top_level_first):
         if path[:-1] != table:
             table = path[:-1]
             yield from ("", f"[{'.'.join(table)}]")
-        yield from _rows(path[-1], value, reading.source(path))
+        yield from _rows(path[-1], value, loaded.source(path))
 
 
 def _top_level_first(leaf: tuple[KeyPath, Any]) -> KeyPath:

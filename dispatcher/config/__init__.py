@@ -3,7 +3,7 @@
 from dispatcher.config.delivery import RetrySettings
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.destination_types import installed_types
-from dispatcher.config.loading import Reading, load, read, source_files
+from dispatcher.config.loading import LoadedSettings, load, read, source_files
 from dispatcher.config.masking import masked, masked_url
 from dispatcher.config.schema import Origin, OutboxSettings, RelaySettings, SentrySettings, Settings, WorkerSettings
 from dispatcher.config.traits import Traits
@@ -19,7 +19,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "Settings",
     "WorkerSettings",
     # Reading it
-    "Reading",
+    "LoadedSettings",
     "load",
     "read",
     "source_files",

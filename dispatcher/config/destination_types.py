@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from dispatcher.config.object_path import is_object_path
+from dispatcher.config.spelling import nearest
 from dispatcher.config.traits import Traits
 from dispatcher.errors import SettingsError
 
@@ -56,21 +57,31 @@ def traits_of(type_name: str) -> Traits:
     return traits
 
 
+def unknown_type(type_name: str) -> str | None:
+    """What is wrong with the name of a type; None for an installed type, and for any ``package.module:Class``."""
+    if is_object_path(type_name) or _entry_point(TYPES_GROUP, type_name) is not None:
+        return None
+    if type_name in RETIRED_TYPES:
+        return RETIRED_TYPES[type_name]
+    close = nearest(type_name, installed_types())
+    hint = f"did you mean {close!r}? " if close else ""
+    return (
+        f"unknown destination type {type_name!r}; {hint}"
+        f"installed types: {', '.join(installed_types()) or 'none'}; another one is written package.module:Class"
+    )
+
+
 def class_of(type_name: str) -> EntryPoint:
     """Where the class of a type is; ``load`` of what is returned imports it.
 
     Raises:
-        SettingsError: No such type is installed, or it has been retired.
+        SettingsError: No such type is installed.
     """
-    if is_object_path(type_name):
-        return EntryPoint(name=type_name, value=type_name, group=TYPES_GROUP)
+    reason = unknown_type(type_name)
+    if reason is not None:
+        raise SettingsError([reason])
     entry_point = _entry_point(TYPES_GROUP, type_name)
-    if entry_point is not None:
-        return entry_point
-    if type_name in RETIRED_TYPES:
-        raise SettingsError([RETIRED_TYPES[type_name]])
-    known = ", ".join(installed_types()) or "none"
-    raise SettingsError([f"there is no destination type {type_name!r}; installed types: {known}"])
+    return entry_point or EntryPoint(name=type_name, value=type_name, group=TYPES_GROUP)
 
 
 def _entry_point(group: str, type_name: str) -> EntryPoint | None:

@@ -6,12 +6,14 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
 from dispatcher.config.destination import DestinationSettings
+from dispatcher.config.problems import problem
 from dispatcher.config.schema import Settings
 from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, PREFIX
 from dispatcher.errors import SettingsError
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
     from dispatcher.config.variables import KeyPath
 
+#: The source of what code says.
 CODE: Final = "configure()"
+#: The source of what nothing says.
+DEFAULT_SOURCE: Final = "default"
 
 # Kubernetes gives every pod such variables for a service named dispatcher or dispatcher-something; no setting has
 # these names, and a typo check that stops the start for them would be of no use to anyone.
@@ -31,7 +36,7 @@ _SERVICE_LINK: Final = re.compile(r"DISPATCHER_(\w+_)?(SERVICE_HOST|SERVICE_PORT
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One value, where it stands and what said so: a file, a variable or ``configure()``."""
+    """One value, where it stands, and its source: a file, a variable or ``configure()``."""
 
     path: KeyPath
     value: Any
@@ -43,10 +48,26 @@ class Tree:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self.sources: dict[KeyPath, str] = {}
+        self._sources: dict[KeyPath, str] = {}
+
+    @property
+    def destinations(self) -> dict[str, dict[str, Any]]:
+        """The tables of the destinations, by name; without anything else that stands there by mistake."""
+        tables = self.values.get("destinations")
+        found = tables if isinstance(tables, dict) else {}
+        return {name: table for name, table in found.items() if isinstance(table, dict)}
+
+    def source(self, path: KeyPath) -> str:
+        """What set the value at a path; of a table, everything that set a value in it; else ``default``."""
+        found = {source for known, source in self._sources.items() if known[: len(path)] == path}
+        return ", ".join(sorted(found)) or DEFAULT_SOURCE
+
+    def problem(self, path: KeyPath, message: str, *value: Any) -> str:
+        """The line for a mistake at a path, with the value if it is given."""
+        return problem(self.source(path), ".".join(path), message, *value)
 
     def put(self, leaf: Leaf) -> None:
-        """Lay a leaf over what is there. An empty table leaves what a lower layer has in it."""
+        """Lay a leaf over what is there. An empty table keeps what a lower layer has in it."""
         table = self.values
         for depth, part in enumerate(leaf.path[:-1], start=1):
             if not isinstance(table.get(part), dict):
@@ -57,10 +78,10 @@ class Tree:
             return
         self._forget(leaf.path)
         table[leaf.path[-1]] = leaf.value
-        self.sources[leaf.path] = leaf.source
+        self._sources[leaf.path] = leaf.source
 
     def _forget(self, path: KeyPath) -> None:
-        self.sources = {known: source for known, source in self.sources.items() if known[: len(path)] != path}
+        self._sources = {known: source for known, source in self._sources.items() if known[: len(path)] != path}
 
 
 def file_leaves(path: Path) -> list[Leaf]:
@@ -74,14 +95,14 @@ def file_leaves(path: Path) -> list[Leaf]:
         raise SettingsError([f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8"]) from None
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
-    return list(_flattened((), values, str(path)))
+    return list(_flatten((), values, str(path)))
 
 
 def override_leaves(overrides: Mapping[str, Any]) -> list[Leaf]:
     """What code says: nested tables, keys such as ``outbox__directory``, or a mix of both."""
     leaves: list[Leaf] = []
     for key, value in overrides.items():
-        leaves += _flattened(tuple(str(key).split("__")), value, CODE)
+        leaves += _flatten(tuple(str(key).split("__")), value, CODE)
     return leaves
 
 
@@ -91,7 +112,7 @@ def environment_leaves(environ: Mapping[str, str]) -> list[Leaf]:
     for name, text in sorted(environ.items(), key=_precedence):
         if text and _is_setting(name):
             path = tuple(name[len(PREFIX) :].lower().split("__"))
-            leaves += _flattened(path, _parsed(path, text), name)
+            leaves += _flatten(path, _parse(path, text), name)
     return leaves
 
 
@@ -108,44 +129,35 @@ def _is_setting(name: str) -> bool:
     return upper.startswith(PREFIX) and ("__" in name or _SERVICE_LINK.fullmatch(upper) is None)
 
 
-def _flattened(path: KeyPath, value: Any, source: str) -> Iterator[Leaf]:
+def _flatten(path: KeyPath, value: Any, source: str) -> Iterator[Leaf]:
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_unset=True)
     if isinstance(value, Mapping) and (value or not path):
         for key, inner in value.items():
-            yield from _flattened((*path, str(key)), inner, source)
+            yield from _flatten((*path, str(key)), inner, source)
     else:
         yield Leaf(path, dict(value) if isinstance(value, Mapping) else value, source)
 
 
-def _parsed(path: KeyPath, text: str) -> Any:
-    wanted = _wanted(Settings, path)
-    # A destination's own options are unknown here: what looks like a list or a table is read as one.
+def _parse(path: KeyPath, text: str) -> Any:
+    """The value of a variable: JSON for a list or a table, else the text, of which the schema makes a number."""
+    wanted = _type_at(Settings, path)
+    # The types of a destination's own options are unknown here: what looks like a list or a table is read as one.
     if wanted in (list, dict) or (wanted is None and text[:1] in ("[", "{")):
-        return _json_or_text(text)
+        with suppress(ValueError):
+            return json.loads(text)
     return text
 
 
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _wanted(model: type[BaseModel], path: KeyPath) -> type | None:
-    """What a setting takes: a list, a table (dict), or text that the schema makes a number of; None: unknown."""
+def _type_at(model: type[BaseModel], path: KeyPath) -> type | None:
+    """What a setting takes: ``list``, ``dict`` for a table, ``str`` for anything else; None: unknown."""
     head, rest = path[0], path[1:]
     if model is Settings and head == "destinations":
-        return _wanted(DestinationSettings, rest[1:]) if rest[1:] else dict
+        return _type_at(DestinationSettings, rest[1:]) if rest[1:] else dict
     field = model.model_fields.get(head)
     if field is None:
         return None
     inner = field.annotation
     if isinstance(inner, type) and issubclass(inner, BaseModel):
-        return _wanted(inner, rest) if rest else dict
-    return _kind(inner)
-
-
-def _kind(annotation: Any) -> type:
-    return list if tuple in {get_origin(part) for part in (annotation, *get_args(annotation))} else str
+        return _type_at(inner, rest) if rest else dict
+    return list if tuple in {get_origin(part) for part in (inner, *get_args(inner))} else str

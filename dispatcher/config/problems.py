@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.masking import MASK, is_secret, masked, may_be_secret
 from dispatcher.config.schema import Settings
+from dispatcher.config.spelling import nearest
 from dispatcher.config.variables import PREFIX, KeyPath, variable_name
 
 if TYPE_CHECKING:
@@ -88,14 +88,6 @@ def problem(source: str, key: str, message: str, *value: Any) -> str:
     # The whole key decides: what a table of credentials holds is secret under any name.
     shown = f" = {_shown(key, value[0])}" if value else ""
     return f"{source}: {key}{shown}: {message}"
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that was most likely meant, if one is near: the word was cut short, or has a typo."""
-    candidates = list(candidates)
-    longer = [candidate for candidate in candidates if candidate.startswith(f"{word}_")]
-    close = longer[:1] or get_close_matches(word, candidates, n=1)
-    return close[0] if close else None
 
 
 def _shown(key: str, value: Any) -> str:
@@ -175,7 +167,7 @@ def _unknown_keys(path: KeyPath, value: Any, subject: Subject) -> Iterator[str]:
         way_out = _what_there_is(path[:-1], known)
     # A misspelt credential is a credential.
     is_hidden = may_be_secret(path[-1]) or (meant is not None and is_secret(meant[-1]))
-    yield problem(source, ".".join(path), f"there is no such setting; {way_out}", MASK if is_hidden else value)
+    yield problem(source, ".".join(path), f"unknown setting; {way_out}", MASK if is_hidden else value)
 
 
 def _unknown_in_item(details: ErrorDetails, source: str, key: str, subject: Subject) -> str:
@@ -185,7 +177,7 @@ def _unknown_in_item(details: ErrorDetails, source: str, key: str, subject: Subj
     close = nearest(str(name), known)
     way_out = f"did you mean {close}?" if close else f"there can be {', '.join(known)}"
     value = MASK if may_be_secret(str(name)) else details["input"]
-    return problem(source, key, f"there is no such setting; {way_out}", value)
+    return problem(source, key, f"unknown setting; {way_out}", value)
 
 
 def _model_at(model: type[BaseModel], location: Iterable[int | str]) -> type[BaseModel]:

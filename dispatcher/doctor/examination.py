@@ -83,11 +83,11 @@ def examine(
     """
     wanted = [area for area in AREAS if not only or area.name in only]
     begin(AREAS[0])
-    reading, found = settings.read_settings(environ)
-    if reading is None:
+    loaded, found = settings.read_settings(environ)
+    if loaded is None:
         # Without settings, nothing else can be examined.
         return [*found, *settings.check_files(environ)]
-    deployment = Deployment(reading.settings, environ=environ, quick=quick, flower=flower_address)
+    deployment = Deployment(loaded.settings, environ=environ, quick=quick, flower=flower_address)
     # Wrong settings show whatever was asked for: they may be the cause of other findings.
     found = [finding for finding in found if finding.level != "ok" or not only or _SETTINGS in only]
     try:

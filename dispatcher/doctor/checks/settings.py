@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from dispatcher.config import Reading, masked_url, read, source_files
+from dispatcher.config import LoadedSettings, masked_url, read, source_files
 from dispatcher.config.layers import Leaf, file_leaves
 from dispatcher.config.masking import is_secret
 from dispatcher.destinations.options import check_options
@@ -44,17 +44,17 @@ WRITABLE: Final = Check(
 CHECKS: Final = (VALID, STRICT, BROKER, READABLE, WRITABLE)
 
 
-def read_settings(environ: Mapping[str, str]) -> tuple[Reading | None, list[Finding]]:
+def read_settings(environ: Mapping[str, str]) -> tuple[LoadedSettings | None, list[Finding]]:
     """The settings, or None if they cannot be used, and the findings about them."""
     try:
-        reading = read(environ)
-        problems = check_options(reading.settings, reading.source)
+        loaded = read(environ)
+        problems = check_options(loaded.settings, loaded.source)
     except SettingsError as error:
         return None, [VALID.error(masked_url(problem)) for problem in error.problems]
     if problems:
-        return reading, [VALID.error(masked_url(problem)) for problem in problems]
-    listed = ", ".join(file.name for file in reading.files)
-    return reading, [VALID.ok(f"environment {reading.settings.environment}; read {listed}")]
+        return loaded, [VALID.error(masked_url(problem)) for problem in problems]
+    listed = ", ".join(file.name for file in loaded.files)
+    return loaded, [VALID.ok(f"environment {loaded.settings.environment}; read {listed}")]
 
 
 def check(deployment: Deployment) -> Iterator[Finding]:

@@ -354,7 +354,7 @@ def test_wrong_options_are_reported_as_by_settings_check(own: Path) -> None:
 
     assert isinstance(result.exception, SettingsError)
     assert result.exception.problems == (
-        'DISPATCHER_DESTINATIONS__SEGMENT__HOTS: destinations.segment.hots = "http://h": there is no such setting; '
+        'DISPATCHER_DESTINATIONS__SEGMENT__HOTS: destinations.segment.hots = "http://h": unknown setting; '
         "did you mean DISPATCHER_DESTINATIONS__SEGMENT__HOST?",
     )
     assert elsewhere.exit_code == 0

@@ -142,7 +142,7 @@ def test_check_finds_mistakes_in_a_destinations_options(own: Path) -> None:
 
     assert result.exit_code == 1
     assert result.stderr.splitlines()[0] == (
-        'DISPATCHER_DESTINATIONS__SEGMENT__HOTS: destinations.segment.hots = "http://h": there is no such setting; '
+        'DISPATCHER_DESTINATIONS__SEGMENT__HOTS: destinations.segment.hots = "http://h": unknown setting; '
         "did you mean DISPATCHER_DESTINATIONS__SEGMENT__HOST?"
     )
 

@@ -310,7 +310,7 @@ def test_an_unknown_environment_names_the_known_ones(site: Path) -> None:
 
     problem = the_problem(site, {"DISPATCHER_ENV": "productoin"})
 
-    assert problem.startswith("DISPATCHER_ENV: there is no environment 'productoin' in ")
+    assert problem.startswith(f"DISPATCHER_ENV: {site} lacks the environment 'productoin': ")
     assert "did you mean 'production'?" in problem
     assert "it has development, production" in problem
 
@@ -322,7 +322,10 @@ def test_an_environment_with_a_path_in_its_name_opens_no_file(site: Path, enviro
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.toml"])
 def test_a_missing_settings_path_is_named(tmp_path: Path, name: str) -> None:
-    assert f"DISPATCHER_SETTINGS: {tmp_path / name}: there is no such" in the_problem(tmp_path / name)
+    problem = the_problem(tmp_path / name)
+
+    assert problem.startswith(f"DISPATCHER_SETTINGS: {tmp_path / name}: ")
+    assert "exist" in problem
 
 
 def test_a_syntax_error_names_file_and_line(site: Path) -> None:
@@ -473,24 +476,24 @@ def test_a_broken_file_hides_no_mistake_elsewhere(site: Path) -> None:
     [
         (
             "[outbox]\nmax_byte = 5",
-            "outbox.max_byte = 5: there is no such setting; did you mean outbox.max_bytes?",
+            "outbox.max_byte = 5: unknown setting; did you mean outbox.max_bytes?",
         ),
         (
             "max_event_bytes = 5",
-            "max_event_bytes = 5: there is no such setting; did you mean outbox.max_event_bytes?",
+            "max_event_bytes = 5: unknown setting; did you mean outbox.max_event_bytes?",
         ),
         (
             "[outbx]\nmax_bytes = 5",
-            'outbx = {"max_bytes": 5}: there is no such setting; did you mean outbox?',
+            'outbx = {"max_bytes": 5}: unknown setting; did you mean outbox?',
         ),
         (
             "[destinations.segment.retry]\nfirst = 1",
-            "destinations.segment.retry.first = 1: there is no such setting; "
+            "destinations.segment.retry.first = 1: unknown setting; "
             "did you mean destinations.segment.retry.first_seconds?",
         ),
         (
             "[destinations.segment.retry]\nzeal = 1",
-            "destinations.segment.retry.zeal = 1: there is no such setting; "
+            "destinations.segment.retry.zeal = 1: unknown setting; "
             "destinations.segment.retry can hold first_seconds, max_seconds, factor, max_age_seconds",
         ),
         ("environment = 'edge'", 'environment = "edge": it is not chosen here; set DISPATCHER_ENV instead'),
@@ -560,7 +563,7 @@ def test_an_unknown_variable_is_refused_with_the_intended_one(site: Path, name: 
     problem = the_problem(site, {name: "hush"}, destinations={"segment": {}})
 
     assert problem.startswith(f"{name}: ")
-    assert problem.endswith(f"there is no such setting; did you mean {meant}?")
+    assert problem.endswith(f"unknown setting; did you mean {meant}?")
 
 
 def test_a_misspelt_variable_does_not_choose_the_environment(site: Path) -> None:
@@ -735,24 +738,24 @@ def test_each_value_knows_its_source(site: Path) -> None:
     site.joinpath("base.toml").write_text("[worker]\npool = 'solo'\n[destinations.segment]\nevents = ['a']\n")
     environ = {"HOME": "/h", "DISPATCHER_SETTINGS": str(site), "DISPATCHER_WORKER__CONCURRENCY": "2"}
 
-    reading = config.read(environ, {"relay": {"mode": "external"}})
+    loaded = config.read(environ, {"relay": {"mode": "external"}})
 
-    assert reading.source(("worker", "pool")) == str(site / "base.toml")
-    assert reading.source(("worker", "concurrency")) == "DISPATCHER_WORKER__CONCURRENCY"
-    assert reading.source(("relay", "mode")) == "configure()"
-    assert reading.source(("relay", "linger_seconds")) == "default"
-    assert reading.source(("environment",)) == "default"
-    assert reading.files == (site / "base.toml", site / "development.toml")
+    assert loaded.source(("worker", "pool")) == str(site / "base.toml")
+    assert loaded.source(("worker", "concurrency")) == "DISPATCHER_WORKER__CONCURRENCY"
+    assert loaded.source(("relay", "mode")) == "configure()"
+    assert loaded.source(("relay", "linger_seconds")) == "default"
+    assert loaded.source(("environment",)) == "default"
+    assert loaded.files == (site / "base.toml", site / "development.toml")
 
 
 def test_a_value_replaced_by_a_table_loses_its_source(site: Path) -> None:
     site.joinpath("base.toml").write_text("[destinations.segment]\nlabels = 'plain'\n")
     site.joinpath("development.toml").write_text("[destinations.segment.labels]\na = 'b'\n")
 
-    reading = config.read({"HOME": "/h", "DISPATCHER_SETTINGS": str(site)})
+    loaded = config.read({"HOME": "/h", "DISPATCHER_SETTINGS": str(site)})
 
-    assert reading.settings.destinations["segment"].options == {"labels": {"a": "b"}}
-    assert reading.source(("destinations", "segment", "labels")) == str(site / "development.toml")
+    assert loaded.settings.destinations["segment"].options == {"labels": {"a": "b"}}
+    assert loaded.source(("destinations", "segment", "labels")) == str(site / "development.toml")
 
 
 # The types' own options
@@ -771,9 +774,9 @@ def test_options_are_checked_by_the_type_and_errors_name_their_source(site: Path
         "DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT": "long",
         "DISPATCHER_DESTINATIONS__SEGMENT__PIN": "[1]",
     }
-    reading = config.read(environ, {"destinations": {"segment": {"wrtie_ky": "hush", "batch_event": 3}}})
+    loaded = config.read(environ, {"destinations": {"segment": {"wrtie_ky": "hush", "batch_event": 3}}})
 
-    problems = check_options(reading.settings, reading.source)
+    problems = check_options(loaded.settings, loaded.source)
 
     source = "DISPATCHER_DESTINATIONS__SEGMENT__PIN, DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT, configure()"
     assert sorted(problems) == sorted(
@@ -782,9 +785,9 @@ def test_options_are_checked_by_the_type_and_errors_name_their_source(site: Path
             "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY",
             'DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT: destinations.segment.timeout = "long": it must be a number',
             'DISPATCHER_DESTINATIONS__SEGMENT__PIN: destinations.segment.pin = "***": it must be text',
-            'configure(): destinations.segment.wrtie_ky = "***": there is no such setting; '
+            'configure(): destinations.segment.wrtie_ky = "***": unknown setting; '
             "did you mean destinations.segment.write_key?",
-            "configure(): destinations.segment.batch_event = 3: there is no such setting; "
+            "configure(): destinations.segment.batch_event = 3: unknown setting; "
             "did you mean destinations.segment.batch_events?",
         ]
     )
@@ -809,7 +812,7 @@ def test_a_type_that_cannot_be_imported_is_a_problem_unless_disabled(site: Path)
 def test_a_type_is_loaded_by_its_name_or_path() -> None:
     assert load_type("segment") is load_type("config_sample_types:Http")
     assert issubclass(load_type("segment").Options, BaseModel)
-    with pytest.raises(SettingsError, match="there is no destination type 'nothing'"):
+    with pytest.raises(SettingsError, match="unknown destination type 'nothing'"):
         load_type("nothing")
     with pytest.raises(SettingsError, match="must be a subclass of Destination"):
         load_type("os:sep")

@@ -112,7 +112,7 @@ def test_a_type_is_found_that_was_installed_while_the_process_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    with pytest.raises(SettingsError, match="there is no destination type 'diary'"):
+    with pytest.raises(SettingsError, match="unknown destination type 'diary'"):
         load(tmp_path, diary={})
 
     site = install_types(tmp_path / "site", monkeypatch, diary="a:B", traits={"diary": "diary_traits_of_late:TRAITS"})

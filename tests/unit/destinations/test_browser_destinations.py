@@ -88,5 +88,5 @@ def test_the_settings_of_a_browser_destination_are_checked() -> None:
     (problem,) = check_options(settings(tags={"type": "qualaroo", "events": ["*"], "site_key": "hush"}))
 
     assert problem.startswith("settings: destinations.tags.site_key = ")
-    assert "there is no such setting" in problem
+    assert "unknown setting" in problem
     assert "hush" not in problem
