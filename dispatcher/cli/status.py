@@ -20,20 +20,26 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.snapshot import Observer, Snapshot
 from dispatcher.store.counts import Counts
 
-# Seconds for each of the three round trips of a look.
+# For each of the three round trips of a snapshot.
 _TIMEOUT_SECONDS: Final = 2.0
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
-@click.option("--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between looks.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object (with --watch one a line).")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--every",
+    type=click.FloatRange(0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds between snapshots.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch, one a line.")
 def status(watch: bool, every: float, as_json: bool) -> None:
     """Show where the events are: accepted = delivered + waiting + dead + filtered, for each destination.
 
-    The first table is the ledger, and the line below says whether the sum closes. The second one is what waits: queued
-    for a worker, under way in one, parked until it is tried again; and the breaker. Then errors, reasons, and the
-    outboxes of this machine. --watch adds how many events a second are delivered.
+    The first table is the ledger, and the line below it says whether the sums close. The second table is what waits:
+    queued for a worker, under way in one, or parked until it is tried again; and the breaker. Errors, reasons and the
+    outboxes of this machine follow. --watch adds the number of events that are delivered a second.
 
     \b
     Examples:
@@ -41,14 +47,14 @@ def status(watch: bool, every: float, as_json: bool) -> None:
       dispatcher status --watch
       dispatcher status --json | jq .destinations.segment.waiting
 
-    Exit code 1 when a sum does not close, 4 when Redis does not answer; the outboxes are shown all the same.
+    Exit code 1 if a sum does not close, 4 if Redis does not answer; the outboxes are shown all the same.
     """
     settings = config.load()
     observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
     if not watch:
         _show(observer.take_snapshot(), as_json=as_json)
         return
-    # As Ctrl-C, so that the terminal gets its cursor back.
+    # Like Ctrl-C, so that the terminal gets its cursor back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _watch(observer, every=every, as_json=as_json)
@@ -81,28 +87,27 @@ def _watch(observer: Observer, *, every: float, as_json: bool) -> None:
             if as_json:
                 click.echo(json.dumps(snapshot_json(snapshot, rates=known)))
             elif console.is_terminal:
-                live.update(_picture(snapshot, latest, known), refresh=True)
+                live.update(_screen(snapshot, latest, known), refresh=True)
             else:
-                console.print(_picture(snapshot, latest, known), "")
+                console.print(_screen(snapshot, latest, known), "")
             time.sleep(every)
 
 
-def _picture(snapshot: Snapshot, latest: Snapshot | None, rates: dict[str, float]) -> LedgerScreen:
+def _screen(snapshot: Snapshot, latest: Snapshot | None, rates: dict[str, float]) -> LedgerScreen:
     if not snapshot.problem or latest is None:
-        return LedgerScreen(snapshot=snapshot, rates=rates, calm=True, trouble=snapshot.problem)
-    # How things were in Redis, and how they are in the outboxes.
+        return LedgerScreen(snapshot=snapshot, rates=rates, live=True, problem=snapshot.problem)
+    # The last snapshot of Redis, with the outboxes as they are now.
     local = snapshot.ledger
     shown = replace(latest, ledger=replace(latest.ledger, outboxes=local.outboxes, damage=local.damage))
-    return LedgerScreen(snapshot=shown, rates={}, calm=True, trouble=snapshot.problem)
+    return LedgerScreen(snapshot=shown, rates={}, live=True, problem=snapshot.problem)
 
 
 def _delivered(snapshot: Snapshot) -> dict[str, int]:
-    found = {**snapshot.ledger.destinations, **snapshot.unserved}
-    return {name: counts.delivered for name, counts in found.items()}
+    return {name: counts.delivered for name, counts in snapshot.destinations.items()}
 
 
 def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) -> dict[str, Any]:
-    """The snapshot for scripts. Times are in milliseconds since 1970; keys are only ever added."""
+    """The snapshot for scripts. Times are in milliseconds since 1970. New versions add keys and remove none."""
     ledger, memory = snapshot.ledger, snapshot.memory
 
     def destination(name: str, counts: Counts) -> dict[str, Any]:
@@ -127,17 +132,17 @@ def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) 
         "unserved": {name: destination(name, counts) for name, counts in snapshot.unserved.items()},
         "outbox": {
             "waiting": ledger.in_outboxes,
-            "bytes": sum(one.bytes for one in ledger.outboxes),
+            "bytes": sum(outbox.bytes for outbox in ledger.outboxes),
             "disk_bytes": snapshot.outbox_disk_bytes,
             "limit_bytes": snapshot.outbox_limit_bytes,
             "oldest_ms": snapshot.outbox_oldest_ms,
-            "refused": sum(one.refused for one in ledger.outboxes),
-            "alive": sum(one.alive for one in ledger.outboxes),
-            "dead": sum(not one.alive for one in ledger.outboxes),
+            "refused": sum(outbox.refused for outbox in ledger.outboxes),
+            "alive": sum(outbox.alive for outbox in ledger.outboxes),
+            "dead": sum(not outbox.alive for outbox in ledger.outboxes),
             "unreadable": len(ledger.unreadable),
             "damaged_pieces": ledger.damage.pieces,
             "damaged_bytes": ledger.damage.bytes,
         },
-        "outboxes": [asdict(one) for one in ledger.outboxes],
+        "outboxes": [asdict(outbox) for outbox in ledger.outboxes],
         "redis": None if memory is None else asdict(memory),
     }

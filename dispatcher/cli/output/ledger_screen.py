@@ -1,4 +1,4 @@
-"""Ledger screen: the snapshot for people, as wide as the terminal lets it be; 80 columns are enough."""
+"""Ledger screen: a snapshot for people, fitted to the width of the terminal; 80 columns are enough."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dispatcher.store.counts import NOT_TAKEN, Counts, RateLimit
 
 # Outboxes that get a line each; a machine may have hundreds.
 _SHOWN_OUTBOXES: Final = 8
-# Seconds for which an error is worth a line although nothing waits for it any more.
+# For so long an error has a line although no event waits because of it any more.
 _RECENT_SECONDS: Final = 3600
-# Seconds that an event may take from an outbox to the batch store.
+# Time that an event may take from an outbox to the batch store.
 _PASSING_SECONDS: Final = 3
-# The share from which on there is little room left.
+# The fraction of a limit from which a number is red.
 _NEARLY_FULL: Final = 0.8
 _NOTHING: Final = Text("-", style="dim")
 _BREAKER_STYLES: Final = {"closed": "dim", "half-open": "yellow", "open": "red"}
@@ -31,24 +31,25 @@ _BREAKER_STYLES: Final = {"closed": "dim", "half-open": "yellow", "open": "red"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerScreen:
-    """One look at the ledger.
+    """The tables and notes of ``dispatcher status``, to be printed by rich.
 
     Args:
-        rates: Events a second for each destination; without them there is no such column.
-        calm: For a picture that is drawn again and again: no line comes and goes that need not, and none wraps.
-        trouble: Why this is not how things are now, but how they were at the last look.
+        snapshot: What it shows.
+        rates: Events a second for each destination; None for no such column.
+        live: Whether it is drawn again and again: lines then come and go only if they must, and none wraps.
+        problem: Why Redis does not answer now, so that the snapshot is an older one; empty if it does.
     """
 
     snapshot: Snapshot
     rates: Mapping[str, float] | None = None
-    calm: bool = False
-    trouble: str = ""
+    live: bool = False
+    problem: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.trouble:
-            before = " This is how things were:" if self.snapshot.ledger.destinations else ""
-            yield Text(f"Redis does not answer, and is asked again and again.{before}", style="bold red")
-            yield self._line(Text(self.trouble, style="red"))
+        if self.problem:
+            before = " These are its last answers:" if self.snapshot.ledger.destinations else ""
+            yield Text(f"Redis does not answer; trying again.{before}", style="bold red")
+            yield self._line(Text(self.problem, style="red"))
             yield Text()
         if self.snapshot.ledger.destinations:
             yield _fitting(self._ledger_table, console, options)
@@ -110,7 +111,7 @@ class LedgerScreen:
         table.add_column("breaker", no_wrap=True)
         for name, counts, style in self._rows():
             if name == NOT_TAKEN:
-                continue  # nothing waits for it, ever
+                continue  # no event ever waits for it
             table.add_row(
                 _title(name),
                 *(number(events) if events else _NOTHING for events in (counts.queued, counts.claimed, counts.parked)),
@@ -128,15 +129,15 @@ class LedgerScreen:
         # While the breaker is open, what is due waits for the breaker.
         return Text(self._until(max(counts.due_ms, counts.breaker.until_ms or 0)))
 
-    def _until(self, moment_ms: int) -> str:
-        seconds = moment_ms / 1000 - self.snapshot.at
+    def _until(self, timestamp_ms: int) -> str:
+        seconds = timestamp_ms / 1000 - self.snapshot.at
         return "now" if seconds <= 0 else duration_text(seconds)
 
     def _notes(self) -> Iterator[Text]:
         for name, counts, _ in self._rows():
             title = (_title(name), "bold")
             if name in self.snapshot.unserved:
-                yield Text.assemble(title, ": nobody delivers this: disabled, or not in the settings", style="dim")
+                yield Text.assemble(title, ": nobody delivers it: disabled, or not in the settings", style="dim")
             breaker = counts.breaker
             if breaker.state != "closed":
                 since = self._age(breaker.opened_ms)
@@ -151,12 +152,12 @@ class LedgerScreen:
                 style = "red" if counts.waiting else "dim"
                 age = self._age(counts.last_error_ms)
                 yield Text.assemble(title, ", ", age, " ago: ", (_printable(counts.last_error), style))
-            for kind, reasons in (("dead", counts.dead_by_reason), ("filtered", counts.filtered_by_reason)):
-                # Letters that were replayed or dropped leave a zero behind.
+            for state, reasons in (("dead", counts.dead_by_reason), ("filtered", counts.filtered_by_reason)):
+                # Dead letters that were replayed or dropped leave a zero.
                 ordered = sorted(((number, reason) for reason, number in reasons.items() if number), reverse=True)
                 if ordered:
                     listed = ", ".join(f"{_printable(reason)} {number:,}" for number, reason in ordered)
-                    yield Text.assemble(title, f" {kind}: ", (listed, "red" if kind == "dead" else "dim"))
+                    yield Text.assemble(title, f" {state}: ", (listed, "red" if state == "dead" else "dim"))
 
             if counts.dead_filed or counts.dead_unkept or _is_nearly_full(counts):
                 yield Text.assemble(title, " dead letters: ", (_room(counts), "yellow"))
@@ -165,21 +166,21 @@ class LedgerScreen:
         if not rate.is_slowed:
             return Text(f"limit {rate.per_second:g}/s", style="dim")
         slower = f"limit {rate.current_per_second:.3g}/s of {rate.per_second:g}/s, throttled: {_printable(rate.error)}"
-        rest = "" if rate.until_ms is None else f"at rest for {self._until(rate.until_ms)}, then "
-        return Text(f"{rest}{slower}", style="yellow")
+        cooldown = "" if rate.until_ms is None else f"cooldown for {self._until(rate.until_ms)}, then "
+        return Text(f"{cooldown}{slower}", style="yellow")
 
     def _outboxes(self) -> Iterator[RenderableType]:
         outboxes = self.snapshot.ledger.outboxes
-        busy = sorted((one for one in outboxes if self._is_busy(one)), key=lambda one: -one.waiting)
+        busy = sorted((outbox for outbox in outboxes if self._is_busy(outbox)), key=lambda outbox: -outbox.waiting)
         if busy:
             yield self._outbox_table(busy)
             yield Text()
         yield self._line(_outbox_sum(self.snapshot, self._age(self.snapshot.outbox_oldest_ms)))
-        refused = sum(one.refused for one in outboxes)
+        refused = sum(outbox.refused for outbox in outboxes)
         if refused:
             yield self._line(Text(f"{refused:,} events found an outbox full and are lost", style="bold red"))
-        for one in self.snapshot.ledger.unreadable:
-            words = f"more may wait in {one.name}, which cannot be read: {_printable(one.problem)}"
+        for outbox in self.snapshot.ledger.unreadable:
+            words = f"more events may wait in {outbox.name}, which cannot be read: {_printable(outbox.problem)}"
             yield self._line(Text(words, style="bold red"))
         damage = self.snapshot.ledger.damage
         if damage.pieces:
@@ -188,23 +189,23 @@ class LedgerScreen:
             yield self._line(Text(words, style="bold red"))
 
     def _is_busy(self, outbox: OutboxSurvey) -> bool:
-        # In a living picture, what is only passing through would come and go with every look.
+        # In a live picture, events on their way to the store would have the line come and go with every snapshot.
         passing = (
-            self.calm and outbox.oldest_ms is not None and self.snapshot.at - outbox.oldest_ms / 1000 < _PASSING_SECONDS
+            self.live and outbox.oldest_ms is not None and self.snapshot.at - outbox.oldest_ms / 1000 < _PASSING_SECONDS
         )
         return bool(outbox.refused or (outbox.waiting and not passing))
 
     def _outbox_table(self, busy: list[OutboxSurvey]) -> Table:
         table = _table("Waiting in outboxes of this machine", "outbox", "events", "size", "refused", "oldest")
         table.add_column("process")
-        for one in busy[:_SHOWN_OUTBOXES]:
+        for outbox in busy[:_SHOWN_OUTBOXES]:
             table.add_row(
-                one.name,
-                _whole(one.waiting),
-                size_text(one.bytes),
-                Text(_whole(one.refused), style="red" if one.refused else ""),
-                self._age(one.oldest_ms),
-                f"{one.pid}" if one.alive else Text(f"{one.pid}, dead", style="yellow"),
+                outbox.name,
+                _whole(outbox.waiting),
+                size_text(outbox.bytes),
+                Text(_whole(outbox.refused), style="red" if outbox.refused else ""),
+                self._age(outbox.oldest_ms),
+                f"{outbox.pid}" if outbox.alive else Text(f"{outbox.pid}, dead", style="yellow"),
             )
         if len(busy) > _SHOWN_OUTBOXES:
             table.add_row(f"and {len(busy) - _SHOWN_OUTBOXES} more", style="dim")
@@ -214,13 +215,13 @@ class LedgerScreen:
         return _NOTHING if since_ms is None else Text(duration_text(self.snapshot.at - since_ms / 1000))
 
     def _line(self, text: Text) -> Text:
-        if self.calm:
+        if self.live:
             text.no_wrap, text.overflow = True, "ellipsis"
         return text
 
 
 def _fitting(table: Callable[[Callable[[int], str]], Table], console: Console, options: ConsoleOptions) -> Table:
-    """The table with whole numbers where it fits the terminal so, else with shortened ones."""
+    """The table with whole numbers, or with shortened ones if it would be too wide."""
     exact = table(_whole)
     wanted = console.measure(exact, options=options.update(width=500)).maximum
     return exact if wanted <= options.max_width else table(_short)
@@ -237,17 +238,17 @@ def _table(title: str, first: str, *others: str) -> Table:
 
 def _outbox_sum(snapshot: Snapshot, oldest: Text) -> Text:
     outboxes = snapshot.ledger.outboxes
-    share = snapshot.outbox_disk_bytes / snapshot.outbox_limit_bytes
-    dead = sum(not one.alive for one in outboxes)
+    used = snapshot.outbox_disk_bytes / snapshot.outbox_limit_bytes
+    dead = sum(not outbox.alive for outbox in outboxes)
     text = Text.assemble(("Outboxes here", "bold"), f": {len(outboxes)}")
     if dead:
         text.append(f" ({dead} dead)", style="yellow")
     if snapshot.ledger.in_outboxes:
         text.append(f", {snapshot.ledger.in_outboxes:,} events, oldest ").append_text(oldest)
     else:
-        text.append(", nothing waits")
-    room = f", {size_text(snapshot.outbox_disk_bytes)} of {size_text(snapshot.outbox_limit_bytes)} ({share:.0%})"
-    return text.append(room, style="red" if share >= _NEARLY_FULL else "")
+        text.append(", no event waits")
+    room = f", {size_text(snapshot.outbox_disk_bytes)} of {size_text(snapshot.outbox_limit_bytes)} ({used:.0%})"
+    return text.append(room, style="red" if used >= _NEARLY_FULL else "")
 
 
 def _is_nearly_full(counts: Counts) -> bool:
@@ -258,7 +259,7 @@ def _room(counts: Counts) -> str:
     limit = "" if counts.dead_limit_bytes is None else f" of {size_text(counts.dead_limit_bytes)}"
     parts = [f"{size_text(counts.dead_bytes)}{limit} in Redis"]
     if counts.dead_filed:
-        parts.append(f"{counts.dead_filed:,} in files of a worker, <state_directory>/dead")
+        parts.append(f"{counts.dead_filed:,} in files on the workers' machines, <state_directory>/dead")
     if counts.dead_unkept:
         parts.append(f"{counts.dead_unkept:,} not kept")
     return ", ".join(parts)
@@ -268,10 +269,8 @@ def _memory(memory: Memory) -> Text:
     text = Text.assemble(("Redis", "bold"), f": {size_text(memory.used_bytes)} of memory in use")
     if memory.limit_bytes is None:
         return text.append(", without a limit")
-    share = memory.used_bytes / memory.limit_bytes
-    return text.append(
-        f" of {size_text(memory.limit_bytes)} ({share:.0%})", style="red" if share >= _NEARLY_FULL else ""
-    )
+    used = memory.used_bytes / memory.limit_bytes
+    return text.append(f" of {size_text(memory.limit_bytes)} ({used:.0%})", style="red" if used >= _NEARLY_FULL else "")
 
 
 def _title(name: str) -> str:
@@ -279,7 +278,7 @@ def _title(name: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """On one line, and without what a terminal would obey: some of it was said by another server."""
+    """On one line and without control characters, since another server may have written it."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

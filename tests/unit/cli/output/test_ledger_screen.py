@@ -80,10 +80,10 @@ def test_errors_and_nonzero_reasons_are_listed_below_with_their_age() -> None:
         ),
         (
             RateLimit(per_second=40, current_per_second=20, until_ms=NOW_MS + 90_000, error="answered 429"),
-            "at rest for 90 s, then limit 20/s of 40/s, throttled: answered 429",
+            "cooldown for 90 s, then limit 20/s of 40/s, throttled: answered 429",
         ),
     ],
-    ids=["as set", "less than one", "slowed down", "at rest"],
+    ids=["as set", "less than one", "slowed down", "cooldown"],
 )
 def test_a_rate_limit_has_a_line_that_says_if_it_is_lowered(rate: RateLimit, said: str) -> None:
     assert f"\nsailthru: {said}\n" in shown(snapshot_of({"sailthru": Counts(rate=rate)}), 120)
@@ -124,7 +124,7 @@ def test_a_ledger_that_does_not_close_is_red_with_its_numbers() -> None:
 def test_an_unserved_destination_is_dimmed_with_a_note() -> None:
     text = shown(troubled(), styles=True)
 
-    assert "nobody delivers this: disabled, or not in the settings" in text
+    assert "nobody delivers it: disabled, or not in the settings" in text
     assert "google_analytics" in shown(troubled()).partition("What waits")[2]
     assert "\x1b[1;2mgoogle_analytics" in text
 
@@ -154,8 +154,8 @@ def test_a_live_screen_leaves_out_events_that_only_pass_through_an_outbox() -> N
     passing = snapshot_of({"tracking_log": Counts()}, outbox(waiting=3, oldest_ms=NOW_MS - 50))
 
     assert "Waiting in outboxes" in shown(passing)
-    assert "Waiting in outboxes" not in shown(passing, calm=True)
-    assert "Waiting in outboxes" in shown(troubled(), calm=True)
+    assert "Waiting in outboxes" not in shown(passing, live=True)
+    assert "Waiting in outboxes" in shown(troubled(), live=True)
 
 
 def test_the_memory_of_redis_is_shown_with_its_limit() -> None:
@@ -171,18 +171,18 @@ def test_without_redis_the_outboxes_are_shown() -> None:
 
 
 def test_a_live_screen_keeps_the_last_snapshot_and_says_that_it_is_old() -> None:
-    text = shown(troubled(), calm=True, trouble="Redis at redis://redis:6379/0 did not take it")
+    text = shown(troubled(), live=True, problem="Redis at redis://redis:6379/0 did not take it")
 
-    assert "Redis does not answer, and is asked again and again. This is how things were:" in text
+    assert "Redis does not answer; trying again. These are its last answers:" in text
     assert "12,345,678" in text
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 @pytest.mark.parametrize("make", [quiet, troubled, away], ids=["quiet", "troubled", "away"])
-@pytest.mark.parametrize("calm", [False, True], ids=["once", "watch"])
-def test_the_table_fits_the_terminal_and_cuts_no_number(width: int, make: object, calm: bool) -> None:
+@pytest.mark.parametrize("live", [False, True], ids=["once", "watch"])
+def test_the_table_fits_the_terminal_and_cuts_no_number(width: int, make: object, live: bool) -> None:
     found = make()  # type: ignore[operator]
-    text = shown(found, width, calm=calm, rates={"segment": 1240.4} if calm else None)
+    text = shown(found, width, live=live, rates={"segment": 1240.4} if live else None)
 
     assert max(map(len, text.splitlines())) <= width
     cut = [line for line in text.splitlines() if "…" in line and not line.startswith("segment, ")]
