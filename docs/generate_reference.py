@@ -60,7 +60,7 @@ What `dispatcher.configure(...)` says in code wins over all three.
 `DISPATCHER_SETTINGS` names another place for the files: a directory, whose `base.toml` is optional, or one `.toml` file
 that takes the environment's place. Without it the files that come with dispatcher are read.
 
-`dispatcher settings show` prints every value and who said it. `dispatcher settings check` names every mistake at once.
+`dispatcher settings show` prints every value and its source. `dispatcher settings check` names every mistake at once.
 A wrong or unknown setting stops every command with exit code 3.
 
 `~` and `$NAME` are replaced in paths.

@@ -1,4 +1,4 @@
-"""The command ``dispatcher``. Each command is a module of its own; this one only brings them together."""
+"""The command ``dispatcher``. Each of its commands is a module."""
 
 from dispatcher.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``dispatcher doctor``: check a deployment, and say of each finding what to do."""
+"""``dispatcher doctor``: check a deployment, with a remedy for each finding."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ _MARKS: Final[dict[Level, tuple[str, str]]] = {
     "--only",
     type=click.Choice([area.name for area in AREAS]),
     multiple=True,
-    help="Look at this area only. May be given several times.",
+    help="Check only this area. May be given several times.",
 )
-@click.option("--quick", is_flag=True, help="Leave out what takes seconds: destinations and workers are not asked.")
+@click.option(
+    "--quick", is_flag=True, help="Leave out what takes seconds: connect to no destination, and ask no worker."
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option("--flower", "flower_address", default=FLOWER_ADDRESS, show_default=True, help="The address of Flower.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str, as_json: bool) -> None:
-    """Check this deployment, before and during use. Each finding says what to do.
+    """Check this deployment, before and during use. Each finding comes with a remedy.
 
-    It changes nothing, sends no event and shows no credential, and goes on when Redis is down. It sees the machine that
-    it runs on: run it as the web app's user on web machines, and as the worker's user where workers run.
+    It changes nothing, sends no event and shows no credential, and works without Redis too. It sees the machine that it
+    runs on: run it as the web app's user on web machines, and as the worker's user where workers run.
 
     \b
     Examples:
@@ -50,7 +52,7 @@ def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str
       dispatcher doctor --only redis --only workers
       dispatcher doctor --strict --json | jq '.findings[] | select(.level == "error")'
 
-    Exit code 0 when there is no error (with --strict: and no warning), else 1; wrong settings are errors too.
+    Exit code 1 for any error (with --strict, for any warning too), else 0; wrong settings are errors.
     """
     found = _examine(only=only, quick=quick, flower_address=flower_address)
     levels = Counter(finding.level for finding in found)
@@ -58,7 +60,7 @@ def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str
     if as_json:
         counts = {level: levels[level] for level in _LEVELS}
         click.echo(
-            json.dumps({"ok": not failed, "counts": counts, "findings": [asdict(one) for one in found]}, indent=2)
+            json.dumps({"ok": not failed, "counts": counts, "findings": [asdict(each) for each in found]}, indent=2)
         )
     else:
         _print(found, levels)
@@ -91,7 +93,7 @@ def _print(found: Sequence[Finding], levels: Counter[Level]) -> None:
 
 def _print_one(console: Console, finding: Finding) -> None:
     mark, style = _MARKS[finding.level]
-    # Text everywhere, since brackets in a path would else be read as markup.
+    # As Text everywhere: brackets in a path would otherwise be taken for markup.
     line = Text.assemble((mark, style), " ", (finding.check, "dim" if finding.level == "ok" else "bold"), "  ")
     console.print(Padding(line.append(finding.what), (0, 0, 0, 2)))
     if finding.remedy:

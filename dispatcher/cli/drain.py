@@ -1,4 +1,4 @@
-"""``dispatcher drain``: wait until everything was delivered."""
+"""``dispatcher drain``: wait until no event waits any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, take_ledger
 from dispatcher.store.batches import BatchStore
 
-# Seconds between looks. What is on its way from an outbox to the store for less than that could be missed by one.
+# Between two counts: longer than an event is on its way from an outbox to the store.
 _EVERY_SECONDS = 0.2
 
 
@@ -25,11 +25,11 @@ _EVERY_SECONDS = 0.2
 def drain(timeout: float, as_json: bool) -> None:
     """Wait until outboxes and queues are empty. Exit code 0 once they are, 1 if they are not in time.
 
-    It only waits: relays and workers do the work. What is parked to be tried again still counts as waiting; dead
-    letters and filtered events do not.
+    It only waits: relays and workers do the work. Events that are parked until they are tried again count as waiting;
+    dead letters and filtered events do not.
 
     \b
-    Example, before a machine is taken away:
+    Example, before you remove a machine:
       dispatcher drain --timeout 120
     """
     settings = config.load()
@@ -50,20 +50,19 @@ def drain(timeout: float, as_json: bool) -> None:
 def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledger | None:
     columns = (TextColumn("draining"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     ledger: Ledger | None = None
-    # Two empty looks in a row: an event that went from outbox to store between the two counts of one look shows in
-    # the second.
+    # Two empty counts in a row: an event that goes from outbox to store while they are counted shows in the second.
     empty = 0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("draining", total=None)
-        most = 0
+        highest = 0
         while True:
             try:
                 ledger = take_ledger(settings, store)
             except StoreUnavailableError:
                 ledger = None
             if ledger is not None:
-                most = max(most, ledger.waiting)
-                progress.update(task, total=most, completed=most - ledger.waiting)
+                highest = max(highest, ledger.waiting)
+                progress.update(task, total=highest, completed=highest - ledger.waiting)
                 empty = empty + 1 if _is_empty(ledger) else 0
             if empty == 2 or time.monotonic() >= deadline:
                 return ledger
@@ -71,7 +70,7 @@ def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledg
 
 
 def _is_empty(ledger: Ledger) -> bool:
-    # What cannot be read is not empty.
+    # An outbox that cannot be read may hold events.
     return ledger.waiting == 0 and not ledger.unreadable
 
 
@@ -79,6 +78,6 @@ def _left(ledger: Ledger | None) -> str:
     if ledger is None:
         return "Redis does not answer; start it, or set DISPATCHER_BROKER_URL"
     parts = [f"{ledger.in_outboxes:,} events in outboxes"] if ledger.in_outboxes else []
-    parts += [f"what cannot be read in {outbox.name}" for outbox in ledger.unreadable[:3]]
+    parts += [f"events in {outbox.name}, which cannot be read" for outbox in ledger.unreadable[:3]]
     parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
     return f"{', '.join(parts)} still wait; `dispatcher status` says why"

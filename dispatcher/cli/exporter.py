@@ -15,9 +15,9 @@ from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
 from dispatcher.monitoring.snapshot import Observer
 
-#: Where Prometheus is told to look in docker/prometheus.
+#: The port in docker/prometheus.
 DEFAULT_PORT: Final = 9450
-# Seconds for each of the three round trips of a look: together less than Prometheus waits for a scrape, which is ten.
+# For each of the three round trips of a snapshot: together less than ten seconds, for which Prometheus waits.
 _TIMEOUT_SECONDS: Final = 2.0
 
 
@@ -27,7 +27,7 @@ def exporter_arguments(*, address: str, port: int) -> list[str]:
 
 
 def is_installed() -> bool:
-    """Whether the extra ``metrics`` is."""
+    """Whether the extra ``metrics`` is installed."""
     return find_spec("prometheus_client") is not None
 
 
@@ -45,14 +45,14 @@ def is_installed() -> bool:
     type=click.FloatRange(0),
     default=10.0,
     show_default=True,
-    help="How old a look at the ledger may be: two Prometheus servers within this time cost one look.",
+    help="How many seconds old a snapshot may be: two scrapes within this time cost one snapshot.",
 )
 def exporter(address: str, port: int, max_age: float) -> None:
     """Serve the ledger as /metrics for Prometheus until SIGTERM or Ctrl-C.
 
-    One for each machine that emits: it sees the outboxes of the machine it runs on, and the whole batch store. It asks
-    for no login, and shows destinations, reasons and numbers, nothing of an event. /-/healthy says that it runs.
-    While Redis is away it goes on, with dispatcher_up 0.
+    Run one on each machine that emits: it sees the outboxes of its machine, and the whole batch store. It asks for no
+    login: it shows destinations, reasons and numbers, and no part of any event. /-/healthy says that it runs. While
+    Redis is away it goes on, with dispatcher_up 0.
 
     \b
     Examples:

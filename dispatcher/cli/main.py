@@ -1,4 +1,4 @@
-"""The command group, and how errors leave it: one line on stderr and an exit code that means something."""
+"""Main: the command group. It turns errors into a line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dispatcher.cli.worker import worker
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.version import __version__
 
-#: 0 is success and 1 a negative answer, such as "not drained" or "goes nowhere"; click itself uses 2 for wrong usage.
+#: 0 is success, 1 a negative answer such as "not drained", and 2 is what click uses for wrong usage.
 EXIT_SETTINGS = 3
 EXIT_UNAVAILABLE = 4
 EXIT_ERROR = 5
@@ -49,7 +49,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="dispatcher")
 def main() -> None:
-    """Events from web apps to the tracking log, Segment and every other destination. Nothing is lost on the way.
+    """Events from web apps to the tracking log, Segment and other destinations. None is lost on the way.
 
     \b
     Start here:

@@ -1,4 +1,4 @@
-"""``dispatcher settings``: show what the settings come to and who said it, and check them before a start."""
+"""``dispatcher settings``: show every setting with its source, and check them before a start."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings, LoadedSettings
     from dispatcher.config.variables import KeyPath
 
-#: ``settings check`` found mistakes.
+# The exit code of ``settings check`` if there are mistakes.
 _MISTAKES: Final = 1
 
-# Beyond this a source would be pushed out of sight by one long list.
+# The column of sources. They come behind a longer line, since one long list would push all of them out of sight.
 _SOURCE_COLUMN: Final = 56
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -35,7 +35,7 @@ def settings() -> None:
 @settings.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
-    """Print every setting and who said it. Credentials are masked."""
+    """Print every setting and its source. Credentials are masked."""
     loaded = read()
     click.echo(json.dumps(_as_json(loaded), indent=2, default=str) if as_json else "\n".join(_as_toml(loaded)))
 
@@ -43,7 +43,7 @@ def show(as_json: bool) -> None:
 @settings.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(as_json: bool) -> None:
-    """Look for mistakes, those in the destinations' own settings too. Exit code 1 when there is one."""
+    """Look for mistakes, also in the options of destinations. Exit code 1 if there are any."""
     try:
         loaded = read()
         problems = check_options(loaded.settings, loaded.source)
@@ -117,7 +117,7 @@ def _as_toml(loaded: LoadedSettings) -> Iterator[str]:
 
 
 def _top_level_first(leaf: tuple[KeyPath, Any]) -> KeyPath:
-    # A sort that only looks at the tables keeps the order of the schema inside each.
+    # Compares only the tables, so that the order of the schema stays inside each.
     return leaf[0][:-1]
 
 
@@ -128,7 +128,7 @@ def _line(key: str, value: Any) -> str:
 
 
 def _rows(key: str, value: Any, source: str) -> Iterator[str]:
-    """The lines of one setting; a list of tables has a line for each."""
+    """The lines of one setting; a list of tables has a line for each table."""
     if not isinstance(value, list | tuple) or not any(isinstance(item, dict) for item in value):
         yield f"{_line(key, value):{_SOURCE_COLUMN}}  # {source}"
         return
