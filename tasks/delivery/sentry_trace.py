@@ -1,4 +1,4 @@
-"""Traces: a delivery as it shows in Sentry, in the trace of each sampled request that the batch has an event of."""
+"""Sentry trace: a delivery as Sentry shows it, in the trace of each sampled request that emitted one of its events."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     from dispatcher.monitoring.sentry.traces import Trace
     from dispatcher.store.settlement import Settlement
 
-# Requests of one batch whose traces are continued: at a thousand events in a batch there may be as many, and a page in
-# Sentry for each of the first shows what a delivery is like.
+# Traces that one delivery is sent to. A batch may hold events of a thousand requests, and the first ones show what the
+# delivery was like.
 _MAX_TRACES: Final = 20
 
 
-def record(destination: str, traces: Sequence[Trace], settlement: Settlement, *, seconds: float) -> None:
-    """Tell the Sentry of this process of a delivery that has just been settled. Does not block.
+def send_traces(destination: str, traces: Sequence[Trace], settlement: Settlement, *, seconds: float) -> None:
+    """Report a delivery that has just been settled to this process's Sentry. Does not block; safe in threads.
 
-    A batch has events of many requests. One transaction with the first request as its parent would be missing from the
-    other traces, so each of them gets one, with the same times.
+    A batch holds events of many requests. One transaction with the first request as its parent would be missing from
+    the other traces, so each of them gets one, with the same times.
 
     Args:
-        traces: Those of the batch's requests that are sampled. Without any, a share of the deliveries is traced.
-        seconds: How long it took.
+        destination: Its name.
+        traces: Those of the batch's requests that are sampled. Without any, deliveries are sampled at the settings'
+            rate.
+        settlement: What became of the batch.
+        seconds: How long the delivery took.
     """
     client = active_client()
     if client is None:
@@ -40,14 +43,14 @@ def record(destination: str, traces: Sequence[Trace], settlement: Settlement, *,
 
 
 def _send(destination: str, headers: dict[str, str], settlement: Settlement, seconds: float) -> None:
-    # By name, as it was imported only where the settings ask for it.
+    # By name: it is imported only where the settings ask for it.
     sdk: Any = sys.modules["sentry_sdk"]
-    # In a scope of its own, which takes the trace over.
+    # In a scope of its own, which continues the trace.
     with sdk.isolation_scope() as scope:
         transaction = scope.continue_trace(headers, op="queue.process", name=task_name(destination), source="task")
         ended = datetime.now(UTC)
         transaction.start_timestamp = ended - timedelta(seconds=seconds)
-        # Sampled where the request was; without one, by the rate of the settings.
+        # Sampled if the request was; without a request, by the rate of the settings.
         sdk.start_transaction(transaction)
         transaction.set_status(_status(settlement))
         for key, value in _facts(destination, settlement).items():

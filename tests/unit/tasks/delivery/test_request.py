@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from celery.exceptions import Retry
 
-from dispatcher.tasks.delivery.request import plain, retried
+from dispatcher.tasks.delivery.request import retry_fields, safe_text
 
 DUE = datetime(2026, 1, 31, 12, 30, 5, 999_999, tzinfo=UTC)
 
 
 def test_a_retry_is_reported_with_its_error_and_due_time():
-    assert retried(Retry("Segment answered 503", when=DUE)) == {
+    assert retry_fields(Retry("Segment answered 503", when=DUE)) == {
         "exception": "Segment answered 503",
         "eta": "2026-01-31 12:30:05Z",
     }
@@ -22,16 +22,16 @@ def test_a_retry_is_reported_with_its_error_and_due_time():
 
 def test_the_due_time_is_in_utc_in_every_time_zone():
     elsewhere = DUE.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    assert retried(Retry("no", when=elsewhere))["eta"] == "2026-01-31 12:30:05Z"
+    assert retry_fields(Retry("no", when=elsewhere))["eta"] == "2026-01-31 12:30:05Z"
 
 
 def test_a_retry_in_a_child_process_is_reported_like_one_in_a_thread():
     retry = Retry("Segment answered 503", when=DUE)
-    assert retried(pickle.loads(pickle.dumps(retry))) == retried(retry)  # noqa: S301 - our own
+    assert retry_fields(pickle.loads(pickle.dumps(retry))) == retry_fields(retry)  # noqa: S301 - our own
 
 
 def test_a_retry_without_an_error_text_gets_one():
-    assert retried(Retry()) == {"exception": "parked", "eta": None}
+    assert retry_fields(Retry()) == {"exception": "parked", "eta": None}
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_a_retry_without_an_error_text_gets_one():
     ],
 )
 def test_an_error_is_one_short_line_that_is_safe_in_html(error: str, told: str):
-    assert plain(error) == told
+    assert safe_text(error) == told

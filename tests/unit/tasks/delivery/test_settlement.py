@@ -1,4 +1,4 @@
-"""What is recorded of a batch: attempts, pauses, the age at which it gives up, and the result for the breaker."""
+"""What is recorded of a batch: each event's outcome, attempts, due times, and the result for the breaker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dispatcher.config import DestinationSettings
 from dispatcher.outcomes import DELIVERED, Dead, Filtered, Outcome, RetryAfter
 from dispatcher.store.claim import Claim
 from dispatcher.store.settlement import Settlement
-from dispatcher.tasks.delivery.task import backoff_seconds, tally
+from dispatcher.tasks.delivery.settlement import settlement_of
 
 NOW = 2_000_000.0
 TRANSIENT = RetryAfter("503")
@@ -39,7 +39,7 @@ def settle(
         put_ms=int((NOW - age) * 1000),
         claimed_ms=int(NOW * 1000),
     )
-    return tally(claim, outcomes, settings=table or settings(), now=NOW)
+    return settlement_of(claim, outcomes, settings=table or settings(), now=NOW)
 
 
 def test_each_event_is_counted_by_its_own_outcome() -> None:
@@ -74,15 +74,6 @@ def test_only_transient_failures_use_an_attempt_and_the_gravest_is_signalled(
 ) -> None:
     found = settle(*outcomes)
     assert (found.signal.result, found.burns_attempt) == (result, burns)
-
-
-def test_the_pause_is_random_up_to_a_growing_and_capped_maximum() -> None:
-    table = settings(first_seconds=2, factor=3, max_seconds=50)
-    assert [backoff_seconds(table.retry, attempts) for attempts in range(5)] == [2, 6, 18, 50, 50]
-    assert backoff_seconds(table.retry, 10_000) == 50
-    pauses = [settle(TRANSIENT, attempts=2, table=table).due_ms / 1000 - NOW for _ in range(300)]
-    assert 0 <= min(pauses) < 5
-    assert 13 < max(pauses) <= 18
 
 
 def test_the_pause_is_at_least_as_long_as_the_destination_asked() -> None:

@@ -1,0 +1,123 @@
+"""Settlement: what is recorded of a batch, and what its breaker is told, from the outcome of each event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.store.claim import Claim
+from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.settlement import BreakerResult, BreakerSignal, Settlement
+from dispatcher.tasks.delivery.retry import is_expired, pause_seconds
+
+if TYPE_CHECKING:
+    from dispatcher.config import DestinationSettings
+
+
+def settlement_of(
+    claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSettings, now: float
+) -> Settlement:
+    """The settlement of a batch that was handed to its destination. Pure, but for the randomness of the pause.
+
+    Args:
+        claim: The batch.
+        outcomes: One for each of the claim's payloads, in their order.
+        settings: The destination's table.
+        now: Seconds since 1970, by the clock of the batch store.
+    """
+    age_seconds = now - claim.put_ms / 1000
+    sorter = _Sorter(
+        expired=is_expired(settings.retry, age_seconds=age_seconds),
+        tries=f"tried {claim.attempts + 1} times in {age_seconds / 3600:,.1f} hours",
+    )
+    for outcome, payload in zip(outcomes, claim.payloads, strict=True):
+        sorter.add(outcome, payload)
+    asked_seconds = max(sorter.asked_seconds, sorter.permit_seconds)
+    pause = pause_seconds(settings.retry, attempts=claim.attempts, asked_seconds=asked_seconds)
+    return Settlement(
+        delivered=sorter.delivered,
+        filtered=sorter.filtered,
+        dead=sorter.dead,
+        left=sorter.left,
+        due_ms=int((now + pause) * 1000),
+        burns_attempt="transient" in sorter.retry_classes,
+        error=sorter.error,
+        waits_for=sorter.waits_for,
+        signal=BreakerSignal(
+            result=_breaker_result(sorter.retry_classes, outcomes),
+            failures=settings.breaker.failures,
+            first_seconds=settings.breaker.first_seconds,
+            max_seconds=settings.breaker.max_seconds,
+            asked_seconds=sorter.asked_seconds,
+        ),
+    )
+
+
+@dataclass
+class _Sorter:
+    """The events of one batch, sorted by what becomes of them.
+
+    Args:
+        expired: Whether the batch is too old to be tried again.
+        tries: How often and for how long it has been tried, for a person.
+    """
+
+    expired: bool
+    tries: str
+    delivered: int = 0
+    filtered: Counter[str] = field(default_factory=Counter)
+    dead: list[DeadEvent] = field(default_factory=list)
+    left: list[bytes] = field(default_factory=list)
+    retry_classes: set[BreakerResult] = field(default_factory=set)
+    error: str = ""
+    waits_for: str = ""
+    asked_seconds: float = 0.0
+    permit_seconds: float = 0.0
+
+    def add(self, outcome: Outcome, payload: bytes) -> None:
+        match outcome:
+            case Delivered():
+                self.delivered += 1
+            case Filtered():
+                self.filtered[outcome.reason] += 1
+            case Dead():
+                self._add_dead(outcome, payload)
+            case RetryAfter() if outcome.retry_class == "rate_limited":
+                # It was not sent: that is neither a failure, nor a try after which to give up.
+                self.waits_for = outcome.error
+                self.permit_seconds = max(self.permit_seconds, outcome.seconds or 0.0)
+                self.left.append(payload)
+            case RetryAfter():
+                self._add_failed(outcome, payload)
+
+    def _add_dead(self, outcome: Dead, payload: bytes) -> None:
+        if outcome.retry_class is not None and outcome.retry_class != "rate_limited":
+            self.retry_classes.add(outcome.retry_class)
+        self.dead.append(DeadEvent(outcome.reason, outcome.error, payload))
+        self.error = self.error or outcome.error
+
+    def _add_failed(self, outcome: RetryAfter, payload: bytes) -> None:
+        assert outcome.retry_class != "rate_limited"
+        self.retry_classes.add(outcome.retry_class)
+        self.error = outcome.error
+        if self.expired:
+            self.dead.append(DeadEvent("expired", f"{self.tries} and still: {outcome.error}", payload))
+            return
+        self.left.append(payload)
+        self.asked_seconds = max(self.asked_seconds, outcome.seconds or 0.0)
+
+
+def _breaker_result(retry_classes: set[BreakerResult], outcomes: Sequence[Outcome]) -> BreakerResult:
+    # A destination that asks to be left alone is left alone, whatever it took before.
+    for retry_class in ("setup", "throttled"):
+        if retry_class in retry_classes:
+            return retry_class
+    if any(isinstance(outcome, Delivered) for outcome in outcomes):
+        return "ok"
+    if retry_classes:
+        return "transient"
+    # A refusal is an answer. What was not sent says nothing about the destination.
+    return "ok" if any(isinstance(outcome, Dead) and outcome.asked for outcome in outcomes) else ""
