@@ -125,9 +125,12 @@ def _before(cross: Callable[[], None], call: Callable[..., Any]) -> Callable[...
 
 
 def _is_traced(code: CodeType) -> bool:
-    # Not the frames that are parsed: nothing there outlives the process. Nor what closes files, as the system does at
-    # the death of a process: half done, it could not be done again.
+    # Not the frames that are parsed: nothing there outlives the process. Not the closing of files, which the system
+    # does at the death of a process: it could not be repeated after half of it. And not State's mapping, whose ``with``
+    # would leave its file open if the kill met its last line.
     path = code.co_filename
     if "/dispatcher/" not in path or path.endswith("/journal.py") or code.co_name in ("close", "_close_file"):
+        return False
+    if code.co_qualname == "State.__init__":
         return False
     return "/dispatcher/outbox/" in path or path.endswith(_TRACED_RELAY)
