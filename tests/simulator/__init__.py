@@ -1,5 +1,5 @@
-"""The simulator: random histories of outboxes, relays, the batch store and workers, in one process, told by a seed.
+"""The simulator plays random histories of outboxes, relays, the batch store and workers in one process, each by a seed.
 
-The code that it plays with is the real one, and so is the Redis; simulated are the time, the deaths of processes, the
-network to Redis, the room on the disk, and the destinations.
+The code under test and its Redis are real. Simulated are the time, the deaths of processes, the network to Redis, the
+free disk space, and the destinations.
 """

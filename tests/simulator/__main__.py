@@ -1,7 +1,7 @@
 """Run the simulator: ``python -m tests.simulator``, in the checkout, with ``pip install -e '.[dev]'``.
 
-Each seed is a random history of outboxes, relays, Redis and workers, at whose end everything that emit took must have
-arrived. It ends with 1 where anything was lost, doubled or left behind; the seed plays the same history again.
+Each seed is a random history of outboxes, relays, Redis and workers, at whose end every event that emit accepted must
+have arrived. It exits with 1 if anything was lost, doubled or left behind; the seed plays the same history again.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tests.simulator.run import Totals, run
 
 
 @click.command(help=__doc__)
-@click.option("--seed", type=int, help="Play this one only, and tell it.")
+@click.option("--seed", type=int, help="Play only this one, and print its story.")
 @click.option("--keep", help="With --seed: only these of its actions, as 3,7,12.")
-@click.option("--verbose", is_flag=True, help="With --seed: tell it also where all is well, and do not shorten it.")
+@click.option("--verbose", is_flag=True, help="With --seed: print the story even if it holds, and do not shorten it.")
 @click.option("--seeds", type=click.IntRange(1), default=1000, show_default=True, help="How many to play.")
 @click.option("--start", type=int, default=0, show_default=True, help="The first of them.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="How many play at a time.")
-@click.option("--only", multiple=True, type=click.Choice(TROUBLES), help="No trouble but this. Repeat.")
+@click.option("--only", multiple=True, type=click.Choice(TROUBLES), help="Only this trouble. Repeatable.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write what was counted here.")
 @click.option(
     "--markdown",
@@ -54,7 +54,7 @@ def main(
         console = Console(width=160)
     if seed is not None:
         kept = [int(one) for one in keep.split(",")] if keep else None
-        raise SystemExit(0 if _tell(console, seed, only, kept, verbose=verbose) else 1)
+        raise SystemExit(0 if _play_one(console, seed, only, kept, verbose=verbose) else 1)
     totals = _play(console, range(start, start + seeds), only, processes)
     console.print(table(totals))
     for reason, n in totals.permitted.most_common():
@@ -88,13 +88,13 @@ def _play(console: Console, seeds: range, only: tuple[str, ...], processes: int)
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(seeds))
 
-        def said(played: int, totals: Totals) -> None:
+        def on_progress(played: int, totals: Totals) -> None:
             progress.update(task, advance=played, description=f"{totals.everything.failed} do not hold")
 
-        return run(seeds, troubles=only, processes=processes, said=said)
+        return run(seeds, troubles=only, processes=processes, on_progress=on_progress)
 
 
-def _tell(console: Console, seed: int, only: tuple[str, ...], kept: list[int] | None, *, verbose: bool) -> bool:
+def _play_one(console: Console, seed: int, only: tuple[str, ...], kept: list[int] | None, *, verbose: bool) -> bool:
     with Ground() as ground:
         history = play_seed(ground, seed, troubles=only, kept=kept, is_told=True)
         if not history.result.holds and not verbose:
@@ -106,7 +106,7 @@ def _tell(console: Console, seed: int, only: tuple[str, ...], kept: list[int] | 
 
 
 def summary(history: History) -> str:
-    """What came of one history, and how to play it again."""
+    """The result of one history, and the command that plays it again."""
     result = history.result
     if result.holds:
         return f"seed {history.seed} holds: {result.emitted} emitted, {result.refused} refused"

@@ -16,17 +16,17 @@ from tests.simulator.wire import Fault, Kind
 from tests.simulator.workers import LEASE_SECONDS, Work
 from tests.simulator.world import RelayProcess, WebProcess, World
 
-# At most so many processes and relays run at a time: more would only make histories longer.
+# The most processes and relays at a time: more would only make histories longer.
 _MOST_WEBS: Final = 3
 _MOST_RELAYS: Final = 2
 
-#: Names of events, the more often the likelier. Where they go: Ground.settings; what becomes of them: destinations.
+#: Names of events; a repeated name is more likely. Ground.settings says where they go, destinations what they do there.
 _NAMES: Final = ("both.a",) * 6 + ("log.a",) * 4 + ("flip.a",) * 2 + ("poison.a", "filter.a", "broken.a")
 _FAULTS: Final[tuple[Kind, ...]] = ("refused", "unanswered", "unanswered", "partial", "partial", "partial", "late")
 
 
 def begin(world: World, setting: Setting) -> None:
-    """How every history begins."""
+    """Begin a history."""
     world.say(f"{setting}")
     if setting.has_relays:
         world.start_relay()
@@ -34,7 +34,7 @@ def begin(world: World, setting: Setting) -> None:
 
 
 def play(world: World, setting: Setting, action: Action) -> None:
-    """Have it happen, where it can."""
+    """Play one action, if it is possible now."""
     world.happened[action.kind] += 1
     _ACTIONS[action.kind](world, setting, Random(action.seed))
 
@@ -63,7 +63,7 @@ def _emit(world: World, setting: Setting, random: Random) -> None:
 
 
 def _emit_mostly(world: World, setting: Setting, random: Random) -> None:
-    """So that what goes wrong next has something to go wrong with."""
+    """Usually emit, so that the following trouble meets events."""
     if random.random() < 0.7:
         _emit(world, setting, random)
 
@@ -96,7 +96,7 @@ def _step_all(world: World, setting: Setting, random: Random) -> None:
 
 
 def _work(world: World, setting: Setting, random: Random) -> None:
-    for name, batch_id in world.workers.doorbells(DESTINATIONS, random.choice((1, 2, 5))):
+    for name, batch_id in world.workers.take_doorbells(DESTINATIONS, random.choice((1, 2, 5))):
         work = world.workers.claim(name, batch_id)
         if work is not None:
             world.workers.deliver(work, random)
@@ -130,7 +130,7 @@ def _end(world: World, setting: Setting, random: Random) -> None:
         return
     web = random.choice(world.webs)
     if web.relay is not None:
-        for _ in range(random.randrange(4)):  # Tracker.close flushes, for as long as it may
+        for _ in range(random.randrange(4)):  # Tracker.close flushes for a limited time
             world.step(web.relay)
     world.end_web(web, kill_at=random.randrange(10) if random.random() < 0.2 else None)
 
@@ -141,28 +141,28 @@ def _kill_web(world: World, setting: Setting, random: Random) -> None:
     web = random.choice(world.webs)
     how = random.random()
     if how < 0.6:
-        while world.emit(web, *_event(random, setting), kill_at_line=_a_line(random, 40)):
+        while world.emit(web, *_event(random, setting), kill_at_line=_random_line(random, 40)):
             pass
     elif how < 0.7:
-        world.tidy(web, kill_at_line=_a_line(random, 30))
+        world.tidy(web, kill_at_line=_random_line(random, 30))
     else:
         world.say(f"process {web.number} is killed")
         world.drop_web(web)
 
 
-def _a_line(random: Random, most: int) -> int:
-    return random.randrange(1, most)
+def _random_line(random: Random, limit: int) -> int:
+    return random.randrange(1, limit)
 
 
 def _kill_relay(world: World, setting: Setting, random: Random) -> None:
     _emit_mostly(world, setting, random)
     process = _relay(world, setting, random)
-    process.wire.share_at_death = random.random()
+    process.wire.fraction_at_death = random.random()
     try:
         if random.random() < 0.75:
             world.step(process, kill_at=random.randrange(9))
         else:
-            world.step(process, kill_at_line=_a_line(random, 300))
+            world.step(process, kill_at_line=_random_line(random, 300))
     except Killed:
         pass
     world.drop_relay(process)
@@ -181,7 +181,7 @@ def _stop_relay(world: World, setting: Setting, random: Random) -> None:
 def _fault(world: World, setting: Setting, random: Random) -> None:
     _emit_mostly(world, setting, random)
     process = _relay(world, setting, random)
-    process.wire.fault = Fault(random.choice(_FAULTS), calls=random.randrange(3), share=random.random())
+    process.wire.fault = Fault(random.choice(_FAULTS), calls=random.randrange(3), fraction=random.random())
     world.say(f"{world.name(process)}: {process.wire.fault}")
     for _ in range(random.randrange(1, 4)):
         world.step(process)
@@ -217,7 +217,7 @@ def _lease(world: World, setting: Setting, random: Random) -> None:
 
 
 def _claim(world: World, setting: Setting, random: Random) -> None:
-    for name, batch_id in world.workers.doorbells(random.sample(DESTINATIONS, 2), 1):
+    for name, batch_id in world.workers.take_doorbells(random.sample(DESTINATIONS, 2), 1):
         world.workers.claim(name, batch_id)
 
 
@@ -244,7 +244,7 @@ def _kill_worker(world: World, setting: Setting, random: Random) -> None:
     for work in random.sample(world.workers.works, min(2, len(world.workers.works))):
         log = world.destinations[LOG]
         if work.claim.destination == LOG and not work.outcomes and isinstance(log, Log):
-            # Within the append: some whole lines of it are in the file.
+            # During the append: the file has some whole lines of it.
             log.cut_short(work.claim, random)
         world.workers.works.remove(work)
         world.say(f"the worker of {work.claim.destination} is killed, its batch {work.outcomes or 'not delivered'}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-# Any moment will do; this one is a round number of seconds since 1970.
+# Any time will do; this is a round number of seconds since 1970.
 _START: Final = 1_800_000_000.0
 
 
 class Clock:
-    """Stands for the module ``time`` in what is simulated, and is the store's clock too."""
+    """Replaces the module ``time`` in the simulated code, and is the store's clock too."""
 
     def __init__(self) -> None:
         self.now = _START
@@ -25,4 +25,4 @@ class Clock:
     monotonic = time
 
     def sleep(self, seconds: float) -> None:
-        """Waiting takes no time: who waits here waits for other threads, of which there are none."""
+        """Return at once: a simulated process has no other threads to wait for."""

@@ -1,8 +1,8 @@
-"""Crossings: the places at which a process can be killed, between two changes of what outlives it.
+"""Crossings: the points at which a process can be killed, between two changes that outlive it.
 
-What a process has in memory dies with it, so that all moments between two such changes are one. They are counted here:
-calls to the store, files that are made, renamed and deleted, and numbers in a state file. Lines of the outbox and the
-relay are counted too, for what is written to a map.
+A process's memory dies with it, so a kill at any time between two such changes has the same effect. Crossings are calls
+to the store, files that are created, renamed and deleted, and numbers in a state file. Lines of code of the outbox and
+the relay are counted too, because of what they write to a memory map.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 _CREATES: Final = os.O_CREAT | os.O_TRUNC
-# What changes a file by way of the module ``os`` without an audit event; the second ones take room.
+# Functions of ``os`` that change a file without an audit event; the second ones need disk space.
 _CHANGES: Final = ("fdatasync", "fsync", "ftruncate")
 _GROWS: Final = ("posix_fallocate", "pwrite", "write", "writev")
 # Where a relay decides; its other files only compute, or change what is counted as a crossing.
@@ -26,11 +26,11 @@ _TRACED_RELAY: Final = tuple(
 
 
 class Killed(BaseException):
-    """The process is dead: nothing that runs while this goes up changes anything."""
+    """The process is dead: nothing that runs while this exception propagates changes anything."""
 
 
 class Crossings:
-    """Counts the crossings of one call at a time, kills at one of them, and lets the disk be full."""
+    """Counts the crossings of one call at a time, kills at one of them, and simulates a full disk."""
 
     def __init__(self) -> None:
         self.root = ""
@@ -43,7 +43,7 @@ class Crossings:
 
     @contextmanager
     def running(self, *, kill_at: int | None = None, kill_at_line: int | None = None) -> Iterator[None]:
-        """While real code runs. Raises Killed at the crossing or line that is named, or else at its end."""
+        """Run real code within it. Raises Killed at the given crossing or line, or at its end if it gets that far."""
         self._is_running, self._is_dead, self._kill_at, self._crossed = True, False, kill_at, 0
         if kill_at_line is not None:
             self._lines_left = kill_at_line
@@ -53,7 +53,7 @@ class Crossings:
             if kill_at is not None or kill_at_line is not None:
                 raise Killed
         except Exception:
-            # What else is raised by a dead process, on the way up, nobody sees.
+            # Nobody sees other exceptions of a dead process.
             if self._is_dead:
                 raise Killed from None
             raise
@@ -63,7 +63,7 @@ class Crossings:
             self._is_running = self._is_dead = False
 
     def cross(self) -> None:
-        """Something that outlives the process is about to be changed."""
+        """Call before a change that outlives the process."""
         if not self._is_running:
             return
         if self._is_dead or self._crossed == self._kill_at:
@@ -72,13 +72,13 @@ class Crossings:
         self._crossed += 1
 
     def grow(self) -> None:
-        """The same, and it takes room on the disk."""
+        """Call before such a change that needs disk space."""
         self.cross()
         if self._is_running and self.is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """An audit hook of Python's."""
+        """Handle an audit event of Python's."""
         if not self._is_running:
             return
         if event == "open":
@@ -106,7 +106,7 @@ class Crossings:
 
 
 class CrossingOs:
-    """Stands for the module ``os`` in what is simulated."""
+    """Replaces the module ``os`` in the simulated code."""
 
     def __init__(self, crossings: Crossings) -> None:
         self.__dict__.update(vars(os))

@@ -1,4 +1,4 @@
-"""Ground: what all histories of a run share: a Redis, a directory, and the seams in the real code."""
+"""Ground: what all histories of a run share: a Redis, a directory, and the replaced parts of the real code."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from tests.support.redis_server import RedisServer
 LOG, SEGMENT, HOOK, LATE = "tracking_log", "segment", "hook", "late"
 DESTINATIONS: Final = (LOG, SEGMENT, HOOK, LATE)
 
-# Memory, where the machine has a file system of it: nothing here is about the disk.
+# A file system in memory, if the machine has one: no test here is about the disk.
 _MEMORY: Final = Path("/dev/shm")
 
-# The modules whose time and system calls are the simulator's.
+# Modules whose time and system calls the simulator replaces.
 _SIMULATED: Final = (
     "dispatcher.config.watch",
     "dispatcher.outbox",
     "dispatcher.relay",
 )
 
-# Copies every key of the one database into the other, which is emptied before.
+# Empties the second database and copies every key of the first into it.
 _COPY: Final = """
 redis.call('SELECT', ARGV[2]) redis.call('FLUSHDB') redis.call('SELECT', ARGV[1])
 for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', key, key, 'DB', ARGV[2]) end
@@ -51,11 +51,11 @@ for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', key, key, 'D
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of the settings files.
+    """One version of the settings files.
 
     Args:
         flipped: Whether ``flip.*`` goes to the hook instead of to Segment.
-        late: Whether the destination that is added later is there.
+        late: Whether the destination that is added later exists.
         small: Whether batches are smaller.
         keeps: Whether journals are kept until their batches are settled.
     """
@@ -67,7 +67,7 @@ class Version:
 
 
 class Ground:
-    """Use it in a ``with``; one in a process at a time, as it changes modules."""
+    """Use it in a ``with``. Only one per process at a time, since it changes modules."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -81,7 +81,7 @@ class Ground:
     def __enter__(self) -> Self:
         self._server.start()
         with self._server.client() as client:
-            # Written to no disk: a run is hundreds of megabytes.
+            # Not to the disk: a run writes hundreds of megabytes.
             client.config_set("appendonly", "no")
         memory = str(_MEMORY) if _MEMORY.is_dir() else None
         self._directory = Path(tempfile.mkdtemp(prefix="dispatcher-simulator-", dir=memory))
@@ -108,7 +108,7 @@ class Ground:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def reset(self, seed: int) -> None:
-        """Begin another history: nothing is left of the one before."""
+        """Begin another history, with nothing left of the previous one."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir()
         self.clock.reset()
@@ -118,16 +118,16 @@ class Ground:
         self.line.execute("FLUSHDB")
 
     def copy(self, source: int, target: int) -> None:
-        """Have one database of the Redis hold what another does."""
+        """Make one Redis database a copy of another."""
         self.line.execute("EVALSHA", self._copy, 0, source, target)
 
     def set_version(self, version: Version) -> None:
-        """Write the settings files: relays read them at their next step."""
+        """Write the settings files, which relays read at their next step."""
         self.version = version
         stamp = os.stat(self._stamp).st_mtime_ns + 1
         os.utime(self._stamp, ns=(stamp, stamp))
 
-    # What the settings' origin is asked.
+    # The interface of the settings' origin.
 
     def load(self) -> Settings:
         return self.settings(self.version)
@@ -183,9 +183,9 @@ class Ground:
         logging.disable(logging.CRITICAL)
         self._undo.append(lambda: logging.disable(logging.NOTSET))
 
-    def _replace(self, module: ModuleType, name: str, real: object, stand_in: object) -> None:
+    def _replace(self, module: ModuleType, name: str, real: object, replacement: object) -> None:
         if vars(module).get(name) is real:
-            self._set(module, name, stand_in)
+            self._set(module, name, replacement)
 
     def _set(self, holder: Any, name: str, value: object) -> None:
         before = getattr(holder, name)
@@ -197,7 +197,7 @@ _audited: list[Crossings | None] = []
 
 
 def _audit(crossings: Crossings | None) -> None:
-    # A hook cannot be taken away again, so that there is one for the whole process.
+    # An audit hook cannot be removed again, so the process has one for good.
     if not _audited:
         _audited.append(crossings)
         sys.addaudithook(_hook)

@@ -1,4 +1,4 @@
-"""Healing: the end of every history. All faults end, and relays and workers run until nothing moves any more."""
+"""Healing: the end of every history. All faults end, and relays and workers run until nothing changes any more."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.simulator.ground import DESTINATIONS
 from tests.simulator.workers import LEASE_SECONDS
 from tests.simulator.world import RelayProcess, World
 
-# Rounds of relays and workers until all must be quiet, and steps of a relay that says that it is behind.
+# Rounds of relays and workers after which all must be done, and steps of a relay that is behind.
 _ROUNDS: Final = 40
 _STEPS: Final = 200
-# Longer than a relay waits until it asks the store again, or looks for the outboxes of the dead.
+# Longer than a relay waits before it asks the store again, or searches for outboxes of dead processes.
 _ROUND_SECONDS: Final = 11.0
-# After so many seconds a bell rings for whatever was rung for.
+# Seconds after which a bell repeats any ring.
 _BELL_SECONDS: Final = 601.0
 
 
 def heal(world: World, random: Random) -> None:
-    """Have everything arrive. What does not is among the world's problems."""
+    """Have everything arrive. What does not arrive is added to the world's problems."""
     world.say("everything is healed")
     world.store.is_down = world.ground.crossings.is_full = False
     while world.store.late:
@@ -47,7 +47,7 @@ def heal(world: World, random: Random) -> None:
 
 
 def _round(world: World, random: Random) -> bool:
-    """One round of everybody. Returns whether nothing was left for workers."""
+    """One round of all relays and workers. Returns whether nothing waited for workers."""
     world.clock.now += _ROUND_SECONDS
     for process in world.all_relays:
         _step(world, process)
@@ -63,7 +63,7 @@ def _step(world: World, process: RelayProcess) -> None:
 
 
 def _has_moved(world: World) -> bool:
-    """Whether anything is not settled yet, or belongs to the dead."""
+    """Whether anything is not settled yet, or an outbox of a dead process is left."""
     alive = {web.outbox.directory for web in world.webs}
     if any(directory not in alive for directory in find_outboxes(world.ground.root)):
         return True
@@ -76,7 +76,7 @@ def _waiting(world: World) -> dict[str, list[str]]:
 
 
 def _work(world: World, random: Random) -> bool:
-    """Workers take all that waits. Returns whether there was anything."""
+    """Have workers take everything that waits. Returns whether anything did."""
     waiting = _waiting(world)
     if not waiting:
         return False

@@ -1,4 +1,4 @@
-"""History: one seed played from its beginning to its judgement."""
+"""History: one seed, played from its beginning to its result."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.simulator.world import World
 
 @dataclass(slots=True)
 class History:
-    """What was played, and what came of it.
+    """What was played, and its result.
 
     Args:
-        seed: Whose.
-        troubles: The troubles that it was limited to; any where there are none.
-        kept: Which of its actions were played.
-        result: What came of it.
-        story: A line for each thing that happened, where somebody wanted to read it.
+        seed: The seed of its plan.
+        troubles: The troubles that it was limited to; empty for any.
+        kept: The indexes of the actions that were played.
+        result: What was lost, doubled or left behind.
+        story: A line for each thing that happened; empty unless it was asked for.
     """
 
     seed: int
@@ -42,7 +42,7 @@ def play_seed(
     kept: Sequence[int] | None = None,
     is_told: bool = False,
 ) -> History:
-    """Play a seed's actions, or only those at the places in ``kept``."""
+    """Play a seed's actions, or only those with an index in ``kept``."""
     plan = plan_of(seed, troubles)
     kept = range(len(plan)) if kept is None else kept
     ground.reset(seed)

@@ -1,4 +1,4 @@
-"""Line: a connection to the run's Redis for the simulator's own looks and doings, as quick as can be."""
+"""Line: the simulator's own fast connection to the run's Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class Line:
-    """Commands in, answers out. An error among the answers is raised."""
+    """Sends commands and returns their answers. Raises an error that is among the answers."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -41,5 +41,5 @@ class Line:
         return answers
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()

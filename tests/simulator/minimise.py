@@ -1,4 +1,4 @@
-"""Minimise: which of a history's actions it takes for the same fault."""
+"""Minimise: finds the few actions of a history that cause the same problem."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.simulator.history import History, play_seed
 
 
 def minimise(ground: Ground, history: History) -> History:
-    """Leave out what can be left out: halves first, then ever smaller parts, then one by one until none can."""
+    """Leave out actions: halves first, then ever smaller parts, until none can be left out."""
     wanted = _kinds(history)
     best = history
     size = max(1, len(best.kept) // 2)

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.simulator.ground import Version
 
-#: What every history has, with how often.
+#: What every history has, with the weight of each.
 _LIFE: Final[dict[str, int]] = {
     "emit": 26,
     "tidy": 3,
@@ -21,7 +21,7 @@ _LIFE: Final[dict[str, int]] = {
     "seconds": 4,
     "start": 3,
 }
-#: What some have.
+#: What only some histories have, with the weight of each.
 _TROUBLES: Final[dict[str, int]] = {
     "end": 5,
     "kill web": 5,
@@ -42,7 +42,7 @@ _TROUBLES: Final[dict[str, int]] = {
     "settings": 4,
     "disk": 3,
 }
-#: What seldom comes about by itself: in these, a trouble meets something that it can spoil.
+#: Sequences that are rare by chance, in which a trouble meets something that it can spoil.
 _PHRASES: Final[tuple[tuple[str, ...], ...]] = (
     ("moment", "emit", "step all", "work", "roll back"),
     ("moment", "emit", "step all", "work", "moment", "seconds", "step all", "roll back"),
@@ -69,7 +69,7 @@ TROUBLES: Final = tuple(_TROUBLES)
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that happens: what, and the seed of its choices."""
+    """One thing that happens: its kind, and the seed of its random choices."""
 
     kind: str
     seed: int
@@ -80,13 +80,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What holds for a whole history.
+    """The conditions of a whole history.
 
     Args:
         journal_bytes: The size of journals.
         has_threads: Whether web processes have a relay thread.
-        has_relays: Whether there are relays of their own.
-        version: What the settings files say at first.
+        has_relays: Whether relays run in their own processes.
+        version: The first version of the settings files.
     """
 
     journal_bytes: int
@@ -108,10 +108,10 @@ def setting_of(seed: int) -> Setting:
 
 
 def plan_of(seed: int, troubles: Sequence[str] = ()) -> list[Action]:
-    """The actions that belong to a seed, in order; with no troubles but these, where any are named."""
+    """The actions that belong to a seed, in order; limited to ``troubles`` if any are named."""
     random = Random(f"plan {seed}")
     length = random.randrange(8, 40)
-    # Most histories have few kinds of trouble, so that each is seen without the others too.
+    # Most histories have few kinds of trouble, so that each also occurs without the others.
     chosen = [kind for kind in _TROUBLES if kind in troubles or (not troubles and random.random() < 0.35)]
     weights = {**_LIFE, **{kind: _TROUBLES[kind] for kind in chosen}}
     kinds = random.choices(list(weights), weights=list(weights.values()), k=length)

@@ -1,7 +1,7 @@
-"""Judge: what was lost, doubled or left behind in a history that has come to its end, and what of it is permitted.
+"""Result: what a finished history lost, doubled or left behind, and which of these docs/guarantees.md permits.
 
-What docs/guarantees.md permits is named here, each as narrow as it can be told; all else is a fault. Power cuts of the
-outbox's machine are not played: what they may cost would be one more name.
+Each permitted reason is named here as narrowly as possible; everything else is a problem. Power cuts of the outbox's
+machine are not simulated: the losses that they may cause would be one more reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dispatcher.store.keys import BATCH, OPEN, SINCE, STATES
 from tests.simulator.ground import DESTINATIONS, LATE, LOG, SEGMENT
 from tests.simulator.world import Emitted, World
 
-# What is permitted, with the words of docs/guarantees.md.
+# The permitted reasons, in the words of docs/guarantees.md.
 FORGOTTEN: Final = "twice: the store forgets how far a journal was put, a week after its last put"
 WIPED_LETTERS: Final = "Redis is wiped: lost are dead letters"
 WIPED_JOURNALS: Final = "Redis is wiped: lost is what the journals had let go of"
@@ -29,15 +29,15 @@ _LETTERS: Final = ("dead", "dropped")
 
 @dataclass(slots=True)
 class Result:
-    """What came of one history.
+    """The result of one history.
 
     Args:
-        problems: Each fault, as a kind and a story: ``lost: …``.
-        permitted: How many events were lost or doubled for a reason that is permitted.
+        problems: Each problem, as a kind and a story: ``lost: …``.
+        permitted: The number of events lost or doubled for each permitted reason.
         emitted: Events that emit accepted.
-        refused: Those that it did not.
+        refused: Events that emit refused.
         log_doubled: Lines beyond the first of an event, permitted or not.
-        again: Deliveries beyond the first at the destination that knows nothing of ids.
+        again: Deliveries beyond the first to the destination that ignores ids.
         happened: How often each action was played.
     """
 
@@ -51,12 +51,12 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 def check(world: World) -> Result:
-    """Look at everything that is left."""
+    """Compare what arrived with what was emitted."""
     result = Result(
         problems=list(dict.fromkeys(world.problems)),
         emitted=sum(event.is_sure for event in world.events.values()),
@@ -103,7 +103,7 @@ def _is_letter(story: str) -> bool:
 
 
 def _due(event: Emitted, routers: list[Router]) -> list[str]:
-    """The destinations that the event has to be at: by whatever settings it may have been routed."""
+    """The destinations that must have the event under all settings that may have routed it."""
     if event.type in _LETTERS:
         return [NOT_TAKEN] if event.type == "dead" else []
     routes = [set(router.route(event.name, event.type).destinations) for router in routers[event.version :]]

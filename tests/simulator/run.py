@@ -13,15 +13,15 @@ from tests.simulator.ground import Ground
 from tests.simulator.history import play_seed
 from tests.simulator.result import Result
 
-# Seeds that a process plays with one Redis: starting that takes a tenth of a second.
-_SHARE: Final = 250
-# Failing seeds that are kept by number; all are counted.
+# Seeds that a process plays with one Redis, whose start takes a tenth of a second.
+_PORTION: Final = 250
+# Failing seeds whose problems are kept; all are counted.
 _MOST_FAILURES: Final = 1000
 
 
 @dataclass(slots=True)
 class Group:
-    """What came of the histories in which one kind of action was played."""
+    """The results of the histories in which one kind of action was played."""
 
     histories: int = 0
     played: int = 0
@@ -32,7 +32,7 @@ class Group:
     again: int = 0
 
     def add(self, result: Result, played: int) -> None:
-        """One more history, in which the action was played so often."""
+        """Add a history, in which the action was played ``played`` times."""
         self.histories += 1
         self.played += played
         self.emitted += result.emitted
@@ -44,13 +44,13 @@ class Group:
 
 @dataclass(slots=True)
 class Totals:
-    """What came of many histories.
+    """The results of many histories.
 
     Args:
-        everything: Of all of them.
-        by_action: Of those with each kind of action.
+        everything: All histories.
+        by_action: The histories with each kind of action.
         kinds: How many histories had each kind of problem.
-        permitted: How many events were lost or doubled for each reason that is permitted.
+        permitted: The number of events lost or doubled for each permitted reason.
         failures: The failing seeds, with their problems.
     """
 
@@ -61,7 +61,7 @@ class Totals:
     failures: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, seed: int, result: Result) -> None:
-        """One more history."""
+        """Add the history of a seed."""
         self.everything.add(result, result.happened.total())
         for kind, played in result.happened.items():
             self.by_action.setdefault(kind, Group()).add(result, played)
@@ -76,25 +76,25 @@ def run(
     *,
     troubles: Sequence[str] = (),
     processes: int = 1,
-    said: Callable[[int, Totals], None] = lambda played, totals: None,
+    on_progress: Callable[[int, Totals], None] = lambda played, totals: None,
 ) -> Totals:
-    """Play them all. ``said`` is called now and then with how many more were played."""
+    """Play all seeds. ``on_progress`` gets the number played since its last call, and the totals so far."""
     totals = Totals()
-    shares = [seeds[at : at + _SHARE] for at in range(0, len(seeds), _SHARE)]
+    portions = [seeds[at : at + _PORTION] for at in range(0, len(seeds), _PORTION)]
     if processes == 1:
-        for share in shares:
-            for seed, result in _play(share, tuple(troubles)):
+        for portion in portions:
+            for seed, result in _play(portion, tuple(troubles)):
                 totals.add(seed, result)
-                said(1, totals)
+                on_progress(1, totals)
         return totals
-    # Spawned, since a child that is forked would have this process's threads and files in half.
+    # Spawned: a forked child would inherit this process's files without its threads.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_play_all, share, tuple(troubles)) for share in shares]
+        waiting = [pool.submit(_play_all, portion, tuple(troubles)) for portion in portions]
         for future in as_completed(waiting):
             found = future.result()
             for seed, result in found:
                 totals.add(seed, result)
-            said(len(found), totals)
+            on_progress(len(found), totals)
     return totals
 
 

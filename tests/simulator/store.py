@@ -1,4 +1,4 @@
-"""Store: what happens to Redis in a history: it is down, forgets, or carries commands out late."""
+"""Store: the Redis of a history, which can be down, forget its data, or carry out commands late."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Store:
         return self._batches.counts(destinations)
 
     def take_snapshot(self) -> None:
-        """Keep what it holds now, to go back to."""
+        """Keep a copy of its present contents, to go back to."""
         self.snapshots = [one for one in self.snapshots if one[0] > self._world.clock.now - LOST_SECONDS]
         used = {database for _, database in self.snapshots}
         free = [database for database in range(1, _SNAPSHOTS + 1) if database not in used]
@@ -58,7 +58,7 @@ class Store:
             self.snapshots.append((self._world.clock.now, free[0]))
 
     def roll_back(self, at: int) -> None:
-        """Redis comes back without its last moments."""
+        """Redis loses its last moments: it goes back to one of the snapshots."""
         recent = [one for one in self.snapshots if one[0] > self._world.clock.now - LOST_SECONDS]
         if not recent:
             return
@@ -66,11 +66,11 @@ class Store:
         self._world.say(f"Redis loses its last {self._world.clock.now - when:.2f} s")
         self.losses += 1
         self._world.ground.copy(database, 0)
-        # What was on the disk then is not lost any more.
+        # What was on the disk then cannot be lost any more.
         self.snapshots = [(when, database)]
 
     def wipe(self) -> None:
-        """Redis comes back empty."""
+        """Redis loses everything."""
         self._world.say("Redis comes back empty")
         self.losses += 1
         for name in (*DESTINATIONS, NOT_TAKEN):
@@ -81,7 +81,7 @@ class Store:
         self.snapshots = []
 
     def pass_a_week(self) -> None:
-        """More than a week passes, in which living relays ask for what they have put, and nobody else."""
+        """More than a week passes, in which only living relays ask for what they have put."""
         asked: set[str] = set()
         if not self.is_down:
             for process in self._world.all_relays:
@@ -98,13 +98,13 @@ class Store:
         )
 
     def carry_out_late(self, at: int) -> None:
-        """Commands that were under way for long arrive."""
+        """Carry out commands that arrive late."""
         if self.late:
             commands = self.late.pop(at % len(self.late))
-            self._world.say(f"{len(commands)} commands that were under way are carried out")
+            self._world.say(f"{len(commands)} late commands are carried out")
             self._wire.carry_out(commands)
 
     def dead_letters(self, destination: str) -> list[str]:
-        """The events among a destination's dead letters."""
+        """The ids of the events among a destination's dead letters."""
         found = self._world.ground.line.execute("XRANGE", DEAD.of(destination), "-", "+")
         return [event_id(fields[fields.index(b"event") + 1]) for _, fields in found]

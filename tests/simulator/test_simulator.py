@@ -1,4 +1,4 @@
-"""Random histories hold; the simulator sees what does not; and a seed is the same history every time."""
+"""Random histories hold; the simulator notices spoilt code; and a seed always gives the same history."""
 
 from __future__ import annotations
 
@@ -60,19 +60,19 @@ def assert_holds(ground: Ground, totals: Totals, troubles: tuple[str, ...] = ())
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_nothing_is_lost_or_doubled_in_histories_of_every_kind() -> None:
+def test_histories_with_all_troubles_lose_and_double_nothing() -> None:
     totals = run(range(_MIXED), processes=min(2, os.cpu_count() or 1))
     with Ground() as ground:
         assert_holds(ground, totals)
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_nothing_is_lost_or_doubled_with_one_kind_of_trouble(ground: Ground, trouble: str) -> None:
+def test_histories_with_one_kind_of_trouble_lose_and_double_nothing(ground: Ground, trouble: str) -> None:
     assert_holds(ground, run_on(ground, _ALONE, (trouble,)), (trouble,))
 
 
 @pytest.mark.parametrize("troubles", _PAIRS, ids=" and ".join)
-def test_nothing_is_lost_or_doubled_with_troubles_that_meet(ground: Ground, troubles: tuple[str, ...]) -> None:
+def test_histories_with_combined_troubles_lose_and_double_nothing(ground: Ground, troubles: tuple[str, ...]) -> None:
     assert_holds(ground, run_on(ground, _TOGETHER, troubles), troubles)
 
 
@@ -83,13 +83,13 @@ def run_on(ground: Ground, seeds: int, troubles: tuple[str, ...]) -> Totals:
     return totals
 
 
-def test_a_seed_is_the_same_history_every_time(ground: Ground) -> None:
+def test_a_seed_always_gives_the_same_history(ground: Ground) -> None:
     for seed in range(20):
         first = play_seed(ground, seed, is_told=True)
         assert play_seed(ground, seed, is_told=True).story == first.story
 
 
-def test_a_plan_that_is_limited_to_some_troubles_has_no_others() -> None:
+def test_a_plan_limited_to_some_troubles_has_no_others() -> None:
     for seed in range(50):
         found = {action.kind for action in plan_of(seed, ("wipe", "week"))} & set(TROUBLES)
         assert found <= {"wipe", "week"}
@@ -110,7 +110,7 @@ def kinds(history: History) -> set[str]:
     return {problem.partition(":")[0] for problem in history.result.problems}
 
 
-def test_it_sees_a_relay_that_moves_on_before_the_store_has_answered(
+def test_the_simulator_notices_a_relay_that_does_not_wait_for_the_store(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = Relay._publish
@@ -125,25 +125,27 @@ def test_it_sees_a_relay_that_moves_on_before_the_store_has_answered(
     assert "lost" in kinds(first_failure(ground, ("fault",)))
 
 
-def test_it_sees_a_relay_that_deletes_journals_too_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulator_notices_a_relay_that_deletes_journals_too_early(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Relay, "_keep_within_limits", Relay._discard_put)
     assert kinds(first_failure(ground, ("wipe",))) & {"lost", "letters"}
 
 
-def test_it_sees_a_reader_that_skips_an_event(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulator_notices_a_reader_that_skips_an_event(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = Reader.commit
     monkeypatch.setattr(Reader, "commit", lambda reader, position: commit(reader, position + 8))
     assert not first_failure(ground, ("kill relay",)).result.holds
 
 
-def test_it_sees_a_range_that_is_split_differently_when_it_is_put_again(
+def test_the_simulator_notices_a_range_that_is_split_differently_later(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(JournalProgress, "record", lambda *_: None)
     assert not first_failure(ground, ("roll back", "deliver")).result.holds
 
 
-def test_it_sees_letters_that_are_not_kept(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulator_notices_lost_dead_letters(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     put = BatchStore.put
 
     def forgetful(store: BatchStore, puts: list[object], *more: object) -> object:
@@ -153,7 +155,7 @@ def test_it_sees_letters_that_are_not_kept(ground: Ground, monkeypatch: pytest.M
     assert "letters" in kinds(first_failure(ground, ()))
 
 
-def test_a_failing_seed_is_told_in_its_shortest_form(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_seed_is_reported_in_its_shortest_form(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Relay, "_keep_within_limits", Relay._discard_put)
     whole = first_failure(ground, ("wipe",))
     shortest = minimise(ground, whole)

@@ -17,42 +17,42 @@ from tests.simulator.line import Line
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-#: refused: nothing is carried out. unanswered: all of it is. partial: its first commands are. late: all of it is, but
-#: some time later, when others have long gone on.
+#: refused: no command is carried out. unanswered: all are. partial: the first ones are. late: all are, but only after
+#: others have continued.
 Kind = Literal["refused", "unanswered", "partial", "late"]
 
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to one call.
+    """A failure of one call.
 
     Args:
-        kind: What.
-        calls: To the how-manieth from now on, from 0.
-        share: With partial, the share of the commands that is carried out.
+        kind: What happens to its commands.
+        calls: How many calls succeed before it.
+        fraction: With partial, the fraction of the commands that is carried out.
     """
 
     kind: Kind
     calls: int = 0
-    share: float = 0.5
+    fraction: float = 0.5
 
 
 class Wire(RedisPool):
-    """Commands go to the run's Redis, unless a fault says otherwise."""
+    """Sends commands to the run's Redis, unless a fault is set."""
 
     def __init__(self, world: World, pool: RedisPool | Line) -> None:
         self._world = world
         self._pool = pool
         self.fault: Fault | None = None
-        #: Of a process that is killed within a call: the share of its commands that is carried out.
-        self.share_at_death = 0.0
+        #: The fraction of a call's commands that is carried out if the process is killed within the call.
+        self.fraction_at_death = 0.0
 
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
         """As a RedisPool does."""
         try:
             self._world.ground.crossings.cross()
         except Killed:
-            self._send(commands[: round(self.share_at_death * len(commands))])
+            self._send(commands[: round(self.fraction_at_death * len(commands))])
             raise
         if self._world.store.is_down:
             raise StoreUnavailableError("the store is down")
@@ -66,21 +66,21 @@ class Wire(RedisPool):
         if fault.kind == "late":
             self._world.store.late.append(list(commands))
         elif fault.kind != "refused":
-            self._send(commands if fault.kind == "unanswered" else commands[: round(fault.share * len(commands))])
+            self._send(commands if fault.kind == "unanswered" else commands[: round(fault.fraction * len(commands))])
         raise StoreUnavailableError(f"a call that was {fault.kind}")
 
     def carry_out(self, commands: Sequence[Command]) -> None:
-        """Commands of which nobody waits for the answers."""
+        """Run commands whose answers nobody waits for."""
         with suppress(StoreUnavailableError):
             self._send(commands)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: the connection belongs to the run."""
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         try:
             return self._pool.execute_many(list(commands)) if commands else []
         except (hiredis.ReplyError, StoreUnavailableError) as error:
-            # The run's Redis is always well: it is the script that has failed.
+            # The run's Redis always works, so the script has failed.
             self._world.problems.append(f"failed: {error}")
             raise StoreUnavailableError(str(error)) from error

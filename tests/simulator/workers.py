@@ -1,4 +1,4 @@
-"""Workers: what claims batches, delivers and settles them in a history, and the bells that ring for them."""
+"""Workers: they ring bells, claim batches, deliver and settle them in a history."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class Workers:
         """What happens to the workers' next call; None repairs their connection."""
         self._wire.fault = fault
 
-    def doorbells(self, destinations: Sequence[str], most: int) -> list[tuple[str, str]]:
-        """Up to so many doorbells of each destination, with the batches that they name: they are gone then."""
-        answers = self._world.ground.line.execute_many([("RPOP", name, most) for name in destinations])
+    def take_doorbells(self, destinations: Sequence[str], limit: int) -> list[tuple[str, str]]:
+        """Take up to ``limit`` doorbells of each destination. Returns each destination and the id of its batch."""
+        answers = self._world.ground.line.execute_many([("RPOP", name, limit) for name in destinations])
         found = zip(destinations, answers, strict=True)
         return [(name, _batch_of(message)) for name, messages in found for message in messages or ()]
 
     def ring(self, destination: str, *, idle: bool) -> list[str]:
         """A worker's bell rings."""
-        # In this Redis' own time it may have rung a moment ago.
+        # By the time of this real Redis it may have rung a moment ago.
         self._world.ground.line.execute("DEL", BELL.of(destination))
         try:
             found = [due.batch_id for due in self._store.due(destination, idle=idle)]
@@ -102,13 +102,13 @@ class Workers:
             self._world.say(f"{destination.name}: {short([work.claim.batch_id])} is delivered: {story}")
 
     def settle(self, work: Work, random: Random) -> None:
-        """A worker records what became of a batch."""
+        """A worker records the outcomes of a batch."""
         settlement = _settlement(work, random)
         try:
             settled = self._store.settle(work.claim, settlement)
         except StoreUnavailableError as error:
             self._world.say(f"{work.claim.destination}: {short([work.claim.batch_id])} is not settled: {error}")
-            return  # it goes on trying until its lease is over
+            return  # it tries again until its lease expires
         self.works.remove(work)
         what = "settled" if settled is not None else "lost: another has it"
         self._world.say(f"{work.claim.destination}: {short([work.claim.batch_id])} is {what}")
@@ -116,7 +116,7 @@ class Workers:
 
 def _batch_of(message: bytes) -> str:
     if not message.startswith(b"{"):
-        return message.decode()  # the simulated bell's
+        return message.decode()  # from the simulated bell
     return str(msgspec.json.decode(msgspec.json.decode(message)["body"])[0][0])
 
 
@@ -133,5 +133,5 @@ def _settlement(work: Work, random: Random) -> Settlement:
 
 
 def short(batch_ids: Iterable[str]) -> str:
-    """Batches as the story names them: the end of the journal's name, and the place in it."""
+    """Batches as the story names them: the end of the journal's name, and the position in it."""
     return ", ".join(f"{one.rpartition('-')[0][-6:]}@{int(one.rpartition('-')[2], 16)}" for one in batch_ids)

@@ -1,4 +1,4 @@
-"""World: the processes, relays, workers and destinations of one history, and what is known of each event."""
+"""World: the processes, relays, workers and destinations of one history, and the facts about each event."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Emitted:
         type: Its type.
         name: Its name.
         journal: The outbox that took it.
-        version: The oldest state of the settings, by its number, that a relay may have routed it by.
+        version: The index of the oldest settings that a relay may have routed it by.
         losses: How often the store had lost something before.
-        fulls: How often the disk had been full before, and was not any more.
-        end: The position behind it in the journal.
-        is_sure: Whether emit returned. One whose process was killed within it may be there or not.
+        fulls: How often the disk had been full before and had space again.
+        end: The position after it in the journal.
+        is_sure: Whether emit returned. An event whose process was killed within emit may be there or not.
     """
 
     type: EventType
@@ -65,13 +65,13 @@ class RelayProcess:
 
     @property
     def readers(self) -> list[Reader]:
-        """Those that it has open."""
+        """The readers that it has open."""
         return [outbox.reader for outbox in self.relay._outboxes]
 
 
 @dataclass(slots=True)
 class WebProcess:
-    """A process that emits, with its relay thread where it has one."""
+    """A process that emits, with its relay thread if it has one."""
 
     number: int
     outbox: Outbox
@@ -107,19 +107,19 @@ class World:
         self._started = 0
 
     def say(self, text: str) -> None:
-        """Add to the story, where somebody reads it."""
+        """Add to the story, if it is to be read."""
         if self.is_told:
             self.story.append(f"{self.clock.now - 1_800_000_000:10.2f}  {text}")
 
     @property
     def fulls_over(self) -> int:
-        """How often the disk was full and is not any more."""
+        """How often the disk was full and has space again."""
         return self.fulls - self.ground.crossings.is_full
 
     # Time
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, with a snapshot of the store to go back to."""
+        """Let time pass, and keep a snapshot of the store to go back to."""
         self.clock.now += seconds
         self.store.take_snapshot()
 
@@ -142,7 +142,7 @@ class World:
         return web
 
     def emit(self, web: WebProcess, type: EventType, name: str, data: Any, *, kill_at_line: int | None = None) -> bool:
-        """Have a process emit. False where it is killed in the middle."""
+        """Have a process emit. Returns False if it is killed during the emit."""
         number = len(self.events) + self.refused
         one = f"{number:08x}-0000-7000-8000-000000000000"
         moment = _moment(self.clock.now)
@@ -178,14 +178,14 @@ class World:
             self.drop_web(web)
 
     def drop_web(self, web: WebProcess) -> None:
-        """A process is gone, with its thread: the system closes its files."""
+        """Remove a process that has died with its threads: the system closes its files."""
         self.webs.remove(web)
         web.outbox.abandon()
         if web.relay is not None:
             self._drop(web.relay)
 
     def end_web(self, web: WebProcess, *, kill_at: int | None = None) -> None:
-        """A process ends in order, as Tracker.close does it; or is killed while it does."""
+        """A process ends like Tracker.close, or is killed while it ends."""
         try:
             with self.ground.crossings.running(kill_at=kill_at):
                 if web.relay is not None:
@@ -202,15 +202,15 @@ class World:
     # Relays
 
     def start_relay(self) -> RelayProcess:
-        """A relay of its own starts."""
+        """A relay starts in a process of its own."""
         process = self._new_relay()
         self.relays.append(process)
         self.say(f"relay {id_of(self.relays, process)} starts")
         return process
 
     def step(self, process: RelayProcess, **kill: int | None) -> int:
-        """One step of a relay. Raises Killed. What else it may raise, its loop takes; what it may not is a problem."""
-        # Two steps are never at one moment.
+        """One step of a relay. Raises Killed. Errors that its loop expects go to the story, others are problems."""
+        # Two steps never happen at the same time.
         self.clock.now += 0.001
         put = 0
         try:
@@ -222,14 +222,14 @@ class World:
         except Killed:
             self.say(f"{self.name(process)} is killed within a step")
             raise
-        except Exception as error:  # the loop goes on, but nothing like this may happen
+        except Exception as error:  # the loop would go on, but this must not happen
             self.say(f"{self.name(process)} fails: {error!r}")
             self.problems.append(f"failed: {type(error).__name__} in a relay: {error}")
         process.version = len(self.versions) - 1
         return put
 
     def drop_relay(self, process: RelayProcess) -> None:
-        """A relay is gone: with its web process, or alone."""
+        """Remove a relay that has died, with its web process or alone."""
         for web in self.webs:
             if web.relay is process:
                 self.drop_web(web)
@@ -238,14 +238,14 @@ class World:
         self._drop(process)
 
     def stop_relay(self, process: RelayProcess) -> None:
-        """A relay of its own ends in order."""
+        """A relay in a process of its own ends normally."""
         self.say(f"{self.name(process)} ends")
         self.relays.remove(process)
         with self.ground.crossings.running():
             process.relay.close()
 
     def name(self, process: RelayProcess) -> str:
-        """What the story calls a relay."""
+        """The name of a relay in the story."""
         for web in self.webs:
             if web.relay is process:
                 return f"the relay of process {web.number}"
@@ -253,7 +253,7 @@ class World:
 
     @property
     def all_relays(self) -> list[RelayProcess]:
-        """All that run."""
+        """All running relays."""
         return [*self.relays, *(web.relay for web in self.webs if web.relay is not None)]
 
     def _new_relay(self, *, own: Path | None = None) -> RelayProcess:
@@ -263,7 +263,7 @@ class World:
         return RelayProcess(relay, wire, len(self.versions) - 1)
 
     def _drop(self, process: RelayProcess) -> None:
-        # The system closes its files, which lets go of its locks; readers that it was about to open, too.
+        # The system closes its files, which releases its locks; also those of readers that it was about to open.
         process.relay.close()
         mine = {id(reader) for other in self.all_relays for reader in other.readers}
         for reader in tuple(open_readers):
@@ -272,10 +272,10 @@ class World:
         self._close_locks()
 
     def _close_locks(self) -> None:
-        """Close what nobody has any more: a reader that was killed before it was one."""
+        """Close the lock of a reader that was killed during its construction."""
         known = {reader._lock_fd for other in self.all_relays for reader in other.readers}
         for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
-            with suppress(OSError):  # that of the listing is closed by now
+            with suppress(OSError):  # the descriptor of the listing is closed by now
                 path = os.readlink(f"/proc/self/fd/{fd}")
                 if fd not in known and path.startswith(str(self.ground.root)) and path.endswith("/relay.lock"):
                     os.close(fd)
@@ -283,7 +283,7 @@ class World:
     # Settings
 
     def change_settings(self, change: Callable[[Version], Version]) -> None:
-        """Somebody writes the settings files."""
+        """Someone writes the settings files."""
         version = change(self.ground.version)
         self.say(f"the settings are {version}")
         self.ground.set_version(version)
@@ -295,5 +295,5 @@ def _moment(seconds: float) -> datetime:
 
 
 def id_of(processes: list[RelayProcess], process: RelayProcess) -> int:
-    """Where a process stands among those that run."""
+    """The index of a process among the running ones."""
     return next((at for at, other in enumerate(processes) if other is process), -1)
