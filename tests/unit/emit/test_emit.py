@@ -310,7 +310,7 @@ def test_an_outbox_of_the_least_size_accepts_events_again_once_drained(
 
 
 def test_an_outbox_is_made_later_if_it_cannot_be_made_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker, "_REOPEN_SECONDS", 0.0)
+    monkeypatch.setattr("dispatcher.tracker.tracker._REOPEN_SECONDS", 0.0)
     (tmp_path / "var").write_text("in the way")
     one = make_tracker(tmp_path / "var" / "outbox")
     one.emit("first")
@@ -329,7 +329,7 @@ def test_emit_does_not_try_to_open_the_outbox_with_every_event(tmp_path: Path, m
         tries.append(1)
         raise OutboxError("no")
 
-    monkeypatch.setattr(tracker, "Outbox", refuse)
+    monkeypatch.setattr("dispatcher.tracker.tracker.Outbox", refuse)
     one = make_tracker(tmp_path / "file")
     for _ in range(1_000):
         one.emit("shop.order.paid")

@@ -26,7 +26,7 @@ LOOKING = [
     *(path for path in (PACKAGE / "outbox").glob("*.py") if path.name != "listing.py"),
     *(PACKAGE / "relay").glob("*.py"),
     *(PACKAGE / "monitoring").rglob("*.py"),
-    PACKAGE / "tracker.py",
+    *(PACKAGE / "tracker").glob("*.py"),
     PACKAGE / "doctor" / "checks" / "outbox.py",
 ]
 
