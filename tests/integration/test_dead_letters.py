@@ -143,7 +143,7 @@ def test_the_commands_list_show_replay_and_drop_dead_letters(store: BatchStore, 
     bury(store, an_event(1), an_event(2, "shop.basket.added"))
 
     listed = [json.loads(line) for line in run("list", NAME, "--json").stdout.splitlines()]
-    shown = json.loads(run("show", NAME, listed[0]["letter"]).stdout)
+    shown = json.loads(run("show", NAME, listed[0]["dead_letter"]).stdout)
 
     assert [row["name"] for row in listed] == ["shop.order.paid", "shop.basket.added"]
     assert shown["event"]["data"] == {"number": 1}
@@ -212,9 +212,9 @@ def test_dead_letters_made_during_a_replay_are_not_replayed_again(store: BatchSt
 def test_a_replay_keeps_to_the_batches_of_its_destination(store: BatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS", "4")
     bury(store, *(an_event(number) for number in range(10)))
-    newest = json.loads(run("list", NAME, "--json").stdout.splitlines()[-1])["letter"]
+    newest = json.loads(run("list", NAME, "--json").stdout.splitlines()[-1])["dead_letter"]
 
-    assert "1 of 1 dead letters are on their way" in run("replay", NAME, "--letter", newest).stdout
+    assert "1 of 1 dead letters are on their way" in run("replay", NAME, "--dead-letter", newest).stdout
     assert "9 of 9 dead letters are on their way" in run("replay", NAME, "--rate", "1000").stdout
 
     counts = store.counts([NAME])[NAME]

@@ -224,7 +224,7 @@ def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(
     [path] = (tmp_path / "dead").iterdir()
     listed = [json.loads(line) for line in run("list", NAME, "--file", str(path), "--json").stdout.splitlines()]
     assert [row["reason"] for row in listed] == ["oversized"] * 10 + ["undecodable"]
-    assert json.loads(run("show", NAME, listed[3]["letter"], "--file", str(path)).stdout)["event"]["id"] == "id-3"
+    assert json.loads(run("show", NAME, listed[3]["dead_letter"], "--file", str(path)).stdout)["event"]["id"] == "id-3"
     assert "9 dead letters would be replayed" in run("replay", NAME, "--file", str(path), "--dry-run").stdout
     assert "9 dead letters of" in run("replay", NAME, "--file", str(path)).stdout
     assert "0 dead letters of" in run("replay", NAME, "--file", str(path)).stdout
