@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
+from redis.exceptions import ResponseError
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
@@ -39,12 +40,13 @@ class Bell:
         self._on_redis = settings.broker == settings.store
         self._url = settings.store
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._unreachable: tuple[type[Exception], ...] = (StoreUnavailableError,)
+        # Destinations for which the last ring failed.
+        self._failing: set[str] = set()
 
     def start(self) -> None:
         """Start ringing. Returns at once."""
-        self._thread = threading.Thread(target=self._run, name="dispatcher-bell", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="dispatcher-bell", daemon=True).start()
 
     def stop(self) -> None:
         """Stop ringing. Does not wait for a ring under way."""
@@ -54,32 +56,36 @@ class Bell:
         pool = RedisPool(self._url, timeout_seconds=_TIMEOUT_SECONDS)
         store = BatchStore(pool)
         with self._app.connection_for_write() as connection:  # it connects to nothing, but knows the broker's errors
-            away = (StoreUnavailableError, OperationalError, *connection.connection_errors)
-        failing = False
+            self._unreachable = (StoreUnavailableError, OperationalError, *connection.connection_errors)
+        resting = False
         while not self._stopped.wait(self._every):
             try:
                 self._ring_all(pool, store)
-                failing = False
-            except away as error:
-                if not failing:
+                resting = False
+            except self._unreachable as error:
+                if not resting:
                     logger.warning("the bell rests until this is mended: %s", error)
-                failing = True
-            except Exception:  # a bell that dies would leave retries waiting for good
-                logger.exception("the bell failed and will try again")
+                resting = True
         pool.close()
 
     def _ring_all(self, pool: RedisPool, store: BatchStore) -> None:
-        wrong: StoreUnavailableError | None = None
+        """Ring for every destination. Raises what says that Redis or the broker is away, at once."""
         for name in self._destinations:
             try:
                 self._ring(pool, store, name)
-            except StoreUnavailableError as error:
-                # Where somebody else has put something in one queue's place, the others are rung for all the same.
-                if "WRONGTYPE" not in str(error):
+                self._failing.discard(name)
+            except Exception as error:  # a bell that ends would leave retries waiting for good
+                if isinstance(error, self._unreachable) and not isinstance(error.__cause__, ResponseError):
                     raise
-                wrong = error
-        if wrong is not None:
-            raise wrong
+                # Something is wrong with what this destination has in Redis. The others are rung for all the same.
+                if name not in self._failing:
+                    logger.warning(
+                        "the bell cannot ring for %s until this is mended: %s",
+                        name,
+                        error,
+                        exc_info=None if isinstance(error, StoreUnavailableError) else error,
+                    )
+                self._failing.add(name)
 
     def _ring(self, pool: RedisPool, store: BatchStore, destination: str) -> None:
         idle = (pool.execute("LLEN", destination) if self._on_redis else doorbell.waiting(self._app, destination)) == 0

@@ -61,3 +61,21 @@ def test_a_damaged_batch_becomes_visible_and_the_others_are_delivered(site: Site
     dropped = site.processes.run("dead", "drop", LOG, "--reason", "damaged", "--yes")
     assert dropped.returncode == 0, dropped.stderr
     assert (site.counts(LOG).dead, site.counts(LOG).filtered) == (0, 20)
+
+
+def test_the_bell_rings_for_the_destinations_behind_one_whose_keys_are_damaged(site: Site) -> None:
+    code = "tracker.emit('shop.order.paid', {'n': 0})\nassert dispatcher.flush(20)"
+    site.emitting(code).succeed()
+    assert list(site.settings().destinations)[:2] == [LOG, "segment"]
+    with site.redis.client() as client:
+        # The bell's script compares this with a number, and ends with an error.
+        client.hset(keys.BREAKER.of(LOG), "until", "soon")
+        # The first doorbell is lost, so that the batch waits for the bell.
+        client.delete("segment")
+        worker = site.worker("-Q", "segment")
+        wait_for(lambda: site.counts("segment").delivered == 1, 30, what=lambda: worker.output)
+        worker.wait_for_output(f"the bell cannot ring for {LOG}")
+        client.delete(keys.BREAKER.of(LOG))
+    site.worker("-Q", LOG, "-n", "log@%h")
+    site.wait_until_delivered()
+    site.assert_ledger_closes()
