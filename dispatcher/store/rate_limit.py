@@ -1,4 +1,4 @@
-"""Rate: how fast a destination may be sent to. What keeps it is shared by all workers, in Redis (rate.lua)."""
+"""The rate limit of a destination: a token bucket in Redis that all workers share (lua/rate_limit.lua)."""
 
 from __future__ import annotations
 
@@ -13,51 +13,53 @@ from dispatcher.store import script
 from dispatcher.store.keys import RATE
 from dispatcher.store.script import ScriptCaller
 
-# Seconds of rest that workers wait for. What asks for more is left to the breaker, which holds no worker.
-_SHORT_REST_SECONDS: Final = 5.0
-# Seconds after which a turn is asked for again, where Redis did not say when.
+# The longest cooldown, in seconds, that workers wait for. A longer one is left to the breaker, which holds no worker.
+_SHORT_COOLDOWN_SECONDS: Final = 5.0
+# Seconds after which a permit is asked for again, where Redis did not say when.
 _UNKNOWN_SECONDS: Final = 1.0
-# The longest patience that is passed on: as long as the longest rest.
-_MOST_PATIENCE_SECONDS: Final = 86_400.0
+# The longest wait that is passed on: as long as the longest cooldown.
+_MAX_WAIT_SECONDS: Final = 86_400.0
+# Characters of an error that are kept.
+_ERROR_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """The right to send one request; it may be left unused.
+class Permit:
+    """The right to send one request, or the answer that there is none yet. It may be left unused.
 
     Args:
-        seconds: To wait before the request is sent; where it was not taken, before it is worth asking again.
-        taken: Whether there is that right.
-        spacing: Seconds between two turns at the rate that holds now.
+        is_granted: Whether there is that right.
+        wait_seconds: To wait before the request is sent; without the right, before it is worth asking again.
+        spacing_seconds: Between two permits at the rate that holds now.
         slowdowns: How often the rate had been slowed down before.
-        slowed: Whether the rate is slower than it was set to.
-        error: Why it was not taken, where nobody knows whose turn it is.
+        is_slowed: Whether the rate is slower than it was set to.
+        error: Why it was not granted, where the rate is not known.
     """
 
-    seconds: float = 0.0
-    taken: bool = True
-    spacing: float = 0.0
+    is_granted: bool = True
+    wait_seconds: float = 0.0
+    spacing_seconds: float = 0.0
     slowdowns: int = 0
-    slowed: bool = False
+    is_slowed: bool = False
     error: str = ""
 
 
 class Rate(Protocol):
-    """Whose turn it is. Safe in threads; its methods may block for as long as Redis may take to answer."""
+    """Gives permits to send. Safe in threads; its methods may block for as long as Redis may take to answer."""
 
-    def take(self, patience: float) -> Turn:
-        """The next turn, taken if it is at most ``patience`` seconds away; otherwise nothing must be sent."""
+    def take(self, max_wait_seconds: float) -> Permit:
+        """Take the next permit, if it comes within ``max_wait_seconds``; otherwise nothing must be sent."""
         ...
 
-    def stands(self, turn: Turn) -> bool:
-        """Whether a turn that was waited for is still one: not where the destination throttled in the meantime."""
+    def is_valid(self, permit: Permit) -> bool:
+        """Whether a permit that was waited for still holds: not where the destination throttled in the meantime."""
         ...
 
-    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
-        """Learn from what became of a request: throttled ones slow the rate down, others bring it back by and by.
+    def record(self, permit: Permit, outcome: Outcome) -> Outcome:
+        """Learn from what became of a request: throttling slows the rate down, other answers bring it back.
 
         Returns:
-            The outcome to record: a throttled one becomes rate_limited where sending slower is enough.
+            The outcome to record: ``rate_limited`` instead of ``throttled`` where sending slower is enough.
         """
         ...
 
@@ -65,9 +67,9 @@ class Rate(Protocol):
 class SharedRate:
     """The rate of one destination, which all workers keep together. Safe in threads; made in the process that uses it.
 
-    While Redis does not answer nobody gets a turn: events wait, rather than that the rate is exceeded. In any stretch
-    of time at most ``burst`` and ``per_second`` for each of its seconds get one; where Redis loses what it knew of the
-    rate, another ``burst``.
+    While Redis does not answer, no worker gets a permit: events wait, rather than that the rate is exceeded. In any
+    length of time, at most ``burst`` requests and ``per_second`` for each of its seconds get one; where Redis loses
+    what it knew of the rate, another ``burst``.
 
     Args:
         pool: The connections to use.
@@ -92,52 +94,63 @@ class SharedRate:
         self._burst = burst
         self._scripts = ScriptCaller(pool, clock)
 
-    def take(self, patience: float) -> Turn:
-        """The next turn, in one round trip. Not taken, with the reason, where Redis does not answer."""
-        patience_ms = int(min(patience, _MOST_PATIENCE_SECONDS) * 1000)
+    def take(self, max_wait_seconds: float) -> Permit:
+        """Take the next permit, in one round trip. Not granted, with the reason, where Redis does not answer."""
+        arguments = {
+            "command": "take",
+            "per_second": self._per_second,
+            "burst": self._burst,
+            "max_wait_ms": int(min(max_wait_seconds, _MAX_WAIT_SECONDS) * 1000),
+        }
         try:
-            wait, taken, slowdowns, share = self._run(
-                "take", per_second=self._per_second, burst=self._burst, max_wait_ms=patience_ms
-            )
+            wait, granted, slowdowns, factor = self._call(arguments)
         except StoreUnavailableError as error:
-            return Turn(seconds=_UNKNOWN_SECONDS, taken=False, error=f"nobody knows whose turn it is: {error}")
-        return Turn(
-            seconds=float(wait) / 1000,
-            taken=bool(taken),
-            spacing=1 / (self._per_second * float(share)),
+            return Permit(is_granted=False, wait_seconds=_UNKNOWN_SECONDS, error=f"the rate is not known: {error}")
+        return Permit(
+            is_granted=bool(granted),
+            wait_seconds=float(wait) / 1000,
+            spacing_seconds=1 / (self._per_second * float(factor)),
             slowdowns=int(slowdowns),
-            slowed=float(share) < 1,
+            is_slowed=float(factor) < 1,
         )
 
-    def stands(self, turn: Turn) -> bool:
-        """Whether a turn that was waited for is still one. Not where Redis does not answer."""
+    def is_valid(self, permit: Permit) -> bool:
+        """Whether a permit that was waited for still holds. Not where Redis does not answer."""
         try:
-            return int(self._pool.execute("HGET", RATE.of(self._destination), "slowdowns") or 0) <= turn.slowdowns
+            return int(self._pool.execute("HGET", RATE.of(self._destination), "slowdowns") or 0) <= permit.slowdowns
         except StoreUnavailableError:
             return False
 
-    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
-        """Slow down by half where the destination throttled, at the most to a 64th of the rate, and rest as it asked.
+    def record(self, permit: Permit, outcome: Outcome) -> Outcome:
+        """Slow the rate down by half where the destination throttled, to a 64th at the least, and pause as it asked.
 
-        What is delivered or refused brings the rate back, from nothing to all of it in a minute. No answer, or a
-        failure, changes nothing. A long rest, and a destination that throttles at the slowest rate, are left to the
-        breaker.
+        An event that is delivered or refused brings the rate back, from nothing to all of it in a minute. A request
+        without an answer, or a failure, changes nothing. A long cooldown, and a destination that throttles at the
+        slowest rate, are left to the breaker.
         """
         if not isinstance(outcome, RetryAfter):
-            if turn.slowed:
-                self._try("increase")
+            if permit.is_slowed:
+                self._try({"command": "increase"})
             return outcome
         if outcome.retry_class != "throttled":
             return outcome
         asked = outcome.seconds or 0.0
-        slowed = self._try("decrease", slowdowns=turn.slowdowns, asked_ms=int(asked * 1000), error=outcome.error[:500])
-        return replace(outcome, retry_class="rate_limited") if slowed and asked <= _SHORT_REST_SECONDS else outcome
+        is_slowed = self._try(
+            {
+                "command": "decrease",
+                "slowdowns": permit.slowdowns,
+                "asked_ms": int(asked * 1000),
+                "error": outcome.error[:_ERROR_LENGTH],
+            }
+        )
+        is_enough = is_slowed and asked <= _SHORT_COOLDOWN_SECONDS
+        return replace(outcome, retry_class="rate_limited") if is_enough else outcome
 
-    def _try(self, command: str, **arguments: Any) -> Any:
+    def _try(self, arguments: dict[str, Any]) -> bool:
         try:
-            return self._run(command, **arguments)
+            return bool(self._call(arguments))
         except StoreUnavailableError:
-            return None
+            return False
 
-    def _run(self, command: str, **arguments: Any) -> Any:
-        return self._scripts.call(script.RATE_LIMIT, self._destination, {"command": command, **arguments})
+    def _call(self, arguments: dict[str, Any]) -> Any:
+        return self._scripts.call(script.RATE_LIMIT, self._destination, arguments)

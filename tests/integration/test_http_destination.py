@@ -19,7 +19,7 @@ from dispatcher.destinations.base import Batch
 from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
-from dispatcher.store.rate_limit import Rate, SharedRate, Turn
+from dispatcher.store.rate_limit import Permit, Rate, SharedRate
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from tests.support.ports import free_ports
 from tests.support.redis_server import RedisServer
@@ -398,23 +398,23 @@ def test_without_the_rate_store_nothing_is_sent_and_nothing_has_failed(make: Any
     away = SharedRate(RedisPool("redis://127.0.0.1:1", timeout_seconds=5), "plain", per_second=10)
     outcomes = make(rate=away).deliver(a_batch(some_events(10)))
     assert fates(outcomes) == {"rate_limited": 10}
-    assert "nobody knows whose turn it is" in outcomes[0].error
+    assert "the rate is not known" in outcomes[0].error
     assert not vendor.calls
 
 
 class OthersFirst:
-    """Gives no turn for so many seconds."""
+    """Gives no permit for so many seconds."""
 
     def __init__(self, seconds: float) -> None:
-        self.turn = Turn(seconds=seconds, taken=False, spacing=2)
+        self.permit = Permit(wait_seconds=seconds, is_granted=False, spacing_seconds=2)
 
-    def take(self, patience: float) -> Turn:
-        return self.turn
+    def take(self, max_wait_seconds: float) -> Permit:
+        return self.permit
 
-    def stands(self, turn: Turn) -> bool:
+    def is_valid(self, permit: Permit) -> bool:
         return True
 
-    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
+    def record(self, permit: Permit, outcome: Outcome) -> Outcome:
         return outcome
 
 
@@ -429,25 +429,25 @@ def test_a_batch_is_parked_until_the_batches_before_it_are_sent(
     assert not vendor.calls
 
 
-class FallingTurns:
-    """The first turn falls while it is waited for."""
+class WithdrawnPermits:
+    """The first permit is withdrawn while it is waited for."""
 
     def __init__(self) -> None:
         self.taken = 0
 
-    def take(self, patience: float) -> Turn:
+    def take(self, max_wait_seconds: float) -> Permit:
         self.taken += 1
-        return Turn(seconds=0.001)
+        return Permit(wait_seconds=0.001)
 
-    def stands(self, turn: Turn) -> bool:
+    def is_valid(self, permit: Permit) -> bool:
         return self.taken > 1
 
-    def heed(self, turn: Turn, outcome: Outcome) -> Outcome:
+    def record(self, permit: Permit, outcome: Outcome) -> Outcome:
         return outcome
 
 
 def test_a_permit_withdrawn_while_waiting_is_requested_again(make: Any, vendor: Taker) -> None:
-    rate = FallingTurns()
+    rate = WithdrawnPermits()
     assert make(rate=rate).deliver(a_batch(some_events(1))) == [DELIVERED]
     assert (rate.taken, len(vendor.calls)) == (2, 1)
 

@@ -15,7 +15,7 @@ from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import RateLimit
-from dispatcher.store.rate_limit import SharedRate, Turn
+from dispatcher.store.rate_limit import Permit, SharedRate
 from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_for
@@ -61,18 +61,18 @@ def shown(pool: RedisPool, clock: Clock) -> RateLimit:
     return found
 
 
-def waits(rate: SharedRate, count: int, patience: float = 100.0) -> list[float]:
-    return [round(rate.take(patience).seconds, 3) for _ in range(count)]
+def waits(rate: SharedRate, count: int, max_wait_seconds: float = 100.0) -> list[float]:
+    return [round(rate.take(max_wait_seconds).wait_seconds, 3) for _ in range(count)]
 
 
 def use(rate: SharedRate, clock: Clock, outcome: Outcome) -> Outcome:
-    """Take a turn, wait for it, and tell what became of the request."""
-    turn = rate.take(1e6)
-    clock.now += turn.seconds
-    return rate.heed(turn, outcome)
+    """Take a permit, wait for it, and tell what became of the request."""
+    permit = rate.take(1e6)
+    clock.now += permit.wait_seconds
+    return rate.record(permit, outcome)
 
 
-# Turns
+# Permits
 
 
 def test_permits_are_spread_evenly_among_any_number_of_callers(pool: RedisPool, clock: Clock) -> None:
@@ -94,17 +94,17 @@ def test_a_permit_beyond_max_wait_is_refused_and_uses_none_of_the_rate(pool: Red
     rate = a_rate(pool, clock)
     rate.take(0)
     refused = [rate.take(0.05) for _ in range(10)]
-    assert {(turn.taken, round(turn.seconds, 3)) for turn in refused} == {(False, 0.1)}
-    assert rate.take(0.15) == Turn(seconds=0.1, spacing=0.1)
+    assert {(permit.is_granted, round(permit.wait_seconds, 3)) for permit in refused} == {(False, 0.1)}
+    assert rate.take(0.15) == Permit(wait_seconds=0.1, spacing_seconds=0.1)
 
 
 def test_the_maximum_wait_may_be_infinite(pool: RedisPool, clock: Clock) -> None:
-    assert a_rate(pool, clock).take(math.inf).taken
+    assert a_rate(pool, clock).take(math.inf).is_granted
 
 
 def test_each_destination_has_its_own_rate(pool: RedisPool, clock: Clock) -> None:
     a_rate(pool, clock).take(0)
-    assert SharedRate(pool, "webhook", per_second=10, clock=clock).take(0).taken
+    assert SharedRate(pool, "webhook", per_second=10, clock=clock).take(0).is_granted
 
 
 def test_a_new_rate_in_the_settings_holds_from_the_next_permit_on(pool: RedisPool, clock: Clock) -> None:
@@ -123,7 +123,7 @@ def test_a_clock_set_back_makes_nobody_wait(pool: RedisPool, clock: Clock) -> No
 def test_the_rate_limit_in_redis_expires(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     rate.take(0)
-    rate.heed(Turn(), RetryAfter("answered 429", 86_400, "throttled"))
+    rate.record(Permit(), RetryAfter("answered 429", 86_400, "throttled"))
     assert 86_400 < pool.execute("TTL", keys.RATE.of(NAME)) <= 2 * 86_400
 
 
@@ -139,8 +139,8 @@ def test_a_throttled_request_halves_the_rate_and_counts_as_rate_limited(pool: Re
 
 def test_concurrent_throttled_requests_halve_the_rate_once(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=8)
-    turns = [rate.take(0) for _ in range(8)]
-    found = [rate.heed(turn, THROTTLED) for turn in turns]
+    permits = [rate.take(0) for _ in range(8)]
+    found = [rate.record(permit, THROTTLED) for permit in permits]
     assert {outcome.retry_class for outcome in found if isinstance(outcome, RetryAfter)} == {"rate_limited"}
     assert shown(pool, clock).current_per_second == 5
 
@@ -148,10 +148,10 @@ def test_concurrent_throttled_requests_halve_the_rate_once(pool: RedisPool, cloc
 def test_throttling_withdraws_permits_that_are_still_to_come(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock)
     first, second = rate.take(1), rate.take(1)
-    assert rate.stands(second)
-    rate.heed(first, THROTTLED)
-    assert not rate.stands(second)
-    assert rate.stands(rate.take(1))
+    assert rate.is_valid(second)
+    rate.record(first, THROTTLED)
+    assert not rate.is_valid(second)
+    assert rate.is_valid(rate.take(1))
 
 
 def test_the_rate_stops_at_a_64th_and_then_the_breaker_counts(pool: RedisPool, clock: Clock) -> None:
@@ -169,7 +169,7 @@ def test_no_permit_comes_before_the_retry_after_is_over(pool: RedisPool, clock: 
     rate = a_rate(pool, clock, burst=5)
     assert use(rate, clock, RetryAfter("answered 429", 3, "throttled")) == RetryAfter("answered 429", 3, "rate_limited")
     assert shown(pool, clock).until_ms == int((START + 3) * 1000)
-    assert not rate.take(2.9).taken
+    assert not rate.take(2.9).is_granted
     # Half the rate, and no burst.
     assert waits(rate, 2) == [3.2, 3.4]
     clock.now += 10
@@ -180,16 +180,16 @@ def test_a_long_retry_after_goes_to_the_breaker_and_delays_permits_too(pool: Red
     rate = a_rate(pool, clock)
     asked = RetryAfter("answered 429", 3600, "throttled")
     assert use(rate, clock, asked) == asked
-    assert not rate.take(3599).taken
+    assert not rate.take(3599).is_granted
 
 
 def test_a_late_retry_after_delays_permits_and_does_not_halve_the_rate_again(pool: RedisPool, clock: Clock) -> None:
     rate = a_rate(pool, clock, burst=2)
     early, late = rate.take(0), rate.take(0)
-    rate.heed(early, THROTTLED)
-    rate.heed(late, RetryAfter("answered 429", 4, "throttled"))
+    rate.record(early, THROTTLED)
+    rate.record(late, RetryAfter("answered 429", 4, "throttled"))
     assert shown(pool, clock).current_per_second == 5
-    assert not rate.take(3.9).taken
+    assert not rate.take(3.9).is_granted
 
 
 @pytest.mark.parametrize("outcome", [DELIVERED, Dead("invalid", "answered 400")], ids=["taken", "refused"])
@@ -240,12 +240,12 @@ def test_a_destination_without_a_rate_shows_none(pool: RedisPool, clock: Clock) 
 def test_without_redis_no_permit_is_given_and_throttling_goes_to_the_breaker() -> None:
     pool = RedisPool("redis://127.0.0.1:1", timeout_seconds=5)
     rate = SharedRate(pool, NAME, per_second=10)
-    turn = rate.take(1000)
-    assert not turn.taken
-    assert "nobody knows whose turn it is: Redis at redis://127.0.0.1:1 did not take it" in turn.error
-    assert not rate.stands(Turn())
-    assert rate.heed(Turn(), THROTTLED) == THROTTLED
-    assert rate.heed(Turn(slowed=True), DELIVERED) == DELIVERED
+    permit = rate.take(1000)
+    assert not permit.is_granted
+    assert "the rate is not known: Redis at redis://127.0.0.1:1 did not take it" in permit.error
+    assert not rate.is_valid(Permit())
+    assert rate.record(Permit(), THROTTLED) == THROTTLED
+    assert rate.record(Permit(is_slowed=True), DELIVERED) == DELIVERED
 
 
 def test_a_full_redis_still_gives_permits_as_deliveries_make_room() -> None:
@@ -254,9 +254,9 @@ def test_a_full_redis_still_gives_permits_as_deliveries_make_room() -> None:
         rate = SharedRate(pool, NAME, per_second=1000)
         server.call("SET", "ballast", b"x" * 100_000)
         server.call("CONFIG", "SET", "maxmemory", "1")
-        turn = rate.take(10)
-        assert turn.taken, turn
-        assert rate.heed(turn, THROTTLED) == RetryAfter("answered 429", None, "rate_limited")
+        permit = rate.take(10)
+        assert permit.is_granted, permit
+        assert rate.record(permit, THROTTLED) == RetryAfter("answered 429", None, "rate_limited")
         pool.close()
 
 
@@ -265,13 +265,13 @@ def test_an_emptied_redis_gives_permits_again() -> None:
         pool = RedisPool(server.url, timeout_seconds=5)
         rate = SharedRate(pool, NAME, per_second=1000)
         used = rate.take(10)
-        rate.heed(used, THROTTLED)
+        rate.record(used, THROTTLED)
         slowed = rate.take(10)
         server.wipe()
-        assert wait_for(lambda: rate.take(10).taken)
-        # What was learnt is gone; a turn of before is no reason to wait.
-        assert rate.stands(slowed)
-        rate.heed(slowed, THROTTLED)
+        assert wait_for(lambda: rate.take(10).is_granted)
+        # What was learnt is gone; a permit of before is no reason to wait.
+        assert rate.is_valid(slowed)
+        rate.record(slowed, THROTTLED)
         limit = BatchStore(pool).counts([NAME])[NAME].rate
         assert limit is not None
         assert limit.current_per_second == 500
@@ -291,11 +291,11 @@ while not go.exists():
     time.sleep(0.01)
 taken = 0
 while not end.exists():
-    turn = rate.take(0.2)
-    taken += turn.taken
+    permit = rate.take(0.2)
+    taken += permit.is_granted
     if taken == 3:
         print("begun", flush=True)
-    time.sleep(turn.seconds if turn.taken else 0.001)
+    time.sleep(permit.wait_seconds if permit.is_granted else 0.001)
 print(taken, flush=True)
 """
 
@@ -327,7 +327,7 @@ def test_processes_that_share_a_rate_keep_to_it_together(tmp_path: Path, restart
             seconds = redis_seconds(server) - began
         finally:
             processes.close()
-    # The burst, a turn for each 20 ms, and those that are promised for the 0.2 s of everybody's patience.
+    # The burst, a permit for each 20 ms, and those that are promised for the 0.2 s that each waits at most.
     assert taken <= 5 + 50 * (seconds + 0.2)
     assert taken >= 9
 
@@ -335,7 +335,7 @@ def test_processes_that_share_a_rate_keep_to_it_together(tmp_path: Path, restart
 def test_threads_that_ask_together_get_different_permits(pool: RedisPool) -> None:
     rate = SharedRate(pool, NAME, per_second=1, burst=10)
     with ThreadPoolExecutor(16) as threads:
-        turns = list(threads.map(lambda _: rate.take(0), range(40)))
+        permits = list(threads.map(lambda _: rate.take(0), range(40)))
     # One more for each second that this took.
-    assert 10 <= sum(turn.taken for turn in turns) <= 40
-    assert sum(turn.taken for turn in turns) < 40
+    assert 10 <= sum(permit.is_granted for permit in permits) <= 40
+    assert sum(permit.is_granted for permit in permits) < 40

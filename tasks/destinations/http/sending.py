@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dispatcher.outcomes import Dead, Outcome, RetryAfter
-from dispatcher.store.rate_limit import Turn
+from dispatcher.store.rate_limit import Permit
 from dispatcher.tasks.destinations.http.bisection import send_bisected
 from dispatcher.tasks.destinations.http.client import Answer, NoAnswer
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _FAILURES: Final = 3
 # Statuses of a request that was not carried out: RFC 9110 §15.5.9 and §15.6.4, RFC 8470 §5.2.
 _NOT_DONE: Final = frozenset({408, 425, 503})
-# Fraction of the lease in which requests may wait for their turn; the rest is for the requests themselves.
+# Fraction of the lease in which requests may wait for a permit; the rest is for the requests themselves.
 _WAITING_FRACTION: Final = 0.5
-# Seconds that a request waits for its turn. Beyond that the batch waits in the store, and its thread serves others.
+# Seconds that a request waits for a permit. Beyond that the batch waits in the store, and its thread serves others.
 _MAX_WAIT_SECONDS: Final = 5.0
 # Fraction of the lease, at its end, in which no request begins any more, at most.
 _LAST_FRACTION: Final = 0.25
@@ -90,14 +90,14 @@ class Sender(Generic[ItemT]):
         return send_bisected(items, lambda part: self._send(part, round_))
 
     def _send(self, items: Sequence[ItemT], round_: Round) -> Outcome:
-        """Send one request when its turn comes. Returns the outcome of all its items."""
+        """Send one request when it has a permit. Returns the outcome of all its items."""
         rate = self._destination.rate
-        turn = self._take_turn(round_)
-        if isinstance(turn, RetryAfter):
-            return turn
+        permit = self._take_permit(round_)
+        if isinstance(permit, RetryAfter):
+            return permit
         answer, outcome = self._ask(items, round_.batch.attempt)
         if rate is not None:
-            outcome = rate.heed(turn, outcome)
+            outcome = rate.record(permit, outcome)
         round_.record(outcome, is_silent=isinstance(answer, NoAnswer))
         at_most_once = self._destination.options.at_most_once
         if at_most_once and isinstance(outcome, RetryAfter) and _may_be_done(answer, outcome):
@@ -113,27 +113,27 @@ class Sender(Generic[ItemT]):
             failed = RetryAfter(report_mistake(self._destination, error))
             return NoAnswer(failed, maybe_taken=True), failed
 
-    def _take_turn(self, round_: Round) -> Turn | RetryAfter:
+    def _take_permit(self, round_: Round) -> Permit | RetryAfter:
         """Wait until one more request may go, at the rate of all workers; or say why it may not."""
         rate = self._destination.rate
         # One of a batch's threads waits at a time, so that batches take turns, however many threads they have.
-        with round_.turns:
+        with round_.waiting:
             while (stopped := round_.stopped()) is None:
-                turn = Turn() if rate is None else rate.take(round_.max_wait_seconds())
-                if not turn.taken:
-                    round_.stop(self._park(turn, round_))
-                elif turn.seconds <= 0 or rate is None:
-                    return turn
-                elif not round_.stops_within(turn.seconds) and rate.stands(turn):
-                    return round_.stopped() or turn
+                permit = Permit() if rate is None else rate.take(round_.max_wait_seconds())
+                if not permit.is_granted:
+                    round_.stop(self._park(permit, round_))
+                elif permit.wait_seconds <= 0 or rate is None:
+                    return permit
+                elif not round_.stops_within(permit.wait_seconds) and rate.is_valid(permit):
+                    return round_.stopped() or permit
             return stopped
 
-    def _park(self, turn: Turn, round_: Round) -> RetryAfter:
-        error = turn.error or f"{self._destination.label} is sent to as fast as its rate allows, and others are first"
-        # Where several batches are first, each has more to send than this turn. If all that wait came back for the
+    def _park(self, permit: Permit, round_: Round) -> RetryAfter:
+        error = permit.error or f"{self._destination.label} is sent to as fast as its rate allows, and others are first"
+        # Where several batches are first, each has more to send than one request. If all that wait came back for the
         # next one, workers would do little else than park them again.
-        several = turn.seconds > _MAX_WAIT_SECONDS + turn.spacing
-        seconds = turn.seconds + (round_.requests * turn.spacing if several else 0)
+        several = permit.wait_seconds > _MAX_WAIT_SECONDS + permit.spacing_seconds
+        seconds = permit.wait_seconds + (round_.requests * permit.spacing_seconds if several else 0)
         return RetryAfter(error, seconds, "rate_limited")
 
 
@@ -149,8 +149,8 @@ class Round:
     def __init__(self, batch: Batch, requests: int, request_seconds: float) -> None:
         self.batch: Final = batch
         self.requests: Final = requests
-        #: Held by the one that waits for a turn.
-        self.turns: Final = threading.Lock()
+        #: Held by the thread that waits for a permit.
+        self.waiting: Final = threading.Lock()
         now = time.monotonic()
         # A request that began later could end after the lease, when another worker has the batch. A lease shorter
         # than what a silent vendor may take is used for the most part all the same.
@@ -168,7 +168,7 @@ class Round:
         return self._failure
 
     def max_wait_seconds(self) -> float:
-        """How long a request may wait for its turn."""
+        """How long a request may wait for a permit."""
         now = time.monotonic()
         return max(0.0, min(self._last_wait, self._last_start, now + _MAX_WAIT_SECONDS) - now)
 
