@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dispatcher.outcomes import INVALID, NOT_ENCODABLE, PROCESSOR, PROCESSOR_FAILED, TOO_LARGE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,8 +21,8 @@ class InvalidEventError(DispatcherError, ValueError):
     error's reason.
     """
 
-    #: What the ledger calls it.
-    reason = "invalid"
+    #: What the ledger calls it: one of ``dispatcher.outcomes.NOT_TAKEN_REASONS``.
+    reason = INVALID
 
     def __init__(self, message: str, *, event_name: str) -> None:
         super().__init__(message)
@@ -30,32 +32,27 @@ class InvalidEventError(DispatcherError, ValueError):
 class NotEncodableError(InvalidEventError):
     """A value in the event's data or context has no JSON form."""
 
-    reason = "not_encodable"
+    reason = NOT_ENCODABLE
 
 
 class EventTooLargeError(InvalidEventError):
     """The encoded event is larger than ``outbox.max_event_bytes``."""
 
-    reason = "too_large"
+    reason = TOO_LARGE
 
 
 class ProcessorError(InvalidEventError):
     """A processor raised something other than ``DropEvent``."""
 
-    reason = "processor_failed"
+    reason = PROCESSOR_FAILED
 
 
 class OutboxError(DispatcherError):
     """The outbox could not take the event: make room, or mend the directory."""
 
-    #: What the ledger calls it.
-    reason = "outbox_unavailable"
-
 
 class OutboxFullError(OutboxError):
     """The outbox holds as much as ``outbox.max_bytes`` lets it."""
-
-    reason = "outbox_full"
 
 
 class OutboxInUseError(OutboxError):
@@ -85,7 +82,7 @@ class BatchDamagedError(DispatcherError):
 class DropEvent(Exception):  # noqa: N818 - it is a decision of a processor, not an error
     """Raised by a processor to filter an event out. ``reason`` is counted in the ledger."""
 
-    def __init__(self, reason: str = "processor") -> None:
+    def __init__(self, reason: str = PROCESSOR) -> None:
         super().__init__(reason)
         self.reason = reason
 

@@ -1,8 +1,13 @@
-"""Outcomes: the closed set of what can become of an event at a destination. Each event has one, not each batch."""
+"""Outcomes: what can become of an event at a destination, and every reason that dispatcher itself gives for it.
+
+Each event has an outcome of its own, not each batch. The tables of docs/reference/errors.md are made from the reasons.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 #: Why an event is to be tried again. transient: the destination did not answer, or could not take it for the moment;
@@ -64,3 +69,119 @@ class Filtered:
 Outcome = Delivered | RetryAfter | Dead | Filtered
 
 DELIVERED: Final = Delivered()
+
+# Emit could not take the event.
+INVALID: Final = "invalid"
+NOT_ENCODABLE: Final = "not_encodable"
+TOO_LARGE: Final = "too_large"
+PROCESSOR_FAILED: Final = "processor_failed"
+UNDECODABLE: Final = "undecodable"
+UNKNOWN: Final = "unknown"
+# The destination cannot take the event.
+OVERSIZED: Final = "oversized"
+MAPPING: Final = "mapping"
+TRANSFORM: Final = "transform"
+MISSING_USER: Final = "missing_user"
+MISSING_USER_DATA: Final = "missing_user_data"
+MISSING_VISITOR_ID: Final = "missing_visitor_id"
+MISSING_CLIENT_ID: Final = "missing_client_id"
+MISSING_APP_INSTANCE_ID: Final = "missing_app_instance_id"
+RESERVED: Final = "reserved"
+RESERVED_NAME: Final = "reserved_name"
+UNKNOWN_EVENT: Final = "unknown_event"
+TOO_OLD: Final = "too_old"
+FROM_THE_FUTURE: Final = "from_the_future"
+# Its delivery was given up.
+EXPIRED: Final = "expired"
+UNANSWERED: Final = "unanswered"
+MAYBE_DELIVERED: Final = "maybe_delivered"
+WORKER_LOST: Final = "worker_lost"
+# Something happened to it in the batch store. The store's script gives the last three itself.
+DAMAGED: Final = "damaged"
+VANISHED: Final = "vanished"
+FILED: Final = "filed"
+UNKEPT: Final = "unkept"
+# It was left out on purpose.
+NOT_ON_ALLOWLIST: Final = "not_on_allowlist"
+EXCLUDED: Final = "excluded"
+INTERNAL: Final = "internal"
+DIRECT: Final = "direct"
+CONSENT: Final = "consent"
+INTEGRATIONS: Final = "integrations"
+SUPPRESSED: Final = "suppressed"
+NO_EVENT_CALL: Final = "no_event_call"
+DROPPED: Final = "dropped"
+PROCESSOR: Final = "processor"
+# Routing explains with these why an event does not go to a destination, without counting it there.
+DISABLED: Final = "disabled"
+DEAD_EVENT: Final = "dead"
+BROWSER_ONLY: Final = "browser"
+
+#: Why emit did not take an event, which is a dead letter of no destination: what each reason means, for a person.
+NOT_TAKEN_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        INVALID: "Emit does not take such a name, such an id or such data.",
+        NOT_ENCODABLE: "A value in the data or in the context has no JSON form.",
+        TOO_LARGE: "The event is larger than `outbox.max_event_bytes`.",
+        PROCESSOR_FAILED: "A processor raised something other than `DropEvent`.",
+        UNDECODABLE: "The journal holds something else than an event here.",
+        UNKNOWN: "The journal does not say why.",
+    }
+)
+
+#: Why an event is a dead letter of a destination: what each reason means, for a person.
+DEAD_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        INVALID: "The destination refuses the event for its contents; the error says what to correct.",
+        OVERSIZED: "The event is larger than the destination takes: Segment takes 32 KB, for example.",
+        UNDECODABLE: "The batch holds something else than an event here.",
+        MAPPING: "A rule of the destination's mapping cannot be applied to the event.",
+        TRANSFORM: "The destination's code made a mistake with the event; the error names it.",
+        MISSING_USER: "The event does not say whom it is about, and the destination has to know.",
+        MISSING_USER_DATA: "The event does not say well enough whom it is about for Meta.",
+        MISSING_VISITOR_ID: "The event has no id that Optimizely could know its visitor by.",
+        MISSING_CLIENT_ID: "The event has no client id for Google Analytics, and nobody to make one from.",
+        MISSING_APP_INSTANCE_ID: "The event has no app instance id, which Firebase needs.",
+        RESERVED: "The data has a field that means something else in Google Tag Manager's data layer.",
+        RESERVED_NAME: "The event has the name of one of Sailthru's own events.",
+        UNKNOWN_EVENT: "The event's name has no id in the `event_ids` of its Optimizely destination.",
+        TOO_OLD: "The event is older than the destination takes.",
+        FROM_THE_FUTURE: "The event's time is yet to come, and the destination refuses that.",
+        EXPIRED: "It was tried until it was older than `retry.max_age_seconds`.",
+        UNANSWERED: "It was sent once without an answer, with `at_most_once`.",
+        MAYBE_DELIVERED: "It may have been sent: a worker ended, or Redis lost what became of it, with `at_most_once`.",
+        WORKER_LOST: "Workers were killed or hung while they delivered it, several leases in a row and at last with it "
+        "alone.",
+        DAMAGED: "Its batch could not be read in Redis; the first dead letter of the batch has the bytes.",
+        VANISHED: "Its batch was gone from Redis, by an eviction policy or somebody's hand; one dead letter stands for "
+        "all.",
+        FILED: "It was dead for any of these reasons, and is in a file of dead letters now.",
+        UNKEPT: "It was dead while the dead letters had three times `dead.max_bytes` already, so it was only counted.",
+    }
+)
+
+#: Why an event was filtered: what each reason means, for a person.
+FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        NOT_ON_ALLOWLIST: "No entry of the destination's allowlist matches the event's name.",
+        EXCLUDED: "An exception of the allowlist, an entry after `!`, matches the event's name.",
+        INTERNAL: "The event's name is internal, and the destination takes no internal events.",
+        DIRECT: "It is a direct call to Segment, which goes nowhere else.",
+        CONSENT: "The person has not consented to all of the destination's consent categories.",
+        INTEGRATIONS: "The event's `integrations` object leaves the destination out.",
+        MAPPING: "A rule of the destination's mapping skips the event.",
+        SUPPRESSED: "Sailthru does not mail this person, who has opted out or whose mail bounces.",
+        NO_EVENT_CALL: "Crazy Egg has no call for events on a page.",
+        DROPPED: "It was a dead letter, and somebody dropped it.",
+        PROCESSOR: "A processor dropped the event without a reason of its own; emit did not take it.",
+    }
+)
+
+#: Why an event does not go to a destination where routing alone knows: what each reason means, for a person.
+ROUTING_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        DISABLED: "The destination is switched off.",
+        DEAD_EVENT: "Emit could not take the event, so it is kept for a person to look at.",
+        BROWSER_ONLY: "The destination's vendor takes events from browsers only.",
+    }
+)

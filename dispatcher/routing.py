@@ -7,22 +7,24 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from fnmatch import translate
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from dispatcher.event import DIRECT_TYPES
+from dispatcher.outcomes import (
+    BROWSER_ONLY,
+    DEAD_EVENT,
+    DIRECT,
+    DISABLED,
+    EXCLUDED,
+    INTERNAL,
+    NOT_ON_ALLOWLIST,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dispatcher.config import DestinationSettings, Settings
     from dispatcher.event import EventType
-
-#: Why an event does not go to a destination:
-#: not_on_allowlist: no entry matches its name; excluded: an entry after a ``!`` does;
-#: internal: its name is internal and the destination takes none; direct: a call meant for Segment only;
-#: dead: it is kept for a person to look at; disabled: the destination is switched off; browser: its vendor takes it
-#: from a browser only.
-Reason = Literal["not_on_allowlist", "excluded", "internal", "direct", "dead", "disabled", "browser"]
 
 # Names come from users' browsers: without a bound the cache would be a way to fill the memory.
 _CACHED_ROUTES: Final = 10_000
@@ -39,7 +41,7 @@ class Routes:
     """Where events of one name and type go, and why they do not go elsewhere."""
 
     destinations: tuple[str, ...]
-    skipped: Mapping[str, Reason] = field(default_factory=lambda: MappingProxyType({}))
+    skipped: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Explanation:
         destination: Its name.
         goes: Whether the event goes there.
         sentence: Why, for a person.
-        reason: Why not, in a word; None when it goes.
+        reason: Why not, in a word of ``dispatcher.outcomes``; None when it goes.
         entry: The entry of a list that decided it, if one did.
         nearest: The allowlist entry that may have been meant, when none matches.
     """
@@ -58,7 +60,7 @@ class Explanation:
     destination: str
     goes: bool
     sentence: str
-    reason: Reason | None = None
+    reason: str | None = None
     entry: str | None = None
     nearest: str | None = None
 
@@ -123,7 +125,7 @@ class Router:
         Slow for long names: it is for people, not for the relay.
         """
         return [
-            replace(one, nearest=rule.allowlist.nearest(name)) if one.reason == "not_on_allowlist" else one
+            replace(one, nearest=rule.allowlist.nearest(name)) if one.reason == NOT_ON_ALLOWLIST else one
             for rule, one in zip(self._rules, self._explain(name, type), strict=True)
         ]
 
@@ -147,20 +149,20 @@ class _Rule:
 
     def explain(self, name: str, type: EventType, internal_entry: str | None) -> Explanation:
         if not self._table.enabled:
-            return self._skip("disabled", f"destinations.{self.name}.enabled is false")
+            return self._skip(DISABLED, f"destinations.{self.name}.enabled is false")
         if type == "dead":
-            return self._skip("dead", "a dead event is kept for a person to look at and goes nowhere")
+            return self._skip(DEAD_EVENT, "a dead event is kept for a person to look at and goes nowhere")
         if type in DIRECT_TYPES:
             return self._explain_direct(type)
         if internal_entry is not None and not self._table.internal:
             sentence = f"it is internal, and destinations.{self.name}.internal is false"
-            return self._skip("internal", sentence, entry=internal_entry)
+            return self._skip(INTERNAL, sentence, entry=internal_entry)
         return self._explain_by_name(name)
 
     def _explain_direct(self, type: EventType) -> Explanation:
         if self._table.traits.takes_direct_calls:
             return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
-        return self._skip("direct", f"{type} is a call to Segment and goes nowhere else")
+        return self._skip(DIRECT, f"{type} is a call to Segment and goes nowhere else")
 
     def _explain_by_name(self, name: str) -> Explanation:
         entry = self.allowlist.entry_for(name)
@@ -168,9 +170,9 @@ class _Rule:
             return self._explain_unlisted(name)
         exception = self.allowlist.exception_for(name)
         if exception is not None:
-            return self._skip("excluded", "an exception of its allowlist matches", entry=exception)
+            return self._skip(EXCLUDED, "an exception of its allowlist matches", entry=exception)
         if self._table.traits.in_browser:
-            return self._skip("browser", _BROWSER_SENTENCE, entry=entry)
+            return self._skip(BROWSER_ONLY, _BROWSER_SENTENCE, entry=entry)
         if self._table.events is None:
             sentence = "it has no allowlist and takes every event"
             return Explanation(destination=self.name, goes=True, sentence=sentence)
@@ -179,10 +181,10 @@ class _Rule:
 
     def _explain_unlisted(self, name: str) -> Explanation:
         if not self.allowlist.entries:
-            return self._skip("not_on_allowlist", f"destinations.{self.name}.events lists nothing")
-        return self._skip("not_on_allowlist", "no entry of its allowlist matches")
+            return self._skip(NOT_ON_ALLOWLIST, f"destinations.{self.name}.events lists nothing")
+        return self._skip(NOT_ON_ALLOWLIST, "no entry of its allowlist matches")
 
-    def _skip(self, reason: Reason, sentence: str, *, entry: str | None = None) -> Explanation:
+    def _skip(self, reason: str, sentence: str, *, entry: str | None = None) -> Explanation:
         return Explanation(destination=self.name, goes=False, sentence=sentence, reason=reason, entry=entry)
 
 

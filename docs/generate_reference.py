@@ -1,6 +1,6 @@
-"""Writes settings.md, cli.md, metrics.md and doctor.md in docs/reference: ``python docs/generate_reference.py``.
+"""Writes docs/reference: settings.md, cli.md, metrics.md, doctor.md and the tables of errors.md, from the code.
 
-A test compares the pages with what this makes, so run it whenever a setting or a command has changed.
+Run it as ``python docs/generate_reference.py`` whenever a setting, a command or a reason has changed: a test compares.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import click
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from dispatcher import outcomes
 from dispatcher.cli.main import main as command_line
 from dispatcher.config import DestinationSettings, Settings, installed_types
 from dispatcher.config.destination_types import traits_of
@@ -115,6 +116,23 @@ _FACTS: Final = {
     "seconds": "SECONDS",
 }
 
+# What stands around the tables of reasons in errors.md.
+_REASONS_START: Final = (
+    "<!-- The tables of reasons: written by docs/generate_reference.py from dispatcher/outcomes.py. -->"
+)
+_REASONS_END: Final = "<!-- The end of the tables. -->"
+_REASONS: Final = (
+    (
+        "Not taken",
+        'Dead letters of events that got no further than emit, so they belong to no destination: the row "(not taken)" '
+        "of\n`dispatcher status`, and `emit` in its JSON.",
+        outcomes.NOT_TAKEN_REASONS,
+    ),
+    ("Dead", "Dead letters of one destination.", outcomes.DEAD_REASONS),
+    ("Filtered", "Events that were left out on purpose, and are counted.", outcomes.FILTERED_REASONS),
+    ("Not routed", "What only `dispatcher explain` shows; nothing is counted.", outcomes.ROUTING_REASONS),
+)
+
 
 def pages() -> dict[Path, str]:
     """What each page should be."""
@@ -123,6 +141,7 @@ def pages() -> dict[Path, str]:
         _DIRECTORY / "cli.md": _cli_page(),
         _DIRECTORY / "metrics.md": _metrics_page(),
         _DIRECTORY / "doctor.md": _doctor_page(),
+        _DIRECTORY / "errors.md": _errors_page(),
     }
 
 
@@ -295,6 +314,27 @@ def _doctor_page() -> str:
             parts.append(f"| `{check.name}` | {check.description} | {remedy[0].upper()}{remedy[1:]}. |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _errors_page() -> str:
+    text = (_DIRECTORY / "errors.md").read_text()
+    before, start, rest = text.partition(_REASONS_START)
+    _, end, after = rest.partition(_REASONS_END)
+    tables = [
+        line
+        for title, what, reasons in _REASONS
+        for line in (
+            f"### {title}",
+            "",
+            what,
+            "",
+            "| reason | meaning |",
+            "|---|---|",
+            *(f"| `{reason}` | {meaning} |" for reason, meaning in reasons.items()),
+            "",
+        )
+    ]
+    return "\n".join([f"{before}{start}", "", *tables, f"{end}{after}"])
 
 
 def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

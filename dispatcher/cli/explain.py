@@ -19,6 +19,7 @@ from dispatcher.destinations.preview import Previewer
 from dispatcher.emit import processors
 from dispatcher.emit.encoding import EventEncoder
 from dispatcher.errors import SettingsError
+from dispatcher.outcomes import BROWSER_ONLY, DISABLED, EXCLUDED, INTERNAL, NOT_ON_ALLOWLIST
 from dispatcher.routing import Router
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ _NOWHERE: Final = 1
 
 # Reasons that ``--all`` ignores: those that a list decides. Not "disabled", since options may be missing then; and not
 # those of event types that only Segment takes.
-_BY_LIST: Final = frozenset({"not_on_allowlist", "excluded", "internal"})
+_BY_LIST: Final = frozenset({NOT_ON_ALLOWLIST, EXCLUDED, INTERNAL})
 # Shown without ``--all``: the event is on the list, and waits for the browser.
-_BROWSER: Final = "browser"
 
 
 @click.command()
@@ -159,7 +159,7 @@ class _Explainer:
         if file_event.dropped is not None:
             return {**head, "dropped": file_event.dropped, "destinations": []}
         rows = self._rows(event.name, event.type)
-        shown = {_BROWSER, *(_BY_LIST if everything else ())}
+        shown = {BROWSER_ONLY, *(_BY_LIST if everything else ())}
         return {**head, "destinations": [_with_preview(row, event, previewer, shown) for row in rows]}
 
     def _rows(self, name: str, event_type: EventType) -> list[dict[str, Any]]:
@@ -186,5 +186,5 @@ def _with_preview(row: dict[str, Any], event: Event, previewer: Previewer, shown
 
 def _deciding_setting(explanation: Explanation) -> KeyPath:
     """The setting that decides, and would have to change for another answer."""
-    setting = {"disabled": "enabled", "internal": "internal"}.get(explanation.reason or "", "events")
+    setting = {DISABLED: "enabled", INTERNAL: "internal"}.get(explanation.reason or "", "events")
     return "destinations", explanation.destination, setting

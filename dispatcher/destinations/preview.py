@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
 from dispatcher.destinations.build import build
+from dispatcher.outcomes import TOO_OLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
     from dispatcher.destinations.base import BaseDestination, Options
     from dispatcher.event import Event
-
-# The reason of destinations whose vendors take no event of long ago.
-_TOO_OLD: Final = "too_old"
 
 
 class Previewer:
@@ -43,7 +41,7 @@ class Previewer:
         """
         destination = self._destination(name)
         shown = destination.preview(event)
-        if shown.get("reason") == _TOO_OLD:
+        if shown.get("reason") == TOO_OLD:
             # An event that was recorded long ago is previewed for its contents, of which its age says nothing.
             shown["if_now"] = destination.preview(replace(event, timestamp=datetime.now(UTC)))
         return shown

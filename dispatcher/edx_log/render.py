@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Format = Literal["edx", "tutor", "event"]
 
 #: What a payload that cannot be made into a line raises.
-UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+DECODING_ERRORS: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
 # What may stand in a Tutor prefix: readers take everything from the first brace on for the event.
@@ -122,7 +122,7 @@ _encode: Final = msgspec.json.Encoder(enc_hook=_raw).encode
 
 
 def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], bytes]:
-    """The function that makes a payload into a line, without the line break. It raises one of ``UNDECODABLE``.
+    """The function that makes a payload into a line, without the line break. It raises one of ``DECODING_ERRORS``.
 
     Args:
         line_format: ``edx`` is the bare JSON object; ``tutor`` has the prefix that Tutor's logging puts before it;

@@ -16,6 +16,7 @@ import msgspec
 
 from dispatcher import wire
 from dispatcher.event import data_fields, decode
+from dispatcher.outcomes import UNDECODABLE, UNKNOWN
 from dispatcher.routing import Router
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
@@ -202,7 +203,7 @@ class JournalRange:
                     continue
             except (msgspec.DecodeError, RecursionError) as error:
                 # Nested so deep that emit, on a shorter stack, could still encode it: it must not hold up the others.
-                self._add_dead_letter(payload, end, "undecodable", str(error))
+                self._add_dead_letter(payload, end, UNDECODABLE, str(error))
                 continue
             for name in route.destinations:
                 batch = batches[name]
@@ -234,7 +235,7 @@ class JournalRange:
         """Add what emit did not take: a dropped event is counted, a dead one becomes a dead letter."""
         event = decode(payload)
         data = data_fields(event)
-        reason = str(data.get("reason", "unknown"))
+        reason = str(data.get("reason", UNKNOWN))
         if event.type == "dropped":
             self._count_filtered(self._batches[NOT_TAKEN], end, reason)
             self.end = end

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from dispatcher.outcomes import EXCLUDED, NOT_ON_ALLOWLIST
 from dispatcher.routing import Allowlist, Router
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from dispatcher.event import Event
 
 # An event that is kept from a destination for another reason is not replayed with ``unlisted`` either.
-_BY_ALLOWLIST: Final = frozenset({"not_on_allowlist", "excluded"})
+_BY_ALLOWLIST: Final = frozenset({NOT_ON_ALLOWLIST, EXCLUDED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,16 @@ https://segment.com/docs/guides/filtering-data/#filtering-with-the-integrations-
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import DropEvent
 from dispatcher.event import DIRECT_TYPES, data_fields
+from dispatcher.outcomes import CONSENT, INTEGRATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dispatcher.event import Event
-
-#: Why a destination does not get an event.
-Objection = Literal["consent", "integrations"]
 
 # The key of the integrations object that speaks for all that it does not name.
 _ALL: Final = "All"
@@ -46,7 +44,7 @@ class Consent:
         if objection is not None:
             raise DropEvent(objection)
 
-    def objection(self, consent: object, integrations: Mapping[str, Any]) -> Objection | None:
+    def objection(self, consent: object, integrations: Mapping[str, Any]) -> str | None:
         """Why the destination must not have what is marked so; None if it may have it.
 
         Args:
@@ -54,9 +52,9 @@ class Consent:
             integrations: The integrations object; empty where there is none.
         """
         if self._categories and not self._is_consented(consent, integrations):
-            return "consent"
+            return CONSENT
         if self._integration is not None and not is_enabled(self._integration, integrations):
-            return "integrations"
+            return INTEGRATIONS
         return None
 
     def _is_consented(self, consent: object, integrations: Mapping[str, Any]) -> bool:

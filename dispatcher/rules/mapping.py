@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import as_object
+from dispatcher.outcomes import MAPPING
 from dispatcher.routing import Allowlist
 from dispatcher.rules.hashing import hashed
 from dispatcher.templates.expression import Expression
@@ -18,9 +19,6 @@ from dispatcher.templates.template import AbsentFieldError, Template, filler
 if TYPE_CHECKING:
     from dispatcher.config.rules import Condition, MappingRule
     from dispatcher.event import Event
-
-#: Why an event is left out, or dead: a rule says so, or cannot be carried out.
-REASON: Final = "mapping"
 
 # Whether what stands in a field, or MISSING, is as it must be.
 _Holds: TypeAlias = Callable[[Any], bool]
@@ -73,7 +71,7 @@ class _Rule:
     def apply(self, event: Event) -> Event:
         """The event as the rule makes it."""
         if self._skip:
-            raise DropEvent(REASON)
+            raise DropEvent(MAPPING)
         found = {
             "name": event.name,
             "id": event.id,
@@ -132,7 +130,7 @@ class _Rule:
             return str(found["name"])
         if not isinstance(value, str) or not value.strip():
             raise UndeliverableError(
-                REASON, f"{self._where}.name makes no text of this event: use fields that are text, or a default"
+                MAPPING, f"{self._where}.name makes no text of this event: use fields that are text, or a default"
             )
         return value
 
@@ -143,7 +141,7 @@ class _Rule:
             return put(fields, path, value)
         except BlockedFieldError:
             raise UndeliverableError(
-                REASON,
+                MAPPING,
                 f"{self._where} puts something into {'.'.join(path[:-1])}, and this event has no object there: choose "
                 "another field, or add a condition with `when`",
             ) from None
@@ -151,7 +149,7 @@ class _Rule:
     def _absent(self, key: str, error: AbsentFieldError) -> UndeliverableError:
         field = error.field
         return UndeliverableError(
-            REASON,
+            MAPPING,
             f"{self._where}.{key} needs {field}, which this event does not have: write {{{field}?}} if it may be "
             f"missing, {{{field}|something}} for something else then, or add a condition with `when`",
         )

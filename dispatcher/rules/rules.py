@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.outcomes import MAPPING
 from dispatcher.rules.consent import Consent
-from dispatcher.rules.mapping import REASON, Mapper
+from dispatcher.rules.mapping import Mapper
 from dispatcher.rules.privacy import Privacy
 
 if TYPE_CHECKING:
@@ -54,4 +55,4 @@ class Rules:
                 event = self._mapper.apply(event)
             return event if self._privacy is None else self._privacy.apply(event)
         except RecursionError:
-            raise UndeliverableError(REASON, "its data is nested too deeply to be looked through") from None
+            raise UndeliverableError(MAPPING, "its data is nested too deeply to be looked through") from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.connections.redis_pool import Command, RedisPool
+from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
 from dispatcher.store.claim import BreakerOpen, Claim, ClaimedBytes, Damaged, read_claim
 from dispatcher.store.counts import Counts
@@ -104,8 +105,8 @@ class BatchStore:
         error = f"the batch {batch_id} of {count} events is damaged in Redis: {claimed.damage}"
         # A dead letter for each event, so that the ledger closes; nobody knows any more which bytes are whose.
         kept = claimed.packed[:_MAX_DAMAGED_BYTES]
-        first = DeadEvent("damaged", f"{error}; what was there is kept here", kept)
-        others = DeadEvent("damaged", f"{error}; what was there is kept in the first of its letters", b"")
+        first = DeadEvent(DAMAGED, f"{error}; what was there is kept here", kept)
+        others = DeadEvent(DAMAGED, f"{error}; what was there is kept in the first of its letters", b"")
         dead = [first, *[others] * (count - 1)] if count else []
         self.settle(claimed.claim, Settlement(dead=dead, error=error))
         return Damaged(count, error)

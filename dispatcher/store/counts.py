@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
+from dispatcher.outcomes import FILED, UNKEPT
+
 #: The ledger's name for events that emit could not take or a processor dropped, before any destination was chosen.
 NOT_TAKEN: Final = "emit"
-
-#: Reasons that the store itself counts dead letters by: those that went to a file, and those that are only counted,
-#: since no worker took the others to a file in time.
-FILED: Final = "filed"
-UNKEPT: Final = "unkept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.outcomes import EXPIRED, Dead, Delivered, Filtered, Outcome, RetryAfter
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.settlement import BreakerResult, BreakerSignal, Settlement
@@ -104,7 +104,7 @@ class _Sorter:
         self.retry_classes.add(outcome.retry_class)
         self.error = outcome.error
         if self.expired:
-            self.dead.append(DeadEvent("expired", f"{self.tries} and still: {outcome.error}", payload))
+            self.dead.append(DeadEvent(EXPIRED, f"{self.tries} and still: {outcome.error}", payload))
             return
         self.left.append(payload)
         self.asked_seconds = max(self.asked_seconds, outcome.seconds or 0.0)

@@ -19,7 +19,7 @@ from dispatcher.destinations.base import Batch, Destination
 from dispatcher.errors import BatchDamagedError, StoreUnavailableError
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
-from dispatcher.outcomes import Dead, Outcome, RetryAfter
+from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import BreakerOpen, Claim, Damaged
 from dispatcher.store.doorbell import task_name
@@ -185,7 +185,7 @@ def _dead_with_workers(claim: Claim) -> Dead:
         f"workers were killed or hung while they delivered this event, {claim.lost} leases in a row and the last ones "
         "with it alone: see their logs and the kernel's for why, then have it replayed"
     )
-    return Dead("worker_lost", error, asked=False)
+    return Dead(WORKER_LOST, error, asked=False)
 
 
 def _describe(error: Exception) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
+from dispatcher.outcomes import MISSING_USER
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
@@ -58,7 +59,7 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
         user = person.user_id or person.anonymous_id
         if user is None:
             raise UndeliverableError(
-                "missing_user",
+                MISSING_USER,
                 f"event {event.id} says of nobody: bind user_id or session in its context, or set one of them in "
                 f"[[destinations.{self.name}.mapping]]",
             )

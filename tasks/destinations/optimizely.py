@@ -14,6 +14,7 @@ from pydantic import Field
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import as_object
+from dispatcher.outcomes import INVALID, MISSING_VISITOR_ID, UNKNOWN_EVENT
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
@@ -143,7 +144,7 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
             "neither user id nor anonymous id" if self.options.visitor == "either" else f"no {self.options.visitor}"
         )
         raise UndeliverableError(
-            "missing_visitor_id",
+            MISSING_VISITOR_ID,
             f"event {event.id} has {lacking}: add it to its context, or set {self.variable('visitor')} to what it has",
         )
 
@@ -164,7 +165,7 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
     def _conversion(self, event: Event, tags: Mapping[str, Any]) -> dict[str, Any]:
         if (entity_id := self.options.event_ids.get(event.name)) is None:
             raise UndeliverableError(
-                "unknown_event",
+                UNKNOWN_EVENT,
                 f"event {event.id} is called {event.name!r}, which has no id in event_ids of "
                 f"[destinations.{self.name}]: add it, or take the event off the allowlist",
             )
@@ -199,7 +200,7 @@ def _cents(event: Event, revenue: object) -> int:
         return revenue
     # Taken without it, the conversion would count and the money would not.
     raise UndeliverableError(
-        "invalid",
+        INVALID,
         f"event {event.id} has a revenue that is no whole number of cents: correct, rename or drop that field",
     )
 

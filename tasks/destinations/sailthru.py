@@ -17,7 +17,17 @@ from pydantic import Field, SecretStr
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import as_object
-from dispatcher.outcomes import Dead, Filtered, Outcome, RetryAfter
+from dispatcher.outcomes import (
+    INVALID,
+    MISSING_USER,
+    RESERVED_NAME,
+    SUPPRESSED,
+    Dead,
+    Filtered,
+    Outcome,
+    RetryAfter,
+    RetryClass,
+)
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.status import outcome_of_status
 from dispatcher.tasks.destinations.http.urls import Host
@@ -32,30 +42,30 @@ if TYPE_CHECKING:
 # (https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api/event.html).
 RESERVED_NAMES: Final = frozenset({"send", "cancel", "open", "click", "purchase", "daily"})
 
-_Kind = Literal["setup", "invalid", "suppressed", "transient", "throttled"]
+_Fate = RetryClass | Literal["invalid", "suppressed"]
 
 # What its error codes mean, and what they mean for the event
 # (https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api-basics/responses.html).
 # Not here are those of other endpoints, and 99, "other error": of these the status says whose fault it is.
-_ERRORS: Final[dict[int, tuple[_Kind, str]]] = {
+_ERRORS: Final[dict[int, tuple[_Fate, str]]] = {
     1: ("setup", "unsupported method"),
-    2: ("invalid", "missing parameter"),
+    2: (INVALID, "missing parameter"),
     3: ("setup", "invalid API key"),
     4: ("setup", "this address is not on the account's list of allowed ones"),
     5: ("setup", "authentication failed: is the secret that of the API key?"),
-    6: ("invalid", "invalid UTF-8"),
+    6: (INVALID, "invalid UTF-8"),
     9: ("transient", "internal error"),
-    11: ("invalid", "invalid e-mail address"),
-    18: ("invalid", "invalid time"),
+    11: (INVALID, "invalid e-mail address"),
+    18: (INVALID, "invalid time"),
     21: ("setup", "the account is not approved"),
     22: ("setup", "the account's plan does not have this"),
-    32: ("suppressed", "opted out"),
-    33: ("suppressed", "opted out"),
-    34: ("suppressed", "may not be e-mailed"),
-    35: ("suppressed", "bounces"),
+    32: (SUPPRESSED, "opted out"),
+    33: (SUPPRESSED, "opted out"),
+    34: (SUPPRESSED, "may not be e-mailed"),
+    35: (SUPPRESSED, "bounces"),
     36: ("setup", "unverified sender"),
-    37: ("suppressed", "takes basic templates only"),
-    42: ("invalid", "invalid UTF-8"),
+    37: (SUPPRESSED, "takes basic templates only"),
+    42: (INVALID, "invalid UTF-8"),
     43: ("throttled", "too many requests"),
 }
 
@@ -117,10 +127,10 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         """The event as the API's parameters: id, key, event, vars."""
         name = event.name.strip()
         if not name:
-            raise UndeliverableError("invalid", f"event {event.id} has no name: give it one in the mapping")
+            raise UndeliverableError(INVALID, f"event {event.id} has no name: give it one in the mapping")
         if name in RESERVED_NAMES:
             raise UndeliverableError(
-                "reserved_name", f"event {event.id} is called {name!r}, as an event of Sailthru's own: rename it"
+                RESERVED_NAME, f"event {event.id} is called {name!r}, as an event of Sailthru's own: rename it"
             )
         who_and_what = {**self._who(event), "event": name}
         found = self._vars(event)
@@ -155,16 +165,16 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         return self._outcome_of_status(answer)
 
     def _outcome_of_code(self, code: int, answer: Answer) -> Outcome:
-        kind, meaning = _ERRORS.get(code, (None, "which the API documentation lists"))
+        fate, meaning = _ERRORS.get(code, (None, "which the API documentation lists"))
         error = f"{self.label} answered {answer.status} with error {code}, {meaning}"
         # 409 is for what conflicts with its rules: another event may not.
-        if kind == "invalid" or (kind is None and (answer.status < 300 or answer.status == 409)):
-            return Dead("invalid", error)
-        if kind is None:
+        if fate == INVALID or (fate is None and (answer.status < 300 or answer.status == 409)):
+            return Dead(INVALID, error)
+        if fate is None:
             return self._outcome_of_status(answer)
-        if kind == "suppressed":
-            return Filtered(kind)
-        return RetryAfter(error, _seconds_until_reset(answer.headers) if kind == "throttled" else None, kind)
+        if fate == SUPPRESSED:
+            return Filtered(SUPPRESSED)
+        return RetryAfter(error, _seconds_until_reset(answer.headers) if fate == "throttled" else None, fate)
 
     def _outcome_of_status(self, answer: Answer) -> Outcome:
         # It says on every answer when the rate limit begins anew.
@@ -179,7 +189,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
             if (found := known[key]) is not None:
                 return {"id": found, "key": key}
         raise UndeliverableError(
-            "missing_user",
+            MISSING_USER,
             f"event {event.id} has no {' or '.join(self.options.keys)} to say whom it is about: add that to its "
             f"data or context, or take more into keys of [destinations.{self.name}]",
         )

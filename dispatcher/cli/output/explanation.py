@@ -11,6 +11,8 @@ from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
+from dispatcher.outcomes import BROWSER_ONLY
+
 _OUTCOMES: Final = {"dead": "red", "filtered": "yellow"}
 
 _highlight: Final = JSONHighlighter()
@@ -53,7 +55,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def _answer(row: Mapping[str, Any]) -> Text:
     outcome = row.get("preview", {}).get("outcome")
-    if row["reason"] == "browser":
+    if row["reason"] == BROWSER_ONLY:
         return Text("browser", style="cyan")
     if not row["goes"]:
         return Text("no", style="red")

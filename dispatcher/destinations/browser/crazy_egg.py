@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination
 from dispatcher.errors import DropEvent
+from dispatcher.outcomes import NO_EVENT_CALL
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -22,4 +23,4 @@ class CrazyEgg(BrowserDestination):
         return {**super().preview(event), "error": why}
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
-        raise DropEvent("no_event_call")
+        raise DropEvent(NO_EVENT_CALL)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, page_user
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import as_object
+from dispatcher.outcomes import RESERVED
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -31,7 +32,7 @@ class GoogleTagManagerWeb(BrowserDestination):
         reserved = [key for key in data if _RESERVED_IN_DATA_LAYER.fullmatch(key)]
         if reserved:
             raise UndeliverableError(
-                "reserved",
+                RESERVED,
                 f"Google Tag Manager has a meaning of its own for {', '.join(reserved)} in the data layer: rename or "
                 f"drop it in [[destinations.{self.name}.mapping]]",
             )

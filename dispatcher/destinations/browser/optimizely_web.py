@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, scalars
 from dispatcher.errors import UndeliverableError
+from dispatcher.outcomes import INVALID
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -36,7 +37,7 @@ class OptimizelyWeb(BrowserDestination):
         if isinstance(revenue, float) and revenue.is_integer():
             return int(revenue)
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             "Optimizely takes the tag revenue as a whole number of cents: emit it so, or drop it in "
             f"[[destinations.{self.name}.mapping]]",
         )

@@ -15,8 +15,9 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import served
 from dispatcher.monitoring.sentry.report import Report, send, word
+from dispatcher.outcomes import FILED
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.counts import FILED, Counts
+from dispatcher.store.counts import Counts
 from dispatcher.store.keys import REPORTED, REPORTER
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.event import encode
-from dispatcher.outcomes import Dead, Filtered, Outcome, RetryAfter
+from dispatcher.outcomes import MAYBE_DELIVERED, Dead, Filtered, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http.client import Answer, HttpClient, NoAnswer, Request
 from dispatcher.tasks.destinations.http.masking import secrets_of, shown
 from dispatcher.tasks.destinations.http.packing import pack
@@ -166,7 +166,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
                 f"a worker ended while it sent this, or Redis has lost what became of it, so {self.label} may have it; "
                 "at_most_once is on: not sent again"
             )
-            return [Dead("maybe_delivered", error, asked=False)] * len(batch.payloads)
+            return [Dead(MAYBE_DELIVERED, error, asked=False)] * len(batch.payloads)
         packed = pack(self, batch.payloads)
         outcomes: dict[int, Outcome] = {**packed.outcomes}
         sent = self._sender.send_all([[entry.item for entry in request] for request in packed.requests], batch)

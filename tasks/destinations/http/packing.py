@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import decode
-from dispatcher.outcomes import Dead, Filtered
+from dispatcher.outcomes import OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _to_entry(
         event = decode(payload)
     except (ValueError, OverflowError, RecursionError) as error:
         problem = f"a payload of {len(payload)} bytes is not an event: {type(error).__name__}"
-        return Dead("undecodable", problem, asked=False)
+        return Dead(UNDECODABLE, problem, asked=False)
     try:
         item = destination.item(event if destination.rules is None else destination.rules.apply(event))
         entry = Entry(position, event.id, item, destination.item_bytes(item))
@@ -82,14 +82,14 @@ def _to_entry(
     except DropEvent as drop:
         return Filtered(str(drop.reason))
     except Exception as error:  # else one event that a vendor's module trips over would hold up its whole batch
-        return Dead("transform", f"event {event.id}: {report_mistake(destination, error)}", asked=False)
+        return Dead(TRANSFORM, f"event {event.id}: {report_mistake(destination, error)}", asked=False)
     limit = destination.limits.event_bytes
     return entry if limit is None or entry.size <= limit else _oversized(destination, entry, entry.size, limit)
 
 
 def _oversized(destination: HttpDestination[Any, ItemT], entry: Entry[ItemT], size: int, limit: int) -> Dead:
     error = f"event {entry.event_id} makes {size} bytes and {destination.label} takes {limit}: put less into its data"
-    return Dead("oversized", error, asked=False)
+    return Dead(OVERSIZED, error, asked=False)
 
 
 def _fill(destination: HttpDestination[Any, ItemT], entries: Sequence[Entry[ItemT]]) -> list[list[Entry[ItemT]]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from dispatcher.outcomes import Dead, Outcome, RetryAfter
+from dispatcher.outcomes import UNANSWERED, Dead, Outcome, RetryAfter
 from dispatcher.store.rate_limit import Permit
 from dispatcher.tasks.destinations.http.bisection import send_bisected
 from dispatcher.tasks.destinations.http.client import Answer, NoAnswer
@@ -102,7 +102,7 @@ class Sender(Generic[ItemT]):
         at_most_once = self._destination.options.at_most_once
         if at_most_once and isinstance(outcome, RetryAfter) and _may_be_done(answer, outcome):
             error = f"{outcome.error}; it may have it, and at_most_once is on: not sent again"
-            return Dead("unanswered", error, whole=True, retry_class=outcome.retry_class)
+            return Dead(UNANSWERED, error, whole=True, retry_class=outcome.retry_class)
         return outcome
 
     def _ask(self, items: Sequence[ItemT], attempt: int) -> tuple[Answer | NoAnswer, Outcome]:

@@ -18,7 +18,7 @@ from requests.exceptions import InvalidURL, ProxyError, SSLError
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from dispatcher.event import to_utc
-from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.outcomes import DELIVERED, INVALID, OVERSIZED, Dead, Outcome, RetryAfter
 
 # What speaks of the request's contents: a smaller part of it may be taken.
 _OVERSIZED: Final = frozenset({413})
@@ -47,9 +47,9 @@ def outcome_of_status(status: int, *, label: str, retry_after: str | None = None
     error = f"{label} answered {status} {responses.get(status, '')}".rstrip()
     seconds = retry_after_seconds(retry_after)
     if status in _OVERSIZED:
-        return Dead("oversized", error)
+        return Dead(OVERSIZED, error)
     if status in _INVALID:
-        return Dead("invalid", error)
+        return Dead(INVALID, error)
     if status == _THROTTLED:
         return RetryAfter(error, seconds, "throttled")
     if status >= 500 or status in _TRANSIENT:

@@ -14,6 +14,7 @@ import msgspec
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
+from dispatcher.outcomes import INVALID, TOO_OLD
 from dispatcher.rules.consent import stated_consent
 from dispatcher.tasks.destinations.measurement_protocol.identity import session_id_of
 from dispatcher.tasks.destinations.measurement_protocol.names import event_name
@@ -120,7 +121,7 @@ def _common(event: Event, data: Mapping[str, Any], person: Person, wishes: Wishe
     if wishes.send_user_id and person.user_id is not None:
         if len(person.user_id) > MAX_USER_ID:
             raise UndeliverableError(
-                "invalid",
+                INVALID,
                 f"the user's id has {len(person.user_id)} characters, and Google takes {MAX_USER_ID}: "
                 f"bind a shorter user_id, or set send_user_id = false",
             )
@@ -151,7 +152,7 @@ def _micros(event: Event, wishes: Wishes, now: datetime) -> int | None:
         if wishes.too_old == "now":
             return None
         raise UndeliverableError(
-            "too_old",
+            TOO_OLD,
             f"it happened {age / timedelta(hours=1):.0f} h ago, and Google takes what is at most 72 h old: with "
             'too_old = "now" it would count as of when it is sent',
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
+from dispatcher.outcomes import INVALID, MISSING_APP_INSTANCE_ID, MISSING_CLIENT_ID
 from dispatcher.tasks.destinations.person import Person
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def client_id_of(event: Event) -> str:
         return _made_of(f"anonymous {person.anonymous_id}")
     was = "has no client_id" if person.client_id is None else "has a client_id that is not two numbers with a dot"
     raise UndeliverableError(
-        "missing_client_id",
+        MISSING_CLIENT_ID,
         f"the context {was}, and neither a user nor a session to make one from: bind client_id, the value of the "
         "cookie _ga, or user_id in the tracking context",
     )
@@ -57,13 +58,13 @@ def app_instance_id_of(event: Event) -> str:
     value = event.context.get("app_instance_id") or data.get("app_instance_id")
     if not value:
         raise UndeliverableError(
-            "missing_app_instance_id",
+            MISSING_APP_INSTANCE_ID,
             "neither context nor data has an app_instance_id: bind what the app gets from Firebase's "
             "getAppInstanceId() as app_instance_id in the tracking context",
         )
     if not isinstance(value, str) or not _APP_INSTANCE_ID.fullmatch(value):
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             "app_instance_id is not 32 hexadecimal digits: bind what the app gets from Firebase's getAppInstanceId()",
         )
     return value

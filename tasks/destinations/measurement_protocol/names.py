@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.outcomes import INVALID
 
 # Characters.
 MAX_NAME: Final = 40
@@ -98,4 +99,4 @@ def _cleaned(name: str, what: str, longest: int) -> str:
 
 
 def _invalid(what: str, name: str, why: str) -> UndeliverableError:
-    return UndeliverableError("invalid", f"{what} {name[:_SHOWN]!r}: {why}; rename it in the destination's mapping")
+    return UndeliverableError(INVALID, f"{what} {name[:_SHOWN]!r}: {why}; rename it in the destination's mapping")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import UndeliverableError
+from dispatcher.outcomes import INVALID
 from dispatcher.tasks.destinations.measurement_protocol.names import parameter_name, user_property_name
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def parameters(data: Mapping[str, Any], *, max_value: int = MAX_VALUE) -> dict[s
         found["items"] = items
     if len(found) > MAX_PARAMETERS:
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             f"its data makes {len(found)} parameters, and Google takes {MAX_PARAMETERS}: pick some of them in the "
             f"destination's mapping",
         )
@@ -94,7 +95,7 @@ def user_properties(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found = _scalars(properties.items(), user_property_name, "user property", MAX_USER_PROPERTY_VALUE)
     if len(found) > MAX_USER_PROPERTIES:
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             f"it has {len(found)} user properties, and Google takes {MAX_USER_PROPERTIES}: pick some of them in the "
             f"destination's mapping",
         )
@@ -111,7 +112,7 @@ def _item(item: Mapping[str, Any], max_value: int) -> dict[str, Any]:
     custom = found.keys() - _KNOWN_ITEM_PARAMETERS
     if len(custom) > MAX_CUSTOM_ITEM_PARAMETERS:
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             f"an item has {len(custom)} parameters of your own, and Google takes {MAX_CUSTOM_ITEM_PARAMETERS}: "
             f"put less into data.items",
         )
@@ -128,7 +129,7 @@ def _scalars(
         name = named(key)
         if name in found:
             raise UndeliverableError(
-                "invalid", f"{what} {name} comes from two fields: rename or drop one in the destination's mapping"
+                INVALID, f"{what} {name} comes from two fields: rename or drop one in the destination's mapping"
             )
         if isinstance(value, bool):
             found[name] = "true" if value else "false"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from dispatcher.outcomes import Dead, Outcome, RetryAfter
+from dispatcher.outcomes import INVALID, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer, NoAnswer
 from dispatcher.tasks.destinations.measurement_protocol.destination import (
     MeasurementProtocol,
@@ -82,7 +82,7 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
 
     def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if messages := _messages(answer):
-            return Dead("invalid", f"{self.label} would not count it: {_told(messages)}")
+            return Dead(INVALID, f"{self.label} would not count it: {_told(messages)}")
         return super().outcome(answer, items)
 
     def secret(self) -> str:

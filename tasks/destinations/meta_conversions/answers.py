@@ -13,7 +13,16 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
+from dispatcher.outcomes import (
+    DELIVERED,
+    FROM_THE_FUTURE,
+    INVALID,
+    MISSING_USER_DATA,
+    TOO_OLD,
+    Dead,
+    Outcome,
+    RetryAfter,
+)
 from dispatcher.tasks.destinations.http.status import outcome_of_status, retry_after_seconds
 
 if TYPE_CHECKING:
@@ -31,15 +40,15 @@ _INVALID: Final = frozenset({100, 105})
 # Of code 100: what is wrong with an event, in our words.
 _SUBCODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
-        2804003: ("too_old", "the event is older than Meta takes"),
+        2804003: (TOO_OLD, "the event is older than Meta takes"),
         2804004: (
-            "from_the_future",
+            FROM_THE_FUTURE,
             "the event's time is in the future: look at the clock of the machine it came from",
         ),
-        2804009: ("invalid", "a Purchase needs a value"),
-        2804010: ("invalid", "a Purchase needs a currency"),
-        2804023: ("invalid", "a value needs a currency"),
-        2804050: ("missing_user_data", "the event does not say well enough whom it is about"),
+        2804009: (INVALID, "a Purchase needs a value"),
+        2804010: (INVALID, "a Purchase needs a currency"),
+        2804023: (INVALID, "a value needs a currency"),
+        2804050: (MISSING_USER_DATA, "the event does not say well enough whom it is about"),
     }
 )
 
@@ -68,7 +77,7 @@ def outcome_of_answer(answer: Answer, *, label: str, sent: int) -> Outcome:
         return RetryAfter(f"{label} answered {answer.status} without saying how many events it received: is it Meta?")
     if received < sent:
         # Meta takes all or none. Sent again in halves, with their ids, it shows which one it did not take.
-        return Dead("invalid", f"{label} received {received} of {sent} events{_trace(said)}")
+        return Dead(INVALID, f"{label} received {received} of {sent} events{_trace(said)}")
     return DELIVERED
 
 
@@ -85,7 +94,7 @@ def _of_error(error: Mapping[str, Any], answer: Answer, label: str) -> Outcome:
             f"{text}: look at access_token, dataset_id and api_version, and at the token's rights", None, "setup"
         )
     if code in _INVALID:
-        reason, meaning = _SUBCODES.get(subcode or 0, ("invalid", ""))
+        reason, meaning = _SUBCODES.get(subcode or 0, (INVALID, ""))
         return Dead(reason, f"{text}: {meaning}" if meaning else text)
     # Unknown to us: the status says whether it is about the contents. Meta documents no 2xx with an error.
     outcome = _of_status(answer, label)

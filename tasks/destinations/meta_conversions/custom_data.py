@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import DIRECT_TYPES, data_fields
+from dispatcher.outcomes import INVALID
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -59,7 +60,7 @@ def custom_data(event: Event, *, event_name: str, currency: str | None) -> dict[
     _settle_value(found, currency)
     if event_name == "Purchase" and "value" not in found:
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             f"event {event.id} is a Purchase without value and currency, which Meta refuses: set both in the "
             "destination's mapping, or its option currency",
         )

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr
 from dispatcher.destinations.traits import META_CONVERSIONS
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
+from dispatcher.outcomes import FROM_THE_FUTURE, INVALID, TOO_OLD
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
@@ -98,7 +99,7 @@ def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime
     """
     if not event.name or len(event.name) > MAX_NAME:
         raise UndeliverableError(
-            "invalid",
+            INVALID,
             f"the name of event {event.id} has {len(event.name)} characters and Meta takes 1 to {MAX_NAME}: set "
             "name in the destination's mapping",
         )
@@ -130,13 +131,13 @@ def _event_time(event: Event, source: str, now: datetime) -> int:
     age = now - event.timestamp
     if age > most:
         raise UndeliverableError(
-            "too_old",
+            TOO_OLD,
             f"event {event.id} is of {event.timestamp:%Y-%m-%d} and Meta takes what is at most {most.days} days old: "
             "it cannot be sent there any more",
         )
     if -age > MAX_AHEAD:
         raise UndeliverableError(
-            "from_the_future",
+            FROM_THE_FUTURE,
             f"event {event.id} is of {event.timestamp:%Y-%m-%d %H:%M} UTC, which is yet to come: set the clock of the "
             "machine that it came from, and replay it then",
         )
@@ -147,7 +148,7 @@ def _action_source(event: Event, options: MetaConversionsOptions, *, in_browser:
     said = data_fields(event).get("action_source")
     if said is not None and said not in get_args(ActionSource):
         known = ", ".join(get_args(ActionSource))
-        raise UndeliverableError("invalid", f"event {event.id} has an action_source that Meta does not know: {known}")
+        raise UndeliverableError(INVALID, f"event {event.id} has an action_source that Meta does not know: {known}")
     source: str = options.action_source if said is None else said
     return options.action_source_without_browser if source == "website" and not in_browser else source
 

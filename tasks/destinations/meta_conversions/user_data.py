@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import DIRECT_TYPES, data_fields
+from dispatcher.outcomes import INVALID, MISSING_USER_DATA
 from dispatcher.tasks.destinations.meta_conversions.normalising import HASHED_FIELDS, hashed
 
 if TYPE_CHECKING:
@@ -80,14 +81,14 @@ def user_data(event: Event, person: Person) -> dict[str, Any]:
     said = _dict(data.get("user_data"))
     if unknown := sorted(set(said) - set(HASHED_FIELDS) - set(PLAIN_FIELDS)):
         known = ", ".join((*HASHED_FIELDS, *PLAIN_FIELDS))
-        raise UndeliverableError("invalid", f"Meta has no user_data.{unknown[0]}: its names are {known}")
+        raise UndeliverableError(INVALID, f"Meta has no user_data.{unknown[0]}: its names are {known}")
     values = {**_found(event, data), **_of(person), **_cookies(event, person), **said}
     found: dict[str, Any] = {field: hashes for field in HASHED_FIELDS if (hashes := _hashes(field, values.get(field)))}
     found |= {field: text for field in PLAIN_FIELDS if (text := _plain(field, values.get(field))) is not None}
     if any(found.keys() <= broad for broad in TOO_BROAD):
         has = ", ".join(found) or "nothing"
         raise UndeliverableError(
-            "missing_user_data",
+            MISSING_USER_DATA,
             f"event {event.id} does not say well enough whom it is about for Meta; it has {has}. Bind user_id, email, "
             "ip, fbp or fbc in the context, or set user_data.em and the like in the destination's mapping",
         )

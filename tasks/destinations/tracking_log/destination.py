@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.destinations.traits import TRACKING_LOG
-from dispatcher.edx_log.render import UNDECODABLE, Format, renderer
+from dispatcher.edx_log.render import DECODING_ERRORS, Format, renderer
 from dispatcher.event import encode
-from dispatcher.outcomes import DELIVERED, Dead, Outcome
+from dispatcher.outcomes import DELIVERED, UNDECODABLE, Dead, Outcome
 from dispatcher.tasks.destinations.tracking_log.appender import Appender
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
         for payload in batch.payloads:
             try:
                 lines.append(self._render(payload))
-            except UNDECODABLE as error:
+            except DECODING_ERRORS as error:
                 outcomes.append(_undecodable(error))
                 lines.append(None)
             else:
@@ -101,7 +101,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
         """The line that would be written, or why there would be none. Touches no file."""
         try:
             return {"line": self._render(encode(event)).decode()}
-        except UNDECODABLE as error:
+        except DECODING_ERRORS as error:
             dead = _undecodable(error)
             return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
 
@@ -111,7 +111,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
 
 
 def _undecodable(error: Exception) -> Dead:
-    return Dead("undecodable", f"the payload is not an event: {error}")
+    return Dead(UNDECODABLE, f"the payload is not an event: {error}")
 
 
 def _key(batch: Batch) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 from dispatcher.destinations.base import Destination
 from dispatcher.errors import DropEvent
 from dispatcher.event import Event, EventType
-from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome
+from dispatcher.outcomes import CONSENT, Dead, Delivered, Filtered, Outcome
 from dispatcher.rules.rules import Rules
 from dispatcher.tasks.destinations.http import HttpDestination
 from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of
@@ -158,7 +158,7 @@ class PackingContract(Subject):
         class LeaveOut:
             def apply(self, event: Event) -> Event:
                 if event.id == left_out.id:
-                    raise DropEvent("consent")
+                    raise DropEvent(CONSENT)
                 return event
 
         destination = self.kind()(NAME, self.validated(server.url), rules=cast("Rules", LeaveOut()))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.edx_log.render import UNDECODABLE, renderer
+from dispatcher.edx_log.render import DECODING_ERRORS, renderer
 from dispatcher.event import Event, encode
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def test_a_payload_that_only_resembles_its_neighbour_is_refused() -> None:
     whole = payload(data={"n": 1}, context=REQUEST)
     render(whole)
     for broken in (whole.replace(b'{"n":1}', b'{"n":1},"n":2'), whole.replace(b'{"n":1}', b'{"n":}')):
-        with pytest.raises(UNDECODABLE):
+        with pytest.raises(DECODING_ERRORS):
             render(broken)
 
 
@@ -338,7 +338,7 @@ def test_the_event_format_is_the_payload() -> None:
     ],
 )
 def test_anything_but_an_event_is_refused(line_format: Any, wire: bytes) -> None:
-    with pytest.raises(UNDECODABLE):
+    with pytest.raises(DECODING_ERRORS):
         renderer(line_format)(wire)
 
 
@@ -346,5 +346,5 @@ def test_anything_but_an_event_is_refused(line_format: Any, wire: bytes) -> None
 @pytest.mark.parametrize("timestamp", ["soon", "", "0001-01-01T00:00:00+02:00"])
 def test_an_invalid_timestamp_is_refused(line_format: Any, timestamp: str) -> None:
     wire = msgspec.json.encode({"id": "i", "name": "x", "timestamp": timestamp, "data": {}, "context": {}})
-    with pytest.raises(UNDECODABLE):
+    with pytest.raises(DECODING_ERRORS):
         renderer(line_format)(wire)

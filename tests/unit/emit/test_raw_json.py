@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from dispatcher import config
-from dispatcher.edx_log.render import UNDECODABLE, Format, renderer
+from dispatcher.edx_log.render import DECODING_ERRORS, Format, renderer
 from dispatcher.emit.context import BoundContext
 from dispatcher.event import Event, decode
 from dispatcher.relay.batching import Batcher, BatchLimits
@@ -51,7 +51,7 @@ def payload(raw: bytes, context: dict[str, Any] | None = None) -> bytes:
 def rendered(render: Callable[[bytes], bytes], found: bytes) -> bytes | None:
     try:
         return render(found)
-    except UNDECODABLE:
+    except DECODING_ERRORS:
         return None
 
 
