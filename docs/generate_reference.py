@@ -107,7 +107,6 @@ for a relay to notice an outbox.
 # What replaces the facts of a finding in a remedy.
 _FACTS: Final = {
     "name": "NAME",
-    "upper": "NAME",
     "variable": "the variable that the finding names",
     "directory": "DIRECTORY",
     "file": "FILE",

@@ -1,4 +1,4 @@
-"""``dispatcher replay``: send again from a tracking log."""
+"""``dispatcher replay``: send events of a tracking log again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dispatcher import config
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
 
-# Lines named one by one before the rest is only counted.
-_MOST_ERRORS: Final = 20
+# Lines whose errors are printed; further ones are only counted.
+_MAX_LINE_ERRORS: Final = 20
 # Event names that a dry run lists.
-_MOST_NAMES: Final = 20
+_MAX_NAMES: Final = 20
 
 
 @click.command()
@@ -29,13 +29,13 @@ _MOST_NAMES: Final = 20
     multiple=True,
     required=True,
     type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
-    help="A tracking log, also one compressed with gzip; - is standard input. May be given several times.",
+    help="A tracking log, which may be compressed with gzip; - is standard input. May be given several times.",
 )
 @click.option("--to", "destination", required=True, help="The destination, by its name in the settings.")
-@click.option("--since", type=TIMESTAMP, help="Only events of this time, in UTC, or later.")
+@click.option("--since", type=TIMESTAMP, help="Only events at this time, in UTC, or later.")
 @click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option("--events", multiple=True, metavar="GLOB", help="Only these names; * ? and ! as in an allowlist.")
-@click.option("--all", "everything", is_flag=True, help="Also what the destination's allowlist does not name.")
+@click.option("--all", "everything", is_flag=True, help="Also events that the destination's allowlist does not name.")
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True, help="Events a second."
 )
@@ -44,10 +44,10 @@ _MOST_NAMES: Final = 20
     type=click.IntRange(0),
     default=100_000,
     show_default=True,
-    help="Pause while more events than these wait for the destination.",
+    help="Pause while more events than that wait for the destination.",
 )
-@click.option("--run", default="", metavar="NAME", help="Another name sends again what an earlier run has sent.")
-@click.option("--dry-run", is_flag=True, help="Only count, as if nothing had been replayed before. Needs no Redis.")
+@click.option("--run", default="", metavar="NAME", help="A new name sends events again that an earlier run has sent.")
+@click.option("--dry-run", is_flag=True, help="Only count events, as if none had been replayed before. Needs no Redis.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def replay(
     sources: tuple[Path, ...],
@@ -64,9 +64,9 @@ def replay(
 ) -> None:
     """Send events of a tracking log to a destination again, such as those that its allowlist names only now.
 
-    They keep their times, and their ids where the log has them (ids = true); where it has none, each gets one that is
-    made of its line and the same in every replay. A replay that was interrupted goes on where it was when it is run
-    again in the same way within a week.
+    They keep their times, and their ids if the log has them (ids = true). Without ids, each event gets one that is made
+    of its line, and is the same in every replay. An interrupted replay continues if you run it again in the same way
+    within a week.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def replay(
       dispatcher replay --from tracking.log-20260131.gz --from tracking.log --to segment
       zcat old/*.gz | dispatcher replay --from - --to segment --rate 200
 
-    Exit code 0 when all lines could be read, 1 when some could not.
+    Exit code 0 if all lines could be read, 1 if some could not.
     """
     wanted = Filter(events=events, since=utc(since), until=utc(until), unlisted=everything)
     process = Replay(config.load(), destination, wanted, rate=rate, max_waiting=most_waiting, run=run)
@@ -87,7 +87,7 @@ def replay(
     if as_json:
         click.echo(json.dumps(_as_json(totals)))
     else:
-        _say(totals, destination, dry_run=dry_run)
+        _print(totals, destination, dry_run=dry_run)
     raise SystemExit(1 if totals.unreadable else 0)
 
 
@@ -119,7 +119,7 @@ def _follow(
     before: int,
 ) -> None:
     for error in errors:
-        if error is not None and process.totals.unreadable <= _MOST_ERRORS:
+        if error is not None and process.totals.unreadable <= _MAX_LINE_ERRORS:
             progress.console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         progress.update(task, completed=before + source.consumed, events=process.totals.chosen)
 
@@ -135,13 +135,13 @@ def _as_json(totals: ReplayTotals) -> dict[str, Any]:
     }
 
 
-def _say(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
+def _print(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
     if dry_run:
         click.echo(f"{totals.chosen:,} of {totals.lines:,} lines would be sent to {destination}")
-        for name, count in totals.by_name.most_common(_MOST_NAMES):
+        for name, count in totals.by_name.most_common(_MAX_NAMES):
             click.echo(f"{count:>12,}  {name}")
-        if len(totals.by_name) > _MOST_NAMES:
-            click.echo(f"{'':>12}  and {len(totals.by_name) - _MOST_NAMES:,} other names")
+        if len(totals.by_name) > _MAX_NAMES:
+            click.echo(f"{'':>12}  and {len(totals.by_name) - _MAX_NAMES:,} other names")
     else:
         earlier = f"; {totals.earlier_bytes:,} bytes were replayed before" if totals.earlier_bytes else ""
         click.echo(f"{totals.put:,} of {totals.lines:,} lines are on their way to {destination}{earlier}")

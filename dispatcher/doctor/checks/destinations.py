@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
-import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -21,11 +17,10 @@ from dispatcher.config.variables import option_variable
 from dispatcher.destinations.preview import Previewer
 from dispatcher.destinations.types import load_type
 from dispatcher.doctor.deployment import Deployment
+from dispatcher.doctor.endpoint import Endpoint, describe
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import SettingsError
 
-# To connect, which takes three round trips for TLS.
-_TIMEOUT_SECONDS: Final = 5.0
 _DAY_SECONDS: Final = 86_400
 # Automatic renewal comes long before, so that it has failed by then.
 _EXPIRES_SOON_DAYS: Final = 14
@@ -71,7 +66,7 @@ ENCRYPTION: Final = Check(
 LEASE: Final = Check(
     "destinations.lease",
     "The lease against the destination's own timeouts: a delivery that takes longer than its lease happens twice.",
-    "raise DISPATCHER_DESTINATIONS__{upper}__LEASE_SECONDS above {seconds}, or lower the destination's timeouts",
+    "set {variable} to more than {seconds}, or lower the destination's timeouts",
 )
 
 CHECKS: Final = (ANY, ALLOWLIST, CREDENTIALS, REACHABLE, CERTIFICATE, ENCRYPTION, LEASE)
@@ -90,19 +85,19 @@ def check(deployment: Deployment) -> Iterator[Finding]:
             continue  # settings.valid has said why
         is_embedded = deployment.settings.broker_url is None
         yield from credentials(name, table, options, is_embedded=is_embedded)
-        yield from lacking(name, table)
+        yield from missing_settings(name, table)
         yield from lease(name, table, options)
-        # `dispatcher up` stands in for Segment where it has no key.
+        # `dispatcher up` replaces a destination that has a stub and lacks its credentials.
         lacks = any(not getattr(options, option) for option in table.traits.needs)
-        stands_in = is_embedded and table.traits.has_stub and lacks
+        is_stubbed = is_embedded and table.traits.has_stub and lacks
         for option, url in urls(options).items():
-            yield from _endpoint(name, option, url, quick=deployment.quick, stands_in=stands_in)
+            yield from _connection(name, option, url, quick=deployment.quick, is_stubbed=is_stubbed)
 
 
-def _endpoint(name: str, option: str, url: SplitResult, *, quick: bool, stands_in: bool) -> Iterator[Finding]:
+def _connection(name: str, option: str, url: SplitResult, *, quick: bool, is_stubbed: bool) -> Iterator[Finding]:
     yield encryption(name, option, url)
-    if stands_in:
-        yield REACHABLE.skipped(f"`dispatcher up` stands in for {name}, which has no credentials")
+    if is_stubbed:
+        yield REACHABLE.skipped(f"{name} has no credentials, and `dispatcher up` replaces it by a stub")
     elif quick:
         yield REACHABLE.skipped("--quick connects to no destination")
     else:
@@ -110,7 +105,7 @@ def _endpoint(name: str, option: str, url: SplitResult, *, quick: bool, stands_i
 
 
 def options_of(table: DestinationSettings) -> BaseModel | None:
-    """The destination's validated options; None where they are wrong."""
+    """The destination's validated options; None if they are wrong."""
     try:
         return load_type(table.type).Options.model_validate(table.options)
     except (SettingsError, ValidationError):
@@ -138,19 +133,19 @@ def credentials(
             flaw = "is not set, so that its events wait"
         else:
             continue
-        spelt = option_variable(name, option)
+        variable = option_variable(name, option)
         if flaw is None:
             yield CREDENTIALS.ok(f"{option} of {name} is set and well-formed")
         elif is_embedded and flaw.startswith("is not set"):
             yield CREDENTIALS.note(
-                f"{option} of {name} {flaw}, or go to the stand-in of `dispatcher up`", variable=spelt
+                f"{option} of {name} {flaw}, or go to the stub of `dispatcher up`", variable=variable
             )
         else:
-            yield CREDENTIALS.error(f"{option} of {name} {flaw}", variable=spelt)
+            yield CREDENTIALS.error(f"{option} of {name} {flaw}", variable=variable)
 
 
-def lacking(name: str, table: DestinationSettings) -> Iterator[Finding]:
-    """What the destination itself says that it lacks, where that is not among the options looked at by name."""
+def missing_settings(name: str, table: DestinationSettings) -> Iterator[Finding]:
+    """The settings that the destination itself misses, if ``credentials`` does not check them by name."""
     if table.traits.needs:
         return
     with Previewer({name: table}) as previewer:
@@ -184,7 +179,7 @@ def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator
     longest = sum(timeouts)
     if not timeouts:
         return
-    facts = {"upper": name.upper(), "seconds": f"{2 * longest:g}"}
+    facts = {"variable": option_variable(name, "lease_seconds"), "seconds": f"{2 * longest:g}"}
     what = f"{name} has a lease of {table.lease_seconds:g} s, and one request may take {longest:g} s"
     if table.lease_seconds <= longest:
         yield LEASE.error(what, **facts)
@@ -212,28 +207,17 @@ def encryption(name: str, option: str, url: SplitResult) -> Finding:
     return ENCRYPTION.warning(what, variable=option_variable(name, option))
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """How to connect to a destination: directly, or through a proxy."""
-
-    host: str
-    port: int
-    tunnel: bool
-
-
 def reach(name: str, url: SplitResult) -> Iterator[Finding]:
     """Connect and hang up. Blocks for a few timeouts at most."""
-    assert url.hostname is not None
-    route = _route(url)
-    place = f"{url.hostname}:{_port(url)}" + (f" through the proxy {route.host}:{route.port}" if route.tunnel else "")
+    endpoint = Endpoint.of(url)
     try:
-        certificate = _connect(url, route)
-    except (OSError, http.client.HTTPException) as error:
-        yield REACHABLE.error(f"{name} at {place} cannot be reached: {explain(error)}")
+        certificate = endpoint.connect()
+    except (OSError, HTTPException) as error:
+        yield REACHABLE.error(f"{name} at {endpoint} cannot be reached: {describe(error)}")
         return
-    yield REACHABLE.ok(f"{name} at {place} takes connections")
+    yield REACHABLE.ok(f"{name} at {endpoint} takes connections")
     if certificate is not None:
-        yield validity(url.hostname, certificate, now=time.time())
+        yield validity(endpoint.host, certificate, now=time.time())
 
 
 def validity(host: str, certificate: Mapping[str, Any], *, now: float) -> Finding:
@@ -247,61 +231,6 @@ def validity(host: str, certificate: Mapping[str, Any], *, now: float) -> Findin
     days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - now) / _DAY_SECONDS
     what = f"the certificate of {host} is valid for {days:.0f} more days"
     return CERTIFICATE.warning(what, host=host) if days < _EXPIRES_SOON_DAYS else CERTIFICATE.ok(what)
-
-
-def explain(error: Exception) -> str:
-    """A connection error in plain words."""
-    if isinstance(error, socket.gaierror):
-        return "the name service does not know the name"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS: {error.reason or error}"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_TIMEOUT_SECONDS:g} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return f"{type(error).__name__}: {error}"
-
-
-def _connect(url: SplitResult, route: _Route) -> dict[str, Any] | None:
-    """Connect, and return the certificate if there is TLS. Raises OSError and HTTPException."""
-    connection: http.client.HTTPConnection
-    if url.scheme == "https":
-        connection = http.client.HTTPSConnection(
-            route.host, route.port, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context(cafile=_authorities())
-        )
-        if route.tunnel:
-            assert url.hostname is not None
-            connection.set_tunnel(url.hostname, _port(url))
-    else:
-        connection = http.client.HTTPConnection(route.host, route.port, timeout=_TIMEOUT_SECONDS)
-    try:
-        connection.connect()
-        return connection.sock.getpeercert() if isinstance(connection.sock, ssl.SSLSocket) else None
-    finally:
-        connection.close()
-
-
-def _authorities() -> str:
-    # The certificates and variables that the HTTP client of the destinations uses.
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - slow to import, and only this command needs it
-
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
-
-
-def _route(url: SplitResult) -> _Route:
-    assert url.hostname is not None
-    proxy = getproxies().get(url.scheme)
-    if proxy and url.hostname not in _LOCAL_HOSTS and not proxy_bypass(url.hostname):
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if parts.hostname:
-            return _Route(parts.hostname, parts.port or 80, tunnel=True)
-    return _Route(url.hostname, _port(url), tunnel=False)
-
-
-def _port(url: SplitResult) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
 
 
 def _values(options: BaseModel) -> Iterator[tuple[str, Any]]:

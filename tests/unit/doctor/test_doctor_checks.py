@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 import dispatcher
 from dispatcher import config
-from dispatcher.doctor import AREAS, Finding, disk, examination, examine
+from dispatcher.doctor import AREAS, Finding, disk, endpoint, examination, examine
 from dispatcher.doctor.checks import (
     broker,
     deliveries,
@@ -783,12 +783,14 @@ def test_a_missing_write_key_is_an_error_unless_the_segment_stub_is_used() -> No
 
 
 def test_missing_settings_of_a_destination_are_an_error_with_their_variables() -> None:
-    found = worst(destinations.lacking("shop_ads", table(type="meta_conversions", dataset_id="1234567890123456")))
+    ads = table(type="meta_conversions", dataset_id="1234567890123456")
+    found = worst(destinations.missing_settings("shop_ads", ads))
     assert found.level == "error"
     assert "DISPATCHER_DESTINATIONS__SHOP_ADS__ACCESS_TOKEN" in found.what
     whole = table(type="meta_conversions", dataset_id="1234567890123456", access_token="a-token")
-    assert list(destinations.lacking("shop_ads", whole)) == []
-    assert list(destinations.lacking("tracking_log", table(type="tracking_log", path="/tmp/tracking.log"))) == []
+    assert list(destinations.missing_settings("shop_ads", whole)) == []
+    log = table(type="tracking_log", path="/tmp/tracking.log")
+    assert list(destinations.missing_settings("tracking_log", log)) == []
 
 
 def test_a_destination_replaced_by_the_segment_stub_is_not_probed() -> None:
@@ -809,7 +811,7 @@ def test_a_lease_as_short_as_one_slow_request_is_a_warning() -> None:
     ],
 )
 def test_an_unreachable_destination_is_explained_in_plain_words(error: Exception, words: str) -> None:
-    assert words in destinations.explain(error)
+    assert words in endpoint.describe(error)
 
 
 # Tracking log
