@@ -24,6 +24,9 @@ from tests.simulator.plan import TROUBLES, plan_of
 from tests.simulator.report import MARKS
 from tests.simulator.run import Totals, run
 
+# A process that is killed while it opens a file leaves it to the garbage collector; a real one leaves it to the system.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
 # Seeds of each case: those of all of them take about 80 seconds of two processors.
 _MIXED = 2000
 _ALONE = 80
