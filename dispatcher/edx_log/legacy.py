@@ -1,37 +1,42 @@
-"""edX's renamed events: sequence navigation and video have kept the event_type and the fields that they had before.
+"""Legacy: edX logs its sequence and video events with the event_type and the fields that they had under older names.
 
-edX's own rules, oddities included, since the lines are compared to the byte: an event that a rule trips over (a field
-missing, a number that is text) keeps its new name, but also what the rule had changed before it tripped.
+``to_legacy`` renames as edX does, oddities included, since the lines are compared to the byte: an event that a rule
+trips over (a field is missing, a number is text) keeps its new name, and also what the rule had changed before.
+``from_legacy`` undoes it, as far as the log holds what was changed: docs/how-to/replay.md names the rest.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from dispatcher.edx_log.usage_key import html_id
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-#: Every event that is renamed has a name that begins so.
+#: The name of every renamed event begins with one of these.
 PREFIXES: Final = ("edx.ui.lms.sequence.", "edx.video.")
 
+_SEQUENCE: Final = {
+    "edx.ui.lms.sequence.tab_selected": "seq_goto",
+    "edx.ui.lms.sequence.next_selected": "seq_next",
+    "edx.ui.lms.sequence.previous_selected": "seq_prev",
+}
 _VIDEO: Final = {
     "edx.video.played": "play_video",
     "edx.video.paused": "pause_video",
     "edx.video.stopped": "stop_video",
     "edx.video.loaded": "load_video",
     "edx.video.position.changed": "seek_video",
-    "edx.video.seeked": "seek_video",
     "edx.video.transcript.shown": "show_transcript",
     "edx.video.transcript.hidden": "hide_transcript",
     "edx.video.language_menu.shown": "video_show_cc_menu",
     "edx.video.language_menu.hidden": "video_hide_cc_menu",
 }
+# Events that are logged under the name of another event.
+_SAME_AS: Final = {"edx.video.seeked": "edx.video.position.changed"}
 _SEEK_TYPES: Final = {"slide": "onSlideSeek", "skip": "onSkipSeek"}
+_NEW_SEEK_TYPES: Final = {legacy: new for new, legacy in _SEEK_TYPES.items()}
 
 # Seconds that the players' skip buttons go; any other interval was the slider, whatever the event says.
 _SKIP_SECONDS: Final = 30
@@ -39,7 +44,7 @@ _SKIP_SECONDS: Final = 30
 _IOS_WITH_SKIP_BUG: Final = ("edx.mobileapp.iOS", "1.0.02")
 
 
-class Renamed(msgspec.Struct, frozen=True, kw_only=True):
+class LegacyForm(msgspec.Struct, frozen=True, kw_only=True):
     """What changes in the line. None in ``event_type`` or ``page`` leaves that field as it was."""
 
     name: str
@@ -48,8 +53,8 @@ class Renamed(msgspec.Struct, frozen=True, kw_only=True):
     page: str | None = None
 
 
-def rename(name: str, event: Any, context: dict[str, Any]) -> Renamed | None:
-    """The old form of an event whose name begins with one of ``PREFIXES``; None where it has none.
+def to_legacy(name: str, event: Any, context: dict[str, Any]) -> LegacyForm | None:
+    """The legacy form of an event whose name begins with one of ``PREFIXES``; None where edX keeps the new one.
 
     Args:
         name: The event's name.
@@ -57,59 +62,60 @@ def rename(name: str, event: Any, context: dict[str, Any]) -> Renamed | None:
             place where it is a dict.
         context: The line's context, changed in place.
     """
-    rule = _SEQUENCE.get(name) or (_video if name in _VIDEO else None)
-    if rule is None:
+    name = _SAME_AS.get(name, name)
+    if name not in _SEQUENCE and name not in _VIDEO:
         return None
     try:
-        payload = json.loads(event) if isinstance(event, str) else event
-        renamed = rule(name, payload, context)
-        return msgspec.structs.replace(renamed, event=json.dumps(payload)) if isinstance(event, str) else renamed
+        fields = json.loads(event) if isinstance(event, str) else event
+        form = _rename_video(name, fields, context) if name in _VIDEO else _rename_sequence(name, fields)
+        return msgspec.structs.replace(form, event=json.dumps(fields)) if isinstance(event, str) else form
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def _goto(name: str, event: Any, _context: dict[str, Any]) -> Renamed:
-    event["old"] = event["current_tab"]
-    event["new"] = event["target_tab"]
-    return Renamed(name=name, event_type="seq_goto", event=event)
+def from_legacy(name: str, event_type: str, event: dict[str, Any], context: dict[str, Any]) -> bool:
+    """Give an event back the fields that it was emitted with. False where the log did not rename it.
+
+    Args:
+        name: As the line has it.
+        event_type: As the line has it.
+        event: The line's ``event``, changed in place.
+        context: The line's context with its ``page``, changed in place.
+    """
+    if _SEQUENCE.get(name) == event_type:
+        event.pop("old", None)
+        event.pop("new", None)
+        return True
+    if _VIDEO.get(name) == event_type:
+        _restore_video(event, context)
+        return True
+    return False
 
 
-def _next(name: str, event: Any, _context: dict[str, Any]) -> Renamed:
-    leaves = event["current_tab"] == event["tab_count"]
-    return _step(name, event, leaves=leaves, event_type="seq_next", tabs=1)
-
-
-def _previous(name: str, event: Any, _context: dict[str, Any]) -> Renamed:
-    leaves = event["current_tab"] == 1
-    return _step(name, event, leaves=leaves, event_type="seq_prev", tabs=-1)
-
-
-def _step(name: str, event: Any, *, leaves: bool, event_type: str, tabs: int) -> Renamed:
+def _rename_sequence(name: str, event: Any) -> LegacyForm:
+    event_type = _SEQUENCE[name]
+    if event_type == "seq_goto":
+        event["old"] = event["current_tab"]
+        event["new"] = event["target_tab"]
+        return LegacyForm(name=name, event_type=event_type, event=event)
+    is_next = event_type == "seq_next"
     # The old events were emitted only within a sequence, so a step out of it has no old name.
-    if leaves:
-        return Renamed(name=name, event_type=None, event=event)
+    if event["current_tab"] == (event["tab_count"] if is_next else 1):
+        return LegacyForm(name=name, event_type=None, event=event)
     event["old"] = event["current_tab"]
-    event["new"] = event["current_tab"] + tabs
-    return Renamed(name=name, event_type=event_type, event=event)
+    event["new"] = event["current_tab"] + (1 if is_next else -1)
+    return LegacyForm(name=name, event_type=event_type, event=event)
 
 
-_SEQUENCE: Final[dict[str, Callable[[str, Any, dict[str, Any]], Renamed]]] = {
-    "edx.ui.lms.sequence.tab_selected": _goto,
-    "edx.ui.lms.sequence.next_selected": _next,
-    "edx.ui.lms.sequence.previous_selected": _previous,
-}
-
-
-def _video(name: str, event: Any, context: dict[str, Any]) -> Renamed:
-    new_name = "edx.video.position.changed" if name == "edx.video.seeked" else name
+def _rename_video(name: str, event: Any, context: dict[str, Any]) -> LegacyForm:
     page = None
     if event:
         _rename_fields(event)
-        _tell_seek_from_skip(event)
+        _set_seek_type(event)
         if "open_in_browser_url" in context:
             page = context.pop("open_in_browser_url").rpartition("/")[0]
-        _turn_ios_skip(event, context)
-    return Renamed(name=new_name, event_type=_VIDEO[name], event=event, page=page)
+        _correct_ios_skip(event, context)
+    return LegacyForm(name=name, event_type=_VIDEO[name], event=event, page=page)
 
 
 def _rename_fields(event: Any) -> None:
@@ -123,7 +129,7 @@ def _rename_fields(event: Any) -> None:
         event["currentTime"] = event.pop("current_time")
 
 
-def _tell_seek_from_skip(event: Any) -> None:
+def _set_seek_type(event: Any) -> None:
     if "seek_type" in event:
         seek_type = event["seek_type"]
         if seek_type in ("slide", "skip"):
@@ -135,7 +141,7 @@ def _tell_seek_from_skip(event: Any) -> None:
             event["type"] = _SEEK_TYPES["slide"]
 
 
-def _turn_ios_skip(event: Any, context: dict[str, Any]) -> None:
+def _correct_ios_skip(event: Any, context: dict[str, Any]) -> None:
     if "application" not in context:
         return
     application = context["application"]
@@ -147,3 +153,16 @@ def _turn_ios_skip(event: Any, context: dict[str, Any]) -> None:
         return
     if event["requested_skip_interval"] == _SKIP_SECONDS and event["type"] == _SEEK_TYPES["skip"]:
         event["requested_skip_interval"] = -_SKIP_SECONDS
+
+
+def _restore_video(event: dict[str, Any], context: dict[str, Any]) -> None:
+    if not event:
+        return
+    for legacy, new in (("id", "module_id"), ("currentTime", "current_time")):
+        if legacy in event:
+            event[new] = event.pop(legacy)
+    if event.get("type") in _NEW_SEEK_TYPES:
+        event["seek_type"] = _NEW_SEEK_TYPES[event.pop("type")]
+    # The page of a browser is its own; that of an app was made of this address, whose last part is not in the log.
+    if context.get("event_source") != "browser" and isinstance(context.get("page"), str):
+        context["open_in_browser_url"] = f"{context.pop('page')}/"

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import msgspec
 
-from dispatcher.edx_log.renamed import undo
+from dispatcher.edx_log.legacy import from_legacy
 from dispatcher.event import MAX_NAME_CHARACTERS, Event, is_id, to_utc
 
-# What edX's log moves out of the context to the top of a line, and fills with "" where the context has it not.
+# What edX's log moves out of the context to the top of a line, and fills with "" where the context does not have it.
 _REQUEST_FIELDS: Final = ("username", "session", "ip", "agent", "host", "referer", "accept_language")
 _ID_KEY: Final = "event_id"
 
@@ -25,29 +25,29 @@ _encode_json: Final = msgspec.json.Encoder().encode
 
 
 class UnreadableLineError(ValueError):
-    """The line is no event; says why."""
+    """The line holds no readable event; says why."""
 
 
 def read_line(line: bytes) -> Event:
-    """The event of a line, of whichever format.
+    """The event of a line of any format.
 
-    Its id is the one that the line holds, else one made of the line's JSON, and so the same whenever it is read.
+    Its id is the one that the line holds, else one derived from the line's JSON, and so the same in every reading.
 
     Raises:
-        UnreadableLineError: It is damaged, or no line of a tracking log.
+        UnreadableLineError: The line is damaged, or does not come from a tracking log.
     """
-    body = _body(line)
-    record = _object(body)
+    # Syslog and Python's logging put something before the JSON.
+    start = line.find(b"{")
+    if start < 0:
+        raise UnreadableLineError("there is no JSON object in it")
+    body = line[start:].strip()
+    record = _decode_object(body)
     try:
-        event = _whole(record) if "data" in record and "event_type" not in record else _from_edx(record, body)
+        event = _from_event(record) if "data" in record and "event_type" not in record else _from_edx(record, body)
         _encode_json(event)
     except (msgspec.MsgspecError, OverflowError, RecursionError, UnicodeEncodeError, TypeError) as error:
-        raise UnreadableLineError(f"it is no event that could be sent: {error}") from error
-    if (
-        not isinstance(event.name, str)
-        or not 0 < len(event.name) <= MAX_NAME_CHARACTERS
-        or not event.name.isprintable()
-    ):
+        raise UnreadableLineError(f"its event could not be sent: {error}") from error
+    if not 0 < len(event.name) <= MAX_NAME_CHARACTERS or not event.name.isprintable():
         raise UnreadableLineError(f"its name is not 1 to {MAX_NAME_CHARACTERS} printable characters")
     return event
 
@@ -60,37 +60,25 @@ def derived_id(body: bytes) -> str:
     return str(UUID(bytes=bytes(digest)))
 
 
-def _body(line: bytes) -> bytes:
-    """The JSON of a line, without what syslog or Python's logging put before it."""
-    start = line.find(b"{")
-    if start < 0:
-        raise UnreadableLineError("there is no JSON object in it")
-    return line[start:].strip()
-
-
-def _object(body: bytes) -> dict[str, Any]:
+def _decode_object(body: bytes) -> dict[str, Any]:
     try:
         record = _decode_json(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        # Python's logger writes NaN, which is no JSON to others.
-        record = _python_json(body)
+        try:
+            # Python's logger writes NaN, which other decoders refuse.
+            record = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableLineError(f"it is not JSON: {error}") from error
     if not isinstance(record, dict):
-        raise UnreadableLineError("it is no JSON object")
+        raise UnreadableLineError("it is not a JSON object")
     return record
 
 
-def _python_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableLineError(f"it is not JSON: {error}") from error
-
-
-def _whole(record: dict[str, Any]) -> Event:
-    """A line of format ``event``: all of it is there."""
+def _from_event(record: dict[str, Any]) -> Event:
+    """The event of a line of format ``event``, which holds all of it."""
     event = msgspec.convert(record, Event)
     if event.type != "event" or not is_id(event.id):
-        raise UnreadableLineError("it has no usable id, or is no event of tracker.emit")
+        raise UnreadableLineError("it has no usable id, or does not come from tracker.emit")
     return msgspec.structs.replace(event, timestamp=to_utc(event.timestamp))
 
 
@@ -98,25 +86,26 @@ def _from_edx(record: dict[str, Any], body: bytes) -> Event:
     name = record.get("name", record.get("event_type"))
     if not isinstance(name, str):
         raise UnreadableLineError("it has neither a name nor an event_type")
-    context = _context(record)
-    data = _data(record.get("event"))
+    context = _restore_context(record)
+    data = _restore_data(record.get("event"))
     event_type = record.get("event_type", name)
-    renamed = isinstance(data, dict) and isinstance(event_type, str) and undo(name, event_type, data, context)
-    if event_type != name and not renamed:
+    is_legacy = isinstance(data, dict) and isinstance(event_type, str) and from_legacy(name, event_type, data, context)
+    if event_type != name and not is_legacy:
         context["event_type"] = event_type
     return Event(
-        id=_own_id(context) or derived_id(body),
+        id=_take_id(context) or derived_id(body),
         name=name,
-        timestamp=_moment(record.get("time")),
+        timestamp=_parse_timestamp(record.get("time")),
         data=data,
         context=context,
     )
 
 
-def _context(record: dict[str, Any]) -> dict[str, Any]:
-    found = record.get("context")
-    context: dict[str, Any] = dict(found) if isinstance(found, dict) else {}
-    # An event of a request has some of them. One of none has them all empty, since it was emitted without them.
+def _restore_context(record: dict[str, Any]) -> dict[str, Any]:
+    logged = record.get("context")
+    context: dict[str, Any] = dict(logged) if isinstance(logged, dict) else {}
+    # An event of a request has some of these. Another event was emitted without them, and its line has all of them
+    # empty.
     if any(record.get(key) for key in _REQUEST_FIELDS):
         context |= {key: record[key] for key in _REQUEST_FIELDS if key in record}
     if record.get("event_source", "server") != "server":
@@ -129,7 +118,7 @@ def _context(record: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _data(event: Any) -> Any:
+def _restore_data(event: Any) -> Any:
     """What a browser sent is text in the line; so is what older versions of edX logged of apps and requests."""
     if event is None:
         return {}
@@ -142,22 +131,23 @@ def _data(event: Any) -> Any:
     return data if isinstance(data, dict) else event
 
 
-def _own_id(context: dict[str, Any]) -> str | None:
-    # With ids = true the log writes it there. What somebody else may keep under that key need not be unique.
+def _take_id(context: dict[str, Any]) -> str | None:
+    """The event's own id, taken out of the context. With ``ids = true`` the log writes it there."""
+    # What somebody else may keep under that key need not be unique.
     try:
-        own = str(UUID(context[_ID_KEY]))
+        own_id = str(UUID(context[_ID_KEY]))
     except (KeyError, ValueError, AttributeError, TypeError):
         return None
-    if own != context[_ID_KEY]:
+    if own_id != context[_ID_KEY]:
         return None
     del context[_ID_KEY]
-    return own
+    return own_id
 
 
-def _moment(text: Any) -> datetime:
+def _parse_timestamp(text: Any) -> datetime:
     if not isinstance(text, str):
         raise UnreadableLineError("it has no time")
     try:
         return to_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:
-        raise UnreadableLineError(f"its time {text[:40]!r} is none: {error}") from error
+        raise UnreadableLineError(f"its time {text[:40]!r} is not a timestamp: {error}") from error

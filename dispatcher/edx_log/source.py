@@ -16,24 +16,24 @@ from typing import IO, Any, Final, Self
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 # Bytes read at a time where lines do not matter.
 _CHUNK_BYTES: Final = 1 << 20
-# Bytes of a line beyond which it is no event: well above every outbox.max_event_bytes that makes sense.
+# A line with more bytes holds no event: well above every outbox.max_event_bytes that makes sense.
 _MAX_LINE_BYTES: Final = 16 << 20
-# Bytes of a line that tell it from others: the end of it, where edX's format has the time.
+# Bytes at the end of a line by which it is known again: edX's format has the time there.
 _TAIL_BYTES: Final = 256
-#: What reading a compressed file that is damaged or cut off raises, and a disk that fails.
+#: What a compressed file that is damaged or cut off raises when it is read, and a disk that fails.
 READ_ERRORS: Final = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line. Positions count bytes of the log as it was before it was compressed.
+    """One line of a log.
 
     Args:
         number: Counted from 1.
-        end: The position behind it.
+        end: The position behind it, in bytes of the log as it was before it was compressed.
         content: Its bytes, with the line break; cut off where it is longer than an event can be.
-        tail: The last of its bytes, to know the place again by.
-        is_too_long: Whether it was cut off.
+        tail: Its last bytes, by which the place is known again.
+        is_too_long: Whether ``content`` was cut off.
     """
 
     number: int
@@ -44,12 +44,12 @@ class Line:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its end was written yet."""
+        """Whether it has its line break; otherwise a writer may still be at work on it."""
         return self.is_too_long or self.content.endswith(b"\n")
 
 
 class Source:
-    """A log. A context manager; read it once, from the beginning, in one thread.
+    """A log. A context manager, which opens the file; read it once, from the beginning, in one thread.
 
     Args:
         path: A file, plain or compressed with gzip, whatever it is called; ``-`` is standard input.
@@ -67,7 +67,7 @@ class Source:
 
     @property
     def size(self) -> int | None:
-        """Bytes on disk; None where nobody knows."""
+        """Bytes on disk; None for anything but a regular file."""
         with suppress(OSError):
             if str(self._path) != "-" and self._path.is_file():
                 return self._path.stat().st_size
@@ -75,13 +75,13 @@ class Source:
 
     @property
     def consumed(self) -> int:
-        """Bytes on disk that were read so far, for a progress bar."""
+        """Bytes on disk that were read so far, for a progress bar; 0 where ``size`` is None."""
         if self._raw is None or self.size is None:
             return 0
         return os.lseek(self._raw.fileno(), 0, os.SEEK_CUR)
 
     def __enter__(self) -> Self:
-        # Whatever stands in for standard input has to be able to look ahead.
+        # What replaces standard input may not be able to peek.
         raw: Any = BufferedReader(sys.stdin.buffer) if str(self._path) == "-" else self._path.open("rb")
         self._raw = raw
         file: Any = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else raw
@@ -94,20 +94,29 @@ class Source:
         self._raw = self._file = None
 
     def first_line(self) -> bytes:
-        """The first line, or as much of it as an event can have. It is read again by whoever reads next."""
+        """The first line, or as much of it as an event can have. What reads next gets it again."""
         assert self.position == 0, "it was read already"
         if not self._first:
             self._first = self._open.readline(_MAX_LINE_BYTES)
         return self._first
 
     def go_to(self, position: int, *, number: int, tail: bytes) -> bool:
-        """Go on behind a line that was read before. False where the log does not hold that line there."""
+        """Go to the position behind a line that an earlier run has read.
+
+        Args:
+            position: The position.
+            number: The line's number.
+            tail: The line's tail.
+
+        Returns:
+            False where the log does not hold that line there.
+        """
         if not self._skip(position - len(tail)):
             return False
-        found = self._read(len(tail))
-        self.position += len(found)
+        content = self._read(len(tail))
+        self.position += len(content)
         self._number = number
-        return found == tail
+        return content == tail
 
     def skip_to(self, position: int) -> bool:
         """Read on up to a position between two lines. False where the log ends before."""
@@ -120,7 +129,7 @@ class Source:
         return True
 
     def lines(self) -> Iterator[Line]:
-        """The lines from here on. Raises one of ``READ_ERRORS`` where the log cannot be read on."""
+        """The lines from here on, in bounded memory. Raises one of ``READ_ERRORS`` where the log cannot be read on."""
         while content := self._readline():
             self._number += 1
             is_too_long = len(content) >= _MAX_LINE_BYTES and not content.endswith(b"\n")
@@ -153,8 +162,8 @@ class Source:
         self.position = raw.seek(position)
         return True
 
-    def _read(self, most: int) -> bytes:
+    def _read(self, size: int) -> bytes:
         if not self._first:
-            return self._open.read(most)
-        found, self._first = self._first[:most], self._first[most:]
-        return found
+            return self._open.read(size)
+        content, self._first = self._first[:size], self._first[size:]
+        return content

@@ -24,7 +24,7 @@ _LIBRARY_BLOCK: Final = re.compile(r"lb:(?a:[\w\-.]+):[\w\-.]+:(?a:[\w\-.]+):[\w
 
 
 def html_id(usage_key: str) -> str | None:
-    """What edX puts under ``id`` for a usage key; None where it is not a usage key."""
+    """The id that edX puts under ``id`` for a usage key; None where the text is not a usage key."""
     if match := _COURSE_BLOCK.fullmatch(usage_key):
         return match["block"] or match["ccx_block"] or match["library_block"]
     if match := _OLD_BLOCK.fullmatch(usage_key):

@@ -12,14 +12,14 @@ from dispatcher.edx_log.render import renderer
 from dispatcher.edx_log.usage_key import html_id
 from dispatcher.event import Event, encode
 
-MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+TIMESTAMP = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 EMPTY = '"username": "", "session": "", "ip": "", "agent": "", "host": "", "referer": "", "accept_language": "", '
 TIME = '"time": "2026-03-04T05:06:07+00:00", '
 BLOCK = "block-v1:Uni+Math+2026+type@video+block@a1b2"
 
 
 def line(name: str, data: Any, **context: Any) -> str:
-    return renderer("edx")(encode(Event(id="i", name=name, timestamp=MOMENT, data=data, context=context))).decode()
+    return renderer("edx")(encode(Event(id="i", name=name, timestamp=TIMESTAMP, data=data, context=context))).decode()
 
 
 def fields(name: str, data: Any, **context: Any) -> dict[str, Any]:
@@ -35,20 +35,20 @@ def test_a_selected_tab_is_seq_goto() -> None:
     )
 
 
-@pytest.mark.parametrize(("way", "old_name", "new"), [("next", "seq_next", 4), ("previous", "seq_prev", 2)])
-def test_a_browsers_step_within_a_sequence_is_renamed_in_its_text(way: str, old_name: str, new: int) -> None:
+@pytest.mark.parametrize(("direction", "old_name", "new"), [("next", "seq_next", 4), ("previous", "seq_prev", 2)])
+def test_a_browsers_step_within_a_sequence_is_renamed_in_its_text(direction: str, old_name: str, new: int) -> None:
     data = {"current_tab": 3, "tab_count": 5}
-    written = line(f"edx.ui.lms.sequence.{way}_selected", data, event_source="browser", page="https://x.org/é")
+    written = line(f"edx.ui.lms.sequence.{direction}_selected", data, event_source="browser", page="https://x.org/é")
     assert written == (
-        f'{{"name": "edx.ui.lms.sequence.{way}_selected", "context": {{}}, {EMPTY}"event": '
+        f'{{"name": "edx.ui.lms.sequence.{direction}_selected", "context": {{}}, {EMPTY}"event": '
         rf'"{{\"current_tab\": 3, \"tab_count\": 5, \"old\": 3, \"new\": {new}}}", {TIME}"event_type": '
         rf'"{old_name}", "event_source": "browser", "page": "https://x.org/\u00e9"}}'
     )
 
 
-@pytest.mark.parametrize(("way", "tab"), [("next", 5), ("previous", 1)])
-def test_a_step_out_of_the_sequence_keeps_its_name(way: str, tab: int) -> None:
-    name = f"edx.ui.lms.sequence.{way}_selected"
+@pytest.mark.parametrize(("direction", "tab"), [("next", 5), ("previous", 1)])
+def test_a_step_out_of_the_sequence_keeps_its_name(direction: str, tab: int) -> None:
+    name = f"edx.ui.lms.sequence.{direction}_selected"
     written = fields(name, {"current_tab": tab, "tab_count": 5})
     assert (written["event_type"], written["event"]) == (name, {"current_tab": tab, "tab_count": 5})
 

@@ -15,13 +15,13 @@ from dispatcher.replay import UnreadableLineError, read_line
 from dispatcher.tasks.destinations.segment import to_message
 from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
 
-MOMENT = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+TIMESTAMP = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 ID = "019cb7a3-5d52-7000-8000-0123456789ab"
 Properties = Literal["data", "edx"]
 
 
 def event(name: str, data: Any, context: dict[str, Any]) -> Event:
-    return Event(id=ID, name=name, timestamp=MOMENT, data=data, context=context)
+    return Event(id=ID, name=name, timestamp=TIMESTAMP, data=data, context=context)
 
 
 def again(original: Event, line_format: Format = "edx", *, ids: bool = True) -> Event:
@@ -170,14 +170,17 @@ def test_an_id_that_is_not_a_uuid_stays_in_the_context() -> None:
         (b"2026-01-01 INFO nothing of interest\n", "no JSON object"),
         (b'{"name": "a", "event": {"x": ', "it is not JSON"),
         (b'{"name": "a", "event": {}}', "no time"),
-        (b'{"name": "a", "event": {}, "time": "yesterday"}', "its time 'yesterday' is none"),
+        (b'{"name": "a", "event": {}, "time": "yesterday"}', "its time 'yesterday' is not a timestamp"),
         (b'{"time": "2014-05-16T18:52:20"}', "neither a name nor an event_type"),
         (b'{"name": "", "time": "2014-05-16T18:52:20"}', "printable characters"),
         (b'{"name": "a\\nb", "time": "2014-05-16T18:52:20"}', "printable characters"),
-        (b'{"id": 7, "name": "a", "timestamp": "2014-05-16T18:52:20Z", "data": {}, "context": {}}', "no event"),
+        (
+            b'{"id": 7, "name": "a", "timestamp": "2014-05-16T18:52:20Z", "data": {}, "context": {}}',
+            "could not be sent",
+        ),
         (b'{"name": "\xff"}', "it is not JSON"),
         (b'{"a": ' * 100_000, "it is not JSON"),
-        (b'{"name": "a", "time": "2014-05-16T18:52:20", "event": {"n": "\\ud800"}}', "no event|not JSON"),
+        (b'{"name": "a", "time": "2014-05-16T18:52:20", "event": {"n": "\\ud800"}}', "could not be sent|not JSON"),
     ],
 )
 def test_a_line_that_cannot_be_parsed_gives_a_reason(line: bytes, error: str) -> None:

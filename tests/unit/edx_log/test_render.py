@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ID = "01932f5c-8d1e-7c3a-9b7e-0d4f6a1b2c3d"
-MOMENT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
+TIMESTAMP = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 REQUEST = {
     "session": "3f2a9c",
     "user_id": 42,
@@ -40,7 +40,7 @@ REQUEST = {
 TUTOR_READER = re.compile(r"^.* \[tracking\] [^{}]* (?P<line>\{.*\})$")
 
 
-def payload(name: str = "edx.done", *, data: Any = None, context: Any = None, timestamp: datetime = MOMENT) -> bytes:
+def payload(name: str = "edx.done", *, data: Any = None, context: Any = None, timestamp: datetime = TIMESTAMP) -> bytes:
     return encode(
         Event(id=ID, name=name, timestamp=timestamp, data={} if data is None else data, context=dict(context or {}))
     )
@@ -140,8 +140,8 @@ def test_a_devices_time_is_normalised_only_if_it_is_valid(said: object, written:
 
 
 def test_whole_seconds_have_no_fraction() -> None:
-    assert '"time": "2026-03-04T05:06:07+00:00"' in line(timestamp=MOMENT.replace(microsecond=0))
-    assert '"time": "2026-03-04T05:06:07.000010+00:00"' in line(timestamp=MOMENT.replace(microsecond=10))
+    assert '"time": "2026-03-04T05:06:07+00:00"' in line(timestamp=TIMESTAMP.replace(microsecond=0))
+    assert '"time": "2026-03-04T05:06:07.000010+00:00"' in line(timestamp=TIMESTAMP.replace(microsecond=10))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,9 @@ def test_a_context_that_looks_like_part_of_a_line_is_written_normally(field: str
     render = renderer("edx")
     for n in range(3):
         data = {"n": n, "like": like}
-        assert render(payload(data=data, context={field: like})) == reference("edx.done", data, {field: like}, MOMENT)
+        assert render(payload(data=data, context={field: like})) == reference(
+            "edx.done", data, {field: like}, TIMESTAMP
+        )
 
 
 def test_a_payload_that_only_resembles_its_neighbour_is_refused() -> None:
@@ -300,7 +302,7 @@ def test_a_tutor_line_has_loggings_prefix_in_local_time() -> None:
     prefix, _, rest = written.partition("{")
     assert prefix == "2026-03-04 00:06:07,891 INFO 0 [tracking] [user 42] [ip 203.0.113.9] logger.py:41 - "
     assert "{" + rest == line(context=REQUEST)
-    whole_second = renderer("tutor", ids=True)(payload(timestamp=MOMENT.replace(microsecond=0))).decode()
+    whole_second = renderer("tutor", ids=True)(payload(timestamp=TIMESTAMP.replace(microsecond=0))).decode()
     assert whole_second.startswith("2026-03-04 00:06:07,000 INFO 0 [tracking] [user None] [ip None] logger.py:41 - {")
     assert ID in whole_second
 
