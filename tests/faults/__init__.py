@@ -1,1 +1,1 @@
-"""The fault suite: real processes are killed, stopped and starved under load, and then every event is counted."""
+"""The fault suite: real processes are killed, stopped and starved under load, then every event is counted."""

@@ -1,7 +1,7 @@
 """Run the fault suite: ``python -m tests.faults``, in the checkout, with ``pip install -e '.[dev]'``.
 
-Each case starts real processes, does its damage while events flow, mends it, waits until all has arrived, and counts.
-It ends with 1 where an event was lost, where a line came twice, or where the ledger says anything else than the count.
+Each case starts real processes, does its damage while events flow, repairs it, waits until everything has arrived, and
+counts. It exits with 1 if an event was lost, if a line came twice, or if the ledger differs from the count.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from tests.faults.runner import Result, play
 
 
 @click.command(help=__doc__)
-@click.option("--only", multiple=True, type=click.Choice(list(CASES)), metavar="CASE", help="One case. Repeat.")
-@click.option("--list", "listing", is_flag=True, help="Name the cases, and play none.")
-@click.option("--seed", type=int, help="Play with the same choices again; printed at the end.")
-@click.option("--short", is_flag=True, help="Fewer strikes, and only the cases that the tests have too.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(CASES)), metavar="CASE", help="Only this case. Repeatable."
+)
+@click.option("--list", "listing", is_flag=True, help="List the cases without playing any.")
+@click.option("--seed", type=int, help="Repeat the choices of an earlier run, which printed its seed at the end.")
+@click.option("--short", is_flag=True, help="Fewer strikes, and only the cases that are also tests.")
 @click.option("--events", type=click.IntRange(1000), help="How many outage_500k emits; 500,000 by default.")
-@click.option("--keep", is_flag=True, help="Keep the files and logs of a case that does not hold.")
+@click.option("--keep", is_flag=True, help="Keep the files and logs of cases that do not hold.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write what was counted here.")
 @click.option(
     "--markdown",

@@ -1,30 +1,30 @@
-"""Account: how a case ended, in events."""
+"""Account: the result of a case, in numbers of events."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-#: What the ledger says of one destination, by the names of its counters.
+#: The ledger of one destination, by the names of its counters.
 Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The end of a case. ``lost`` and ``doubled`` are what it is all about.
+    """The end of a case. ``lost`` and ``doubled`` are what matters.
 
     Args:
-        emitted: What emit returned for.
-        refused: What emit refused, and said so.
+        emitted: Events whose emit returned.
+        refused: Events that emit refused with an error.
         lines: Lines in the log and its rotated files.
-        due: What was to go to the sink.
-        seen: Messages that came to the sink, with those that it did not take and those that came again.
+        due: Events that should go to the sink.
+        seen: Messages that came to the sink, including repeated and refused ones.
         taken: Different messages that it took.
-        again: Messages that it took once more: Segment tells them by their ids.
+        again: Messages that it took more than once; Segment recognises them by their ids.
         dead: Dead letters of the sink's destination.
-        arrival_seconds: From the end of the load until all was there.
-        problems: All that should not be; empty where the case holds.
-        notes: What a reader wants to know besides.
+        arrival_seconds: From the end of the load until everything had arrived.
+        problems: Everything that differs from the expectation; empty if the case holds.
+        notes: Further facts for the reader.
     """
 
     emitted: int = 0

@@ -1,16 +1,16 @@
-"""Case: one fault, what may come of it, and the decorator by which a function becomes one."""
+"""Case: one fault with its expectation, and the decorator that makes a case of a function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.judgement import Expectation
+from tests.faults.expectation import Expectation
 from tests.faults.stage import Stage
 
 
 class NotHereError(Exception):
-    """This machine lacks what the case needs."""
+    """This machine lacks something that the case needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +18,12 @@ class Case:
     """One fault.
 
     Args:
-        name: As ``--only`` takes it.
+        name: Its name for ``--only``.
         title: What is done, for the table.
-        play: Starts what it needs, does it, and leaves everything mended.
-        expected: What has to come of it.
+        play: Starts processes, does the damage, and repairs it.
+        expected: What may come of it.
         in_tests: Whether a shorter form of it belongs to ``make test``.
-        is_long: Whether it runs only when it is asked for by name.
+        is_long: Whether it runs only if it is asked for by name.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Cases:
     def add(
         self, title: str, expected: Expectation | None = None, *, in_tests: bool = False, is_long: bool = False
     ) -> Decorate:
-        """Make a case of a function; its name is the case's."""
+        """Make a case of a function, whose name it gets."""
 
         def decorate(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
             self.all.append(

@@ -1,7 +1,7 @@
-"""Clock: another time of day for a process and its children, which can be changed while they run.
+"""Clock: a different time of day for a process and its children, which can be changed while they run.
 
-By libfaketime, which answers for the system's clock within a process. The monotonic clock, by which nothing jumps on a
-real machine either, is left alone.
+It uses libfaketime, which replaces the system's clock within a process. The monotonic clock stays real, since it does
+not jump on a real machine either.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ _LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libf
 
 
 class FakeClock:
-    """One clock, for as many processes as are started with ``environ``.
+    """One clock for all processes that are started with ``environ``.
 
     Args:
-        file: Where it stands; made.
+        file: Holds its offset; is created.
+        library: libfaketime.
     """
 
     def __init__(self, file: Path, library: Path) -> None:
@@ -25,7 +26,7 @@ class FakeClock:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a process has to be started with."""
+        """The variables with which a process must be started."""
         return {
             "LD_PRELOAD": str(self._library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -35,13 +36,13 @@ class FakeClock:
         }
 
     def jump(self, seconds: int) -> None:
-        """Set it to so many seconds ahead of the machine's, or behind."""
+        """Set it this many seconds ahead of the machine's clock, or behind it if negative."""
         following = self._file.with_suffix(".next")
         following.write_text(f"{seconds:+d}\n")
         following.replace(self._file)
 
 
 def find_library() -> Path | None:
-    """Debian's libfaketime; None where it is not installed."""
+    """Debian's libfaketime; None if it is not installed."""
     root = Path("/")
     return next((path for pattern in _LIBRARIES for path in root.glob(pattern[1:])), None)

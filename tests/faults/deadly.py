@@ -1,4 +1,4 @@
-"""Deadly: a destination whose worker is killed by one event, as by a library that crashes on it."""
+"""Deadly: a destination where one event kills the worker, as if a library crashed on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dispatcher.tasks.destinations.segment import Segment
 
 
 class Deadly(Segment):
-    """Segment's, but kill -9 of its own process in the middle of a batch with such an event."""
+    """Like Segment, but it kills its own process during a batch with such an event."""
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         if any("deadly" in decode(payload).data for payload in batch.payloads):

@@ -1,4 +1,4 @@
-"""Disk: a small one that can be filled and freed; or, where none may be mounted, a limit on the size of files."""
+"""Disk: a small disk that can be filled and freed, or a limit on the size of files if no disk can be mounted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _SIZE_MIB = 64
 
 
 class SmallDisk:
-    """A tmpfs of its own, of which a ballast file takes what is to be missing.
+    """A tmpfs, which a ballast file fills.
 
     Args:
-        directory: Where it is mounted; made.
+        directory: Where it is mounted; is created.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._ballast = directory / ".ballast"
-        #: Whether it is a real one. Else ``fill`` limits the size of files that the processes may write.
+        #: Whether it is a real disk. Otherwise ``fill`` limits the size of files that the processes may write.
         self.is_mounted = False
         self._limited: list[int] = []
 
@@ -43,11 +43,11 @@ class SmallDisk:
 
     @property
     def kind(self) -> str:
-        """For the notes."""
+        """What it is, for the notes."""
         return "a full tmpfs" if self.is_mounted else "a limit on the size of files: no disk may be mounted here"
 
     def fill(self, *, leave: int, processes: Iterable[Child]) -> None:
-        """Leave room for so many bytes, to the processes that write there."""
+        """Leave only ``leave`` bytes of space for the processes that write there."""
         if self.is_mounted:
             with self._ballast.open("wb") as file:
                 while not self._weigh_down(file.fileno(), leave=leave):
@@ -59,10 +59,10 @@ class SmallDisk:
             self._limited.append(child.pid)
 
     def _weigh_down(self, ballast: int, *, leave: int) -> bool:
-        """Whether there was still so much room: others write there meanwhile."""
-        there = os.statvfs(self.directory)
+        """Take the rest of the space. Returns False if other writers have taken some of it meanwhile."""
+        status = os.statvfs(self.directory)
         try:
-            os.posix_fallocate(ballast, 0, there.f_bavail * there.f_frsize - leave)
+            os.posix_fallocate(ballast, 0, status.f_bavail * status.f_frsize - leave)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -71,7 +71,7 @@ class SmallDisk:
         return True
 
     def free(self) -> None:
-        """Give the room back."""
+        """Give the space back."""
         if self.is_mounted:
             self._ballast.unlink()
         for pid in self._limited:
@@ -80,5 +80,5 @@ class SmallDisk:
 
 
 def _limit(pid: int, size: int) -> None:
-    # The soft one alone: nobody but root can raise the hard one again. Python ignores SIGXFSZ.
+    # Only the soft limit, since only root can raise the hard one again. Python ignores SIGXFSZ.
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

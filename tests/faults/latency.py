@@ -1,4 +1,4 @@
-"""Latency: how long events take from emit to their line in the log, measured beside a case while it runs."""
+"""Latency: how long events take from emit to their line in the log, measured while a case runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from tests.benchmarks.tail import Tail
 
-# Seconds between two looks at the file, which are the measure's own error.
+# Seconds between two reads of the file: the error of the measurement.
 _LOOK_SECONDS = 0.005
 
 
@@ -24,7 +24,7 @@ class _Line(msgspec.Struct):
 class LogLatency:
     """Follows a log that is not rotated. ``with`` starts and stops it.
 
-    Each line counts for the phase that was named last when its event was emitted.
+    Each line counts for the phase that was current when its event was emitted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,13 +44,13 @@ class LogLatency:
         self._thread.join()
 
     def begin(self, phase: str) -> None:
-        """What is emitted from now on belongs to this phase; an empty name to none."""
+        """Begin a phase. Events emitted from now on belong to it; with an empty name they belong to none."""
         self._phases.append((time.time(), phase))
 
-    def quantile(self, phase: str, share: float) -> float:
-        """In milliseconds; not a number where the phase has no lines."""
+    def quantile(self, phase: str, fraction: float) -> float:
+        """A quantile in milliseconds; NaN if the phase has no lines."""
         found = sorted(self._found[phase])
-        return found[min(len(found) - 1, int(share * len(found)))] * 1000 if found else float("nan")
+        return found[min(len(found) - 1, int(fraction * len(found)))] * 1000 if found else float("nan")
 
     def story(self, phase: str) -> str:
         """The median and the 99th percentile, for the notes."""

@@ -1,6 +1,6 @@
-"""Left behind: many outboxes with an event or two each, as of so many processes that were killed.
+"""Left behind: many outboxes with two events each, as if as many processes had been killed.
 
-Started as ``python -m tests.faults.left FIRST COUNT DIRECTORY``; it ends itself with kill -9.
+Started as ``python -m tests.faults.left FIRST COUNT DIRECTORY``; it kills itself with SIGKILL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dispatcher.tracker import Tracker
 from tests.faults.numbering import BOTH, key
 from tests.faults.progress import WORDS, progress_path
 
-#: Events in each of them.
+#: Events in each outbox.
 EVENTS: Final = 2
 
 
@@ -26,7 +26,7 @@ EVENTS: Final = 2
 @click.argument("count", type=int)
 @click.argument("directory", type=click.Path(path_type=Path))
 def main(first: int, count: int, directory: Path) -> None:
-    """Emit through a tracker for each number, and die with all of them open."""
+    """Emit through one tracker for each number, and die with all of them open."""
     settings = config.load()
     trackers = []
     for number in range(first, first + count):

@@ -1,4 +1,4 @@
-"""Loop disk: a file system in a file, and what a power cut would leave of it at a moment of its use."""
+"""Loop disk: a file system in a file, and what a power cut at a given time would leave of it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tests.faults.case import NotHereError
 from tests.support.waiting import wait_for
 
 _SIZE_MIB: Final = 128
-# Looks at the file until two agree. Syncs come every 0.2 s and more, and a look takes a few milliseconds.
-_LOOKS: Final = 500
+# Attempts to read the file twice without a change. It is synced every 0.2 s or less often, and a read takes a few ms.
+_ATTEMPTS: Final = 500
 
-#: What a file holds: pieces with their offsets, the rest is zeros.
+#: The contents of a file: pieces with their offsets. The rest is zeros.
 Image = list[tuple[int, bytes]]
 
 
 class LoopDisk:
-    """An ext4 of its own, mounted from a file. What was not synced, or written back by the system, is not in the file.
+    """An ext4 file system, mounted from a file that only has what was synced or written back by the system.
 
     Args:
-        directory: Where it is mounted; made.
+        directory: Where it is mounted; is created.
 
     Raises:
-        NotHereError: On entering: nothing can be mounted here.
+        NotHereError: On entering, if nothing can be mounted on this machine.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -40,32 +40,32 @@ class LoopDisk:
         self.directory.mkdir(parents=True)
         with self._file.open("wb") as file:
             file.truncate(_SIZE_MIB << 20)
-        # A small log of its own, so that there is not much to read at each look.
-        _here("mkfs.ext4", "-q", "-J", "size=4", str(self._file))
+        # With a small journal, so that a read of the file is fast.
+        _run("mkfs.ext4", "-q", "-J", "size=4", str(self._file))
         self._mount()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._is_mounted:
-            # Lazily, since a process that did not end may still have something open.
+            # Lazily, since a process that did not end may still have files open.
             subprocess.run(["umount", "--lazy", str(self.directory)], check=True)
         self._file.unlink(missing_ok=True)
 
     def image(self) -> Image:
-        """What the file holds at one moment, while all goes on.
+        """The contents of the file at one time, while processes go on writing.
 
-        A read takes a while, in which it may change: so it is read until nothing has changed from one time to the next.
+        The file may change during a read, so it is read until two reads agree.
         """
         before = _read(self._file)
-        for _ in range(_LOOKS):
+        for _ in range(_ATTEMPTS):
             found = _read(self._file)
             if found == before:
                 return found
             before = found
-        raise AssertionError(f"{self._file} never stood still for as long as it takes to read it")
+        raise AssertionError(f"{self._file} changed during every one of {_ATTEMPTS} reads")
 
     def come_back(self, image: Image) -> None:
-        """Put an image in the place of what is there, once nobody uses it any more. ext4 mends it by its log."""
+        """Replace the contents by an image, once no process uses them. ext4 repairs it with its journal."""
         wait_for(self._unmount, what=f"{self.directory} to be unmounted")
         self._file.unlink()
         self._file = self._next_file()
@@ -79,8 +79,8 @@ class LoopDisk:
         return self.directory.with_name(f"{self.directory.name}-{next(self._numbers)}.ext4")
 
     def _mount(self) -> None:
-        # The loop device is the kernel's to choose, and goes with the mount.
-        _here("mount", "-t", "ext4", "-o", "loop", str(self._file), str(self.directory))
+        # The kernel chooses a loop device, and releases it at the unmount.
+        _run("mount", "-t", "ext4", "-o", "loop", str(self._file), str(self.directory))
         self._is_mounted = True
 
     def _unmount(self) -> bool:
@@ -89,7 +89,7 @@ class LoopDisk:
         return not self._is_mounted
 
 
-def _here(*command: str) -> None:
+def _run(*command: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -107,12 +107,12 @@ def _read(path: Path) -> Image:
 
 
 def _written(fd: int) -> Iterator[tuple[int, int]]:
-    """The parts of a sparse file that are no holes."""
+    """The start and end of each part of a sparse file that has data."""
     end, size = 0, os.fstat(fd).st_size
     while end < size:
         try:
             start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: nothing but a hole is left
+        except OSError:  # ENXIO: the rest is a hole
             return
         end = os.lseek(fd, start, os.SEEK_HOLE)
         yield start, end

@@ -1,4 +1,4 @@
-"""Places: what is in the log, among the dead letters and in the ledger, read for the count."""
+"""Places: reads the log, the dead letters and the ledger for the count."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 
 def log_files(path: Path) -> list[Path]:
-    """The log and what it was rotated to."""
+    """The log and its rotated files."""
     return sorted(file for file in path.parent.glob(f"{path.name}*") if file.is_file())
 
 
 def read_log(path: Path) -> tuple[Counter[str], int]:
-    """How often each event has a line, in the log and its rotated files; and how many lines are none."""
+    """How often each event has a line in the log and its rotated files, and how many lines are not an event's JSON."""
     found: Counter[str] = Counter()
     broken = 0
     for file in log_files(path):
@@ -61,13 +61,13 @@ def read_dead(server: RedisServer, destination: str) -> frozenset[str]:
 
 
 def read_filed(state_directory: Path, destination: str) -> frozenset[str]:
-    """The events of a destination in the files of dead letters that Redis had no room for."""
+    """The events of a destination in the files of dead letters that exceeded the limit in Redis."""
     files = directory_of(state_directory).glob(f"{destination}-*.jsonl.gz")
     return frozenset(_decode_event(letter.payload).data.k for file in files for letter in read(file, destination))
 
 
 def read_ledger(ledger: Ledger) -> dict[str, Numbers]:
-    """The part of a ledger that is held against the count."""
+    """The numbers of a ledger that are compared with the count."""
     return {
         name: {counter: getattr(counts, counter) for counter in _COUNTERS}
         for name, counts in ledger.destinations.items()

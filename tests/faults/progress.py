@@ -1,4 +1,4 @@
-"""Progress: what web processes note of their own emits, in mapped files that outlive a kill -9."""
+"""Progress: web processes record their own emits in memory-mapped files, which outlive a kill -9."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Final
 
 from tests.faults.numbering import key
 
-#: Two for each thread: how many emits it has begun, and how many have returned.
+#: Two numbers for each thread: how many emits it has begun, and how many have returned.
 WORDS: Final = struct.Struct("@QQ")
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """What the web processes say that they emitted.
+    """What the web processes have recorded of their emits.
 
     Args:
         sure: The events whose emit returned.
-        unsure: Those whose process was killed within emit, or whose machine lost power before they were synced: they
-            may be there or not.
-        refused: How many emit refused.
+        unsure: Events that may be there or not: their process was killed within emit, or their machine lost power
+            before they were synced.
+        refused: How many events emit refused.
     """
 
     sure: frozenset[str]
@@ -31,27 +31,26 @@ class Emitted:
 
 
 def progress_path(directory: Path, number: int) -> Path:
-    """Where a web process keeps its count."""
+    """The file in which a web process records its progress."""
     return directory / f"web-{number}.progress"
 
 
 def refused_path(directory: Path, number: int) -> Path:
-    """Where it notes the events that emit refused."""
+    """The file in which it records the events that emit refused."""
     return directory / f"web-{number}.refused"
 
 
-def read_emitted(directory: Path, processes: int, kept: Mapping[int, Sequence[int]] | None = None) -> Emitted:
-    """What so many web processes have noted, those that were killed too.
+def read_emitted(directory: Path, processes: int, synced: Mapping[int, Sequence[int]] | None = None) -> Emitted:
+    """What the first ``processes`` web processes have recorded, including killed ones.
 
     Args:
-        kept: For those whose machine lost power: how many emits of each thread had returned so long before that they
-            were synced by then.
+        synced: For processes whose machine lost power, by number: how many emits of each thread were synced by then.
     """
     sure: set[str] = set()
     unsure: set[str] = set()
     refused: set[str] = set()
     for number in range(processes):
-        limits = kept.get(number) if kept is not None else None
+        limits = synced.get(number) if synced is not None else None
         for thread, (begun, returned) in enumerate(_counts(directory, number)):
             certain = returned if limits is None else limits[thread] if thread < len(limits) else 0
             sure.update(key(number, thread, n) for n in range(certain))

@@ -1,4 +1,4 @@
-"""Report: the results as a line each, as a table on the terminal, in the documentation, and as JSON."""
+"""Report: the results as lines and a table on the terminal, as a table in the documentation, and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.faults.account import Account
 from tests.faults.runner import Result
 
-#: Between these two lines of a page the table stands; the long cases have a table of their own.
+#: The lines of a page between which the table is written; the long cases have a table of their own.
 MARKS: Final = ("<!-- the table of make faults begins -->", "<!-- the table of make faults ends -->")
 LONG_MARKS: Final = ("<!-- the table of the outage begins -->", "<!-- the table of the outage ends -->")
 
@@ -25,7 +25,7 @@ _PACKAGES: Final = ("celery", "kombu", "redis")
 
 
 def line(result: Result) -> str:
-    """How one case ended, with what is wrong below it."""
+    """The result of one case, with its problems below."""
     account = result.account
     if result.skipped:
         return f"- {result.case.name:32}not played: {result.skipped}"
@@ -38,7 +38,7 @@ def line(result: Result) -> str:
 
 
 def ledger(account: Account) -> str:
-    """The count against the ledger, in one line."""
+    """The count and the ledger in one line."""
     log, sink = account.ledger.get("tracking_log", {}), account.ledger.get("segment", {})
     return (
         f"emitted {account.emitted:,} · log: {account.lines:,} lines, ledger {log.get('delivered', 0):,}, "
@@ -113,7 +113,7 @@ def write_between(page: Path, text: str, marks: tuple[str, str] = MARKS) -> None
 
 
 def as_json(results: Sequence[Result], *, seed: int, short: bool) -> dict[str, Any]:
-    """Everything that is known of the run."""
+    """Everything about the run."""
     return {
         "run": {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),

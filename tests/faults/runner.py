@@ -1,4 +1,4 @@
-"""Runner: plays one case in a directory of its own, and says how it ended."""
+"""Runner: plays one case in a directory of its own, and returns its result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.faults.stage import Say, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How a case ended.
+    """The result of one case.
 
     Args:
-        seed: With which it was played.
-        kept: What it left, where it did not hold.
-        skipped: What the machine lacks for it.
+        seed: The seed of its random choices.
+        kept: The directory of its files, if they were kept.
+        skipped: What the machine lacks for the case; empty if it was played.
     """
 
     case: Case
@@ -46,8 +46,8 @@ def play(
     Args:
         short: Fewer strikes.
         say: Called with what happens now.
-        events: How many a long case emits.
-        keep: Leave its files behind where it did not hold.
+        events: How many events a long case emits.
+        keep: Keep its files if it does not hold.
     """
     directory = Path(tempfile.mkdtemp(prefix=f"dispatcher-{case.name[:24]}-"))
     began = time.monotonic()
@@ -60,7 +60,7 @@ def play(
     except NotHereError as error:
         skipped = str(error)
     except AssertionError as error:
-        # Of the stage: something did not start, or did not come within its time.
+        # From the stage: something did not start, or did not happen in time.
         account = Account(problems=(f"it could not be played to its end: {error}",))
     kept = None if account.holds or not keep else directory
     if kept is None:

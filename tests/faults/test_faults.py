@@ -1,4 +1,4 @@
-"""The judgement that every case ends with, and the cases that are worth their time in every run of the tests."""
+"""The check that ends every case, and the cases that run with every run of the tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from tests.faults.__main__ import main
 from tests.faults.account import Account
 from tests.faults.cases import CASES
-from tests.faults.judgement import LOG, SEGMENT, Count, Expectation, judge
+from tests.faults.count import LOG, SEGMENT, Count, check
+from tests.faults.expectation import Expectation
 from tests.faults.numbering import for_segment, is_poison, key
 from tests.faults.progress import WORDS, Emitted, progress_path, read_emitted
 from tests.faults.report import MARKS, line, markdown, write_between
@@ -42,40 +43,40 @@ def count() -> Count:
 
 
 def test_a_count_with_everything_once_holds(count: Count) -> None:
-    account = judge(count, Expectation())
+    account = check(count, Expectation())
     assert account.holds, account.problems
     assert (account.emitted, account.lines, account.due, account.taken) == (8, 8, 6, 6)
 
 
 def test_an_event_without_a_line_is_lost(count: Count) -> None:
-    account = judge(replace(count, lines=Counter(EVENTS - {"0.0.3"})), Expectation(exact=False))
+    account = check(replace(count, lines=Counter(EVENTS - {"0.0.3"})), Expectation(exact=False))
     assert account.log_lost == 1
     assert account.problems == ("1 events have no line, such as 0.0.3",)
 
 
-def test_a_second_line_is_one_too_many_even_where_repeats_are_allowed(count: Count) -> None:
-    account = judge(replace(count, lines=count.lines + Counter({"0.0.3": 1})), Expectation(repeats=True))
+def test_a_second_line_is_a_problem_even_if_repeats_are_allowed(count: Count) -> None:
+    account = check(replace(count, lines=count.lines + Counter({"0.0.3": 1})), Expectation(repeats=True))
     assert account.log_doubled == 1
     assert account.problems == ("1 events have more than one line, such as 0.0.3",)
 
 
 def test_an_event_whose_process_died_in_emit_may_be_there_or_not(count: Count) -> None:
     unsure = Emitted(EVENTS - {"0.0.3"}, frozenset({"0.0.3", "0.0.7"}), 0)
-    assert judge(replace(count, emitted=unsure), Expectation()).holds
+    assert check(replace(count, emitted=unsure), Expectation()).holds
 
 
-def test_a_line_of_an_event_that_emit_refused_is_a_stranger(count: Count) -> None:
-    account = judge(replace(count, emitted=Emitted(EVENTS - {"0.0.3"}, frozenset(), 1)), Expectation(refusals=True))
+def test_a_line_of_an_event_that_emit_refused_is_a_problem(count: Count) -> None:
+    account = check(replace(count, emitted=Emitted(EVENTS - {"0.0.3"}, frozenset(), 1)), Expectation(refusals=True))
     assert account.problems == ("1 lines of events that emit did not take, such as 0.0.3",)
 
 
-def test_an_event_that_emit_refused_is_a_problem_unless_it_may(count: Count) -> None:
+def test_a_refused_event_is_a_problem_unless_refusals_are_allowed(count: Count) -> None:
     refused = replace(count, emitted=replace(count.emitted, refused=1))
-    assert judge(refused, Expectation(refusals=True)).holds
-    assert judge(refused, Expectation()).problems == ("emit refused 1 events",)
+    assert check(refused, Expectation(refusals=True)).holds
+    assert check(refused, Expectation()).problems == ("emit refused 1 events",)
 
 
-def test_what_was_emitted_shortly_before_a_power_cut_may_be_there_or_not(tmp_path: Path) -> None:
+def test_events_emitted_shortly_before_a_power_cut_may_be_there_or_not(tmp_path: Path) -> None:
     for number in range(3):
         progress_path(tmp_path, number).write_bytes(WORDS.pack(6, 5) + WORDS.pack(2, 2))
     emitted = read_emitted(tmp_path, 3, {1: [3, 2], 2: []})
@@ -86,29 +87,29 @@ def test_what_was_emitted_shortly_before_a_power_cut_may_be_there_or_not(tmp_pat
     assert len({one for one in emitted.unsure if one.startswith("2")}) == 8
 
 
-def test_a_message_that_the_sink_took_twice_is_a_problem_unless_it_may(count: Count) -> None:
+def test_a_message_taken_twice_is_a_problem_unless_repeats_are_allowed(count: Count) -> None:
     again = replace(count, taken=count.taken + Counter({"id-0.0.1": 1}))
-    assert judge(again, Expectation(repeats=True)).holds
-    account = judge(again, Expectation())
+    assert check(again, Expectation(repeats=True)).holds
+    account = check(again, Expectation())
     assert account.again == 1
     assert account.problems == ("1 events were taken by the sink more than once, such as 0.0.1",)
 
 
-def test_an_event_that_the_sink_lacks_is_lost_unless_it_is_a_poisoned_dead_letter() -> None:
+def test_an_event_missing_at_the_sink_is_lost_unless_it_is_poison_and_dead() -> None:
     emitted = Emitted(frozenset(key(0, 0, n) for n in range(600)), frozenset(), 0)
     count = counted(emitted)
     [poison] = [one for one in emitted.sure if is_poison(int(one.split(".")[2]))]
     taken = Counter({one: 1 for one in count.taken if one != f"id-{poison}"})
     count = replace(count, taken=taken, ledger={})
-    assert judge(count, Expectation(exact=False)).sink_lost == 1
+    assert check(count, Expectation(exact=False)).sink_lost == 1
     buried = replace(count, dead=frozenset({poison}))
-    assert judge(replace(buried, poison=True), Expectation(exact=False)).holds
-    assert "good events became dead letters" in judge(buried, Expectation(exact=False)).problems[0]
+    assert check(replace(buried, poison=True), Expectation(exact=False)).holds
+    assert "good events became dead letters" in check(buried, Expectation(exact=False)).problems[0]
 
 
-def test_a_ledger_that_says_anything_else_than_the_count_is_a_problem(count: Count) -> None:
+def test_a_ledger_that_differs_from_the_count_is_a_problem(count: Count) -> None:
     wrong = {**count.ledger, LOG: {**count.ledger[LOG], "delivered": 9, "closes": False}}
-    stories = judge(replace(count, ledger=wrong), Expectation()).problems
+    stories = check(replace(count, ledger=wrong), Expectation()).problems
     assert "does not close" in stories[0]
     assert stories[1] == "the ledger of tracking_log says 9 delivered, and 8 were counted"
 
@@ -119,12 +120,12 @@ def result() -> Result:
     return Result(case=CASES["kill_web"], account=account, seed=5, seconds=3.2)
 
 
-def test_the_line_of_a_case_says_what_is_wrong(result: Result) -> None:
+def test_the_line_of_a_case_names_its_problems(result: Result) -> None:
     assert "lost 1" in line(result)
     assert "1 events have no line" in line(result)
 
 
-def test_the_table_goes_between_the_two_marks_of_a_page(result: Result, tmp_path: Path) -> None:
+def test_the_table_is_written_between_the_two_marks_of_a_page(result: Result, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
     write_between(page, markdown([result], seed=5))
@@ -138,7 +139,7 @@ def test_the_table_goes_between_the_two_marks_of_a_page(result: Result, tmp_path
         write_between(page, "")
 
 
-def test_the_cases_can_be_listed_without_playing_any() -> None:
+def test_the_cases_can_be_listed_without_being_played() -> None:
     listed = CliRunner().invoke(main, ["--list"])
     assert listed.exit_code == 0
     assert {entry.split()[0] for entry in listed.output.splitlines()} == set(CASES)

@@ -1,6 +1,6 @@
-"""Web process: emits numbered events from threads at a steady pace, and keeps count where kill -9 does not reach.
+"""Web process: emits numbered events from threads at a steady rate, and counts them in a file that outlives kill -9.
 
-Started as ``python -m tests.faults.web NUMBER DIRECTORY``; it ends in order once DIRECTORY has a file ``stop``.
+Started as ``python -m tests.faults.web NUMBER DIRECTORY``; it ends normally once DIRECTORY has a file ``stop``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _BURST: Final = 10
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--threads", default=2)
 @click.option("--rate", default=250.0, help="Events a second of each thread.")
-@click.option("--count", default=0, help="Events of each thread; 0 goes on until it is stopped.")
-@click.option("--poison", is_flag=True, help="One event in a thousand is one that the sink refuses.")
-@click.option("--deadly", default=-1, help="The event of the first thread that ends each worker which delivers it.")
-@click.option("--forks", default=0, help="Children that emit as much, with the numbers behind its own.")
+@click.option("--count", default=0, help="Events of each thread; 0 emits until it is stopped.")
+@click.option("--poison", is_flag=True, help="Make one event in a thousand poison, which the sink refuses.")
+@click.option("--deadly", default=-1, help="The event of the first thread that kills each worker that delivers it.")
+@click.option("--forks", default=0, help="Children that emit as much, with the numbers after its own.")
 def main(
     number: int, directory: Path, threads: int, rate: float, count: int, poison: bool, deadly: int, forks: int
 ) -> None:
@@ -48,7 +48,7 @@ def main(
     running = load.start()
     print("emitting", flush=True)
     if forks:
-        # Python itself complains of a fork while another thread imports what the first emit needs.
+        # Python itself warns about a fork while another thread imports what the first emit needs.
         wait_for(lambda: all(returned_from(directory, number)), what="the first events")
     children = [_fork(replace(load, number=number + 1 + child), in_order=child % 2 == 0) for child in range(forks)]
     for thread in running:
@@ -97,7 +97,7 @@ class _Load:
 
 
 def _fork(load: _Load, *, in_order: bool) -> int:
-    """A child that emits beside its parent. Returns its id."""
+    """Fork a child that emits beside its parent. Returns its process id."""
     child = os.fork()
     if child:
         return child
@@ -105,7 +105,7 @@ def _fork(load: _Load, *, in_order: bool) -> int:
         thread.join()
     if in_order:
         raise SystemExit
-    os._exit(0)  # as multiprocessing ends its own: nobody tells the tracker
+    os._exit(0)  # as multiprocessing ends its children: the tracker does not notice
 
 
 def _emit(event_key: str, n: int, refusals: int, *, mark: str) -> None:

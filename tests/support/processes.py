@@ -98,8 +98,14 @@ class Processes:
         self._program = program
         self._children: list[Child] = []
 
-    def start(self, *arguments: str, **environ: str) -> Child:
-        """Start a program in the background, in a session of its own."""
+    def start(self, *arguments: str, descriptors: int = 0, **environ: str) -> Child:
+        """Start a program in the background, in a session of its own.
+
+        Args:
+            descriptors: How many files it may open; 0 for as many as this process.
+        """
+        if descriptors:
+            arguments = ("/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *arguments)
         self._directory.mkdir(parents=True, exist_ok=True)
         log = self._directory / f"{len(self._children)}.log"
         with log.open("wb") as output:
@@ -186,3 +192,12 @@ def memory_bytes(pid: int) -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"process {pid} has no memory: it has ended")
+
+
+def child_pids(pid: int) -> list[int]:
+    """The ids of a process's children, whichever of its threads has started them."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # that thread has ended
+            found += [int(child) for child in file.read_text().split()]
+    return found

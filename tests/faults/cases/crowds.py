@@ -1,4 +1,4 @@
-"""Many processes: hundreds of outboxes that dead ones have left, and ones that come and go all the time."""
+"""Many processes: hundreds of outboxes of dead processes, and processes that come and go all the time."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ crowds = Cases()
 
 _MIB = 1 << 20
 _OUTBOXES = 500
-# What a relay may open, where hundreds of outboxes have some four files each.
+# Files that a relay may open, while hundreds of outboxes have about four files each.
 _DESCRIPTORS = 256
-# As small as may be, so that a process goes on to the next one many times a second.
+# As small as possible, so that a process fills several a second.
 _TINY_JOURNALS = {
     "DISPATCHER_OUTBOX__MAX_EVENT_BYTES": "8192",
     "DISPATCHER_OUTBOX__JOURNAL_BYTES": "16384",
 }
-# All in all, several at a time.
+# All visitors, and how many run at a time.
 _VISITORS = 100
 _AT_ONCE = 4
-# For what nobody has given its name yet, which is left alone for a minute, and for what rests until it is looked at.
+# Half-made outboxes are not touched for a minute, and others wait until a relay comes back to them.
 _CLEARED_SECONDS = 150
 
 
 @crowds.add(f"{_OUTBOXES} outboxes of the dead, and a relay with {_DESCRIPTORS} descriptors")
 def crowd_of_dead_for_relay(stage: Stage) -> None:
     stage.environ["DISPATCHER_RELAY__MODE"] = "external"
-    _meet_the_dead(stage, lambda: (stage.web(), stage.relay(descriptors=_DESCRIPTORS))[1])
+    _adopt_all(stage, lambda: (stage.webs.start(), stage.relays.start(descriptors=_DESCRIPTORS))[1])
 
 
 @crowds.add(f"{_OUTBOXES} outboxes of the dead, and a web process with {_DESCRIPTORS} descriptors")
 def crowd_of_dead_for_web(stage: Stage) -> None:
-    # It goes on to further journals meanwhile.
+    # So that it also opens further journals meanwhile.
     stage.environ.update(_TINY_JOURNALS)
-    _meet_the_dead(stage, lambda: stage.web(descriptors=_DESCRIPTORS))
+    _adopt_all(stage, lambda: stage.webs.start(descriptors=_DESCRIPTORS))
 
 
-def _meet_the_dead(stage: Stage, start: Callable[[], Child]) -> None:
-    stage.leave_behind(100 if stage.short else _OUTBOXES)
+def _adopt_all(stage: Stage, start: Callable[[], Child]) -> None:
+    stage.webs.leave_behind(100 if stage.short else _OUTBOXES)
     root = stage.outbox
-    left, taken = len(find_outboxes(root)), journals_bytes(root)
-    stage.notes.append(f"{left} outboxes took {taken / _MIB:.1f} MiB")
-    # None of them is settled meanwhile, so none can be removed.
+    left = len(find_outboxes(root))
+    stage.notes.append(f"{left} outboxes took {journals_bytes(root) / _MIB:.1f} MiB")
+    # So that none of them is settled meanwhile, and none can be removed.
     stage.sink.refuse()
-    stage.worker()
+    stage.workers.start()
     child = start()
     most = _watch(stage, child, lambda: stage.site.counts("segment").waiting >= left, 30)
     stage.sink.listen()
@@ -63,7 +63,7 @@ def _meet_the_dead(stage: Stage, start: Callable[[], Child]) -> None:
 
 
 def _watch(stage: Stage, child: Child, is_done: Callable[[], bool], seconds: float) -> int:
-    """Go on until it is done, or for so long. Returns how many descriptors a process had at the most."""
+    """Go on until it is done, or for ``seconds``. Returns the highest number of descriptors of the process."""
     most, deadline = 0, time.monotonic() + seconds
     while not is_done():
         if time.monotonic() > deadline:
@@ -81,7 +81,7 @@ def _watch(stage: Stage, child: Child, is_done: Callable[[], bool], seconds: flo
 )
 def coming_and_going(stage: Stage) -> None:
     stage.environ.update(_TINY_JOURNALS)
-    stage.worker()
+    stage.workers.start()
     stage.load(2, rate=500)
     visits = [_Visit(stage, kind) for kind in _kinds(stage)]
     running: list[_Visit] = []
@@ -91,11 +91,11 @@ def coming_and_going(stage: Stage) -> None:
             running[-1].begin()
         stage.go_on(0.05)
         running = [visit for visit in running if not visit.has_ended()]
-    wait_for(lambda: not _left(stage), _CLEARED_SECONDS, what=lambda: f"no outbox of the ended, but {_left(stage)}")
+    wait_for(lambda: not _left(stage), _CLEARED_SECONDS, what=lambda: f"all outboxes to go; there are {_left(stage)}")
     for words in ("Traceback", "cannot be read"):
         if words in stage.output():
             at = stage.output().index(words)
-            stage.problems.append(f"a process said {words}: {stage.output()[max(0, at - 200) : at + 800]}")
+            stage.problems.append(f"a process printed {words}: {stage.output()[max(0, at - 200) : at + 800]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class _Kind:
     """How a process comes and goes.
 
     Args:
-        arguments: Beyond its number.
-        forks: Children, which emit as much and go in order, every other one without telling the tracker.
-        ends_by: The signal that ends it; None where it does so itself.
+        arguments: Its arguments beyond its number.
+        forks: How many children it forks. They emit as much and end normally, every other one by ``os._exit``.
+        ends_by: The signal that ends it; None if it ends by itself.
     """
 
     name: str
@@ -125,7 +125,7 @@ _KINDS = (
 
 
 def _kinds(stage: Stage) -> list[_Kind]:
-    """As many of each, in any order."""
+    """The same number of each kind, in random order."""
     each = (2 * len(_KINDS) if stage.short else _VISITORS) // len(_KINDS)
     stage.notes.append(f"{each} each " + ", ".join(kind.name for kind in _KINDS))
     return stage.chance.sample(_KINDS * each, each * len(_KINDS))
@@ -139,8 +139,8 @@ class _Visit:
         self._kind = kind
 
     def begin(self) -> None:
-        self._child = self._stage.visitor(*self._kind.arguments, forks=self._kind.forks)
-        # It takes half a second to start, so some are ended before they emit.
+        self._child = self._stage.webs.start_visitor(*self._kind.arguments, forks=self._kind.forks)
+        # A start takes half a second, so some end before they emit.
         self._until = time.monotonic() + self._stage.chance.uniform(0.3, 2)
 
     def has_ended(self) -> bool:
@@ -157,7 +157,7 @@ class _Visit:
 
 
 def _left(stage: Stage) -> list[Path]:
-    """The directories of all outboxes but those of the web processes, hidden ones too."""
-    running = {str(child.pid) for child in stage.webs()}
+    """The directories of all outboxes except those of the web processes; hidden ones too."""
+    running = {str(child.pid) for child in stage.webs.running}
     found = [path for path in stage.outbox.iterdir() if path.is_dir() and path.name != "damaged"]
     return [path for path in found if path.name.lstrip(".").partition("-")[0] not in running]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tests.faults.case import Cases
 from tests.faults.disk import SmallDisk
-from tests.faults.judgement import Expectation
+from tests.faults.expectation import Expectation
 from tests.faults.places import log_files
 from tests.faults.stage import Stage
 from tests.support.waiting import wait_for
 
 disks = Cases()
 
-# Small, so that a full disk is met soon.
+# Small journals, so that a full disk is met soon.
 _JOURNAL = {
     "DISPATCHER_OUTBOX__MAX_EVENT_BYTES": "65536",
     "DISPATCHER_OUTBOX__JOURNAL_BYTES": "131072",
@@ -35,33 +35,33 @@ _LOGROTATE = """\
 def disk_full_under_log(stage: Stage) -> None:
     disk = stage.enter(SmallDisk(stage.directory / "log-disk"))
     stage.log_to(disk.directory / "tracking.log")
-    worker = stage.worker()
+    worker = stage.workers.start()
     stage.load(2)
     disk.fill(leave=100_000, processes=[worker])
     wait_for(lambda: stage.site.counts("tracking_log").last_error, 20, what="the full disk to be noticed")
     stage.during("the disk is full", 3)
-    said = stage.site.counts("tracking_log").last_error
-    assert "tracking log" in said, said
+    error = stage.site.counts("tracking_log").last_error
+    assert "tracking log" in error, error
     disk.free()
     stage.notes.append(disk.kind)
 
 
-# What the sink took as Redis went away, and could not be noted before the lease ran out, is sent again.
+# Messages that the sink took while Redis went down are sent again if their leases expired before it was recorded.
 @disks.add(
-    "the disk under the outbox is full, and Redis is away: emit refuses, and what it took arrives",
+    "the disk under the outbox is full, and Redis is down: emit refuses, and what it accepted arrives",
     Expectation(repeats=True, refusals=True),
 )
 def disk_full_under_outbox(stage: Stage) -> None:
     disk = stage.enter(SmallDisk(stage.directory / "outbox-disk"))
     stage.environ.update(_JOURNAL, DISPATCHER_OUTBOX__DIRECTORY=str(disk.directory / "outbox"))
-    stage.worker()
+    stage.workers.start()
     stage.load(2)
     stage.redis.stop()
-    disk.fill(leave=300_000 if disk.is_mounted else 0, processes=stage.webs())
-    wait_for(lambda: stage.emitted().refused > 50, 30, what="emit to refuse")
+    disk.fill(leave=300_000 if disk.is_mounted else 0, processes=stage.webs.running)
+    wait_for(lambda: stage.webs.emitted().refused > 50, 30, what="emit to refuse")
     stage.during("the disk is full", 2)
     disk.free()
-    stage.during("there is room again", 1)
+    stage.during("the disk has space again", 1)
     stage.redis.start()
     stage.notes.append(disk.kind)
     stage.go_on(1)
@@ -69,12 +69,12 @@ def disk_full_under_outbox(stage: Stage) -> None:
 
 @disks.add("logrotate renames the log while it is written, with delayed compression")
 def logrotate(stage: Stage) -> None:
-    stage.worker("-n", "one@%h")
-    stage.worker("-n", "two@%h")
+    stage.workers.start("-n", "one@%h")
+    stage.workers.start("-n", "two@%h")
     stage.load(2, rate=500)
     program = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:
-        stage.notes.append("renamed by hand: there is no logrotate here")
+        stage.notes.append("renamed by hand: logrotate is not installed")
     modes = ["create 0640", "nocreate"]
 
     def strike() -> None:
@@ -91,10 +91,10 @@ def logrotate(stage: Stage) -> None:
 def own_rotation(stage: Stage) -> None:
     own = "DISPATCHER_DESTINATIONS__TRACKING_LOG__ROTATE_"
     stage.environ.update({f"{own}BYTES": "150000", f"{own}COMPRESS": "true"})
-    stage.worker("-n", "one@%h")
-    stage.worker("-n", "two@%h")
+    stage.workers.start("-n", "one@%h")
+    stage.workers.start("-n", "two@%h")
     stage.load(2, rate=500)
-    stage.strike("kill -9", lambda: stage.kill(stage.pick(stage.workers())), times=4, pause=(0.5, 2.5))
+    stage.strike("kill -9", stage.workers.kill_one, times=4, pause=(0.5, 2.5))
     stage.go_on(0.5)
     stage.notes.append(f"{len(log_files(stage.site.log))} files")
 

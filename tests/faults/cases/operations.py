@@ -1,4 +1,4 @@
-"""What operators do, and what machines do to them: deploys, settings, two relays, clocks, a destination that is ill."""
+"""What operators and machines do: deploys, changed settings, two relays, jumping clocks, failing destinations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.faults.case import Cases, NotHereError
 from tests.faults.clock import FakeClock, find_library
-from tests.faults.judgement import Expectation
+from tests.faults.expectation import Expectation
 from tests.faults.numbering import BOTH, LOG_ONLY
 from tests.faults.sink import answering, hanging, slow
 from tests.faults.stage import Stage
@@ -17,31 +17,31 @@ operations = Cases()
 
 _REPEATS = Expectation(repeats=True)
 
-# Of the log's latency, in milliseconds: what a busy machine may make of it by itself. A thread that is held up by the
-# hanging destination costs seconds.
+# Milliseconds that the log's latency may reach on a busy machine anyway. A thread blocked by the hanging destination
+# costs seconds.
 _FLOOR_MS = 500.0
 
 
 @operations.add("two relays beside web processes that have none")
 def two_relays(stage: Stage) -> None:
     stage.environ["DISPATCHER_RELAY__MODE"] = "external"
-    stage.worker()
-    stage.relay()
-    stage.relay()
+    stage.workers.start()
+    stage.relays.start()
+    stage.relays.start()
     stage.load(3)
 
     def strike() -> None:
-        # The other one takes over what this one had.
-        stage.kill(stage.pick(stage.relays()))
-        stage.kill_web()
+        # The other relay takes over its outboxes.
+        stage.relays.kill_one()
+        stage.webs.kill_one()
 
     stage.strike("a relay and a web process killed", strike, times=4, pause=(0.5, 1.5))
 
 
 @operations.add("the allowlist changes and changes back under load")
 def settings_reload(stage: Stage) -> None:
-    # The list at the moment of relaying decides: some of the others go to the sink too, and what is due does always.
-    stage.worker()
+    # The list at the time of relaying decides: some of the log's events go to the sink too, and all due events do.
+    stage.workers.start()
     stage.load(2)
 
     def strike() -> None:
@@ -64,18 +64,18 @@ def deploy_prefork(stage: Stage) -> None:
 @operations.add("SIGTERM of web processes and the external relay")
 def deploy_web(stage: Stage) -> None:
     stage.environ["DISPATCHER_RELAY__MODE"] = "external"
-    stage.worker()
-    stage.relay()
+    stage.workers.start()
+    stage.relays.start()
     stage.load(3)
 
     def strike() -> None:
-        # A plain script: SIGTERM ends it at once, and its outbox is taken on.
-        stage.stop_web()
-        relay = stage.pick(stage.relays())
-        stage.forget(relay)
+        # A plain script: SIGTERM ends it at once, and its outbox is adopted.
+        stage.webs.stop_one()
+        relay = stage.chance.choice(stage.relays.running)
+        stage.relays.forget(relay)
         code = relay.stop()
         assert code == 0, f"the relay ended with {code}: {relay.output[-500:]}"
-        stage.relay()
+        stage.relays.start()
 
     stage.strike("SIGTERM", strike, times=4, pause=(0.5, 1.2))
 
@@ -83,7 +83,7 @@ def deploy_web(stage: Stage) -> None:
 @operations.add("the clocks of web processes jump an hour ahead and back")
 def clock_of_web(stage: Stage) -> None:
     clock = _clock(stage, "web")
-    stage.worker()
+    stage.workers.start()
     stage.load(2, **clock.environ)
     stage.strike("jump", _jumps(clock, stage), times=6, pause=(0.5, 1.2))
     clock.jump(0)
@@ -92,7 +92,7 @@ def clock_of_web(stage: Stage) -> None:
 @operations.add("the clocks of all workers jump an hour ahead and back", _REPEATS)
 def clock_of_workers(stage: Stage) -> None:
     clock = _clock(stage, "workers")
-    stage.worker(**clock.environ)
+    stage.workers.start(**clock.environ)
     stage.load(2)
     stage.strike("jump", _jumps(clock, stage), times=6, pause=(0.5, 1.2))
     clock.jump(0)
@@ -107,9 +107,9 @@ def clock_of_redis(stage: Stage) -> None:
         stage.redis.start()
     except AssertionError:
         raise NotHereError("this Redis does not start under libfaketime, as some builds do not") from None
-    stage.worker("-n", "one@%h")
-    stage.worker("-n", "two@%h")
-    # Slow, so that leases run out in the middle of deliveries.
+    stage.workers.start("-n", "one@%h")
+    stage.workers.start("-n", "two@%h")
+    # Slow, so that leases expire during deliveries.
     stage.sink.behave(slow(0.05))
     stage.load(2)
     stage.strike("jump", _jumps(clock, stage), times=8, pause=(0.3, 1.0))
@@ -119,8 +119,8 @@ def clock_of_redis(stage: Stage) -> None:
 @operations.add("the clock of one worker of two jumps an hour ahead and back", _REPEATS)
 def clock_of_one_worker(stage: Stage) -> None:
     clock = _clock(stage, "one")
-    stage.worker("-n", "one@%h", **clock.environ)
-    stage.worker("-n", "two@%h")
+    stage.workers.start("-n", "one@%h", **clock.environ)
+    stage.workers.start("-n", "two@%h")
     stage.load(2)
     stage.strike("jump", _jumps(clock, stage), times=6, pause=(0.5, 1.2))
     clock.jump(0)
@@ -130,7 +130,7 @@ def clock_of_one_worker(stage: Stage) -> None:
 def ill_destinations(stage: Stage) -> None:
     dead, ill = stage.add_sink("dead"), stage.add_sink("ill")
     stage.environ["DISPATCHER_DESTINATIONS__ILL__TIMEOUT_SECONDS"] = "3"
-    stage.worker("-c", "4")
+    stage.workers.start("-c", "4")
     latency = stage.follow_log()
     stage.load(2)
     latency.begin("all well")
@@ -141,8 +141,8 @@ def ill_destinations(stage: Stage) -> None:
     stage.during("two are ill", 10)
     latency.begin("")
     stage.notes.append(f"log p50 / p99: {latency.story('all well')}, {latency.story('two ill')}")
-    most = max(_FLOOR_MS, 2 * latency.quantile("all well", 0.99))
-    if latency.quantile("two ill", 0.99) > most:
+    limit = max(_FLOOR_MS, 2 * latency.quantile("all well", 0.99))
+    if latency.quantile("two ill", 0.99) > limit:
         stage.problems.append(f"the log's p99 went from {latency.story('all well')} to {latency.story('two ill')}")
     dead.listen()
     ill.behave(answering)
@@ -150,7 +150,7 @@ def ill_destinations(stage: Stage) -> None:
 
 def _deploy(stage: Stage, pool: str) -> None:
     def start(number: int) -> Child:
-        return stage.worker("-P", pool, "-c", "2", "-n", f"w{number}@%h")
+        return stage.workers.start("-P", pool, "-c", "2", "-n", f"w{number}@%h")
 
     numbers = iter(range(100))
     old = [start(next(numbers)), start(next(numbers))]
@@ -161,7 +161,7 @@ def _deploy(stage: Stage, pool: str) -> None:
     def strike() -> None:
         leaving = old.pop(0)
         old.append(start(next(numbers)))
-        stage.forget(leaving)
+        stage.workers.forget(leaving)
         began = time.monotonic()
         code = leaving.stop(40)
         stops.append(time.monotonic() - began)

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 
 from tests.faults.case import Cases
-from tests.faults.judgement import Expectation
+from tests.faults.expectation import Expectation
 from tests.faults.stage import Stage
 from tests.support.processes import memory_bytes
 
@@ -14,14 +14,14 @@ outage = Cases()
 
 _EVENTS = 500_000
 _MIB = 1 << 20
-# What the memory of all workers may grow by while everything waits.
+# By how much the worker's memory may grow while everything waits.
 _GROWTH_MIB = 50
-# Events a second, of all threads: ten minutes' worth of events in some three.
+# Events a second of all threads together: the events of ten minutes in about three.
 _RATE = 3000
-# With the sink up, to compare with; less where fewer events are asked for.
+# How long the sink is up first, for comparison; less if fewer events are asked for.
 _NORMAL_SECONDS = 15.0
 _THREADS = 4
-# Until the first events have arrived and the sink is gone.
+# Seconds until the first events have arrived and the sink is down.
 _START_SECONDS = 3.0
 
 
@@ -31,9 +31,9 @@ _START_SECONDS = 3.0
     is_long=True,
 )
 def outage_500k(stage: Stage) -> None:
-    # As in production, so that batches are of the usual size.
+    # As in production, so that batches have the usual size.
     stage.environ["DISPATCHER_RELAY__LINGER_SECONDS"] = "0.05"
-    worker = stage.worker()
+    worker = stage.workers.start()
     latency = stage.follow_log()
     events = stage.events or _EVENTS
     normal_seconds = min(_NORMAL_SECONDS, 0.3 * events / _RATE)
@@ -41,12 +41,12 @@ def outage_500k(stage: Stage) -> None:
     stage.load(2, "--count", str(count // _THREADS), rate=_RATE / _THREADS)
     latency.begin("sink up")
     stage.during("the sink is up", normal_seconds)
-    celery = stage.celery(worker)
+    celery = stage.workers.celery_pid(worker)
     before = memory_bytes(celery)
     memory = _Memory(celery)
     stage.sink.refuse()
     latency.begin("")
-    stage.during("the sink has just gone", 1)
+    stage.during("the sink has just gone down", 1)
     latency.begin("sink down")
     with memory:
         stage.go_on_until_emitted("the sink is down")
@@ -59,7 +59,7 @@ def outage_500k(stage: Stage) -> None:
     normal, p99 = latency.quantile("sink up", 0.99), latency.quantile("sink down", 0.99)
     stage.notes += [
         f"{waiting:,} waited",
-        f"worker {before / _MIB:.0f} MiB, grew by {down:.1f} while they did, by {grown:.1f} until all had arrived",
+        f"worker {before / _MIB:.0f} MiB, grew by {down:.1f} while they waited, by {grown:.1f} until all had arrived",
         f"log p50 / p99: {latency.story('sink up')}, {latency.story('sink down')}",
     ]
     if grown >= _GROWTH_MIB:
@@ -69,7 +69,7 @@ def outage_500k(stage: Stage) -> None:
 
 
 class _Memory:
-    """The most that a process has, looked at four times a second while it is entered."""
+    """The highest memory use of a process, measured four times a second while it is entered."""
 
     def __init__(self, pid: int) -> None:
         self.most = 0

@@ -1,4 +1,4 @@
-"""What Redis can do: refuse, stand still, restart, forget, and run out of memory."""
+"""Failures of Redis: it refuses, stands still, restarts, forgets, and runs out of memory."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from itertools import count
 
 from tests.faults.case import Cases
-from tests.faults.judgement import Expectation
+from tests.faults.expectation import Expectation
 from tests.faults.stage import Stage
 
 redis_faults = Cases()
 
-# An answer of the sink may come while there is no Redis to note it.
+# An answer of the sink may come while there is no Redis to record it.
 _REPEATS = Expectation(repeats=True)
-# What Redis has forgotten is put again, also what was delivered already. The ledger's numbers start anew.
+# Events that Redis has forgotten are put again, delivered ones too. The ledger's numbers start anew.
 _FORGOTTEN = Expectation(repeats=True, exact=False, quiet_seconds=2.5)
 
 
@@ -31,7 +31,7 @@ def redis_stands_still(stage: Stage) -> None:
 
 @redis_faults.add("Redis comes back without its last second (appendfsync everysec)", _FORGOTTEN, in_tests=True)
 def redis_last_second(stage: Stage) -> None:
-    stage.worker()
+    stage.workers.start()
     stage.load(2)
     copies = (stage.directory / f"redis-copy-{number}" for number in count())
 
@@ -52,20 +52,20 @@ def redis_last_second(stage: Stage) -> None:
 )
 def redis_last_second_relay_killed(stage: Stage) -> None:
     stage.environ["DISPATCHER_RELAY__MODE"] = "external"
-    stage.worker()
-    stage.relay()
-    stage.relay()
+    stage.workers.start()
+    stage.relays.start()
+    stage.relays.start()
     stage.load(2)
-    _lose_seconds(stage, lambda: stage.kill(stage.pick(stage.relays())))
+    _lose_seconds(stage, stage.relays.kill_one)
 
 
 @redis_faults.add(
     "Redis comes back without its last second, within which web processes with a relay thread are killed", _FORGOTTEN
 )
 def redis_last_second_web_killed(stage: Stage) -> None:
-    stage.worker()
+    stage.workers.start()
     stage.load(3)
-    _lose_seconds(stage, stage.kill_web)
+    _lose_seconds(stage, stage.webs.kill_one)
 
 
 def _lose_seconds(stage: Stage, kill: Callable[[], None]) -> None:
@@ -77,12 +77,12 @@ def _lose_seconds(stage: Stage, kill: Callable[[], None]) -> None:
         stage.go_on(0.1, 0.6)
         kill()
         stage.go_on(0.1, 0.7)
-        # Also while Redis is gone, so that nobody who has seen what it lost asks for it.
-        with_it = stage.chance.random() < 0.5
-        if with_it:
+        # Half of the time before Redis is back, so that no process which noticed the loss is left to repair it.
+        before = stage.chance.random() < 0.5
+        if before:
             kill()
         stage.redis.bring_back(copy)
-        if not with_it:
+        if not before:
             kill()
 
     stage.strike("last second lost", strike, times=6, pause=(0.5, 2))
@@ -91,7 +91,7 @@ def _lose_seconds(stage: Stage, kill: Callable[[], None]) -> None:
 
 @redis_faults.add("Redis comes back empty", _FORGOTTEN, in_tests=True)
 def redis_empty(stage: Stage) -> None:
-    stage.worker()
+    stage.workers.start()
     stage.load(2)
     stage.strike("emptied", stage.redis.wipe, times=4, pause=(0.5, 2))
     stage.go_on(1)
@@ -101,12 +101,12 @@ def redis_empty(stage: Stage) -> None:
     "Redis comes back empty while all waits for a sink that is down, a web process killed before", _FORGOTTEN
 )
 def redis_empty_with_backlog(stage: Stage) -> None:
-    stage.worker()
+    stage.workers.start()
     stage.load(3)
     stage.sink.refuse()
     stage.during("the sink is down", 2)
-    # Its outbox is another's to relay, and to keep.
-    stage.kill_web()
+    # Another process must relay and keep its outbox.
+    stage.webs.kill_one()
     stage.during("the sink is down", 1.5)
     stage.redis.wipe()
     stage.during("Redis is empty", 2)
@@ -115,7 +115,7 @@ def redis_empty_with_backlog(stage: Stage) -> None:
 
 @redis_faults.add("Redis is out of memory (noeviction) for 3 s, twice", _REPEATS)
 def redis_out_of_memory(stage: Stage) -> None:
-    stage.worker()
+    stage.workers.start()
     stage.load(2)
 
     def strike() -> None:

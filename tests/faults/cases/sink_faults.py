@@ -1,11 +1,11 @@
-"""What the other side of a destination can do: refuse, throttle, hang, cut and be late."""
+"""Failures of a destination's server: it refuses, throttles, hangs, cuts connections and answers late."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from tests.faults.case import Cases
-from tests.faults.judgement import Expectation
+from tests.faults.expectation import Expectation
 from tests.faults.sink import (
     Behaviour,
     answering,
@@ -21,10 +21,10 @@ from tests.faults.stage import Stage
 
 sink_faults = Cases()
 
-# It may have taken what it gave no answer for, so it is asked again, and tells the messages by their ids.
+# The sink may have taken messages without an answer, so they are sent again; it recognises them by their ids.
 _REPEATS = Expectation(repeats=True)
 _IMPATIENT = {"DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT_SECONDS": "0.5"}
-_SHARE = 0.0664
+_FAILING_FRACTION = 0.0664
 
 
 @sink_faults.add("the sink refuses connections for 4 s")
@@ -39,7 +39,7 @@ def sink_500(stage: Stage) -> None:
 
 @sink_faults.add("the sink answers 429 with Retry-After, in seconds and then as a date")
 def sink_429(stage: Stage) -> None:
-    stage.worker()
+    stage.workers.start()
     stage.load(2)
     before = stage.sink.requests
     for as_date in (False, True):
@@ -53,7 +53,7 @@ def sink_429(stage: Stage) -> None:
 def sink_poison(stage: Stage) -> None:
     stage.sink.behave(refusing_poison)
     stage.expects_poison = True
-    stage.worker(DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="100")
+    stage.workers.start(DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="100")
     stage.load(2, "--poison", rate=600)
     stage.during("poison", 5)
 
@@ -82,8 +82,8 @@ def sink_late(stage: Stage) -> None:
 
 @sink_faults.add("the sink fails 6.64 % of all requests at random, to the end")
 def sink_fails_at_random(stage: Stage) -> None:
-    stage.sink.behave(sometimes(_SHARE, stage.chance, failing(500)))
-    stage.worker()
+    stage.sink.behave(sometimes(_FAILING_FRACTION, stage.chance, failing(500)))
+    stage.workers.start()
     stage.load(2, rate=400)
     stage.during("6.64 % fail", 7)
     stage.end_load()
@@ -92,5 +92,5 @@ def sink_fails_at_random(stage: Stage) -> None:
 
 
 def _behaving(stage: Stage, behaviour: Behaviour, what: str, seconds: float) -> None:
-    """Have the sink behave like this for some seconds under load, and answer again."""
+    """Have the sink behave like this for some seconds under load, and then answer normally."""
     stage.under_load(partial(stage.sink.behave, behaviour), what, seconds, partial(stage.sink.behave, answering))

@@ -1,4 +1,4 @@
-"""Sleep under libfaketime, whose clock_nanosleep refuses every call once the monotonic clock is left alone."""
+"""Makes ``time.sleep`` work under libfaketime, whose clock_nanosleep fails while the monotonic clock stays real."""
 
 from __future__ import annotations
 

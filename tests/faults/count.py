@@ -1,4 +1,4 @@
-"""Judgement: what was counted at the end of a case becomes its account, with all that should not be. Pure."""
+"""Count: what is found at the end of a case. ``check`` compares it with the expectation. No I/O."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tests.faults.account import Account, Numbers
+from tests.faults.expectation import Expectation
 from tests.faults.numbering import for_segment, poison_among
 from tests.faults.progress import Emitted
 
@@ -14,42 +15,17 @@ LOG, SEGMENT = "tracking_log", "segment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """What a case has to end with besides nothing lost.
-
-    Args:
-        repeats: Whether the sink may have taken a message twice.
-        exact: Whether the ledger's numbers have to be those that were counted; False where Redis lost its own.
-        restarts: Whether workers may have ended by themselves.
-        refusals: Whether emit may have refused events.
-        burials: Whether good events may have become dead letters.
-        damage: Whether journals may be damaged.
-        quiet_seconds: For how long nothing more may come once all is there.
-        patience_seconds: How long all may take to arrive.
-    """
-
-    repeats: bool = False
-    exact: bool = True
-    restarts: bool = False
-    refusals: bool = False
-    burials: bool = False
-    damage: bool = False
-    quiet_seconds: float = 0.3
-    patience_seconds: float = 90.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """What there is at the end, counted at each place by itself.
+    """What is there at the end, counted separately at each place.
 
     Args:
         lines: How often each event has a line in the log.
-        broken: Lines that are none.
+        broken: How many lines are not JSON of an event.
         seen: How often each message id came to the sink in a whole request.
-        taken: How often the sink kept it.
+        taken: How often the sink took it.
         keys: The event of each message id.
         dead: The events among the dead letters of the sink's destination.
-        others: What further destinations of the same events have, dead letters included.
+        others: The events at each further destination, dead letters included.
         poison: Whether the sink refused the poison events for good.
     """
 
@@ -66,17 +42,17 @@ class Count:
 
     @property
     def due(self) -> frozenset[str]:
-        """The events that the sink has to have, or that have to be dead letters."""
+        """The events that the sink must have, or that must be dead letters."""
         return for_segment(self.emitted.sure)
 
     @property
     def at_sink(self) -> frozenset[str]:
-        """The events that it took."""
+        """The events that the sink took."""
         return frozenset(self.keys[message_id] for message_id in self.taken)
 
 
-def judge(count: Count, expected: Expectation) -> Account:
-    """The account of a case."""
+def check(count: Count, expected: Expectation) -> Account:
+    """The account of a case, with every difference from the expectation as a problem."""
     return Account(
         emitted=len(count.emitted.sure),
         refused=count.emitted.refused,
@@ -105,7 +81,7 @@ def _wrong_in_log(count: Count) -> Iterator[str]:
     yield from _some([key for key, times in count.lines.items() if times > 1], "events have more than one line")
     yield from _some(count.lines.keys() - emitted.sure - emitted.unsure, "lines of events that emit did not take")
     if count.broken:
-        yield f"{count.broken} lines are no whole JSON"
+        yield f"{count.broken} lines are not whole JSON"
 
 
 def _wrong_with_emit(count: Count, expected: Expectation) -> Iterator[str]:
@@ -123,7 +99,7 @@ def _wrong_at_sink(count: Count, expected: Expectation) -> Iterator[str]:
     poison = poison_among(count.due) if count.poison else frozenset()
     if not expected.burials:
         yield from _some(count.dead - poison - count.emitted.unsure, "good events became dead letters")
-    yield from _some(poison - count.dead, "poison events are no dead letters")
+    yield from _some(poison - count.dead, "poison events are not dead letters")
     for name, found in count.others.items():
         yield from _some(count.due - found, f"events never reached {name}")
 
@@ -139,15 +115,15 @@ def _wrong_in_ledger(count: Count, expected: Expectation) -> Iterator[str]:
     wanted = {
         (LOG, "accepted"): len(count.lines),
         (LOG, "delivered"): len(count.lines),
-        # Also what is not for it, which it counts as filtered.
+        # Including events for the log alone, which Segment's ledger counts as filtered.
         (SEGMENT, "accepted"): len(count.lines),
         (SEGMENT, "delivered"): len(count.taken),
         (SEGMENT, "dead"): len(count.dead),
     }
     for (name, what), number in wanted.items():
-        said = count.ledger[name][what]
-        if said != number:
-            yield f"the ledger of {name} says {said} {what}, and {number} were counted"
+        in_ledger = count.ledger[name][what]
+        if in_ledger != number:
+            yield f"the ledger of {name} says {in_ledger} {what}, and {number} were counted"
 
 
 def _some(found: Collection[str], story: str) -> Iterator[str]:
