@@ -75,10 +75,10 @@ What [`dispatcher exporter`](cli.md#dispatcher-exporter) serves as `/metrics`, i
 [Monitoring](../how-to/monitoring.md) says how to collect it, and what to alert on.
 
 - Times are in seconds, sizes in bytes, all other numbers count events, batches or what the name says.
-- Every exporter sees the same batch store, so take `max by (destination)`, not a sum over exporters. What is said of
-  outboxes belongs to the exporter's machine.
-- `destination="emit"` stands for what emit could not take; it has accepted, dead and filtered events only.
-- A gauge that counts nothing is 0, unless it says that it is absent. Counters begin anew where Redis does.
+- Every exporter sees the same batch store, so take `max by (destination)`, not a sum over exporters. The
+  metrics of outboxes are those of the exporter's machine.
+- `destination="emit"` has the events that emit could not take; it has accepted, dead and filtered events only.
+- A gauge that counts nothing is 0, unless it says that it is absent. Counters start again with an empty Redis.
 """
 
 

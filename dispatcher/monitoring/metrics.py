@@ -75,7 +75,7 @@ DEFINITIONS: Final = (
     SiteMetric(
         "dispatcher_up",
         "gauge",
-        "1 when the batch store in Redis answered, else 0; then only the metrics of outboxes are there beside it.",
+        "1 if the Redis of the batch store answered, else 0; only the metrics of outboxes are present then.",
         lambda snapshot: float(not snapshot.problem),
     ),
     SiteMetricByLabel(
@@ -88,7 +88,7 @@ DEFINITIONS: Final = (
     DestinationMetric(
         "dispatcher_events_accepted_total",
         "counter",
-        "Events that were routed past a destination.",
+        "Events that were offered to a destination: the sum of delivered, waiting, dead and filtered.",
         lambda each: each.counts.accepted,
         with_emit=True,
     ),
@@ -101,7 +101,7 @@ DEFINITIONS: Final = (
     DestinationMetricByLabel(
         "dispatcher_events_filtered_total",
         "counter",
-        "Events that were not for a destination, by reason; dropped dead letters too.",
+        "Events that a destination does not get, by reason; dropped dead letters, too.",
         "reason",
         lambda each: _most_frequent(each.counts.filtered_by_reason),
         with_emit=True,
@@ -116,14 +116,14 @@ DEFINITIONS: Final = (
     DestinationMetric(
         "dispatcher_dead_letters",
         "gauge",
-        "Events that gave up and are kept; a replay or a drop takes them out.",
+        "Events that are not tried again, and are kept; a replay or a drop removes them.",
         lambda each: each.counts.dead,
         with_emit=True,
     ),
     DestinationMetricByLabel(
         "dispatcher_dead_letters_by_reason",
         "gauge",
-        "The same by reason; a reason that never occurred has no series.",
+        "Dead letters by reason; a reason that never occurred has no series.",
         "reason",
         lambda each: _most_frequent(each.counts.dead_by_reason),
         with_emit=True,
@@ -131,47 +131,47 @@ DEFINITIONS: Final = (
     DestinationMetric(
         "dispatcher_dead_letter_bytes",
         "gauge",
-        "What dead letters take up in Redis.",
+        "The size of dead letters in Redis.",
         lambda each: each.counts.dead_bytes,
         with_emit=True,
     ),
     DestinationMetric(
         "dispatcher_dead_letter_limit_bytes",
         "gauge",
-        "What they may (dead.max_bytes); then the oldest go to a file. Absent before a worker has said it.",
+        "Their limit (dead.max_bytes), beyond which the oldest go to a file; absent until a worker has set it.",
         lambda each: each.counts.dead_limit_bytes,
         with_emit=True,
     ),
     DestinationMetric(
         "dispatcher_dead_letter_oldest_seconds",
         "gauge",
-        "Age of the oldest dead letter in Redis; 0 when there is none.",
+        "Age of the oldest dead letter in Redis; 0 without any.",
         lambda each: _age(each.snapshot, each.counts.dead_oldest_ms),
         with_emit=True,
     ),
     DestinationMetric(
         "dispatcher_ledger_difference",
         "gauge",
-        "accepted - delivered - waiting - dead - filtered; anything but 0 is a fault of dispatcher's.",
+        "accepted - delivered - waiting - dead - filtered; anything but 0 is a fault of dispatcher.",
         _difference,
         with_emit=True,
     ),
     DestinationMetric(
         "dispatcher_retries_total",
         "counter",
-        "Events that were parked to be tried again, each time they were.",
+        "Events that were parked until they are tried again; an event counts each time.",
         lambda each: each.counts.retried,
     ),
     DestinationMetric(
         "dispatcher_oldest_waiting_seconds",
         "gauge",
-        "For how long the oldest event in the batch store has been there; 0 when none waits.",
+        "For how long the oldest event has been in the batch store; 0 if none waits.",
         lambda each: _age(each.snapshot, each.counts.oldest_ms),
     ),
     DestinationMetric(
         "dispatcher_overdue_seconds",
         "gauge",
-        "For how long a parked event could have been tried again; 0 when none could. It grows while no worker runs.",
+        "For how long a parked event has been due; 0 if none is. It grows while no worker runs.",
         _overdue,
     ),
     DestinationMetric(
@@ -189,21 +189,21 @@ DEFINITIONS: Final = (
     DestinationMetricByLabel(
         "dispatcher_batches_waiting",
         "gauge",
-        "Batches in the batch store; those that are queued are what more workers could take now.",
+        "Batches in the batch store; more workers could take the queued ones now.",
         "state",
         lambda each: each.snapshot.batches[each.name],
     ),
     SiteMetricByLabel(
         "dispatcher_doorbells_waiting",
         "gauge",
-        "The length of the Celery queue; absent where the broker is not the Redis of the batch store.",
+        "The length of the Celery queue; absent if the broker is not the Redis of the batch store.",
         "destination",
         lambda snapshot: snapshot.doorbells,
     ),
     DestinationMetric(
         "dispatcher_destination_enabled",
         "gauge",
-        "0 for a destination that is disabled, or gone from the settings, and has something waiting or dead; else 1.",
+        "0 for a destination that is disabled or not in the settings, and has events that wait or are dead; else 1.",
         lambda each: float(each.name not in each.snapshot.unserved),
     ),
     DestinationMetric(
@@ -215,7 +215,7 @@ DEFINITIONS: Final = (
     DestinationMetricByLabel(
         "dispatcher_breaker_cause",
         "gauge",
-        "1 for what opened the breaker while it is not closed: transient, throttled or setup; 0 for the others.",
+        "While the breaker is not closed, 1 for the cause that opened it: transient, throttled or setup; else 0.",
         "cause",
         lambda each: _by_cause(each.counts),
     ),
@@ -234,25 +234,25 @@ DEFINITIONS: Final = (
     DestinationMetric(
         "dispatcher_rate_limit_per_second",
         "gauge",
-        "Requests a second that all workers together may send, as it is set; absent where there is no limit.",
+        "Requests a second that all workers together may send, as set; absent without a limit.",
         lambda each: None if each.counts.rate is None else each.counts.rate.per_second,
     ),
     DestinationMetric(
         "dispatcher_rate_current_per_second",
         "gauge",
-        "The same as it holds now: less while the destination's throttling has slowed it down.",
+        "The limit as it holds now: lower while the destination throttles.",
         lambda each: None if each.counts.rate is None else each.counts.rate.current_per_second,
     ),
     SiteMetric(
         "dispatcher_redis_memory_bytes",
         "gauge",
-        "Memory that the batch store's Redis uses; absent where it may not be asked.",
+        "Memory that the batch store's Redis uses; absent if an ACL forbids to ask.",
         lambda snapshot: None if snapshot.memory is None else snapshot.memory.used_bytes,
     ),
     SiteMetric(
         "dispatcher_redis_memory_limit_bytes",
         "gauge",
-        "Its maxmemory; absent where it has none.",
+        "Its maxmemory; absent without one.",
         lambda snapshot: None if snapshot.memory is None else snapshot.memory.limit_bytes,
     ),
     SiteMetric(
@@ -264,25 +264,25 @@ DEFINITIONS: Final = (
     SiteMetric(
         "dispatcher_outbox_bytes",
         "gauge",
-        "What these events take up.",
+        "The size of these events.",
         lambda snapshot: sum(outbox.bytes for outbox in snapshot.ledger.outboxes),
     ),
     SiteMetric(
         "dispatcher_outbox_disk_bytes",
         "gauge",
-        "What the journal files of this machine take up.",
+        "The size of the journal files of this machine on its disk.",
         lambda snapshot: snapshot.outbox_disk_bytes,
     ),
     SiteMetric(
         "dispatcher_outbox_limit_bytes",
         "gauge",
-        "What the journal files may take up together (outbox.max_bytes); then emit refuses.",
+        "Their limit (outbox.max_bytes), at which emit refuses events.",
         lambda snapshot: snapshot.outbox_limit_bytes,
     ),
     SiteMetric(
         "dispatcher_outbox_oldest_seconds",
         "gauge",
-        "Age of the oldest event in an outbox of this machine, by its own timestamp; 0 when none waits.",
+        "Age of the oldest event in an outbox of this machine, by its own timestamp; 0 if none waits.",
         lambda snapshot: _age(snapshot, snapshot.outbox_oldest_ms),
     ),
     SiteMetricByLabel(
@@ -295,7 +295,7 @@ DEFINITIONS: Final = (
     SiteMetric(
         "dispatcher_outbox_refused_events",
         "gauge",
-        "Events that found the outbox full and are lost, as counted in the outboxes that are still there.",
+        "Events that found the outbox full and are lost, as counted in the outboxes that still exist.",
         lambda snapshot: sum(outbox.refused for outbox in snapshot.ledger.outboxes),
     ),
     SiteMetric(
@@ -307,7 +307,7 @@ DEFINITIONS: Final = (
     SiteMetric(
         "dispatcher_outbox_damaged_pieces",
         "gauge",
-        "Pieces of journals that were no whole event and were set aside on this machine, until somebody deletes them.",
+        "Pieces of journals of this machine that were not whole events and were set aside, until they are deleted.",
         lambda snapshot: snapshot.ledger.damage.pieces,
     ),
 )
