@@ -1,19 +1,22 @@
-"""What an allowlist may hold."""
+"""Allowlists as they are written in settings. How they are read is said in ``dispatcher.routing``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from dispatcher.config.base import checked_by
 
 
-def check_allowlist(entries: Iterable[str]) -> None:
-    """Raise ValueError unless every entry is a name, a glob or an exception, and something could be on the list."""
-    entries = tuple(entries)
+def check_allowlist(entries: tuple[str, ...] | None) -> None:
+    """Raise ValueError where an entry is not a name, a glob or an exception, or all of them are exceptions."""
+    entries = entries or ()
     for entry in entries:
         pattern = entry.removeprefix("!")
         if not pattern or pattern != pattern.strip() or pattern.startswith("!"):
             raise ValueError(f'{entry!r} must be a name, a glob such as "edx.course.*", or one of them after a "!"')
     if entries and all(entry.startswith("!") for entry in entries):
-        raise ValueError('it holds exceptions only, so that nothing would match; add "*" if everything else should')
+        raise ValueError('it holds only exceptions, so that nothing would match; add "*" if everything else should')
+
+
+#: Names, globs, and exceptions behind a ``!``, which are not alone; None where nothing is said.
+Allowlist = Annotated[tuple[str, ...] | None, checked_by(check_allowlist)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dispatcher.config.masking import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MIB: Final = 1024 * 1024
 
@@ -18,6 +18,16 @@ SecondsOrNone = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 # What workers unpack at most is twice that: dispatcher.store.packing.MAX_UNPACKED_BYTES.
 Size = Annotated[int, Field(ge=1, le=32 * MIB)]
+
+
+def checked_by(check: Callable[[Any], object]) -> AfterValidator:
+    """For the annotation of a field: the value stays as it is, unless ``check`` raises ValueError."""
+
+    def keep(value: Any) -> Any:
+        check(value)
+        return value
+
+    return AfterValidator(keep)
 
 
 class Table(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from dispatcher.config.allowlists import check_allowlist
+from dispatcher.config.allowlists import Allowlist
 from dispatcher.config.base import Count, Seconds, Size, Table
 from dispatcher.config.delivery import BreakerSettings, DeadSettings, RateSettings, RetrySettings
 from dispatcher.config.destination_types import traits_of
@@ -25,7 +25,7 @@ class DestinationSettings(Table):
 
     type: str = Field(description="A type such as segment, or package.module:Class; the table's name when absent.")
     enabled: bool = Field(True, description="Whether events are routed there.")
-    events: tuple[str, ...] | None = Field(
+    events: Allowlist = Field(
         None, description="Allowlist: names, * and ? globs, ! exceptions. Absent: none, but for types that take all."
     )
     internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
@@ -54,12 +54,6 @@ class DestinationSettings(Table):
             return _filled(data, traits_of(data["type"]).defaults)
         except SettingsError as error:
             raise ValueError(error.problems[0]) from None
-
-    @field_validator("events", mode="after")
-    @classmethod
-    def _check_events(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        check_allowlist(value or ())
-        return value
 
     @field_validator("mapping", mode="before")
     @classmethod

@@ -22,8 +22,9 @@ from dispatcher.config.layers import (
     override_leaves,
 )
 from dispatcher.config.paths import expand
-from dispatcher.config.problems import Subject, describe
+from dispatcher.config.problems import describe
 from dispatcher.config.schema import Settings
+from dispatcher.config.suggestions import Subject
 from dispatcher.config.variables import ENVIRONMENT_VARIABLE, KeyPath, value_of
 from dispatcher.errors import SettingsError
 

@@ -1,4 +1,4 @@
-"""What must not be shown: values under keys that look like credentials, and passwords inside URLs."""
+"""Masking: values under keys that look like credentials, and passwords inside URLs, are never shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-#: What stands in the place of what must not be shown.
+#: Stands in the place of what must not be shown.
 MASK: Final = "***"
 
 # Compound spellings such as apikey and writeKey have no word border, so the end of a word is what counts.
@@ -16,7 +16,7 @@ _SECRET_WORD: Final = re.compile(
 )
 _COMMON_SECRETS: Final = ("key", "token", "secret", "password", "credentials")
 _WORD_BORDER: Final = re.compile(r"[^a-zA-Z0-9]+")
-# What a URL is written in, and the part of one that stands before a password.
+# A word that may be a URL, and the part of a URL before its password.
 _PIECE: Final = re.compile(r"[^\s;]+")
 _USER: Final = re.compile(r"://[^/:@]*:")
 _QUERY_VALUE: Final = re.compile(r"([?&]([^?=&#\s;]+)=)[^&#\s;]+")
@@ -28,7 +28,7 @@ def is_secret(key: str) -> bool:
 
 
 def may_be_secret(key: str) -> bool:
-    """Whether a key that is not known could be a misspelt credential, such as ``write_ky`` and ``pasword``."""
+    """Whether an unknown key could be that of a credential, misspelt: ``write_ky`` and ``pasword``."""
     words = (word.lower() for word in _WORD_BORDER.split(key))
     return is_secret(key) or any(get_close_matches(word, _COMMON_SECRETS, n=1, cutoff=0.75) for word in words)
 
@@ -48,7 +48,12 @@ def _without_password(piece: re.Match[str]) -> str:
 
 
 def masked(key: str, value: Any) -> Any:
-    """The value as it may be shown under this key; tables and lists are masked all the way down."""
+    """The value as it may be shown under this key; tables and lists are masked all the way down.
+
+    Args:
+        key: The value's key. The items of a list have that of the list.
+        value: Anything that settings may hold. It stays as it is.
+    """
     if value is not None and not isinstance(value, bool) and is_secret(key):
         return MASK
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Paths in settings: ``~`` and ``$VARIABLES`` are expanded once, here, so that every process means the same file."""
+"""Paths in settings: ``~`` and ``$VARIABLES`` are expanded only here, so that every process means the same file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _VARIABLE: Final = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 def expand(path: str | Path, environ: Mapping[str, str]) -> Path:
-    """The absolute path, with ``~``, ``$NAME`` and ``${NAME}`` replaced. Raises ValueError for what is not set."""
+    """The absolute path, with ``~``, ``$NAME`` and ``${NAME}`` replaced.
 
-    def value_of(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
+    Raises:
+        ValueError: A variable is not set, a user has no home directory, or the path is empty; the message says which.
+    """
+    text = os.fspath(path)
+    for name in {name for names in _VARIABLE.findall(text) for name in names if name}:
         if name not in environ:
             raise ValueError(f"it uses ${name}, and no environment variable of that name is set")
-        return environ[name]
-
-    text = _VARIABLE.sub(value_of, os.fspath(path))
+    text = _VARIABLE.sub(lambda found: environ[found[1] or found[2]], text)
     if not text:
         raise ValueError("it must not be empty")
     if "\0" in text:

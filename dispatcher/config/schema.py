@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 
 from dispatcher.config.allowlists import check_allowlist
-from dispatcher.config.base import MIB, Count, Seconds, SecondsOrNone, Size, Table
+from dispatcher.config.base import MIB, Count, Seconds, SecondsOrNone, Size, Table, checked_by
 from dispatcher.config.delivery import DeadSettings
 from dispatcher.config.destination import DestinationName, DestinationSettings
 from dispatcher.config.object_path import is_object_path
@@ -22,10 +22,37 @@ from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url
 _JOURNAL_OVERHEAD_BYTES: Final = 4096
 
 
+def _environ(info: ValidationInfo) -> Mapping[str, str]:
+    environ: Mapping[str, str] = os.environ if info.context is None else info.context["environ"]
+    return environ
+
+
+def _expand(value: Any, info: ValidationInfo) -> Any:
+    return expand(value, _environ(info)) if isinstance(value, str | Path) else value
+
+
+def _check_dsn(dsn: SecretStr | None) -> None:
+    if dsn is not None and not is_sentry_dsn(dsn.get_secret_value()):
+        raise ValueError("it must look like https://key@host/1; copy it from the project's settings in Sentry")
+
+
+def _check_broker(url: str | None) -> None:
+    if url is not None:
+        check_url(url, BROKER_SCHEMES, "a broker")
+
+
+def _check_processors(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        if not is_object_path(entry):
+            raise ValueError(f"{entry!r} must have the form package.module:callable")
+
+
 class OutboxSettings(Table):
     """The durable local outbox of each emitting process."""
 
-    directory: Path | None = Field(None, description="Where the journals are; <state_directory>/outbox when absent.")
+    directory: Annotated[Path | None, BeforeValidator(_expand)] = Field(
+        None, description="Where the journals are; <state_directory>/outbox when absent."
+    )
     max_bytes: Count = Field(
         2048 * MIB, description="What the journals of all processes may take together; then emit refuses."
     )
@@ -37,11 +64,6 @@ class OutboxSettings(Table):
         description="What journals of unsettled events may take, kept for a Redis that loses them; 0: none.",
     )
     exit_flush_seconds: SecondsOrNone = Field(1.0, description="How long a process that ends waits for its relay.")
-
-    @field_validator("directory", mode="before")
-    @classmethod
-    def _expand(cls, value: Any, info: ValidationInfo) -> Any:
-        return _expanded(value, info)
 
     @field_validator("journal_bytes", mode="after")
     @classmethod
@@ -70,8 +92,8 @@ class RelaySettings(Table):
     )
     linger_seconds: SecondsOrNone = Field(0.05, description="How long events are collected before they are put.")
     backoff_max_seconds: Seconds = Field(5.0, description="Longest pause between tries while the store is down.")
-    adopt_seconds: Seconds = Field(5.0, description="How often the journals of dead processes are looked for.")
-    reload_seconds: Seconds = Field(2.0, description="How often the settings files are looked at for a change.")
+    adopt_seconds: Seconds = Field(5.0, description="How often journals of dead processes are searched for.")
+    reload_seconds: Seconds = Field(2.0, description="How often the settings files are checked for changes.")
     timeout_seconds: Seconds = Field(0.5, description="How long one call to the store or the broker may take.")
 
 
@@ -89,28 +111,23 @@ class WorkerSettings(Table):
 class SentrySettings(Table):
     """What needs a person, reported to Sentry by workers and `dispatcher relay`; off while there is no dsn."""
 
-    dsn: SecretStr | None = Field(None, description="The project's DSN. SENTRY_DSN is not read.")
+    dsn: Annotated[SecretStr | None, checked_by(_check_dsn)] = Field(
+        None, description="The project's DSN. SENTRY_DSN is not read."
+    )
     environment: str | None = Field(None, description="Absent: that of the settings, chosen by DISPATCHER_ENV.")
     release: str | None = Field(None, description="Absent: dispatcher@ and its version.")
     server_name: str | None = Field(None, description="What this machine is called in events. Absent: left out.")
     interval_seconds: Seconds = Field(60.0, description="At most one event of an issue in so many seconds.")
     traces_sample_rate: float = Field(
-        0.0, ge=0, le=1, description="Share of deliveries to trace beside those that continue a request's trace."
+        0.0, ge=0, le=1, description="Fraction of deliveries to trace besides those that continue a request's trace."
     )
-
-    @field_validator("dsn", mode="after")
-    @classmethod
-    def _check_dsn(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not is_sentry_dsn(value.get_secret_value()):
-            raise ValueError("it must look like https://key@host/1; copy it from the project's settings in Sentry")
-        return value
 
 
 class Origin(Protocol):
     """Where settings were read, and how to read them again."""
 
     def load(self) -> Settings:
-        """The settings as they are there now. Raises SettingsError."""
+        """The settings as they are now. Raises SettingsError."""
         ...
 
     def files(self) -> tuple[Path, ...]:
@@ -122,7 +139,9 @@ class Settings(Table):
     """Everything that an operator can decide. Frozen, so that it can be shared by threads and kept after fork."""
 
     environment: str = Field("development", description="Chosen by DISPATCHER_ENV.")
-    broker_url: str | None = Field(None, description="Celery's broker. Absent: `dispatcher up` starts a Redis.")
+    broker_url: Annotated[str | None, checked_by(_check_broker)] = Field(
+        None, description="Celery's broker. Absent: `dispatcher up` starts a Redis."
+    )
     store_url: str | None = Field(
         None, validate_default=True, description="Redis of the batch store; the broker's when that is a Redis."
     )
@@ -132,8 +151,10 @@ class Settings(Table):
         description="Outbox, embedded Redis, logs; $XDG_STATE_HOME/dispatcher or ~/.local/state/dispatcher.",
     )
     strict: bool = Field(False, description="Whether emit raises for an event that it cannot take.")
-    processors: tuple[str, ...] = Field((), description="package.module:callable, in the order in which they run.")
-    internal_events: tuple[str, ...] = Field(
+    processors: Annotated[tuple[str, ...], checked_by(_check_processors)] = Field(
+        (), description="package.module:callable, in the order in which they run."
+    )
+    internal_events: Annotated[tuple[str, ...], checked_by(check_allowlist)] = Field(
         ("edx.bi.*",), description="Names and globs of events for internal use only."
     )
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="The durable local outbox.")
@@ -149,7 +170,7 @@ class Settings(Table):
 
     @property
     def origin(self) -> Origin | None:
-        """Where they were read; None for settings that were made in code."""
+        """Where they were read; None for settings made in code."""
         return self._origin
 
     @property
@@ -174,13 +195,6 @@ class Settings(Table):
         """Where the journals are."""
         return self.state_directory / "outbox" if self.outbox.directory is None else self.outbox.directory
 
-    @field_validator("broker_url", mode="after")
-    @classmethod
-    def _check_broker(cls, value: str | None) -> str | None:
-        if value is not None:
-            check_url(value, BROKER_SCHEMES, "a broker")
-        return value
-
     @field_validator("store_url", mode="after")
     @classmethod
     def _check_store(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -188,27 +202,13 @@ class Settings(Table):
         if value is not None:
             check_url(value, REDIS_SCHEMES, "the batch store")
         elif broker is not None and not is_redis(broker):
-            raise ValueError("the broker is no Redis, so the batch store needs one of its own; set store_url")
+            raise ValueError("the broker is not a Redis, so the batch store needs one of its own; set store_url")
         return broker if value is None else value
 
     @field_validator("state_directory", mode="before")
     @classmethod
     def _expand_state_directory(cls, value: Any, info: ValidationInfo) -> Any:
-        return default_state_directory(_environ(info)) if value is None else _expanded(value, info)
-
-    @field_validator("processors", mode="after")
-    @classmethod
-    def _check_processors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            if not is_object_path(entry):
-                raise ValueError(f"{entry!r} must have the form package.module:callable")
-        return value
-
-    @field_validator("internal_events", mode="after")
-    @classmethod
-    def _check_internal_events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        check_allowlist(value)
-        return value
+        return default_state_directory(_environ(info)) if value is None else _expand(value, info)
 
     @field_validator("destinations", mode="before")
     @classmethod
@@ -219,29 +219,20 @@ class Settings(Table):
 
     @field_validator("destinations", mode="after")
     @classmethod
-    def _place_their_files(
+    def _place_default_files(
         cls, value: Mapping[str, DestinationSettings], info: ValidationInfo
     ) -> Mapping[str, DestinationSettings]:
         state_directory = info.data.get("state_directory")
         if state_directory is None:
             return value
-        return {name: _with_files(table, state_directory) for name, table in value.items()}
+        return {name: _with_default_files(table, state_directory) for name, table in value.items()}
 
 
-def _with_files(table: DestinationSettings, state_directory: Path) -> DestinationSettings:
-    """The table with the paths in the state directory that its type has where the table says none."""
+def _with_default_files(table: DestinationSettings, state_directory: Path) -> DestinationSettings:
+    """The table, with a file in the state directory for each path of its type that it leaves out."""
     files = {
         option: str(state_directory / file)
         for option, file in table.traits.paths.items()
         if file is not None and option not in table.options
     }
     return table.model_copy(update=files) if files else table
-
-
-def _environ(info: ValidationInfo) -> Mapping[str, str]:
-    environ: Mapping[str, str] = os.environ if info.context is None else info.context["environ"]
-    return environ
-
-
-def _expanded(value: Any, info: ValidationInfo) -> Any:
-    return expand(value, _environ(info)) if isinstance(value, str | Path) else value

@@ -1,10 +1,9 @@
-"""Watch: sees that a settings file has changed, and reads the settings anew."""
+"""Watch: the settings are read again after a change of their files."""
 
 from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import SettingsError
@@ -16,20 +15,23 @@ logger = logging.getLogger(__name__)
 
 
 class SettingsWatch:
-    """Sees that a settings file has changed, and reads it anew."""
+    """Checks every ``relay.reload_seconds`` whether a settings file has changed. One thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._every = settings.relay.reload_seconds
         self._origin = settings.origin
-        self._stamps = self._stamp()
-        self._looked_at = time.monotonic()
+        self._stamps = self._take_stamps()
+        self._checked_at = time.monotonic()
 
     def changed(self) -> Settings | None:
-        """The new settings once after each change; None otherwise, and where the new ones cannot be used."""
-        if time.monotonic() - self._looked_at < self._every:
+        """The new settings, once after each change; None otherwise, and while the new ones cannot be used.
+
+        Cheap until the time of the next check; then it asks the file system about two files.
+        """
+        if time.monotonic() - self._checked_at < self._every:
             return None
-        self._looked_at = time.monotonic()
-        stamps = self._stamp()
+        self._checked_at = time.monotonic()
+        stamps = self._take_stamps()
         if stamps == self._stamps:
             return None
         self._stamps = stamps
@@ -42,15 +44,14 @@ class SettingsWatch:
         logger.info("the settings have changed and were read again")
         return settings
 
-    def _stamp(self) -> tuple[tuple[int, int], ...]:
-        if self._origin is None:
-            return ()
-        return tuple(_file_stamp(path) for path in self._origin.files())
-
-
-def _file_stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_ino)
+    def _take_stamps(self) -> list[tuple[int, int]]:
+        """The time and the inode of each file; zeros for one that does not exist."""
+        stamps = []
+        for path in () if self._origin is None else self._origin.files():
+            try:
+                status = path.stat()
+            except OSError:
+                stamps.append((0, 0))
+            else:
+                stamps.append((status.st_mtime_ns, status.st_ino))
+        return stamps

@@ -621,8 +621,8 @@ def test_sentinel_urls_must_name_the_primary(site: Path) -> None:
 def test_a_broker_other_than_redis_needs_a_store_url(site: Path) -> None:
     problem = the_problem(site, broker_url="amqp://guest:guest@h//")
 
-    assert problem == "default: store_url = null: the broker is no Redis, so the batch store needs one of its own; " + (
-        "set store_url"
+    assert problem == (
+        "default: store_url = null: the broker is not a Redis, so the batch store needs one of its own; set store_url"
     )
     assert load(site, broker_url="amqp://h", store_url="redis://h").store_url == "redis://h"
 

@@ -134,10 +134,10 @@ MISTAKES = {
     "mapping[0].evnts": ('evnts = ["a"]\nskip = true', "did you mean events?"),
     "mapping[0].colour": (
         "colour = 1\nskip = true",
-        "there can be events, when, skip, hash, pick, drop, rename, set, name",
+        "the table can hold events, when, skip, hash, pick, drop, rename, set, name",
     ),
     "mapping[0].when.a.exsts": ("when = {a = {exsts = true}}\nskip = true", "did you mean exists?"),
-    "mapping[0].when.a.equal": ("when = {a = {equal = 1}}\nskip = true", "there can be any_of, not, exists"),
+    "mapping[0].when.a.equal": ("when = {a = {equal = 1}}\nskip = true", "the table can hold any_of, not, exists"),
     "mapping[0]: ": ("when = {a = 1}", "this rule does nothing: give it one of skip, name"),
     "mapping[0]:": ('skip = true\nname = "x"', "so that name would do nothing"),
     "mapping[0].events = []": ("events = []\nskip = true", "would never apply"),
