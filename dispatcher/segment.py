@@ -43,8 +43,8 @@ def track(
         integrations: Which of Segment's destinations take it, such as ``{"All": False, "Mixpanel": True}``.
         timestamp: When it happened; now, if not given.
     """
-    said = _said(user_id, anonymous_id, context, integrations, event=event_name, properties=properties)
-    return _submit("track", event_name, said, timestamp)
+    body = _make_body(user_id, anonymous_id, context, integrations, event=event_name, properties=properties)
+    return _submit("track", event_name, body, timestamp)
 
 
 def identify(
@@ -57,8 +57,8 @@ def identify(
     timestamp: datetime | None = None,
 ) -> str:
     """Say who a user is: ``traits`` such as email and name. Returns the event's id; see ``track`` for the rest."""
-    said = _said(user_id, anonymous_id, context, integrations, traits=traits)
-    return _submit("identify", "identify", said, timestamp)
+    body = _make_body(user_id, anonymous_id, context, integrations, traits=traits)
+    return _submit("identify", "identify", body, timestamp)
 
 
 def page(
@@ -74,10 +74,10 @@ def page(
 ) -> str:
     """Record that a user saw a page. Returns the event's id; see ``track`` for the rest."""
     # The title goes into the call only: it may be longer, and hold other characters, than the name of an event.
-    said = _said(
+    body = _make_body(
         user_id, anonymous_id, context, integrations, name=name or None, category=category, properties=properties
     )
-    return _submit("page", "page", said, timestamp)
+    return _submit("page", "page", body, timestamp)
 
 
 def screen(
@@ -92,10 +92,10 @@ def screen(
     timestamp: datetime | None = None,
 ) -> str:
     """Record that a user saw a screen of a mobile app. Returns the event's id; see ``track`` for the rest."""
-    said = _said(
+    body = _make_body(
         user_id, anonymous_id, context, integrations, name=name or None, category=category, properties=properties
     )
-    return _submit("screen", "screen", said, timestamp)
+    return _submit("screen", "screen", body, timestamp)
 
 
 def group(
@@ -109,8 +109,8 @@ def group(
     timestamp: datetime | None = None,
 ) -> str:
     """Put a user into a group, which has ``traits`` of its own. Returns the event's id; see ``track`` for the rest."""
-    said = _said(user_id, anonymous_id, context, integrations, groupId=_text(group_id), traits=traits)
-    return _submit("group", "group", said, timestamp)
+    body = _make_body(user_id, anonymous_id, context, integrations, groupId=_text(group_id), traits=traits)
+    return _submit("group", "group", body, timestamp)
 
 
 def alias(
@@ -122,30 +122,30 @@ def alias(
     timestamp: datetime | None = None,
 ) -> str:
     """Say that ``previous_id`` is known as ``user_id`` from now on. Returns the event's id."""
-    said = _said(user_id, None, context, integrations, previousId=_text(previous_id))
-    return _submit("alias", "alias", said, timestamp)
+    body = _make_body(user_id, None, context, integrations, previousId=_text(previous_id))
+    return _submit("alias", "alias", body, timestamp)
 
 
-def _said(
+def _make_body(
     user_id: Id,
     anonymous_id: Id,
     context: dict[str, Any] | None,
     integrations: dict[str, Any] | None,
     **rest: Any,
 ) -> dict[str, Any]:
-    said = {
+    body = {
         "userId": _text(user_id),
         "anonymousId": _text(anonymous_id),
         **rest,
         "context": context,
         "integrations": integrations,
     }
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _text(identity: Id) -> str | None:
     return None if identity is None else str(identity) or None
 
 
-def _submit(kind: EventType, name: str, said: dict[str, Any], timestamp: datetime | None) -> str:
-    return tracker.get_tracker().submit(kind, name, said, timestamp=timestamp)
+def _submit(event_type: EventType, name: str, body: dict[str, Any], timestamp: datetime | None) -> str:
+    return tracker.get_tracker().submit(event_type, name, body, timestamp=timestamp)

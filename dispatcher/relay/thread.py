@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,8 @@ from dispatcher.store.celery_producer import load_celery
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
+
+logger = logging.getLogger(__name__)
 
 # Seconds between slices in the emitting process: long enough for a thread that waits for the interpreter to get it.
 _YIELD_SECONDS: Final = 0.00005
@@ -39,9 +42,14 @@ class RelayThread:
         load_celery(settings)
         self._thread = OwnThread(self._run, name="dispatcher-relay")
 
-    def start(self) -> None:
-        """Start relaying. Returns at once."""
-        self._thread.start()
+    def start(self) -> bool:
+        """Start relaying. Returns at once: False where no thread can be started, which is logged."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            logger.error("the relay's thread cannot be started: %s; events wait for another relay", error)
+            return False
+        return True
 
     def wake(self) -> None:
         """Have the relay step now rather than after ``relay.linger_seconds``. Safe in threads."""
