@@ -26,8 +26,8 @@ from dispatcher.tasks.transport import Amqp, serves
 from dispatcher.tasks.worker.bell import Bell
 from dispatcher.tasks.worker.consumer import refuse_compressed
 from dispatcher.tasks.worker.filing import Filing
-from dispatcher.tasks.worker.sentry import Reporting
-from dispatcher.tasks.worker.shutdown import Departure
+from dispatcher.tasks.worker.sentry import WorkerSentry
+from dispatcher.tasks.worker.shutdown import Shutdown
 from dispatcher.tasks.worker.watchdog import Watchdog
 
 # Tenths of a second that an ending pool process waits for its parent to have read all of its results, of which the
@@ -114,14 +114,14 @@ def _on_ready(sender: object, **_: object) -> None:
     bell.start()
     filing.start()
     watchdog.start()
-    departure.prepare()
+    shutdown.prepare()
 
 
 def _on_stopping(sender: object, **_: object) -> None:
     bell.stop()
     filing.stop()
     watchdog.stop()
-    departure.begin()
+    shutdown.begin()
 
 
 _settings = config.load()
@@ -129,8 +129,8 @@ app = make_app(_settings)
 bell = Bell(app, _settings)
 filing = Filing(_settings)
 watchdog = Watchdog(_settings)
-departure = Departure(_STOP_SECONDS)
+shutdown = Shutdown(_STOP_SECONDS)
 
-Reporting(_settings).connect()
+WorkerSentry(_settings).connect()
 signals.worker_ready.connect(_on_ready, weak=False)
 signals.worker_shutting_down.connect(_on_stopping, weak=False)

@@ -137,7 +137,7 @@ class _Up:
 
     def run(self, stopped: threading.Event) -> None:
         while not stopped.wait(0.25):
-            self._supervisor.tend()
+            self._supervisor.restart_ended()
             if not self._quiet:
                 self._tell_ledger()
 
@@ -170,7 +170,7 @@ class _Up:
             try:
                 self._pool.execute("PING")
             except StoreUnavailableError:
-                self._supervisor.tend()
+                self._supervisor.restart_ended()
                 if time.monotonic() >= deadline:
                     raise
             else:

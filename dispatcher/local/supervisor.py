@@ -1,6 +1,6 @@
-"""Supervisor: keeps processes running. It starts them, starts them again when they end, and leaves none.
+"""Supervisor: keeps processes running. It starts them, restarts those that end, and leaves none behind.
 
-``dispatcher up`` has it run all its parts, a keeper its one child.
+``dispatcher up`` runs all its parts with it, ``dispatcher worker`` its Celery process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from typing import IO, Final
 
 from dispatcher.process.heartbeat import Page
 
-# Seconds between SIGTERM and SIGKILL: more than the ten in which a worker leaves by itself (tasks/worker/shutdown.py).
+# Seconds between SIGTERM and SIGKILL: more than the ten in which a worker ends by itself (tasks/worker/shutdown.py).
 _GRACE_SECONDS: Final = 15.0
-# Seconds before a process that has ended is started again; doubled each time, up to the second.
-_RESTART_SECONDS: Final = (0.5, 10.0)
-# A process that ran for so many seconds has proved that it can: the next restart is quick again.
+# Seconds before a process that has ended is restarted; doubled each time, up to the maximum.
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_MAX_PAUSE_SECONDS: Final = 10.0
+# A process that ran for so long can run: after it the pauses start anew.
 _PROVEN_SECONDS: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
 
 # Seconds that a process has to write its stacks before it is killed.
 _STACKS_SECONDS: Final = 1.0
-#: On which a process that beats has faulthandler write its stacks.
+#: The signal on which a process that beats has faulthandler write its stacks.
 STACKS: Final = signal.SIGUSR2
 
 Say = Callable[[str, str], None]
@@ -44,8 +45,8 @@ class Child:
         command: The program and its arguments.
         environ: Variables on top of this process's own.
         captured: Whether its output goes to ``say``, and not to where this process's own goes.
-        silent_seconds: After how long without a sign of life (``beat.start``) it is ended with -9 and started again;
-            None where it gives none.
+        silent_seconds: After how long without a sign of life (``heartbeat.start``) it is killed and restarted; None
+            for a process that gives none.
     """
 
     name: str
@@ -56,12 +57,14 @@ class Child:
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
     restart_at: float | None = None
-    pause: float = _RESTART_SECONDS[0]
+    pause: float = _FIRST_PAUSE_SECONDS
     page: Page | None = None
 
 
 class Supervisor:
-    """Runs children until told to stop. For one thread: the one that makes it, which must live on.
+    """Runs children until it is told to stop.
+
+    For the thread that makes it, and no other. The kernel kills the children when that thread ends.
 
     Args:
         say: Called with a child's name and a line of its output or about it, from a thread for each child.
@@ -74,17 +77,20 @@ class Supervisor:
         self._children: list[Child] = []
 
     def start(self, child: Child) -> None:
-        """Start a process and keep it running. Raises OSError where there is no such program."""
+        """Start a process and keep it running. Raises OSError if its program cannot be started."""
         self._children.append(child)
         self._spawn(child)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing was started."""
+        """Whether nothing was started yet."""
         return not self._children
 
-    def tend(self) -> None:
-        """Start again what has ended. Call it a few times a second."""
+    def restart_ended(self) -> None:
+        """Restart the children that have ended or give no sign of life. Call it a few times a second.
+
+        Blocks for up to a second for a child that is held.
+        """
         now = time.monotonic()
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
@@ -95,7 +101,10 @@ class Supervisor:
                 self._spawn(child)
 
     def stop(self) -> None:
-        """End all processes, the last started first, each with all that it has started."""
+        """End all children, the last started first, each with all that it has started. May be called twice.
+
+        Blocks for up to fifteen seconds for each: SIGTERM first, then SIGKILL.
+        """
         for child in reversed(self._children):
             if child.process is not None:
                 _end(child.process)
@@ -118,7 +127,7 @@ class Supervisor:
             stderr=subprocess.STDOUT if child.captured else None,
             text=True,
             errors="replace",
-            # In a group of its own, so that Ctrl-C reaches only this process, which then ends them in order.
+            # In a group of its own: Ctrl-C reaches only this process, which then ends its children in order.
             process_group=0,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - it only calls prctl
         )
@@ -135,7 +144,7 @@ class Supervisor:
             "SIGKILL and started again; what it had claimed comes again when its lease has run out. Where it is held:",
         )
         with contextlib.suppress(ProcessLookupError):
-            # Handled in C, so that its stacks are written although no Python runs in it.
+            # Handled in C, so that the stacks are written although no Python runs.
             process.send_signal(STACKS)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_STACKS_SECONDS)
@@ -147,12 +156,12 @@ class Supervisor:
         assert child.process is not None
         code = child.process.returncode
         if now - child.started_at >= _PROVEN_SECONDS:
-            child.pause = _RESTART_SECONDS[0]
+            child.pause = _FIRST_PAUSE_SECONDS
         self._say(child.name, f"ended with {_meaning(code)}; starting again in {child.pause:g} s")
         self._on_end(child.name, _meaning(code))
         child.process = None
         child.restart_at = now + child.pause
-        child.pause = min(child.pause * 2, _RESTART_SECONDS[1])
+        child.pause = min(child.pause * 2, _MAX_PAUSE_SECONDS)
 
     def _pump(self, name: str, lines: IO[str]) -> None:
         with lines:
@@ -164,14 +173,14 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _die_with_parent() -> None:
-    # Where this process is killed with -9 it can end nothing itself; the kernel then does. With -9 too: a worker that
-    # was asked in order could wait for a Redis that has gone already, and nothing is lost by it.
+    # A process that is killed with -9 cannot end its children, so the kernel does, with -9 too: after SIGTERM a worker
+    # might wait for a Redis that is gone already. Nothing is lost by it.
     assert _libc is not None
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    # The group, since a worker with the prefork pool has children of its own.
+    # Then the whole group: a worker with the prefork pool has children of its own.
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Keeper: what ``dispatcher worker`` becomes, the small parent of its Celery process, which it starts again.
+"""Worker supervisor: the small parent that ``dispatcher worker`` becomes, which restarts its Celery process.
 
 ``python -m dispatcher.local.worker_supervisor [--silent-seconds=N] PROGRAM ARGUMENT…``
 """
@@ -12,21 +12,25 @@ import threading
 from typing import Final
 
 from dispatcher.errors import SettingsError
+from dispatcher.installation.launch import NEVER_STARTS
 from dispatcher.local.supervisor import Child, Say, Supervisor
 from dispatcher.process.heartbeat import SILENT_SECONDS
 
 _SILENT: Final = "--silent-seconds="
-# Seconds between two looks at the child.
-_LOOK_SECONDS: Final = 0.2
-# What a program ends with that does not understand its command line; it never will.
-_USAGE_ERROR: Final = 2
+# Seconds between two checks of the child.
+_CHECK_SECONDS: Final = 0.2
 
 
-class Keeper:
-    """Keeps one process running until this process is told to stop, and hands on the signals that it gets meanwhile.
+class WorkerSupervisor:
+    """Keeps one child running until this process is told to stop, and forwards signals to it.
 
-    For a main thread, whose signal handlers it takes over for good: SIGTERM and SIGINT stop the child in order, a
-    second one with SIGQUIT, SIGQUIT does so at once; SIGHUP and SIGUSR1 are handed on.
+    For the main thread, whose signal handlers it replaces for good. SIGTERM and SIGINT stop the child in order; a
+    second one does so at once, with SIGQUIT, as SIGQUIT itself does. SIGHUP and SIGUSR1 are forwarded.
+
+    Args:
+        child: What to run.
+        say: Called with the child's name and a line about it.
+        on_end: Called with the child's name and its signal or exit code when it has ended by itself.
     """
 
     def __init__(self, child: Child, say: Say, *, on_end: Say = lambda _name, _how: None) -> None:
@@ -35,31 +39,32 @@ class Keeper:
         self._stopped = threading.Event()
 
     def run(self) -> int:
-        """Blocks until the end. Returns the exit code of this process.
+        """Run until the end, and block for so long.
 
-        That is 0 after a stop in order, 2 where the child does not understand its command line, and else 1.
+        Returns:
+            The exit code of this process: 0 after a stop in order, 2 if the child could not start at all, else 1.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, self._on_signal)
         self._supervisor.start(self._child)
-        while not self._stopped.wait(_LOOK_SECONDS):
+        while not self._stopped.wait(_CHECK_SECONDS):
             process = self._child.process
-            if process is not None and process.poll() == _USAGE_ERROR:
-                return _USAGE_ERROR
-            self._supervisor.tend()
+            if process is not None and process.poll() == NEVER_STARTS:
+                return NEVER_STARTS
+            self._supervisor.restart_ended()
         process = self._child.process
         self._supervisor.stop()
         return 0 if process is None or process.returncode == 0 else 1
 
     def _on_signal(self, number: int, _: object) -> None:
         if number in (signal.SIGHUP, signal.SIGUSR1):
-            self._send(number)
+            self._forward(number)
             return
         if number == signal.SIGQUIT or self._stopped.is_set():
-            self._send(signal.SIGQUIT)
+            self._forward(signal.SIGQUIT)
         self._stopped.set()
 
-    def _send(self, number: int) -> None:
+    def _forward(self, number: int) -> None:
         process = self._child.process
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -67,24 +72,28 @@ class Keeper:
 
 
 def main() -> None:
-    """Keep running what the command line says."""
+    """Keep the program of the command line running."""
     command, silent_seconds = sys.argv[1:], SILENT_SECONDS
     if command and command[0].startswith(_SILENT):
         silent_seconds = float(command.pop(0).removeprefix(_SILENT))
     child = Child("worker", command, captured=False, silent_seconds=silent_seconds)
-    sys.exit(Keeper(child, lambda name, line: print(name, line, file=sys.stderr, flush=True), on_end=_report).run())
+    sys.exit(WorkerSupervisor(child, _say, on_end=_report).run())
+
+
+def _say(name: str, line: str) -> None:
+    print(name, line, file=sys.stderr, flush=True)
 
 
 def _report(name: str, how: str) -> None:
-    # Not at the top of the file: a keeper whose child never crashes needs neither the settings nor Sentry.
+    # Imported here: a process whose child never crashes needs neither the settings nor Sentry.
     from dispatcher import config  # noqa: PLC0415
     from dispatcher.monitoring.sentry.errors import report_ended_process  # noqa: PLC0415
     from dispatcher.monitoring.sentry.start import start_sentry  # noqa: PLC0415
 
     try:
-        start_sentry(config.load(), role="keeper")
+        start_sentry(config.load(), role="worker_supervisor")
     except SettingsError:
-        return  # which the child itself has said
+        return  # the child has said so itself
     report_ended_process(name, how)
 
 

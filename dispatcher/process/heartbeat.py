@@ -66,7 +66,7 @@ def _open_page() -> int:
     # In memory where there is such a thing, so that no full disk stops a beat.
     if hasattr(os, "memfd_create"):
         return os.memfd_create("beat")
-    import tempfile  # noqa: PLC0415 - it would be a tenth of what a keeper takes up
+    import tempfile  # noqa: PLC0415 - it would be a tenth of what a worker's supervisor takes up
 
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -2,7 +2,7 @@
 
 from dispatcher.tasks.transport.channel import Channel, Transport, serves
 from dispatcher.tasks.transport.connection import Amqp
-from dispatcher.tasks.transport.liveness import PULSE, Pulse
+from dispatcher.tasks.transport.liveness import LIVENESS, Liveness
 from dispatcher.tasks.transport.refusals import REFUSALS
 
-__all__ = ["PULSE", "REFUSALS", "Amqp", "Channel", "Pulse", "Transport", "serves"]
+__all__ = ["LIVENESS", "REFUSALS", "Amqp", "Channel", "Liveness", "Transport", "serves"]

@@ -23,7 +23,7 @@ from redis.retry import Retry
 
 from dispatcher.tasks.transport.aside import Aside
 from dispatcher.tasks.transport.intake import NotOursError, check_told, doorbell
-from dispatcher.tasks.transport.liveness import PULSE
+from dispatcher.tasks.transport.liveness import LIVENESS
 from dispatcher.tasks.transport.qos import QoS
 from dispatcher.tasks.transport.refusals import REFUSALS
 
@@ -171,7 +171,7 @@ class Channel(kombu_redis.Channel):
             self._in_poll = None
             # Nothing is under way now, so new credentials can be sent.
             self._flush_brpop_reauth()
-        PULSE.beat()
+        LIVENESS.note()
         if not taken:
             raise Empty
         for key, text in taken:
@@ -299,7 +299,7 @@ class Poller(kombu_redis.MultiChannelPoller):
         super().on_poll_start()
         # Where every queue was cancelled by remote control, Redis is asked for nothing.
         if not any(channel._active_queues for channel in self._channels if not channel.closed):
-            PULSE.beat()
+            LIVENESS.note()
 
 
 def serves(url: str) -> bool:

@@ -1,20 +1,20 @@
-"""Pulse: when this worker's consumer was last seen to take doorbells, or to be ready for them."""
+"""Liveness: when this worker's consumer last took doorbells, or was ready for them."""
 
 from __future__ import annotations
 
 import time
 
 
-class Pulse:
-    """A time on ``time.monotonic``'s clock. Any thread may beat and look."""
+class Liveness:
+    """A time on ``time.monotonic``'s clock. Safe in threads."""
 
     def __init__(self) -> None:
-        self.at = time.monotonic()
+        self.seen_at = time.monotonic()
 
-    def beat(self) -> None:
+    def note(self) -> None:
         """Redis has answered the consumer, or a delivery has ended."""
-        self.at = time.monotonic()
+        self.seen_at = time.monotonic()
 
 
-#: That of this process: a worker has one consumer.
-PULSE = Pulse()
+#: Of this process: a worker has one consumer.
+LIVENESS = Liveness()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
 
-from dispatcher.tasks.transport.liveness import PULSE
+from dispatcher.tasks.transport.liveness import LIVENESS
 
 if TYPE_CHECKING:
     from dispatcher.tasks.transport.channel import Channel
@@ -39,11 +39,11 @@ class QoS(virtual.QoS):
         )
 
     def ack(self, delivery_tag: str) -> None:
-        PULSE.beat()
+        LIVENESS.note()
         super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        PULSE.beat()
+        LIVENESS.note()
         super().reject(delivery_tag, requeue=requeue)
 
     def restore_unacked(self) -> list[Any]:

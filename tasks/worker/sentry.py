@@ -1,4 +1,4 @@
-"""Reporting: when in a worker's life Sentry starts, looks at the ledger, and sends what is left."""
+"""Sentry in a worker: when it starts, watches the ledger, and sends what is left."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _FLUSH_SECONDS = 2.0
 
 
-class Reporting:
-    """Reports of one worker. It starts with the worker: other users of the app, such as Flower, report nothing."""
+class WorkerSentry:
+    """The Sentry of one worker. It starts with the worker: other users of the app, such as Flower, report nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Departure: a worker that was told to stop has a limited time for what it has begun."""
+"""Shutdown: a worker that was told to stop has a limited time to finish what it has begun."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from celery.worker import state
 
 logger = logging.getLogger(__name__)
 
-# What a worker's process ends with that left something behind.
+# The exit code of a worker that left something unfinished.
 _EXIT_CODE: Final = 1
 
 
-class Departure:
-    """Ends the process where Celery, which waits for deliveries without a limit, has not done so in time.
+class Shutdown:
+    """Ends the process if Celery, which waits for deliveries without a limit, has not ended it in time.
 
     Args:
-        seconds: From the signal on.
+        seconds: How long Celery has, from the signal on.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -31,21 +31,18 @@ class Departure:
         self._begun = threading.Event()
 
     def prepare(self) -> None:
-        """Start the thread that will count. Returns at once."""
-        # Not only when the signal comes: a signal handler that starts a thread may wait for a lock that it interrupted.
-        threading.Thread(target=self._run, name="dispatcher-departure", daemon=True).start()
+        """Start the thread that will wait for the signal. Returns at once."""
+        # Before the signal comes: a handler that starts a thread may need a lock which the interrupted code holds.
+        threading.Thread(target=self._run, name="dispatcher-shutdown", daemon=True).start()
 
     def begin(self) -> None:
-        """Start the clock. Returns at once; for signal handlers, and may be called twice."""
+        """Start the clock. Returns at once; may be called in a signal handler, and twice."""
         self._begun.set()
 
     def _run(self) -> None:
         self._begun.wait()
         time.sleep(self._seconds)
-        self._end()
-
-    def _end(self) -> None:
-        # Not the active ones only: of a pool of processes the worker does not hear any more which those are.
+        # Not only the active ones: a pool of processes no longer reports which of them are active.
         in_hand = sorted(request.id for request in tuple(state.reserved_requests))
         logger.error(
             "not finished within %g s; what was begun is left behind, and comes again when its lease has run out: %s",
@@ -59,7 +56,7 @@ class Departure:
 
 
 def _children() -> list[int]:
-    """The processes of a prefork pool."""
+    """The processes of a prefork pool; none where /proc cannot be read."""
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:

@@ -1,7 +1,7 @@
-"""The watchdog: a thread that ends a worker which takes nothing although Redis answers, so that it is restarted.
+"""Watchdog: a thread that ends a worker which takes nothing although Redis answers, so that it is restarted.
 
-It looks from inside, where it is known what the consumer does. That the process runs at all is seen from outside
-(dispatcher/process/heartbeat.py).
+It watches from inside the process, where it can see what the consumer does. Whether the process runs at all is watched
+from outside (dispatcher/process/heartbeat.py).
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ from celery.worker import state
 from dispatcher.connections.redis_pool import RedisPool, kombu_url
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store.keys import PROBE
-from dispatcher.tasks.transport import PULSE, serves
+from dispatcher.tasks.transport import LIVENESS, serves
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
 
 logger = logging.getLogger(__name__)
 
-#: What a worker's process ends with that hung: sysexits' EX_SOFTWARE.
+#: The exit code of a worker that hung: EX_SOFTWARE of sysexits.h.
 EXIT_CODE: Final = 70
 
-# Seconds between two looks.
+# Seconds between two checks.
 _EVERY_SECONDS: Final = 1.0
-# Seconds that one question to Redis may take.
+# Seconds that Redis has to answer.
 _TIMEOUT_SECONDS: Final = 2.0
-# Seconds without a pulse that may well pass by themselves, so that Redis is not asked. It answers every second.
+# Seconds without a sign of the consumer after which Redis is asked. In order, Redis answers the consumer every second.
 _CALM_SECONDS: Final = 5.0
 # Seconds in which Celery reconnects, whatever has happened, once Redis answers again.
 _HUNG_SECONDS: Final = 30.0
 
 
 class Watchdog:
-    """Looks at the consumer's pulse once a second.
+    """Checks the consumer's liveness once a second.
 
     Args:
-        hung_seconds: How long Redis has to have answered, and the consumer not to have taken or asked for anything,
-            for it to be hung. Where deliveries are under way, which may take all threads, twice the longest lease is
-            added: a delivery that took so long has been taken over by another worker.
+        settings: Those of the worker.
+        hung_seconds: The consumer hangs when it has neither taken nor asked for anything for so long, while Redis
+            answered. During deliveries, which may occupy all threads, twice the longest lease is added: after that a
+            delivery has been taken over by another worker.
     """
 
     def __init__(self, settings: Settings, *, hung_seconds: float = _HUNG_SECONDS) -> None:
@@ -57,7 +58,7 @@ class Watchdog:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Start watching; with a broker that is no Redis, nothing is watched. Returns at once."""
+        """Start watching. Returns at once. With a broker other than Redis, nothing is watched."""
         if self._watches:
             threading.Thread(target=self._run, name="dispatcher-watchdog", daemon=True).start()
 
@@ -70,12 +71,12 @@ class Watchdog:
         calm_at = time.monotonic()
         while not self._stopped.wait(_EVERY_SECONDS):
             now = time.monotonic()
-            if now - PULSE.at < min(_CALM_SECONDS, self._hung_seconds / 2) or not _takes_writes(pool):
+            if now - LIVENESS.seen_at < min(_CALM_SECONDS, self._hung_seconds / 2) or not _takes_writes(pool):
                 calm_at = time.monotonic()
                 continue
             allowed = self._hung_seconds + (self._delivery_seconds if state.active_requests else 0.0)
-            if now - max(calm_at, PULSE.at) >= allowed:
-                self._end(now - PULSE.at)
+            if now - max(calm_at, LIVENESS.seen_at) >= allowed:
+                self._end(now - LIVENESS.seen_at)
         pool.close()
 
     def _end(self, seconds: float) -> None:
@@ -86,13 +87,13 @@ class Watchdog:
             EXIT_CODE,
         )
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-        # Nothing less: what hangs may be the very thread that would end it in order.
+        # At once: what hangs may be the very thread that would end the process in order.
         os._exit(EXIT_CODE)
 
 
 def _takes_writes(pool: RedisPool) -> bool:
-    # A deletion is what a Redis takes that is out of memory, and one refuses that is a replica or cannot write to its
-    # disk, with which no consumer gets anywhere, however often it is restarted.
+    # A Redis at maxmemory takes a deletion. A replica refuses one, and so does a Redis that cannot write to its disk:
+    # with those, a consumer gets nowhere however often it is restarted.
     try:
         pool.execute("DEL", PROBE)
     except StoreUnavailableError:

@@ -340,15 +340,15 @@ def test_a_web_app_reports_a_full_outbox_to_its_own_sentry_only(site: Site, inge
 
 def test_the_supervisor_reports_a_killed_worker(tmp_path: Path, ingest: SentryIngest, own_state: Path) -> None:
     processes = processes_of_their_own(tmp_path, ingest, own_state)
-    keeper = processes.start(sys.executable, "-m", "dispatcher.local.worker_supervisor", "sleep", "60")
+    parent = processes.start(sys.executable, "-m", "dispatcher.local.worker_supervisor", "sleep", "60")
     try:
-        worker = wait_for(lambda: [pid for pid in left_over(str(own_state)) if pid != keeper.pid and is_asleep(pid)])
+        worker = wait_for(lambda: [pid for pid in left_over(str(own_state)) if pid != parent.pid and is_asleep(pid)])
         os.kill(worker[0], signal.SIGKILL)
 
         died = ingest.wait_for_kind("crash")
         assert died["fingerprint"] == ["dispatcher", "crash", "worker", "signal SIGKILL"]
-        assert died["tags"]["dispatcher.role"] == "keeper"
-        keeper.stop()
+        assert died["tags"]["dispatcher.role"] == "worker_supervisor"
+        parent.stop()
     finally:
         processes.close()
     assert len(ingest.events) == 1

@@ -95,7 +95,7 @@ def test_a_worker_of_dispatcher_up_is_supervised_too(tmp_path: Path) -> None:
     supervisor.start(Child("worker", [sys.executable, "-c", code], silent_seconds=1.5))
 
     def told(text: str) -> bool:
-        supervisor.tend()
+        supervisor.restart_ended()
         return any(text in line for line in said)
 
     try:

@@ -206,16 +206,16 @@ time.sleep(60)
 
 def test_the_supervisor_restarts_its_child_however_it_ended(site: Site) -> None:
     code = "import os, time; print('up', os.getpid(), flush=True); time.sleep(60)"
-    keeper = site.processes.start(
+    parent = site.processes.start(
         sys.executable, "-m", "dispatcher.local.worker_supervisor", sys.executable, "-c", code
     )
-    keeper.wait_for_output("up")
-    [child] = children(keeper.pid)
+    parent.wait_for_output("up")
+    [child] = children(parent.pid)
     os.kill(child, signal.SIGKILL)
-    wait_for(lambda: keeper.output.count("up ") == 2, 20, what=lambda: keeper.output)
-    assert "worker ended with signal SIGKILL; starting again in 0.5 s" in keeper.output
-    # A keeper that is killed leaves nothing behind.
-    keeper.kill()
+    wait_for(lambda: parent.output.count("up ") == 2, 20, what=lambda: parent.output)
+    assert "worker ended with signal SIGKILL; starting again in 0.5 s" in parent.output
+    # A supervisor that is killed leaves nothing behind.
+    parent.kill()
     assert_none_left(site.environ[MARK])
 
 
@@ -249,12 +249,12 @@ def test_the_supervisor_stops_with_its_child_and_returns_its_exit_code(site: Sit
 def test_a_shutdown_does_not_wait_beyond_its_time_limit(site: Site) -> None:
     code = """
 import logging, subprocess, sys, time
-from dispatcher.tasks.worker.shutdown import Departure
+from dispatcher.tasks.worker.shutdown import Shutdown
 logging.basicConfig()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-departure = Departure(0.2)
-departure.prepare()
-departure.begin()
+shutdown = Shutdown(0.2)
+shutdown.prepare()
+shutdown.begin()
 time.sleep(60)
 """
     child = site.processes.python(code)

@@ -20,7 +20,7 @@ def start_sentry(settings: Settings, *, role: str) -> bool:
 
     Args:
         settings: Those of the process.
-        role: The part that the process plays: worker, keeper, relay, up.
+        role: The part that the process plays: worker, worker_supervisor, relay, up.
 
     Returns:
         False without ``sentry.dsn``: nothing is imported then, and nothing is ever reported.
