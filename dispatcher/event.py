@@ -91,3 +91,13 @@ def to_utc(timestamp: datetime) -> datetime:
         OverflowError: It is before the year 1 or after the year 9999 in UTC.
     """
     return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
+
+
+def utc_text(timestamp: datetime, timespec: str = "auto") -> str:
+    """A time in UTC as RFC 3339 text that ends in ``Z``: services take that, and not all of them take ``+00:00``.
+
+    Args:
+        timestamp: Aware, in UTC.
+        timespec: How exact, as of ``datetime.isoformat``; by default to the microsecond, unless that is 0.
+    """
+    return timestamp.isoformat(timespec=timespec).replace("+00:00", "Z")

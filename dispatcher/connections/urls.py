@@ -1,4 +1,4 @@
-"""Which URLs can be a broker and which a batch store."""
+"""Which URLs can be a broker and which a batch store, and which hosts are this machine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ _SOCKET_SCHEMES: Final = frozenset({"redis+socket", "unix"})
 REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix", "sentinel")
 #: What the doorbells can be carried by.
 BROKER_SCHEMES: Final = (*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "sqs")
+
+
+def is_local(host: str | None) -> bool:
+    """Whether a URL's host is this machine by its loopback name or address. False for None."""
+    return host is not None and (host in ("localhost", "::1") or host.startswith("127."))
 
 
 def is_redis(url: str) -> bool:

@@ -11,9 +11,10 @@ from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from dispatcher.connections.urls import is_local
+
 # To connect, which takes three round trips for TLS.
 _TIMEOUT_SECONDS: Final = 5.0
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def describe(error: Exception) -> str:
 
 def _proxy(url: SplitResult) -> tuple[str, int] | None:
     proxy = getproxies().get(url.scheme)
-    if not proxy or url.hostname is None or url.hostname in _LOCAL_HOSTS or proxy_bypass(url.hostname):
+    if not proxy or url.hostname is None or is_local(url.hostname) or proxy_bypass(url.hostname):
         return None
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     return None if parts.hostname is None else (parts.hostname, parts.port or 80)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from dispatcher.errors import DropEvent, UndeliverableError
-from dispatcher.event import as_object
+from dispatcher.event import as_object, utc_text
 from dispatcher.outcomes import MAPPING
 from dispatcher.routing import Allowlist
 from dispatcher.rules.hashing import hashed
@@ -75,7 +75,7 @@ class _Rule:
         found = {
             "name": event.name,
             "id": event.id,
-            "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),
+            "timestamp": utc_text(event.timestamp),
             "type": event.type,
             "data": event.data,
             "context": event.context,

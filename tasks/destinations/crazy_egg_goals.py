@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from pydantic import Field, SecretStr
 
+from dispatcher.destinations.base import reveal
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
 from dispatcher.outcomes import MISSING_USER
@@ -47,7 +48,7 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
         return f"{self.options.host}/api/v1"
 
     def missing_settings(self) -> str | None:
-        if self._key():
+        if reveal(self.options.api_key):
             return None
         return (
             f"Crazy Egg needs the site's API key: set {self.variable('api_key')} to it, once its tracking API is "
@@ -76,11 +77,8 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
         return Request(
             url=self.endpoint,
             body=msgspec.json.encode({"goalConversions": items}),
-            headers={"Content-Type": "application/json", "Authorization": f"key {self._key()}"},
+            headers={"Content-Type": "application/json", "Authorization": f"key {reveal(self.options.api_key)}"},
         )
-
-    def _key(self) -> str:
-        return self.options.api_key.get_secret_value() if self.options.api_key is not None else ""
 
 
 def _value(value: object) -> int | float | None:

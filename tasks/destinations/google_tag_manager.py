@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, field_validator
 
+from dispatcher.destinations.base import reveal
 from dispatcher.outcomes import Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer
+from dispatcher.tasks.destinations.http.urls import check_base_url
 from dispatcher.tasks.destinations.measurement_protocol import MeasurementProtocol, MeasurementProtocolOptions
-from dispatcher.tasks.destinations.measurement_protocol.destination import plain_url
 from dispatcher.tasks.destinations.measurement_protocol.identity import client_id_of
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class GoogleTagManagerOptions(MeasurementProtocolOptions):
 
     @field_validator("container_url")
     @classmethod
-    def _is_a_plain_url(cls, container_url: str | None) -> str | None:
-        return plain_url(container_url) if container_url else container_url
+    def _check_container_url(cls, container_url: str | None) -> str | None:
+        return check_base_url(container_url) if container_url else container_url
 
 
 class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
@@ -71,8 +72,8 @@ class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
         return {"measurement_id": self.options.measurement_id} if self.options.measurement_id else {}
 
     def headers(self) -> Mapping[str, str]:
-        header = self.options.preview_header
-        return {"X-Gtm-Server-Preview": header.get_secret_value()} if header is not None else {}
+        preview = reveal(self.options.preview_header)
+        return {"X-Gtm-Server-Preview": preview} if preview else {}
 
     def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if answer.status == 400:

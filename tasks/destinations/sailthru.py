@@ -15,8 +15,9 @@ from urllib.parse import urlencode
 import msgspec
 from pydantic import Field, SecretStr
 
+from dispatcher.destinations.base import reveal
 from dispatcher.errors import UndeliverableError
-from dispatcher.event import as_object
+from dispatcher.event import as_object, utc_text
 from dispatcher.outcomes import (
     INVALID,
     MISSING_USER,
@@ -114,7 +115,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         return f"{self.options.host}/event"
 
     def missing_settings(self) -> str | None:
-        absent = [name for name in ("api_key", "secret") if not self._credential(name)]
+        absent = [name for name in ("api_key", "secret") if not reveal(getattr(self.options, name))]
         if not absent:
             return None
         variables = " and ".join(self.variable(name) for name in absent)
@@ -139,11 +140,11 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
         (item,) = items
         parameters = {
-            "api_key": self._credential("api_key"),
+            "api_key": reveal(self.options.api_key),
             "format": "json",
             "json": msgspec.json.encode(item).decode(),
         }
-        parameters["sig"] = signature(self._credential("secret"), parameters)
+        parameters["sig"] = signature(reveal(self.options.secret), parameters)
         return Request(
             url=self.endpoint,
             body=urlencode(parameters).encode(),
@@ -198,11 +199,7 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         data = as_object(event.data)
         if not self.options.event_vars:
             return data
-        return {"event_id": event.id, "event_time": event.timestamp.isoformat().replace("+00:00", "Z"), **data}
-
-    def _credential(self, name: str) -> str:
-        value: SecretStr | None = getattr(self.options, name)
-        return "" if value is None else value.get_secret_value()
+        return {"event_id": event.id, "event_time": utc_text(event.timestamp), **data}
 
 
 def _address(email: str | None) -> str | None:

@@ -10,20 +10,21 @@ import logging
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from requests import RequestException
 from segment.analytics.request import APIError, post
 
+from dispatcher.destinations.base import reveal
 from dispatcher.destinations.traits import SEGMENT
 from dispatcher.edx_log.python_json import as_python_writes
-from dispatcher.event import DIRECT_TYPES, as_object, data_fields
+from dispatcher.event import DIRECT_TYPES, as_object, data_fields, utc_text
 from dispatcher.outcomes import RetryAfter
 from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
-from dispatcher.tasks.destinations.http.client import is_local, no_answer
+from dispatcher.tasks.destinations.http.client import no_answer, proxies_to
+from dispatcher.tasks.destinations.http.urls import BaseUrl
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -49,24 +50,13 @@ class SegmentOptions(HttpOptions):
     """The settings of a Segment destination."""
 
     write_key: SecretStr | None = Field(default=None, description="The source's write key. Without one, events wait.")
-    host: str = Field(default="https://api.segment.io", description="Where /v1/batch is: scheme and host.")
+    host: BaseUrl = Field(default="https://api.segment.io", description="Where /v1/batch is: scheme and host.")
     gzip: bool = Field(default=False, description="Compress requests.")
     properties: Literal["data", "edx"] = Field(
         default="data",
         description='What a track call has as properties: "data" is the event\'s data, "edx" the whole event with '
         "label, courserun_key and nonInteraction, as edX sends it.",
     )
-
-    @field_validator("host")
-    @classmethod
-    def _is_a_plain_url(cls, host: str) -> str:
-        url = urlsplit(host)
-        # A user name in the URL would take the place of the write key in the Authorization header.
-        if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
-            raise ValueError("must be a scheme and a host, such as https://api.segment.io")
-        if url.port == 0:
-            raise ValueError("the port must be from 1 to 65535")
-        return host
 
 
 LIBRARY: Final = {"name": "dispatcher", "version": __version__}
@@ -94,7 +84,7 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
     message: dict[str, Any] = {
         "type": event.type if direct else "track",
         "messageId": event.id,
-        "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),
+        "timestamp": utc_text(event.timestamp),
         **_who(event, call),
     }
     if direct:
@@ -196,14 +186,14 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
         self, name: str, options: SegmentOptions, *, rules: Rules | None = None, rate: Rate | None = None
     ) -> None:
         super().__init__(name, options, rules=rules, rate=rate)
-        self._proxies = {"no_proxy": urlsplit(options.host).hostname or ""} if is_local(options.host) else None
+        self._proxies = proxies_to(options.host)
 
     @property
     def endpoint(self) -> str:
-        return f"{self.options.host.rstrip('/')}/v1/batch"
+        return f"{self.options.host}/v1/batch"
 
     def missing_settings(self) -> str | None:
-        if self._write_key():
+        if reveal(self.options.write_key):
             return None
         return (
             f"Segment has no write key: set {self.variable('write_key')} to the key of a source in Segment; "
@@ -223,7 +213,7 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
         """The request as the package's ``post`` makes it, but for sentAt, which is when it is sent."""
-        body = {"batch": items, "sentAt": "", "writeKey": self._write_key()}
+        body = {"batch": items, "sentAt": "", "writeKey": reveal(self.options.write_key)}
         return Request(
             url=self.endpoint,
             body=json.dumps(body).encode(),
@@ -233,14 +223,14 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
     def send(self, items: Sequence[dict[str, Any]], *, attempt: int) -> Answer | NoAnswer:
         try:
             response = post(
-                self._write_key(),
+                reveal(self.options.write_key),
                 self.options.host,
                 gzip=self.options.gzip,
                 timeout=(self.options.connect_timeout_seconds, self.options.timeout_seconds),
                 proxies=self._proxies,
                 retry_count=attempt,
                 batch=list(items),
-                sentAt=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                sentAt=utc_text(datetime.now(UTC), "milliseconds"),
             )
         except APIError as error:
             headers = {} if error.response is None else error.response.headers
@@ -262,6 +252,3 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
                 maybe_taken=False,
             )
         return Answer(status=response.status_code, headers=response.headers, body=b"")
-
-    def _write_key(self) -> str:
-        return self.options.write_key.get_secret_value() if self.options.write_key is not None else ""

@@ -14,13 +14,14 @@ import re
 from dataclasses import dataclass, replace
 from time import time
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, SecretStr, field_validator
 
+from dispatcher.destinations.base import reveal
 from dispatcher.event import encode
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
+from dispatcher.tasks.destinations.http.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,16 +86,12 @@ class WebhookOptions(HttpOptions):
 
     @field_validator("url")
     @classmethod
-    def _is_a_plain_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
-            raise ValueError("must be scheme, host and path, such as https://example.org/events")
+    def _check_url(cls, url: str) -> str:
+        parts = parse_url(url, "must be scheme, host and path, such as https://example.org/events")
         if "@" in parts.netloc:
             raise ValueError("must have no user and password: give an Authorization header in headers")
         if parts.query:
             raise ValueError("must have no query: give what is behind the ? in query, where it is kept secret")
-        if parts.port == 0:
-            raise ValueError("the port must be from 1 to 65535")
         return url
 
     @field_validator("headers")
@@ -105,7 +102,7 @@ class WebhookOptions(HttpOptions):
                 raise ValueError(f"{name!r} is no header's name")
             if name.lower() in _OUR_HEADERS:
                 raise ValueError(f"{name} is set by the webhook itself: leave it out")
-            if _HEADER_VALUE.fullmatch(value.get_secret_value()) is None:
+            if _HEADER_VALUE.fullmatch(reveal(value)) is None:
                 raise ValueError(f"the value of {name} must be visible ASCII characters, without blanks around it")
         return headers
 
@@ -154,10 +151,10 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
 
     def request(self, items: Sequence[WebhookItem]) -> Request:
         """The request but for what depends on the moment, and before compression."""
-        headers = {name: value.get_secret_value() for name, value in self.options.headers.items()}
+        headers = {name: reveal(value) for name, value in self.options.headers.items()}
         return Request(
             url=self.endpoint,
-            query={name: value.get_secret_value() for name, value in self.options.query.items()},
+            query={name: reveal(value) for name, value in self.options.query.items()},
             body=self._body([item.json for item in items]),
             headers=headers
             | {"Content-Type": _CONTENT_TYPES[self.options.format], "webhook-id": webhook_id([i.id for i in items])},
@@ -194,7 +191,7 @@ def _signature(key: bytes, content: bytes) -> str:
 
 
 def _keys_of(secret: SecretStr | None) -> tuple[bytes, ...]:
-    return tuple(_key(one) for one in secret.get_secret_value().split()) if secret is not None else ()
+    return tuple(_key(one) for one in reveal(secret).split())
 
 
 def _key(secret: str) -> bytes:

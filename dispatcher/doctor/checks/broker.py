@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dispatcher.config import masked_url
 from dispatcher.connections.redis_pool import kombu_options, kombu_url
-from dispatcher.connections.urls import is_redis
+from dispatcher.connections.urls import is_local, is_redis
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 #: Seconds to connect.
 TIMEOUT_SECONDS: Final = 2.0
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 REACHABLE: Final = Check(
     "broker.reachable",
@@ -95,6 +94,6 @@ def asking_app(broker: str, *, answer_seconds: float = 0.0) -> Celery:
 def encryption(broker: str) -> Finding:
     """Whether the login to a broker other than Redis is encrypted on its way."""
     parts = urlsplit(broker.partition(";")[0])
-    if parts.scheme in ("amqps", "sqs") or parts.hostname in _LOCAL_HOSTS:
+    if parts.scheme in ("amqps", "sqs") or is_local(parts.hostname):
         return ENCRYPTION.ok("encrypted, or on this machine")
     return ENCRYPTION.warning(f"the login goes to {parts.hostname} unencrypted")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from dispatcher.config import DestinationSettings
 from dispatcher.config.variables import option_variable
+from dispatcher.connections.urls import is_local
 from dispatcher.destinations.preview import Previewer
 from dispatcher.destinations.types import load_type
 from dispatcher.doctor.deployment import Deployment
@@ -24,7 +25,6 @@ from dispatcher.errors import SettingsError
 _DAY_SECONDS: Final = 86_400
 # Automatic renewal comes long before, so that it has failed by then.
 _EXPIRES_SOON_DAYS: Final = 14
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # What people write in place of a credential until they have one.
 _PLACEHOLDER: Final = re.compile(
     r"(?i)^(<.*>|\[.*\]|\$\{?\w+\}?|\{\{.*\}\}|\*+|x{3,}|\.{3}|change.?me|todo|fixme|none|null|secret|example|test"
@@ -201,7 +201,7 @@ def urls(options: BaseModel) -> dict[str, SplitResult]:
 
 
 def encryption(name: str, option: str, url: SplitResult) -> Finding:
-    if url.scheme == "https" or url.hostname in _LOCAL_HOSTS:
+    if url.scheme == "https" or is_local(url.hostname):
         return ENCRYPTION.ok(f"{name} is {'encrypted' if url.scheme == 'https' else 'on this machine'}")
     what = f"events and credentials of {name} go to {url.hostname} unencrypted"
     return ENCRYPTION.warning(what, variable=option_variable(name, option))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from dispatcher.connections.urls import is_local
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 
@@ -64,7 +65,7 @@ def probe(address: str) -> Finding:
     if not any("flower" in answer[1] for answer in answers if answer is not None):
         return LOGIN.skipped(f"another program than Flower listens at {address}; --flower names another address")
     what = f"{address}{open_pages[0]} can be seen without a login: who is down and why"
-    local = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+    local = is_local(urlsplit(address).hostname)
     # A local address may be reachable from this machine only. Whether others reach it too cannot be seen from here.
     return LOGIN.warning(what) if local else LOGIN.error(what)
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dispatcher.connections.redis_pool import RedisPool, redis_url, without_password
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
+from dispatcher.connections.urls import is_local
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import Room, free_room
@@ -28,7 +29,6 @@ _ASKED: Final = 5
 _MUCH, _TOO_MUCH = 0.6, 0.9
 _LITTLE_ROOM_BYTES: Final = 1_000_000_000
 _NO_ROOM_BYTES: Final = 200_000_000
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Facts = Mapping[str, str]
 
@@ -341,14 +341,14 @@ def login(url: str) -> Finding:
 def _address(url: str) -> _Address:
     if is_sentinel(url):
         sentinels = Sentinels.from_url(url)
-        others = [host for host, _ in sentinels.hosts if host not in _LOCAL_HOSTS]
+        others = [host for host, _ in sentinels.hosts if not is_local(host)]
         host = others[0] if others else None
         return _Address(host=host, encrypted=False, verified=False, password=sentinels.password is not None)
     parts = urlsplit(redis_url(url))
     options = parse_qs(parts.query)
     asked = options.get("ssl_cert_reqs", ["required"])[0].lower().removeprefix("cert_")
     return _Address(
-        host=None if parts.scheme == "unix" or parts.hostname in _LOCAL_HOSTS else parts.hostname,
+        host=None if parts.scheme == "unix" or is_local(parts.hostname) else parts.hostname,
         encrypted=parts.scheme == "rediss",
         verified=asked != "none",
         password=bool(parts.password or "password" in options),

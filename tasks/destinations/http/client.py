@@ -12,6 +12,7 @@ from requests import RequestException, Session
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from dispatcher.connections.urls import is_local
 from dispatcher.tasks.destinations.http.status import may_have_arrived, outcome_of_error
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ class HttpClient:
     ) -> None:
         self._label = label
         self._timeout = (connect_seconds, answer_seconds)
-        # A proxy from the environment cannot reach this machine's own servers.
-        self._proxies = {"no_proxy": urlsplit(url).hostname or ""} if is_local(url) else None
+        self._proxies = proxies_to(url)
         self._session = Session()
         self._session.auth = _NoAuth()
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
@@ -154,10 +154,11 @@ def no_answer(error: RequestException, *, label: str, connect_seconds: float, an
     return NoAnswer(outcome, maybe_taken=may_have_arrived(error))
 
 
-def is_local(url: str) -> bool:
-    """Whether the URL's host is this machine by its loopback name or address."""
-    hostname = urlsplit(url).hostname or ""
-    return hostname in {"localhost", "::1"} or hostname.startswith("127.")
+def proxies_to(url: str) -> dict[str, str] | None:
+    """The ``proxies`` that requests goes to a URL with: none to this machine, else those of the environment."""
+    host = urlsplit(url).hostname
+    # A proxy of the environment cannot reach this machine's own servers.
+    return {"no_proxy": host} if host is not None and is_local(host) else None
 
 
 class _NoAuth(AuthBase):

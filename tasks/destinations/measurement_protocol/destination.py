@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field
@@ -132,19 +131,3 @@ def body_of(items: Sequence[Hit]) -> dict[str, Any]:
     if "user_properties" in body and len(times) == len(items):
         body["timestamp_micros"] = max(times)
     return body | {"events": [item.event for item in items]}
-
-
-def plain_url(url: str) -> str:
-    """The URL, where it is no more than a scheme, a host and a path. Raises ValueError. For validators of options."""
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or "@" in parts.netloc
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError("must be a scheme and a host, such as https://www.google-analytics.com")
-    if parts.port == 0:
-        raise ValueError("the port must be from 1 to 65535")
-    return url.rstrip("/")

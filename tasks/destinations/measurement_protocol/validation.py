@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
+from dispatcher.destinations.base import reveal
 from dispatcher.outcomes import INVALID, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer, NoAnswer
+from dispatcher.tasks.destinations.http.urls import BaseUrl
 from dispatcher.tasks.destinations.measurement_protocol.destination import (
     MeasurementProtocol,
     MeasurementProtocolOptions,
     body_of,
-    plain_url,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _MOST_TOLD: Final = 3
 class ValidatedOptions(MeasurementProtocolOptions):
     """The settings of a destination at Google itself."""
 
-    endpoint: str = Field(
+    endpoint: BaseUrl = Field(
         default="https://www.google-analytics.com",
         description="Google's server: scheme and host. https://region1.google-analytics.com collects in the EU.",
     )
@@ -54,11 +55,6 @@ class ValidatedOptions(MeasurementProtocolOptions):
         default=False,
         description="Ask Google's validation server first. What it objects to is a dead letter, the rest is sent.",
     )
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_a_plain_url(cls, endpoint: str) -> str:
-        return plain_url(endpoint)
 
 
 ValidatedOptionsT = TypeVar("ValidatedOptionsT", bound=ValidatedOptions)
@@ -87,7 +83,7 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
 
     def secret(self) -> str:
         """The API secret; empty without one."""
-        return self.options.api_secret.get_secret_value() if self.options.api_secret is not None else ""
+        return reveal(self.options.api_secret)
 
     def _objection(self, items: Sequence[Hit]) -> Answer | NoAnswer | None:
         """The validation server's answer, unless it has nothing against the hits. It counts nothing."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import msgspec
 from pydantic import Field, SecretStr
 
+from dispatcher.destinations.base import reveal
 from dispatcher.destinations.traits import META_CONVERSIONS
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
@@ -174,7 +175,7 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
     def missing_settings(self) -> str | None:
         if not self.options.dataset_id:
             what = f"no data set: set {self.variable('dataset_id')} to the id of your pixel"
-        elif not self._access_token():
+        elif not reveal(self.options.access_token):
             what = f"no access token: set {self.variable('access_token')} to one made in Meta's Events Manager"
         else:
             return None
@@ -184,7 +185,7 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
         return to_server_event(event, self.options, datetime.now(UTC))
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
-        body: dict[str, Any] = {"data": items, "access_token": self._access_token()}
+        body: dict[str, Any] = {"data": items, "access_token": reveal(self.options.access_token)}
         for key in ("test_event_code", "partner_agent"):
             if value := getattr(self.options, key):
                 body[key] = value
@@ -192,6 +193,3 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
 
     def outcome(self, answer: Answer, items: Sequence[dict[str, Any]]) -> Outcome:
         return outcome_of_answer(answer, label=self.label, sent=len(items))
-
-    def _access_token(self) -> str:
-        return self.options.access_token.get_secret_value() if self.options.access_token is not None else ""
