@@ -79,8 +79,10 @@ class ScriptCaller:
         try:
             answers = self._pool.execute_many([*commands, *more])
         except NoScriptError:
-            # A Redis that has restarted, or that never saw the script: none of the calls has run.
-            answers = self._pool.execute_many([("SCRIPT", "LOAD", script.text), *commands, *more])[1:]
+            # A Redis that has restarted, or that never saw the script: none of the calls has run, but ``more`` has. All
+            # scripts are loaded, so that commands come twice at most once in a run of Redis, and not for each script.
+            loads = [("SCRIPT", "LOAD", known.text) for known in SCRIPTS]
+            answers = self._pool.execute_many([*loads, *commands, *more])[len(loads) :]
         return answers[: len(commands)]
 
 
