@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
@@ -18,11 +19,13 @@ from urllib.parse import parse_qsl, urlsplit
 #: An event that holds this text anywhere in its data is one that the vendor refuses.
 POISON: Final = "poison"
 
-# Calls that are remembered, oldest forgotten first.
+# Calls that are kept; the oldest are forgotten first.
 _MOST_CALLS: Final = 10_000
-# Seconds after which a server that keeps silent hangs up, should nobody have closed it by then.
+# Seconds after which a silent server hangs up, unless it is closed before.
 _LONGEST_SILENCE: Final = 60.0
-# Seconds between two looks at whether the server is to end.
+# Seconds that ``close`` waits for answers in progress.
+_LAST_ANSWERS_SECONDS: Final = 2.0
+# Seconds between two checks whether the server is to end.
 _POLL_SECONDS: Final = 0.01
 
 
@@ -94,7 +97,8 @@ class Vendor:
         self.tls: SSLContext | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _HttpServer | None = None
+        self._port = 0
 
     def answer(self, call: Call) -> Reply:
         """What the vendor answers. Called from the request's thread."""
@@ -102,13 +106,14 @@ class Vendor:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a path."""
-        assert self._server is not None, "start it first: with SomeVendor() as vendor"
-        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
+        """Where it listens, without a path. Stays the same when it is closed and started again."""
+        assert self._port, "start it first: with SomeVendor() as vendor"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self._port}"
 
     def start(self) -> Self:
-        """Listen on a free port of 127.0.0.1."""
-        self._server = _HttpServer(self)
+        """Listen on a free port of 127.0.0.1, or after ``close`` on the same port as before."""
+        self._server = _HttpServer(self, self._port)
+        self._port = self._server.server_address[1]
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._closed.clear()
@@ -116,12 +121,16 @@ class Vendor:
         return self
 
     def close(self) -> None:
-        """Stop listening. May be called twice, and where nothing was started."""
+        """Stop listening, finish the answers in progress, and hang up. Blocks up to two seconds for the answers.
+
+        May be called twice, or without a start.
+        """
         self._closed.set()
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
+            server.hang_up(_LAST_ANSWERS_SECONDS)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -148,6 +157,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
 
     def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The client died within the request, of which a real vendor has nothing either.
+            self.close_connection = True
+            return
         url = urlsplit(self.path)
         reply = self.server.vendor._take(
             Call(
@@ -155,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
                 path=url.path,
                 query=dict(parse_qsl(url.query, keep_blank_values=True)),
                 headers={name.lower(): value for name, value in self.headers.items()},
-                body=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+                body=body,
             )
         )
         if reply.fault is None:
@@ -187,9 +202,37 @@ class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, vendor: Vendor) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, vendor: Vendor, port: int) -> None:
         self.vendor: Final = vendor
+        self._connections: set[Any] = set()
+        self._changed = threading.Condition()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own."""
+        with self._changed:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        super().shutdown_request(request)
+        with self._changed:
+            self._connections.discard(request)
+            self._changed.notify_all()
+
+    def hang_up(self, seconds: float) -> None:
+        """End all connections, each after its answer in progress if that takes no longer than ``seconds``."""
+        with self._changed:
+            self._shut_down(socket.SHUT_RD)
+            if not self._changed.wait_for(lambda: not self._connections, seconds):
+                self._shut_down(socket.SHUT_RDWR)
+
+    def _shut_down(self, how: int) -> None:
+        for connection in self._connections:
+            with suppress(OSError):  # the client has hung up
+                # Not SSLSocket's own method, after which an answer would go out unencrypted.
+                socket.socket.shutdown(connection, how)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a client hung up; a mistake in ``answer`` is shown."""

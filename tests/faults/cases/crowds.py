@@ -53,11 +53,11 @@ def _adopt_all(stage: Stage, start: Callable[[], Child]) -> None:
     left = len(find_outboxes(root))
     stage.notes.append(f"{left} outboxes took {journals_bytes(root) / _MIB:.1f} MiB")
     # So that none of them is settled meanwhile, and none can be removed.
-    stage.sink.refuse()
+    stage.sink.close()
     stage.workers.start()
     child = start()
     most = _watch(stage, child, lambda: stage.site.counts("segment").waiting >= left, 30)
-    stage.sink.listen()
+    stage.sink.start()
     most = max(most, _watch(stage, child, lambda: len(find_outboxes(root)) <= 2, 60))
     stage.notes.append(f"up to {most} descriptors")
 

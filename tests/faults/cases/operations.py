@@ -135,7 +135,7 @@ def ill_destinations(stage: Stage) -> None:
     stage.load(2)
     latency.begin("all well")
     stage.during("all are well", 5)
-    dead.refuse()
+    dead.close()
     ill.behave(hanging)
     latency.begin("two ill")
     stage.during("two are ill", 10)
@@ -144,7 +144,7 @@ def ill_destinations(stage: Stage) -> None:
     limit = max(_FLOOR_MS, 2 * latency.quantile("all well", 0.99))
     if latency.quantile("two ill", 0.99) > limit:
         stage.problems.append(f"the log's p99 went from {latency.story('all well')} to {latency.story('two ill')}")
-    dead.listen()
+    dead.start()
     ill.behave(answering)
 
 

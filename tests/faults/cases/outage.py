@@ -44,7 +44,7 @@ def outage_500k(stage: Stage) -> None:
     celery = stage.workers.celery_pid(worker)
     before = memory_bytes(celery)
     memory = _Memory(celery)
-    stage.sink.refuse()
+    stage.sink.close()
     latency.begin("")
     stage.during("the sink has just gone down", 1)
     latency.begin("sink down")
@@ -53,7 +53,7 @@ def outage_500k(stage: Stage) -> None:
         latency.begin("")
         waiting = stage.site.counts("segment").waiting
         down = (memory.most - before) / _MIB
-        stage.sink.listen()
+        stage.sink.start()
         stage.wait_until_arrived("all of it arrives")
     grown = (memory.most - before) / _MIB
     normal, p99 = latency.quantile("sink up", 0.99), latency.quantile("sink down", 0.99)

@@ -103,14 +103,14 @@ def redis_empty(stage: Stage) -> None:
 def redis_empty_with_backlog(stage: Stage) -> None:
     stage.workers.start()
     stage.load(3)
-    stage.sink.refuse()
+    stage.sink.close()
     stage.during("the sink is down", 2)
     # Another process must relay and keep its outbox.
     stage.webs.kill_one()
     stage.during("the sink is down", 1.5)
     stage.redis.wipe()
     stage.during("Redis is empty", 2)
-    stage.sink.listen()
+    stage.sink.start()
 
 
 @redis_faults.add("Redis is out of memory (noeviction) for 3 s, twice", _REPEATS)

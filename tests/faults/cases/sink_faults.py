@@ -29,7 +29,7 @@ _FAILING_FRACTION = 0.0664
 
 @sink_faults.add("the sink refuses connections for 4 s")
 def sink_refuses(stage: Stage) -> None:
-    stage.under_load(stage.sink.refuse, "the sink refuses", 4, stage.sink.listen)
+    stage.under_load(stage.sink.close, "the sink refuses", 4, stage.sink.start)
 
 
 @sink_faults.add("the sink answers 500 for 4 s")
