@@ -1,4 +1,4 @@
-"""What every HTTP destination is made of: write ``HttpDestination``'s five parts, and the rest is done here."""
+"""The base of every HTTP destination: a vendor's module subclasses ``HttpDestination`` and defines its five parts."""
 
 from dispatcher.tasks.destinations.http.base import HttpDestination, HttpOptions, Limits
 from dispatcher.tasks.destinations.http.client import Answer, NoAnswer, Request

@@ -1,8 +1,8 @@
-"""HttpDestination: the base of everything that takes events over HTTP. A vendor's module says only what is its own.
+"""HttpDestination: the base of every destination that takes events over HTTP, and what a vendor's module defines.
 
-The way of a batch: each event goes through the operator's rules (consent, mapping, privacy) and becomes an item;
-items become requests within the vendor's limits; requests are sent, some at a time, at the rate that all workers
-share; and each answer becomes the outcome of its events.
+How a batch is delivered: each event goes through the operator's rules (consent, mapping, privacy) and becomes an item;
+items become requests within the vendor's limits (packing.py); requests are sent, several at a time and at the rate of
+all workers, and each answer becomes the outcomes of its events (sending.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.event import encode
 from dispatcher.outcomes import MAYBE_DELIVERED, Dead, Filtered, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http.client import Answer, HttpClient, NoAnswer, Request
-from dispatcher.tasks.destinations.http.masking import secrets_of, shown
+from dispatcher.tasks.destinations.http.masking import request_to_show, secrets_of
 from dispatcher.tasks.destinations.http.packing import pack
 from dispatcher.tasks.destinations.http.sending import Sender
 from dispatcher.tasks.destinations.http.status import outcome_of_status
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
-# Requests at a time, where the vendor takes one event in each.
+# Requests at a time if the vendor takes one event in each and the settings do not say.
 _CONCURRENCY: Final = 8
-# Kept open at least, for the threads of the worker.
+# Connections that are kept open at least, for the threads of the worker.
 _CONNECTIONS: Final = 10
 
 ItemT = TypeVar("ItemT")
@@ -40,12 +40,12 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the vendor takes.
+    """The most that a vendor takes. Sizes are before compression.
 
     Args:
-        events: In one request.
-        request_bytes: The body of one request.
-        event_bytes: One item as JSON.
+        events: Events in one request.
+        request_bytes: Bytes of one request's body; None for no limit.
+        event_bytes: Bytes of one item, as ``item_bytes`` counts them; None for no limit.
     """
 
     events: int = 1
@@ -74,22 +74,28 @@ HttpOptionsT = TypeVar("HttpOptionsT", bound=HttpOptions)
 
 
 class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
-    """Base of HTTP destinations. A subclass has ``Options``, ``limits``, ``endpoint``, ``item`` and ``request``.
+    """Base of HTTP destinations. A subclass defines ``Options``, ``limits``, ``endpoint``, ``item`` and ``request``.
 
-    ``item`` and ``request`` are pure: `dispatcher explain` calls them too. All methods may be called from several
-    threads at a time.
+    ``item``, ``request`` and ``group`` are pure: `dispatcher explain` calls them too. All methods may be called from
+    several threads at a time. Connections and threads must not cross a fork: make it in the process that uses it.
+
+    Args:
+        name: The name of its table in the settings.
+        options: The validated options of its own.
+        rules: What the operator wants done with each event first. None for nothing.
+        rate: How fast all workers together may send. None for no limit.
     """
 
-    #: What the vendor takes at most. Set before ``__init__`` of the base where the options have a say in it.
+    #: The most that the vendor takes. A subclass whose options decide it sets it before it calls ``__init__`` here.
     limits: Limits = Limits()
 
     def __init__(
         self, name: str, options: HttpOptionsT, *, rules: Rules | None = None, rate: Rate | None = None
     ) -> None:
         super().__init__(name, options, rules=rules, rate=rate)
-        #: Requests at a time in this process.
+        #: How many requests are sent at a time in this process.
         self.concurrency: Final = options.concurrency or (_CONCURRENCY if self.limits.events == 1 else 1)
-        #: Names the destination in errors; holds neither path nor query.
+        #: What errors call the destination, such as ``Segment at api.segment.io``; holds neither path nor query.
         self.label: Final = f"{type(self).__name__} at {urlsplit(self.endpoint).netloc}"
         self._client = HttpClient(
             self.endpoint,
@@ -103,20 +109,21 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
     @property
     @abstractmethod
     def endpoint(self) -> str:
-        """The URL that requests go to, without credentials."""
+        """The URL that requests go to, without credentials. Its host is named in errors."""
 
     @abstractmethod
     def item(self, event: Event) -> ItemT:
         """What an event becomes in a request. Pure: the event and its dicts stay as they are.
 
         Raises:
-            UndeliverableError: The vendor cannot take it; say what to do about that, with no personal data.
-            DropEvent: It is right to leave it out, for the reason given.
+            UndeliverableError: The vendor cannot take the event. The message says how to mend that, and holds neither
+                personal data nor credentials.
+            DropEvent: The event is to be left out, for the reason given.
         """
 
     @abstractmethod
     def request(self, items: Sequence[ItemT]) -> Request:
-        """The request for some items, of one group and within the limits. Pure."""
+        """The request for some items, which are of one group and within the limits. Pure."""
 
     def sign(self, request: Request) -> Request:
         """Add what depends on the time of sending, such as a signature; by default the request stays as it is.
@@ -126,15 +133,20 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         return request
 
     def group(self, item: ItemT) -> Hashable:
-        """Items of different groups go in different requests; all may go together by default."""
+        """What the items of a request have in common: others go in other requests. By default all go together."""
         return None
 
     def item_bytes(self, item: ItemT) -> int:
-        """How much of a request's body an item takes; as JSON by default."""
+        """How many bytes of a request's body an item takes; by default its size as JSON."""
         return len(msgspec.json.encode(item))
 
     def body_bytes(self, items: Sequence[ItemT], items_bytes: int) -> int:
-        """How large a request's body is, whose items take ``items_bytes`` together; it is made to see by default."""
+        """How many bytes the body of a request for some items has. By default the request is made to find out.
+
+        Args:
+            items: The items.
+            items_bytes: The sum of their ``item_bytes``.
+        """
         return len(self.request(items).body)
 
     def outcome(self, answer: Answer, items: Sequence[ItemT]) -> Outcome:
@@ -146,18 +158,25 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     @property
     def send_seconds(self) -> float:
-        """How long ``send`` takes at most where the vendor is silent. For vendors of which it asks twice."""
+        """How many seconds ``send`` takes at most if the vendor is silent. For vendors that are asked twice."""
         return self.options.connect_timeout_seconds + self.options.timeout_seconds
 
     def send(self, items: Sequence[ItemT], *, attempt: int) -> Answer | NoAnswer:
-        """Send one request. For vendors whose own package does that."""
+        """Send one request. A subclass whose vendor has a package of its own for that calls it here.
+
+        Blocks up to ``send_seconds``. Raises nothing for what a network or a vendor may do.
+
+        Args:
+            items: What to send.
+            attempt: How often the batch was parked before.
+        """
         return self._client.send(self.sign(self.request(items)))
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        """Send a batch in as many requests as the vendor's limits ask for, ``concurrency`` at a time.
+        """Send a batch in as many requests as the vendor's limits require, ``concurrency`` at a time.
 
-        What is refused for its contents is bisected. Once the vendor asks to be left alone, gives no answer or fails
-        three times in a row, the rest waits without being tried. Blocks up to the lease.
+        A request that the vendor refuses for its contents is bisected. Once the vendor asks to be left alone, gives no
+        answer or fails three times in a row, the rest waits without being tried. Blocks up to the lease.
         """
         if (missing := self.missing_settings()) is not None:
             return [RetryAfter(missing, None, "setup")] * len(batch.payloads)
@@ -175,7 +194,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         return [outcomes[position] for position in range(len(batch.payloads))]
 
     def preview(self, event: Event) -> dict[str, Any]:
-        """What would be sent for an event, credentials masked; or why nothing would. Sends nothing."""
+        """The request that would be sent for an event, credentials masked; or why none would. Sends nothing.
+
+        Returns:
+            ``{"request": …}``, with ``missing`` if the settings lack something, so that it would wait; or
+            ``{"outcome": "dead" or "filtered", "reason": …}``, with ``error`` if it is dead.
+        """
         packed = pack(self, [encode(event)])
         outcome = packed.outcomes.get(0)
         if isinstance(outcome, Dead):
@@ -183,11 +207,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         if isinstance(outcome, Filtered):
             return {"outcome": "filtered", "reason": outcome.reason}
         request = self.sign(self.request([entry.item for entry in packed.requests[0]]))
-        shown_request: dict[str, Any] = {"request": shown(request, secrets_of(self.options))}
-        missing = self.missing_settings()
-        return shown_request if missing is None else shown_request | {"missing": missing}
+        preview: dict[str, Any] = {"request": request_to_show(request, secrets_of(self.options))}
+        if (missing := self.missing_settings()) is not None:
+            preview["missing"] = missing
+        return preview
 
     def close(self) -> None:
-        """Close connections and threads. May be called twice."""
+        """Close connections and end threads. May be called twice; ``deliver`` opens them again."""
         self._sender.close()
         self._client.close()

@@ -1,4 +1,4 @@
-"""Bisection: a request that is refused for its contents is sent again in halves: only the bad events are dead."""
+"""Bisection: a request that is refused for its contents is sent again in halves, so that only the bad events die."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Item = TypeVar("Item")
 def send_bisected(items: Sequence[Item], send: Callable[[Sequence[Item]], Outcome]) -> list[Outcome]:
     """Send items in one request, or in as many as it takes to find those that are refused.
 
-    One bad item among n costs about 2·log2(n) requests more. Once an answer asks to try again, nothing more is sent:
-    the rest would fare the same.
+    One bad item among n costs about 2·log2(n) more requests. Once an outcome is to try again, nothing more is sent,
+    because the same would happen to the rest.
 
     Args:
-        items: What one request can hold; at least one.
-        send: Sends them and gives one outcome for all of them; Dead where it is for their contents.
+        items: The items of one request; at least one.
+        send: Sends some of them in one request and returns the outcome of all of these.
 
     Returns:
         An outcome for each item, in order.
     """
     outcomes: dict[int, Outcome] = {}
-    # Parts still to be sent, the first one last.
-    waiting = [(0, len(items))]
+    # Parts that are still to be sent, as start and end; the first one is last in the list.
+    unsent = [(0, len(items))]
     stopped: RetryAfter | None = None
-    while waiting:
-        start, end = waiting.pop()
+    while unsent:
+        start, end = unsent.pop()
         outcome: Outcome = stopped if stopped is not None else send(items[start:end])
         if isinstance(outcome, Dead) and not outcome.whole and end - start > 1:
             middle = (start + end) // 2
-            waiting += [(middle, end), (start, middle)]
+            unsent += [(middle, end), (start, middle)]
             continue
         if isinstance(outcome, RetryAfter):
             stopped = outcome

@@ -1,4 +1,4 @@
-"""HttpClient: one request, with a time limit on everything, and what came of it."""
+"""HttpClient: sends one request, with time limits on connecting and on the answer."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from dispatcher.outcomes import RetryAfter
 
 
-def _is_no_request_line(record: logging.LogRecord) -> bool:
+def _is_above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
-# It logs each request's path and query at DEBUG, and some vendors want their credentials in the query. A filter and no
-# level, since an app that looks for something else may set the level of every logger.
-logging.getLogger("urllib3.connectionpool").addFilter(_is_no_request_line)
-logging.getLogger("urllib3.util.retry").addFilter(_is_no_request_line)
+# urllib3 logs each request's path and query at DEBUG, and some vendors want their credentials in the query. This is a
+# filter and not a level, because an app that looks for something else may set the level of every logger.
+logging.getLogger("urllib3.connectionpool").addFilter(_is_above_debug)
+logging.getLogger("urllib3.util.retry").addFilter(_is_above_debug)
 
-# Bytes of an answer that are read: no vendor says more that matters, and a hostile one could say it without end.
-_MOST_ANSWER_BYTES: Final = 1 << 20
+# Bytes of an answer that are read. No vendor needs more, and a hostile one could send without end.
+_MAX_ANSWER_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as it goes out, but for what the client adds to every one (Host, Content-Length, User-Agent).
+    """A request. The client adds Host, Content-Length and User-Agent to it.
 
     Args:
-        url: Where to, without a query.
-        body: What is sent.
-        query: Put behind the URL, encoded. Empty for most.
-        headers: With the Content-Type.
+        url: The URL, without a query.
+        body: The body's bytes.
+        query: The query's names and values, unencoded; it may hold credentials.
+        headers: The headers, including Content-Type.
         method: The HTTP method.
     """
 
@@ -56,18 +56,18 @@ class Request:
 
     @property
     def full_url(self) -> str:
-        """The URL with its query, in which a colon stays one, as Firebase's app ids need it."""
+        """The URL with its query, encoded. Colons stay as they are, because Firebase wants its app ids so."""
         return f"{self.url}?{urlencode(self.query, safe=':')}" if self.query else self.url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a destination answered.
+    """What a vendor answered.
 
     Args:
         status: The HTTP status.
-        headers: By their names, in any spelling of case.
-        body: At most its first MiB.
+        headers: The headers; upper and lower case do not matter in their names.
+        body: The body, up to its first MiB.
     """
 
     status: int
@@ -75,7 +75,7 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON value; None where it is none."""
+        """The body's JSON value; None if the body is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -84,11 +84,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """The request got no answer.
+    """A request that got no answer.
 
     Args:
         outcome: What that means for its events.
-        maybe_taken: The destination may have got the request all the same.
+        maybe_taken: Whether the vendor may have received the request nevertheless.
     """
 
     outcome: RetryAfter
@@ -96,16 +96,16 @@ class NoAnswer:
 
 
 class HttpClient:
-    """Sends requests over kept-alive connections. Safe in threads; made in the process that uses it.
+    """Sends requests over kept-alive connections. Safe in threads; make it in the process that uses it.
 
-    Redirects are not followed, since they would turn a POST into a GET, and no credentials of ~/.netrc are added.
+    It does not follow redirects, which would turn a POST into a GET, and adds no credentials of ~/.netrc.
 
     Args:
-        url: Any URL of the destination; says whether it is on this machine.
-        label: Names the destination in errors, such as ``Sailthru at api.sailthru.com``.
+        url: Any URL of the destination. Requests to this machine go past the environment's proxy.
+        label: What errors call the destination, such as ``Sailthru at api.sailthru.com``.
         connect_seconds: How long connecting may take.
         answer_seconds: How long the answer may be silent.
-        connections: How many to keep open; further ones are closed after their request.
+        connections: How many connections are kept open; further ones are closed after their request.
     """
 
     def __init__(
@@ -134,9 +134,9 @@ class HttpClient:
                 stream=True,
             )
             try:
-                body: bytes = next(response.iter_content(_MOST_ANSWER_BYTES), b"")
+                body: bytes = next(response.iter_content(_MAX_ANSWER_BYTES), b"")
             finally:
-                # Read to its end it goes back to the pool, else it is closed.
+                # A connection whose answer was read to its end goes back to the pool; any other is closed.
                 response.close()
         except RequestException as error:
             connect_seconds, answer_seconds = self._timeout
@@ -144,25 +144,25 @@ class HttpClient:
         return Answer(status=response.status_code, headers=response.headers, body=body)
 
     def close(self) -> None:
-        """Close the connections. May be called twice."""
+        """Close the connections. May be called twice; a later request opens new ones."""
         self._session.close()
 
 
 def no_answer(error: RequestException, *, label: str, connect_seconds: float, answer_seconds: float) -> NoAnswer:
-    """What it means that requests raised this. See ``outcome_of_error`` for the arguments."""
+    """What an error that requests has raised means. The arguments are those of ``outcome_of_error``."""
     outcome = outcome_of_error(error, label=label, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
     return NoAnswer(outcome, maybe_taken=may_have_arrived(error))
 
 
 def proxies_to(url: str) -> dict[str, str] | None:
-    """The ``proxies`` that requests goes to a URL with: none to this machine, else those of the environment."""
+    """The ``proxies`` argument for requests to a URL. None leaves them to the environment."""
     host = urlsplit(url).hostname
-    # A proxy of the environment cannot reach this machine's own servers.
+    # A proxy cannot reach this machine's own servers.
     return {"no_proxy": host} if host is not None and is_local(host) else None
 
 
 class _NoAuth(AuthBase):
-    """Keeps requests from looking for credentials in ~/.netrc, which would take the place of the header given."""
+    """Keeps requests from taking credentials of ~/.netrc, which would replace the header that was given."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         return request

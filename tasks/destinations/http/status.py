@@ -1,6 +1,6 @@
-"""What an HTTP destination's answer, or its silence, means for the events of the request. The one place that says so.
+"""Status: what a vendor's answer means for the events of the request, and what it means that no answer came.
 
-Statuses as in RFC 9110 §15, Retry-After as in §10.2.3.
+Statuses are those of RFC 9110 §15, Retry-After that of §10.2.3.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from dispatcher.event import to_utc
 from dispatcher.outcomes import DELIVERED, INVALID, OVERSIZED, Dead, Outcome, RetryAfter
 
-# What speaks of the request's contents: a smaller part of it may be taken.
+# The request's contents are refused; the vendor may take a smaller part of them.
 _OVERSIZED: Final = frozenset({413})
 _INVALID: Final = frozenset({400, 422})
-# Refusals that pass by themselves.
+# Refusals that end without anybody's doing.
 _TRANSIENT: Final = frozenset({408, 425})
 _THROTTLED: Final = 429
 
-# A destination that asks for more is asked again after a day all the same.
-_LONGEST_SECONDS: Final = 86_400.0
+# A vendor that asks for a longer pause is asked again after a day nevertheless.
+_MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
 def outcome_of_status(status: int, *, label: str, retry_after: str | None = None) -> Outcome:
-    """The outcome of every event of a request that got this answer.
+    """The outcome of every event of a request, by the answer's status.
 
     Args:
-        status: Of the HTTP response.
-        label: Names the destination in the error, such as ``Segment at api.segment.io``.
-        retry_after: The response's header of that name.
+        status: The HTTP status.
+        label: What the error calls the destination, such as ``Segment at api.segment.io``.
+        retry_after: The value of the answer's Retry-After header, if it has one.
 
     Returns:
-        Dead only for what speaks of the contents: with several events in the request, send them in smaller parts.
+        Dead only if the contents are refused: then the parts of a request with several events may be taken.
     """
     if 200 <= status < 300:
         return DELIVERED
@@ -54,20 +54,20 @@ def outcome_of_status(status: int, *, label: str, retry_after: str | None = None
         return RetryAfter(error, seconds, "throttled")
     if status >= 500 or status in _TRANSIENT:
         return RetryAfter(error, seconds)
-    # A redirect, 401, 403, 404 and the rest speak of the address or the credentials: any event would fare the same.
+    # A redirect, 401, 403, 404 and the rest are about the address or the credentials: no event would be taken.
     return RetryAfter(error, seconds, "setup")
 
 
 def outcome_of_error(
     error: RequestException, *, label: str, connect_seconds: float, answer_seconds: float
 ) -> RetryAfter:
-    """The outcome of a request that got no answer. Its error names neither URL nor contents.
+    """The outcome of a request that got no answer. Its error holds neither the URL nor the contents.
 
     Args:
-        error: What requests raised.
-        label: Names the destination in the error.
-        connect_seconds: For how long it waited for a connection.
-        answer_seconds: For how long it waited for the answer.
+        error: What requests has raised.
+        label: What the error calls the destination.
+        connect_seconds: How long it waited for a connection.
+        answer_seconds: How long it waited for the answer.
     """
     for cause in _causes(error):
         if isinstance(cause, gaierror | NameResolutionError):
@@ -75,7 +75,7 @@ def outcome_of_error(
         if isinstance(cause, SSLCertVerificationError):
             return RetryAfter(f"{label} has a certificate that is not trusted: {cause.verify_message}", None, "setup")
     if isinstance(error, InvalidURL):
-        return RetryAfter(f"{label} is no address", None, "setup")
+        return RetryAfter(f"{label} is not a usable address", None, "setup")
     if isinstance(error, ConnectTimeout):
         return RetryAfter(f"{label} took no connection within {connect_seconds:g} s")
     if isinstance(error, Timeout):
@@ -86,7 +86,7 @@ def outcome_of_error(
 
 
 def may_have_arrived(error: RequestException) -> bool:
-    """Whether a request that got no answer may have reached the destination all the same."""
+    """Whether a request that got no answer may have reached the vendor nevertheless."""
     return not (
         isinstance(error, ConnectTimeout | SSLError | InvalidURL | ProxyError)
         or any(isinstance(cause, NewConnectionError | gaierror) for cause in _causes(error))
@@ -94,9 +94,14 @@ def may_have_arrived(error: RequestException) -> bool:
 
 
 def retry_after_seconds(value: str | None, now: datetime | None = None) -> float | None:
-    """The seconds that a Retry-After header asks for, given as a number or a date; None where it says nothing usable.
+    """The seconds that a Retry-After header asks for, as a number or as a date.
 
-    At most a day.
+    Args:
+        value: The header's value; None if the answer has none.
+        now: The time that a date is compared with. None for the clock's.
+
+    Returns:
+        From 0 to a day; None if the header is absent or cannot be read.
     """
     if value is None:
         return None
@@ -104,20 +109,20 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
         seconds = float(value)
     except ValueError:
         try:
-            moment = to_utc(parsedate_to_datetime(value))
+            retry_at = to_utc(parsedate_to_datetime(value))
         except (TypeError, ValueError, OverflowError):
             return None
-        seconds = (moment - (now or datetime.now(UTC))).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_SECONDS) if math.isfinite(seconds) else None
+        seconds = (retry_at - (now or datetime.now(UTC))).total_seconds()
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS) if math.isfinite(seconds) else None
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what lies behind it: requests and urllib3 keep that in arguments, ``reason`` and the context."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-    return found
+    """The error and its causes, which requests and urllib3 keep in ``args``, ``reason`` and the context."""
+    causes: list[BaseException] = []
+    unseen: list[object] = [error]
+    while unseen:
+        cause = unseen.pop()
+        if isinstance(cause, BaseException) and cause not in causes:
+            causes.append(cause)
+            unseen += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+    return causes

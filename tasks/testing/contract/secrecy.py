@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.destinations.base import Destination
 from dispatcher.tasks.destinations.http import Request
-from dispatcher.tasks.destinations.http.masking import masked, secrets_of, shown
+from dispatcher.tasks.destinations.http.masking import mask, request_to_show, secrets_of
 from dispatcher.tasks.testing.contract.silence import refusing_url
 from dispatcher.tasks.testing.contract.subject import Subject, batch_of, errors_of, leaks
 from dispatcher.tasks.testing.vendor import CUT, Call, Reply, Vendor
@@ -54,7 +54,7 @@ class SecrecyContract(Subject):
         (call,) = server.calls
         shown = preview["request"]
         assert shown["method"] == call.method
-        assert urlsplit(shown["url"]).path == masked(call.path, secrets_of(destination.options))
+        assert urlsplit(shown["url"]).path == mask(call.path, secrets_of(destination.options))
         assert self.steady(shown["body"]) == self.steady(_as_shown(call, destination))
 
     def test_a_preview_says_why_an_event_is_not_sent(self, destination: Destination[Any], server: Vendor) -> None:
@@ -72,4 +72,4 @@ class SecrecyContract(Subject):
 def _as_shown(call: Call, destination: Destination[Any]) -> Any:
     """The body of a request as a preview shows one."""
     headers = {name.title(): value for name, value in call.headers.items()}
-    return shown(Request(url="", body=call.body, headers=headers), secrets_of(destination.options))["body"]
+    return request_to_show(Request(url="", body=call.body, headers=headers), secrets_of(destination.options))["body"]
