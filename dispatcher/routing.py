@@ -1,4 +1,4 @@
-"""Routing: which destinations an event goes to, and why. Pure: it reads the settings it was given and nothing else."""
+"""Routing: which destinations an event goes to, and why. Pure: it reads only the settings that it was given."""
 
 from __future__ import annotations
 
@@ -26,19 +26,24 @@ if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings, Settings
     from dispatcher.event import EventType
 
-# Names come from users' browsers: without a bound the cache would be a way to fill the memory.
+# Names come from users' browsers, which could fill the memory by way of a cache without a bound.
 _CACHED_ROUTES: Final = 10_000
 _CACHED_NAME_CHARACTERS: Final = 255
 
-# Below this likeness a suggestion would only mislead.
-_NEAR: Final = 0.6
+# Below this likeness, between 0 and 1, a suggestion would only mislead.
+_MIN_LIKENESS: Final = 0.6
 
 _BROWSER_SENTENCE: Final = "it waits for the browser client, which hands the call over; its allowlist has"
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Where events of one name and type go, and why they do not go elsewhere."""
+    """Where events of one name and type go.
+
+    Args:
+        destinations: Their names, in the order of the settings.
+        skipped: The reason of ``dispatcher.outcomes`` for each of the others.
+    """
 
     destinations: tuple[str, ...]
     skipped: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -49,12 +54,12 @@ class Explanation:
     """Why an event goes to a destination or does not.
 
     Args:
-        destination: Its name.
+        destination: The destination's name.
         goes: Whether the event goes there.
         sentence: Why, for a person.
         reason: Why not, in a word of ``dispatcher.outcomes``; None when it goes.
-        entry: The entry of a list that decided it, if one did.
-        nearest: The allowlist entry that may have been meant, when none matches.
+        entry: The entry of a list that decided it; None where no entry did.
+        nearest: The allowlist entry that may have been meant; None where an entry matches or none is near.
     """
 
     destination: str
@@ -73,33 +78,33 @@ class Allowlist:
 
     def __init__(self, entries: Iterable[str]) -> None:
         self.entries = tuple(entries)
-        self._allowed = _Patterns(entry for entry in self.entries if not entry.startswith("!"))
-        self._excluded = _Patterns(entry[1:] for entry in self.entries if entry.startswith("!"))
+        self._allowed = _PatternSet(entry for entry in self.entries if not entry.startswith("!"))
+        self._excluded = _PatternSet(entry[1:] for entry in self.entries if entry.startswith("!"))
 
     def __contains__(self, name: str) -> bool:
         return self.entry_for(name) is not None and self.exception_for(name) is None
 
     def entry_for(self, name: str) -> str | None:
-        """The entry that matches the name, whether or not an exception does too."""
+        """The entry that matches the name, whether or not an exception does too. None where no entry does."""
         return self._allowed.find(name)
 
     def exception_for(self, name: str) -> str | None:
-        """The exception that matches the name, with its ``!``."""
-        found = self._excluded.find(name)
-        return None if found is None else f"!{found}"
+        """The exception that matches the name, with its ``!``. None where no exception does."""
+        exception = self._excluded.find(name)
+        return None if exception is None else f"!{exception}"
 
     def nearest(self, name: str) -> str | None:
-        """The entry most like the name, if one is near; one that differs by case only is nearest."""
+        """The entry most like the name; None where no entry is near. One that differs by case only is nearest."""
         allowed = [entry for entry in self.entries if not entry.startswith("!")]
         likeness, entry = max(((_likeness(name, entry), entry) for entry in allowed), default=(0.0, ""))
-        return entry if likeness >= _NEAR else None
+        return entry if likeness >= _MIN_LIKENESS else None
 
 
 class Router:
-    """Decides for a name and a type of event. Immutable but for its cache; may be shared by threads.
+    """Decides by the name and type of an event. Immutable but for its cache; safe in threads and after a fork.
 
     Args:
-        settings: Their ``destinations`` and ``internal_events``. After a change make a new router.
+        settings: Of these, ``destinations`` and ``internal_events``. Make a new router after a change.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -108,11 +113,14 @@ class Router:
         self._cache: dict[tuple[str, str], Routes] = {}
 
     def route(self, name: str, type: EventType = "event") -> Routes:
-        """Where an event goes. After the first of its kind this is one look into a dict."""
-        known = self._cache.get((type, name))
-        if known is not None:
-            return known
-        routes = _routes(self._explain(name, type))
+        """Where an event goes. After the first event of a name and type, this takes one look into a dict."""
+        cached = self._cache.get((type, name))
+        if cached is not None:
+            return cached
+        explanations = self._explain(name, type)
+        skipped = {each.destination: each.reason for each in explanations if each.reason is not None}
+        destinations = tuple(each.destination for each in explanations if each.goes)
+        routes = Routes(destinations, MappingProxyType(skipped))
         if len(name) <= _CACHED_NAME_CHARACTERS:
             if len(self._cache) >= _CACHED_ROUTES:
                 self._cache.clear()
@@ -120,17 +128,18 @@ class Router:
         return routes
 
     def explain(self, name: str, type: EventType = "event") -> list[Explanation]:
-        """Why it goes or does not go to each destination, in the order of the settings, with what may have been meant.
+        """Why an event goes or does not go to each destination, in the order of the settings.
 
-        Slow for long names: it is for people, not for the relay.
+        Where no entry of an allowlist matches, the explanation has the nearest one. To find it is slow for long names,
+        which is right for people and not for the relay.
         """
         return [
-            replace(one, nearest=rule.allowlist.nearest(name)) if one.reason == NOT_ON_ALLOWLIST else one
-            for rule, one in zip(self._rules, self._explain(name, type), strict=True)
+            replace(each, nearest=rule.allowlist.nearest(name)) if each.reason == NOT_ON_ALLOWLIST else each
+            for rule, each in zip(self._rules, self._explain(name, type), strict=True)
         ]
 
     def is_internal(self, name: str) -> bool:
-        """Whether ``internal_events`` names it."""
+        """Whether ``internal_events`` names the event."""
         return name in self._internal
 
     def _explain(self, name: str, type: EventType) -> list[Explanation]:
@@ -139,7 +148,7 @@ class Router:
 
 
 class _Rule:
-    """What one destination takes."""
+    """Decides for one destination."""
 
     def __init__(self, name: str, table: DestinationSettings) -> None:
         self.name = name
@@ -188,13 +197,13 @@ class _Rule:
         return Explanation(destination=self.name, goes=False, sentence=sentence, reason=reason, entry=entry)
 
 
-class _Patterns:
+class _PatternSet:
     """Names in a set, globs as compiled expressions."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = tuple(patterns)
         self._names = frozenset(pattern for pattern in patterns if not _is_glob(pattern))
-        self._globs = tuple((pattern, _compiled(pattern)) for pattern in patterns if _is_glob(pattern))
+        self._globs = tuple((pattern, _compile(pattern)) for pattern in patterns if _is_glob(pattern))
 
     def find(self, name: str) -> str | None:
         if name in self._names:
@@ -206,18 +215,12 @@ def _is_glob(pattern: str) -> bool:
     return "*" in pattern or "?" in pattern
 
 
-def _compiled(glob: str) -> re.Pattern[str]:
+def _compile(glob: str) -> re.Pattern[str]:
     # fnmatch gives brackets a meaning, which names of events hold as they are; its expressions do not backtrack,
     # so that a hostile name costs no more than another of its length.
     return re.compile(translate(glob.replace("[", "[[]")))
 
 
-def _routes(explanations: Iterable[Explanation]) -> Routes:
-    explanations = tuple(explanations)
-    skipped = {one.destination: one.reason for one in explanations if one.reason is not None}
-    return Routes(tuple(one.destination for one in explanations if one.goes), MappingProxyType(skipped))
-
-
 def _likeness(name: str, entry: str) -> float:
     name, entry = name.lower(), entry.lower()
-    return 1.0 if _compiled(entry).match(name) else SequenceMatcher(None, name, entry).ratio()
+    return 1.0 if _compile(entry).match(name) else SequenceMatcher(None, name, entry).ratio()

@@ -39,7 +39,7 @@ def read_line(line: bytes) -> Event:
     # Syslog and Python's logging put something before the JSON.
     start = line.find(b"{")
     if start < 0:
-        raise UnreadableLineError("there is no JSON object in it")
+        raise UnreadableLineError("it holds no JSON object")
     body = line[start:].strip()
     record = _decode_object(body)
     try:

@@ -1,7 +1,7 @@
-"""Adoption: which outboxes of dead processes are looked into, and when. One relay of a machine does it at a time.
+"""Adoption: which outboxes of dead processes are opened, and when. One relay of a machine adopts at a time.
 
-There may be hundreds of them, whose events wait for a destination that is down. So only a few are open at once, those
-that are put are closed until somebody has to ask again whether they are settled, and what is open is given a limit.
+There may be hundreds of them, whose events wait for a destination that is down. So a relay has only a few open at once.
+It closes those that are put, until it has to ask again whether they are settled, and limits what it keeps open.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
 from dispatcher.process.inheritance import own
 
-#: Outboxes of the dead that are open at once: some four descriptors each.
+#: Outboxes of dead processes that are open at once: some four descriptors each.
 MAX_OPEN: Final = 8
 
-# Seconds between two looks whether what was put is settled: at first, doubled each time, and at the most.
+# Seconds until it is checked whether what was put is settled: at first, doubled each time, and at most.
 _FIRST_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 60.0
 # Seconds for which a directory without a state file is left alone: its process may be about to remove it.
@@ -28,7 +28,9 @@ _LITTER_SECONDS: Final = 60.0
 
 
 class Adoption:
-    """The outboxes of the dead under one root, for the one thread of a relay.
+    """What a relay knows of the outboxes of dead processes. For its one thread.
+
+    An outbox is *queued* while too many others are open, and *postponed* once it is put and not settled.
 
     Args:
         root: The directory of all outboxes.
@@ -38,82 +40,84 @@ class Adoption:
     def __init__(self, root: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._clock = clock
-        self._fd = -1
-        # When each outbox that is put is looked into next, and how long it waited for that.
-        self._next: dict[Path, tuple[float, float]] = {}
-        # Those for which there was no place yet.
+        self._lock_fd = -1
+        # When each outbox that is put is opened again, and for how many seconds it was postponed.
+        self._postponed: dict[Path, tuple[float, float]] = {}
         self._queued: set[Path] = set()
 
     def is_ours(self) -> bool:
-        """Whether this relay is the one; it tries to be, and then stays it until it closes."""
-        if self._fd >= 0:
+        """Whether this relay is the one that adopts. Takes the lock where it is free, and keeps it until ``close``."""
+        if self._lock_fd >= 0:
             return True
         try:
             fd = os.open(self._root / ADOPTION_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
-            return False  # there is no outbox yet, or it is another user's
+            return False  # no process has an outbox yet, or the directory is another user's
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(fd)
             return False
-        self._fd = fd
+        self._lock_fd = fd
         own(self, Adoption.close)
         return True
 
-    def in_order(self, found: Collection[Path]) -> list[Path]:
-        """Those of the outboxes that may be looked into now, what was never put first."""
-        return sorted((directory for directory in found if not self.is_resting(directory)), key=self.has_put)
+    def in_order(self, outboxes: Collection[Path]) -> list[Path]:
+        """The outboxes that may be opened now, first those that were never put.
+
+        Args:
+            outboxes: All that are closed, of living processes too.
+        """
+        now = self._clock()
+        due = (outbox for outbox in outboxes if now >= self._postponed.get(outbox, (now, 0.0))[0])
+        return sorted(due, key=self.has_put)
 
     def is_dead(self, directory: Path) -> bool:
-        """Whether it is known to be a dead process's."""
-        return directory in self._queued or directory in self._next
-
-    def queue(self, directory: Path) -> None:
-        """It is a dead process's, and there is no place for it yet."""
-        self._queued.add(directory)
-
-    def is_resting(self, directory: Path) -> bool:
-        """Whether an outbox is put, and not to be looked into yet."""
-        return directory in self._next and self._clock() < self._next[directory][0]
+        """Whether the outbox is known to be a dead process's."""
+        return directory in self._queued or directory in self._postponed
 
     def has_put(self, directory: Path) -> bool:
-        """Whether an outbox was put to its end by this relay."""
-        return directory in self._next
+        """Whether this relay has put the outbox to its end."""
+        return directory in self._postponed
 
-    def rest(self, directory: Path) -> None:
-        """All of it is put, and not all is settled: look again after a while."""
+    def queue(self, directory: Path) -> None:
+        """Remember that the outbox is a dead process's, and that too many others are open."""
+        self._queued.add(directory)
+
+    def postpone(self, directory: Path) -> None:
+        """Have the outbox opened again after a while: all of it is put, and not all is settled."""
         self._queued.discard(directory)
-        pause = min(_LAST_SECONDS, 2 * self._next[directory][1]) if directory in self._next else _FIRST_SECONDS
-        self._next[directory] = (self._clock() + pause, pause)
+        seconds = min(_LAST_SECONDS, 2 * self._postponed[directory][1]) if self.has_put(directory) else _FIRST_SECONDS
+        self._postponed[directory] = (self._clock() + seconds, seconds)
 
     def forget(self, directory: Path) -> None:
-        """It is gone."""
+        """Forget an outbox that was removed."""
         self._queued.discard(directory)
-        self._next.pop(directory, None)
+        self._postponed.pop(directory, None)
 
     def wake(self) -> None:
-        """Have all be looked into now, since room is needed."""
-        self._next = {directory: (self._clock(), pause) for directory, (_, pause) in self._next.items()}
+        """Have all postponed outboxes opened now, since room is needed."""
+        self._postponed = {directory: (self._clock(), seconds) for directory, (_, seconds) in self._postponed.items()}
 
     def clear_litter(self) -> None:
-        """Remove what a process and a relay, or two that were killed, have left between them; no event is in it."""
-        for directory in _abandoned(self._root):
+        """Remove directories that a process and a relay, or two that were killed, have left. They hold no event."""
+        for directory in _find_litter(self._root):
             remove_litter(directory)
-        for directory in [one for one in (*self._next, *self._queued) if not one.exists()]:
-            self.forget(directory)
+        for directory in [*self._postponed, *self._queued]:
+            if not directory.exists():
+                self.forget(directory)
 
     def close(self) -> None:
-        """Let another relay look after the dead. May be called twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let another relay adopt. May be called twice."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
 
-def _abandoned(root: Path) -> Iterator[Path]:
-    """Directories without a state file, or that were never given their name, for longer than that takes."""
+def _find_litter(root: Path) -> Iterator[Path]:
+    """Directories that have no state file, or were never given their name, for longer than that takes."""
     for directory in directories(root):
-        with suppress(OSError):  # gone in the meantime
+        with suppress(OSError):  # removed in the meantime
             if time.time() - directory.stat().st_mtime < _LITTER_SECONDS:
                 continue
             if directory.name.startswith("."):
@@ -123,7 +127,7 @@ def _abandoned(root: Path) -> Iterator[Path]:
 
 
 def _remove_unlocked(state: Path) -> None:
-    """Remove the state file of a directory that its process began to make, where that process is gone."""
+    """Remove the state file of a directory that a process has begun to make, where that process is dead."""
     try:
         fd = os.open(state, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

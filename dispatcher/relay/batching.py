@@ -93,19 +93,16 @@ class Batcher:
         head = wire.head(payload)
         route = self._routes.get(head)
         if route is None:
-            route = self._find_route(payload)
+            event = decode(payload)
+            routes = self._router.route(event.name, event.type)
+            filtered = tuple((name, reason) for name, reason in routes.skipped.items() if name in self._limits)
+            route = _Route(event.type in ("dead", "dropped"), event.name, routes.destinations, filtered)
             if len(self._routes) >= _MAX_ROUTES:
                 self._routes.clear()
             # Behind an id of another length, the same bytes may be the ends of different names.
             if wire.is_head(head):
                 self._routes[head] = route
         return route
-
-    def _find_route(self, payload: bytes) -> _Route:
-        event = decode(payload)
-        routes = self._router.route(event.name, event.type)
-        filtered = tuple((name, reason) for name, reason in routes.skipped.items() if name in self._limits)
-        return _Route(event.type in ("dead", "dropped"), event.name, routes.destinations, filtered)
 
 
 def make_batcher(settings: Settings) -> Batcher:
@@ -220,7 +217,11 @@ class JournalRange:
                     if len(batch.payloads) >= batch.limits.events:
                         self._close_batch(batch, end)
             for name, reason in route.filtered:
-                self._count_filtered(batches[name], end, reason)
+                batch = batches[name]
+                if end > batch.split_at:
+                    self._split_as_recorded(batch, end)
+                if end > batch.start:
+                    batch.filtered[reason] = batch.filtered.get(reason, 0) + 1
             self.end = end
 
     def close(self) -> None:
@@ -236,17 +237,15 @@ class JournalRange:
         event = decode(payload)
         data = data_fields(event)
         reason = str(data.get("reason", UNKNOWN))
-        if event.type == "dropped":
-            self._count_filtered(self._batches[NOT_TAKEN], end, reason)
-            self.end = end
-        else:
+        if event.type == "dead":
             self._add_dead_letter(payload, end, reason, str(data.get("error", "")))
-
-    def _count_filtered(self, batch: _OpenBatch, end: int, reason: str) -> None:
+            return
+        batch = self._batches[NOT_TAKEN]
         if end > batch.split_at:
             self._split_as_recorded(batch, end)
         if end > batch.start:
             batch.filtered[reason] = batch.filtered.get(reason, 0) + 1
+        self.end = end
 
     def _add_dead_letter(self, payload: bytes, end: int, reason: str, error: str) -> None:
         batch = self._batches[NOT_TAKEN]

@@ -115,7 +115,7 @@ class Outboxes:
                 self._adoption.forget(outbox.directory)
             else:
                 outbox.reader.give_back()
-                self._adoption.rest(outbox.directory)
+                self._adoption.postpone(outbox.directory)
         del self._open[outbox.directory]
         outbox.reader.close()
         # Another outbox may wait for its place.
