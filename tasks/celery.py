@@ -18,7 +18,7 @@ from dispatcher.connections.celery_app import CeleryApp
 from dispatcher.connections.redis_pool import RedisPool, kombu_options, kombu_url
 from dispatcher.destinations.build import build_destinations
 from dispatcher.local.supervisor import STACKS
-from dispatcher.process import heartbeat as beat
+from dispatcher.process import heartbeat
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.celery_producer import broker_tls
 from dispatcher.tasks.delivery.task import Delivery
@@ -110,7 +110,7 @@ def _on_ready(sender: object, **_: object) -> None:
     warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced", CPendingDeprecationWarning)
     # Also while Python itself cannot run, on which whoever looks from outside asks for them.
     faulthandler.register(STACKS, file=sys.__stderr__ or 2, all_threads=True, chain=False)
-    beat.start()
+    heartbeat.start()
     bell.start()
     filing.start()
     watchdog.start()

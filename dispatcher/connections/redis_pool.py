@@ -29,7 +29,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.process.inheritance import leave_socket, own
+from dispatcher.process.inheritance import abandon_socket, release_after_fork
 
 # The same: redis-py asks for its own version at its first connection, for which Python 3.13 imports more.
 version("redis")
@@ -62,7 +62,7 @@ class RedisPool:
         )
         # redis-py notices a fork at the next command. Until then the child would hold the connections open, and a
         # greenlet that waits for an answer would take it from the parent.
-        own(self, RedisPool._leave_sockets)
+        release_after_fork(self, RedisPool._leave_sockets)
 
     def execute(self, *command: Any) -> Any:
         """One command's answer. Blocks up to the timeout. Raises as ``execute_many`` does."""
@@ -114,7 +114,7 @@ class RedisPool:
             pools += [watcher.connection_pool for watcher in self._pool.sentinel_manager.sentinels]
         for pool in pools:
             for connection in (*pool._available_connections, *pool._in_use_connections):
-                leave_socket(connection._sock)
+                abandon_socket(connection._sock)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, NoPermissionError) or "executing the script can't" in str(error):

@@ -21,7 +21,7 @@ from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
 from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.listing import remove_outbox
 from dispatcher.outbox.state import State
-from dispatcher.process.inheritance import own
+from dispatcher.process.inheritance import release_after_fork
 
 _pack = HEADER.pack_into
 
@@ -73,7 +73,7 @@ class Outbox:
         self._offset = 0
         # Up to where events may stand, for now: what is behind it has no space on the disk yet.
         self._limit = self._files.limit(self._journal)
-        own(self, Outbox.abandon)
+        release_after_fork(self, Outbox.abandon)
         self._files.keep(sync_seconds, lambda: self.position)
 
     def _take_first(self) -> Journal:

@@ -18,7 +18,10 @@ class ForkMark(Protocol):
 
 
 def fork_mark() -> ForkMark:
-    """A new mark, not set. at-fork hooks would do, were it not for servers that fork without running Python's."""
+    """A new mark, which is not set. Safe in threads.
+
+    Python's at-fork hooks would do, but some servers fork without running them.
+    """
     page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         page.madvise(_WIPE_ON_FORK)

@@ -1,6 +1,6 @@
-"""Inheritance: what a forked child has of its parent, and lets go of before any of it can be used twice.
+"""Inheritance: what a forked child gets from its parent, and releases before any of it can be used twice.
 
-Nothing here may wait, or speak to whoever is at the other end: locks, connections and files are still the parent's.
+Nothing here may wait, or speak to the other end of a connection: locks, connections and files are still the parent's.
 """
 
 from __future__ import annotations
@@ -18,39 +18,47 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Each thing with the process that made it, and how one of its children lets go of it.
+# Each thing with the process that made it, and the function that releases it in a child of that process.
 _owned: Final[WeakKeyDictionary[Any, tuple[int, Callable[[Any], None]]]] = WeakKeyDictionary()
 
 
-def own(thing: T, let_go: Callable[[T], None]) -> None:
-    """Have ``let_go(thing)`` called in every forked child. It must not wait; ``thing`` is not kept alive by this."""
-    _owned[thing] = (os.getpid(), let_go)
+def release_after_fork(thing: T, release: Callable[[T], None]) -> None:
+    """Have ``release(thing)`` called in every forked child. Safe in threads.
 
-
-def let_go_of_inherited() -> None:
-    """In a forked child: let go of all that was made before the fork. May be called twice.
-
-    Called by itself, but for forks that run no hooks of Python.
+    Args:
+        thing: What this process owns. It is not kept alive by this.
+        release: Must not wait, and must leave alone what the parent goes on to use.
     """
-    here = os.getpid()
-    for thing, (pid, let_go) in list(_owned.items()):
-        # One that is let go of may itself call this.
-        if pid == here or _owned.pop(thing, None) is None:
+    _owned[thing] = (os.getpid(), release)
+
+
+def release_inherited() -> None:
+    """In a forked child: release everything that was made before the fork. May be called twice; does not block.
+
+    It runs by itself, except after a fork that runs no hooks of Python.
+    """
+    pid = os.getpid()
+    for thing, (owner, release) in list(_owned.items()):
+        # What is released may itself call this.
+        if owner == pid or _owned.pop(thing, None) is None:
             continue
         try:
-            let_go(thing)
+            release(thing)
         except Exception:
-            logger.exception("%s of process %d could not be let go of", type(thing).__name__, pid)
+            logger.exception("%s of process %d could not be released", type(thing).__name__, owner)
 
 
-# Before those of modules that close what a greenlet may still look at while it is ended: they import this one.
-os.register_at_fork(after_in_child=let_go_of_inherited)
+# Registered before the hooks of modules that import this one: they close what a greenlet may use until it has ended.
+os.register_at_fork(after_in_child=release_inherited)
 
 
-def leave_socket(connection: Any) -> None:
-    """Give up a socket that the parent goes on to use: without a word to the other end, which a shutdown would be.
+def abandon_socket(connection: Any) -> None:
+    """Give up a socket that the parent goes on to use, without a word to the other end: no shutdown, no TLS alert.
 
     Its number stays taken, so that whoever still has the object reads and writes nowhere rather than in another file.
+
+    Args:
+        connection: A socket, or None, which does nothing.
     """
     if connection is None:
         return
@@ -64,17 +72,18 @@ def leave_socket(connection: Any) -> None:
 
 
 class OrphanedError(BaseException):
-    """Ends the copy that a forked child has of a greenlet. No Exception, since no loop shall catch it and go on."""
+    """Ends a forked child's copy of a greenlet. Not an Exception, so that no loop catches it and goes on."""
 
 
 class OwnThread:
-    """A daemon thread that no forked child has a share in.
+    """A daemon thread of one process, which no forked child goes on with.
 
-    A fork leaves threads behind. Where gevent or eventlet has replaced them they are greenlets, and a fork copies those
-    with everything that they are in the middle of.
+    A fork leaves threads behind. Where gevent or eventlet has replaced threads they are greenlets, and a fork copies
+    greenlets in the middle of whatever they do.
 
     Args:
         target: Ends soon once ``check`` raises, or ``is_copy`` is true.
+        name: The thread's name.
     """
 
     def __init__(self, target: Callable[[], None], *, name: str) -> None:
@@ -85,20 +94,21 @@ class OwnThread:
 
     @property
     def is_copy(self) -> bool:
-        """Whether whoever asks is in a child of the process that the thread is of."""
+        """Whether this process is a forked child of the thread's own."""
         return os.getpid() != self._pid
 
     def start(self) -> None:
-        """Raises RuntimeError where no thread can be started."""
-        own(self, OwnThread._end_copy)
+        """Start the thread. Raises RuntimeError where no thread can be started."""
+        release_after_fork(self, OwnThread._end_copy)
         self._thread.start()
 
     def join(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for the thread to end. Does nothing in a forked child."""
         if not self.is_copy:
             self._thread.join(timeout)
 
     def check(self) -> None:
-        """Called by the thread where it may have been copied: raises OrphanedError in the copy."""
+        """Raise OrphanedError in a copy. For the thread itself, after everything during which it may be copied."""
         if self.is_copy:
             raise OrphanedError
 

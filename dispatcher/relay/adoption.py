@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
-from dispatcher.process.inheritance import own
+from dispatcher.process.inheritance import release_after_fork
 
 #: Outboxes of dead processes that are open at once: some four descriptors each.
 MAX_OPEN: Final = 8
@@ -59,7 +59,7 @@ class Adoption:
             os.close(fd)
             return False
         self._lock_fd = fd
-        own(self, Adoption.close)
+        release_after_fork(self, Adoption.close)
         return True
 
     def in_order(self, outboxes: Collection[Path]) -> list[Path]:

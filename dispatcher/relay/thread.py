@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.outbox import Outbox
-from dispatcher.process.inheritance import OwnThread, let_go_of_inherited
+from dispatcher.process.inheritance import OwnThread, release_inherited
 from dispatcher.relay.loop import RelayLoop
 from dispatcher.relay.relay import Relay
 from dispatcher.store.celery_producer import load_celery
@@ -73,7 +73,7 @@ class RelayThread:
         finally:
             if self._thread.is_copy:
                 # Forked by something that runs no at-fork hooks: closed by redis-py, a connection would stay open here.
-                let_go_of_inherited()
+                release_inherited()
             relay.close()
 
     def _yield(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from dispatcher.connections.redis_pool import kombu_options, kombu_url
-from dispatcher.process.inheritance import leave_socket, own
+from dispatcher.process.inheritance import abandon_socket, release_after_fork
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -38,7 +38,7 @@ def make_producer(settings: Settings) -> Celery | None:
         broker_heartbeat=0,
         task_ignore_result=True,
     )
-    own(app, _leave_connections)
+    release_after_fork(app, _leave_connections)
     return app
 
 
@@ -76,7 +76,7 @@ def _leave_connections(app: Celery) -> None:
                 dict.pop(group, key)
     for connection in (*producers.connections._dirty, *producers.connections._resource.queue):
         # Of a pool of Redis connections, which redis-py itself makes anew, there is no such thing as the one socket.
-        leave_socket(getattr(getattr(connection, "_connection", None), "sock", None))
+        abandon_socket(getattr(getattr(connection, "_connection", None), "sock", None))
 
 
 def broker_tls(url: str) -> dict[str, Any] | None:

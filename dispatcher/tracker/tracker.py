@@ -23,7 +23,7 @@ from dispatcher.event import EventType, is_id
 from dispatcher.outbox import Outbox, abandon_inherited
 from dispatcher.outbox.base import OutboxLike
 from dispatcher.process.fork_mark import fork_mark
-from dispatcher.process.inheritance import let_go_of_inherited
+from dispatcher.process.inheritance import release_inherited
 from dispatcher.wire import NULL, Envelope, encode_json
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class Tracker:
         """In a forked child: abandon the parent's outbox. Runs by itself; may be called twice."""
         if self._outbox is not None:
             self._outbox.abandon()
-        let_go_of_inherited()
+        release_inherited()
         abandon_inherited()
         self._forget_process()
         self._log.after_fork()

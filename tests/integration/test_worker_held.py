@@ -87,8 +87,8 @@ def test_a_pool_child_with_a_blocked_interpreter_is_killed_by_its_parent(held_si
 def test_a_worker_of_dispatcher_up_is_supervised_too(tmp_path: Path) -> None:
     said: list[str] = []
     code = (
-        "import ctypes, faulthandler, signal, time; from dispatcher.process import heartbeat as beat; "
-        "faulthandler.register(signal.SIGUSR2); assert beat.start(); time.sleep(0.5); print('up', flush=True); "
+        "import ctypes, faulthandler, signal, time; from dispatcher.process import heartbeat; "
+        "faulthandler.register(signal.SIGUSR2); assert heartbeat.start(); time.sleep(0.5); print('up', flush=True); "
         "ctypes.PyDLL(None).sleep(600)"
     )
     supervisor = Supervisor(lambda name, line: said.append(f"{name} {line}"))
@@ -139,6 +139,6 @@ print(silent, time.monotonic() - before, flush=True)
 
 
 def test_an_unsupervised_process_sends_no_heartbeat() -> None:
-    code = "from dispatcher.process import heartbeat as beat; assert not beat.start()"
+    code = "from dispatcher.process import heartbeat; assert not heartbeat.start()"
     environ = {key: value for key, value in os.environ.items() if key != "_DISPATCHER_BEAT"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environ)
