@@ -116,24 +116,24 @@ class JournalProgress:
             position: Up to where the journal was put when the store was asked.
         """
         lost = []
-        for name, found in progress.items():
+        for name, answer in progress.items():
             self.settled.setdefault(name, self._from)
             expected = max(self.put.get(name, -1), self._unrecorded if self._unrecorded > self._from else -1)
-            has = max(found.put, self.settled[name])
+            has = max(answer.put, self.settled[name])
             if has < expected:
                 lost.append(has)
                 self._lost_until[name] = max(expected, self._lost_until.get(name, -1))
-            elif expected < 0 and found.open < 0:
+            elif expected < 0 and answer.open < 0:
                 # Nothing was ever put for it, as for a destination that is new in the settings.
                 self.settled[name] = max(self.settled[name], position)
-        self.put |= {name: found.put for name, found in progress.items()}
+        self.put |= {name: answer.put for name, answer in progress.items()}
         self._unrecorded = self._from
         if lost:
             self.has_lost = True
             self.lost_from = min([*lost, *([] if self.lost_from is None else [self.lost_from])])
         elif self.lost_from is None:
-            for name, found in progress.items():
-                self.settled[name] = max(self.settled[name], position if found.open < 0 else found.open)
+            for name, answer in progress.items():
+                self.settled[name] = max(self.settled[name], position if answer.open < 0 else answer.open)
             del self._ranges[: bisect_right(self._ranges, self.settled_everywhere, key=_end)]
 
     def clear_loss(self) -> None:

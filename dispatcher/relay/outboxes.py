@@ -92,10 +92,10 @@ class Outboxes:
         if not all(outbox.is_empty() for outbox in self):
             return False
         root = self.settings.outbox_directory
-        others = [found for found in survey(root) if root / found.name not in self._open]
-        if any(found.waiting and not found.alive and not found.problem for found in others):
+        others = [other for other in survey(root) if root / other.name not in self._open]
+        if any(other.waiting and not other.alive and not other.problem for other in others):
             return False
-        unread = [found for found in others if found.problem]
+        unread = [other for other in others if other.problem]
         if unread:
             more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
             raise OutboxError(f"the outbox {unread[0].name}{more} cannot be read: {unread[0].problem}")

@@ -153,7 +153,7 @@ while True: time.sleep(1)
     (site.directory / "stop").touch()
 
 
-@pytest.mark.parametrize("left", ["relay.lock", "00000000.puts", ""], ids=["a lock", "notes", "nothing"])
+@pytest.mark.parametrize("left", ["relay.lock", "00000000.puts", ""], ids=["a lock", "a put log", "nothing"])
 def test_a_relay_removes_old_half_made_and_half_deleted_outboxes(site: Site, relays: list[Relay], left: str) -> None:
     leave_many(site, 1)
     root = site.settings().outbox_directory

@@ -145,10 +145,10 @@ def test_a_partly_stored_range_is_refused_with_the_position_to_start_from(store:
 
 
 def test_a_refused_range_refuses_the_later_ranges_of_its_journal(store: OpenStore) -> None:
-    # What a relay that was killed had sent arrives just before what the next one cut otherwise.
+    # What a killed relay had sent arrives just before what the next one has split differently.
     assert store.put([a_put(0, 5, b"a")]) == [None]
-    cut_otherwise = [a_put(0, 10, b"a", b"b"), a_put(10, 20, b"c", after=10), a_put(20, 30, b"d", after=20)]
-    assert store.put(cut_otherwise) == [5, 5, 5]
+    split_differently = [a_put(0, 10, b"a", b"b"), a_put(10, 20, b"c", after=10), a_put(20, 30, b"d", after=20)]
+    assert store.put(split_differently) == [5, 5, 5]
     assert counts(store).accepted == 1
     assert store.put([a_put(5, 10, b"b", after=5), a_put(10, 20, b"c", after=10)]) == [None, None]
     assert counts(store).accepted == 3

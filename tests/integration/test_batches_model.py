@@ -108,7 +108,7 @@ class Walk:
         for _ in range(self.random.choice((1, 1, 1, 2, 3))):
             end = start + FRAME * self.random.randint(1, 4)
             after = self.random.choice((start, min(at, start), -1, start + FRAME))
-            put, payloads = a_share(name, journal, start, end, after)
+            put, payloads = a_put(name, journal, start, end, after)
             put = replace(put, again=self.random.random() < 0.1)
             puts.append(put)
             shares.append(payloads)
@@ -381,8 +381,8 @@ def letter(found: dict[str, bytes]) -> tuple[str, str, bytes, int]:
     return found["reason"].decode(), found["error"].decode(), found["event"], int(found["attempts"])
 
 
-def a_share(name: str, journal: str, start: int, end: int, after: int) -> tuple[Put, list[bytes]]:
-    """A range of a journal whose events are the same whenever, and however, it is cut."""
+def a_put(name: str, journal: str, start: int, end: int, after: int) -> tuple[Put, list[bytes]]:
+    """A range of a journal whose events are the same however the journal is split."""
     payloads: list[bytes] = []
     filtered: Counter[str] = Counter()
     dead: list[DeadEvent] = []
