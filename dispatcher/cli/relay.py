@@ -38,7 +38,7 @@ def relay(once: bool, timeout: float) -> None:
     try:
         if once:
             raise SystemExit(0 if _drain(process, timeout) else 1)
-        click.echo(f"relaying {settings.outbox_directory} to {config.masked_url(settings.store)}", err=True)
+        click.echo(f"relaying {settings.outbox_directory} to {config.mask_url(settings.store)}", err=True)
         loop = RelayLoop(process, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.config import masked_url, read
-from dispatcher.destinations.options import check_options, masked_settings
+from dispatcher.config import mask_url, read
+from dispatcher.destinations.options import check_options, mask_settings
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _summary(loaded: LoadedSettings | None) -> dict[str, Any]:
     settings = loaded.settings
     return {
         "environment": settings.environment,
-        "broker_url": None if settings.broker_url is None else masked_url(settings.broker_url),
+        "broker_url": None if settings.broker_url is None else mask_url(settings.broker_url),
         "destinations": {name: _takes(table) for name, table in settings.destinations.items()},
         "files": [str(file) for file in loaded.files],
     }
@@ -95,7 +95,7 @@ def _takes(table: DestinationSettings) -> str:
 
 
 def _as_json(loaded: LoadedSettings) -> dict[str, Any]:
-    values = masked_settings(loaded.settings)
+    values = mask_settings(loaded.settings)
     sources = {".".join(path): loaded.source(path) for path, _ in _leaves((), values)}
     return {
         "environment": loaded.settings.environment,
@@ -108,7 +108,7 @@ def _as_json(loaded: LoadedSettings) -> dict[str, Any]:
 def _as_toml(loaded: LoadedSettings) -> Iterator[str]:
     """Lines of TOML, with the source of each value as a comment."""
     table: KeyPath = ()
-    values = masked_settings(loaded.settings)
+    values = mask_settings(loaded.settings)
     for path, value in sorted(_leaves((), values), key=_top_level_first):
         if path[:-1] != table:
             table = path[:-1]

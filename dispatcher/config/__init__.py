@@ -4,7 +4,7 @@ from dispatcher.config.delivery import RetrySettings
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.destination_types import installed_types
 from dispatcher.config.loading import LoadedSettings, load, read, source_files
-from dispatcher.config.masking import masked, masked_url
+from dispatcher.config.masking import mask, mask_url
 from dispatcher.config.schema import Origin, OutboxSettings, RelaySettings, SentrySettings, Settings, WorkerSettings
 from dispatcher.config.traits import Traits
 
@@ -24,8 +24,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "read",
     "source_files",
     # Showing it
-    "masked",
-    "masked_url",
+    "mask",
+    "mask_url",
     # Destination types
     "Traits",
     "installed_types",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dispatcher.config.masking import masked
+from dispatcher.config.masking import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,4 +47,4 @@ class Table(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for key, value in super().__repr_args__():
-            yield key, masked(key or "", value)
+            yield key, mask(key or "", value)

@@ -33,7 +33,7 @@ def may_be_secret(key: str) -> bool:
     return is_secret(key) or any(get_close_matches(word, _COMMON_SECRETS, n=1, cutoff=0.75) for word in words)
 
 
-def masked_url(text: str) -> str:
+def mask_url(text: str) -> str:
     """The text with every password inside a URL replaced, in the user part and in the query."""
     if "://" in text and "@" in text:
         text = _PIECE.sub(_without_password, text)
@@ -47,7 +47,7 @@ def _without_password(piece: re.Match[str]) -> str:
     return piece[0] if user is None or end < user.end() else f"{piece[0][: user.end()]}{MASK}{piece[0][end:]}"
 
 
-def masked(key: str, value: Any) -> Any:
+def mask(key: str, value: Any) -> Any:
     """The value as it may be shown under this key; tables and lists are masked all the way down.
 
     Args:
@@ -57,9 +57,9 @@ def masked(key: str, value: Any) -> Any:
     if value is not None and not isinstance(value, bool) and is_secret(key):
         return MASK
     if isinstance(value, str):
-        return masked_url(value)
+        return mask_url(value)
     if isinstance(value, Mapping):
-        return {inner: masked(str(inner), item) for inner, item in value.items()}
+        return {inner: mask(str(inner), item) for inner, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(masked(key, item) for item in value) if type(value) in (list, tuple) else value
+        return type(value)(mask(key, item) for item in value) if type(value) in (list, tuple) else value
     return value

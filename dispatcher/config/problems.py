@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import SecretBytes, SecretStr
 
-from dispatcher.config.masking import MASK, is_secret, masked, may_be_secret
+from dispatcher.config.masking import MASK, is_secret, mask, may_be_secret
 from dispatcher.config.spelling import nearest
 from dispatcher.config.suggestions import Subject, children, known_paths, meant_path, model_at
 from dispatcher.config.variables import PREFIX, KeyPath, variable_name
@@ -64,7 +64,7 @@ def problem(source: str, key: str, message: str, *value: Any) -> str:
     if not value:
         return f"{source}: {key}: {message}"
     # The whole key decides: what a table of credentials holds is secret under any name.
-    shown = json.dumps(masked(key, value[0]), default=str, ensure_ascii=False)
+    shown = json.dumps(mask(key, value[0]), default=str, ensure_ascii=False)
     if len(shown) > _VALUE_CHARACTERS:
         shown = f"{shown[:_VALUE_CHARACTERS]}…"
     return f"{source}: {key} = {shown}: {message}"

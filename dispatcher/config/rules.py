@@ -17,7 +17,7 @@ from pydantic import (
 from dispatcher.config.allowlists import Allowlist
 from dispatcher.config.base import Table, checked_by
 from dispatcher.templates.expression import Expression, is_available
-from dispatcher.templates.field_path import field_path, nested
+from dispatcher.templates.field_path import field_path, find_nested
 from dispatcher.templates.template import Template, filler
 
 # What a rule can do, in the order in which errors list it.
@@ -44,7 +44,7 @@ def _check_name(text: str) -> None:
 
 
 def _check_set(fields: Mapping[str, Any]) -> None:
-    inner = nested(field_path(key) for key in fields)
+    inner = find_nested(field_path(key) for key in fields)
     if inner is not None:
         raise ValueError(f"{'.'.join(inner)} is within another field that is set too: set the one or the other")
 

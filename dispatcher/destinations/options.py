@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from dispatcher.config.destination_types import TRAITS_GROUP, traits_of
-from dispatcher.config.masking import MASK, masked
+from dispatcher.config.masking import MASK, mask
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.problems import describe, is_credential, problem
 from dispatcher.config.suggestions import Subject
@@ -38,12 +38,12 @@ def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = 
     return problems
 
 
-def masked_settings(settings: Settings) -> dict[str, Any]:
+def mask_settings(settings: Settings) -> dict[str, Any]:
     """All settings as they may be shown: what looks like a credential is masked, and what a type declares as one.
 
     Imports the types of the destinations that have options.
     """
-    values: dict[str, Any] = masked("", settings.model_dump())
+    values: dict[str, Any] = mask("", settings.model_dump())
     for name, table in settings.destinations.items():
         shown = values["destinations"][name]
         for option in _credentials(table):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from dispatcher.config import masked_url
+from dispatcher.config import mask_url
 from dispatcher.doctor.checks import (
     broker,
     deliveries,
@@ -106,6 +106,6 @@ def examine_area(area: Area, deployment: Deployment) -> list[Finding]:
         found.extend(area.run(deployment))
     except Exception as error:  # one check that fails must not hide the findings of others
         logger.debug("the examination of %s failed", area.name, exc_info=True)
-        what = masked_url(f"its examination failed: {type(error).__name__}: {error}")
+        what = mask_url(f"its examination failed: {type(error).__name__}: {error}")
         found.append(Finding(f"{area.name}.failed", "error", what, "report it, with what this machine runs on"))
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,17 +11,25 @@ from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import as_object, utc_text
 from dispatcher.outcomes import MAPPING
 from dispatcher.routing import Allowlist
-from dispatcher.rules.hashing import hashed
+from dispatcher.rules.hashing import hash_value
 from dispatcher.templates.expression import Expression
-from dispatcher.templates.field_path import MISSING, BlockedFieldError, FieldPath, changed, field_path, only, put, read
+from dispatcher.templates.field_path import (
+    MISSING,
+    BlockedFieldError,
+    FieldPath,
+    change_at,
+    drop_at,
+    field_path,
+    field_paths,
+    keep_only,
+    put,
+    read,
+)
 from dispatcher.templates.template import AbsentFieldError, Template, filler
 
 if TYPE_CHECKING:
     from dispatcher.config.rules import Condition, MappingRule
     from dispatcher.event import Event
-
-# Whether what stands in a field, or MISSING, is as it must be.
-_Holds: TypeAlias = Callable[[Any], bool]
 
 
 class Mapper:
@@ -45,16 +53,16 @@ class Mapper:
 
 
 class _Rule:
-    """One rule. What its conditions and templates read is the event as the rule finds it."""
+    """One rule. Its conditions and templates read the event as the rule before it has left it."""
 
     def __init__(self, rule: MappingRule, where: str) -> None:
         self._where = where
         self._events = None if rule.events is None else Allowlist(rule.events)
-        self._when = tuple((field_path(path), _holds(condition)) for path, condition in rule.when.items())
+        self._conditions = tuple(_Condition(field_path(path), condition) for path, condition in rule.when.items())
         self._skip = rule.skip
-        self._hash = _paths(rule.hash)
-        self._pick = None if rule.pick is None else _paths(rule.pick)
-        self._drop = _paths(rule.drop)
+        self._hash = field_paths(rule.hash)
+        self._pick = None if rule.pick is None else field_paths(rule.pick)
+        self._drop = field_paths(rule.drop)
         self._rename = tuple((field_path(old), field_path(new)) for old, new in rule.rename.items())
         self._set = tuple((key, field_path(key), filler(value)) for key, value in rule.set.items())
         self._name = None if rule.name is None else Template(rule.name)
@@ -63,16 +71,14 @@ class _Rule:
         """Whether the rule applies."""
         if self._events is not None and emitted_name not in self._events:
             return False
-        if not self._when:
-            return True
         fields = {"data": event.data, "context": event.context}
-        return all(holds(read(fields, path)) for path, holds in self._when)
+        return all(condition.holds(fields) for condition in self._conditions)
 
     def apply(self, event: Event) -> Event:
         """The event as the rule makes it."""
         if self._skip:
             raise DropEvent(MAPPING)
-        found = {
+        scope = {
             "name": event.name,
             "id": event.id,
             "timestamp": utc_text(event.timestamp),
@@ -82,57 +88,51 @@ class _Rule:
         }
         fields = {"data": event.data, "context": event.context}
         for path in self._hash:
-            fields = changed(fields, path, hashed)
+            fields = change_at(fields, path, hash_value)
         if self._pick is not None:
-            fields = self._picked(fields)
+            fields = _pick_fields(fields, self._pick)
         for path in self._drop:
-            fields = changed(fields, path, _nothing)
-        fields = self._with_set(self._renamed(fields), found)
-        name = event.name if self._name is None else self._filled_name(found)
-        if event.type == "track" and self._name is not None:
-            # Of a track call Segment takes the name that the call itself says.
+            fields = drop_at(fields, path)
+        fields = self._set_fields(self._rename_fields(fields), scope)
+        if self._name is None:
+            return msgspec.structs.replace(event, data=fields["data"], context=fields["context"])
+        name = self._fill_name(self._name, scope)
+        if event.type == "track":
+            # Of a track call Segment takes the name that is in the call itself.
             fields = self._put(fields, ("data", "event"), name)
         return msgspec.structs.replace(event, name=name, data=fields["data"], context=fields["context"])
 
-    def _picked(self, fields: dict[str, Any]) -> dict[str, Any]:
-        inside: dict[str, list[FieldPath]] = {}
-        for root, *path in self._pick or (("data",),):
-            inside.setdefault(root, []).extend([tuple(path)] if path else [])
-        kept = {root: only(fields[root], paths) for root, paths in inside.items()}
-        return fields | {root: {} if value is MISSING else value for root, value in kept.items()}
-
-    def _renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def _rename_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
         values = [(new, read(fields, old)) for old, new in self._rename]
         for old, _ in self._rename:
-            fields = changed(fields, old, _nothing)
+            fields = drop_at(fields, old)
         for new, value in values:
             if value is not MISSING:
                 fields = self._put(fields, new, value)
         return fields
 
-    def _with_set(self, fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    def _set_fields(self, fields: dict[str, Any], scope: Mapping[str, Any]) -> dict[str, Any]:
         for key, path, fill in self._set:
             try:
-                value = fill(found)
+                value = fill(scope)
             except AbsentFieldError as error:
                 raise self._absent(f"set.{key}", error) from None
             if value is not MISSING:
                 fields = self._put(fields, path, value)
         return fields
 
-    def _filled_name(self, found: Mapping[str, Any]) -> str:
-        assert self._name is not None
+    def _fill_name(self, template: Template, scope: Mapping[str, Any]) -> str:
         try:
-            value = self._name.fill(found)
+            name = template.fill(scope)
         except AbsentFieldError as error:
             raise self._absent("name", error) from None
-        if value is MISSING:
-            return str(found["name"])
-        if not isinstance(value, str) or not value.strip():
+        if name is MISSING:
+            return str(scope["name"])
+        if not isinstance(name, str) or not name.strip():
             raise UndeliverableError(
                 MAPPING, f"{self._where}.name makes no text of this event: use fields that are text, or a default"
             )
-        return value
+        return name
 
     def _put(self, fields: dict[str, Any], path: FieldPath, value: object) -> dict[str, Any]:
         if path[0] == "data" and not isinstance(fields["data"], dict):
@@ -155,36 +155,40 @@ class _Rule:
         )
 
 
-def _paths(texts: Sequence[str]) -> tuple[FieldPath, ...]:
-    return tuple(field_path(text, many=True) for text in texts)
+def _pick_fields(fields: dict[str, Any], paths: Sequence[FieldPath]) -> dict[str, Any]:
+    """The fields with nothing but what stands at the paths. Of data and context, one that no path names stays whole."""
+    picked = dict(fields)
+    # An empty list is to keep nothing of the data.
+    for root in {path[0] for path in paths} or {"data"}:
+        kept = keep_only(fields[root], [path[1:] for path in paths if path[0] == root])
+        picked[root] = {} if kept is MISSING else kept
+    return picked
 
 
-def _nothing(_: object) -> object:
-    return MISSING
+class _Condition:
+    """What a field must be for a rule to apply."""
+
+    def __init__(self, path: FieldPath, condition: Condition) -> None:
+        self._path = path
+        self._condition = condition
+        self._expression = None if condition.matches is None else Expression(condition.matches)
+
+    def holds(self, fields: Mapping[str, Any]) -> bool:
+        """Whether the field of an event is so; it may be absent."""
+        value, wanted = read(fields, self._path), self._condition
+        is_there = value is not MISSING and value is not None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (
+            (wanted.exists is None or wanted.exists is is_there)
+            and (wanted.any_of is None or _is_one_of(value, wanted.any_of))
+            and (wanted.not_ is None or not _is_one_of(value, wanted.not_))
+            and (wanted.at_least is None or (is_number and value >= wanted.at_least))
+            and (wanted.at_most is None or (is_number and value <= wanted.at_most))
+            and (self._expression is None or (isinstance(value, str) and self._expression.is_found_in(value)))
+        )
 
 
-def _holds(condition: Condition) -> _Holds:
-    checks: list[_Holds] = []
-    if (exists := condition.exists) is not None:
-        checks.append(lambda value: (value is not MISSING and value is not None) is exists)
-    if (wanted := condition.any_of) is not None:
-        checks.append(lambda value: any(_same(value, one) for one in wanted))
-    if (unwanted := condition.not_) is not None:
-        checks.append(lambda value: not any(_same(value, one) for one in unwanted))
-    if (least := condition.at_least) is not None:
-        checks.append(lambda value: _is_number(value) and value >= least)
-    if (most := condition.at_most) is not None:
-        checks.append(lambda value: _is_number(value) and value <= most)
-    if (pattern := condition.matches) is not None:
-        expression = Expression(pattern)
-        checks.append(lambda value: isinstance(value, str) and expression.is_found_in(value))
-    return checks[0] if len(checks) == 1 else lambda value: all(check(value) for check in checks)
-
-
-def _same(value: object, wanted: object) -> bool:
+def _is_one_of(value: object, wanted: Sequence[object]) -> bool:
     # To Python True is 1.
-    return isinstance(value, bool) is isinstance(wanted, bool) and value == wanted
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_bool = isinstance(value, bool)
+    return any(isinstance(other, bool) is is_bool and other == value for other in wanted)

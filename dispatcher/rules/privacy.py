@@ -1,4 +1,4 @@
-"""Privacy: what a destination must not get of people is dropped, masked or hashed. Pure."""
+"""Privacy: personal data that a destination must not get is dropped, masked or hashed. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dispatcher.config.masking import MASK
-from dispatcher.rules.hashing import hashed, hashed_text
-from dispatcher.templates.field_path import MISSING, FieldPath, changed, field_path
+from dispatcher.rules.hashing import hash_text, hash_value
+from dispatcher.templates.field_path import MISSING, FieldPath, change_at, field_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,8 @@ _ADDRESS: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
 _ADDRESS_CHARACTERS: Final = 254
 # email, e_mail, mail, userEmail, emails, email_address, EmailAddresses: what is left of the key without its borders.
 _ADDRESS_KEY: Final = re.compile(r".*mail(s|addr|address|addresses)?")
-# Longer keys are not remembered: a stranger's, of a megabyte each, would fill the memory.
-_KNOWN_KEY_CHARACTERS: Final = 100
+# Longer keys are not cached: a stranger's, of a megabyte each, would fill the memory.
+_CACHED_KEY_CHARACTERS: Final = 100
 _BORDER: Final = re.compile(r"[\W_]+")
 
 
@@ -35,29 +35,30 @@ class Privacy:
 
     Args:
         table: What is to be done.
-        emails: What becomes of e-mail addresses where the table does not say.
+        emails: What becomes of e-mail addresses if the table does not say.
     """
 
     def __init__(self, table: PrivacySettings, *, emails: EmailTreatment) -> None:
         treatment = emails if table.emails is None else table.emails
         self._emails = None if treatment == "keep" else _TREATMENTS[treatment]
         self._changes: tuple[tuple[FieldPath, Callable[[Any], Any]], ...] = (
-            *((path, _dropped) for path in _paths(table.drop)),
-            *((path, _masked) for path in _paths(table.mask)),
-            *((path, hashed) for path in _paths(table.hash)),
+            *((path, _drop) for path in field_paths(table.drop)),
+            *((path, _mask) for path in field_paths(table.mask)),
+            *((path, hash_value) for path in field_paths(table.hash)),
         )
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self._changes) or self._emails is not None
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every event stays as it is."""
+        return not self._changes and self._emails is None
 
     def apply(self, event: Event) -> Event:
-        """The event without what must not be seen. It has copies of what is changed, and shares the rest."""
+        """The event without what the destination must not get. It has copies of what changes, and shares the rest."""
         fields = {"data": event.data, "context": event.context}
         for path, change in self._changes:
-            fields = changed(fields, path, change)
+            fields = change_at(fields, path, change)
         if self._emails is not None:
-            fields = {root: _without_addresses(value, self._emails, under_key=False) for root, value in fields.items()}
+            fields = {root: _treat_addresses(value, self._emails, under_key=False) for root, value in fields.items()}
         data, context = fields["data"], fields["context"]
         if data is event.data and context is event.context:
             return event
@@ -72,53 +73,47 @@ def is_address(text: str) -> bool:
 
 def is_address_key(key: str) -> bool:
     """Whether texts under this key are e-mail addresses by its name."""
-    return _is_known_address_key(key) if len(key) <= _KNOWN_KEY_CHARACTERS else _names_address(key)
+    return _matches_cached(key) if len(key) <= _CACHED_KEY_CHARACTERS else _matches(key)
 
 
-# Keys are mostly the same few; those that come from browsers are not, so there is a bound.
-@lru_cache(maxsize=2048)
-def _is_known_address_key(key: str) -> bool:
-    return _names_address(key)
-
-
-def _names_address(key: str) -> bool:
+def _matches(key: str) -> bool:
     return _ADDRESS_KEY.fullmatch(_BORDER.sub("", key).lower()) is not None
 
 
-def _without_addresses(value: Any, treat: Callable[[str], Any], *, under_key: bool) -> Any:
-    """The value with every e-mail address treated; the value itself where there is none.
+# Keys are mostly the same few. Those from browsers may be any, so the cache has a bound.
+_matches_cached: Final = lru_cache(maxsize=2048)(_matches)
+
+
+def _treat_addresses(value: Any, treat: Callable[[str], Any], *, under_key: bool) -> Any:
+    """The value with every e-mail address treated; the value itself if it has none.
 
     Args:
         value: An object, a list or anything else of JSON.
-        treat: Gets an address and says what stands in its place; MISSING takes it away.
-        under_key: The key above says that texts are addresses, whatever they look like.
+        treat: Gets an address and returns what is to stand in its place; MISSING takes it away.
+        under_key: Whether the key above says that texts are addresses, whatever they look like.
     """
     if isinstance(value, str):
         return treat(value) if value and (under_key or is_address(value)) else value
     if isinstance(value, dict):
-        made = {key: _without_addresses(inner, treat, under_key=is_address_key(key)) for key, inner in value.items()}
-        if all(new is value[key] for key, new in made.items()):
+        treated = {key: _treat_addresses(inner, treat, under_key=is_address_key(key)) for key, inner in value.items()}
+        if all(new is value[key] for key, new in treated.items()):
             return value
-        return {key: new for key, new in made.items() if new is not MISSING}
+        return {key: new for key, new in treated.items() if new is not MISSING}
     if isinstance(value, list):
-        items = [_without_addresses(item, treat, under_key=under_key) for item in value]
+        items = [_treat_addresses(item, treat, under_key=under_key) for item in value]
         if all(new is old for new, old in zip(items, value, strict=True)):
             return value
         return [item for item in items if item is not MISSING]
     return value
 
 
-def _dropped(_: object) -> object:
+def _drop(_: object) -> object:
     return MISSING
 
 
-def _masked(value: object) -> object:
-    # Null says nothing, and that nothing is said is worth knowing.
+def _mask(value: object) -> object:
+    # Null holds nothing personal, and that a field is empty is worth knowing.
     return value if value is None else MASK
 
 
-_TREATMENTS: Final[dict[str, Callable[[str], Any]]] = {"hash": hashed_text, "mask": _masked, "drop": _dropped}
-
-
-def _paths(texts: tuple[str, ...]) -> tuple[FieldPath, ...]:
-    return tuple(field_path(text, many=True) for text in texts)
+_TREATMENTS: Final[dict[str, Callable[[str], Any]]] = {"hash": hash_text, "mask": _mask, "drop": _drop}

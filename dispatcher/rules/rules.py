@@ -25,21 +25,21 @@ class Rules:
 
     @classmethod
     def of(cls, table: DestinationSettings, *, integration: str | None, advertising: bool) -> Rules | None:
-        """The rules of a destination; None where there is nothing to do for any event.
+        """The rules of a destination; None if they would change no event.
 
         Args:
             table: Its table in the settings.
-            integration: What Segment's ``integrations`` object calls its type, where the table does not say; None
-                where that object has no say.
-            advertising: Whether e-mail addresses are hashed where the table does not say what becomes of them.
+            integration: What Segment's ``integrations`` object calls its type, if the table does not say; None if
+                that object has no say.
+            advertising: Whether e-mail addresses are hashed if the table does not say what becomes of them.
         """
         named = (integration if table.integration is None else table.integration) or None
         consent = Consent(table.consent or (), named) if table.consent or named is not None else None
         mapper = Mapper(table.mapping) if table.mapping else None
         privacy = Privacy(table.privacy, emails="hash" if advertising else "keep")
-        if consent is None and mapper is None and not privacy:
+        if consent is None and mapper is None and privacy.changes_nothing:
             return None
-        return cls(consent=consent, mapper=mapper, privacy=privacy if privacy else None)
+        return cls(consent=consent, mapper=mapper, privacy=None if privacy.changes_nothing else privacy)
 
     def apply(self, event: Event) -> Event:
         """The event as the destination gets it. What it was made of stays as it is.
@@ -55,4 +55,4 @@ class Rules:
                 event = self._mapper.apply(event)
             return event if self._privacy is None else self._privacy.apply(event)
         except RecursionError:
-            raise UndeliverableError(MAPPING, "its data is nested too deeply to be looked through") from None
+            raise UndeliverableError(MAPPING, "its data is nested too deeply for the rules") from None

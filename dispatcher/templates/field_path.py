@@ -15,7 +15,7 @@ ROOTS: Final = ("data", "context")
 
 
 class _Missing:
-    """Stands for what is not there, since None is a value of JSON."""
+    """Stands for the absence of a value, since None is a value of JSON."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -25,27 +25,32 @@ MISSING: Final = _Missing()
 
 
 class BlockedFieldError(ValueError):
-    """Something that is no object stands where a path wants to go through."""
+    """A list, a text or a number stands where a path leads through."""
 
 
 def field_path(text: str, *, many: bool = False) -> FieldPath:
-    """The path that a setting names. What does not begin with ``data.`` or ``context.`` is within data.
+    """The path that a setting names. One that begins with neither ``data.`` nor ``context.`` is within data.
 
     Args:
         text: Such as ``data.course_id``, ``context.user_id`` and, for data.course_id again, ``course_id``.
         many: Whether ``*`` may stand for every key or item.
 
     Raises:
-        ValueError: It is no such path; the message says how to mend it.
+        ValueError: It is not such a path; the message says how to mend it.
     """
     parts = tuple(text.split("."))
     if text in ROOTS:
         raise ValueError(f"{text!r} would be all of it: write {text}.KEY, or data.{text} for a key of that name")
     if not all(part and part == part.strip() and not set(part) & set("{}") for part in parts):
-        raise ValueError(f"{text!r} is no path: write keys with a dot between them, such as data.course_id")
+        raise ValueError(f"{text!r} is not a path: write keys with a dot between them, such as data.course_id")
     if EVERY in parts and not many:
         raise ValueError(f"{text!r} must name one field, so that * cannot stand in it")
     return parts if parts[0] in ROOTS else ("data", *parts)
+
+
+def field_paths(texts: Iterable[str]) -> tuple[FieldPath, ...]:
+    """The paths that a setting lists, in each of which ``*`` may stand. Raises ValueError as ``field_path`` does."""
+    return tuple(field_path(text, many=True) for text in texts)
 
 
 def read(value: object, path: FieldPath) -> Any:
@@ -60,27 +65,27 @@ def read(value: object, path: FieldPath) -> Any:
     return value
 
 
-def changed(value: Any, path: FieldPath, change: Callable[[Any], Any]) -> Any:
+def change_at(value: Any, path: FieldPath, change: Callable[[Any], Any]) -> Any:
     """The value with what stands at the path changed; the value itself where that makes no difference.
 
     Args:
         value: An object, a list or anything else of JSON.
-        path: May hold EVERY. What is not there is not changed.
-        change: Gets what stands there and says what shall; MISSING takes it away.
+        path: May hold EVERY. Where nothing stands, nothing changes.
+        change: Gets what stands there and returns what is to stand there; MISSING takes it away.
     """
     if not path:
         return change(value)
     part, rest = path[0], path[1:]
     if isinstance(value, dict):
         keys: Iterable[str] = value if part == EVERY else (part,) if part in value else ()
-        made = {key: changed(value[key], rest, change) for key in keys}
-        if all(new is value[key] for key, new in made.items()):
+        changed = value | {key: change_at(value[key], rest, change) for key in keys}
+        if all(changed[key] is value[key] for key in keys):
             return value
-        return {key: new for key, old in value.items() if (new := made.get(key, old)) is not MISSING}
+        return {key: new for key, new in changed.items() if new is not MISSING}
     if isinstance(value, list):
         index = _index(part)
         items = [
-            changed(item, rest, change) if part == EVERY or position == index else item
+            change_at(item, rest, change) if part == EVERY or position == index else item
             for position, item in enumerate(value)
         ]
         if all(new is old for new, old in zip(items, value, strict=True)):
@@ -90,7 +95,7 @@ def changed(value: Any, path: FieldPath, change: Callable[[Any], Any]) -> Any:
 
 
 def put(value: object, path: FieldPath, new: object) -> dict[str, Any]:
-    """The object with ``new`` at the path; objects that are missing on the way, or null, are made.
+    """The object with ``new`` at the path; objects on the way that are missing, or null, are made.
 
     Raises:
         BlockedFieldError: What stands on the way is a list, a text or a number.
@@ -103,24 +108,32 @@ def put(value: object, path: FieldPath, new: object) -> dict[str, Any]:
     return {**value, part: put(value.get(part), rest, new) if rest else new}
 
 
-def only(value: Any, paths: Iterable[FieldPath]) -> Any:
+def drop_at(value: Any, path: FieldPath) -> Any:
+    """The value without what stands at the path; the value itself where nothing stands there."""
+    return change_at(value, path, lambda _: MISSING)
+
+
+def keep_only(value: Any, paths: Iterable[FieldPath]) -> Any:
     """The value with nothing but what stands at the paths; MISSING where that is nothing."""
     paths = tuple(paths)
     if () in paths:
         return value
     if isinstance(value, dict):
-        kept = {key: only(inner, _below(paths, key)) for key, inner in value.items()}
+        kept = {key: keep_only(inner, _below(paths, key)) for key, inner in value.items()}
         return {key: inner for key, inner in kept.items() if inner is not MISSING} or MISSING
     if isinstance(value, list):
-        items = [only(item, _below(paths, str(position))) for position, item in enumerate(value)]
+        items = [keep_only(item, _below(paths, str(position))) for position, item in enumerate(value)]
         return [item for item in items if item is not MISSING] or MISSING
     return MISSING
 
 
-def nested(paths: Iterable[FieldPath]) -> FieldPath | None:
-    """One of the paths that leads through another of them, if there is any: both cannot have a value."""
+def find_nested(paths: Iterable[FieldPath]) -> FieldPath | None:
+    """A path that leads through another of the paths, so that both cannot have a value; None if none does."""
     paths = frozenset(paths)
-    return next((path for path in sorted(paths) if any(path[:length] in paths for length in range(1, len(path)))), None)
+    for path in sorted(paths):
+        if any(path[:length] in paths for length in range(1, len(path))):
+            return path
+    return None
 
 
 def _below(paths: Iterable[FieldPath], part: str) -> list[FieldPath]:

@@ -1,4 +1,4 @@
-"""Templates: values that the settings give, with what the event says in their places. Parsed once, filled often."""
+"""Templates: values from the settings with placeholders for fields of the event. Parsed once, filled often."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 from typing import Any, Final, TypeAlias
 
 from dispatcher.templates.field_path import EVERY, MISSING, ROOTS, FieldPath, field_path, read
 
 #: What templates are filled from: ``data`` and ``context``, and the texts ``name``, ``id``, ``timestamp``, ``type``.
 Scope: TypeAlias = Mapping[str, Any]
-#: Gives a value for a scope, or MISSING for none. Raises AbsentFieldError.
+#: Gives the value for a scope; MISSING if it is to be left out. Raises AbsentFieldError.
 Fill: TypeAlias = Callable[[Scope], Any]
 
-#: What an event has beside data and context.
+#: What an event has besides data and context.
 EVENT_FIELDS: Final = ("name", "id", "timestamp", "type")
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -54,7 +56,7 @@ class Template:
     """Text with ``{data.course_id}`` and the like in it. ``{{`` and ``}}`` stand for braces.
 
     Raises:
-        ValueError: It is no template; the message says how to mend it.
+        ValueError: It is not a template; the message says how to mend it.
     """
 
     def __init__(self, text: str) -> None:
@@ -64,7 +66,7 @@ class Template:
         """The text; of a template that is one placeholder and nothing else, the value itself, or MISSING.
 
         Raises:
-            AbsentFieldError: A field is not there, and the template has nothing else for it.
+            AbsentFieldError: The event lacks a field, and the template has neither ``?`` nor a default for it.
         """
         if len(self._parts) == 1 and isinstance(only := self._parts[0], _Placeholder):
             return only.value(scope)
@@ -80,33 +82,46 @@ class Template:
 def filler(value: Any) -> Fill:
     """What gives the value for an event: every text in it, however deep, is a template. Keys are not.
 
+    What a template leaves out, by ``?``, is left out of its object or list too.
+
     Raises:
-        ValueError: A text is no template, or the value has no form in JSON; the message says how to mend it.
+        ValueError: A text is not a template, or the value has no form in JSON; the message says how to mend it.
     """
-    made, is_constant = _filler(value)
-    if not is_constant:
-        return made
-    constant = made({})
-    return lambda _: constant
+    parsed = _parse(value)
+    return partial(_fill, parsed) if _has_template(parsed) else lambda _: parsed
 
 
-def _filler(value: Any) -> tuple[Fill, bool]:
+def _parse(value: Any) -> Any:
+    """The value with a Template in the place of each text that depends on the event."""
     if isinstance(value, str):
         template = Template(value)
-        return template.fill, template.constant is not None
+        return template if template.constant is None else template.constant
     if isinstance(value, Mapping):
-        fields = {str(key): _filler(inner) for key, inner in value.items()}
-        return (
-            lambda scope: {key: made for key, (fill, _) in fields.items() if (made := fill(scope)) is not MISSING}
-        ), all(constant for _, constant in fields.values())
+        return {str(key): _parse(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        items = [_filler(item) for item in value]
-        return (lambda scope: [made for fill, _ in items if (made := fill(scope)) is not MISSING]), all(
-            constant for _, constant in items
-        )
-    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and abs(value) < float("inf")):
-        return (lambda _: value), True
-    raise ValueError(f"{value} is no value of JSON: write it as text, in quotes")
+        return [_parse(item) for item in value]
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    raise ValueError(f"{value} is not a value of JSON: write it as text, in quotes")
+
+
+def _has_template(parsed: Any) -> bool:
+    if isinstance(parsed, Template):
+        return True
+    inner = parsed.values() if isinstance(parsed, dict) else parsed if isinstance(parsed, list) else ()
+    return any(_has_template(value) for value in inner)
+
+
+def _fill(parsed: Any, scope: Scope) -> Any:
+    if isinstance(parsed, Template):
+        return parsed.fill(scope)
+    if isinstance(parsed, dict):
+        fields = {key: _fill(inner, scope) for key, inner in parsed.items()}
+        return {key: value for key, value in fields.items() if value is not MISSING}
+    if isinstance(parsed, list):
+        items = [_fill(item, scope) for item in parsed]
+        return [item for item in items if item is not MISSING]
+    return parsed
 
 
 def _parts(text: str) -> list[str | _Placeholder]:
@@ -144,7 +159,7 @@ def _source(field: str) -> FieldPath:
     if root not in ROOTS:
         meant = f"{{data.{field}}}" if field.strip() else "{data.course_id}"
         raise ValueError(
-            f"{{{field}}} names no field: write {meant}, {{context.KEY}} or one of "
+            f"{{{field}}} does not name a field: write {meant}, {{context.KEY}} or one of "
             f"{', '.join(f'{{{name}}}' for name in EVENT_FIELDS)}; {{{{ stands for a brace"
         )
     path = field_path(field, many=True)

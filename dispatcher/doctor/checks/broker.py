@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from dispatcher.config import masked_url
+from dispatcher.config import mask_url
 from dispatcher.connections.redis_pool import kombu_options, kombu_url
 from dispatcher.connections.urls import is_local, is_redis
 from dispatcher.doctor.deployment import Deployment
@@ -42,9 +42,9 @@ def check(deployment: Deployment) -> Iterator[Finding]:
         return
     problem = unreachable(deployment)
     if problem is not None:
-        yield REACHABLE.error(f"{masked_url(broker)} does not answer: {problem}")
+        yield REACHABLE.error(f"{mask_url(broker)} does not answer: {problem}")
     else:
-        yield REACHABLE.ok(f"{masked_url(broker)} answers")
+        yield REACHABLE.ok(f"{mask_url(broker)} answers")
     yield encryption(broker)
 
 
@@ -62,7 +62,7 @@ def unreachable(deployment: Deployment) -> str | None:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT_SECONDS)
     except Exception as error:  # each transport has its own errors
-        return masked_url(f"{type(error).__name__}: {error}".rstrip(": "))
+        return mask_url(f"{type(error).__name__}: {error}".rstrip(": "))
     finally:
         app.close()
     return None

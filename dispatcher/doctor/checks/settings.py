@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from dispatcher.config import LoadedSettings, masked_url, read, source_files
+from dispatcher.config import LoadedSettings, mask_url, read, source_files
 from dispatcher.config.layers import Leaf, file_leaves
 from dispatcher.config.masking import is_secret
 from dispatcher.destinations.options import check_options
@@ -50,9 +50,9 @@ def read_settings(environ: Mapping[str, str]) -> tuple[LoadedSettings | None, li
         loaded = read(environ)
         problems = check_options(loaded.settings, loaded.source)
     except SettingsError as error:
-        return None, [VALID.error(masked_url(problem)) for problem in error.problems]
+        return None, [VALID.error(mask_url(problem)) for problem in error.problems]
     if problems:
-        return loaded, [VALID.error(masked_url(problem)) for problem in problems]
+        return loaded, [VALID.error(mask_url(problem)) for problem in problems]
     listed = ", ".join(file.name for file in loaded.files)
     return loaded, [VALID.ok(f"environment {loaded.settings.environment}; read {listed}")]
 
@@ -68,7 +68,7 @@ def check(deployment: Deployment) -> Iterator[Finding]:
         level = BROKER.note if settings.environment == "development" else BROKER.warning
         yield level(f"the embedded Redis of {settings.state_directory} is used, and only this machine can reach it")
     else:
-        yield BROKER.ok(masked_url(settings.broker_url))
+        yield BROKER.ok(mask_url(settings.broker_url))
     yield from check_files(deployment.environ)
 
 
@@ -109,7 +109,7 @@ def _leaves(path: Path) -> list[Leaf]:
 
 
 def _is_credential(leaf: Leaf) -> bool:
-    if isinstance(leaf.value, str) and masked_url(leaf.value) != leaf.value:
+    if isinstance(leaf.value, str) and mask_url(leaf.value) != leaf.value:
         return True
     # In a table of credentials, the keys may be any words.
     return bool(leaf.value) and not isinstance(leaf.value, bool) and any(is_secret(part) for part in leaf.path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dispatcher.config import masked_url
+from dispatcher.config import mask_url
 from dispatcher.doctor.checks.broker import asking_app, unreachable
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
@@ -91,7 +91,7 @@ def check(deployment: Deployment) -> Iterator[Finding]:
     try:
         workers = ask(deployment.settings.broker)
     except Exception as error:  # each transport has its own errors
-        yield ANSWER.skipped(masked_url(f"the broker took no question: {type(error).__name__}: {error}"))
+        yield ANSWER.skipped(mask_url(f"the broker took no question: {type(error).__name__}: {error}"))
         return
     yield from check_answers(workers, deployment)
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 from dispatcher.config import Settings
 from dispatcher.destinations.base import Destination
 from dispatcher.destinations.build import build
-from dispatcher.destinations.options import check_options, masked_settings
+from dispatcher.destinations.options import check_options, mask_settings
 from dispatcher.destinations.types import load_type
 from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, fates, leaks
 from dispatcher.tasks.testing.vendor import Vendor
@@ -83,7 +83,7 @@ class SettingsContract(Subject):
             {"destinations": {NAME: {"type": type_name, "events": ["*"], **self.options(server.url)}}}
         )
         table = settings.destinations[NAME]
-        assert not leaks(json.dumps(masked_settings(settings), default=str), self.validated(server.url))
+        assert not leaks(json.dumps(mask_settings(settings), default=str), self.validated(server.url))
         assert check_options(settings) == []
 
         destination = build(NAME, table)

@@ -159,7 +159,7 @@ MISTAKES = {
     "mapping[0].set.label": ('set = {label = "{course_id}"}', "write {data.course_id}"),
     "mapping[0].set.a": ('set = {a = ["x", {b = "{data.x"}]}', "write {{ for the character"),
     "mapping[0].set.on": ("set = {on = 2026-11-23}", "write it as text, in quotes"),
-    "mapping[0].set.n": ("set = {n = nan}", "no value of JSON"),
+    "mapping[0].set.n": ("set = {n = nan}", "not a value of JSON"),
     'mapping[0].set."a..b"': ('set = {"a..b" = 1}', "with a dot between them"),
     "mapping[0].set: ": ('set = {a = 1, "a.b" = 2}', "data.a.b is within another field"),
     "mapping[0].name": ('name = "{nmae}"', "one of {name}, {id}"),

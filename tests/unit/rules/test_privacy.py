@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.config.rules import PrivacySettings
 from dispatcher.event import Event
-from dispatcher.rules.hashing import hashed, hashed_text
+from dispatcher.rules.hashing import hash_text, hash_value
 from dispatcher.rules.privacy import Privacy, is_address, is_address_key
 
 ADA = sha256(b"ada@example.org").hexdigest()
@@ -38,7 +38,7 @@ def test_fields_are_dropped_masked_and_hashed_by_their_paths() -> None:
     assert event.data == {
         "phone": "***",
         "items": [{"sku": 2}],
-        "ids": {"a": hashed_text("a"), "b": hashed_text("7")},
+        "ids": {"a": hash_text("a"), "b": hash_text("7")},
     }
     assert event.context == {"agent": "***", "username": sha256(b"ada").hexdigest(), "user_id": 7}
 
@@ -48,10 +48,10 @@ def test_null_is_not_masked() -> None:
 
 
 def test_text_is_trimmed_and_lower_cased_before_hashing() -> None:
-    assert hashed_text(" Ada@Example.ORG\n") == ADA
-    assert hashed("") == ""
-    assert hashed(" ") == " "
-    assert hashed([1, 2.5, True, None, {"a": "b"}]) == [
+    assert hash_text(" Ada@Example.ORG\n") == ADA
+    assert hash_value("") == ""
+    assert hash_value(" ") == " "
+    assert hash_value([1, 2.5, True, None, {"a": "b"}]) == [
         sha256(b"1").hexdigest(),
         sha256(b"2.5").hexdigest(),
         True,
@@ -62,11 +62,11 @@ def test_text_is_trimmed_and_lower_cased_before_hashing() -> None:
 
 @pytest.mark.parametrize("text", [ADA, ADA.upper()])
 def test_a_hash_is_not_hashed_again(text: str) -> None:
-    assert hashed_text(text) == text
+    assert hash_text(text) == text
 
 
 def test_a_lone_surrogate_can_be_hashed() -> None:
-    assert len(hashed_text("\ud800")) == 64
+    assert len(hash_text("\ud800")) == 64
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from dispatcher.templates.field_path import MISSING, BlockedFieldError, changed, field_path, nested, only, put, read
+from dispatcher.templates.field_path import (
+    MISSING,
+    BlockedFieldError,
+    change_at,
+    field_path,
+    find_nested,
+    keep_only,
+    put,
+    read,
+)
 
 TREE: dict[str, Any] = {
     "data": {"a": {"b": 1, "c": None}, "list": [{"x": 1, "y": 2}, {"x": 3}], "1": "one", "text": "t"},
@@ -85,23 +94,23 @@ def test_the_value_at_a_path_is_read(where: str, found: object) -> None:
 )
 def test_a_removed_field_is_gone_and_the_rest_stays(where: str, data: dict[str, Any]) -> None:
     before = copy.deepcopy(TREE)
-    after = changed(TREE, path(where), none)
+    after = change_at(TREE, path(where), none)
     expected = {key: value for key, value in (TREE["data"] | data).items() if value is not MISSING}
     assert after == {"data": expected, "context": {"user_id": 7}}
     assert before == TREE
 
 
 def test_unchanged_parts_are_the_same_objects() -> None:
-    assert changed(TREE, path("nothing"), none) is TREE
-    assert changed(TREE, path("a.b"), lambda value: value) is TREE
-    after = changed(TREE, path("a.b"), lambda _: 2)
+    assert change_at(TREE, path("nothing"), none) is TREE
+    assert change_at(TREE, path("a.b"), lambda value: value) is TREE
+    after = change_at(TREE, path("a.b"), lambda _: 2)
     assert after["data"]["list"] is TREE["data"]["list"]
     assert after["context"] is TREE["context"]
 
 
 def test_every_item_and_key_can_be_changed_at_once() -> None:
-    assert changed({"l": [1, 2]}, ("l", "*"), str) == {"l": ["1", "2"]}
-    assert changed({"d": {"a": 1, "b": 2}}, ("d", "*"), str) == {"d": {"a": "1", "b": "2"}}
+    assert change_at({"l": [1, 2]}, ("l", "*"), str) == {"l": ["1", "2"]}
+    assert change_at({"d": {"a": 1, "b": 2}}, ("d", "*"), str) == {"d": {"a": "1", "b": "2"}}
 
 
 def test_missing_objects_on_a_path_are_created() -> None:
@@ -138,9 +147,9 @@ def test_setting_does_not_change_the_original() -> None:
     ],
 )
 def test_only_named_fields_are_kept(paths: list[str], kept: object) -> None:
-    assert only(TREE["data"], [path(one)[1:] for one in paths]) == kept
+    assert keep_only(TREE["data"], [path(one)[1:] for one in paths]) == kept
 
 
 def test_a_path_inside_another_one_is_found() -> None:
-    assert nested([("data", "a"), ("data", "a", "b")]) == ("data", "a", "b")
-    assert nested([("data", "a"), ("data", "ab")]) is None
+    assert find_nested([("data", "a"), ("data", "a", "b")]) == ("data", "a", "b")
+    assert find_nested([("data", "a"), ("data", "ab")]) is None

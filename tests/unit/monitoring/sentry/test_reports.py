@@ -196,7 +196,7 @@ def test_a_dsn_is_masked_like_every_credential() -> None:
     settings = config.load({"DISPATCHER_SENTRY__DSN": "https://secret-key@host/1"})
 
     assert "secret-key" not in repr(settings)
-    assert config.masked("", settings.model_dump())["sentry"]["dsn"] == "***"
+    assert config.mask("", settings.model_dump())["sentry"]["dsn"] == "***"
 
 
 def test_the_how_to_has_a_row_for_each_kind_of_report() -> None:
