@@ -7,12 +7,10 @@ import resource
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from dispatcher import config
-from dispatcher.outbox import find_outboxes
 from dispatcher.outbox.listing import ADOPTION_LOCK, RELAY_LOCK
 from dispatcher.outbox.stats import survey
 from dispatcher.relay.adoption import MAX_OPEN
@@ -36,10 +34,6 @@ def leave_many(site: Site, count: int) -> None:
         tracker = Tracker(settings)
         tracker.emit("shop.order.paid", {"n": n})
         tracker.close()
-
-
-def outboxes(site: Site) -> list[Path]:
-    return find_outboxes(site.settings().outbox_directory)
 
 
 def locked_outboxes(site: Site) -> list[str]:
@@ -79,7 +73,7 @@ def test_hundreds_of_dead_outboxes_take_few_descriptors_and_all_are_put(site: Si
     assert most < FEW // 2
     assert take_numbers(site) == each_once(DEAD)
     assert take_numbers(site, SEGMENT) == each_once(DEAD)
-    wait_for(lambda: outboxes(site) == [], timeout=90, what=lambda: len(outboxes(site)))
+    wait_for(lambda: site.outboxes() == [], timeout=90, what=lambda: len(site.outboxes()))
     assert "Traceback" not in relay.output
     assert relay.stop() == 0
 
@@ -113,10 +107,10 @@ def test_a_slow_destination_keeps_no_dead_outbox_from_the_others(site: Site, rel
     wait_for(lambda: relay.step() == 0 and relay.is_drained(), timeout=30)
     assert take_numbers(site) == each_once(count)
     # Nothing is settled at Segment, so that all are kept, and none is open.
-    assert len(outboxes(site)) == count
+    assert len(site.outboxes()) == count
     wait_for(lambda: relay.step() == 0 and not locked_outboxes(site))
     take_numbers(site, SEGMENT)
-    wait_for(lambda: relay.step() == 0 and outboxes(site) == [], timeout=60, what=lambda: len(outboxes(site)))
+    wait_for(lambda: relay.step() == 0 and site.outboxes() == [], timeout=60, what=lambda: len(site.outboxes()))
 
 
 def test_one_relay_adopts_dead_outboxes_and_another_takes_over_when_it_ends(site: Site, relays: list[Relay]) -> None:
@@ -187,7 +181,7 @@ for n in range(int(sys.argv[1]), int(sys.argv[1]) + 100):
     for child in children:
         child.succeed(60)
     root = site.settings().outbox_directory
-    wait_for(lambda: outboxes(site) == [], timeout=30, what=lambda: outboxes(site))
+    wait_for(lambda: site.outboxes() == [], timeout=30, what=site.outboxes)
     assert [path.name for path in root.iterdir() if path.is_dir()] == []
     assert take_numbers(site) == each_once(300)
     assert "Traceback" not in relay.output
@@ -197,7 +191,7 @@ for n in range(int(sys.argv[1]), int(sys.argv[1]) + 100):
 @pytest.mark.parametrize("blank", [True, False], ids=["made anew", "not to be read"])
 def test_relay_once_fails_when_an_outbox_cannot_be_read(site: Site, blank: bool) -> None:
     leave_many(site, 2)
-    state = outboxes(site)[0] / "state"
+    state = site.outboxes()[0] / "state"
     state.write_bytes(bytes(4_096) if blank else b"something else" * 300)
     done = site.processes.run("relay", "--once", "--timeout", "10")
     if blank:
@@ -214,7 +208,7 @@ def test_an_unreadable_outbox_does_not_delay_the_others(
     site: Site, relays: list[Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_many(site, 3)
-    broken = outboxes(site)[0] / "00000000.journal"
+    broken = site.outboxes()[0] / "00000000.journal"
     pread = os.pread
 
     def failing(fd: int, size: int, offset: int) -> bytes:

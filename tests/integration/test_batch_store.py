@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,46 +29,13 @@ from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Progress, Put
 from dispatcher.store.settlement import Settlement
+from tests.support.clock import Clock
 from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 
 NAME = "tracking_log"
 LEASE = 60.0
 START = 1_000_000.0
-
-
-class Clock:
-    """Stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
-    server.call("FLUSHALL")
-    pool = RedisPool(server.url, timeout_seconds=5)
-    store = OpenStore(pool, clock=clock)
-    yield store
-    assert counts(store).closes
-    pool.close()
 
 
 @pytest.fixture

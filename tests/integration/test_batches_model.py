@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -41,12 +41,6 @@ LEASE_MS: Final = 60_000
 START_MS: Final = 1_000_000_000
 # What lets leases, pauses, lost rings and the doubt about letters pass, and what goes back.
 JUMPS_MS: Final = (0, 1, 999, 5_000, 9_999, 10_000, 60_000, 600_001, 7 * 86_400_000, -1, -5_000, -60_000, -86_400_000)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
 
 
 class Walk:

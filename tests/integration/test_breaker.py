@@ -13,24 +13,13 @@ from dispatcher.store.counts import Breaker, Counts
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import BreakerSignal, Settled, Settlement
+from tests.support.clock import Clock
 from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"
 START = 1_000_000.0
 PATIENT = BreakerSignal(failures=3, first_seconds=5, max_seconds=20)
-
-
-class Clock:
-    now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from click.testing import CliRunner, Result
 
-from dispatcher.cli import main
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
 from dispatcher.store.batches import BatchStore
@@ -17,18 +15,10 @@ from dispatcher.store.claim import Claim
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
-from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
+from tests.support.dead_letters import NAME, add_dead_letters, an_event, run_dead
 from tests.support.redis_server import RedisServer
-
-NAME = "segment"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -50,27 +40,9 @@ def letters(pool: RedisPool) -> DeadLetters:
     return DeadLetters(pool)
 
 
-def an_event(number: int, name: str = "shop.order.paid") -> bytes:
-    return encode(Event(id=f"id-{number}", name=name, timestamp=datetime.now(UTC), data={"number": number}, context={}))
-
-
-def bury(store: BatchStore, *payloads: bytes, reason: str = "oversized", start: int = 0) -> None:
-    """Have a batch of these events die at the destination."""
-    put = Put(destination=NAME, journal="1-a", start=start, end=start + 8, packed=pack(payloads), count=len(payloads))
-    store.put([put])
-    claim = store.claim(NAME, put.batch_id, token="t", lease_seconds=60)
-    assert isinstance(claim, Claim)
-    dead = [DeadEvent(reason, f"too large for {NAME}", payload) for payload in payloads]
-    assert store.settle(claim, Settlement(dead=dead, error="too large"))
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["dead", *arguments], catch_exceptions=False)
-
-
 def test_dead_letters_are_found_by_reason_name_and_time(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, an_event(1), an_event(2, "shop.basket.added"))
-    bury(store, an_event(3), reason="undecodable", start=8)
+    add_dead_letters(store, an_event(1), an_event(2, "shop.basket.added"))
+    add_dead_letters(store, an_event(3), reason="undecodable", start=8)
 
     def found(**selection: object) -> list[str]:
         return [letter.event.id for letter in letters.select(NAME, DeadLetterFilter(**selection)) if letter.event]  # type: ignore[arg-type]
@@ -83,7 +55,7 @@ def test_dead_letters_are_found_by_reason_name_and_time(store: BatchStore, lette
 
 
 def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, an_event(1), an_event(2))
+    add_dead_letters(store, an_event(1), an_event(2))
 
     assert letters.replay(list(letters.select(NAME, DeadLetterFilter()))) == 2
 
@@ -98,7 +70,7 @@ def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, lette
 
 
 def test_an_event_that_fails_again_is_a_dead_letter_again(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, an_event(1))
+    add_dead_letters(store, an_event(1))
     letters.replay(list(letters.select(NAME, DeadLetterFilter())))
     (due,) = store.due(NAME, idle=False)
     claim = store.claim(NAME, due.batch_id, token="again", lease_seconds=60)
@@ -112,7 +84,7 @@ def test_an_event_that_fails_again_is_a_dead_letter_again(store: BatchStore, let
 
 
 def test_two_replays_at_once_replay_each_dead_letter_once(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, an_event(1))
+    add_dead_letters(store, an_event(1))
     chosen = list(letters.select(NAME, DeadLetterFilter()))
 
     assert letters.replay(chosen) == 1
@@ -121,7 +93,7 @@ def test_two_replays_at_once_replay_each_dead_letter_once(store: BatchStore, let
 
 
 def test_dropped_dead_letters_count_as_filtered(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, an_event(1), an_event(2))
+    add_dead_letters(store, an_event(1), an_event(2))
 
     assert letters.drop(NAME, [letter.id for letter in letters.select(NAME, DeadLetterFilter())]) == 2
 
@@ -134,24 +106,24 @@ def test_dropped_dead_letters_count_as_filtered(store: BatchStore, letters: Dead
 
 def test_dead_letters_of_several_pages_are_all_found(store: BatchStore, letters: DeadLetters) -> None:
     for number in range(13):
-        bury(store, *(an_event(number * 100 + index) for index in range(100)), start=number * 8)
+        add_dead_letters(store, *(an_event(number * 100 + index) for index in range(100)), start=number * 8)
 
     assert len({letter.id for letter in letters.select(NAME, DeadLetterFilter())}) == 1300
 
 
 def test_the_commands_list_show_replay_and_drop_dead_letters(store: BatchStore, pool: RedisPool) -> None:
-    bury(store, an_event(1), an_event(2, "shop.basket.added"))
+    add_dead_letters(store, an_event(1), an_event(2, "shop.basket.added"))
 
-    listed = [json.loads(line) for line in run("list", NAME, "--json").stdout.splitlines()]
-    shown = json.loads(run("show", NAME, listed[0]["dead_letter"]).stdout)
+    listed = [json.loads(line) for line in run_dead("list", NAME, "--json").stdout.splitlines()]
+    shown = json.loads(run_dead("show", NAME, listed[0]["dead_letter"]).stdout)
 
     assert [row["name"] for row in listed] == ["shop.order.paid", "shop.basket.added"]
     assert shown["event"]["data"] == {"number": 1}
-    assert "2 dead letters would be replayed" in run("replay", NAME, "--dry-run").stdout
+    assert "2 dead letters would be replayed" in run_dead("replay", NAME, "--dry-run").stdout
     assert store.counts([NAME])[NAME].dead == 2
-    assert run("replay", NAME, "--name", "shop.basket.*").exit_code == 0
+    assert run_dead("replay", NAME, "--name", "shop.basket.*").exit_code == 0
     assert store.counts([NAME])[NAME].queued == 1
-    assert run("drop", NAME, "--yes").exit_code == 0
+    assert run_dead("drop", NAME, "--yes").exit_code == 0
     assert store.counts([NAME])[NAME].dead == 0
 
 
@@ -169,20 +141,20 @@ def test_events_that_emit_refused_can_be_read_but_not_replayed(store: BatchStore
     dead = [DeadEvent("not_encodable", "data['x'] is a set", letter)]
     store.put([Put(destination=NOT_TAKEN, journal="1-a", start=0, end=8, dead=dead)])
 
-    assert "not_encodable" in run("list", NOT_TAKEN).stdout
-    refused = run("replay", NOT_TAKEN)
+    assert "not_encodable" in run_dead("list", NOT_TAKEN).stdout
+    refused = run_dead("replay", NOT_TAKEN)
     assert refused.exit_code == 1
     assert "nothing to replay" in refused.output
 
 
 def test_an_unknown_destination_or_dead_letter_is_an_error(pool: RedisPool) -> None:
-    assert "there is no destination 'segmnt'" in run("list", "segmnt").output
-    assert "has no dead letter 1-0" in run("show", NAME, "1-0").output
-    assert "no dead letters" in run("list", NAME).output
+    assert "there is no destination 'segmnt'" in run_dead("list", "segmnt").output
+    assert "has no dead letter 1-0" in run_dead("show", NAME, "1-0").output
+    assert "no dead letters" in run_dead("list", NAME).output
 
 
 def test_vanished_dead_letters_do_not_stop_the_replay_of_others(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, *(an_event(number) for number in range(9)))
+    add_dead_letters(store, *(an_event(number) for number in range(9)))
     chosen = list(letters.select(NAME, DeadLetterFilter()))
     letters.drop(NAME, [chosen[2].id, chosen[7].id])
 
@@ -194,7 +166,7 @@ def test_vanished_dead_letters_do_not_stop_the_replay_of_others(store: BatchStor
 
 
 def test_dead_letters_made_during_a_replay_are_not_replayed_again(store: BatchStore, letters: DeadLetters) -> None:
-    bury(store, *(an_event(number) for number in range(20)))
+    add_dead_letters(store, *(an_event(number) for number in range(20)))
 
     seen = 0
     for letter in letters.select(NAME, DeadLetterFilter()):
@@ -211,11 +183,11 @@ def test_dead_letters_made_during_a_replay_are_not_replayed_again(store: BatchSt
 
 def test_a_replay_keeps_to_the_batches_of_its_destination(store: BatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS", "4")
-    bury(store, *(an_event(number) for number in range(10)))
-    newest = json.loads(run("list", NAME, "--json").stdout.splitlines()[-1])["dead_letter"]
+    add_dead_letters(store, *(an_event(number) for number in range(10)))
+    newest = json.loads(run_dead("list", NAME, "--json").stdout.splitlines()[-1])["dead_letter"]
 
-    assert "1 of 1 dead letters are on their way" in run("replay", NAME, "--dead-letter", newest).stdout
-    assert "9 of 9 dead letters are on their way" in run("replay", NAME, "--rate", "1000").stdout
+    assert "1 of 1 dead letters are on their way" in run_dead("replay", NAME, "--dead-letter", newest).stdout
+    assert "9 of 9 dead letters are on their way" in run_dead("replay", NAME, "--rate", "1000").stdout
 
     counts = store.counts([NAME])[NAME]
     assert (counts.queued, counts.batches) == (10, 4)

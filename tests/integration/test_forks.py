@@ -12,8 +12,7 @@ from collections import Counter
 
 import pytest
 
-from dispatcher.outbox import find_outboxes
-from tests.support.deliveries import LOG, each_once, take_numbers
+from tests.support.deliveries import LOG, each_once, take_everything, take_numbers
 from tests.support.gunicorn import ask, serve
 from tests.support.processes import MARK, Child, assert_none_left
 from tests.support.site import Site
@@ -84,18 +83,6 @@ def assert_quiet(child: Child) -> None:
         assert word not in child.output, child.output
 
 
-def outboxes(site: Site) -> list[str]:
-    return [path.name for path in find_outboxes(site.settings().outbox_directory)]
-
-
-def everything(site: Site) -> Counter[int]:
-    """All events, those of dead processes too, by their number."""
-    site.relay_once()
-    found = take_numbers(site)
-    site.assert_ledger_closes()
-    return found
-
-
 @KINDS
 def test_a_child_forked_during_a_command_does_not_take_its_parents_answer(site: Site, kind: str) -> None:
     child = run(
@@ -131,8 +118,8 @@ assert dispatcher.flush(20)
     )
     child.succeed(timeout=40)
     assert_quiet(child)
-    assert outboxes(site) == [name for name in outboxes(site) if not name.startswith(f"{child.pid}-")]
-    assert everything(site) == each_once(1500)
+    assert not [path for path in site.outboxes() if path.name.startswith(f"{child.pid}-")]
+    assert take_everything(site) == each_once(1500)
 
 
 @KINDS
@@ -163,8 +150,8 @@ assert dispatcher.flush(20)
     )
     child.succeed(timeout=60)
     assert_quiet(child)
-    assert everything(site) == Counter(turn * 1000 + n for turn in range(15) for n in range(400))
-    assert outboxes(site) == []
+    assert take_everything(site) == Counter(turn * 1000 + n for turn in range(15) for n in range(400))
+    assert site.outboxes() == []
 
 
 @KINDS
@@ -186,8 +173,8 @@ os.kill(os.getpid(), 9)
     assert child.wait() == -signal.SIGKILL
     wait_for(lambda: "child runs" in child.output)
     site.redis.thaw()
-    assert everything(site) == each_once(100)
-    assert outboxes(site) == []
+    assert take_everything(site) == each_once(100)
+    assert site.outboxes() == []
 
 
 @KINDS
@@ -252,7 +239,7 @@ tracker.emit("shop.basket.seen", {"n": 6})
     )
     child.succeed(timeout=30)
     assert_quiet(child)
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     assert take_numbers(site) == each_once(7)
 
 
@@ -293,8 +280,8 @@ for own in (None, tracker.Tracker()):  # of the default one, the fork waits for 
         DISPATCHER_RELAY__TIMEOUT_SECONDS="30",
     )
     child.succeed(timeout=60)
-    assert everything(site) == Counter([0, 1, 2, 1000, 1001, 1002])
-    assert outboxes(site) == []
+    assert take_everything(site) == Counter([0, 1, 2, 1000, 1001, 1002])
+    assert site.outboxes() == []
 
 
 def test_a_greenlet_forked_while_opening_an_outbox_opens_the_childs_own(site: Site) -> None:
@@ -330,7 +317,7 @@ await_child(pid)
     child.succeed(timeout=30)
     assert_quiet(child)
     # The copy does in the child what the greenlet does in the parent.
-    assert everything(site) == Counter([0, 0, 1])
+    assert take_everything(site) == Counter([0, 0, 1])
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -357,8 +344,8 @@ if __name__ == "__main__":
     )
     child.succeed(timeout=40)
     assert_quiet(child)
-    assert everything(site) == each_once(901)
-    assert outboxes(site) == []
+    assert take_everything(site) == each_once(901)
+    assert site.outboxes() == []
 
 
 def test_a_child_forked_by_c_under_gevent_emits_into_its_own_outbox(site: Site) -> None:
@@ -387,7 +374,7 @@ await_child(pid)
     )
     child.succeed(timeout=40)
     assert_quiet(child)
-    assert everything(site) == Counter([*range(1000), *range(1000, 1900)])
+    assert take_everything(site) == Counter([*range(1000), *range(1000, 1900)])
 
 
 def test_greenlets_open_one_outbox_after_a_late_gevent_patch(site: Site) -> None:
@@ -408,7 +395,7 @@ assert len(found) == 1, found
     )
     child.succeed()
     assert take_numbers(site) == each_once(20)
-    assert outboxes(site) == []
+    assert site.outboxes() == []
 
 
 # Under gunicorn
@@ -471,7 +458,7 @@ def test_gunicorn_with_preload_and_killed_workers_logs_each_event_once(site: Sit
     assert {number: times for number, times in numbers.items() if times > 1} == {}
     # What was answered was emitted; what was not may have been.
     assert {*answered, *range(-100, 0)} <= set(numbers)
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     site.assert_ledger_closes()
 
 
@@ -485,5 +472,5 @@ def test_events_of_a_busy_gevent_master_are_delivered_after_it_ended(site: Site,
     server.send(ending)
     server.wait()
     assert_none_left(site.environ[MARK], timeout=30)  # workers see that their parent has gone
-    assert everything(site) == Counter(range(-100, 1))
-    assert outboxes(site) == []
+    assert take_everything(site) == Counter(range(-100, 1))
+    assert site.outboxes() == []

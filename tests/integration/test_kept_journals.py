@@ -11,7 +11,6 @@ import pytest
 
 import dispatcher
 from dispatcher import tracker
-from dispatcher.outbox import find_outboxes
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import Child
 from tests.support.site import Site
@@ -51,10 +50,6 @@ def has_lines(site: Site, count: int) -> bool:
     return site.log.exists() and site.log.read_bytes().count(b"\n") >= count
 
 
-def outboxes(site: Site) -> list[Path]:
-    return find_outboxes(site.settings().outbox_directory)
-
-
 def test_events_lost_by_an_emptied_redis_are_put_again_and_delivered_once(in_site: Site) -> None:
     for n in range(500):
         tracker.emit("shop.order.paid", {"n": n})
@@ -82,7 +77,7 @@ def test_settled_events_are_not_put_again(in_site: Site) -> None:
         tracker.emit("shop.basket.seen", {"n": n})
     assert dispatcher.flush(10)
     assert take_numbers(in_site) == each_once(50)
-    [outbox] = outboxes(in_site)
+    [outbox] = in_site.outboxes()
     with_relay = tracker.get_tracker()._relay
     assert with_relay is not None
     state = tracker.get_tracker()._outbox.state  # type: ignore[union-attr]
@@ -131,11 +126,11 @@ def test_the_outbox_of_a_dead_process_stays_until_it_is_settled(site: Site) -> N
     site.leave_behind(100)
     relay = site.processes.dispatcher("relay")
     wait_for(lambda: site.counts(LOG).queued == 100)
-    assert len(outboxes(site)) == 1
+    assert len(site.outboxes()) == 1
     take_numbers(site)
-    assert len(outboxes(site)) == 1
+    assert len(site.outboxes()) == 1
     take_numbers(site, SEGMENT)
-    wait_for(lambda: outboxes(site) == [], timeout=30)
+    wait_for(lambda: site.outboxes() == [], timeout=30)
     assert relay.stop() == 0
 
 
@@ -146,7 +141,7 @@ def test_kept_journals_do_not_outgrow_their_limit(site: Site) -> None:
         DISPATCHER_OUTBOX__KEEP_BYTES=str(9 << 20),
     )
     child.wait_for_output("flushed")
-    [outbox] = outboxes(site)
+    [outbox] = site.outboxes()
     assert 2 <= len(list(outbox.glob("0*.journal"))) <= 4
     child.kill()
 
@@ -159,7 +154,7 @@ def test_journal_files_are_deleted_when_settled_or_at_once_if_none_are_kept(site
         DISPATCHER_OUTBOX__KEEP_BYTES=keep,
     )
     child.wait_for_output("flushed")
-    [outbox] = outboxes(site)
+    [outbox] = site.outboxes()
 
     def files() -> int:
         return sum(name.startswith("0") for name in os.listdir(outbox))

@@ -11,34 +11,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from dispatcher import config
 from dispatcher.cli import main
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.event import Event, encode
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.claim import Claim
 from dispatcher.store.counts import Counts
-from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letter_files import read
 from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
-from dispatcher.store.settlement import Settlement
 from dispatcher.tasks.worker.filing import Filing
+from tests.support.dead_letters import NAME, add_dead_letters, an_event, run_dead
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
-
-NAME = "segment"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -60,19 +49,6 @@ def noise(size: int, seed: int = 0) -> str:
     return random.Random(seed).randbytes(size).hex()[:size]
 
 
-def an_event(number: int, text: str = "") -> bytes:
-    data = {"number": number, "text": text}
-    return encode(Event(id=f"id-{number}", name="shop.order.paid", timestamp=datetime.now(UTC), data=data, context={}))
-
-
-def bury(store: BatchStore, *payloads: bytes, start: int = 0, reason: str = "oversized") -> None:
-    put = Put(destination=NAME, journal="1-a", start=start, end=start + 8, packed=pack(payloads), count=len(payloads))
-    assert store.put([put]) == [None]
-    claim = store.claim(NAME, put.batch_id, token="t", lease_seconds=60)
-    assert isinstance(claim, Claim)
-    assert store.settle(claim, Settlement(dead=[DeadEvent(reason, "too large", payload) for payload in payloads]))
-
-
 def counts(pool: RedisPool) -> Counts:
     return BatchStore(pool).counts([NAME])[NAME]
 
@@ -91,13 +67,9 @@ def limit(monkeypatch: pytest.MonkeyPatch, **limits: object) -> Filing:
     return Filing(config.load(), every_seconds=0.001)
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["dead", *arguments], catch_exceptions=False)
-
-
 def test_large_dead_letters_are_compressed_and_come_back_unchanged(pool: RedisPool, server: RedisServer) -> None:
-    payloads = [an_event(number, f"a rather long word, {number}; " * 16_000) for number in range(50)]
-    bury(BatchStore(pool), *payloads)
+    payloads = [an_event(number, text=f"a rather long word, {number}; " * 16_000) for number in range(50)]
+    add_dead_letters(BatchStore(pool), *payloads)
     assert sum(map(len, payloads)) > 15_000_000
     assert counts(pool).dead_bytes < 200_000
     assert int(server.call("MEMORY", "USAGE", keys.DEAD.of(NAME), "SAMPLES", "0")) < 400_000  # type: ignore[call-overload]
@@ -105,10 +77,10 @@ def test_large_dead_letters_are_compressed_and_come_back_unchanged(pool: RedisPo
 
 
 def test_a_too_large_event_is_only_described_and_cannot_be_replayed(pool: RedisPool) -> None:
-    bury(BatchStore(pool), an_event(1, noise(900_000)))
+    add_dead_letters(BatchStore(pool), an_event(1, text=noise(900_000)))
     [letter] = letters(pool)
     assert not letter.can_be_replayed
-    shown = json.loads(run("show", NAME, letter.id).stdout)
+    shown = json.loads(run_dead("show", NAME, letter.id).stdout)
     assert (shown["id"], shown["name"], shown["reason"]) == ("id-1", "shop.order.paid", "oversized")
     assert "too large to be kept whole" in shown["event"]["data"]["cut"]
     assert counts(pool).dead_bytes < 5_000
@@ -119,7 +91,7 @@ def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
 ) -> None:
     filing = limit(monkeypatch, max_bytes=100_000)
     for number in range(30):
-        bury(BatchStore(pool), an_event(number, noise(10_000, number)), start=number * 8)
+        add_dead_letters(BatchStore(pool), an_event(number, text=noise(10_000, number)), start=number * 8)
     before = letters(pool)
     filed = filing.look(pool)
     assert 10 < filed < 20
@@ -133,7 +105,7 @@ def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [*read(path, NAME), *letters(pool)] == before
     assert filing.look(pool) == 0
-    listed = run("list", NAME)
+    listed = run_dead("list", NAME)
     assert f"{filed} more are in files" in listed.output
     assert str(tmp_path / "dead") in listed.output
 
@@ -141,8 +113,8 @@ def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
 def test_old_dead_letters_go_to_a_file(pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     filing = limit(monkeypatch, max_age_seconds=1000)
     now = datetime.now(UTC).timestamp()
-    bury(BatchStore(pool, clock=lambda: now - 1001), an_event(1))
-    bury(BatchStore(pool, clock=lambda: now - 900), an_event(2), start=8)
+    add_dead_letters(BatchStore(pool, clock=lambda: now - 1001), an_event(1))
+    add_dead_letters(BatchStore(pool, clock=lambda: now - 900), an_event(2), start=8)
     assert counts(pool).dead_oldest_ms == int((now - 1001) * 1000)
     assert filing.look(pool) == 1
     assert numbers(letters(pool)) == [2]
@@ -151,7 +123,7 @@ def test_old_dead_letters_go_to_a_file(pool: RedisPool, monkeypatch: pytest.Monk
 
 def test_only_one_worker_at_a_time_files_dead_letters(pool: RedisPool) -> None:
     store = BatchStore(pool)
-    bury(store, an_event(1), an_event(2))
+    add_dead_letters(store, an_event(1), an_event(2))
 
     def ask(going_on: bool = False) -> int:
         return len(DeadLetters(pool).overdue(NAME, max_bytes=1, max_age_seconds=0, every_seconds=60, going_on=going_on))
@@ -163,7 +135,7 @@ def test_a_worker_killed_before_removing_filed_letters_leaves_two_files(
     pool: RedisPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filing = limit(monkeypatch, max_bytes=1)
-    bury(BatchStore(pool), an_event(1), an_event(2))
+    add_dead_letters(BatchStore(pool), an_event(1), an_event(2))
     with monkeypatch.context() as patched:
         patched.setattr(DeadLetters, "mark_filed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -178,7 +150,7 @@ def test_dead_letters_stay_in_redis_if_no_file_can_be_written(
 ) -> None:
     filing = limit(monkeypatch, max_bytes=1)
     (tmp_path / "dead").write_text("in the way")
-    bury(BatchStore(pool), an_event(1))
+    add_dead_letters(BatchStore(pool), an_event(1))
     with pytest.raises(OSError, match="dead"):
         filing.look(pool)
     assert numbers(letters(pool)) == [1]
@@ -188,7 +160,9 @@ def test_without_filing_dead_letters_lose_their_events_then_are_only_counted(poo
     store = BatchStore(pool)
     DeadLetters(pool).overdue(NAME, max_bytes=100_000, max_age_seconds=0, every_seconds=1)
     for number in range(60):
-        bury(store, *(an_event(10 * number + n, noise(10_000, n)) for n in range(10)), start=number * 8)
+        add_dead_letters(
+            store, *(an_event(10 * number + n, text=noise(10_000, n)) for n in range(10)), start=number * 8
+        )
     found = counts(pool)
     assert found.dead == 600
     assert found.dead_bytes <= 300_000
@@ -198,7 +172,7 @@ def test_without_filing_dead_letters_lose_their_events_then_are_only_counted(poo
     assert numbers(whole) == list(range(len(whole)))
     assert {letter.event.name for letter in kept if letter.event} == {"shop.order.paid"}
     assert found.dead_unkept == 600 - len(kept) > 100
-    assert "counted, but not kept" in run("list", NAME).output
+    assert "counted, but not kept" in run_dead("list", NAME).output
 
 
 def test_two_hundred_oversized_events_do_not_fill_redis() -> None:
@@ -207,7 +181,7 @@ def test_two_hundred_oversized_events_do_not_fill_redis() -> None:
         store = BatchStore(pool)
         DeadLetters(pool).overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
         for number in range(200):
-            bury(store, an_event(number, noise(480_000, number)), start=number * 8)
+            add_dead_letters(store, an_event(number, text=noise(480_000, number)), start=number * 8)
         assert counts(pool).dead == 200
         assert counts(pool).closes
         pool.close()
@@ -218,26 +192,29 @@ def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(
 ) -> None:
     filing = limit(monkeypatch, max_bytes=1)
     monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS", "4")
-    bury(BatchStore(pool), *(an_event(number) for number in range(9)), an_event(9, noise(900_000)))
-    bury(BatchStore(pool), b"no event\n", start=8, reason="undecodable")
+    add_dead_letters(BatchStore(pool), *(an_event(number) for number in range(9)), an_event(9, text=noise(900_000)))
+    add_dead_letters(BatchStore(pool), b"no event\n", start=8, reason="undecodable")
     assert filing.look(pool) == 11
     [path] = (tmp_path / "dead").iterdir()
-    listed = [json.loads(line) for line in run("list", NAME, "--file", str(path), "--json").stdout.splitlines()]
+    listed = [json.loads(line) for line in run_dead("list", NAME, "--file", str(path), "--json").stdout.splitlines()]
     assert [row["reason"] for row in listed] == ["oversized"] * 10 + ["undecodable"]
-    assert json.loads(run("show", NAME, listed[3]["dead_letter"], "--file", str(path)).stdout)["event"]["id"] == "id-3"
-    assert "9 dead letters would be replayed" in run("replay", NAME, "--file", str(path), "--dry-run").stdout
-    assert "9 dead letters of" in run("replay", NAME, "--file", str(path)).stdout
-    assert "0 dead letters of" in run("replay", NAME, "--file", str(path)).stdout
+    assert (
+        json.loads(run_dead("show", NAME, listed[3]["dead_letter"], "--file", str(path)).stdout)["event"]["id"]
+        == "id-3"
+    )
+    assert "9 dead letters would be replayed" in run_dead("replay", NAME, "--file", str(path), "--dry-run").stdout
+    assert "9 dead letters of" in run_dead("replay", NAME, "--file", str(path)).stdout
+    assert "0 dead letters of" in run_dead("replay", NAME, "--file", str(path)).stdout
     found = counts(pool)
     assert (found.accepted, found.dead, found.dead_filed, found.queued, found.batches) == (11, 2, 2, 9, 3)
     assert len(BatchStore(pool).due(NAME, idle=False)) == 3
-    assert run("drop", NAME, "--filed", "--yes").exit_code == 0
+    assert run_dead("drop", NAME, "--filed", "--yes").exit_code == 0
     assert (counts(pool).dead, counts(pool).filtered_by_reason) == (0, {"dropped": 2})
 
 
 def test_the_ledger_closes_after_a_replay_of_the_same_letter_from_two_files(pool: RedisPool) -> None:
     store = BatchStore(pool)
-    bury(store, an_event(1))
+    add_dead_letters(store, an_event(1))
     DeadLetters(pool).mark_filed(NAME, [letter.id for letter in letters(pool)])
     for journal in ("dead-a", "dead-b"):
         put = Put(destination=NAME, journal=journal, start=0, end=1, packed=pack([an_event(1)]), count=1)
@@ -261,7 +238,7 @@ def test_a_file_of_something_else_is_refused(pool: RedisPool, tmp_path: Path) ->
 def test_a_worker_files_surplus_dead_letters(site: Site) -> None:
     site.allow(["shop.order.*"], more="[destinations.segment.dead]\nmax_bytes = 1000\n")
     store = site.store
-    bury(store, *(an_event(number) for number in range(20)))
+    add_dead_letters(store, *(an_event(number) for number in range(20)))
     site.worker()
     wait_for(lambda: site.counts(NAME).dead_filed > 10, 30, what=lambda: site.counts(NAME))
     [path] = (site.directory / "state" / "dead").iterdir()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store.claim import Claim, Damaged
 from dispatcher.store.counts import Counts
 from dispatcher.store.dead_event import DeadEvent, unpack_event
@@ -17,42 +16,11 @@ from dispatcher.store.keys import BATCH, DEAD
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import BreakerSignal, Settlement
+from tests.support.clock import Clock
 from tests.support.open_store import OpenStore
-from tests.support.redis_server import RedisServer
 
 NAME = "segment"
 LEASE = 60.0
-
-
-class Clock:
-    """Goes on when a lease is to run out."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
-    server.call("FLUSHALL")
-    pool = RedisPool(server.url, timeout_seconds=5)
-    store = OpenStore(pool, clock=clock)
-    yield store
-    assert counts(store).closes
-    pool.close()
 
 
 def counts(store: OpenStore) -> Counts:

@@ -20,7 +20,7 @@ import dispatcher
 from dispatcher import tracker
 from dispatcher.outbox import Outbox, find_outboxes
 from dispatcher.testing import Captured
-from tests.support.deliveries import LOG, each_once, take_all, take_numbers
+from tests.support.deliveries import LOG, each_once, take_all, take_everything, take_numbers
 from tests.support.processes import Child
 from tests.support.site import Site
 from tests.support.waiting import wait_for
@@ -44,18 +44,6 @@ def app(environ, start_response):
 """
 
 
-def outboxes(site: Site) -> list[str]:
-    return [path.name for path in find_outboxes(site.settings().outbox_directory)]
-
-
-def everything(site: Site) -> Counter[int]:
-    """All events, those of dead processes too, by their number."""
-    site.relay_once()
-    found = take_numbers(site)
-    site.assert_ledger_closes()
-    return found
-
-
 # Forks
 
 
@@ -76,7 +64,7 @@ assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
     )
     child.succeed()
     # Each flushed as it ended: nothing was left for others to find.
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     assert take_numbers(site) == each_once(4000)
 
 
@@ -134,7 +122,7 @@ thread.join()
         "0.03",
     )
     child.succeed()
-    assert everything(site) == each_once(2)
+    assert take_everything(site) == each_once(2)
 
 
 def test_a_child_forked_during_a_sync_of_the_journal_can_abandon_it(tmp_path: Path) -> None:
@@ -233,8 +221,8 @@ if __name__ == "__main__":
         method,
     )
     child.succeed(timeout=30)
-    assert everything(site) == each_once(1501)
-    assert outboxes(site) == []
+    assert take_everything(site) == each_once(1501)
+    assert site.outboxes() == []
 
 
 def test_a_process_pool_delivers_what_its_workers_emit(site: Site) -> None:
@@ -251,7 +239,7 @@ if __name__ == "__main__":
         list(pool.map(emit, range(1, 300)))
 """
     ).succeed(timeout=30)
-    assert everything(site) == each_once(300)
+    assert take_everything(site) == each_once(300)
 
 
 # Web servers
@@ -292,7 +280,7 @@ def test_every_request_to_gunicorn_delivers_its_event(site: Site, kind: str, pre
     assert server.stop() == 0
     assert "Traceback" not in server.output, server.output
     # Every process flushed as it ended.
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     events = take_all(site)
     numbers = Counter(event["data"]["n"] for event in events)
     assert numbers == each_once(300) + Counter([-1] * preload)
@@ -315,11 +303,11 @@ def test_recycled_or_killed_gunicorn_workers_lose_nothing(site: Site) -> None:
             os.kill(pid, signal.SIGKILL)
     assert len(answered) > 150
     assert server.stop() == 0
-    numbers = everything(site)
+    numbers = take_everything(site)
     assert {number: times for number, times in numbers.items() if times > 1} == {}
     # What was answered was emitted; what was not may have been.
     assert set(answered) <= set(numbers)
-    assert outboxes(site) == []
+    assert site.outboxes() == []
 
 
 # Threads, asyncio, gevent
@@ -370,7 +358,7 @@ def test_closing_the_outbox_while_others_emit_loses_nothing(in_site: Site) -> No
     assert errors == []
     tracker.get_tracker().close()
     wanted = Counter(k * 1_000_000 + n for k in range(4) for n in range(emitted[k]))
-    assert everything(in_site) == wanted
+    assert take_everything(in_site) == wanted
 
 
 def test_contexts_of_concurrent_asyncio_tasks_do_not_mix(emitted_events: Captured) -> None:
@@ -438,7 +426,7 @@ tracker.emit("shop.basket.seen", {"n": 500})
 """
     )
     site.processes.start(sys.executable, str(script)).succeed()
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     events = take_all(site)
     assert Counter(event["data"]["n"] for event in events) == each_once(501)
     assert all(event["context"] == event["data"] for event in events if event["data"]["n"] < 500)
@@ -473,7 +461,7 @@ assert len(outboxes) == 1, outboxes
 
 def test_a_script_that_emits_and_ends_at_once_loses_nothing(site: Site) -> None:
     site.emitting("for n in range(1000): tracker.emit('shop.basket.seen', {'n': n})").succeed()
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     assert take_numbers(site) == each_once(1000)
 
 
@@ -492,7 +480,7 @@ def test_a_script_that_fails_loses_nothing(site: Site) -> None:
 @pytest.mark.parametrize("ending", ["os._exit(0)", "os.kill(os.getpid(), 15)", "os.abort()"])
 def test_events_of_a_process_that_dies_abruptly_are_adopted(site: Site, ending: str) -> None:
     site.emitting(f"tracker.emit('shop.basket.seen', {{'n': 0}})\n{ending}").wait()
-    assert everything(site) == each_once(1)
+    assert take_everything(site) == each_once(1)
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])
@@ -506,10 +494,10 @@ def test_without_redis_a_script_ends_soon_and_its_events_stay(site: Site, away: 
     took = time.monotonic() - printed
     # The flush, and at the most one call to Redis that was under way.
     assert took < 0.5 + 0.5 + 1.0, f"it took {took:.2f} s to end"
-    assert len(outboxes(site)) == 1
+    assert len(site.outboxes()) == 1
     site.redis.thaw() if away == "freeze" else site.redis.start()
-    assert everything(site) == each_once(1)
-    assert outboxes(site) == []
+    assert take_everything(site) == each_once(1)
+    assert site.outboxes() == []
 
 
 def test_flush_returns_whether_everything_is_in_the_store(in_site: Site) -> None:
@@ -547,9 +535,9 @@ def test_configure_in_code_wins_over_files_and_environment(site: Site) -> None:
         str(elsewhere),
     ).succeed()
     assert len(find_outboxes(elsewhere)) == 1
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     site.environ["DISPATCHER_OUTBOX__DIRECTORY"] = str(elsewhere)
-    assert everything(site) == each_once(1)
+    assert take_everything(site) == each_once(1)
 
 
 def test_importing_loads_neither_celery_nor_redis(site: Site) -> None:
@@ -586,4 +574,4 @@ assert dispatcher.flush(20)
     assert len({event["id"] for event in events}) == len(events) == emitted + signals
     wanted = {"shop.basket.seen": emitted, "shop.signal.seen": signals}
     assert Counter(event["name"] for event in events) == wanted
-    wait_for(lambda: outboxes(site) == [])
+    wait_for(lambda: site.outboxes() == [])

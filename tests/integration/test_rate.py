@@ -16,6 +16,7 @@ from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import RateLimit
 from dispatcher.store.rate_limit import Permit, SharedRate
+from tests.support.clock import Clock
 from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_for
@@ -25,30 +26,12 @@ START = 1_000_000.0
 THROTTLED = RetryAfter("answered 429", None, "throttled")
 
 
-class Clock:
-    now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
 def pool(server: RedisServer) -> Iterator[RedisPool]:
     server.call("FLUSHALL")
     pool = RedisPool(server.url, timeout_seconds=5)
     yield pool
     pool.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def a_rate(pool: RedisPool, clock: Clock, per_second: float = 10, burst: int = 1) -> SharedRate:

@@ -13,7 +13,7 @@ import pytest
 
 import dispatcher
 from dispatcher import tracker
-from dispatcher.outbox import Outbox, Reader, find_outboxes
+from dispatcher.outbox import Outbox, Reader
 from dispatcher.relay.relay import Relay
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import memory_bytes
@@ -42,10 +42,6 @@ def batches(site: Site, destination: str = LOG) -> int:
 
 def has_batches(site: Site, count: int) -> bool:
     return batches(site) == count
-
-
-def outboxes(site: Site) -> list[Path]:
-    return find_outboxes(site.settings().outbox_directory)
 
 
 def test_the_relay_thread_puts_each_event_for_every_destination_that_lists_it(in_site: Site) -> None:
@@ -90,14 +86,14 @@ def test_an_external_relay_takes_the_events_of_a_living_process(site: Site) -> N
     child.wait_for_output("put")
     assert site.counts(LOG).queued == 1
     child.kill()
-    wait_for(lambda: outboxes(site) == [], what="the relay to remove the outbox of the dead")
+    wait_for(lambda: site.outboxes() == [], what="the relay to remove the outbox of the dead")
     assert relay.stop() == 0
     assert "damaged" not in relay.output
 
 
 def test_a_living_process_adopts_the_outbox_of_a_dead_one(site: Site) -> None:
     emit_and_die(site, 1000)
-    [left] = outboxes(site)
+    [left] = site.outboxes()
     adopter = site.emitting(
         "tracker.emit('shop.order.paid', {'n': 1000})\n"
         "deadline = time.monotonic() + 10\n"
@@ -106,7 +102,7 @@ def test_a_living_process_adopts_the_outbox_of_a_dead_one(site: Site) -> None:
     )
     adopter.succeed()
     assert take_numbers(site) == each_once(1001)
-    assert outboxes(site) == []
+    assert site.outboxes() == []
 
 
 def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
@@ -115,7 +111,7 @@ def test_two_relays_do_not_relay_the_same_outbox(site: Site) -> None:
     relays = [site.processes.dispatcher("relay", "--once") for _ in range(3)]
     for relay in relays:
         relay.wait()
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     assert take_numbers(site) == Counter(dict.fromkeys(range(500), 6))
 
 
@@ -151,7 +147,7 @@ def test_a_surviving_child_does_not_block_adoption_of_its_parents_outbox(site: S
     site.redis.start()
     relayed = site.processes.run("relay", "--once", "--timeout", "3")
     assert relayed.returncode == 0, relayed.stderr
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     assert take_numbers(site) == each_once(1)
 
 
@@ -188,7 +184,7 @@ def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site:
     emit_and_die(site, count)
     chance = random.Random(2026)
     kills = 0
-    while outboxes(site) and kills < 4:
+    while site.outboxes() and kills < 4:
         relay = site.processes.dispatcher("relay")
         relay.wait_for_output("relaying")
         time.sleep(chance.uniform(0.0, 0.15))  # the moment of the kill, not a wait
@@ -197,7 +193,7 @@ def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site:
         site.assert_ledger_closes()
     done = site.processes.dispatcher("relay", "--once")
     done.succeed()
-    assert outboxes(site) == []
+    assert site.outboxes() == []
     assert take_numbers(site) == each_once(count)
     assert take_numbers(site, SEGMENT) == each_once(count)
     site.assert_ledger_closes()
@@ -312,7 +308,7 @@ def test_the_relays_memory_stays_flat_however_long_the_backlog(site: Site) -> No
     def is_done() -> bool:
         nonlocal most
         most = max(most, memory_bytes(relay.pid))
-        return outboxes(site) == []
+        return site.outboxes() == []
 
     wait_for(is_done, timeout=30, what=lambda: relay.output)
     assert most - early < 20_000_000, f"it grew from {early:,} to {most:,} bytes"
@@ -326,7 +322,7 @@ def test_relayed_journals_are_deleted_while_the_process_goes_on(site: Site) -> N
         "assert dispatcher.flush(20)\nprint('flushed')\ntime.sleep(60)"
     )
     child.wait_for_output("flushed")
-    [outbox] = outboxes(site)
+    [outbox] = site.outboxes()
     # The one that is written to, the one made ahead, and at most one that was just finished.
     wait_for(lambda: len(list(outbox.glob("*.journal"))) <= 3, what=lambda: sorted(outbox.iterdir()))
     child.kill()
@@ -347,7 +343,7 @@ def test_the_next_relay_deletes_journals_that_a_killed_relay_left(site: Site, mo
         relay = Relay(site.settings())
         wait_for(lambda: relay.step() == 0)
         relay.close()
-    [outbox] = outboxes(site)
+    [outbox] = site.outboxes()
     assert len(list(outbox.glob("[0-9]*.journal"))) > 3
     (site.directory / "go").touch()
     writer.wait_for_output("one more")

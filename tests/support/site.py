@@ -13,6 +13,7 @@ from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.local.segment_stub import Sink
 from dispatcher.monitoring.ledger import Ledger, take_ledger
+from dispatcher.outbox import find_outboxes
 from dispatcher.relay.relay import Relay
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import Counts
@@ -105,6 +106,10 @@ class Site:
         code = "for n in range(int(sys.argv[1])): tracker.emit('shop.order.paid', {'n': n})\nos.kill(os.getpid(), 9)"
         child = self.emitting(code, str(count), DISPATCHER_RELAY__MODE="external")
         assert child.wait() == -signal.SIGKILL, child.output
+
+    def outboxes(self) -> list[Path]:
+        """The directories of all outboxes, by name."""
+        return find_outboxes(self.settings().outbox_directory)
 
     def relay_once(self) -> None:
         """Put everything that outboxes of dead processes hold into the store, in this process."""

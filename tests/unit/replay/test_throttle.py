@@ -5,25 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.replay.throttle import Throttle
-
-
-class Clock:
-    """Time that passes only where somebody sleeps, or the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.support.clock import Clock
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])
 def test_the_first_batch_passes_at_once_and_the_rest_at_the_rate(batch: int) -> None:
-    clock = Clock()
-    throttle = Throttle(50, clock=clock, sleep=clock.sleep)
+    clock = Clock(100.0)
+    throttle = Throttle(50, clock=clock, sleep=clock.advance)
 
     for _ in range(10):
         throttle.wait(batch)
@@ -32,10 +20,10 @@ def test_the_first_batch_passes_at_once_and_the_rest_at_the_rate(batch: int) -> 
 
 
 def test_a_pause_is_not_caught_up() -> None:
-    clock = Clock()
-    throttle = Throttle(10, clock=clock, sleep=clock.sleep)
+    clock = Clock(100.0)
+    throttle = Throttle(10, clock=clock, sleep=clock.advance)
     throttle.wait(10)
-    clock.sleep(60)
+    clock.advance(60)
     throttle.wait(10)
     throttle.wait(10)
     assert clock.now == pytest.approx(161)

@@ -19,18 +19,9 @@ from dispatcher.monitoring.sentry.report import MARK, Kind, word
 from dispatcher.monitoring.sentry.scrubbing import Scrubber
 from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.store.counts import Breaker, Counts
+from tests.support.clock import Clock
 
 SECRET = "ann@example.org"
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def said(counts: Counts, before: Counts | None = None) -> list[tuple[list[str], dict[str, Any]]]:
@@ -93,7 +84,7 @@ def test_a_reason_that_is_not_one_word_is_not_sent(text: str) -> None:
 
 
 def test_one_report_of_a_kind_passes_in_an_interval_and_says_how_many_were_held_back() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     limiter = Limiter(60, clock=clock)
 
     assert [limiter.admit("a"), limiter.admit("a"), limiter.admit("b"), limiter.admit("a")] == [1, 0, 1, 0]

@@ -1,0 +1,36 @@
+"""Fixtures that several integration tests share; a module may define its own with the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dispatcher.connections.redis_pool import RedisPool
+from tests.support.clock import Clock
+from tests.support.open_store import OpenStore
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """A Redis that the tests of one module share."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the store."""
+    return Clock()
+
+
+@pytest.fixture
+def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
+    """An empty batch store, whose ledgers must close at the end of the test."""
+    server.call("FLUSHALL")
+    pool = RedisPool(server.url, timeout_seconds=5)
+    store = OpenStore(pool, clock=clock)
+    yield store
+    assert all(counts.closes for counts in store.counts(["tracking_log", "segment"]).values())
+    pool.close()
