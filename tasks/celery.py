@@ -15,12 +15,12 @@ from kombu.transport import TRANSPORT_ALIASES
 import dispatcher.tasks.worker.remote_control  # noqa: F401 - workers answer what it registers
 from dispatcher import config
 from dispatcher.connections.celery_app import CeleryApp
-from dispatcher.connections.redis_pool import RedisPool, kombu_options, kombu_url
+from dispatcher.connections.redis_pool import RedisPool, kombu_options
+from dispatcher.connections.urls import broker_tls, kombu_url
 from dispatcher.destinations.build import build_destinations
 from dispatcher.local.supervisor import STACKS
 from dispatcher.process import heartbeat
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.celery_producer import broker_tls
 from dispatcher.tasks.delivery.task import Delivery
 from dispatcher.tasks.transport import Amqp, serves
 from dispatcher.tasks.worker.bell import Bell

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 
@@ -16,7 +17,7 @@ from dispatcher.config.destination import DestinationName, DestinationSettings
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.connections.embedded import embedded_url
-from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis, is_sentry_dsn
+from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis
 
 # What a journal file needs beside its largest event: its header, the frame's and the alignment of both to pages.
 _JOURNAL_OVERHEAD_BYTES: Final = 4096
@@ -32,8 +33,19 @@ def _expand(value: Any, info: ValidationInfo) -> Any:
 
 
 def _check_dsn(dsn: SecretStr | None) -> None:
-    if dsn is not None and not is_sentry_dsn(dsn.get_secret_value()):
+    if dsn is not None and not _is_dsn(dsn.get_secret_value()):
         raise ValueError("it must look like https://key@host/1; copy it from the project's settings in Sentry")
+
+
+def _is_dsn(text: str) -> bool:
+    """Whether Sentry's SDK can read it: scheme, public key, host, and the project as the last part of the path."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    project = parts.path.rpartition("/")[2]
+    return parts.scheme in ("http", "https") and bool(parts.username and parts.hostname) and project.isdecimal()
 
 
 def _check_broker(url: str | None) -> None:

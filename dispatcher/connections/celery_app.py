@@ -34,7 +34,7 @@ class CeleryApp(Celery):
 
     Args:
         name: What Celery's logs call it.
-        broker: As kombu spells it (``redis_pool.kombu_url``).
+        broker: As kombu spells it (``urls.kombu_url``).
         options: As Celery takes them.
     """
 

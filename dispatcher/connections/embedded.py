@@ -1,4 +1,4 @@
-"""Embedded: where the Redis of ``dispatcher up`` is reached, which belongs to a state directory."""
+"""Embedded: the address of the Redis that ``dispatcher up`` runs, one for each state directory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def embedded_url(state_directory: Path) -> str:
 
 
 def socket_path(state_directory: Path) -> Path:
-    """Where its socket is: in the state directory or, where that path is too long for a socket, under the system's
-    temporary directory, in a directory that only this user can enter.
+    """The path of its socket, in the state directory.
+
+    Where that is too long for a socket, it is in the system's temporary directory, below a directory that only this
+    user can enter. Makes neither.
     """
     path = state_directory / "redis.sock"
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-# These two are what redis-py and socket import at their first connection. A process that forks while its relay's thread
-# is in the middle of that leaves the child a lock that nobody will ever release, and a relay that waits for it.
+# redis-py and socket import these two at their first connection. If a process forks while its relay's thread is in the
+# middle of that, the child gets a lock that is never released, and its own relay waits for it.
 import email.parser  # noqa: F401
 import encodings.idna  # noqa: F401
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -28,22 +27,34 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
+from dispatcher.connections.urls import redis_url, without_password
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.process.inheritance import abandon_socket, release_after_fork
 
-# The same: redis-py asks for its own version at its first connection, for which Python 3.13 imports more.
+# The same: redis-py asks for its own version at its first connection, and Python 3.13 imports more for that.
 version("redis")
 
+#: A Redis command: its name and its arguments, which may be texts, bytes and numbers.
 Command = tuple[Any, ...]
 
 
 class RedisPool:
-    """Connections to one Redis. Safe in threads and after fork; connects at the first command.
+    """Connections to one Redis. Connects to nothing before the first command.
+
+    Each command blocks the calling thread for as long as it takes to connect, where no connection is free, and to get
+    the answer: up to the timeout for each of the two. Nothing is ever sent again by itself, since a command that was
+    carried out twice could count an event twice; a broken connection is closed, and the next command makes a new one.
+
+    Safe in threads: each call has a connection of its own while it runs, and there are as many as run at once. Safe
+    after a fork: the child leaves its parent's connections alone and makes its own.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, kombu's ``redis+socket://``, or ``sentinel://``, whose primary is
             asked for at each new connection.
         timeout_seconds: For connecting, to each sentinel too, and for each answer.
+
+    Raises:
+        ValueError: The URL cannot be read.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
@@ -51,7 +62,6 @@ class RedisPool:
         options: dict[str, Any] = {
             "socket_timeout": timeout_seconds,
             "socket_connect_timeout": timeout_seconds,
-            # A command that was repeated by itself could count an event twice.
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
@@ -61,19 +71,22 @@ class RedisPool:
             else redis.ConnectionPool.from_url(redis_url(url), **options)
         )
         # redis-py notices a fork at the next command. Until then the child would hold the connections open, and a
-        # greenlet that waits for an answer would take it from the parent.
+        # greenlet in it that waits for an answer would take the answer from the parent.
         release_after_fork(self, RedisPool._leave_sockets)
 
     def execute(self, *command: Any) -> Any:
-        """One command's answer. Blocks up to the timeout. Raises as ``execute_many`` does."""
+        """Send one command. Returns its answer, as ``execute_many`` does; blocks and raises like it too."""
         return self.execute_many([command])[0]
 
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to several commands, sent together and carried out in order, though not as one transaction.
+        """Send several commands together. Redis carries them out in order, though not as one transaction.
+
+        Returns:
+            The answer to each: texts as bytes, numbers as int, lists as list, and None where Redis has nothing.
 
         Raises:
-            StoreUnavailableError: There is no connection, or no answer in time, or Redis says that it cannot now
-                (out of memory, loading, read only). Some of the commands may have been carried out.
+            StoreUnavailableError: Redis could not be reached, gave no answer in time, or said that it cannot now: out
+                of memory, loading, read only. Some of the commands may have been carried out.
             NoScriptError: Redis does not know the script of one of them. The others may have been carried out.
         """
         try:
@@ -105,7 +118,7 @@ class RedisPool:
         return answers
 
     def close(self) -> None:
-        """Close all connections. May be called twice."""
+        """Close all connections, also those in use by other threads. May be called twice; a later command connects."""
         self._pool.disconnect()
 
     def _leave_sockets(self) -> None:
@@ -139,39 +152,13 @@ def _sentinel_pool(sentinels: Sentinels, options: dict[str, Any]) -> redis.Conne
     )
 
 
-def redis_url(url: str) -> str:
-    """The URL as redis-py spells it: kombu's ``redis+socket://`` becomes ``unix://``."""
-    if not url.startswith("redis+socket://"):
-        return url
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    database = query.get("virtual_host", ["0"])[0]
-    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return f"unix://{login}{parts.path}?db={database}"
-
-
-def kombu_url(url: str) -> str:
-    """The URL as kombu spells it: ``unix://`` becomes ``redis+socket://``, every sentinel gets a scheme of its own, and
-    ``rediss://`` says that certificates are verified.
-    """
-    if is_sentinel(url):
-        return Sentinels.from_url(url).kombu_url()
-    parts = urlsplit(url)
-    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
-        # redis-py verifies certificates unless it is told not to; kombu only if it is told to.
-        return f"{url}{'&' if parts.query else '?'}ssl_cert_reqs=required"
-    if parts.scheme == "amqps":
-        # kombu knows these for Redis only: producer.broker_tls has them.
-        query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if not key.startswith("ssl_")])
-        return parts._replace(query=query).geturl()
-    if parts.scheme != "unix":
-        return url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
-
-
 def kombu_options(url: str, *, timeout_seconds: float) -> dict[str, Any]:
-    """What kombu's transport has to be told of a URL beside ``kombu_url``."""
+    """Options that kombu's transport takes beside ``kombu_url``: those of sentinels, and none for other URLs.
+
+    Args:
+        url: The broker's.
+        timeout_seconds: To connect to a sentinel, and for its answer.
+    """
     if not is_sentinel(url):
         return {}
     return Sentinels.from_url(url).kombu_options(
@@ -180,13 +167,3 @@ def kombu_options(url: str, *, timeout_seconds: float) -> dict[str, Any]:
         # redis-py would ask a sentinel that is gone again for seconds before it asks the next.
         retry=Retry(NoBackoff(), 0),
     )
-
-
-def without_password(url: str) -> str:
-    """The URL with its password masked, for logs and error messages."""
-    if is_sentinel(url):
-        return str(Sentinels.from_url(url))
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@").replace(f":{unquote(parts.password)}@", ":***@")

@@ -1,4 +1,4 @@
-"""Sentinels: the address of a Redis that Redis Sentinel watches over, as one URL names it."""
+"""Sentinels: the address of a Redis that Redis Sentinel watches over, read from one URL."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ _OPTIONS: Final = frozenset({"master_name", "sentinel_username", "sentinel_passw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentinels:
-    """Who to ask for the primary, and how to log in to both.
+    """The servers that know which Redis is the primary, and the logins for them and for the primary.
 
     Args:
         hosts: Host and port of each sentinel.
         master_name: What the sentinels call the primary.
-        database: Its number.
-        username: For the primary; password likewise.
-        sentinel_username: For the sentinels; sentinel_password likewise.
+        database: The number of the primary's database.
+        username: For the primary; None for Redis' default user.
+        password: For the primary; None where it asks for none.
+        sentinel_username: For the sentinels.
+        sentinel_password: For the sentinels.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -35,7 +37,7 @@ class Sentinels:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Read ``sentinel://user:password@host:port;host:port/db?master_name=…``, with or without more schemes in it.
+        """Read ``sentinel://user:password@host:port;host:port/db?master_name=…``; each host may have a scheme too.
 
         Raises:
             ValueError: It cannot be read; says what it has to look like.
@@ -66,22 +68,22 @@ class Sentinels:
 
     @property
     def login(self) -> dict[str, str | None]:
-        """For the sentinels themselves, as redis-py takes it."""
+        """The login for the sentinels, as redis-py takes it."""
         return {"username": self.sentinel_username, "password": self.sentinel_password}
 
     def kombu_url(self) -> str:
-        """As kombu spells it; it takes ``kombu_options`` beside."""
+        """The URL as kombu spells it. It needs ``kombu_options`` too."""
         login = ""
         if self.password is not None:
             login = f"{quote(self.username or '', safe='')}:{quote(self.password, safe='')}@"
         return ";".join(f"{SCHEME}://{login}{_bracketed(host)}:{port}/{self.database}" for host, port in self.hosts)
 
     def kombu_options(self, **sentinel_options: Any) -> dict[str, Any]:
-        """Transport options for kombu; ``sentinel_options`` are those of the connections to the sentinels."""
+        """Make kombu's transport options; ``sentinel_options`` are for the connections to the sentinels."""
         return {"master_name": self.master_name, "sentinel_kwargs": {**self.login, **sentinel_options}}
 
     def __str__(self) -> str:
-        """Without passwords, for messages."""
+        """The URL without passwords, for messages."""
         hosts = ";".join(f"{_bracketed(host)}:{port}" for host, port in self.hosts)
         return f"{SCHEME}://{hosts}/{self.database}?master_name={self.master_name}"
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from typing import TYPE_CHECKING, Any
 
-from dispatcher.connections.redis_pool import kombu_options, kombu_url
+from dispatcher.connections.redis_pool import kombu_options
+from dispatcher.connections.urls import broker_tls, is_amqp, kombu_url
 from dispatcher.process.inheritance import abandon_socket, release_after_fork
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from dispatcher.config import Settings
-
-_AMQP_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 
 
 def make_producer(settings: Settings) -> Celery | None:
@@ -79,22 +76,9 @@ def _leave_connections(app: Celery) -> None:
         abandon_socket(getattr(getattr(connection, "_connection", None), "sock", None))
 
 
-def broker_tls(url: str) -> dict[str, Any] | None:
-    """Celery's ``broker_use_ssl`` for an ``amqps://`` broker, whose host name kombu would not verify; None elsewhere.
-
-    ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` behind the URL's ``?`` are what they are for ``rediss://``.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "amqps":
-        return None
-    said = {key.removeprefix("ssl_"): value for key, value in parse_qsl(parts.query) if key.startswith("ssl_")}
-    # kombu puts the URL's host where it finds None.
-    return {"server_hostname": None, "cert_reqs": ssl.CERT_REQUIRED, **said}
-
-
 def _transport_options(url: str, timeout: float) -> dict[str, Any]:
     options: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-    if url.partition("://")[0] in _AMQP_SCHEMES:
+    if is_amqp(url):
         # A broker that is short of memory or disk takes connections and reads no more from them.
         return options | {"read_timeout": timeout, "write_timeout": timeout}
     options |= {"socket_timeout": timeout, "socket_connect_timeout": timeout}

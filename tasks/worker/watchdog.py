@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from celery.worker import state
 
-from dispatcher.connections.redis_pool import RedisPool, kombu_url
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.connections.urls import kombu_url
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store.keys import PROBE
 from dispatcher.tasks.transport import LIVENESS, serves

@@ -12,7 +12,8 @@ import trustme
 from kombu import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from dispatcher.connections.redis_pool import RedisPool, kombu_url
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.connections.urls import kombu_url
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.local.segment_stub import Sink
 from dispatcher.store import keys

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from dispatcher.config import mask_url
-from dispatcher.connections.redis_pool import kombu_options, kombu_url
-from dispatcher.connections.urls import is_local, is_redis
+from dispatcher.connections.redis_pool import kombu_options
+from dispatcher.connections.urls import is_local, is_redis, kombu_url
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from dispatcher.connections.redis_pool import RedisPool, redis_url, without_password
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
-from dispatcher.connections.urls import is_local
+from dispatcher.connections.urls import is_local, redis_url, without_password
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import Room, free_room

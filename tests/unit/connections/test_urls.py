@@ -7,10 +7,10 @@ import ssl
 import pytest
 
 from dispatcher import config
-from dispatcher.connections.redis_pool import kombu_options, kombu_url, without_password
+from dispatcher.connections.redis_pool import kombu_options
 from dispatcher.connections.sentinels import Sentinels
+from dispatcher.connections.urls import broker_tls, is_local, kombu_url, without_password
 from dispatcher.errors import SettingsError
-from dispatcher.store.celery_producer import broker_tls
 
 ALL = "sentinel://user:p%40ss@s1:26379;s2;[::1]:5000/3?master_name=events&sentinel_password=secret"
 
@@ -96,3 +96,13 @@ def test_host_names_of_rabbitmq_are_verified() -> None:
         "cert_reqs": ssl.CERT_REQUIRED,
         "ca_certs": "/ca",
     }
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
+def test_loopback_names_and_addresses_are_local(host: str) -> None:
+    assert is_local(host)
+
+
+@pytest.mark.parametrize("host", [None, "", "redis", "127.example.org", "localhost.example.org", "10.0.0.1"])
+def test_other_hosts_are_not_local(host: str | None) -> None:
+    assert not is_local(host)
