@@ -16,6 +16,7 @@ from dispatcher.cli.input.dead_letters import FROM_FILE, filter_options, to_filt
 from dispatcher.cli.output.dead_letters import print_list, summary, with_progress
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
+from dispatcher.monitoring.units import count_text
 from dispatcher.replay.throttle import Throttle
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
@@ -97,7 +98,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
     wanted = to_filter(options)
     total = sum(letter.can_be_replayed for letter in _select(destination, file, wanted))
     if dry_run:
-        click.echo(f"{total:,} dead letters would be replayed")
+        click.echo(f"{count_text(total, 'dead letter')} would be replayed")
         return
     throttle = Throttle(rate)
     if file is not None:
@@ -129,22 +130,22 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any
         if not yes:
             question = f"Count all dead letters of {destination} that are no longer in Redis as dropped?"
             click.confirm(question, abort=True)
-        click.echo(f"{letters.forget_filed(destination):,} dead letters count as dropped")
+        click.echo(f"{count_text(letters.forget_filed(destination), 'dead letter')} counted as dropped")
         return
     wanted = to_filter(options)
     total = sum(1 for _ in letters.select(destination, wanted))
     if dry_run or not total:
-        click.echo(f"{total:,} dead letters would be dropped")
+        click.echo(f"{count_text(total, 'dead letter')} would be dropped")
         return
     if not yes:
-        click.confirm(f"Delete {total:,} dead letters of {destination} for good?", abort=True)
+        click.confirm(f"Delete {count_text(total, 'dead letter')} of {destination} for good?", abort=True)
     # As many as were asked about: others may have died meanwhile.
     chosen = islice(letters.select(destination, wanted), total)
     batches = _batches(enumerate(chosen), _DROPPED_EVENTS, _DROPPED_BYTES)
     done = 0
     for batch in with_progress(batches, "dropping", total):
         done += letters.drop(destination, [letter.id for _, letter in batch])
-    click.echo(f"{done:,} dead letters were dropped")
+    click.echo(f"{count_text(done, 'dead letter')} dropped")
 
 
 def _dead_letters(destination: str) -> DeadLetters:

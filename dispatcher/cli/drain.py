@@ -13,6 +13,7 @@ from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, take_ledger
+from dispatcher.monitoring.units import count_text
 from dispatcher.store.batches import BatchStore
 
 # Between two counts: longer than an event is on its way from an outbox to the store.
@@ -77,7 +78,7 @@ def _is_empty(ledger: Ledger) -> bool:
 def _left(ledger: Ledger | None) -> str:
     if ledger is None:
         return "Redis does not answer; start it, or set DISPATCHER_BROKER_URL"
-    parts = [f"{ledger.in_outboxes:,} events in outboxes"] if ledger.in_outboxes else []
+    parts = [f"{count_text(ledger.in_outboxes, 'event')} in outboxes"] if ledger.in_outboxes else []
     parts += [f"events in {outbox.name}, which cannot be read" for outbox in ledger.unreadable[:3]]
     parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
-    return f"{', '.join(parts)} still wait; `dispatcher status` says why"
+    return f"still waiting: {', '.join(parts)}; `dispatcher status` says why"

@@ -1,4 +1,4 @@
-"""Units: durations and sizes as people read them, in one unit and with few digits."""
+"""Units: durations, sizes and counts as people read them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def duration_text(seconds: float) -> str:
 def size_text(number_of_bytes: float) -> str:
     """A size in steps of 1,000: 775 bytes, 8.4 MB, 2.1 GB."""
     return decimal(int(number_of_bytes))
+
+
+def count_text(number: int, noun: str) -> str:
+    """A number of things: 1 event, 12,345 events. The noun is in the singular, and takes an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dispatcher.monitoring.snapshot import Memory, Snapshot
-from dispatcher.monitoring.units import duration_text, size_text
+from dispatcher.monitoring.units import count_text, duration_text, size_text
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.counts import NOT_TAKEN, Counts, RateLimit
 
@@ -178,14 +178,14 @@ class LedgerScreen:
         yield self._line(_outbox_sum(self.snapshot, self._age(self.snapshot.outbox_oldest_ms)))
         refused = sum(outbox.refused for outbox in outboxes)
         if refused:
-            yield self._line(Text(f"{refused:,} events found an outbox full and are lost", style="bold red"))
+            yield self._line(Text(f"lost because an outbox was full: {count_text(refused, 'event')}", style="bold red"))
         for outbox in self.snapshot.ledger.unreadable:
             words = f"more events may wait in {outbox.name}, which cannot be read: {_printable(outbox.problem)}"
             yield self._line(Text(words, style="bold red"))
         damage = self.snapshot.ledger.damage
         if damage.pieces:
             size = size_text(damage.bytes)
-            words = f"{damage.pieces:,} pieces of journals were not whole events and were set aside, {size}"
+            words = f"set aside: {count_text(damage.pieces, 'piece')} of journals that were not whole events, {size}"
             yield self._line(Text(words, style="bold red"))
 
     def _is_busy(self, outbox: OutboxSurvey) -> bool:
@@ -244,7 +244,7 @@ def _outbox_sum(snapshot: Snapshot, oldest: Text) -> Text:
     if dead:
         text.append(f" ({dead} dead)", style="yellow")
     if snapshot.ledger.in_outboxes:
-        text.append(f", {snapshot.ledger.in_outboxes:,} events, oldest ").append_text(oldest)
+        text.append(f", {count_text(snapshot.ledger.in_outboxes, 'event')}, oldest ").append_text(oldest)
     else:
         text.append(", no event waits")
     room = f", {size_text(snapshot.outbox_disk_bytes)} of {size_text(snapshot.outbox_limit_bytes)} ({used:.0%})"

@@ -38,7 +38,7 @@ def check(deployment: Deployment) -> Iterator[Finding]:
     """Connect to the broker, and send nothing."""
     broker = deployment.settings.broker
     if is_redis(broker):
-        yield REACHABLE.skipped("the doorbells go over Redis: see redis.reachable")
+        yield REACHABLE.skipped("Redis carries the doorbells, see redis.reachable")
         return
     problem = unreachable(deployment)
     if problem is not None:

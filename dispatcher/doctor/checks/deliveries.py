@@ -10,7 +10,7 @@ from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.ledger import served
-from dispatcher.monitoring.units import duration_text, size_text
+from dispatcher.monitoring.units import count_text, duration_text, size_text
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
 
@@ -64,21 +64,28 @@ def check(deployment: Deployment) -> Iterator[Finding]:
 
 def check_counts(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
     """The findings about one destination. ``now`` is in seconds since 1970."""
-    if not counts.closes:
-        yield LEDGER.error(f"the sum of {name} is wrong: {counts.accepted:,} were accepted")
-    else:
-        yield LEDGER.ok(f"{name}: {counts.delivered:,} of {counts.accepted:,} events are delivered")
-    yield waiting(name, counts, now)
-    yield breaker(name, counts, now)
+    yield ledger(name, counts)
+    if name != NOT_TAKEN:  # no event ever waits for it
+        yield waiting(name, counts, now)
+        yield breaker(name, counts, now)
     yield dead(name, counts)
     yield room(name, counts)
+
+
+def ledger(name: str, counts: Counts) -> Finding:
+    accepted = count_text(counts.accepted, "event")
+    if not counts.closes:
+        return LEDGER.error(f"the sum of {name} is wrong: {accepted} accepted")
+    if name == NOT_TAKEN:
+        return LEDGER.ok(f"emit could not take {accepted}")
+    return LEDGER.ok(f"{name}: {counts.delivered:,} of {accepted} delivered")
 
 
 def waiting(name: str, counts: Counts, now: float) -> Finding:
     if not counts.waiting or counts.oldest_ms is None:
         return WAITING.ok(f"no event waits for {name}")
     seconds = now - counts.oldest_ms / 1000
-    what = f"{counts.waiting:,} events wait for {name}, the oldest for {duration_text(seconds)}"
+    what = f"{count_text(counts.waiting, 'event')} waiting for {name}, the oldest for {duration_text(seconds)}"
     if seconds < _OLD_SECONDS:
         return WAITING.ok(what)
     return WAITING.warning(f"{what}; the last error was: {counts.last_error}" if counts.last_error else what)
@@ -98,7 +105,7 @@ def dead(name: str, counts: Counts) -> Finding:
     if not counts.dead:
         return DEAD.ok(f"{name} has no dead letters")
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.dead_by_reason.items()) if number)
-    return DEAD.warning(f"{name} has {counts.dead:,} dead letters: {reasons}", name=name)
+    return DEAD.warning(f"{name} has {count_text(counts.dead, 'dead letter')}: {reasons}", name=name)
 
 
 def room(name: str, counts: Counts) -> Finding:

@@ -22,7 +22,7 @@ from dispatcher.doctor.disk import (
 )
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import BlankStateError, OutboxError
-from dispatcher.monitoring.units import size_text
+from dispatcher.monitoring.units import count_text, size_text
 from dispatcher.outbox import listing
 from dispatcher.outbox.damage import damage
 from dispatcher.outbox.listing import (
@@ -207,7 +207,9 @@ def damaged(root: Path) -> Finding:
     if not found.pieces:
         return DAMAGED.ok("nothing was set aside")
     total = size_text(found.bytes)
-    return DAMAGED.warning(f"{found.pieces} pieces of journals, {total}, were set aside in {place}", directory=place)
+    return DAMAGED.warning(
+        f"set aside in {place}: {count_text(found.pieces, 'piece')} of journals, {total}", directory=place
+    )
 
 
 def left_over(root: Path) -> Iterator[Finding]:
@@ -231,10 +233,10 @@ def relays(root: Path, *, external: bool, max_wait_seconds: float) -> Iterator[F
         outboxes = survey(root)
     for outbox in unrelayed:
         process = f"process {outbox.pid}" if outbox.alive else f"process {outbox.pid}, which has ended"
-        yield RELAYED.error(f"{outbox.waiting:,} events wait in {outbox.name} of {process}, and no relay reads it")
+        yield RELAYED.error(f"no relay reads {outbox.name} of {process}: {count_text(outbox.waiting, 'event')} waiting")
     if not unrelayed:
         waiting = sum(outbox.waiting for outbox in outboxes)
-        yield RELAYED.ok(f"{waiting:,} events wait in {len(outboxes)} outboxes, and relays read all of them")
+        yield RELAYED.ok(f"{count_text(waiting, 'event')} waiting, and no outbox without a relay")
     if external:
         yield external_relay(root, outboxes)
 
@@ -242,7 +244,7 @@ def relays(root: Path, *, external: bool, max_wait_seconds: float) -> Iterator[F
 def refused(outboxes: list[OutboxSurvey]) -> Finding:
     events = sum(outbox.refused for outbox in outboxes)
     if events:
-        return REFUSED.error(f"{events:,} events found their outbox full and are lost")
+        return REFUSED.error(f"lost because their outbox was full: {count_text(events, 'event')}")
     return REFUSED.ok("no event was refused")
 
 

@@ -1,10 +1,10 @@
-"""Durations and sizes for people."""
+"""Durations, sizes and counts for people."""
 
 from __future__ import annotations
 
 import pytest
 
-from dispatcher.monitoring.units import duration_text, size_text
+from dispatcher.monitoring.units import count_text, duration_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,8 @@ def test_a_duration_is_one_number_with_its_unit(seconds: float, text: str) -> No
 )
 def test_a_size_is_one_number_with_its_unit(number_of_bytes: float, text: str) -> None:
     assert size_text(number_of_bytes) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 events"), (1, "1 event"), (12_345, "12,345 events")])
+def test_a_count_has_its_noun_in_the_right_number(number: int, text: str) -> None:
+    assert count_text(number, "event") == text

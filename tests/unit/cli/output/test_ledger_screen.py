@@ -138,7 +138,7 @@ def test_each_outbox_with_events_has_a_line_and_all_have_a_sum() -> None:
     assert line(text, "Outboxes here") == (
         "Outboxes here: 3 (1 dead), 1,246 events, oldest 40 s, 25.2 MB of 2.1 GB (1%)"
     )
-    assert "2 events found an outbox full and are lost" in text
+    assert "lost because an outbox was full: 2 events" in text
 
 
 def test_hundreds_of_outboxes_do_not_fill_the_screen() -> None:
