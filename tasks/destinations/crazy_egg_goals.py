@@ -1,6 +1,7 @@
-"""Crazy Egg's goals: events as goal conversions of its tracking API, the only thing that it takes from a server.
+"""Crazy Egg's goals: sends events as goal conversions through its tracking API, which takes nothing else from servers.
 
-https://support.crazyegg.com/knowledge-base/crazy-egg-customer-facing-tracking-api
+A request has up to 25 conversions. Source:
+https://support.crazyegg.com/knowledge-base/crazy-egg-customer-facing-tracking-api.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class CrazyEggGoalsOptions(HttpOptions):
 
 
 class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
-    """Delivers goal conversions to a site of Crazy Egg. It has nothing to tell a repeat by."""
+    """Delivers goal conversions to a site of Crazy Egg, which cannot recognise a repeat."""
 
     Options = CrazyEggGoalsOptions
     limits = Limits(events=25)
@@ -61,16 +62,17 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
         if user is None:
             raise UndeliverableError(
                 MISSING_USER,
-                f"event {event.id} says of nobody: bind user_id or session in its context, or set one of them in "
+                f"event {event.id} names nobody: bind user_id or session in its context, or set one of them in "
                 f"[[destinations.{self.name}.mapping]]",
             )
         conversion: dict[str, Any] = {"goalName": event.name, "userIdentifier": user}
         if person.page_url is not None:
             conversion["url"] = person.page_url
         data = data_fields(event)
-        for field, found in (("value", _value(data.get("value"))), ("currency", _currency(data.get("currency")))):
-            if found is not None:
-                conversion[field] = found
+        if (value := _value(data.get("value"))) is not None:
+            conversion["value"] = value
+        if (currency := _currency(data.get("currency"))) is not None:
+            conversion["currency"] = currency
         return conversion
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
@@ -82,13 +84,13 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
 
 
 def _value(value: object) -> int | float | None:
-    """The monetary value of a conversion, where that is one."""
+    """The monetary value of a conversion; None unless it is a number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
 
 
 def _currency(value: object) -> str | None:
-    """The value's currency, in which Crazy Egg knows ISO 4217's codes only."""
+    """The currency's code; None unless it looks like one of ISO 4217, of which Crazy Egg takes no others."""
     code = value.strip().upper() if isinstance(value, str) else ""
     return code if _CURRENCY.fullmatch(code) else None

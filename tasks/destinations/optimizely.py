@@ -1,6 +1,8 @@
-"""Optimizely: events as conversions of its Event API, as the vendor's own SDKs send them.
+"""Optimizely: sends events as conversions through its Event API, as the vendor's own SDKs do.
 
-Its answer says that it has the events, not that it can use them: what it would leave out unseen is refused here.
+A request may have 3.5 MB. The answer says that Optimizely has the events, not that it can use them: events that it
+would leave out without a word are refused here. Source:
+https://docs.developers.optimizely.com/optimizely-data/docs/event-api-bundle-events-and-visitors.
 """
 
 from __future__ import annotations
@@ -25,24 +27,23 @@ if TYPE_CHECKING:
 
     from dispatcher.event import Event
 
-# Bytes of a request
-# (https://docs.developers.optimizely.com/optimizely-data/docs/event-api-bundle-events-and-visitors).
+# The limit of the Event API.
 MAX_REQUEST_BYTES: Final = 3_500_000
-# Events in a request. Optimizely names no limit; a refusal is found by some twenty requests more at this.
+# Optimizely names no limit. With so many, a bad event is found by some twenty more requests.
 MAX_REQUEST_EVENTS: Final = 1000
 
-# Attributes of Optimizely's own, which have their name as id.
+# Attributes of Optimizely's own, whose ids are their names.
 _USER_AGENT: Final = "$opt_user_agent"
 _BOT_FILTERING: Final = "$opt_bot_filtering"
 
-# Revenue is an int64 there; attributes are numbers as JavaScript has them.
-_LARGEST_REVENUE: Final = 2**63 - 1
-_LARGEST_ATTRIBUTE: Final = 2**53
+# Revenue is an int64 at Optimizely; attributes are numbers of JavaScript.
+_MAX_REVENUE: Final = 2**63 - 1
+_MAX_ATTRIBUTE: Final = 2**53
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-# Ids are digits, which TOML and variables may give as numbers.
+# Ids are digits, which TOML and variables may hold as numbers.
 Id = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
 
 
@@ -79,12 +80,12 @@ class OptimizelyOptions(HttpOptions):
     )
 
 
-# Who sends, for people who look for faults at Optimizely.
+# The sender, for people who look for faults at Optimizely.
 CLIENT: Final = {"client_name": "dispatcher", "client_version": __version__}
 
 
 class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
-    """Delivers to Optimizely's Event API, many visitors a request. An item is a visitor with one event."""
+    """Delivers to Optimizely's Event API, many visitors in a request. An item is a visitor with one event."""
 
     Options = OptimizelyOptions
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
@@ -106,7 +107,7 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
         return None
 
     def item(self, event: Event) -> dict[str, Any]:
-        """The event's visitor as the Event API has them, with this one event."""
+        """The event's visitor in the form of the Event API, with this event."""
         data = as_object(event.data)
         tags = {key: value for key, value in data.items() if key not in self.options.attribute_ids}
         return {
@@ -122,9 +123,9 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
         batch |= {
             **CLIENT,
             "anonymize_ip": self.options.anonymize_ip,
-            # Experiments and variations are Optimizely's to find, by what the visitor was shown before.
+            # Optimizely finds experiments and variations by what the visitor was shown before.
             "enrich_decisions": True,
-            "visitors": _joined(items),
+            "visitors": _merge(items),
         }
         headers = {"Content-Type": "application/json"}
         if self.options.strict:
@@ -138,8 +139,8 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
             "anonymous_id": person.anonymous_id,
             "either": person.user_id if person.user_id is not None else person.anonymous_id,
         }
-        if (found := known[self.options.visitor]) is not None:
-            return found
+        if (visitor_id := known[self.options.visitor]) is not None:
+            return visitor_id
         lacking = (
             "neither user id nor anonymous id" if self.options.visitor == "either" else f"no {self.options.visitor}"
         )
@@ -149,16 +150,16 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
         )
 
     def _attributes(self, event: Event, data: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = [
+        attributes = [
             (id_, key, data[key] if key in data else event.context.get(key))
             for key, id_ in self.options.attribute_ids.items()
         ]
         if self.options.bot_filtering is not None:
-            found.append((_USER_AGENT, _USER_AGENT, Person.of(event).user_agent))
-            found.append((_BOT_FILTERING, _BOT_FILTERING, self.options.bot_filtering))
+            attributes.append((_USER_AGENT, _USER_AGENT, Person.of(event).user_agent))
+            attributes.append((_BOT_FILTERING, _BOT_FILTERING, self.options.bot_filtering))
         return [
             {"entity_id": id_, "key": key, "type": "custom", "value": value}
-            for id_, key, value in found
+            for id_, key, value in attributes
             if _is_attribute(value)
         ]
 
@@ -179,13 +180,13 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
             conversion["revenue"] = _cents(event, tags["revenue"])
         if (number := _number(tags.get("value"))) is not None:
             conversion["value"] = number
-        if plain := {key: _tag(value) for key, value in tags.items() if value is not None}:
-            conversion["tags"] = plain
+        if flat := {key: _flatten(value) for key, value in tags.items() if value is not None}:
+            conversion["tags"] = flat
         return conversion
 
 
-def _joined(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Visitors, each once for each set of attributes, with all of their events in one snapshot."""
+def _merge(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One visitor for each id and set of attributes, with all of the events in one snapshot."""
     visitors: dict[tuple[str, bytes], dict[str, Any]] = {}
     for item in items:
         (snapshot,) = item["snapshots"]
@@ -196,12 +197,12 @@ def _joined(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cents(event: Event, revenue: object) -> int:
-    if isinstance(revenue, int) and not isinstance(revenue, bool) and abs(revenue) <= _LARGEST_REVENUE:
+    if isinstance(revenue, int) and not isinstance(revenue, bool) and abs(revenue) <= _MAX_REVENUE:
         return revenue
-    # Taken without it, the conversion would count and the money would not.
+    # Without the revenue Optimizely would count the conversion and not the money.
     raise UndeliverableError(
         INVALID,
-        f"event {event.id} has a revenue that is no whole number of cents: correct, rename or drop that field",
+        f"event {event.id} has a revenue that is not a whole number of cents: correct, rename or drop that field",
     )
 
 
@@ -216,10 +217,10 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _tag(value: object) -> str | int | float | bool:
-    # Tags are flat.
+def _flatten(value: object) -> str | int | float | bool:
+    # Tags do not nest.
     return value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
 
 
 def _is_attribute(value: object) -> bool:
-    return isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) <= _LARGEST_ATTRIBUTE)
+    return isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) <= _MAX_ATTRIBUTE)

@@ -1,6 +1,8 @@
-"""Sailthru: each event as a custom event of the person, which can start flows and triggers there.
+"""Sailthru: sends each event as a custom event of a person through its event API, where it can start flows.
 
-Sailthru knows no idempotency: what it gets twice, it does twice. See ``at_most_once``.
+It takes one event a request and 40 requests a second an account. It does not recognise repeats: what it gets twice, it
+does twice; see the option ``at_most_once``.
+Source: https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api/event.html.
 """
 
 from __future__ import annotations
@@ -39,15 +41,14 @@ if TYPE_CHECKING:
 
     from dispatcher.event import Event
 
-# What Sailthru's own events are called; it answers 400 to custom ones of these names
-# (https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api/event.html).
+# Names of Sailthru's own events; it answers 400 to custom events with these names.
 RESERVED_NAMES: Final = frozenset({"send", "cancel", "open", "click", "purchase", "daily"})
 
 _Fate = RetryClass | Literal["invalid", "suppressed"]
 
-# What its error codes mean, and what they mean for the event
+# What each error code means for the event, and in words
 # (https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api-basics/responses.html).
-# Not here are those of other endpoints, and 99, "other error": of these the status says whose fault it is.
+# The codes of other endpoints and 99, "other error", are absent: there the status decides.
 _ERRORS: Final[dict[int, tuple[_Fate, str]]] = {
     1: ("setup", "unsupported method"),
     2: (INVALID, "missing parameter"),
@@ -70,7 +71,7 @@ _ERRORS: Final[dict[int, tuple[_Fate, str]]] = {
     43: ("throttled", "too many requests"),
 }
 
-# Hashed or masked, an address is none that Sailthru could find anybody by.
+# An address in clear: Sailthru cannot find anybody by a hashed or masked one.
 _EMAIL: Final = re.compile(r"[^@\s*]+@[^@\s*]+\.[^@\s.*]+")
 
 
@@ -83,8 +84,8 @@ class SailthruOptions(HttpOptions):
     keys: tuple[Literal["email", "extid"], ...] = Field(
         default=("email", "extid"),
         min_length=1,
-        description='How a person is named, the first that the event has: "email"; "extid", which is the user id and '
-        "needs that lookup in the account.",
+        description='What names a person at Sailthru, the first of these that the event has: "email"; "extid", which '
+        "is the user id and needs that lookup in the account.",
     )
     event_vars: bool = Field(
         default=True, description="Add event_id and event_time to the vars: Sailthru keeps neither by itself."
@@ -92,18 +93,21 @@ class SailthruOptions(HttpOptions):
 
 
 def signature(secret: str, parameters: Mapping[str, str]) -> str:
-    """The ``sig`` of a request with these parameters, before they are URL-encoded. Pure.
+    """The ``sig`` of a request: the MD5 of the secret and the sorted values of the parameters. Pure.
 
-    MD5 of the secret and the parameters' values in order
-    (https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api-basics/technical.html).
+    Source: https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api-basics/technical.html.
+
+    Args:
+        secret: The account's shared secret.
+        parameters: The parameters, before they are URL-encoded.
     """
     signed = secret + "".join(sorted(parameters.values()))
-    # The vendor's choice, also on machines that allow MD5 for nothing of their own.
+    # MD5 is the vendor's choice; a machine may forbid it for purposes of security.
     return hashlib.md5(signed.encode(), usedforsecurity=False).hexdigest()
 
 
 class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
-    """Delivers to Sailthru's event API, which takes one event a request and 40 requests a second an account."""
+    """Delivers to Sailthru's event API."""
 
     Options = SailthruOptions
     limits = Limits(events=1)
@@ -125,17 +129,18 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         )
 
     def item(self, event: Event) -> dict[str, Any]:
-        """The event as the API's parameters: id, key, event, vars."""
+        """The API's parameters for an event: id, key, event and vars."""
         name = event.name.strip()
         if not name:
             raise UndeliverableError(INVALID, f"event {event.id} has no name: give it one in the mapping")
         if name in RESERVED_NAMES:
             raise UndeliverableError(
-                RESERVED_NAME, f"event {event.id} is called {name!r}, as an event of Sailthru's own: rename it"
+                RESERVED_NAME, f"event {event.id} is called {name!r}, like one of Sailthru's own events: rename it"
             )
-        who_and_what = {**self._who(event), "event": name}
-        found = self._vars(event)
-        return {**who_and_what, "vars": found} if found else who_and_what
+        parameters: dict[str, Any] = {**self._person_key(event), "event": name}
+        if event_vars := self._vars(event):
+            parameters["vars"] = event_vars
+        return parameters
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
         (item,) = items
@@ -152,23 +157,23 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         )
 
     def outcome(self, answer: Answer, items: Sequence[dict[str, Any]]) -> Outcome:
-        """By Sailthru's error code where there is one, which it may give with a 200; else by the status.
+        """What an answer means: by Sailthru's error code, which may come with a 200; without one, by the status.
 
-        Its errormsg is left out: it may repeat what was sent.
+        Sailthru's errormsg is left out, because it may repeat what was sent.
         """
-        said = answer.json()
-        code = _code(said)
+        body = answer.json()
+        code = _error_code(body)
         if code is not None:
             return self._outcome_of_code(code, answer)
-        if answer.status < 300 and answer.body and not isinstance(said, dict):
-            error = f"{self.label} answered {answer.status} with what is no JSON object, so it is not Sailthru"
+        if answer.status < 300 and answer.body and not isinstance(body, dict):
+            error = f"{self.label} answered {answer.status} without a JSON object, so it is not Sailthru"
             return RetryAfter(f"{error}: set {self.variable('host')}", None, "setup")
         return self._outcome_of_status(answer)
 
     def _outcome_of_code(self, code: int, answer: Answer) -> Outcome:
         fate, meaning = _ERRORS.get(code, (None, "which the API documentation lists"))
         error = f"{self.label} answered {answer.status} with error {code}, {meaning}"
-        # 409 is for what conflicts with its rules: another event may not.
+        # 409 is for a conflict with its rules, which another event may not have.
         if fate == INVALID or (fate is None and (answer.status < 300 or answer.status == 409)):
             return Dead(INVALID, error)
         if fate is None:
@@ -178,21 +183,21 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         return RetryAfter(error, _seconds_until_reset(answer.headers) if fate == "throttled" else None, fate)
 
     def _outcome_of_status(self, answer: Answer) -> Outcome:
-        # It says on every answer when the rate limit begins anew.
+        # Each answer says when the rate limit is reset.
         seconds = _seconds_until_reset(answer.headers) if answer.status == 429 else None
         retry_after = answer.headers.get("Retry-After") if seconds is None else str(seconds)
         return outcome_of_status(answer.status, label=self.label, retry_after=retry_after)
 
-    def _who(self, event: Event) -> dict[str, str]:
+    def _person_key(self, event: Event) -> dict[str, str]:
         person = Person.of(event)
         known = {"email": _address(person.email), "extid": person.user_id}
         for key in self.options.keys:
-            if (found := known[key]) is not None:
-                return {"id": found, "key": key}
+            if (person_id := known[key]) is not None:
+                return {"id": person_id, "key": key}
         raise UndeliverableError(
             MISSING_USER,
             f"event {event.id} has no {' or '.join(self.options.keys)} to say whom it is about: add that to its "
-            f"data or context, or take more into keys of [destinations.{self.name}]",
+            f"data or context, or add to keys of [destinations.{self.name}]",
         )
 
     def _vars(self, event: Event) -> dict[str, Any]:
@@ -203,32 +208,32 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
 
 
 def _address(email: str | None) -> str | None:
-    found = "" if email is None else email.strip()
-    return found if _EMAIL.fullmatch(found) else None
+    address = "" if email is None else email.strip()
+    return address if _EMAIL.fullmatch(address) else None
 
 
-def _code(said: object) -> int | None:
-    code = said.get("error") if isinstance(said, dict) else None
+def _error_code(body: object) -> int | None:
+    code = body.get("error") if isinstance(body, dict) else None
     if not code:
         return None
     try:
         return int(code)
     except (TypeError, ValueError, OverflowError):
-        # An error all the same.
+        # An error with a code that is unknown here.
         return 0
 
 
 def _seconds_until_reset(headers: Mapping[str, str]) -> float | None:
-    """Until when the rate limit lasts: Sailthru gives that as a Unix time, and has no Retry-After."""
+    """The seconds until the rate limit is reset. Sailthru gives that as a Unix time, and no Retry-After."""
     try:
         reset = float(headers["X-Rate-Limit-Reset"])
     except (KeyError, ValueError):
         return None
-    # By its own clock where it says that, as ours may be off.
+    # By Sailthru's own clock if the answer has it, because the clock here may be wrong.
     try:
         now = parsedate_to_datetime(headers["Date"]).timestamp()
     except (KeyError, ValueError):
         now = time.time()
-    # The limits are of a second; more than a minute off is a clock that is wrong. Both are whole seconds, so that none
-    # between them may be almost one.
+    # Limits are for a second each, so that a reset more than a minute away comes from a wrong clock. Both times are in
+    # whole seconds: a difference of 0 may be almost one second.
     return max(reset - now, 1.0) if 0 <= reset - now <= 60 else None

@@ -1,6 +1,8 @@
-"""Segment: events and direct calls as messages of its HTTP API, in requests of its batch endpoint.
+"""Segment: sends events and direct calls as messages of its HTTP Tracking API, in requests to its batch endpoint.
 
-messageId and timestamp are the event's own, so that Segment drops what it gets a second time.
+messageId and timestamp are the event's own, so that Segment drops a message that it gets a second time. It takes 32 KB
+a message and 500 KB a request
+(https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dispatcher.event import DIRECT_TYPES, as_object, data_fields, utc_text
 from dispatcher.outcomes import RetryAfter
 from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
-from dispatcher.tasks.destinations.http.client import no_answer, proxies_to
+from dispatcher.tasks.destinations.http.client import proxies_to
 from dispatcher.tasks.destinations.http.urls import BaseUrl
 from dispatcher.version import __version__
 
@@ -34,15 +36,15 @@ if TYPE_CHECKING:
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
-# The package logs whole request bodies at DEBUG: what people did, with their ids and addresses. And each refusal as an
-# error, which here is an outcome with a text of its own.
+# Segment's package logs whole request bodies at DEBUG: what people did, with their ids and addresses. It also logs each
+# refusal as an error, which is an outcome with a text of its own here.
 logging.getLogger("segment").setLevel(logging.CRITICAL)
 
-# Bytes. Segment refuses a larger message (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
+# Segment refuses a larger message.
 MAX_MESSAGE_BYTES: Final = 32_768
-# Bytes. Segment takes 500 KB a request; the rest is left for what it may count otherwise.
+# Segment takes 500 KB a request; the difference is for what it may count in another way.
 MAX_REQUEST_BYTES: Final = 475_000
-# Messages. What Segment's own libraries send at most; beyond 2 500 it answers 200 and drops them.
+# Segment's own libraries send no more; of a request with more than 2 500 it answers 200 and drops the messages.
 MAX_REQUEST_MESSAGES: Final = 100
 
 
@@ -61,7 +63,7 @@ class SegmentOptions(HttpOptions):
 
 LIBRARY: Final = {"name": "dispatcher", "version": __version__}
 
-# What a direct call may say beside who and when, and where it puts its payload.
+# Fields of a direct call beside whom it is about and when it happened, and the field that has its payload.
 _CALL_KEYS: Final = ("event", "name", "category", "groupId", "previousId", "integrations")
 _PAYLOAD_KEYS: Final = {
     "track": "properties",
@@ -71,21 +73,26 @@ _PAYLOAD_KEYS: Final = {
     "group": "traits",
 }
 
-# What opaque-keys takes for a course run: course-v1:org+course+run, ccx-v1:…+ccx@1, or the old org/course/run.
+# What opaque-keys takes as a course run: course-v1:org+course+run, ccx-v1:…+ccx@1, or the old org/course/run.
 _COURSE_RUN: Final = re.compile(
     r"(?:course|ccx)-v1:[\w\-~.:]+\+[\w\-~.:]+\+[\w\-~.:]+(?:\+ccx@\d+)?|[\w\-~.:]+/[\w\-~.:]+/[\w\-~.:]+"
 )
 
 
 def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> dict[str, Any]:
-    """The message that an event becomes. Pure: the event and its dicts stay as they are."""
+    """The message that an event becomes. Pure: the event and its dicts stay as they are.
+
+    Args:
+        event: An event, which becomes a track call, or a direct call.
+        properties: What the properties of an event's track call are: its data, or the whole event as edX sends it.
+    """
     direct = event.type in DIRECT_TYPES
     call = data_fields(event) if direct else {}
     message: dict[str, Any] = {
         "type": event.type if direct else "track",
         "messageId": event.id,
         "timestamp": utc_text(event.timestamp),
-        **_who(event, call),
+        **_user(event, call),
     }
     if direct:
         message |= _call(event, call)
@@ -100,30 +107,30 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
     return message
 
 
-def _who(event: Event, call: dict[str, Any]) -> dict[str, str]:
-    said = {key: found for key in ("userId", "anonymousId") if (found := _identity(call.get(key))) is not None}
-    if said:
-        return said
-    if (user := _identity(event.context.get("user_id"))) is not None:
-        return {"userId": user}
+def _user(event: Event, call: dict[str, Any]) -> dict[str, str]:
+    ids = {key: id_ for key in ("userId", "anonymousId") if (id_ := _to_id(call.get(key))) is not None}
+    if ids:
+        return ids
+    if (user_id := _to_id(event.context.get("user_id"))) is not None:
+        return {"userId": user_id}
     for key in ("anonymous_id", "session", "client_id"):
-        if (found := _identity(event.context.get(key))) is not None:
-            return {"anonymousId": found}
-    # Segment drops a message of nobody while it answers 200. The id stays the same when the event is sent again.
+        if (anonymous_id := _to_id(event.context.get(key))) is not None:
+            return {"anonymousId": anonymous_id}
+    # Segment answers 200 to a message without a user, and drops it. The event's id is the same when it is sent again.
     return {"anonymousId": event.id}
 
 
-def _identity(value: object) -> str | None:
+def _to_id(value: object) -> str | None:
     return str(value) if isinstance(value, (str, int, float)) and value != "" else None
 
 
 def _call(event: Event, call: dict[str, Any]) -> dict[str, Any]:
-    said = {key: call[key] for key in _CALL_KEYS if call.get(key) is not None}
+    fields = {key: call[key] for key in _CALL_KEYS if call.get(key) is not None}
     if event.type == "track":
-        said.setdefault("event", event.name)
+        fields.setdefault("event", event.name)
     if payload_key := _PAYLOAD_KEYS.get(event.type):
-        said[payload_key] = as_object(call.get(payload_key))
-    return said
+        fields[payload_key] = as_object(call.get(payload_key))
+    return fields
 
 
 def _edx_properties(event: Event) -> dict[str, Any]:
@@ -142,14 +149,14 @@ def _edx_properties(event: Event) -> dict[str, Any]:
     return properties
 
 
-def _context(said: object, tracking: dict[str, Any]) -> dict[str, Any]:
-    """The caller's context, filled from the tracking context where the caller said nothing."""
-    context: dict[str, Any] = dict(said) if isinstance(said, dict) else {}
+def _context(call_context: object, tracking: dict[str, Any]) -> dict[str, Any]:
+    """The context of a direct call; the tracking context fills what is absent from it."""
+    context: dict[str, Any] = dict(call_context) if isinstance(call_context, dict) else {}
     for key, source in (("ip", "ip"), ("userAgent", "agent")):
-        if found := _text(tracking, source):
-            context.setdefault(key, found)
+        if text := _text(tracking, source):
+            context.setdefault(key, text)
     _fill(context, "page", _page(tracking))
-    if (client_id := _identity(tracking.get("client_id"))) is not None:
+    if (client_id := _to_id(tracking.get("client_id"))) is not None:
         _fill(context, "Google Analytics", {"clientId": client_id})
     context.setdefault("library", dict(LIBRARY))
     return context
@@ -160,8 +167,8 @@ def _page(tracking: dict[str, Any]) -> dict[str, Any]:
     url = _text(tracking, "page")
     if url is None and path and host:
         url = f"https://{host}{'' if path.startswith('/') else '/'}{path}"
-    found = {"path": path, "referrer": _text(tracking, "referer"), "url": url}
-    return {key: value for key, value in found.items() if value}
+    page = {"path": path, "referrer": _text(tracking, "referer"), "url": url}
+    return {key: value for key, value in page.items() if value}
 
 
 def _text(tracking: dict[str, Any], key: str) -> str | None:
@@ -169,14 +176,14 @@ def _text(tracking: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _fill(context: dict[str, Any], key: str, found: dict[str, Any]) -> None:
-    said = context.get(key, {})
-    if found and isinstance(said, dict):
-        context[key] = found | said
+def _fill(context: dict[str, Any], key: str, defaults: dict[str, Any]) -> None:
+    fields = context.get(key, {})
+    if defaults and isinstance(fields, dict):
+        context[key] = defaults | fields
 
 
 class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
-    """Delivers to Segment, through its own package, whose threads share ten kept-alive connections."""
+    """Delivers to Segment through its own package, which keeps ten connections open for all threads."""
 
     Options = SegmentOptions
     traits = SEGMENT
@@ -204,15 +211,15 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
         return to_message(event, properties=self.options.properties)
 
     def item_bytes(self, item: dict[str, Any]) -> int:
-        # As post() encodes it.
+        # The package writes JSON as Python's json does, with blanks and \u escapes.
         return len(as_python_writes(msgspec.json.encode(item)))
 
     def body_bytes(self, items: Sequence[dict[str, Any]], items_bytes: int) -> int:
-        # Each but the last has a comma and a blank behind it.
+        # A comma and a blank stand between two items.
         return len(self.request([]).body) + items_bytes + 2 * (len(items) - 1)
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
-        """The request as the package's ``post`` makes it, but for sentAt, which is when it is sent."""
+        """The request as the package's ``post`` makes it, except for sentAt, the time of sending."""
         body = {"batch": items, "sentAt": "", "writeKey": reveal(self.options.write_key)}
         return Request(
             url=self.endpoint,
@@ -234,21 +241,12 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
             )
         except APIError as error:
             headers = {} if error.response is None else error.response.headers
-            # Not the body of the answer: it may repeat what was sent.
+            # Without the answer's body, which may repeat what was sent.
             return Answer(status=int(error.status), headers=headers, body=b"")
         except RequestException as error:
-            return no_answer(
-                error,
-                label=self.label,
-                connect_seconds=self.options.connect_timeout_seconds,
-                answer_seconds=self.options.timeout_seconds,
-            )
+            return self._client.no_answer(error)
         if response.request.method != "POST":
-            # A redirect turned the POST into a GET: its 200 says nothing of the events.
-            return NoAnswer(
-                RetryAfter(
-                    f"{self.label} redirects elsewhere: set {self.variable('host')} to the final address", None, "setup"
-                ),
-                maybe_taken=False,
-            )
+            # A redirect turned the POST into a GET, whose 200 says nothing about the events.
+            error_text = f"{self.label} redirects elsewhere: set {self.variable('host')} to the final address"
+            return NoAnswer(RetryAfter(error_text, None, "setup"), maybe_taken=False)
         return Answer(status=response.status_code, headers=response.headers, body=b"")

@@ -1,6 +1,8 @@
-"""Webhook: events as they are, to any HTTP endpoint, signed by the Standard Webhooks convention.
+"""Webhook: sends events as they are to any HTTP endpoint, signed by the Standard Webhooks convention.
 
-What is signed is the payload before compression: receivers' servers undo that before anything can verify.
+The signature is over the payload before compression, because servers decompress a body before the receiver's code can
+verify it. The options say how many events and bytes a request may have. Source:
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ if TYPE_CHECKING:
     from dispatcher.store.rate_limit import Rate
 
 _PREFIX: Final = "whsec_"
-# Bytes of a key, from https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-_SHORTEST_KEY: Final = 24
-_LONGEST_KEY: Final = 64
+# Bytes of a key, by the convention.
+_MIN_KEY: Final = 24
+_MAX_KEY: Final = 64
 
-# A header's name (RFC 9110 §5.6.2), and its value without what could begin another header.
+# A header's name (RFC 9110 §5.6.2), and a value that cannot begin another header.
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
-# What says how the body is to be read, or is signed.
+# Headers that say how to read the body, or that belong to the signature.
 _OUR_HEADERS: Final = frozenset(
     {
         "connection",
@@ -52,8 +54,8 @@ _OUR_HEADERS: Final = frozenset(
         "webhook-timestamp",
     }
 )
-# A full stop in an id could be taken for the end of it in what is signed.
-_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+# A full stop ends the id in the signed text, so no id may contain one.
+_SIGNABLE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 _CONTENT_TYPES: Final = {"json": "application/json", "ndjson": "application/x-ndjson"}
 
@@ -89,17 +91,17 @@ class WebhookOptions(HttpOptions):
     def _check_url(cls, url: str) -> str:
         parts = parse_url(url, "must be scheme, host and path, such as https://example.org/events")
         if "@" in parts.netloc:
-            raise ValueError("must have no user and password: give an Authorization header in headers")
+            raise ValueError("must not hold a user and password: give an Authorization header in headers")
         if parts.query:
-            raise ValueError("must have no query: give what is behind the ? in query, where it is kept secret")
+            raise ValueError("must not have a query: give what is behind the ? in query, where it is kept secret")
         return url
 
     @field_validator("headers")
     @classmethod
-    def _are_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, value in headers.items():
             if _HEADER_NAME.fullmatch(name) is None:
-                raise ValueError(f"{name!r} is no header's name")
+                raise ValueError(f"{name!r} is not a header's name")
             if name.lower() in _OUR_HEADERS:
                 raise ValueError(f"{name} is set by the webhook itself: leave it out")
             if _HEADER_VALUE.fullmatch(reveal(value)) is None:
@@ -108,7 +110,7 @@ class WebhookOptions(HttpOptions):
 
     @field_validator("secret")
     @classmethod
-    def _are_keys(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _check_secret(cls, secret: SecretStr | None) -> SecretStr | None:
         _keys_of(secret)
         return secret
 
@@ -122,10 +124,10 @@ class WebhookItem:
 
 
 class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
-    """Delivers to one URL (https://www.standardwebhooks.com).
+    """Delivers to one URL.
 
-    ``webhook-id`` is the event's id, and for several events a digest of theirs: the same whenever they are sent again
-    together. ``webhook-timestamp`` and ``webhook-signature`` are those of the attempt.
+    ``webhook-id`` is the event's id, or a digest of the ids of several events, which is the same whenever these are
+    sent again together. ``webhook-timestamp`` and ``webhook-signature`` differ from attempt to attempt.
     """
 
     Options = WebhookOptions
@@ -133,8 +135,8 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
     def __init__(
         self, name: str, options: WebhookOptions, *, rules: Rules | None = None, rate: Rate | None = None
     ) -> None:
-        self.array = options.format == "json" and options.batch
-        several = self.array or options.format == "ndjson"
+        self._is_array = options.format == "json" and options.batch
+        several = self._is_array or options.format == "ndjson"
         self.limits = Limits(events=options.max_events if several else 1, request_bytes=options.max_bytes)
         self._keys = _keys_of(options.secret)
         super().__init__(name, options, rules=rules, rate=rate)
@@ -150,19 +152,22 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
         return len(item.json)
 
     def request(self, items: Sequence[WebhookItem]) -> Request:
-        """The request but for what depends on the moment, and before compression."""
+        """The request before it is signed and compressed."""
         headers = {name: reveal(value) for name, value in self.options.headers.items()}
         return Request(
             url=self.endpoint,
             query={name: reveal(value) for name, value in self.options.query.items()},
             body=self._body([item.json for item in items]),
-            headers=headers
-            | {"Content-Type": _CONTENT_TYPES[self.options.format], "webhook-id": webhook_id([i.id for i in items])},
+            headers={
+                **headers,
+                "Content-Type": _CONTENT_TYPES[self.options.format],
+                "webhook-id": webhook_id([item.id for item in items]),
+            },
             method=self.options.method,
         )
 
     def sign(self, request: Request) -> Request:
-        """The request with the attempt's time and signatures, compressed if the options say so."""
+        """Add the time and the signatures, and compress the body if the options say so."""
         timestamp = str(int(time()))
         headers = {**request.headers, "webhook-timestamp": timestamp}
         if self._keys:
@@ -176,12 +181,12 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
     def _body(self, events: Sequence[bytes]) -> bytes:
         if self.options.format == "ndjson":
             return b"".join(event + b"\n" for event in events)
-        return b"[" + b",".join(events) + b"]" if self.array else events[0]
+        return b"[" + b",".join(events) + b"]" if self._is_array else events[0]
 
 
 def webhook_id(event_ids: Sequence[str]) -> str:
-    """What identifies a request with these events: the same for the same ids in the same order."""
-    if len(event_ids) == 1 and _PLAIN_ID.fullmatch(event_ids[0]) is not None:
+    """The id of a request with these events: the same for the same events in the same order."""
+    if len(event_ids) == 1 and _SIGNABLE_ID.fullmatch(event_ids[0]) is not None:
         return event_ids[0]
     return hashlib.sha256(msgspec.json.encode(event_ids)).hexdigest()
 
@@ -199,6 +204,6 @@ def _key(secret: str) -> bytes:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not secret.startswith(_PREFIX) or not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
-        raise ValueError(f"must be {_PREFIX} and the base64 of {_SHORTEST_KEY} to {_LONGEST_KEY} random bytes")
+    if not secret.startswith(_PREFIX) or not _MIN_KEY <= len(key) <= _MAX_KEY:
+        raise ValueError(f"must be {_PREFIX} and the base64 of {_MIN_KEY} to {_MAX_KEY} random bytes")
     return key

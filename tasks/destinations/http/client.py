@@ -139,19 +139,20 @@ class HttpClient:
                 # A connection whose answer was read to its end goes back to the pool; any other is closed.
                 response.close()
         except RequestException as error:
-            connect_seconds, answer_seconds = self._timeout
-            return no_answer(error, label=self._label, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
+            return self.no_answer(error)
         return Answer(status=response.status_code, headers=response.headers, body=body)
+
+    def no_answer(self, error: RequestException) -> NoAnswer:
+        """What an error that requests has raised for one of the destination's requests means."""
+        connect_seconds, answer_seconds = self._timeout
+        outcome = outcome_of_error(
+            error, label=self._label, connect_seconds=connect_seconds, answer_seconds=answer_seconds
+        )
+        return NoAnswer(outcome, maybe_taken=may_have_arrived(error))
 
     def close(self) -> None:
         """Close the connections. May be called twice; a later request opens new ones."""
         self._session.close()
-
-
-def no_answer(error: RequestException, *, label: str, connect_seconds: float, answer_seconds: float) -> NoAnswer:
-    """What an error that requests has raised means. The arguments are those of ``outcome_of_error``."""
-    outcome = outcome_of_error(error, label=label, connect_seconds=connect_seconds, answer_seconds=answer_seconds)
-    return NoAnswer(outcome, maybe_taken=may_have_arrived(error))
 
 
 def proxies_to(url: str) -> dict[str, str] | None:
