@@ -219,14 +219,14 @@ def _rows(model: type[BaseModel], files: Mapping[str, str | None] | None = None)
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _item_model_of(field: FieldInfo) -> type[BaseModel] | None:
     """Of a list of tables, the model of each."""
-    kind = next(iter(get_args(field.annotation)), None) if get_origin(field.annotation) is tuple else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    item = next(iter(get_args(field.annotation)), None) if get_origin(field.annotation) is tuple else None
+    return item if isinstance(item, type) and issubclass(item, BaseModel) else None
 
 
 def _takes(field: FieldInfo) -> str:
@@ -373,14 +373,14 @@ def _spelling(option: click.Option) -> str:
     return names if option.is_flag else f"{names} {_value(option.type)}"
 
 
-def _value(kind: Any) -> str:
+def _value(parameter: Any) -> str:
     checks: list[tuple[Any, Callable[[Any], str]]] = [
         (click.Choice, lambda choice: " or ".join(f"`{name}`" for name in choice.choices)),
         (click.types.IntParamType, lambda _: "N"),
         (click.types.FloatParamType, lambda _: "SECONDS"),
         (click.Path, lambda _: "FILE"),
     ]
-    return next((text(kind) for known, text in checks if isinstance(kind, known)), "TEXT")
+    return next((text(parameter) for known, text in checks if isinstance(parameter, known)), "TEXT")
 
 
 def _option_default(option: click.Option) -> str:

@@ -1,4 +1,4 @@
-"""Allowlists as they are written in settings. How they are read is said in ``dispatcher.routing``."""
+"""Allowlists as settings hold them. ``dispatcher.routing`` says what is on one."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def check_allowlist(entries: tuple[str, ...] | None) -> None:
         raise ValueError('it holds only exceptions, so that nothing would match; add "*" if everything else should')
 
 
-#: Names, globs, and exceptions behind a ``!``, which are not alone; None where nothing is said.
+#: Names, globs, and exceptions after a ``!``; None for a table without one.
 Allowlist = Annotated[tuple[str, ...] | None, checked_by(check_allowlist)]

@@ -1,4 +1,4 @@
-"""Destination types by name, as packages install them. None of them is imported here, only what says their traits."""
+"""Destination types by name, as packages install them. The types are not imported here, only their traits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPES_GROUP: Final = "dispatcher.destinations"
 #: And its traits, where it has any, by one of this group and the same name: ``name = "package.light_module:TRAITS"``.
 TRAITS_GROUP: Final = "dispatcher.destination_traits"
 
-#: Types that somebody may still ask for, and what has become of them.
+#: Former types that settings may still name, and what has become of them.
 RETIRED_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "fabric": "Fabric and its Answers have ended, and Google Analytics for Firebase is what their users were moved "

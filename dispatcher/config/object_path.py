@@ -9,5 +9,5 @@ _OBJECT_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.
 
 
 def is_object_path(text: str) -> bool:
-    """Whether the text has the form ``package.module:name``. Whether the object exists is not looked at."""
+    """Whether the text has the form ``package.module:name``. The object need not exist."""
     return _OBJECT_PATH.fullmatch(text) is not None

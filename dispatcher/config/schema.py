@@ -121,7 +121,7 @@ class WorkerSettings(Table):
 
 
 class SentrySettings(Table):
-    """What needs a person, reported to Sentry by workers and `dispatcher relay`; off while there is no dsn."""
+    """What needs a person, reported to Sentry by workers and `dispatcher relay`; off without a dsn."""
 
     dsn: Annotated[SecretStr | None, checked_by(_check_dsn)] = Field(
         None, description="The project's DSN. SENTRY_DSN is not read."

@@ -1,4 +1,4 @@
-"""Spelling: what was most likely meant by a word that is not known."""
+"""Spelling: what an unknown word was most likely meant to be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that was most likely meant; None if none is near.
 
-    A candidate of which the word is the first part, up to an underscore, goes before one that a typo apart.
+    A candidate that begins with the word and an underscore goes before one that differs by a typo.
     """
     candidates = list(candidates)
     longer = [candidate for candidate in candidates if candidate.startswith(f"{word}_")]

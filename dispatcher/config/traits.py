@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What sets a destination type apart from the others. Most types differ in nothing and have these defaults.
+    """What sets a destination type apart from the others. Most types need nothing but these defaults.
 
     Args:
         defaults: Other defaults for the keys that every destination's table has; those of inner tables are merged.

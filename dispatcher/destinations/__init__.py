@@ -1,1 +1,1 @@
-"""Destinations: what a destination type is, and how one is made from its settings."""
+"""Destinations: what a destination type is, and how a destination is built from its settings."""

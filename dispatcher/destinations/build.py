@@ -1,4 +1,4 @@
-"""Makes destinations from their settings: for workers, which deliver, and for those who want to see what would be."""
+"""Builds destinations from their settings: for workers, which deliver, and for previews."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 Build: TypeAlias = Callable[[], Destination[Options]]
 
-# Part of what a vendor allows that is used: requests do not arrive as evenly as they leave, and one too many in a
-# second would halve the rate.
+# The fraction of what a vendor allows that is used: requests do not arrive as evenly as they leave, and one too many
+# in a second would halve the rate.
 _ALLOWED_FRACTION: Final = 0.95
 # Seconds that Redis may take to say whether a request may go.
 _RATE_TIMEOUT_SECONDS: Final = 5.0
 
 
 def build_destinations(settings: Settings) -> dict[str, Build]:
-    """What makes each destination that workers deliver to, by name; called in the process that delivers.
+    """A function for each destination that workers deliver to, by name, which builds it in the process that delivers.
 
     Raises:
         SettingsError: Options are missing or wrong; all of them are named at once.

@@ -29,7 +29,7 @@ def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = 
 
     Args:
         settings: What to check.
-        source: Who said the value at a path, as ``LoadedSettings.source``; "settings" stands for all when None.
+        source: Says what set the value at a path, as ``LoadedSettings.source``; None stands for "settings".
     """
     problems: list[str] = []
     for name, table in settings.destinations.items():

@@ -1,4 +1,4 @@
-"""Destination types, imported: only what delivers, previews or checks options may load one."""
+"""The classes of destination types. Only code that delivers, previews or checks options may import one."""
 
 from __future__ import annotations
 

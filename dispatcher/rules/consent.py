@@ -1,4 +1,4 @@
-"""Consent: whether a destination may have an event, by what the event says of consent and of integrations. Pure.
+"""Consent: whether a destination may have an event, by the event's own consent and integrations objects. Pure.
 
 Segment's own rules, so that an event means the same to Segment and to every other destination:
 https://segment.com/docs/privacy/consent-management/consent-in-segment-connections/ and
@@ -48,8 +48,8 @@ class Consent:
         """Why the destination must not have what is marked so; None if it may have it.
 
         Args:
-            consent: The consent object; None where there is none.
-            integrations: The integrations object; empty where there is none.
+            consent: The consent object; None for an event without one.
+            integrations: The integrations object; empty for an event without one.
         """
         if self._categories and not self._is_consented(consent, integrations):
             return CONSENT
@@ -58,11 +58,11 @@ class Consent:
         return None
 
     def _is_consented(self, consent: object, integrations: Mapping[str, Any]) -> bool:
-        # An empty consent object counts as none, but as no consent at all beside an integrations object: so says the
-        # table of the documentation.
+        # By the table of Segment's documentation, an empty consent object is ignored, unless the event has an
+        # integrations object: then it is a refusal.
         if consent is None or (consent == {} and not integrations):
             return True
-        # What cannot be read is no consent.
+        # Anything else cannot be read, and counts as a refusal.
         preferences = consent.get("categoryPreferences") if isinstance(consent, dict) else None
         if not isinstance(preferences, dict):
             return False
@@ -72,26 +72,30 @@ class Consent:
 def is_enabled(integration: str, integrations: Mapping[str, Any]) -> bool:
     """Whether an integrations object lets an integration have the event. Options in place of true count as true."""
     for name in (integration, _ALL):
-        if (said := integrations.get(name)) is not None:
-            return said is not False
+        if (value := integrations.get(name)) is not None:
+            return value is not False
     return True
 
 
 def stated_consent(event: Event) -> object:
-    """The consent object of an event; None where it has none.
+    """The consent object of an event; None for an event without one.
 
-    A call to Segment has it in the call's own context; else, as for what was emitted, it is in the tracking context.
+    A call to Segment may have one in the call's own context; otherwise the one in the tracking context counts.
     """
-    call = _call(event).get("context")
-    said = call.get("consent") if isinstance(call, dict) else None
-    return event.context.get("consent") if said is None else said
+    call_context = _call(event).get("context")
+    consent = call_context.get("consent") if isinstance(call_context, dict) else None
+    return event.context.get("consent") if consent is None else consent
 
 
 def stated_integrations(event: Event) -> dict[str, Any]:
-    """The integrations object of an event; empty where it has none. Of a call to Segment its own, if it has one."""
-    said = _call(event).get("integrations")
-    said = event.context.get("integrations") if said is None else said
-    return said if isinstance(said, dict) else {}
+    """The integrations object of an event; empty for an event without one.
+
+    A call to Segment may have one of its own; otherwise the one in the tracking context counts.
+    """
+    integrations = _call(event).get("integrations")
+    if integrations is None:
+        integrations = event.context.get("integrations")
+    return integrations if isinstance(integrations, dict) else {}
 
 
 def _call(event: Event) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Rules:
         return cls(consent=consent, mapper=mapper, privacy=None if privacy.changes_nothing else privacy)
 
     def apply(self, event: Event) -> Event:
-        """The event as the destination gets it. What it was made of stays as it is.
+        """The event as the destination gets it. The given event stays as it is.
 
         Raises:
             DropEvent: It does not go there; the reason is consent, integrations or mapping.

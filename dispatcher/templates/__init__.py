@@ -1,1 +1,1 @@
-"""Templates: the small languages of the settings, which say where a value is and how one is made."""
+"""Templates: the small languages of the settings, for where a value stands and what one is made of."""

@@ -12,15 +12,15 @@ from typing import Any, Final
 from dispatcher.errors import SettingsError
 from dispatcher.installation.extras import install_command
 
-#: Characters of a text that are looked at: more than any user agent or address of a page has.
+#: Characters of a text that are searched: more than any user agent or address of a page has.
 SEEN_CHARACTERS: Final = 8_192
 
 # Characters of an expression: a longer one is a list, which `any_of` is for.
 _MOST_CHARACTERS: Final = 1_000
 # Bytes that a compiled expression may take: the most that a text can cost is in proportion to it.
 _MOST_BYTES: Final = 1 << 20
-# What Python's expressions have beside RE2's, by how RE2 quotes it, and what to write for it.
-_WITHOUT: Final = {
+# What Python's expressions have and RE2's have not, by how RE2 quotes it, and what to write instead.
+_UNSUPPORTED: Final = {
     "(?<": "a look-behind: write what may stand before it as part of the expression",
     "(?=": "a look-ahead: write what may stand behind it as part of the expression",
     "(?!": "a look-ahead: leave such events out by a rule of their own before this one",
@@ -41,7 +41,7 @@ class Expression:
     """A regular expression as RE2 knows them (https://github.com/google/re2/wiki/Syntax). May be shared by threads.
 
     Raises:
-        ValueError: It is none; the message says how to mend it.
+        ValueError: It is not one; the message says how to mend it.
         SettingsError: This installation has no RE2; the message says how it gets one.
     """
 
@@ -59,16 +59,16 @@ class Expression:
         try:
             self._search = re2.compile(text.encode(errors="replace"), options).search
         except re2.error as error:
-            raise ValueError(_explained(error)) from None
+            raise ValueError(_explain(error)) from None
 
     def is_found_in(self, text: str) -> bool:
         """Whether it is found in the first ``SEEN_CHARACTERS`` of the text."""
-        # JSON may hold halves of a surrogate pair, which UTF-8 has no form for.
+        # JSON may hold halves of a surrogate pair, which UTF-8 cannot express.
         return self._search(text[:SEEN_CHARACTERS].encode(errors="replace")) is not None
 
 
 def is_available() -> bool:
-    """Whether this installation has what expressions need."""
+    """Whether the library that expressions need is installed."""
     try:
         _re2()
     except SettingsError:
@@ -93,17 +93,18 @@ def _re2() -> Any:
     return re2
 
 
-def _explained(error: Exception) -> str:
-    said = error.args[0] if error.args else ""
-    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+def _explain(error: Exception) -> str:
+    """What is wrong with an expression and what to write instead, from the error of RE2, which is bytes."""
+    argument = error.args[0] if error.args else ""
+    text = argument.decode(errors="replace") if isinstance(argument, bytes) else str(argument)
     quoted = text.rpartition(": ")[2]
-    for start, way_out in _WITHOUT.items():
+    for start, remedy in _UNSUPPORTED.items():
         if quoted.startswith(start):
-            return f"it has {way_out}; expressions are RE2's, which no text can make take hours"
+            return f"it has {remedy}; expressions are RE2's, which no text can make take hours"
     if text.startswith("bad repetition operator"):
         return f"it has {quoted}, one repetition behind another: write one"
     if "repetition size" in text:
         return f"it repeats {quoted}, and together that may be 1,000 times: write * or +, or a smaller number"
     if "too large" in text:
         return "it is too large when compiled: repeat less, or use several rules"
-    return f"it is no regular expression: {text}; in TOML write it in 'single quotes'"
+    return f"it is not a regular expression: {text}; in TOML write it in 'single quotes'"

@@ -1,4 +1,4 @@
-"""Browser calls: what an event becomes where a vendor takes it from a browser only. Pure: calls are data, not made.
+"""Browser calls: what an event becomes for a vendor that takes it from browsers only. Pure: a call is only described.
 
 A browser client hands each call over on the page of the visitor whose event it is, and acknowledges it by its id.
 """

@@ -147,7 +147,7 @@ MISTAKES = {
     "mapping[0].when.a:": ("when = {a = {}}\nskip = true", "it says nothing"),
     "mapping[0].when.a.any_of": ("when = {a = []}\nskip = true", "name the values"),
     "mapping[0].when.a.any_of[0]": ("when = {a = [[1]]}\nskip = true", "it must be text, a number, true or false"),
-    "mapping[0].when.a.matches": ('when = {a = {matches = "("}}\nskip = true', "it is no regular expression"),
+    "mapping[0].when.a.matches": ('when = {a = {matches = "("}}\nskip = true', "it is not a regular expression"),
     "mapping[0].when.a: exists": ("when = {a = {exists = false, at_least = 1}}\nskip = true", "take one away"),
     "mapping[0].when.a: no": ("when = {a = {at_least = 2, at_most = 1}}\nskip = true", "swap them"),
     "mapping[0].when.a.at_least": ("when = {a = {at_least = true}}\nskip = true", "it must be a number"),

@@ -86,7 +86,7 @@ def test_only_the_beginning_of_a_very_long_text_is_searched() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("(", "it is no regular expression"),
+        ("(", "it is not a regular expression"),
         ("(?=a)", "it has a look-ahead: write"),
         ("a(?!b)", "it has a look-ahead: leave such events out"),
         ("(?<=a)b", "it has a look-behind: write"),
