@@ -1,4 +1,4 @@
-"""The broker's channel: kombu's for Redis, made for doorbells. These may be lost: the batch store has the truth."""
+"""Transport: kombu's channel for Redis, made for doorbells. These may be lost: the batch store has the truth."""
 
 from dispatcher.tasks.transport.channel import Channel, Transport, serves
 from dispatcher.tasks.transport.connection import Amqp

@@ -1,4 +1,4 @@
-"""Connection: kombu's, which looks for a broker that is away every other second, however long it has been away."""
+"""Connection: kombu's, which tries to reach a broker every two seconds at least, however long that has been away."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kombu import connection
 # Seconds between two tries to connect: kombu's own grow to thirty.
 _FIRST_SECONDS: Final = 0.2
 _STEP_SECONDS: Final = 0.4
-_LONGEST_SECONDS: Final = 2.0
+_MAX_SECONDS: Final = 2.0
 
 
 class Connection(connection.Connection):
-    """What workers and Flower connect with, whatever the broker."""
+    """The connection of workers and Flower, for any broker."""
 
     def ensure_connection(
         self,
@@ -23,14 +23,14 @@ class Connection(connection.Connection):
         max_retries: int | None = None,
         interval_start: float = _FIRST_SECONDS,
         interval_step: float = _STEP_SECONDS,
-        interval_max: float = _LONGEST_SECONDS,
+        interval_max: float = _MAX_SECONDS,
         **options: Any,
     ) -> connection.Connection:
-        """As kombu's, with other defaults. Blocks until there is a connection, or ``max_retries`` tries have failed."""
-        found: connection.Connection = super().ensure_connection(
+        """As kombu's, with other defaults. Blocks until it is connected, or ``max_retries`` tries have failed."""
+        connected: connection.Connection = super().ensure_connection(
             errback, max_retries, interval_start, interval_step, interval_max, **options
         )
-        return found
+        return connected
 
     def ensure(
         self,
@@ -45,8 +45,8 @@ class Connection(connection.Connection):
         retry_errors: tuple[type[Exception], ...] | None = None,
     ) -> Callable[..., Any]:
         """As kombu's, which by default tries for ever."""
-        # Celery sends its heartbeats with that default, from the worker's loop: while the broker is silent, it would
-        # neither notice that nor SIGTERM. What it cannot send it keeps.
+        # With that default Celery sends its heartbeats, from the worker's loop: while the broker is silent, the worker
+        # would notice neither that nor SIGTERM. Celery keeps what it cannot send.
         ensured: Callable[..., Any] = super().ensure(
             obj, fun, errback, max_retries, interval_start, interval_step, interval_max, on_revive, retry_errors
         )

@@ -1,6 +1,6 @@
-"""Intake: what of the texts in a broker is for us. Strict: what is not quite as we or Celery would write it is nothing.
+"""Intake: which messages of the broker are accepted. Anything that we or Celery would write otherwise is unknown.
 
-What passes is made anew from the few facts that were looked at, so that nothing else of it reaches Celery.
+An accepted doorbell is written anew from the few fields that were checked, so that nothing else of it reaches Celery.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from dispatcher.store.doorbell import Ring, body, headers, task_name
 
 # Bytes of a doorbell: ours have 900, those of Celery's own producer 1,300.
-_MOST_BYTES: Final = 8_192
-# Bytes of a command, an answer or an event: a worker's answer to `inspect report` or `conf` has tens of thousands.
-_MOST_TOLD_BYTES: Final = 4 << 20
+_MAX_BYTES: Final = 8_192
+# Bytes of a control message: a worker's answer to `inspect report` or `conf` has tens of thousands.
+_MAX_CONTROL_BYTES: Final = 4 << 20
 
 _Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 _BatchId: TypeAlias = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:~+@-]{1,255}\Z")]
 _Priority: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
-# Numbers that Lamport's clock may have.
+# Values of Celery's Lamport clock.
 _Clock: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 62)]
 
-# kombu keeps what is in hand by it; ours cannot meet one that somebody chose.
+# Delivery tags, by which kombu keeps what is in hand. Our own, so that a sender's tag cannot replace another message.
 _tags = count(1)
 
 
-class _Way(Struct):
+class _DeliveryInfo(Struct):
     exchange: Annotated[str, Meta(max_length=512)]
     routing_key: Annotated[str, Meta(max_length=512)]
 
 
 class _Properties(Struct):
     delivery_tag: _Name
-    delivery_info: _Way
+    delivery_info: _DeliveryInfo
     body_encoding: Literal["base64"] | None = None
     priority: _Priority | None = None
     reply_to: str | None = None
 
 
 class DoorbellHeaders(Struct):
-    """What is read of a doorbell's headers, and what must not be in them."""
+    """The headers of a doorbell that are read, and those that it must not have."""
 
     task: _Name
     id: _Name
@@ -64,7 +64,7 @@ class _Embed(Struct, forbid_unknown_fields=True):
     chord: None = None
 
 
-class _Nothing(Struct, forbid_unknown_fields=True):
+class _Empty(Struct, forbid_unknown_fields=True):
     pass
 
 
@@ -76,16 +76,16 @@ class _Doorbell(Struct, rename="kebab"):
     properties: _Properties
 
 
-class _ToldHeaders(Struct):
+class _ControlHeaders(Struct):
     clock: _Clock | None = None
     compression: None = None
 
 
-class _Told(Struct, rename="kebab"):
+class _ControlMessage(Struct, rename="kebab"):
     body: str
     content_type: Literal["application/json"]
     content_encoding: Literal["utf-8"]
-    headers: _ToldHeaders
+    headers: _ControlHeaders
     properties: _Properties
 
 
@@ -99,7 +99,7 @@ class _Command(Struct):
     arguments: dict[str, Any] | None = None
     destination: list[str] | str | None = None
     pattern: Annotated[str, Meta(max_length=512)] | None = None
-    # Not kombu's other one, which is a regular expression.
+    # Not kombu's other matcher, which takes a regular expression.
     matcher: Literal["glob"] | None = None
     reply_to: _Reply | None = None
     ticket: str | None = None
@@ -115,63 +115,70 @@ class _Event(Struct):
 
 
 _DOORBELL: Final = msgspec.json.Decoder(_Doorbell)
-_ARGUMENTS: Final = msgspec.json.Decoder(tuple[tuple[_BatchId], _Nothing, _Embed])
-_TOLD: Final = msgspec.json.Decoder(_Told)
+_ARGUMENTS: Final = msgspec.json.Decoder(tuple[tuple[_BatchId], _Empty, _Embed])
+_CONTROL_MESSAGE: Final = msgspec.json.Decoder(_ControlMessage)
 _COMMAND: Final = msgspec.json.Decoder(_Command)
 _EVENTS: Final = msgspec.json.Decoder(_Event | list[_Event])
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
-# What reading a text may raise, whatever is in it.
+# Whatever decoding may raise, for any bytes.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, binascii.Error)
 
 
-class NotOursError(ValueError):
-    """It is nothing for us. Says nothing of what it is."""
+class UnknownMessageError(ValueError):
+    """The message is not one of ours. Holds nothing of its contents."""
 
 
 def doorbell(queue: str, text: bytes) -> dict[str, Any]:
-    """The doorbell in a text of this queue, as Celery's consumer takes it.
+    """The doorbell in a message of a Redis list, as Celery's consumer takes it.
+
+    Args:
+        queue: The destination that the list belongs to.
+        text: The message.
 
     Raises:
-        NotOursError: There is none in it.
+        UnknownMessageError: The message is not a doorbell for this destination.
     """
-    if len(text) > _MOST_BYTES:
-        raise NotOursError
+    if len(text) > _MAX_BYTES:
+        raise UnknownMessageError
     try:
-        found = _DOORBELL.decode(text)
-        return _made(queue, found.headers, _plain(found.body, found.properties))
+        message = _DOORBELL.decode(text)
+        return _make(queue, message.headers, _decode_body(message.body, message.properties))
     except _UNREADABLE:
-        raise NotOursError from None
+        raise UnknownMessageError from None
 
 
-def amqp_doorbell(queue: str, told: object, content: bytes) -> dict[str, Any]:
-    """The same for a message whose headers the broker itself has a form for.
+def amqp_doorbell(queue: str, given_headers: object, content: bytes) -> dict[str, Any]:
+    """The same for a message of another broker, which carries headers apart from the body.
 
     Raises:
-        NotOursError: There is none in it.
+        UnknownMessageError: The message is not a doorbell for this destination.
     """
-    if len(content) > _MOST_BYTES:
-        raise NotOursError
+    if len(content) > _MAX_BYTES:
+        raise UnknownMessageError
     try:
-        return _made(queue, msgspec.convert(told, DoorbellHeaders), content)
+        return _make(queue, msgspec.convert(given_headers, DoorbellHeaders), content)
     except _UNREADABLE:
-        raise NotOursError from None
+        raise UnknownMessageError from None
 
 
-def check_told(exchange: str, text: bytes) -> None:
-    """See that a text of a channel, or of a list of answers, is a command, an answer or an event of Celery's.
+def check_control_message(exchange: str, text: bytes) -> None:
+    """Check that a message of a channel, or of a list of answers, is a command, an answer or an event of Celery's.
+
+    Args:
+        exchange: Decides which of these it has to be.
+        text: The message.
 
     Raises:
-        NotOursError: It is not.
+        UnknownMessageError: It is something else.
     """
-    if len(text) > _MOST_TOLD_BYTES:
-        raise NotOursError
+    if len(text) > _MAX_CONTROL_BYTES:
+        raise UnknownMessageError
     try:
-        found = _TOLD.decode(text)
-        content = _plain(found.body, found.properties)
-        _decoder(exchange).decode(content)
+        message = _CONTROL_MESSAGE.decode(text)
+        _decoder(exchange).decode(_decode_body(message.body, message.properties))
     except _UNREADABLE:
-        raise NotOursError from None
+        raise UnknownMessageError from None
 
 
 def _decoder(exchange: str) -> msgspec.json.Decoder[Any]:
@@ -180,20 +187,20 @@ def _decoder(exchange: str) -> msgspec.json.Decoder[Any]:
     return _COMMAND if exchange.endswith("pidbox") else _EVENTS
 
 
-def _plain(text: str, properties: _Properties) -> bytes:
+def _decode_body(text: str, properties: _Properties) -> bytes:
     return text.encode() if properties.body_encoding is None else b64decode(text, validate=True)
 
 
-def _made(queue: str, told: DoorbellHeaders, content: bytes) -> dict[str, Any]:
+def _make(queue: str, given: DoorbellHeaders, content: bytes) -> dict[str, Any]:
     [[batch_id], _, _] = _ARGUMENTS.decode(content)
-    if told.task != task_name(queue):
-        raise NotOursError
-    ring = Ring(destination=queue, batch_id=batch_id, count=0, attempts=told.retries)
+    if given.task != task_name(queue):
+        raise UnknownMessageError
+    ring = Ring(destination=queue, batch_id=batch_id, count=0, attempts=given.retries)
     return {
         "body": body(batch_id),
         "content-type": "application/json",
         "content-encoding": "utf-8",
-        "headers": headers(ring, summary=told.argsrepr or ""),
+        "headers": headers(ring, summary=given.argsrepr or ""),
         "properties": {
             "correlation_id": ring.task_id,
             "delivery_tag": str(next(_tags)),

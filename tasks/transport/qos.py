@@ -1,4 +1,4 @@
-"""QoS: which doorbells are in hand. Noted in this process only: what dies with it is rung for again."""
+"""QoS: which doorbells are in hand. Only this process knows: the bell rings again for those that die with it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class QoS(virtual.QoS):
 
     @property
     def room(self) -> int | None:
-        """How many more may be taken now; None is any number."""
+        """How many more doorbells may be taken now; None for any number."""
         room: int | None = self.can_consume_max_estimate()
         return room
 
     def in_hand(self) -> Counter[str]:
-        """How many doorbells of each list were taken and not yet answered for."""
+        """How many doorbells of each list were taken and neither acknowledged nor rejected yet."""
         return Counter(
             message._raw.key
             for tag, message in self._delivered.items()
@@ -47,7 +47,7 @@ class QoS(virtual.QoS):
         super().reject(delivery_tag, requeue=requeue)
 
     def restore_unacked(self) -> list[Any]:
-        """Give back what is in hand. Where Redis does not take it, the bell rings for it; so nothing is to be kept."""
+        """Give back what is in hand. The bell rings for what Redis does not take, so nothing has to be kept."""
         self._flush()
         messages = list(self._delivered.values())
         self._delivered.clear()

@@ -1,4 +1,4 @@
-"""Refusals: what was taken from the broker and was nothing for us, counted and said, without a word of it."""
+"""Refusals: messages of the broker that are not ours, counted and logged without a word of their contents."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two lines in the log: whoever sends one such message may send a million.
+# Seconds between two lines in the log: a program that sends one such message may send a million.
 _QUIET_SECONDS: Final = 60.0
 
 
 class Refusals:
-    """Counts by queue. Any thread may note and look.
+    """Counts by queue. Safe in threads.
 
     Args:
         clock: Seconds that never go back.
@@ -25,24 +25,25 @@ class Refusals:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counts: Counter[str] = Counter()
-        self._said: dict[str, tuple[float, int]] = {}
+        # When each queue was last logged, and its count then.
+        self._logged: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     def note(self, queue: str) -> None:
-        """One more was dropped from this queue. Says so at once, and then once a minute while there are more."""
+        """Count one more that was dropped from this queue. Logs that at once, then once a minute while more come."""
         with self._lock:
             self._counts[queue] += 1
             now, count = self._clock(), self._counts[queue]
-            said_at, said = self._said.get(queue, (now - _QUIET_SECONDS, 0))
-            if now - said_at < _QUIET_SECONDS:
+            logged_at, logged = self._logged.get(queue, (now - _QUIET_SECONDS, 0))
+            if now - logged_at < _QUIET_SECONDS:
                 return
-            self._said[queue] = (now, count)
-        # What it holds may be anybody's, so not a word of that.
+            self._logged[queue] = (now, count)
+        # The message may hold anybody's data, so none of it is logged.
         logger.error(
             "dropped from %s what is not ours: %d messages since, %d in all. Another program, or another version of "
             "dispatcher, uses the same broker: give dispatcher a database of its own",
             queue,
-            count - said,
+            count - logged,
             count,
         )
 
@@ -52,5 +53,5 @@ class Refusals:
             return dict(self._counts)
 
 
-#: Those of this process.
+#: Of this process.
 REFUSALS = Refusals()

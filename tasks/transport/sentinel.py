@@ -1,4 +1,4 @@
-"""The same channel where Redis Sentinel watches over the broker: kombu's asks it for the primary."""
+"""Sentinel: the same channel for a broker behind Redis Sentinel, which kombu asks for the primary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dispatcher.tasks.transport.channel import Channel, Transport
 
 
 class SentinelChannel(Channel, kombu_redis.SentinelChannel):
-    """Our channel on the connections of kombu's."""
+    """Our channel on the connections of kombu's channel for sentinels."""
 
 
 class SentinelTransport(Transport):

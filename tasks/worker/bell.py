@@ -1,4 +1,4 @@
-"""The bell: a thread in every worker that rings for batches which are due, or whose first ring came to nothing."""
+"""Bell: a thread in every worker that rings for batches which are due, or whose first ring was lost."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds that one look may take.
+# Seconds that Redis may take to answer.
 _TIMEOUT_SECONDS = 5.0
 
-# At maxmemory Redis refuses to push, unless it is in a script that has deleted something: what is parked has to come
-# out, or nothing would ever free memory.
+# At maxmemory Redis refuses to push, but not in a script that has deleted something. Parked batches have to be rung for
+# even then, or nothing would ever free memory.
 _PUSH = "redis.call('DEL', KEYS[2]) return redis.call('LPUSH', KEYS[1], unpack(ARGV))"
 
 
@@ -49,7 +49,7 @@ class Bell:
         threading.Thread(target=self._run, name="dispatcher-bell", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop ringing. Does not wait for a ring under way."""
+        """Stop ringing. Does not wait for the current ring."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -69,7 +69,7 @@ class Bell:
         pool.close()
 
     def _ring_all(self, pool: RedisPool, store: BatchStore) -> None:
-        """Ring for every destination. Raises what says that Redis or the broker is away, at once."""
+        """Ring for every destination. If Redis or the broker is away, raises that at once."""
         for name in self._destinations:
             try:
                 self._ring(pool, store, name)

@@ -1,4 +1,4 @@
-"""Filing: a thread in every worker that takes the oldest dead letters to files, so that they do not fill Redis."""
+"""Filing: a thread in every worker that moves the oldest dead letters to files, so that they do not fill Redis."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 # Seconds that one call to Redis may take.
 _TIMEOUT_SECONDS: Final = 5.0
-# Seconds between two looks, of all workers together. Twice the limit is a while away from the limit.
+# Seconds between two checks, of all workers together. Dead letters take far longer to grow from the limit to twice it.
 _EVERY_SECONDS: Final = 10.0
 
 
 class Filing:
-    """Looks after the dead letters of every destination. One worker at a time does; any number may run.
+    """Files the dead letters of every destination. One worker at a time does; any number may run.
 
-    Letters leave Redis once their file is on the disk: a worker that is killed in between has them in two files.
+    Dead letters leave Redis once their file is on the disk: a worker that is killed in between files them twice.
     """
 
     def __init__(self, settings: Settings, *, every_seconds: float = _EVERY_SECONDS) -> None:
@@ -42,37 +42,40 @@ class Filing:
         self._failing = False
 
     def start(self) -> None:
-        """Start looking. Returns at once."""
+        """Start filing. Returns at once."""
         threading.Thread(target=self._run, name="dispatcher-filing", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop after the file under way. Does not wait for it."""
+        """Stop after the current file. Does not wait for it."""
         self._stopped.set()
 
     def _run(self) -> None:
         pool = RedisPool(self._url, timeout_seconds=_TIMEOUT_SECONDS)
         while True:
             try:
-                self.look(pool)
+                self.file_overdue(pool)
                 self._failing = False
             except StoreUnavailableError as error:
-                logger.debug("dead letters could not be looked at: %s", error)
+                logger.debug("dead letters were not checked: %s", error)
             except OSError as error:
                 if not self._failing:
                     logger.error("dead letters stay in Redis, until it has no room for them: %s", error)
                 self._failing = True
-            except Exception:  # one odd letter must not end all filing to come
+            except Exception:  # one damaged dead letter must not end all filing to come
                 logger.exception("dead letters could not be filed")
             if self._stopped.wait(self._every):
                 break
         pool.close()
 
-    def look(self, pool: RedisPool) -> int:
-        """File what is too much or too old now. Returns how many events that was.
+    def file_overdue(self, pool: RedisPool) -> int:
+        """File the dead letters that are too many or too old now. Blocks.
+
+        Returns:
+            How many events were filed.
 
         Raises:
             StoreUnavailableError: Redis does not answer.
-            OSError: The file cannot be written; its letters stay in Redis.
+            OSError: The file cannot be written; its dead letters stay in Redis.
         """
         letters = DeadLetters(pool)
         return sum(self._file(letters, name, dead) for name, dead in self._limits.items())

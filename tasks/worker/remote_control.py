@@ -1,4 +1,4 @@
-"""Inspection: what a worker answers to `dispatcher doctor`, beside what Celery itself tells of it."""
+"""Remote control: the question that workers answer for `dispatcher doctor`, beside those of Celery's own."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from celery.worker.control import inspect_command
 from dispatcher.tasks.transport import REFUSALS
 from dispatcher.version import __version__
 
-#: What `dispatcher doctor` asks by.
+#: The name of the question.
 QUESTION: Final = "dispatcher_worker"
 
 
 def describe(state: Any) -> dict[str, Any]:
-    """This worker's version, its clock in seconds since 1970, its visibility timeout if any, and what it refused."""
+    """This worker's version, its time in seconds since 1970, its visibility timeout if any, and what it refused."""
     options = state.app.conf.broker_transport_options or {}
     return {
         "version": __version__,
         "time": time.time(),
         "visibility_timeout": options.get("visibility_timeout"),
-        # How many messages were no doorbells, by queue, since it was started.
+        # How many messages it has dropped since its start because they were not doorbells, by queue.
         "refused": REFUSALS.counts(),
     }
 

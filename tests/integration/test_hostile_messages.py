@@ -104,12 +104,12 @@ def test_a_queue_of_the_wrong_redis_type_does_not_block_other_queues(in_site: Si
     redis.call("SET", LOG, "somebody's")
     emit(0)
     wait_for(lambda: in_site.counts(SEGMENT).delivered == 1, 30, what=lambda: worker.output[-3000:])
-    worker.wait_for_output(f"the key {LOG} is no list")
+    worker.wait_for_output(f"the key {LOG} holds something other than a list")
     assert in_site.counts(LOG).delivered == 0
     redis.call("DEL", LOG)
     in_site.wait_for_lines(1)
     assert worker.output.count(" ready.") == 1
-    assert worker.output.count(f"the key {LOG} is no list") < 5
+    assert worker.output.count(f"the key {LOG} holds something other than a list") < 5
     assert worker.stop() == 0
 
 

@@ -93,7 +93,7 @@ def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
     for number in range(30):
         add_dead_letters(BatchStore(pool), an_event(number, text=noise(10_000, number)), start=number * 8)
     before = letters(pool)
-    filed = filing.look(pool)
+    filed = filing.file_overdue(pool)
     assert 10 < filed < 20
     found = counts(pool)
     assert (found.dead, found.dead_filed, found.dead_limit_bytes) == (30, filed, 100_000)
@@ -104,7 +104,7 @@ def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [*read(path, NAME), *letters(pool)] == before
-    assert filing.look(pool) == 0
+    assert filing.file_overdue(pool) == 0
     listed = run_dead("list", NAME)
     assert f"{filed} more are in files" in listed.output
     assert str(tmp_path / "dead") in listed.output
@@ -116,9 +116,9 @@ def test_old_dead_letters_go_to_a_file(pool: RedisPool, monkeypatch: pytest.Monk
     add_dead_letters(BatchStore(pool, clock=lambda: now - 1001), an_event(1))
     add_dead_letters(BatchStore(pool, clock=lambda: now - 900), an_event(2), start=8)
     assert counts(pool).dead_oldest_ms == int((now - 1001) * 1000)
-    assert filing.look(pool) == 1
+    assert filing.file_overdue(pool) == 1
     assert numbers(letters(pool)) == [2]
-    assert limit(monkeypatch, max_age_seconds="never").look(pool) == 0
+    assert limit(monkeypatch, max_age_seconds="never").file_overdue(pool) == 0
 
 
 def test_only_one_worker_at_a_time_files_dead_letters(pool: RedisPool) -> None:
@@ -139,9 +139,9 @@ def test_a_worker_killed_before_removing_filed_letters_leaves_two_files(
     with monkeypatch.context() as patched:
         patched.setattr(DeadLetters, "mark_filed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            filing.look(pool)
+            filing.file_overdue(pool)
     assert (counts(pool).dead, counts(pool).dead_filed, numbers(letters(pool))) == (2, 0, [1, 2])
-    wait_for(lambda: filing.look(pool) == 2)
+    wait_for(lambda: filing.file_overdue(pool) == 2)
     assert [numbers(list(read(path, NAME))) for path in (tmp_path / "dead").iterdir()] == [[1, 2], [1, 2]]
 
 
@@ -152,7 +152,7 @@ def test_dead_letters_stay_in_redis_if_no_file_can_be_written(
     (tmp_path / "dead").write_text("in the way")
     add_dead_letters(BatchStore(pool), an_event(1))
     with pytest.raises(OSError, match="dead"):
-        filing.look(pool)
+        filing.file_overdue(pool)
     assert numbers(letters(pool)) == [1]
 
 
@@ -194,7 +194,7 @@ def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(
     monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS", "4")
     add_dead_letters(BatchStore(pool), *(an_event(number) for number in range(9)), an_event(9, text=noise(900_000)))
     add_dead_letters(BatchStore(pool), b"no event\n", start=8, reason="undecodable")
-    assert filing.look(pool) == 11
+    assert filing.file_overdue(pool) == 11
     [path] = (tmp_path / "dead").iterdir()
     listed = [json.loads(line) for line in run_dead("list", NAME, "--file", str(path), "--json").stdout.splitlines()]
     assert [row["reason"] for row in listed] == ["oversized"] * 10 + ["undecodable"]
