@@ -90,16 +90,16 @@ class SharedRate:
     ) -> None:
         self._pool = pool
         self._destination = destination
-        self._per_second = per_second
-        self._burst = burst
+        self.per_second = per_second
+        self.burst = burst
         self._scripts = ScriptCaller(pool, clock)
 
     def take(self, max_wait_seconds: float) -> Permit:
         """Take the next permit, in one round trip. Not granted, with the reason, where Redis does not answer."""
         arguments = {
             "command": "take",
-            "per_second": self._per_second,
-            "burst": self._burst,
+            "per_second": self.per_second,
+            "burst": self.burst,
             "max_wait_ms": int(min(max_wait_seconds, _MAX_WAIT_SECONDS) * 1000),
         }
         try:
@@ -109,7 +109,7 @@ class SharedRate:
         return Permit(
             is_granted=bool(granted),
             wait_seconds=float(wait) / 1000,
-            spacing_seconds=1 / (self._per_second * float(factor)),
+            spacing_seconds=1 / (self.per_second * float(factor)),
             slowdowns=int(slowdowns),
             is_slowed=float(factor) < 1,
         )

@@ -73,9 +73,7 @@ def run(site: Site, kind: str, code: str, *arguments: str, **environ: str) -> Ch
     """A process on ``code``, with greenlets for threads where ``kind`` is gevent."""
     patch = "from gevent import monkey\nmonkey.patch_all()\nimport gevent\n" if kind == "gevent" else ""
     head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker\n"
-    process = site.redis._process
-    assert process is not None
-    return site.processes.python(patch + head + LOOKING + code, *arguments, REDIS_PID=str(process.pid), **environ)
+    return site.processes.python(patch + head + LOOKING + code, *arguments, REDIS_PID=str(site.redis.pid), **environ)
 
 
 def assert_quiet(child: Child) -> None:
@@ -304,8 +302,7 @@ reached.wait()
 pid = os.fork()
 go_on.set()
 if pid == 0:
-    wait_until(lambda: one._outbox is not None)
-    assert one._outbox.pid == os.getpid()
+    wait_until(lambda: list(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob(f"outbox/{os.getpid()}-*/state")))
     one.emit("shop.basket.seen", {"n": 1})
     assert one.flush(20)
     os._exit(0)

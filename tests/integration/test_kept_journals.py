@@ -11,6 +11,7 @@ import pytest
 
 import dispatcher
 from dispatcher import tracker
+from dispatcher.outbox.state import State
 from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
 from tests.support.processes import Child
 from tests.support.site import Site
@@ -78,10 +79,9 @@ def test_settled_events_are_not_put_again(in_site: Site) -> None:
     assert dispatcher.flush(10)
     assert take_numbers(in_site) == each_once(50)
     [outbox] = in_site.outboxes()
-    with_relay = tracker.get_tracker()._relay
-    assert with_relay is not None
-    state = tracker.get_tracker()._outbox.state  # type: ignore[union-attr]
+    state = State.open(outbox)
     wait_for(lambda: state.settled == state.position, timeout=30)
+    state.close()
     in_site.redis.wipe()
     tracker.emit("shop.basket.seen", {"n": 50})
     assert dispatcher.flush(10)

@@ -104,7 +104,8 @@ def test_the_number_of_remembered_ids_is_bounded(monkeypatch: pytest.MonkeyPatch
         # Each comes twice, with nine others in between.
         sink.take([{"messageId": number}, {"messageId": number - 9}] if number >= 9 else [{"messageId": number}])
     assert sink.counts() == {"requests": 100, "messages": 191, "unique": 100}
-    assert len(sink._recent) + len(sink._older) <= 20
+    sink.take([{"messageId": 79}, {"messageId": 91}])
+    assert sink.counts()["unique"] == 101, "the 20 latest ids should be remembered, and older ones forgotten"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,12 @@ class RedisServer(Server):
         self.environ: dict[str, str] = {}
 
     @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """As ``DISPATCHER_BROKER_URL`` takes it."""
         return f"redis+socket://{self.socket}"

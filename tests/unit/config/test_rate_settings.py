@@ -35,7 +35,7 @@ def rate_of(kind: str, **table: Any) -> SharedRate | None:
 def test_the_settings_win_over_the_vendors_limit(table: dict[str, Any], per_second: float, burst: int) -> None:
     rate = rate_of("sailthru", **table)
     assert rate is not None
-    assert (rate._per_second, rate._burst) == (per_second, burst)
+    assert (rate.per_second, rate.burst) == (per_second, burst)
 
 
 def test_without_a_limit_of_settings_or_vendor_there_is_none() -> None:
