@@ -1,7 +1,7 @@
-"""The bound context: who, where and in which course, for the current request or task.
+"""Context: what is bound for the current request or task and goes into each of its events, such as the user and course.
 
-It lives in a contextvar, so threads, asyncio tasks and greenlets each have their own. What is bound is a snapshot:
-a dict that is changed after it was entered changes no event.
+It lives in a contextvar, so threads, asyncio tasks and greenlets each have their own. A bound dict is copied: to change
+it after it was entered changes no event.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
 
 
 class BoundContext:
-    """The contexts entered so far, merged in the order entered, and their JSON. Never changed once made."""
+    """The contexts entered so far, merged in the order entered, and their JSON. Immutable.
+
+    Args:
+        layers: The name and the dict of each context, in the order entered. A dict must not change any more.
+    """
 
     __slots__ = ("data_end", "json", "layers", "merged", "size")
 
     def __init__(self, layers: tuple[tuple[str, dict[str, Any]], ...]) -> None:
         self.layers: Final = layers
-        # The one layer that most requests have needs no copy: it is a snapshot already.
+        # Most requests have one layer, which is not copied again.
         merged = layers[0][1] if layers else {}
         for _, layer in layers[1:]:
             merged = merged | layer
         self.merged: Final = merged
         encoded = _encode(merged)
-        #: Encoded here, once a request, so that emit only has to splice it in; None where it cannot be encoded.
+        #: Encoded here, once a request, so that emit only copies it into each event; None where it cannot be encoded.
         self.json: Final = None if encoded is None else msgspec.Raw(encoded)
         #: The length of that JSON in bytes.
         self.size: Final = 0 if encoded is None else len(encoded)
@@ -38,7 +42,7 @@ class BoundContext:
         self.data_end: Final = wire.data_end(self.size)
 
     def with_layer(self, name: str, ctx: dict[str, Any]) -> BoundContext:
-        """A layer of the same name is replaced where it stands, as event-tracking does."""
+        """The context with one more layer. One of the same name is replaced where it stands, as in event-tracking."""
         layers = self.layers
         # Most requests have one layer, bound anew for each of them.
         if not layers or (len(layers) == 1 and layers[0][0] == name):
@@ -48,12 +52,14 @@ class BoundContext:
         return BoundContext(tuple((layer, ctx if layer == name else old) for layer, old in self.layers))
 
     def without_layer(self, name: str) -> BoundContext:
+        """The context without the layer of that name. Raises KeyError where there is none."""
         layers = tuple(entry for entry in self.layers if entry[0] != name)
         if len(layers) == len(self.layers):
             raise KeyError(name)
         return BoundContext(layers) if layers else EMPTY
 
     def layer(self, name: str) -> dict[str, Any] | None:
+        """The dict that was entered under that name, or None."""
         for layer, ctx in self.layers:
             if layer == name:
                 return ctx
@@ -74,29 +80,41 @@ EMPTY: Final = BoundContext(())
 
 _bound: ContextVar[BoundContext] = ContextVar("dispatcher_context", default=EMPTY)
 
-#: The bound context of whoever calls. Neither blocks nor raises.
-current = _bound.get
+#: A function that returns the caller's own bound context. Neither blocks nor raises.
+current: Final = _bound.get
 
 
 def enter_context(name: str, ctx: Mapping[str, Any]) -> None:
-    """Bind ``ctx`` under ``name`` until ``exit_context(name)``. Later contexts win over earlier ones, key by key.
+    """Bind ``ctx`` until ``exit_context(name)``, in this thread, task or greenlet. Does not block.
+
+    Args:
+        name: Any name. A context entered under the same name is replaced.
+        ctx: JSON values by name. A later context wins over an earlier one, key by key.
 
     Raises:
         TypeError: ``ctx`` is not a mapping.
     """
-    _bound.set(_bound.get().with_layer(name, _snapshot(name, ctx)))
+    _bound.set(_bound.get().with_layer(name, _copy(name, ctx)))
 
 
 def exit_context(name: str) -> None:
-    """Unbind what was entered under ``name``. Raises KeyError when nothing was."""
+    """Unbind the context entered under ``name``. Raises KeyError where there is none."""
     _bound.set(_bound.get().without_layer(name))
 
 
 @contextmanager
 def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
-    """Bind ``ctx`` for the length of a with block; what ``name`` stood for before is bound again after it."""
+    """Bind ``ctx`` for the length of a with block; the context that had this name before is bound again after it.
+
+    Args:
+        name: As in ``enter_context``.
+        ctx: As in ``enter_context``.
+
+    Raises:
+        TypeError: ``ctx`` is not a mapping.
+    """
     outside = _bound.get()
-    inside = outside.with_layer(name, _snapshot(name, ctx))
+    inside = outside.with_layer(name, _copy(name, ctx))
     _bound.set(inside)
     try:
         yield
@@ -104,14 +122,14 @@ def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
         bound, before = _bound.get(), outside.layer(name)
         if bound is inside:
             _bound.set(outside)
-        # Others were entered or left in between, and stay so.
+        # Other contexts were entered or exited inside the block, and that stays so.
         elif before is not None:
             _bound.set(bound.with_layer(name, before))
         elif bound.layer(name) is not None:
             _bound.set(bound.without_layer(name))
 
 
-def _snapshot(name: str, ctx: Mapping[str, Any]) -> dict[str, Any]:
+def _copy(name: str, ctx: Mapping[str, Any]) -> dict[str, Any]:
     if type(ctx) is not dict and not isinstance(ctx, Mapping):
         raise TypeError(
             f"the context {name!r} must be a dict, not {type(ctx).__name__}: "

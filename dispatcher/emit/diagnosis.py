@@ -1,4 +1,4 @@
-"""Why a value cannot be encoded: where it stands, what it is, and the way out. Runs only once encoding has failed."""
+"""Diagnosis: why a value cannot be encoded, where it stands and what to do. Runs only once encoding has failed."""
 
 from __future__ import annotations
 
@@ -19,62 +19,76 @@ ENCODING_ERRORS: Final = Exception
 #: Nesting that no real event reaches, and that the workers' decoders still take with room to spare.
 MAX_DEPTH: Final = 200
 
-# Values looked at before it is given up, after some tenth of a second.
-_MAX_LOOKED_AT: Final = 100_000
+# Values that are examined at most, which takes some tenth of a second.
+_MAX_EXAMINED: Final = 100_000
 
-# Types that hold no float; JSON that somebody has encoded already is theirs to answer for.
+# Types that hold no float. For JSON that an app has encoded itself, the app answers.
 _FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One value that cannot be encoded. ``path`` is written as Python would, such as ``data['users'][3]``."""
+    """One value that cannot be encoded.
+
+    Args:
+        path: Where it stands, as Python writes that, such as ``data['users'][3]``.
+        what: What is wrong with it. Follows the path in a sentence.
+        remedy: What to pass instead.
+    """
 
     path: str
     what: str
-    way_out: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.path} {self.what}; {self.way_out}"
+        return f"{self.path} {self.what}; {self.remedy}"
 
 
 def diagnose(root: str, value: object) -> Problem | None:
-    """The first thing in ``value`` that has no JSON form, or None. ``root`` is what the value itself is called.
+    """Find the first value inside ``value`` that has no JSON form. Never raises.
 
-    None too where it stands behind the first 100,000 values, since whoever emits waits for this.
+    Args:
+        root: The name of ``value`` in a path, such as ``data``.
+        value: Anything. An object's own code may run, such as its ``repr``.
+
+    Returns:
+        None if nothing was found among the first 100,000 values: the caller of emit waits for this.
     """
     try:
-        for place, item, parents in islice(_walk(root, value), _MAX_LOOKED_AT):
-            problem = None if _is_plain(item) else _examine(place, item, parents)
+        for place, item, parents in islice(_walk(root, value), _MAX_EXAMINED):
+            problem = None if _is_surely_encodable(item) else _examine(place, item, parents)
             if problem is not None:
                 return problem
-    except Exception as error:  # an object's own code, or another thread that changes what is looked at
-        what = f"cannot be looked into: {type(error).__name__} {_safe(str(error))}"
+    except Exception as error:  # an object's own code, or another thread that changes the value
+        what = f"cannot be examined: {type(error).__name__} {_short(str(error))}"
         return Problem(root, what, "pass plain dicts and lists that nothing changes meanwhile")
     return None
 
 
 def holds_non_finite(value: object) -> bool:
-    """Whether there is a NaN or infinity in a value that can be encoded."""
-    todo = [value]
-    for item in todo:  # which grows meanwhile
-        if type(item) in _FINITE:
-            continue
-        if isinstance(item, float):
-            if not math.isfinite(item):
-                return True
-        elif isinstance(item, dict):
-            todo.extend(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            todo.extend(item)
-        else:
-            # As the encoder sees it: a dict for a dataclass, the value of an enum, text for most.
-            todo.append(msgspec.to_builtins(item, enc_hook=json_fallback, str_keys=True))
+    """Whether a value that can be encoded has a NaN or infinity in it. The encoder writes both as null."""
+    level = [value]
+    while level:
+        next_level: list[object] = []
+        for item in level:
+            if type(item) in _FINITE:
+                continue
+            if isinstance(item, float):
+                if not math.isfinite(item):
+                    return True
+            elif isinstance(item, dict):
+                next_level.extend(item.values())
+            elif isinstance(item, list | tuple | set | frozenset):
+                next_level.extend(item)
+            else:
+                # As the encoder sees it: a dict for a dataclass, the value of an enum, text for most.
+                next_level.append(msgspec.to_builtins(item, enc_hook=json_fallback, str_keys=True))
+        level = next_level
     return False
 
 
 def describe(value: object, *, limit: int = 65_536) -> str:
-    """A bounded text of any value, for a dead letter. Never raises."""
+    """Up to ``limit`` characters of text that describe any value, for a dead letter. Never raises."""
     try:
         text = _BoundedRepr(limit).repr(value)
     except Exception as error:
@@ -83,7 +97,7 @@ def describe(value: object, *, limit: int = 65_536) -> str:
 
 
 class _BoundedRepr(reprlib.Repr):
-    """Stops once it has so many characters: what contains itself twice has more texts than there is time for."""
+    """A repr that ends after so many characters: a value that contains itself twice would take for ever."""
 
     def __init__(self, characters: int) -> None:
         super().__init__()
@@ -103,51 +117,57 @@ class _BoundedRepr(reprlib.Repr):
 
 
 class _Place:
-    """Where a value stands: spelt out only for the one that is at fault."""
+    """Where a value stands. Written as text only for the value that is at fault."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self.keys: list[object] = []
 
     def __str__(self) -> str:
-        return self._root + "".join(f"[{_safe(key)}]" for key in self.keys)
+        return self._root + "".join(f"[{_short(key)}]" for key in self.keys)
 
 
 def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]:
-    # By hand and not by recursion: what is looked at here may be ten thousand levels deep.
+    """Every value in ``value``, depth first: its place, the value, and the ids of the values that it stands in.
+
+    A loop with a stack, since a value may be ten thousand levels deep, and recursion would fail there.
+    """
     place = _Place(root)
     parents: dict[int, object] = {}
-    inside: list[Iterator[tuple[object, object]]] = [iter([(None, value)])]
-    while inside:
-        found = next(inside[-1], None)
-        if found is None:
-            inside.pop()
-            if place.keys:
-                place.keys.pop()
-            if parents:
-                parents.popitem()
-            continue
-        key, item = found
-        if len(inside) > 1:
-            place.keys.append(key)
+    # For each parent, the children that are still to come.
+    levels: list[Iterator[tuple[object, object]]] = []
+    item = value
+    while True:
         yield place, item, parents.keys()
         if isinstance(item, Mapping | list | tuple) and id(item) not in parents and len(parents) <= MAX_DEPTH:
             parents[id(item)] = item
-            inside.append(_children(item))
+            levels.append(_children(item))
         elif place.keys:
             place.keys.pop()
+        child = None
+        while levels and child is None:
+            child = next(levels[-1], None)
+            if child is None:
+                levels.pop()
+                parents.popitem()
+                if place.keys:
+                    place.keys.pop()
+        if child is None:
+            return
+        key, item = child
+        place.keys.append(key)
 
 
 def _children(item: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[tuple[object, object]]:
     return iter(item.items() if isinstance(item, Mapping) else enumerate(item))
 
 
-def _is_plain(item: object) -> bool:
-    # Most values are, and looking closer takes ten times as long.
-    kind = type(item)
-    if kind is str:
+def _is_surely_encodable(item: object) -> bool:
+    # Most values are, and _examine takes ten times as long.
+    value_type = type(item)
+    if value_type is str:
         return item.isascii()  # type: ignore[attr-defined, no-any-return]
-    return kind is bool or item is None or (kind is float and math.isfinite(item))  # type: ignore[arg-type]
+    return value_type is bool or item is None or (value_type is float and math.isfinite(item))  # type: ignore[arg-type]
 
 
 def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None:  # noqa: PLR0911 - one return a case
@@ -166,9 +186,9 @@ def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None: 
     try:
         encode_json(item)
     except ENCODING_ERRORS as error:
-        return Problem(str(place), f"is {_a(item)} ({_safe(item)}): {error}", _way_out(item))
+        return Problem(str(place), f"is {_with_article(item)} ({_short(item)}): {error}", _remedy(item))
     if holds_non_finite(item):
-        what = f"is {_a(item)} ({_safe(item)}) with NaN or infinity in it, which JSON has no number for"
+        what = f"is {_with_article(item)} ({_short(item)}) with NaN or infinity in it, which JSON has no number for"
         return Problem(str(place), what, "pass None, or leave it out")
     return None
 
@@ -177,24 +197,25 @@ def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
     for key in item:
         if isinstance(key, str):
             if _lone_surrogate(key) is not None:
-                return _examine_text(f"the key {_safe(key)} of {place}", key)
+                return _examine_text(f"the key {_short(key)} of {place}", key)
             continue
         try:
             encode_json({key: None})
         except ENCODING_ERRORS:
-            return Problem(f"the key {_safe(key)} of {place}", f"is {_a(key)}", "keys must be strings: pass str(key)")
+            path = f"the key {_short(key)} of {place}"
+            return Problem(path, f"is {_with_article(key)}", "keys must be strings: pass str(key)")
     if not isinstance(item, dict):
-        return Problem(str(place), f"is {_a(item)}, not a dict", "pass dict(value)")
+        return Problem(str(place), f"is {_with_article(item)}, not a dict", "pass dict(value)")
     return None
 
 
 def _examine_text(place: object, text: str) -> Problem | None:
-    found = _lone_surrogate(text)
-    if found is None:
+    index = _lone_surrogate(text)
+    if index is None:
         return None
     return Problem(
         str(place),
-        f"holds the lone surrogate \\u{ord(text[found]):04x} at character {found}",
+        f"holds the lone surrogate \\u{ord(text[index]):04x} at character {index}",
         "decode the text properly, or pass text.encode('utf-8', 'replace').decode()",
     )
 
@@ -207,7 +228,7 @@ def _lone_surrogate(text: str) -> int | None:
     return None
 
 
-def _way_out(item: object) -> str:
+def _remedy(item: object) -> str:
     if isinstance(item, set | frozenset):
         return "pass a sorted list of things that have a JSON form"
     if isinstance(item, int):
@@ -215,10 +236,10 @@ def _way_out(item: object) -> str:
     return "pass str(value), its id, or a dict of the fields that matter"
 
 
-def _a(item: object) -> str:
+def _with_article(item: object) -> str:
     name = type(item).__name__
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
-def _safe(item: object) -> str:
+def _short(item: object) -> str:
     return describe(item, limit=80)

@@ -12,10 +12,10 @@ _LOW: Final = tuple(f"{number:03x}" for number in range(4096))
 
 
 class IdSource:
-    """Makes event ids. Safe in threads; a forked child needs one of its own, or the two would repeat each other.
+    """Makes event ids. Safe in threads. A forked child needs a source of its own, or parent and child repeat ids.
 
-    An id is the time in milliseconds, a counter of 26 bits (RFC 9562 §6.2, method 1) that starts anywhere, and 48
-    random bits that are this source's own: no two ids of a source are alike, and no two sources' either.
+    An id is the time in milliseconds, a counter of 26 bits (RFC 9562 §6.2, method 1) that starts at random, and 48
+    random bits of the source. The counter keeps the ids of one source apart, the random bits those of two sources.
     """
 
     __slots__ = ("_block", "_next", "_node", "_stamp")
@@ -28,7 +28,7 @@ class IdSource:
         self._block = (-1, "")
 
     def new(self) -> str:
-        """A new id, as 36 lower-case characters. Takes half a microsecond and never blocks."""
+        """A new id of 36 lower-case characters. Takes half a microsecond; neither blocks nor raises."""
         number = self._next()
         milliseconds = time_ns() // 1_000_000
         then, stamp = self._stamp

@@ -8,17 +8,24 @@ from collections.abc import Callable, Sequence
 from dispatcher.errors import SettingsError
 from dispatcher.event import Event
 
-#: Runs in emit, in the thread of the caller: it must be quick and touch no network.
+#: Runs in emit, in the thread of the caller, so it must be quick and touch no network. Called by several threads at
+#: once. Returns the event that is taken, changed or not; raises DropEvent to drop it.
 Processor = Callable[[Event], Event]
 
 
 def load(names: Sequence[str]) -> tuple[Processor, ...]:
-    """The processors that the settings name, each as ``package.module:callable``.
+    """Import the processors that the settings name. Blocks while their modules are imported.
+
+    Args:
+        names: Each ``package.module:callable``.
+
+    Returns:
+        The processors, in the same order.
 
     Raises:
-        SettingsError: One cannot be imported, or cannot be called. All such are named at once.
+        SettingsError: Some cannot be imported, or cannot be called. All of them are named at once.
     """
-    found: list[Processor] = []
+    loaded: list[Processor] = []
     problems: list[str] = []
     for name in names:
         module, _, attribute = name.partition(":")
@@ -31,9 +38,9 @@ def load(names: Sequence[str]) -> tuple[Processor, ...]:
             )
             continue
         if callable(processor):
-            found.append(processor)
+            loaded.append(processor)
         else:
             problems.append(f"processors: {name!r} is {type(processor).__name__}, which cannot be called")
     if problems:
         raise SettingsError(problems)
-    return tuple(found)
+    return tuple(loaded)

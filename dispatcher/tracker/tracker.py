@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from dispatcher.emit.context import EMPTY, BoundContext, context, current, enter_context, exit_context
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
-from dispatcher.emit.encoding import EventEncoder, own_context, short
+from dispatcher.emit.encoding import EventEncoder, read_context, short_name
 from dispatcher.emit.error_log import ErrorLog
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
@@ -197,16 +197,16 @@ class Tracker:
         own: Mapping[str, Any] | None = None,
     ) -> str:
         try:
-            bound = bound if own is None else own_context(name, own)
+            bound = bound if own is None else read_context(name, own)
             payload = self._encoder.encode(event_id, event_type, name, data, timestamp, bound)
         except DropEvent as drop:
-            payload = self._encoder.dropped(event_id, name, timestamp, drop)
+            payload = self._encoder.encode_dropped(event_id, name, timestamp, drop)
         except InvalidEventError as error:
             if self._strict:
                 raise
             self._log.dead(error)
             event_id = event_id if is_id(event_id) else self._new_id()
-            payload = self._encoder.dead_letter(event_id, name, data, timestamp, bound, error)
+            payload = self._encoder.encode_dead_letter(event_id, name, data, timestamp, bound, error)
         outbox = self._outbox
         if outbox is None:  # it could not be opened, or another thread has closed it since
             self.refused += 1
@@ -219,7 +219,7 @@ class Tracker:
 
     def _refuse(self, name: str, error: OutboxError) -> None:
         self.refused += 1
-        self._raise_or_log(error, f"{self.refused} so far in this process, {short(name)} the latest")
+        self._raise_or_log(error, f"{self.refused} so far in this process, {short_name(name)} the latest")
 
     def _raise_or_log(self, error: OutboxError | SettingsError, circumstances: str) -> None:
         if self._strict:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from dispatcher.cli.input.times import parse_timestamp
-from dispatcher.emit.encoding import own_context
+from dispatcher.emit.encoding import read_context
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError
 from dispatcher.event import Event, EventType, decode
@@ -161,7 +161,7 @@ class _Reader:
         return own if own is not None else str(self._name)
 
     def _encode(self, event: Event, place: str) -> FileEvent:
-        bound = own_context(event.name, event.context)
+        bound = read_context(event.name, event.context)
         try:
             payload = self._encoder.encode(event.id, event.type, event.name, event.data, event.timestamp, bound)
         except DropEvent as drop:

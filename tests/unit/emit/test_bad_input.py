@@ -240,9 +240,12 @@ CASES: dict[str, Bad] = {
     ),
     "a date for a timestamp": submitted("must be a datetime, not datetime.date(", timestamp=date(2026, 11, 23)),
     "a timestamp before all times": submitted(
-        "is no time in UTC (OverflowError)", timestamp=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+        "cannot be converted to UTC (OverflowError)",
+        timestamp=datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
     ),
-    "a time zone that fails": submitted("is no time in UTC (RuntimeError)", timestamp=MOMENT.replace(tzinfo=Nowhere())),
+    "a time zone that fails": submitted(
+        "cannot be converted to UTC (RuntimeError)", timestamp=MOMENT.replace(tzinfo=Nowhere())
+    ),
 }
 
 

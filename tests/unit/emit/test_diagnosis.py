@@ -131,7 +131,7 @@ def test_a_value_that_raises_during_inspection_is_a_problem_of_its_own() -> None
 
     assert diagnose("data", {"a": Shy()}) == Problem(
         "data",
-        "cannot be looked into: RuntimeError 'no \\udc80'",
+        "cannot be examined: RuntimeError 'no \\udc80'",
         "pass plain dicts and lists that nothing changes meanwhile",
     )
 
