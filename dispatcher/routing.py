@@ -153,7 +153,8 @@ class _Rule:
     def __init__(self, name: str, table: DestinationSettings) -> None:
         self.name = name
         self._table = table
-        unlisted = ("*",) if table.traits.takes_all_events else ()
+        self._traits = table.traits
+        unlisted = ("*",) if self._traits.takes_all_events else ()
         self.allowlist = Allowlist(unlisted if table.events is None else table.events)
 
     def explain(self, name: str, type: EventType, internal_entry: str | None) -> Explanation:
@@ -169,7 +170,7 @@ class _Rule:
         return self._explain_by_name(name)
 
     def _explain_direct(self, type: EventType) -> Explanation:
-        if self._table.traits.takes_direct_calls:
+        if self._traits.takes_direct_calls:
             return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
         return self._skip(DIRECT, f"{type} is a call to Segment and goes nowhere else")
 
@@ -180,7 +181,7 @@ class _Rule:
         exception = self.allowlist.exception_for(name)
         if exception is not None:
             return self._skip(EXCLUDED, "an exception of its allowlist matches", entry=exception)
-        if self._table.traits.in_browser:
+        if self._traits.in_browser:
             return self._skip(BROWSER_ONLY, _BROWSER_SENTENCE, entry=entry)
         if self._table.events is None:
             sentence = "it has no allowlist and takes every event"

@@ -109,17 +109,12 @@ def override_leaves(overrides: Mapping[str, Any]) -> list[Leaf]:
 def environment_leaves(environ: Mapping[str, str]) -> list[Leaf]:
     """What ``DISPATCHER_*`` variables say. An empty one counts as not set, since Compose passes those on."""
     leaves: list[Leaf] = []
-    for name, text in sorted(environ.items(), key=_precedence):
+    # The more exact path wins, and the usual spelling over another one of the same name.
+    for name, text in sorted(environ.items(), key=lambda item: (item[0].count("__"), item[0].isupper())):
         if text and _is_setting(name):
             path = tuple(name[len(PREFIX) :].lower().split("__"))
             leaves += _flatten(path, _parse(path, text), name)
     return leaves
-
-
-def _precedence(variable: tuple[str, str]) -> tuple[int, bool]:
-    # The more exact path wins, and the usual spelling over another one of the same name.
-    name, _ = variable
-    return name.count("__"), name.isupper()
 
 
 def _is_setting(name: str) -> bool:
