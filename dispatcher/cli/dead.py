@@ -119,7 +119,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
 @click.option("--dry-run", is_flag=True, help="Only say how many it would drop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
-    "--filed", is_flag=True, help="Those that are no longer in Redis. Their files stay; the count of them ends."
+    "--filed", is_flag=True, help="Those that have left Redis. Their files stay, but they no longer count as dead."
 )
 def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any) -> None:
     """Delete dead letters for good. The ledger then counts their events as filtered."""
@@ -128,7 +128,7 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any
         if dry_run or any(options.values()):
             raise click.UsageError("--filed goes with no other option but --yes: it is for all of them")
         if not yes:
-            question = f"Count all dead letters of {destination} that are no longer in Redis as dropped?"
+            question = f"Count all dead letters of {destination} that have left Redis as dropped?"
             click.confirm(question, abort=True)
         click.echo(f"{count_text(letters.forget_filed(destination), 'dead letter')} counted as dropped")
         return

@@ -54,16 +54,16 @@ def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str
 
     Exit code 1 for any error (with --strict, for any warning too), else 0; wrong settings are errors.
     """
-    found = _examine(only=only, quick=quick, flower_address=flower_address)
-    levels = Counter(finding.level for finding in found)
+    findings = _examine(only=only, quick=quick, flower_address=flower_address)
+    levels = Counter(finding.level for finding in findings)
     failed = bool(levels["error"] or (strict and levels["warning"]))
     if as_json:
         counts = {level: levels[level] for level in _LEVELS}
         click.echo(
-            json.dumps({"ok": not failed, "counts": counts, "findings": [asdict(each) for each in found]}, indent=2)
+            json.dumps({"ok": not failed, "counts": counts, "findings": [asdict(each) for each in findings]}, indent=2)
         )
     else:
-        _print(found, levels)
+        _print(findings, levels)
     raise SystemExit(_FAILED if failed else 0)
 
 
@@ -78,14 +78,14 @@ def _examine(*, only: Sequence[str], quick: bool, flower_address: str) -> list[F
         return examine(os.environ, only=only, quick=quick, flower_address=flower_address, begin=begin)
 
 
-def _print(found: Sequence[Finding], levels: Counter[Level]) -> None:
+def _print(findings: Sequence[Finding], levels: Counter[Level]) -> None:
     console = Console(highlight=False)
     for area in AREAS:
-        findings = [finding for finding in found if finding.area == area.name]
-        if not findings:
+        in_area = [finding for finding in findings if finding.area == area.name]
+        if not in_area:
             continue
         console.print(Text(area.title, style="bold"))
-        for finding in findings:
+        for finding in in_area:
             _print_one(console, finding)
     parts = [(f"{levels[level]} {_plural(level, levels[level])}", _MARKS[level][1]) for level in _LEVELS]
     console.print(Text(", ").join(Text(text, style=style) for text, style in parts))

@@ -83,29 +83,29 @@ def examine(
     """
     wanted = [area for area in AREAS if not only or area.name in only]
     begin(AREAS[0])
-    loaded, found = settings.read_settings(environ)
+    loaded, findings = settings.read_settings(environ)
     if loaded is None:
         # Without settings, nothing else can be examined.
-        return [*found, *settings.check_files(environ)]
+        return [*findings, *settings.check_files(environ)]
     deployment = Deployment(loaded.settings, environ=environ, quick=quick, flower=flower_address)
     # Wrong settings show whatever was asked for: they may be the cause of other findings.
-    found = [finding for finding in found if finding.level != "ok" or not only or _SETTINGS in only]
+    findings = [finding for finding in findings if finding.level != "ok" or not only or _SETTINGS in only]
     try:
         for area in wanted:
             begin(area)
-            found += examine_area(area, deployment)
+            findings += examine_area(area, deployment)
     finally:
         deployment.close()
-    return found
+    return findings
 
 
 def examine_area(area: Area, deployment: Deployment) -> list[Finding]:
     """Examine one area. An error in it becomes a finding. May block for seconds; raises nothing."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     try:
-        found.extend(area.run(deployment))
+        findings.extend(area.run(deployment))
     except Exception as error:  # one check that fails must not hide the findings of others
         logger.debug("the examination of %s failed", area.name, exc_info=True)
         what = mask_url(f"its examination failed: {type(error).__name__}: {error}")
-        found.append(Finding(f"{area.name}.failed", "error", what, "report it, with what this machine runs on"))
-    return found
+        findings.append(Finding(f"{area.name}.failed", "error", what, "report it, with what this machine runs on"))
+    return findings

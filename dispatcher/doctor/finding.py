@@ -36,7 +36,7 @@ class Check:
 
     Args:
         name: Its area, a full stop, and its own name.
-        description: What it looks at, for the reference.
+        description: What it checks, for the reference.
         remedy: What to do about a bad answer. Names in braces are filled from the facts of the finding.
     """
 
@@ -54,16 +54,16 @@ class Check:
 
     def note(self, what: str, **facts: object) -> Finding:
         """Good to know."""
-        return self.found("note", what, **facts)
+        return self.finding("note", what, **facts)
 
     def warning(self, what: str, **facts: object) -> Finding:
         """It may go wrong."""
-        return self.found("warning", what, **facts)
+        return self.finding("warning", what, **facts)
 
     def error(self, what: str, **facts: object) -> Finding:
         """It goes wrong."""
-        return self.found("error", what, **facts)
+        return self.finding("error", what, **facts)
 
-    def found(self, level: Level, what: str, **facts: object) -> Finding:
+    def finding(self, level: Level, what: str, **facts: object) -> Finding:
         """A finding of any level, with the check's remedy. ``facts`` are for the names in its braces."""
         return Finding(self.name, level, what, self.remedy.format_map(facts))

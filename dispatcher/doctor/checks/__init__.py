@@ -1,1 +1,1 @@
-"""Checks: a module for each area that the doctor looks at."""
+"""Checks: a module for each area of a deployment."""

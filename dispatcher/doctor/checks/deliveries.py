@@ -53,13 +53,13 @@ CHECKS: Final = (LEDGER, WAITING, BREAKER, DEAD, ROOM)
 def check(deployment: Deployment) -> Iterator[Finding]:
     """Every destination, and the events that emit could not take."""
     try:
-        counts = BatchStore(deployment.pool(deployment.settings.store)).counts(served(deployment.settings))
+        all_counts = BatchStore(deployment.pool(deployment.settings.store)).counts(served(deployment.settings))
     except StoreUnavailableError:
         yield LEDGER.skipped("Redis does not answer")
         return
-    for name, found in counts.items():
-        if name != NOT_TAKEN or found.accepted:
-            yield from check_counts(name, found, now=time.time())
+    for name, counts in all_counts.items():
+        if name != NOT_TAKEN or counts.accepted:
+            yield from check_counts(name, counts, now=time.time())
 
 
 def check_counts(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def check(deployment: Deployment) -> Iterator[Finding]:
         yield allowlist(name, table)
         options = options_of(table)
         if options is None:
-            continue  # settings.valid has said why
+            continue  # settings.valid has reported it
         is_embedded = deployment.settings.broker_url is None
         yield from credentials(name, table, options, is_embedded=is_embedded)
         yield from missing_settings(name, table)
@@ -191,13 +191,13 @@ def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator
 
 def urls(options: BaseModel) -> dict[str, SplitResult]:
     """The HTTP addresses among the options, by the name of the option."""
-    found = {}
+    by_option = {}
     for option, value in _values(options):
         if isinstance(value, str) and value.startswith(("http://", "https://")):
             url = urlsplit(value)
             if url.hostname:
-                found[option] = url
-    return found
+                by_option[option] = url
+    return by_option
 
 
 def encryption(name: str, option: str, url: SplitResult) -> Finding:

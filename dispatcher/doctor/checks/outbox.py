@@ -127,7 +127,7 @@ def check(deployment: Deployment) -> Iterator[Finding]:
         yield enough_room(root, free_room(root), wanted=settings.outbox.max_bytes)
         return
     if not os.access(root, os.R_OK | os.X_OK):
-        return  # outbox.directory has said so
+        return  # outbox.directory has reported it
     yield permissions(root)
     used = journals_bytes(root)
     yield enough_room(root, free_room(root), wanted=max(0, settings.outbox.max_bytes - used))
@@ -188,37 +188,37 @@ def filling(used: int, limit: int) -> Finding:
 
 
 def unreadable(root: Path) -> Iterator[Finding]:
-    for found in directories(root):
-        if found.name.startswith(".") or not journal_indexes(found):
+    for path in directories(root):
+        if path.name.startswith(".") or not journal_indexes(path):
             continue
         try:
-            State.open(found).close()
+            State.open(path).close()
         except FileNotFoundError:
-            if journal_indexes(found):  # else it was removed while this looked
-                yield UNREADABLE.error(f"{found} has journals but no state file", directory=found)
+            if journal_indexes(path):  # else it was removed meanwhile
+                yield UNREADABLE.error(f"{path} has journals but no state file", directory=path)
         except BlankStateError:
             pass  # a relay writes it anew; until then outbox.relayed reports it
         except (OSError, OutboxError) as error:
-            yield UNREADABLE.error(f"{found} cannot be read: {error}", directory=found)
+            yield UNREADABLE.error(f"{path} cannot be read: {error}", directory=path)
 
 
 def damaged(root: Path) -> Finding:
-    found, place = damage(root), root / listing.DAMAGED
-    if not found.pieces:
+    set_aside, place = damage(root), root / listing.DAMAGED
+    if not set_aside.pieces:
         return DAMAGED.ok("nothing was set aside")
-    total = size_text(found.bytes)
+    total = size_text(set_aside.bytes)
     return DAMAGED.warning(
-        f"set aside in {place}: {count_text(found.pieces, 'piece')} of journals, {total}", directory=place
+        f"set aside in {place}: {count_text(set_aside.pieces, 'piece')} of journals, {total}", directory=place
     )
 
 
 def left_over(root: Path) -> Iterator[Finding]:
-    for found in directories(root):
-        pid = found.name[1:].partition("-")[0]
-        if found.name.startswith(".") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            yield LEFT_OVER.note(f"process {pid} left {found} incomplete", directory=found)
-        elif not found.name.startswith(".") and STATE not in names(found) and not journal_indexes(found):
-            yield LEFT_OVER.note(f"{found} was only partly removed", directory=found)
+    for path in directories(root):
+        pid = path.name[1:].partition("-")[0]
+        if path.name.startswith(".") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            yield LEFT_OVER.note(f"process {pid} left {path} incomplete", directory=path)
+        elif not path.name.startswith(".") and STATE not in names(path) and not journal_indexes(path):
+            yield LEFT_OVER.note(f"{path} was only partly removed", directory=path)
 
 
 def relays(root: Path, *, external: bool, max_wait_seconds: float) -> Iterator[Finding]:

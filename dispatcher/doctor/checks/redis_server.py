@@ -147,8 +147,8 @@ def _check_one(deployment: Deployment, url: str) -> Iterator[Finding]:
     yield writes(facts, options)
     yield eviction(facts)
     yield memory(facts)
-    if (found := clients(facts, options)) is not None:
-        yield found
+    if (finding := clients(facts, options)) is not None:
+        yield finding
     yield clock(pool)
     yield login(url)
     directory = _directory(deployment, url, options)
@@ -239,7 +239,7 @@ def persistence(facts: Facts, options: Facts) -> Finding:
         return PERSISTENCE.error("appendonly is off and no snapshots are taken: a restart loses the events that wait")
     fsync = options.get("appendfsync", "")
     if fsync == "no":
-        return PERSISTENCE.warning("appendfsync is no: a power cut may lose half a minute of events")
+        return PERSISTENCE.warning("with appendfsync no, a power cut may lose half a minute of events")
     return PERSISTENCE.ok(f"appendonly is on{f', appendfsync {fsync}' if fsync else ''}")
 
 

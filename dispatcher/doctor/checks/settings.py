@@ -105,7 +105,7 @@ def _leaves(path: Path) -> list[Leaf]:
     try:
         return file_leaves(path)
     except SettingsError:
-        return []  # settings.valid has said so
+        return []  # settings.valid has reported it
 
 
 def _is_credential(leaf: Leaf) -> bool:

@@ -68,9 +68,9 @@ def check(deployment: Deployment) -> Iterator[Finding]:
             yield from _check_one(name, table, Path(path), option_variable(name, option))
 
 
-def _check_one(name: str, table: DestinationSettings, path: Path, spelt: str) -> Iterator[Finding]:
-    yield writable(path, spelt)
-    yield local_disk(path, spelt)
+def _check_one(name: str, table: DestinationSettings, path: Path, variable: str) -> Iterator[Finding]:
+    yield writable(path, variable)
+    yield local_disk(path, variable)
     yield enough_room(path, free_room(path))
     configured = logrotate(path)
     yield rotation(path, name, table.options.get("rotate_bytes"), is_rotated=configured is not None)

@@ -187,17 +187,17 @@ def ask(broker: str) -> list[Worker]:
     return [
         Worker(
             name=name,
-            queues=frozenset(found),
+            queues=frozenset(queue_names),
             facts=facts.get(name, {}),
             asked=asked,
             answered=arrived.get(name, asked),
         )
-        for name, found in sorted(serving.items())
+        for name, queue_names in sorted(serving.items())
     ]
 
 
 def _names(answers: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    return {worker: [queue["name"] for queue in found] for worker, found in (answers or {}).items()}
+    return {worker: [queue["name"] for queue in queues] for worker, queues in (answers or {}).items()}
 
 
 def _facts(answers: list[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
