@@ -1,6 +1,7 @@
-"""Firebase: events as hits of an app's stream of Google Analytics, over the Measurement Protocol.
+"""Firebase: sends events as hits to an app's stream of Google Analytics, over the Measurement Protocol.
 
-They join what the app itself sends through Firebase's software development kit, by its app instance id.
+The app instance id joins them with what the app itself sends through Firebase's software development kit. The limits
+are those of measurement_protocol. Source: https://developers.google.com/analytics/devguides/collection/protocol/ga4.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class FirebaseOptions(ValidatedOptions):
 
     @field_validator("firebase_app_id")
     @classmethod
-    def _is_no_instance(cls, firebase_app_id: str | None) -> str | None:
+    def _check_firebase_app_id(cls, firebase_app_id: str | None) -> str | None:
         if firebase_app_id and not _FIREBASE_APP_ID.fullmatch(firebase_app_id):
             raise ValueError("must be an app id of Firebase such as 1:1234567890:android:321abc456def7890")
         return firebase_app_id

@@ -1,4 +1,8 @@
-"""Google Analytics 4: events as hits of a web stream, over the Measurement Protocol."""
+"""Google Analytics 4: sends events as hits to a web stream, over the Measurement Protocol.
+
+The limits are those of measurement_protocol. Source:
+https://developers.google.com/analytics/devguides/collection/protocol/ga4.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ class GoogleAnalyticsOptions(ValidatedOptions):
 
     @field_validator("measurement_id")
     @classmethod
-    def _is_no_stream_id(cls, measurement_id: str | None) -> str | None:
+    def _check_measurement_id(cls, measurement_id: str | None) -> str | None:
         if measurement_id and not _MEASUREMENT_ID.fullmatch(measurement_id):
             raise ValueError("must be a measurement id such as G-1A2B3C4D5E, which is not the stream's number")
         return measurement_id

@@ -1,6 +1,7 @@
-"""Google Tag Manager's server container: events as hits, which its Measurement Protocol client claims for its tags.
+"""Google Tag Manager: sends events as hits to a server container, whose Measurement Protocol client hands them to tags.
 
-Source: https://developers.google.com/tag-platform/tag-manager/server-side/send-data.
+The limits are those of measurement_protocol. Source:
+https://developers.google.com/tag-platform/tag-manager/server-side/send-data.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ class GoogleTagManagerOptions(MeasurementProtocolOptions):
         default="/mp/collect", pattern=r"^/[\w\-./]*$", description="The activation path of the container's client."
     )
     measurement_id: str | None = Field(
-        default=None, description="Sent along, for a client or a tag that asks for one, such as G-1A2B3C4D5E."
+        default=None, description="Sent along for clients and tags that ask for one, such as G-1A2B3C4D5E."
     )
     preview_header: SecretStr | None = Field(
         default=None,
-        description="X-Gtm-Server-Preview of the container's preview mode, which then shows what comes in.",
+        description="X-Gtm-Server-Preview of the container's preview mode, which then shows the requests.",
     )
 
     @field_validator("container_url")
@@ -77,7 +78,7 @@ class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
 
     def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if answer.status == 400:
-            # The container says so where no client claims the request, whatever is in it.
+            # The container answers so if no client claims the request, whatever it contains.
             return RetryAfter(
                 f"{self.label} answered 400: no client of the container claims {self.options.path}; publish one of the "
                 f"type Measurement Protocol (GA4) with that activation path, or set {self.variable('path')} to its own",

@@ -1,4 +1,4 @@
-"""Person: whom an event is about, as far as it says so. The one place that knows where edX's events keep that."""
+"""Person: whom an event is about, as far as it says so. Only this file knows where edX's events keep that."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Person:
             email=_first((traits, "email"), (data, "email"), (context, "email")),
             ip=_first((context, "ip")),
             user_agent=_first((context, "agent")),
-            page_url=_url(context.get("page")) or _joined(context),
+            page_url=web_url(context.get("page")) or _joined(context),
             referrer=_first((context, "referer")),
         )
 
@@ -68,8 +68,8 @@ def _first(*places: tuple[Mapping[str, Any], str]) -> str | None:
     return None
 
 
-def _url(value: object) -> str | None:
-    # edX's server says "x_module" for the page of what a component of a course does.
+def web_url(value: object) -> str | None:
+    """The value if it is a web address; else None. edX's server has "x_module" as the page of a course's component."""
     return value if isinstance(value, str) and value.startswith(("http://", "https://")) else None
 
 

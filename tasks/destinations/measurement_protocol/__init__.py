@@ -1,4 +1,4 @@
-"""The Measurement Protocol of Google Analytics 4, which Google Analytics, Firebase and Tag Manager's servers take."""
+"""The Measurement Protocol of Google Analytics 4, which Google Analytics, Firebase and Tag Manager's servers speak."""
 
 from dispatcher.tasks.destinations.measurement_protocol.destination import (
     MeasurementProtocol,

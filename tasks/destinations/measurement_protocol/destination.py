@@ -1,4 +1,8 @@
-"""MeasurementProtocol: base of the destinations that take hits. A destination says where to, and who it is about."""
+"""MeasurementProtocol: the base of destinations that take hits. A subclass says where hits go and whom they are about.
+
+A request has up to 25 events of one person, and less than 130 kB. Source:
+https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +15,26 @@ import msgspec
 from pydantic import Field
 
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
-from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, Wishes, to_hit
+from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, HitOptions, to_hit
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
-# https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations
 MAX_REQUEST_EVENTS: Final = 25
-# Bytes: "The post body must be smaller than 130kB."
+# "The post body must be smaller than 130kB."
 MAX_REQUEST_BYTES: Final = 129_999
 
 
 class MeasurementProtocolOptions(HttpOptions):
-    """The settings that every destination of the protocol has."""
+    """The settings of every destination of the protocol."""
 
-    # A request is about one person, so it holds one event more often than not.
+    # A request is about one person, so most have one event.
     concurrency: int | None = Field(default=8, ge=1, le=100, description="Requests at a time in one worker process.")
     send_user_id: bool = Field(default=True, description="Send the user's id, where it is known, as user_id.")
     send_page: bool = Field(
-        default=True, description="Send the page and what led there as page_location and page_referrer."
+        default=True, description="Send the page and its referrer as page_location and page_referrer."
     )
     send_event_id: bool = Field(
         default=True, description="Send the event's id as the parameter event_id, by which a repeat can be told."
@@ -41,7 +44,8 @@ class MeasurementProtocolOptions(HttpOptions):
     )
     too_old: Literal["dead", "now"] = Field(
         default="dead",
-        description="What becomes of an event that is older than Google's 72 h: a dead letter, or sent as if of now.",
+        description="What becomes of an event that is older than Google's 72 h: a dead letter, or sent as if it "
+        "happened now.",
     )
     ad_user_data_consent: str | None = Field(
         default=None, description="The consent category that stands for Google's ad_user_data."
@@ -55,11 +59,11 @@ MeasurementProtocolOptionsT = TypeVar("MeasurementProtocolOptionsT", bound=Measu
 
 
 class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Generic[MeasurementProtocolOptionsT]):
-    """Base of what takes hits. A subclass has ``Options``, ``endpoint``, ``identity`` and ``query``."""
+    """Base of destinations that take hits. A subclass defines ``Options``, ``endpoint``, ``identity`` and ``query``."""
 
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
     advertising = True
-    #: Whether hits go to an app's stream, not to a web site's.
+    #: Whether hits go to an app's stream, and not to a web site's.
     app: ClassVar[bool] = False
 
     def __init__(
@@ -75,7 +79,7 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
             "ad_user_data": options.ad_user_data_consent,
             "ad_personalization": options.ad_personalization_consent,
         }
-        self._wishes = Wishes(
+        self._hit_options = HitOptions(
             app=self.app,
             send_user_id=options.send_user_id,
             send_page=options.send_page,
@@ -85,24 +89,24 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
             consent=tuple((name, category) for name, category in consents.items() if category is not None),
         )
 
-    # ---- what a destination says
-
     @abstractmethod
     def identity(self, event: Event) -> Mapping[str, str]:
-        """Who the event is about: ``client_id`` or ``app_instance_id``. Raises UndeliverableError without one. Pure."""
+        """Whom the event is about: ``client_id`` or ``app_instance_id``. Pure.
+
+        Raises:
+            UndeliverableError: The event does not say.
+        """
 
     @abstractmethod
     def query(self) -> Mapping[str, str]:
-        """What stands behind the URL: the stream and its secret."""
+        """The query of every request: the stream and its secret."""
 
     def headers(self) -> Mapping[str, str]:
-        """Headers beside the Content-Type; none by default."""
+        """Headers beside Content-Type; by default none."""
         return {}
 
-    # ---- what is the same for all
-
     def item(self, event: Event) -> Hit:
-        return to_hit(event, self.identity(event), self._wishes, now=datetime.now(UTC))
+        return to_hit(event, self.identity(event), self._hit_options, now=datetime.now(UTC))
 
     def group(self, item: Hit) -> Hashable:
         return item.common_key
@@ -114,7 +118,7 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
         return self.request_to(self.endpoint, body_of(items))
 
     def request_to(self, url: str, body: Mapping[str, Any]) -> Request:
-        """A request of the protocol."""
+        """A request of the protocol to a URL."""
         return Request(
             url=url,
             query=self.query(),
@@ -124,10 +128,10 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
 
 
 def body_of(items: Sequence[Hit]) -> dict[str, Any]:
-    """The body of a request for hits that have all in common but the event."""
+    """The body of a request for hits whose common fields are equal."""
     body = dict(items[0].common)
     times = [item.event["timestamp_micros"] for item in items if "timestamp_micros" in item.event]
-    # User properties have the time of the request unless one is given, and so would an event that has none of its own.
+    # User properties have the time of the request unless the body has one. An event without a time would have that too.
     if "user_properties" in body and len(times) == len(items):
         body["timestamp_micros"] = max(times)
     return body | {"events": [item.event for item in items]}

@@ -1,4 +1,4 @@
-"""Hit: what an event becomes in a request. Pure.
+"""Hit: an event in the form of the Measurement Protocol. Pure.
 
 Sources: https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#payload and
 https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#override_timestamp.
@@ -22,8 +22,8 @@ from dispatcher.tasks.destinations.measurement_protocol.parameters import (
     MAX_PARAMETERS,
     MAX_VALUE,
     MAX_VALUE_360,
+    cut,
     parameters,
-    text,
     user_properties,
 )
 from dispatcher.tasks.destinations.person import Person
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 
     from dispatcher.event import Event
 
-#: What happened longer ago than that, Google dates to then.
+#: Google dates older events to so long ago.
 MAX_AGE: Final = timedelta(hours=72)
 # Characters (https://support.google.com/analytics/answer/9267744).
 MAX_USER_ID: Final = 256
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# What is not a parameter: it goes elsewhere in the request.
-_ELSEWHERE: Final = frozenset({"user_properties", "app_instance_id"})
+# Fields of the data that are not parameters, but stand elsewhere in the request.
+_NOT_PARAMETERS: Final = frozenset({"user_properties", "app_instance_id"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """An event, and what a request says once for all its events.
+    """An event, and the fields that a request has once for all its events.
 
     Args:
-        event: Name, parameters and time.
-        common: Who, with which properties and which consent.
-        common_key: The same for the same ``common``.
+        event: The name, the parameters and the time.
+        common: The person's ids, user properties and consent.
+        common_key: ``common`` as bytes, which are the same for equal fields.
     """
 
     event: Mapping[str, Any]
@@ -59,12 +59,12 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the settings want of every hit; see the options of the same names.
+class HitOptions:
+    """How to make hits; see the options of ``MeasurementProtocolOptions`` of the same names.
 
     Args:
-        app: It goes to an app's stream, not to a web site's.
-        consent: The consent of Google and the category that stands for it.
+        app: Whether hits go to an app's stream, and not to a web site's.
+        consent: Pairs of a consent of Google's and the category that stands for it.
     """
 
     app: bool = False
@@ -76,49 +76,49 @@ class Wishes:
     consent: tuple[tuple[str, str], ...] = ()
 
 
-def to_hit(event: Event, identity: Mapping[str, str], wishes: Wishes, *, now: datetime) -> Hit:
-    """The hit of an event.
+def to_hit(event: Event, identity: Mapping[str, str], options: HitOptions, *, now: datetime) -> Hit:
+    """The hit of an event. The event and its dicts stay as they are.
 
     Args:
-        event: As the operator's rules left it; it and its dicts stay as they are.
+        event: The event, after the operator's rules.
         identity: ``client_id`` or ``app_instance_id``.
-        wishes: What the settings want.
-        now: When it is sent, from which its age counts.
+        options: How to make it.
+        now: When it is sent: the event's age is counted to then.
 
     Raises:
         UndeliverableError: ``invalid`` or ``too_old``.
     """
     data = data_fields(event)
-    made: dict[str, Any] = {"name": event_name(event.name, app=wishes.app)}
-    if (micros := _micros(event, wishes, now)) is not None:
-        made["timestamp_micros"] = micros
+    hit: dict[str, Any] = {"name": event_name(event.name, app=options.app)}
+    if (micros := _micros(event, options, now)) is not None:
+        hit["timestamp_micros"] = micros
     person = Person.of(event)
-    made["params"] = _parameters(event, data, person, wishes)
-    common = dict(identity) | _common(event, data, person, wishes)
-    return Hit(event=made, common=common, common_key=msgspec.json.encode(common, order="deterministic"))
+    hit["params"] = _parameters(event, data, person, options)
+    common = dict(identity) | _common(event, data, person, options)
+    return Hit(event=hit, common=common, common_key=msgspec.json.encode(common, order="deterministic"))
 
 
-def _parameters(event: Event, data: Mapping[str, Any], person: Person, wishes: Wishes) -> dict[str, Any]:
-    max_value = MAX_VALUE_360 if wishes.analytics_360 else MAX_VALUE
-    found = parameters({key: value for key, value in data.items() if key not in _ELSEWHERE}, max_value=max_value)
+def _parameters(event: Event, data: Mapping[str, Any], person: Person, options: HitOptions) -> dict[str, Any]:
+    max_value = MAX_VALUE_360 if options.analytics_360 else MAX_VALUE
+    params = parameters({key: value for key, value in data.items() if key not in _NOT_PARAMETERS}, max_value=max_value)
     extra: dict[str, Any] = {}
-    if (session_id := found.get("session_id", session_id_of(event.context))) is not None:
-        # Without both of them an event counts for no session, and is not in the reports of the moment.
+    if (session_id := params.get("session_id", session_id_of(event.context))) is not None:
+        # An event without both of them counts for no session, and is missing from the real-time reports.
         extra |= {"session_id": session_id, "engagement_time_msec": 1}
-    if wishes.send_event_id:
+    if options.send_event_id:
         extra["event_id"] = event.id
-    if wishes.send_page and not wishes.app:
+    if options.send_page and not options.app:
         extra |= {"page_location": person.page_url, "page_referrer": person.referrer}
     for name, value in extra.items():
-        # The data's own word goes first, and nothing of ours makes an event too large.
-        if value is not None and name not in found and len(found) < MAX_PARAMETERS:
-            found[name] = text(name, value, max_value) if isinstance(value, str) else value
-    return found
+        # A parameter of the data's own stays, and an event never gets too many parameters by ours.
+        if value is not None and name not in params and len(params) < MAX_PARAMETERS:
+            params[name] = cut(name, value, max_value) if isinstance(value, str) else value
+    return params
 
 
-def _common(event: Event, data: Mapping[str, Any], person: Person, wishes: Wishes) -> dict[str, Any]:
+def _common(event: Event, data: Mapping[str, Any], person: Person, options: HitOptions) -> dict[str, Any]:
     common: dict[str, Any] = {}
-    if wishes.send_user_id and person.user_id is not None:
+    if options.send_user_id and person.user_id is not None:
         if len(person.user_id) > MAX_USER_ID:
             raise UndeliverableError(
                 INVALID,
@@ -127,34 +127,34 @@ def _common(event: Event, data: Mapping[str, Any], person: Person, wishes: Wishe
             )
         common["user_id"] = person.user_id
     properties = data.get("user_properties")
-    if isinstance(properties, dict) and (found := user_properties(properties)):
-        common["user_properties"] = found
-    if consent := _consent(event, wishes):
+    if isinstance(properties, dict) and (kept := user_properties(properties)):
+        common["user_properties"] = kept
+    if consent := _consent(event, options):
         common["consent"] = consent
     return common
 
 
-def _consent(event: Event, wishes: Wishes) -> dict[str, str]:
+def _consent(event: Event, options: HitOptions) -> dict[str, str]:
     consent = stated_consent(event)
     categories = consent.get("categoryPreferences") if isinstance(consent, dict) else None
     if not isinstance(categories, dict):
         return {}
     return {
         name: "GRANTED" if categories[category] else "DENIED"
-        for name, category in wishes.consent
+        for name, category in options.consent
         if isinstance(categories.get(category), bool)
     }
 
 
-def _micros(event: Event, wishes: Wishes, now: datetime) -> int | None:
+def _micros(event: Event, options: HitOptions, now: datetime) -> int | None:
     age = now - event.timestamp
     if age > MAX_AGE:
-        if wishes.too_old == "now":
+        if options.too_old == "now":
             return None
         raise UndeliverableError(
             TOO_OLD,
-            f"it happened {age / timedelta(hours=1):.0f} h ago, and Google takes what is at most 72 h old: with "
-            'too_old = "now" it would count as of when it is sent',
+            f"it happened {age / timedelta(hours=1):.0f} h ago, and Google takes events of at most 72 h: with "
+            'too_old = "now" it would count for the time of sending',
         )
-    # A clock that is fast: the time of the request serves as well, and Google wants no time that is yet to come.
+    # The event's clock is fast. Google refuses a time that is yet to come; without one, the time of the request counts.
     return None if age < timedelta() else (event.timestamp - _EPOCH) // timedelta(microseconds=1)

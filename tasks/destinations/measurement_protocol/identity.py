@@ -1,4 +1,4 @@
-"""Which browser, app and session an event belongs to, by the ids that Google's cookies and Firebase give. Pure."""
+"""Identity: the browser, app and session of an event, by the ids of Google's cookies and of Firebase. Pure."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 _CLIENT_ID: Final = re.compile(r"(?:.*\.)?(0*[1-9][0-9]*\.0*[1-9][0-9]*)", re.ASCII)
 # The cookie _ga_<stream>: GS1.1.<session>.…, since 2025 GS2.1.s<session>$o….
 _SESSION_COOKIE: Final = re.compile(r"GS\d+\.\d+\.s?([0-9]+)[.$].*", re.ASCII)
-# What Firebase's getAppInstanceId() gives.
+# What Firebase's getAppInstanceId() returns.
 _APP_INSTANCE_ID: Final = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
-# Numbers of this size are what the cookie has.
-_MOST: Final = 2**31 - 1
+# Both numbers of the cookie are below that.
+_MAX_NUMBER: Final = 2**31 - 1
 
 
 def client_id_of(event: Event) -> str:
-    """The browser's id: the context's ``client_id``, else one made from the person, always the same for the same one.
+    """The browser's id: the context's ``client_id``, else one that is made from the person, always the same for one.
 
     Raises:
-        UndeliverableError: ``missing_client_id``: the event speaks of nobody.
+        UndeliverableError: ``missing_client_id``: the event names nobody.
     """
     person = Person.of(event)
     if person.client_id is not None and (match := _CLIENT_ID.fullmatch(person.client_id)):
         return match[1]
     if person.user_id is not None:
-        return _made_of(f"user {person.user_id}")
+        return _make_client_id(f"user {person.user_id}")
     if person.anonymous_id is not None:
-        return _made_of(f"anonymous {person.anonymous_id}")
-    was = "has no client_id" if person.client_id is None else "has a client_id that is not two numbers with a dot"
+        return _make_client_id(f"anonymous {person.anonymous_id}")
+    flaw = "has no client_id" if person.client_id is None else "has a client_id that is not two numbers with a dot"
     raise UndeliverableError(
         MISSING_CLIENT_ID,
-        f"the context {was}, and neither a user nor a session to make one from: bind client_id, the value of the "
+        f"the context {flaw}, and neither a user nor a session to make one from: bind client_id, the value of the "
         "cookie _ga, or user_id in the tracking context",
     )
 
@@ -52,7 +52,7 @@ def app_instance_id_of(event: Event) -> str:
     """The installed app's id: the context's ``app_instance_id``, else the data's.
 
     Raises:
-        UndeliverableError: ``missing_app_instance_id``: there is none; ``invalid``: it is none of Firebase's.
+        UndeliverableError: ``missing_app_instance_id``: the event has none; ``invalid``: it is not Firebase's.
     """
     data = data_fields(event)
     value = event.context.get("app_instance_id") or data.get("app_instance_id")
@@ -71,7 +71,7 @@ def app_instance_id_of(event: Event) -> str:
 
 
 def session_id_of(context: Mapping[str, Any]) -> str | int | None:
-    """The session: the context's ``ga_session_id``, a number or the cookie ``_ga_<stream>``; None without one."""
+    """The session's id, from the context's ``ga_session_id``: a number or the cookie ``_ga_<stream>``; else None."""
     value = context.get("ga_session_id")
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
@@ -80,7 +80,7 @@ def session_id_of(context: Mapping[str, Any]) -> str | int | None:
     return value
 
 
-def _made_of(whom: str) -> str:
+def _make_client_id(whom: str) -> str:
     digest = hashlib.sha256(whom.encode("utf-8", "surrogatepass")).digest()
-    first, second = (int.from_bytes(part) % _MOST + 1 for part in (digest[:8], digest[8:16]))
+    first, second = (int.from_bytes(part) % _MAX_NUMBER + 1 for part in (digest[:8], digest[8:16]))
     return f"{first}.{second}"

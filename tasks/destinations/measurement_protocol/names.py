@@ -1,4 +1,4 @@
-"""Names of events, parameters and user properties: written as the protocol wants them, or refused. Pure.
+"""Names of events, parameters and user properties: cleaned as the protocol wants them, or refused. Pure.
 
 Sources: https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations and
 https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#reserved_names.
@@ -50,53 +50,57 @@ _RESERVED_EVENTS: Final = frozenset(
         "user_engagement",
     }
 )
-# Taken from apps only.
+# Events that Google takes from apps only.
 _APP_EVENTS: Final = frozenset({"ad_impression", "in_app_purchase", "screen_view"})
 _RESERVED_USER_PROPERTIES: Final = frozenset(
     {"first_open_time", "first_visit_time", "last_deep_link_referrer", "user_id", "first_open_after_install"}
 )
 
-# Characters of a name that a text shows.
-_SHOWN: Final = 80
+# Characters of a name that an error shows.
+_MAX_SHOWN: Final = 80
 
 
 def event_name(name: str, *, app: bool) -> str:
-    """The name of an event: what is no letter, digit or underscore becomes one.
+    """The name of an event, in which every character but letters, digits and underscores becomes an underscore.
+
+    Args:
+        name: The event's name.
+        app: Whether the event goes to an app's stream.
 
     Raises:
-        UndeliverableError: ``invalid``: too long, reserved, or without a letter in front.
+        UndeliverableError: ``invalid``: the name is too long, is reserved, or does not begin with a letter.
     """
-    cleaned = _cleaned(name, "event name", MAX_NAME)
+    cleaned = _clean(name, "event name", MAX_NAME)
     if cleaned in _RESERVED_EVENTS or (cleaned in _APP_EVENTS and not app):
         raise _invalid("event name", name, f"{cleaned} is one of Google's own")
     return cleaned
 
 
 def parameter_name(name: str) -> str:
-    """The name of a parameter, cleaned likewise. Raises UndeliverableError, likewise."""
-    return _cleaned(name, "parameter", MAX_NAME)
+    """The name of a parameter, cleaned in the same way. Raises UndeliverableError for the same reasons."""
+    return _clean(name, "parameter", MAX_NAME)
 
 
 def user_property_name(name: str) -> str:
-    """The name of a user property, cleaned likewise. Raises UndeliverableError, likewise."""
-    cleaned = _cleaned(name, "user property", MAX_USER_PROPERTY_NAME)
+    """The name of a user property, cleaned in the same way. Raises UndeliverableError for the same reasons."""
+    cleaned = _clean(name, "user property", MAX_USER_PROPERTY_NAME)
     if cleaned in _RESERVED_USER_PROPERTIES:
         raise _invalid("user property", name, f"{cleaned} is one of Google's own")
     return cleaned
 
 
-def _cleaned(name: str, what: str, longest: int) -> str:
+def _clean(name: str, what: str, limit: int) -> str:
     cleaned = _NOT_IN_NAMES.sub("_", name)
-    # As it was written too: the dot of "gtag." is an underscore by then.
+    # The name as it was given is checked too, because cleaning turns the dot of "gtag." into an underscore.
     for prefix in _RESERVED_PREFIXES:
         if name.startswith(prefix) or cleaned.startswith(prefix):
-            raise _invalid(what, name, f"Google keeps names that begin with {prefix} to itself")
+            raise _invalid(what, name, f"Google reserves names that begin with {prefix}")
     if not _LETTER.match(cleaned):
         raise _invalid(what, name, "it must begin with a letter")
-    if len(cleaned) > longest:
-        raise _invalid(what, name, f"it has {len(cleaned)} characters, and Google takes {longest}")
+    if len(cleaned) > limit:
+        raise _invalid(what, name, f"it has {len(cleaned)} characters, and Google takes {limit}")
     return cleaned
 
 
 def _invalid(what: str, name: str, why: str) -> UndeliverableError:
-    return UndeliverableError(INVALID, f"{what} {name[:_SHOWN]!r}: {why}; rename it in the destination's mapping")
+    return UndeliverableError(INVALID, f"{what} {name[:_MAX_SHOWN]!r}: {why}; rename it in the destination's mapping")

@@ -1,4 +1,4 @@
-"""Parameters and user properties: what of an event's data the protocol can carry. Pure.
+"""Parameters and user properties: the part of an event's data that the protocol can carry. Pure.
 
 Sources: https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations and
 https://support.google.com/analytics/answer/9267744.
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 MAX_PARAMETERS: Final = 25
 MAX_USER_PROPERTIES: Final = 25
-# Of an item, beside those that Google knows.
+# Parameters of an item beside those that Google knows.
 MAX_CUSTOM_ITEM_PARAMETERS: Final = 10
-# Characters.
+# Characters of a text.
 MAX_VALUE: Final = 100
 MAX_VALUE_360: Final = 500
 MAX_USER_PROPERTY_VALUE: Final = 36
@@ -53,88 +53,88 @@ _KNOWN_ITEM_PARAMETERS: Final = frozenset(
         "quantity",
     }
 )
-# A larger number makes the JSON of the whole request unreadable to some.
-_LARGEST: Final = 2**63 - 1
+# Some cannot read the JSON of a request with a larger number.
+_MAX_NUMBER: Final = 2**63 - 1
 
 
 def parameters(data: Mapping[str, Any], *, max_value: int = MAX_VALUE) -> dict[str, Any]:
     """The parameters that the top level of an event's data makes.
 
-    Nulls, empty texts, objects and lists are left out, but for the list ``items``; texts are cut to what Google takes,
-    and true and false become text, as Google's own tag sends them.
+    Nulls, empty texts, objects and lists are left out, except the list ``items``. Texts are cut to what Google takes.
+    True and false become text, as Google's own tag sends them.
 
     Args:
         data: The event's data.
-        max_value: Characters of a text.
+        max_value: The most characters of a text.
 
     Raises:
-        UndeliverableError: ``invalid``: a name that Google does not take, two that become one, or too many.
+        UndeliverableError: ``invalid``: Google does not take a name, two names become one, or they are too many.
     """
-    found: dict[str, Any] = _scalars(
+    kept: dict[str, Any] = _scalars(
         ((key, value) for key, value in data.items() if key != "items"), parameter_name, "parameter", max_value
     )
     listed = data.get("items")
-    given = listed if isinstance(listed, list) else []
-    if items := [made for item in given if isinstance(item, dict) and (made := _item(item, max_value))]:
-        found["items"] = items
-    if len(found) > MAX_PARAMETERS:
+    objects = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    if items := [item for item in (_item(item, max_value) for item in objects) if item]:
+        kept["items"] = items
+    if len(kept) > MAX_PARAMETERS:
         raise UndeliverableError(
             INVALID,
-            f"its data makes {len(found)} parameters, and Google takes {MAX_PARAMETERS}: pick some of them in the "
+            f"its data makes {len(kept)} parameters, and Google takes {MAX_PARAMETERS}: pick some of them in the "
             f"destination's mapping",
         )
-    return found
+    return kept
 
 
 def user_properties(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """User properties as a request has them; values are cut and left out as those of parameters are.
+    """User properties in the form of a request. Values are left out and cut like those of parameters.
 
     Raises:
-        UndeliverableError: ``invalid``: a name that Google does not take, two that become one, or too many.
+        UndeliverableError: ``invalid``: Google does not take a name, two names become one, or they are too many.
     """
-    found = _scalars(properties.items(), user_property_name, "user property", MAX_USER_PROPERTY_VALUE)
-    if len(found) > MAX_USER_PROPERTIES:
+    kept = _scalars(properties.items(), user_property_name, "user property", MAX_USER_PROPERTY_VALUE)
+    if len(kept) > MAX_USER_PROPERTIES:
         raise UndeliverableError(
             INVALID,
-            f"it has {len(found)} user properties, and Google takes {MAX_USER_PROPERTIES}: pick some of them in the "
+            f"it has {len(kept)} user properties, and Google takes {MAX_USER_PROPERTIES}: pick some of them in the "
             f"destination's mapping",
         )
-    return {name: {"value": value} for name, value in found.items()}
+    return {name: {"value": value} for name, value in kept.items()}
 
 
-def text(name: str, value: str, max_value: int) -> str:
-    """A parameter's text, cut to what Google takes for it."""
+def cut(name: str, value: str, max_value: int) -> str:
+    """A parameter's text, cut to as many characters as Google takes for the parameter."""
     return value[: max(max_value, _LONGER_VALUES.get(name, 0))]
 
 
 def _item(item: Mapping[str, Any], max_value: int) -> dict[str, Any]:
-    found = _scalars(item.items(), parameter_name, "item parameter", max_value)
-    custom = found.keys() - _KNOWN_ITEM_PARAMETERS
+    kept = _scalars(item.items(), parameter_name, "item parameter", max_value)
+    custom = kept.keys() - _KNOWN_ITEM_PARAMETERS
     if len(custom) > MAX_CUSTOM_ITEM_PARAMETERS:
         raise UndeliverableError(
             INVALID,
             f"an item has {len(custom)} parameters of your own, and Google takes {MAX_CUSTOM_ITEM_PARAMETERS}: "
             f"put less into data.items",
         )
-    return found
+    return kept
 
 
 def _scalars(
-    pairs: Iterable[tuple[str, Any]], named: Callable[[str], str], what: str, max_value: int
+    pairs: Iterable[tuple[str, Any]], clean_name: Callable[[str], str], what: str, max_value: int
 ) -> dict[str, str | int | float]:
-    found: dict[str, str | int | float] = {}
+    kept: dict[str, str | int | float] = {}
     for key, value in pairs:
         if not isinstance(value, str | int | float) or value == "":
             continue
-        name = named(key)
-        if name in found:
+        name = clean_name(key)
+        if name in kept:
             raise UndeliverableError(
                 INVALID, f"{what} {name} comes from two fields: rename or drop one in the destination's mapping"
             )
         if isinstance(value, bool):
-            found[name] = "true" if value else "false"
-        elif isinstance(value, str) or abs(value) > _LARGEST:
-            found[name] = text(name, str(value), max_value)
+            kept[name] = "true" if value else "false"
+        elif isinstance(value, str) or abs(value) > _MAX_NUMBER:
+            kept[name] = cut(name, str(value), max_value)
         else:
-            found[name] = value
-    return found
+            kept[name] = value
+    return kept

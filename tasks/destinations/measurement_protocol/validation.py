@@ -1,4 +1,4 @@
-"""The protocol at Google itself, which takes anything, and with ``debug`` is asked first what is wrong with a request.
+"""Validation: the protocol at Google itself, which takes anything without a word; with ``debug`` it is asked first.
 
 Source: https://developers.google.com/analytics/devguides/collection/protocol/ga4/validating-events.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dispatcher.tasks.destinations.measurement_protocol.hit import Hit
 
-# Google's descriptions repeat names and values of the event, so the codes are told in words of our own.
+# Google's descriptions repeat names and values of the event, so an error has these words instead.
 _CODES: Final = {
     "VALUE_INVALID": "has a value that is not allowed",
     "VALUE_REQUIRED": "lacks a value",
@@ -35,10 +35,10 @@ _CODES: Final = {
     "EXCEEDED_MAX_ENTITIES": "has too many parts",
     "NAME_DUPLICATED": "has a name twice",
 }
-# Parts of a path and codes are names; anything else may be somebody's data.
+# Paths and codes are made of names; anything else may be somebody's data.
 _NAME: Final = re.compile(r"[\w.\[\]/]{1,100}", re.ASCII)
-# Messages that an error tells of.
-_MOST_TOLD: Final = 3
+# Messages that an error describes.
+_MAX_DESCRIBED: Final = 3
 
 
 class ValidatedOptions(MeasurementProtocolOptions):
@@ -53,7 +53,8 @@ class ValidatedOptions(MeasurementProtocolOptions):
     )
     debug: bool = Field(
         default=False,
-        description="Ask Google's validation server first. What it objects to is a dead letter, the rest is sent.",
+        description="Ask Google's validation server first. Events that it objects to are dead letters; the rest is "
+        "sent.",
     )
 
 
@@ -61,7 +62,7 @@ ValidatedOptionsT = TypeVar("ValidatedOptionsT", bound=ValidatedOptions)
 
 
 class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Generic[ValidatedOptionsT]):
-    """Base of destinations at Google itself. Its answer to hits says nothing of what becomes of them."""
+    """Base of destinations at Google itself, whose answer to hits does not say what becomes of them."""
 
     @property
     def endpoint(self) -> str:
@@ -78,15 +79,15 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
 
     def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if messages := _messages(answer):
-            return Dead(INVALID, f"{self.label} would not count it: {_told(messages)}")
+            return Dead(INVALID, f"{self.label} would not count it: {_describe(messages)}")
         return super().outcome(answer, items)
 
     def secret(self) -> str:
-        """The API secret; empty without one."""
+        """The API secret; empty if it is not set."""
         return reveal(self.options.api_secret)
 
     def _objection(self, items: Sequence[Hit]) -> Answer | NoAnswer | None:
-        """The validation server's answer, unless it has nothing against the hits. It counts nothing."""
+        """The validation server's answer if it objects to the hits; else None. It counts no hits."""
         body = body_of(items) | {"validation_behavior": "ENFORCE_RECOMMENDATIONS"}
         answer = self._client.send(self.request_to(f"{self.options.endpoint}/debug/mp/collect", body))
         if isinstance(answer, NoAnswer):
@@ -111,14 +112,14 @@ def _messages(answer: Answer) -> list[Any]:
     return messages if isinstance(messages, list) else []
 
 
-def _told(messages: Sequence[Any]) -> str:
-    told = []
-    for message in messages[:_MOST_TOLD]:
-        said = message if isinstance(message, dict) else {}
-        path, code = _name(said.get("fieldPath")), _name(said.get("validationCode"))
-        told.append(f"{path or 'the request'} {_CODES.get(code, 'is not valid')} ({code or 'no code'})")
-    more = len(messages) - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+def _describe(messages: Sequence[Any]) -> str:
+    descriptions = []
+    for message in messages[:_MAX_DESCRIBED]:
+        fields = message if isinstance(message, dict) else {}
+        path, code = _name(fields.get("fieldPath")), _name(fields.get("validationCode"))
+        descriptions.append(f"{path or 'the request'} {_CODES.get(code, 'is not valid')} ({code or 'no code'})")
+    more = len(messages) - len(descriptions)
+    return "; ".join(descriptions) + (f"; and {more} more" if more else "")
 
 
 def _name(value: object) -> str:

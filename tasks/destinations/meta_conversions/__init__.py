@@ -1,4 +1,4 @@
-"""Meta's Conversions API: events for Facebook's and Instagram's ad reporting, from the server."""
+"""Meta's Conversions API: events from the server for the ad reporting of Facebook and Instagram."""
 
 from dispatcher.tasks.destinations.meta_conversions.destination import MetaConversions
 

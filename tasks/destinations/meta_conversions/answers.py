@@ -1,7 +1,7 @@
-"""What Meta's answers mean for the events of a request.
+"""Answers: what Meta's answers mean for the events of a request.
 
-https://developers.facebook.com/docs/graph-api/guides/error-handling and, for what counts as too many calls,
-https://developers.facebook.com/docs/graph-api/overview/rate-limiting
+Sources: https://developers.facebook.com/docs/graph-api/guides/error-handling and, for the codes of too many calls,
+https://developers.facebook.com/docs/graph-api/overview/rate-limiting.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from dispatcher.tasks.destinations.http import Answer
 
 _THROTTLED: Final = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
-# Downtime, as Meta's table has it; 341 is downtime or throttling.
+# Downtime, in Meta's table; 341 is downtime or throttling.
 _TRANSIENT: Final = frozenset({1, 2, 341})
 # No permission, no valid token, no such object or version, blocked for a time: the account or the settings.
 _SETUP: Final = frozenset({3, 10, 12, 102, 104, 190, *range(200, 300), 368, 803, 2500, 2635})
-# Of code 100: the data set does not exist, or the token may not use it.
+# Subcode of code 100: the data set does not exist, or the token may not use it.
 _NO_OBJECT: Final = 33
 _INVALID: Final = frozenset({100, 105})
 
-# Of code 100: what is wrong with an event, in our words.
+# Subcodes of code 100: what is wrong with an event, and in words.
 _SUBCODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
         2804003: (TOO_OLD, "the event is older than Meta takes"),
         2804004: (
             FROM_THE_FUTURE,
-            "the event's time is in the future: look at the clock of the machine it came from",
+            "the event's time is in the future: check the clock of the machine it came from",
         ),
         2804009: (INVALID, "a Purchase needs a value"),
         2804010: (INVALID, "a Purchase needs a currency"),
@@ -52,51 +52,51 @@ _SUBCODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     }
 )
 
-# An answer may hold anything: only what looks like an id is repeated.
+# An answer may hold anything, so an error repeats only what looks like an id.
 _TRACE: Final = re.compile(r"[\w-]{1,64}")
 
 
 def outcome_of_answer(answer: Answer, *, label: str, sent: int) -> Outcome:
-    """The outcome of every event of a request that got this answer. Pure.
+    """The outcome of every event of a request. Pure.
 
-    Texts name Meta's codes and its trace id, never its message, which may repeat what was sent.
+    Errors name Meta's codes and its trace id, never its message, which may repeat what was sent.
 
     Args:
         answer: What Meta answered.
-        label: Names the destination in errors.
+        label: What errors call the destination.
         sent: How many events the request had.
     """
-    said = answer.json()
-    said = said if isinstance(said, dict) else {}
-    if isinstance(error := said.get("error"), dict):
+    value = answer.json()
+    body = value if isinstance(value, dict) else {}
+    if isinstance(error := body.get("error"), dict):
         return _of_error(error, answer, label)
     if not 200 <= answer.status < 300:
         return _of_status(answer, label)
-    received = _whole(said.get("events_received"))
+    received = _whole(body.get("events_received"))
     if received is None:
         return RetryAfter(f"{label} answered {answer.status} without saying how many events it received: is it Meta?")
     if received < sent:
-        # Meta takes all or none. Sent again in halves, with their ids, it shows which one it did not take.
-        return Dead(INVALID, f"{label} received {received} of {sent} events{_trace(said)}")
+        # Meta takes all or none. Bisection shows which one it does not take; the event ids prevent repeats.
+        return Dead(INVALID, f"{label} received {received} of {sent} events{_trace(body)}")
     return DELIVERED
 
 
 def _of_error(error: Mapping[str, Any], answer: Answer, label: str) -> Outcome:
     code, subcode = _whole(error.get("code")), _whole(error.get("error_subcode"))
-    named = f"error {code}" if subcode is None else f"error {code}, subcode {subcode}"
-    text = f"{label} answered {answer.status} with {named}{_trace(error)}"
+    codes = f"error {code}" if subcode is None else f"error {code}, subcode {subcode}"
+    text = f"{label} answered {answer.status} with {codes}{_trace(error)}"
     if code in _THROTTLED or answer.status == 429:
         return RetryAfter(text, _pause(answer), "throttled")
     if error.get("is_transient") is True or code in _TRANSIENT or answer.status >= 500:
         return RetryAfter(text, retry_after_seconds(answer.headers.get("Retry-After")))
     if code in _SETUP or (code == 100 and subcode == _NO_OBJECT):
         return RetryAfter(
-            f"{text}: look at access_token, dataset_id and api_version, and at the token's rights", None, "setup"
+            f"{text}: check access_token, dataset_id and api_version, and the token's rights", None, "setup"
         )
     if code in _INVALID:
         reason, meaning = _SUBCODES.get(subcode or 0, (INVALID, ""))
         return Dead(reason, f"{text}: {meaning}" if meaning else text)
-    # Unknown to us: the status says whether it is about the contents. Meta documents no 2xx with an error.
+    # The code is unknown here: the status says whether it is about the contents. Meta documents no 2xx with an error.
     outcome = _of_status(answer, label)
     return replace(outcome, error=text) if isinstance(outcome, Dead | RetryAfter) else RetryAfter(text)
 
@@ -106,7 +106,7 @@ def _of_status(answer: Answer, label: str) -> Outcome:
 
 
 def _pause(answer: Answer) -> float | None:
-    """Seconds until calls are let through again: Retry-After, else what Meta's own header estimates, in minutes."""
+    """The seconds until Meta takes calls again: Retry-After, else the estimate of Meta's own header, in minutes."""
     if (seconds := retry_after_seconds(answer.headers.get("Retry-After"))) is not None:
         return seconds
     try:
@@ -116,7 +116,7 @@ def _pause(answer: Answer) -> float | None:
         )
     except (ValueError, TypeError, AttributeError):
         return None
-    # By the way of a header's number, which has a bound.
+    # Read like Retry-After, so that the same bound holds.
     return retry_after_seconds(str(minutes * 60)) if minutes > 0 else None
 
 
@@ -124,6 +124,6 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _trace(said: Mapping[str, Any]) -> str:
-    trace = said.get("fbtrace_id")
+def _trace(body: Mapping[str, Any]) -> str:
+    trace = body.get("fbtrace_id")
     return f", fbtrace_id {trace}" if isinstance(trace, str) and _TRACE.fullmatch(trace) else ""

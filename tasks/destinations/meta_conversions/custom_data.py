@@ -1,6 +1,6 @@
-"""What an event says about what was bought, seen or done, as Meta's ``custom_data``. Pure.
+"""Custom data: what an event says about what was bought, seen or done, as Meta's ``custom_data``. Pure.
 
-https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/custom-data
+Source: https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/custom-data.
 """
 
 from __future__ import annotations
@@ -18,75 +18,77 @@ from dispatcher.outcomes import INVALID
 if TYPE_CHECKING:
     from dispatcher.event import Event
 
-# Characters. What is longer is no code or id, but may be what somebody wrote.
-_LONGEST_TEXT: Final = 100
-# A key with one of these in it is about a person, or opens a door.
+# Characters. A longer text is not a code or an id, but may be somebody's own words.
+_MAX_TEXT: Final = 100
+# A key that contains one of these words is about a person, or holds a credential.
 _PERSONAL: Final = re.compile(
     "user|name|mail|phone|mobile|birth|gender|address|learner|student|session|password|secret|token|cookie|referer"
 )
-# Keys that are personal as a whole, or that say something to this destination.
+# Whole keys that are personal, or that this destination uses itself.
 _NOT_CUSTOM: Final = frozenset({"ip", "city", "state", "country", "agent", "action_source", "event_source_url"})
-# An e-mail address, or what privacy rules may have made of one.
+# An e-mail address, or the hash that privacy rules may have made of one.
 _PERSONAL_TEXT: Final = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}|[0-9a-f]{64}")
 
 
 def custom_data(event: Event, *, event_name: str, currency: str | None) -> dict[str, Any]:
-    """The ``custom_data`` of an event; empty where it has none.
+    """The ``custom_data`` of an event; empty if it has none.
 
-    Meta's standard fields, then every further number, truth value and short word of the data whose key does not sound
-    personal. Nothing nested, and no text of several words: somebody may have written it. ``data.custom_data`` goes
-    before that and is taken as it is. A standard field that is not of its type is left out.
+    It has Meta's standard fields, and every other number, truth value and short word of the data whose key does not
+    sound personal. It has nothing nested and no text of several words, which may be somebody's own.
+    ``data.custom_data`` wins over all that and is taken as it is. A standard field whose value is not of its type is
+    left out.
 
     Args:
-        event: As the mapping left it.
-        event_name: As Meta gets it.
-        currency: Of values that come without one.
+        event: The event, after the operator's rules.
+        event_name: The name that Meta gets.
+        currency: The currency of values that come without one.
 
     Raises:
-        UndeliverableError: invalid: a Purchase without value or currency.
+        UndeliverableError: ``invalid``: a Purchase has no value or currency.
     """
     data = data_fields(event)
     properties = data.get("properties") if event.type in DIRECT_TYPES else data
     properties = properties if isinstance(properties, dict) else {}
-    said = data.get("custom_data")
-    said = said if isinstance(said, dict) else {}
-    values = {key: value for key, value in properties.items() if key in _STANDARD or _is_custom(key, value)} | said
-    found: dict[str, Any] = {}
+    explicit = data.get("custom_data")
+    values = {key: value for key, value in properties.items() if key in _STANDARD or _is_custom(key, value)}
+    if isinstance(explicit, dict):
+        values |= explicit
+    custom: dict[str, Any] = {}
     for key, value in values.items():
         read = _STANDARD.get(key)
         kept = value if read is None else read(value)
         if kept is not None:
-            found[key] = kept
-    _settle_value(found, currency)
-    if event_name == "Purchase" and "value" not in found:
+            custom[key] = kept
+    _complete_value(custom, currency)
+    if event_name == "Purchase" and "value" not in custom:
         raise UndeliverableError(
             INVALID,
             f"event {event.id} is a Purchase without value and currency, which Meta refuses: set both in the "
             "destination's mapping, or its option currency",
         )
-    return found
+    return custom
 
 
-def _settle_value(found: dict[str, Any], currency: str | None) -> None:
-    # Meta refuses a value without its currency, and with it the whole request.
-    if "value" in found and "currency" not in found:
+def _complete_value(custom: dict[str, Any], currency: str | None) -> None:
+    # Meta refuses a whole request for one value without its currency.
+    if "value" in custom and "currency" not in custom:
         if currency is None:
-            del found["value"]
+            del custom["value"]
         else:
-            found["currency"] = currency.lower()
+            custom["currency"] = currency.lower()
 
 
 def _is_custom(key: str, value: object) -> bool:
     if key in _NOT_CUSTOM or _PERSONAL.search(key.lower()):
         return False
     if isinstance(value, str):
-        return 0 < len(value) <= _LONGEST_TEXT and not re.search(r"\s", value) and not _PERSONAL_TEXT.fullmatch(value)
+        return 0 < len(value) <= _MAX_TEXT and not re.search(r"\s", value) and not _PERSONAL_TEXT.fullmatch(value)
     return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _number(value: object) -> float | int | None:
     if isinstance(value, str):
-        # A decimal is text in JSON.
+        # JSON of a decimal is text.
         try:
             value = float(value)
         except ValueError:
@@ -113,12 +115,12 @@ def _currency(value: object) -> str | None:
 
 def _ids(value: object) -> list[str] | None:
     values = value if isinstance(value, list) else [value]
-    return [text for one in values if (text := _text(one)) is not None] or None
+    return [text for item in values if (text := _text(item)) is not None] or None
 
 
 def _contents(value: object) -> list[dict[str, Any]] | None:
     contents = value if isinstance(value, list) else []
-    return [one for one in contents if isinstance(one, dict) and one.get("id") not in (None, "")] or None
+    return [item for item in contents if isinstance(item, dict) and item.get("id") not in (None, "")] or None
 
 
 def _one_of(*words: str) -> Callable[[object], str | None]:

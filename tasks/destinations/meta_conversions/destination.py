@@ -1,6 +1,8 @@
-"""MetaConversions: events as server events of Meta's Conversions API, in requests of up to a thousand.
+"""MetaConversions: sends events as server events of Meta's Conversions API.
 
-event_id is the event's own id, by which Meta tells what it has already, from the browser's pixel or from here.
+A request has up to 1000 events, which are at most seven days old. event_id is the event's own id, by which Meta
+recognises what it has already from the browser's pixel or from here. Source:
+https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
 from dispatcher.tasks.destinations.meta_conversions.custom_data import custom_data
 from dispatcher.tasks.destinations.meta_conversions.user_data import user_data
-from dispatcher.tasks.destinations.person import Person
+from dispatcher.tasks.destinations.person import Person, web_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,16 +31,16 @@ if TYPE_CHECKING:
     from dispatcher.event import Event
     from dispatcher.outcomes import Outcome
 
-# Events. https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api#batch-requests
+# https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api#batch-requests
 MAX_REQUEST_EVENTS: Final = 1000
-# Bytes. Meta documents no limit; others have met one of about 1 MB.
+# Meta documents no limit; others have met one of about 1 MB.
 MAX_REQUEST_BYTES: Final = 900_000
 # Characters of an event's name (https://developers.facebook.com/docs/meta-pixel/implementation/conversion-tracking).
 MAX_NAME: Final = 50
-# How old an event may be (https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api).
+# How old an event may be.
 MAX_AGE: Final = timedelta(days=7)
 MAX_AGE_IN_STORE: Final = timedelta(days=62)
-# How far another machine's clock may be ahead of this one's. Meta refuses what has not happened yet.
+# How far another machine's clock may be ahead of this one's. Meta refuses times that are yet to come.
 MAX_AHEAD: Final = timedelta(minutes=5)
 
 ActionSource = Literal[
@@ -59,31 +61,35 @@ class MetaConversionsOptions(HttpOptions):
     )
     host: Host = Field(default="https://graph.facebook.com", description="Where the Graph API is: scheme and host.")
     api_version: str = Field(
-        default="v26.0", pattern=r"^v[0-9]+\.[0-9]+$", description="Of the Graph API. Meta keeps each for two years."
+        default="v26.0", pattern=r"^v[0-9]+\.[0-9]+$", description="The Graph API's version; each works for two years."
     )
     action_source: ActionSource = Field(
         default="website", description="Where the events happen; data.action_source of an event wins."
     )
     action_source_without_browser: ActionSource = Field(
         default="system_generated",
-        description='Instead of "website", for events that lack the page or the browser that Meta asks of those.',
+        description='Replaces "website" for events without the page or the browser, which Meta requires of those.',
     )
     currency: str | None = Field(
-        default=None, pattern=r"^[A-Za-z]{3}$", description="Of values that come without one, such as EUR (ISO 4217)."
+        default=None,
+        pattern=r"^[A-Za-z]{3}$",
+        description="The currency of values without one, such as EUR (ISO 4217).",
     )
     test_event_code: str | None = Field(
         default=None,
-        description="Shows the events under Test events in Meta's Events Manager. They count all the same.",
+        description="Shows the events under Test events in Meta's Events Manager; they count nevertheless.",
     )
-    partner_agent: str | None = Field(default=None, description="How Meta knows the platform that sends, if it does.")
+    partner_agent: str | None = Field(
+        default=None, description="The name that Meta knows the sending platform by, if any."
+    )
     limited_data_use: bool = Field(
         default=False, description="Ask Meta for Limited Data Use, for people in some states of the USA."
     )
     limited_data_use_country: int = Field(
-        default=0, ge=0, description="Where limited_data_use is to hold: 1 for the USA, 0 where Meta is to find out."
+        default=0, ge=0, description="The country of limited_data_use: 1 for the USA, 0 to let Meta find out."
     )
     limited_data_use_state: int = Field(
-        default=0, ge=0, description="The state, such as 1000 for California; 0 where Meta is to find out."
+        default=0, ge=0, description="The state, such as 1000 for California; 0 to let Meta find out."
     )
 
 
@@ -91,12 +97,12 @@ def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime
     """The server event that an event becomes. Pure: the event and its dicts stay as they are.
 
     Args:
-        event: As consent, mapping and privacy left it.
-        options: Of the destination.
-        now: Aware; what an event's age is measured by.
+        event: The event, after the operator's rules.
+        options: The destination's options.
+        now: The current time, aware: the event's age is counted to then.
 
     Raises:
-        UndeliverableError: too_old, from_the_future, missing_user_data, or invalid.
+        UndeliverableError: ``too_old``, ``from_the_future``, ``missing_user_data`` or ``invalid``.
     """
     if not event.name or len(event.name) > MAX_NAME:
         raise UndeliverableError(
@@ -106,10 +112,10 @@ def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime
         )
     person = Person.of(event)
     data = data_fields(event)
-    page = _page(data.get("event_source_url")) or _page(person.page_url)
+    page = web_url(data.get("event_source_url")) or person.page_url
     about = user_data(event, person)
     source = _action_source(event, options, in_browser=page is not None and "client_user_agent" in about)
-    found: dict[str, Any] = {
+    server_event: dict[str, Any] = {
         "event_name": event.name,
         "event_time": _event_time(event, source, now),
         "event_id": event.id,
@@ -117,23 +123,23 @@ def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime
         "user_data": about,
     }
     if page is not None:
-        found["event_source_url"] = page
+        server_event["event_source_url"] = page
     if custom := custom_data(event, event_name=event.name, currency=options.currency):
-        found["custom_data"] = custom
+        server_event["custom_data"] = custom
     if options.limited_data_use:
-        found["data_processing_options"] = ["LDU"]
-        found["data_processing_options_country"] = options.limited_data_use_country
-        found["data_processing_options_state"] = options.limited_data_use_state
-    return found
+        server_event["data_processing_options"] = ["LDU"]
+        server_event["data_processing_options_country"] = options.limited_data_use_country
+        server_event["data_processing_options_state"] = options.limited_data_use_state
+    return server_event
 
 
 def _event_time(event: Event, source: str, now: datetime) -> int:
-    most = MAX_AGE_IN_STORE if source == "physical_store" else MAX_AGE
+    limit = MAX_AGE_IN_STORE if source == "physical_store" else MAX_AGE
     age = now - event.timestamp
-    if age > most:
+    if age > limit:
         raise UndeliverableError(
             TOO_OLD,
-            f"event {event.id} is of {event.timestamp:%Y-%m-%d} and Meta takes what is at most {most.days} days old: "
+            f"event {event.id} is of {event.timestamp:%Y-%m-%d} and Meta takes events of at most {limit.days} days: "
             "it cannot be sent there any more",
         )
     if -age > MAX_AHEAD:
@@ -146,21 +152,16 @@ def _event_time(event: Event, source: str, now: datetime) -> int:
 
 
 def _action_source(event: Event, options: MetaConversionsOptions, *, in_browser: bool) -> str:
-    said = data_fields(event).get("action_source")
-    if said is not None and said not in get_args(ActionSource):
+    own = data_fields(event).get("action_source")
+    if own is not None and own not in get_args(ActionSource):
         known = ", ".join(get_args(ActionSource))
         raise UndeliverableError(INVALID, f"event {event.id} has an action_source that Meta does not know: {known}")
-    source: str = options.action_source if said is None else said
+    source: str = options.action_source if own is None else own
     return options.action_source_without_browser if source == "website" and not in_browser else source
 
 
-def _page(url: object) -> str | None:
-    # edX has "x_module" as the page of what the server emits for a browser.
-    return url if isinstance(url, str) and url.startswith(("http://", "https://")) else None
-
-
 class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
-    """Delivers to a data set of Meta. The access token travels in the body, so that no log of URLs has it."""
+    """Delivers to a data set of Meta. The access token stands in the body, so that no log of URLs has it."""
 
     Options = MetaConversionsOptions
     traits = META_CONVERSIONS
@@ -174,12 +175,12 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, dict[str, Any]]):
 
     def missing_settings(self) -> str | None:
         if not self.options.dataset_id:
-            what = f"no data set: set {self.variable('dataset_id')} to the id of your pixel"
+            lack = f"no data set: set {self.variable('dataset_id')} to the id of your pixel"
         elif not reveal(self.options.access_token):
-            what = f"no access token: set {self.variable('access_token')} to one made in Meta's Events Manager"
+            lack = f"no access token: set {self.variable('access_token')} to one made in Meta's Events Manager"
         else:
             return None
-        return f"Meta's destination has {what}; the events of {self.name!r} wait until then"
+        return f"Meta's destination has {lack}; the events of {self.name!r} wait until then"
 
     def item(self, event: Event) -> dict[str, Any]:
         return to_server_event(event, self.options, datetime.now(UTC))

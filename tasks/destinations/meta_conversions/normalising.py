@@ -1,8 +1,8 @@
-"""Normalising and hashing of customer information. Pure.
+"""Normalising: customer information is normalised and hashed by Meta's rules. Pure.
 
-What Meta's own SDK takes gets the hash that it gives (facebook_business.adobjects.serverside.normalize), so that both
-find the same person. What it refuses is mended where Meta's rules say how, and otherwise left out. The rules:
-https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters
+A value that Meta's own SDK takes gets the same hash as there (facebook_business.adobjects.serverside.normalize), so
+that both find the same person. A value that it refuses is corrected if Meta's rules say how, else left out. Source:
+https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Final
 from dispatcher.tasks.destinations.meta_conversions.countries import COUNTRIES
 
 _SHA256: Final = re.compile(r"[a-f0-9]{64}")
-# Meta's SDK takes MD5 for hashed as well.
+# Meta's SDK takes an MD5 as a hash too.
 _MD5: Final = re.compile(r"[a-f0-9]{32}")
 
 _NOT_IN_PHONE: Final = re.compile(r"[\W_]")
-# Digits: country code, area code and number have so many at the least.
+# Country code, area code and number have at least so many digits.
 _PHONE: Final = re.compile(r"\d{7,}")
 _NOT_IN_PLACE: Final = re.compile(r"[0-9.\s\-()]")
 _BIRTHDAYS: Final = (
@@ -33,19 +33,19 @@ _GENDERS: Final = MappingProxyType({"m": "m", "male": "m", "f": "f", "female": "
 
 
 def hashed(field: str, value: str | int) -> str | None:
-    """The SHA-256 of a value, normalised by the field's rules; what is hashed already stays.
+    """The SHA-256 of a value, normalised by the field's rules; a value that is hashed already stays.
 
     Args:
-        field: Meta's name of it: one of ``HASHED_FIELDS``.
-        value: In clear, or its hash.
+        field: Meta's name of the field, one of ``HASHED_FIELDS``.
+        value: The value in clear, or its hash.
 
     Returns:
-        Lower-case hexadecimal. None where the value is none of that field, such as a phone number with letters.
+        Lower-case hexadecimal digits; None if the field cannot have such a value, as a phone number with letters.
     """
     text = str(value).lower().strip()
     if _SHA256.fullmatch(text):
         return text
-    # Somebody's id may well look like MD5: those of edX's anonymous users do.
+    # Somebody's id may look like an MD5: the ids of edX's anonymous users do.
     if field != "external_id" and _MD5.fullmatch(text):
         return text
     normal = _RULES[field](text)
@@ -53,7 +53,7 @@ def hashed(field: str, value: str | int) -> str | None:
 
 
 def _email(text: str) -> str | None:
-    # As .+@.+\..+ would find it, which takes time in proportion to the square of the text.
+    # What .+@.+\..+ would match; but that takes time in proportion to the square of the text's length.
     line = text.partition("\n")[0]
     at, dot = line.find("@", 1), line.rfind(".", 0, -1)
     return text if 0 < at < dot - 1 else None
@@ -65,11 +65,11 @@ def _phone(text: str) -> str | None:
 
 
 def _birthday(text: str) -> str | None:
-    # Only with the year in front: nobody can tell the second of March from the third of February.
+    # Only with the year first: otherwise the second of March may be the third of February.
     for form in _BIRTHDAYS:
-        if found := form.fullmatch(text):
+        if match := form.fullmatch(text):
             try:
-                day = date(*map(int, found.groups()))
+                day = date(*map(int, match.groups()))
             except ValueError:
                 return None
             return f"{day:%Y%m%d}" if day.year >= _FIRST_BIRTH_YEAR else None
@@ -90,12 +90,12 @@ def _postcode(text: str) -> str:
 
 
 def _country(text: str) -> str | None:
-    # There are so few that Meta knows the hash of each: that of anything else can only be wrong.
+    # Meta knows the hash of each code; the hash of any other text would match no person.
     code = re.sub(r"[^a-z]", "", text)
     return code if code in COUNTRIES else None
 
 
-def _as_it_is(text: str) -> str:
+def _unchanged(text: str) -> str:
     return text
 
 
@@ -103,15 +103,15 @@ _RULES: Final[Mapping[str, Callable[[str], str | None]]] = MappingProxyType(
     {
         "em": _email,
         "ph": _phone,
-        "fn": _as_it_is,
-        "ln": _as_it_is,
+        "fn": _unchanged,
+        "ln": _unchanged,
         "db": _birthday,
         "ge": _gender,
         "ct": _place,
         "st": _place,
         "zp": _postcode,
         "country": _country,
-        "external_id": _as_it_is,
+        "external_id": _unchanged,
     }
 )
 

@@ -1,6 +1,7 @@
-"""What an event says about its person, as Meta's ``user_data``. Pure.
+"""User data: what an event says about its person, as Meta's ``user_data``. Pure.
 
-https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters
+Source:
+https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from dispatcher.event import Event
     from dispatcher.tasks.destinations.person import Person
 
-#: The fields that are sent as they are.
-PLAIN_FIELDS: Final = (
+#: The fields that are sent unhashed.
+UNHASHED_FIELDS: Final = (
     "client_ip_address",
     "client_user_agent",
     "fbc",
@@ -39,7 +40,7 @@ PLAIN_FIELDS: Final = (
     "ig_sid",
 )
 
-#: Combinations that name too many people: an event with no more than one of these, or a part of it, is refused
+#: Combinations that fit too many people. Meta refuses an event whose fields are all in one of these
 #: (https://developers.facebook.com/docs/marketing-api/conversions-api/best-practices, baseline requirements).
 TOO_BROAD: Final = (
     frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
@@ -48,8 +49,8 @@ TOO_BROAD: Final = (
     frozenset({"ln", "ge"}),
 )
 
-# Names that Segment's spec for traits has (https://segment.com/docs/connections/spec/identify/#traits), and Python's
-# way to write them. In the data of an event, "state" or "city" may be that of anything.
+# Names of Segment's spec for traits (https://segment.com/docs/connections/spec/identify/#traits), and in Python's
+# spelling. "state" and "city" are not among them, because in an event's data they may be those of anything.
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "ph": ("phone",),
@@ -70,35 +71,40 @@ _ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def user_data(event: Event, person: Person) -> dict[str, Any]:
-    """The ``user_data`` of an event: hashed where Meta wants hashes. What the event does not say is left out.
+    """The ``user_data`` of an event, hashed where Meta wants hashes. Fields that the event does not have are left out.
 
-    ``data.user_data``, by Meta's own names, goes before everything else; null or an empty text leaves a field out.
+    ``data.user_data``, by Meta's own names, wins over everything else; null or an empty text leaves a field out.
+
+    Args:
+        event: The event, after the operator's rules.
+        person: Whom it is about.
 
     Raises:
-        UndeliverableError: missing_user_data: Meta would refuse it, for it does not say well enough whom it is about.
+        UndeliverableError: ``missing_user_data``: Meta would refuse the event, because it does not say well enough whom
+            it is about. ``invalid``: ``data.user_data`` has a field that Meta does not know.
     """
     data: Mapping[str, Any] = data_fields(event)
-    said = _dict(data.get("user_data"))
-    if unknown := sorted(set(said) - set(HASHED_FIELDS) - set(PLAIN_FIELDS)):
-        known = ", ".join((*HASHED_FIELDS, *PLAIN_FIELDS))
+    explicit = _dict(data.get("user_data"))
+    if unknown := sorted(set(explicit) - set(HASHED_FIELDS) - set(UNHASHED_FIELDS)):
+        known = ", ".join((*HASHED_FIELDS, *UNHASHED_FIELDS))
         raise UndeliverableError(INVALID, f"Meta has no user_data.{unknown[0]}: its names are {known}")
-    values = {**_found(event, data), **_of(person), **_cookies(event, person), **said}
-    found: dict[str, Any] = {field: hashes for field in HASHED_FIELDS if (hashes := _hashes(field, values.get(field)))}
-    found |= {field: text for field in PLAIN_FIELDS if (text := _plain(field, values.get(field))) is not None}
-    if any(found.keys() <= broad for broad in TOO_BROAD):
-        has = ", ".join(found) or "nothing"
+    values = {**_traits(event, data), **_person_fields(person), **_cookies(event, person), **explicit}
+    fields: dict[str, Any] = {field: hashes for field in HASHED_FIELDS if (hashes := _hashes(field, values.get(field)))}
+    fields |= {field: text for field in UNHASHED_FIELDS if (text := _unhashed(field, values.get(field))) is not None}
+    if any(fields.keys() <= broad for broad in TOO_BROAD):
+        has = ", ".join(fields) or "nothing"
         raise UndeliverableError(
             MISSING_USER_DATA,
             f"event {event.id} does not say well enough whom it is about for Meta; it has {has}. Bind user_id, email, "
             "ip, fbp or fbc in the context, or set user_data.em and the like in the destination's mapping",
         )
-    return found
+    return fields
 
 
-def _found(event: Event, data: Mapping[str, Any]) -> dict[str, Any]:
+def _traits(event: Event, data: Mapping[str, Any]) -> dict[str, Any]:
     call_context = _dict(data.get("context")) if event.type in DIRECT_TYPES else {}
     traits = (_dict(data.get("traits")), _dict(call_context.get("traits")), _dict(event.context.get("traits")))
-    addresses = [_dict(one.get("address")) for one in (*traits, data)]
+    addresses = [_dict(holder.get("address")) for holder in (*traits, data)]
     return {
         **{field: _first((*traits, data), names) for field, names in _NAMES.items()},
         **{field: _first((*addresses, *traits), names) for field, names in _ADDRESS_NAMES.items()},
@@ -106,7 +112,7 @@ def _found(event: Event, data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of(person: Person) -> dict[str, Any]:
+def _person_fields(person: Person) -> dict[str, Any]:
     known = {
         "em": person.email,
         "external_id": person.user_id,
@@ -121,10 +127,10 @@ def _cookies(event: Event, person: Person) -> dict[str, Any]:
     return {"fbc": fbc or _click(person.page_url, event.timestamp), "fbp": event.context.get("fbp")}
 
 
-def _click(page_url: str | None, moment: datetime) -> str | None:
-    """The click id that Meta put behind the page's URL, in the form of its cookie ``_fbc``.
+def _click(page_url: str | None, timestamp: datetime) -> str | None:
+    """The click id that Meta has added to the page's URL, in the form of its cookie ``_fbc``.
 
-    Where no cookie was saved, the subdomain index is 1 and the time is when the id was first seen, in milliseconds
+    If no cookie was saved, the subdomain index is 1 and the time is when the id was first seen, in milliseconds
     (https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/fbp-and-fbc).
     """
     if page_url is None or "fbclid=" not in page_url:
@@ -133,17 +139,17 @@ def _click(page_url: str | None, moment: datetime) -> str | None:
         clicks = parse_qs(urlsplit(page_url).query).get("fbclid")
     except ValueError:
         return None
-    return f"fb.1.{int(moment.timestamp() * 1000)}.{clicks[0]}" if clicks else None
+    return f"fb.1.{int(timestamp.timestamp() * 1000)}.{clicks[0]}" if clicks else None
 
 
 def _hashes(field: str, value: object) -> list[str]:
     values = value if isinstance(value, list | tuple) else [value]
-    found = [hashed(field, one) for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
-    # Each once, in order.
-    return list(dict.fromkeys(one for one in found if one is not None))
+    hashes = [hashed(field, item) for item in values if isinstance(item, str | int) and not isinstance(item, bool)]
+    # Each hash once, in their order.
+    return list(dict.fromkeys(item for item in hashes if item is not None))
 
 
-def _plain(field: str, value: object) -> str | None:
+def _unhashed(field: str, value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
     text = str(value)

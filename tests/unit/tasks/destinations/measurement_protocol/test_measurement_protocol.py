@@ -15,7 +15,7 @@ from dispatcher.tasks.destinations.firebase import Firebase, FirebaseOptions
 from dispatcher.tasks.destinations.google_analytics import GoogleAnalytics, GoogleAnalyticsOptions
 from dispatcher.tasks.destinations.google_tag_manager import GoogleTagManager, GoogleTagManagerOptions
 from dispatcher.tasks.destinations.measurement_protocol.destination import body_of
-from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, Wishes, to_hit
+from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, HitOptions, to_hit
 from dispatcher.tasks.destinations.measurement_protocol.identity import app_instance_id_of, client_id_of, session_id_of
 from tests.support.edx_contexts import BROWSER, REQUEST
 
@@ -37,25 +37,25 @@ def an_event(name: str = "edx.course.enrollment.activated", **changes: Any) -> E
     return Event(**(fields | changes))
 
 
-def a_hit(event: Event, **wishes: Any) -> Hit:
-    return to_hit(event, WHO, Wishes(**({"send_event_id": False} | wishes)), now=NOW)
+def a_hit(event: Event, **options: Any) -> Hit:
+    return to_hit(event, WHO, HitOptions(**({"send_event_id": False} | options)), now=NOW)
 
 
-def params_of(data: Any, context: dict[str, Any] | None = None, **wishes: Any) -> dict[str, Any]:
-    params: dict[str, Any] = a_hit(an_event(data=data, context=context or {}), **wishes).event["params"]
+def params_of(data: Any, context: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    params: dict[str, Any] = a_hit(an_event(data=data, context=context or {}), **options).event["params"]
     return params
 
 
-def refusal(event: Event, **wishes: Any) -> tuple[str, str]:
+def refusal(event: Event, **options: Any) -> tuple[str, str]:
     with pytest.raises(UndeliverableError) as refused:
-        a_hit(event, **wishes)
+        a_hit(event, **options)
     assert SECRET not in str(refused.value)
     return refused.value.reason, str(refused.value)
 
 
 def test_an_event_becomes_a_hit_with_its_own_time_and_id() -> None:
     event = an_event(context={**BROWSER, "ga_session_id": 1795441000})
-    hit = to_hit(event, WHO, Wishes(), now=NOW)
+    hit = to_hit(event, WHO, HitOptions(), now=NOW)
     assert body_of([hit]) == {
         "client_id": "123.456",
         "user_id": "3",
