@@ -1,4 +1,4 @@
-"""Every test gets a state directory, settings and a default tracker of its own."""
+"""Every test gets its own state directory, settings and default tracker."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dispatcher.emit import context
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 
-# How long an example takes says more of what else the machine does than of the code.
+# The time of an example depends more on the load of the machine than on the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The test's own state directory. No setting of the developer's machine reaches a test."""
+    """The state directory of the test. No settings of the developer's machine reach it."""
     for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
         monkeypatch.delenv(name)
     state = tmp_path / "state"
@@ -34,27 +34,27 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
+    """A Redis for this test alone."""
     with RedisServer() as server:
         yield server
 
 
 @pytest.fixture
 def site(tmp_path: Path, redis_server: RedisServer) -> Iterator[Site]:
-    """A site of the test's own: Redis and the Segment stand-in run, workers and relays are for the test to start."""
+    """A site for this test alone: Redis and the Segment stub run; the test starts workers and relays."""
     with open_site(tmp_path, redis_server) as site:
         yield site
 
 
 @pytest.fixture
 def nothing_kept(site: Site) -> None:
-    """The site's outboxes go away as soon as they are put: tests/integration/test_kept_journals.py has the default."""
+    """The site deletes outboxes as soon as they are put. tests/integration/test_kept_journals.py has the default."""
     site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
 
 
 @pytest.fixture
 def in_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """The site, with its settings in this process's environment too, so that the test itself can emit."""
+    """The site, with its settings in this process's environment, so that the test itself can emit."""
     for name, value in site.environ.items():
         if name.startswith("DISPATCHER_"):
             monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages: Debian's, driven through its own ChromeDriver."""
+"""A headless Chromium for tests of pages: Debian's, driven by its own ChromeDriver."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, Self
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-#: What has to be on the machine; .ci/run installs it.
+#: Programs that must be installed; .ci/run installs them.
 PROGRAMS = ("chromium", "chromedriver")
 # Pixels. Wide enough for a table of many columns.
 _SIZE = (1700, 800)
 
 
 def missing() -> list[str]:
-    """Which of the programs are not on this machine."""
+    """The programs that are not installed."""
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
 class Browser:
-    """One browser, with a profile of its own. It asks nobody but the pages that it is sent to."""
+    """One browser with its own profile. It sends requests only to the pages that it opens."""
 
     def __init__(self) -> None:
         self._profile = TemporaryDirectory(prefix="dispatcher-chromium-")
@@ -31,13 +31,13 @@ class Browser:
         options.binary_location = shutil.which("chromium") or ""
         for switch in (
             "--headless",
-            # Its sandbox does not start as root, which is what a container's tests run as. The pages are our own.
+            # Its sandbox does not start as root, and tests in a container run as root. The pages are our own.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
             "--disable-quic",
             "--no-first-run",
-            # Otherwise it looks for its maker's servers from the start.
+            # Otherwise it contacts its maker's servers from the start.
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
@@ -46,31 +46,31 @@ class Browser:
             f"--window-size={_SIZE[0]},{_SIZE[1]}",
         ):
             options.add_argument(switch)
-        # Named in full, or Selenium would look for a driver to download.
+        # With its full path, or Selenium would try to download a driver.
         self._driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
         self._driver.set_page_load_timeout(30)
 
     def open(self, url: str) -> str:
-        """Go to an address, and return the page's source as it is then."""
+        """Open a URL, and return the page's source as it is then."""
         self._driver.get(url)
         return self.source
 
     @property
     def source(self) -> str:
-        """The page as it stands, with what its scripts have made of it, and what they keep out of sight."""
+        """The source of the page as its scripts have changed it, including hidden parts."""
         return str(self._driver.execute_script("return document.documentElement.outerHTML"))
 
     @property
     def text(self) -> str:
-        """What can be read on the page."""
+        """The visible text of the page."""
         return str(self._driver.execute_script("return document.body.innerText"))
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What a script returns that runs in the page."""
+        """Run a script in the page, and return its result."""
         return self._driver.execute_script(script, *arguments)
 
     def table(self, element_id: str) -> list[dict[str, str]]:
-        """The rows of a table, by the heads of its columns. Read in one go, since pages redraw their tables."""
+        """The rows of a table, by the headings of its columns. Read in one script, since pages redraw their tables."""
         rows = self.run(
             """
             const table = document.getElementById(arguments[0]);
@@ -88,7 +88,7 @@ class Browser:
         return list(rows)
 
     def photograph(self, path: Path) -> None:
-        """Write the page as a PNG, from its top to the end of what it holds."""
+        """Write the whole page as a PNG."""
         height = self.run("return document.querySelector('.page-section').getBoundingClientRect().bottom + scrollY")
         clip = {"x": 0, "y": 0, "width": _SIZE[0], "height": height, "scale": 1}
         picture = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})

@@ -1,4 +1,4 @@
-"""Taking what waits in the batch store as a worker would, where a test needs no real worker."""
+"""Deliveries without a real worker: the test takes what waits in the batch store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def take_all(site: Site, destination: str = LOG) -> list[dict[str, Any]]:
 
 
 def take_numbers(site: Site, destination: str = LOG) -> Counter[int]:
-    """The same: how often the number ``n`` of each event's data came."""
+    """Like ``take_all``. Returns how often each number ``n`` in the events' data came."""
     return Counter(event["data"]["n"] for event in take_all(site, destination))
 
 
@@ -41,5 +41,5 @@ def take_everything(site: Site) -> Counter[int]:
 
 
 def each_once(count: int) -> Counter[int]:
-    """What ``take_numbers`` returns when the numbers up to ``count`` came once each."""
+    """The result of ``take_numbers`` if each number below ``count`` came once."""
     return Counter(range(count))

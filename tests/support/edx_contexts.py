@@ -1,4 +1,4 @@
-"""Contexts as edX binds them: of a request, of a page that speaks for itself, and of an app."""
+"""Contexts as edX binds them: for a request, for an event of the browser, and for an app."""
 
 from __future__ import annotations
 

@@ -11,7 +11,14 @@ from tests.support.site import Site
 
 
 def serve(site: Site, app: str, *arguments: str, **environ: str) -> tuple[Child, int]:
-    """gunicorn with two workers on ``app``, a module's source, and the port that it found."""
+    """Start gunicorn with two workers.
+
+    Args:
+        app: The source of the app's module.
+
+    Returns:
+        The process and its port.
+    """
     (site.directory / "shop.py").write_text(app)
     server = site.processes.start(
         *(sys.executable, "-m", "gunicorn", "shop:app", "--bind", "127.0.0.1:0"),
@@ -26,7 +33,7 @@ def serve(site: Site, app: str, *arguments: str, **environ: str) -> tuple[Child,
 
 
 def ask(port: int, n: int) -> int | None:
-    """The id of the worker that answered request ``n``; None where none did, as it was killed."""
+    """Send request ``n``. Returns the process id of the worker that answered; None if it was killed before."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     try:
         connection.request("GET", f"/basket?n={n}")

@@ -1,4 +1,4 @@
-"""A destination whose C code keeps Python's lock, as a library or one long computation may: once for each marker."""
+"""A destination whose C code holds Python's lock, as a library or a long computation may."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class HeldOptions(Options):
 
 
 class Held(Destination[HeldOptions]):
-    """Takes every batch, and holds the interpreter at the first with ``hold`` in its data."""
+    """Takes every batch. Blocks the interpreter at the first event with ``hold`` in its data."""
 
     Options = HeldOptions
 
@@ -25,7 +25,7 @@ class Held(Destination[HeldOptions]):
             marker = self.options.directory / "held"
             if event.data.get("hold") and not marker.exists():
                 marker.touch()
-                # Takes years, in C; no signal interrupts it, as it would a sleep.
+                # Runs in C for years, and no signal interrupts it.
                 re.match("(a+)+$", "a" * 80 + "!")
             with (self.options.directory / "delivered").open("a") as file:
                 file.write(f"{event.data['n']}\n")

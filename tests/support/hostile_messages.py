@@ -1,4 +1,4 @@
-"""What somebody else, or an old version, may put into a Celery queue of ours: none of it is a doorbell."""
+"""Messages that an attacker or an old version may put into our Celery queues, none of which is a doorbell."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any
 
 from dispatcher.store.doorbell import Ring, commands
 
-# More levels than any recursion has room for.
+# More levels than any recursion allows.
 DEEP = 100_000
 # Digits that Python refuses to read as a number.
 LONG_NUMBER = 5_000
-# Bytes that a few kilobytes inflate to.
+# The uncompressed size of a message of some kilobytes.
 BOMB = 1 << 28
 
 
 def doorbell(queue: str, batch_id: str = "7-a-0") -> dict[str, Any]:
-    """One of ours, as an object."""
+    """A valid doorbell, decoded."""
     [(_, _, text)] = commands([Ring(destination=queue, batch_id=batch_id, count=1)])
     assert isinstance(text, bytes)
-    made: dict[str, Any] = json.loads(text)
-    return made
+    message: dict[str, Any] = json.loads(text)
+    return message
 
 
 def hostile_messages(queue: str) -> dict[str, bytes]:
-    """Texts by what is wrong with them, none of which may do more than be dropped."""
-    texts = _texts_of_no_message() | {f"JSON: {name}": text.encode() for name, text in _other_json().items()}
+    """Messages in Redis, by what is wrong with them. A worker must drop each of them."""
+    texts = _malformed_texts() | {f"JSON: {name}": text.encode() for name, text in _other_json().items()}
     for name, change in _changes(queue).items():
         message = copy.deepcopy(doorbell(queue))
         change(message)
@@ -47,37 +47,37 @@ def hostile_messages(queue: str) -> dict[str, bytes]:
 def hostile_bodies(queue: str) -> dict[str, tuple[bytes, dict[str, Any], dict[str, Any]]]:
     """Bodies, headers and properties of AMQP messages, by what is wrong with them."""
     good = doorbell(queue)
-    told: dict[str, Any] = {"content_type": "application/json", "content_encoding": "utf-8"}
+    properties: dict[str, Any] = {"content_type": "application/json", "content_encoding": "utf-8"}
     body, headers = good["body"].encode(), good["headers"]
     found: dict[str, tuple[bytes, dict[str, Any], dict[str, Any]]] = {
-        f"body: {name}": (text, headers, told) for name, text in _texts_of_no_message().items()
+        f"body: {name}": (text, headers, properties) for name, text in _malformed_texts().items()
     }
-    found |= {f"body JSON: {name}": (text.encode(), headers, told) for name, text in _other_json().items()}
+    found |= {f"body JSON: {name}": (text.encode(), headers, properties) for name, text in _other_json().items()}
     for name, change in _changes(queue).items():
         message = copy.deepcopy(good)
         change(message)
         if not (name.startswith("headers") and isinstance(message.get("headers"), dict)):
             continue
-        # What AMQP has a form for.
+        # Only values that AMQP can express.
         if "compression" not in message["headers"] and not any(word in name for word in ("huge", "null", str(10**30))):
-            found[name] = (body, message["headers"], told)
-    found["no headers"] = (body, {}, told)
-    found["old protocol"] = (json.dumps(_protocol_1(queue)).encode(), {}, told)
-    found["gzip bomb"] = (zlib.compress(b" " * BOMB), headers | {"compression": "application/x-gzip"}, told)
-    found["gzip of a doorbell"] = (zlib.compress(body), headers | {"compression": "gzip"}, told)
-    found["zlib that is none"] = (b"none", headers | {"compression": "zlib"}, told)
-    found["an unknown compression"] = (body, headers | {"compression": "zip"}, told)
+            found[name] = (body, message["headers"], properties)
+    found["no headers"] = (body, {}, properties)
+    found["old protocol"] = (json.dumps(_protocol_1(queue)).encode(), {}, properties)
+    found["gzip bomb"] = (zlib.compress(b" " * BOMB), headers | {"compression": "application/x-gzip"}, properties)
+    found["gzip of a doorbell"] = (zlib.compress(body), headers | {"compression": "gzip"}, properties)
+    found["invalid zlib"] = (b"none", headers | {"compression": "zlib"}, properties)
+    found["an unknown compression"] = (body, headers | {"compression": "zip"}, properties)
     for kind in ("application/x-python-serialize", "application/x-yaml", "text/plain", "x/y", ""):
-        found[f"content type {kind}"] = (pickle.dumps(["7-a-0"]), headers, told | {"content_type": kind})
+        found[f"content type {kind}"] = (pickle.dumps(["7-a-0"]), headers, properties | {"content_type": kind})
     for kind in ("binary", "no-such-encoding", "utf-16"):
-        found[f"content encoding {kind}"] = (body, headers, told | {"content_encoding": kind})
+        found[f"content encoding {kind}"] = (body, headers, properties | {"content_encoding": kind})
     return found
 
 
 def hostile_control() -> dict[str, bytes]:
-    """Texts for the channel of remote control, none of which is a command."""
+    """Texts for the remote control channel, none of which is a valid command."""
 
-    def command(said: Any, **changes: Any) -> bytes:
+    def command(body: Any, **changes: Any) -> bytes:
         properties = {
             "delivery_mode": 2,
             "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""},
@@ -86,7 +86,7 @@ def hostile_control() -> dict[str, bytes]:
             "delivery_tag": "a-tag",
         }
         message = {
-            "body": base64.b64encode(said if isinstance(said, bytes) else json.dumps(said).encode()).decode(),
+            "body": base64.b64encode(body if isinstance(body, bytes) else json.dumps(body).encode()).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
             "headers": {"clock": 1, "expires": None},
@@ -96,15 +96,15 @@ def hostile_control() -> dict[str, bytes]:
 
     ping: dict[str, Any] = {"method": "ping", "arguments": {}, "destination": None, "pattern": None, "matcher": None}
     return {
-        **{name: text for name, text in _texts_of_no_message().items() if text},
+        **{name: text for name, text in _malformed_texts().items() if text},
         **{f"JSON: {name}": text.encode() for name, text in _other_json().items()},
-        **{f"body: {name}": command(text) for name, text in _texts_of_no_message().items()},
+        **{f"body: {name}": command(text) for name, text in _malformed_texts().items()},
         **{f"body JSON: {name}": command(text.encode()) for name, text in _other_json().items()},
         **{f"method {value!r}": command(ping | {"method": value}) for value in (None, 1, [], {}, ["ping"])},
         **{f"arguments {value!r}": command(ping | {"arguments": value}) for value in ("x", 1, ["x"])},
         **{f"destination {value!r}": command(ping | {"destination": value}) for value in (1, True, [1], [["x"]])},
-        "a pattern that is none": command(ping | {"pattern": "(", "matcher": "pcre"}),
-        "a matcher that is none": command(ping | {"pattern": "x", "matcher": "none"}),
+        "an invalid pattern": command(ping | {"pattern": "(", "matcher": "pcre"}),
+        "an unknown matcher": command(ping | {"pattern": "x", "matcher": "none"}),
         **{f"reply to {value!r}": command(ping | {"reply_to": value}) for value in ("x", ["x"], {"x": "y"}, 1)},
         "pickle": command(pickle.dumps(ping), **{"content-type": "application/x-python-serialize"}),
         "an unknown type": command(ping, **{"content-type": "x/y"}),
@@ -119,7 +119,7 @@ def hostile_control() -> dict[str, bytes]:
     }
 
 
-def _texts_of_no_message() -> dict[str, bytes]:
+def _malformed_texts() -> dict[str, bytes]:
     return {
         "empty": b"",
         "no JSON": b"no JSON",
@@ -188,11 +188,11 @@ def _changes(queue: str) -> Mapping[str, Callable[[dict[str, Any]], object]]:  #
     take("headers", "task")
     take("headers", "id")
     for value in (None, 1, ["a"], {"a": 1}, "x" * 100_000):
-        told = repr(value)[:10]
-        put(f"properties: delivery_tag {told}", "properties", "delivery_tag", value=value)
-        put(f"properties: delivery_info {told}", "properties", "delivery_info", value=value)
-        put(f"headers: id {told}", "headers", "id", value=value)
-        put(f"headers: task {told}", "headers", "task", value=value)
+        shown = repr(value)[:10]
+        put(f"properties: delivery_tag {shown}", "properties", "delivery_tag", value=value)
+        put(f"properties: delivery_info {shown}", "properties", "delivery_info", value=value)
+        put(f"headers: id {shown}", "headers", "id", value=value)
+        put(f"headers: task {shown}", "headers", "task", value=value)
     for value in ("no.such.task", "celery.chord_unlock", "celery.backend_cleanup", f"tasks.{other}.deliver"):
         put(f"headers: task {value}", "headers", "task", value=value)
     for value in ("x", -1, 1.5, [], 10**30):
@@ -210,16 +210,16 @@ def _changes(queue: str) -> Mapping[str, Callable[[dict[str, Any]], object]]:  #
     for value in ("text", 1, None, [1], {"exchange": 1, "routing_key": 2}):
         put(f"properties: delivery_info {value!r}", "properties", "delivery_info", value=value)
     put("properties: an encoding of the body", "properties", "body_encoding", value="none")
-    put("properties: base64 that is none", "properties", "body_encoding", value="base64")
+    put("properties: invalid base64", "properties", "body_encoding", value="base64")
     put("properties: priority is text", "properties", "priority", value="x")
     put("properties: priority is a list", "properties", "priority", value=[1])
-    put("properties: somebody wants an answer", "properties", "reply_to", value={"a": 1})
+    put("properties: an answer is requested", "properties", "reply_to", value={"a": 1})
     for value in ("application/x-python-serialize", "application/x-yaml", "application/data", "none"):
         put(f"content-type {value}", "content-type", value=value)
     for value in ("binary", "none", "utf-16"):
         put(f"content-encoding {value}", "content-encoding", value=value)
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    for name, text in _texts_of_no_message().items():
+    for name, text in _malformed_texts().items():
         if len(text) < 500_000 and name not in ("invalid UTF-8", "pickle", "gzip", "a byte order mark"):
             body(name, text.decode())
     for name, text in _other_json().items():

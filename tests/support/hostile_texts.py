@@ -1,4 +1,4 @@
-"""Texts that are to make a regular expression slow: repetitions of what it takes, with an end that it does not take."""
+"""Texts that could make a regular expression slow: repetitions that it matches, with an end that it does not match."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from re import _constants as sre  # type: ignore[attr-defined]  # how Python its
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-# What a stranger may repeat: what most expressions look for.
+# Characters that an attacker may repeat: those that most expressions match.
 _CHARACTERS = "a0 .@/:"
 _ENDS = ("", "\0", "\n")
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, getattr(sre, "POSSESSIVE_REPEAT", None))
 
 
 def hostile_texts(pattern: re.Pattern[Any], characters: int) -> Iterator[str]:
-    """Texts of about so many characters, made for this expression."""
+    """Texts of about this many characters, made for this expression."""
     source = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     parsed = list(parser.parse(source, pattern.flags & re.VERBOSE))
     pumps = list(dict.fromkeys(_pumps(parsed, "")))
-    # What it takes the beginning of, again and again, for those that are looked for everywhere in a text.
+    # Repeated beginnings of a match, for expressions that are searched anywhere in a text.
     pumps += [("", sample) for count in range(1, len(parsed) + 1) if (sample := _sample(parsed[:count]))]
     pumps += [("", one) for one in dict.fromkeys(_CHARACTERS + "".join(re.findall(r"\W", source)))]
     pumps += [("", one + other) for one, other in permutations(_CHARACTERS, 2)]
@@ -30,7 +30,7 @@ def hostile_texts(pattern: re.Pattern[Any], characters: int) -> Iterator[str]:
 
 
 def _pumps(nodes: Any, before: str) -> Iterator[tuple[str, str]]:
-    """What comes before each repetition that has no bound, and what it repeats."""
+    """For each unbounded repetition: a text that matches before it, and a text that it repeats."""
     for kind, value in nodes:
         for inner in _inside(kind, value):
             yield from _pumps(inner, before)
@@ -52,7 +52,7 @@ def _inside(kind: Any, value: Any) -> list[Any]:
 
 
 def _sample(nodes: Any) -> str:
-    """A text that this takes, or nearly."""
+    """A text that these nodes match, or nearly match."""
     return "".join(_one(kind, value) for kind, value in nodes)
 
 

@@ -1,4 +1,4 @@
-"""JSON lines that somebody else may still be writing: the last one may be there by half."""
+"""JSON lines that another process may still be writing, so that the last one may be incomplete."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def whole_lines(text: bytes) -> list[bytes]:
-    """The lines that have their end, without it; what comes after the last of them is still being written."""
+    """The lines that have a line break, without it. What follows the last line break is still being written."""
     return text.split(b"\n")[:-1]
 
 
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines that are whole so far, decoded; none where the file is not there yet.
+    """The complete lines, decoded; none if the file does not exist yet.
 
-    For a look while others write. Once they have ended, ``tracking_lines.read_lines`` lets no half line pass.
+    For use while others write. Afterwards ``tracking_lines.read_lines`` also fails for an incomplete line.
     """
     try:
         text = path.read_bytes()

@@ -1,4 +1,4 @@
-"""A TCP link to a Redis on a unix socket, which can go dead without a word, as behind a firewall that forgot it."""
+"""Link: a TCP proxy to a Redis on a unix socket that can go silent, like a firewall that forgot a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.listener import Listener
 
 
 class Link(Listener):
-    """Carries bytes both ways between a port of this machine and a socket.
+    """Carries bytes in both directions between a port of this machine and a socket.
 
     Args:
         target: The unix socket of a server.
@@ -20,8 +20,8 @@ class Link(Listener):
     def __init__(self, target: Path) -> None:
         super().__init__(socket.create_server(("127.0.0.1", 0)))
         self._target = target
-        # Connections of an older time carry nothing any more.
-        self._time = 0
+        # Connections of an older generation carry nothing any more.
+        self._generation = 0
 
     @property
     def url(self) -> str:
@@ -30,12 +30,12 @@ class Link(Listener):
 
     @property
     def count(self) -> int:
-        """How many connections there have been."""
+        """How many connections it has accepted."""
         return len(self._ends) // 2
 
     def deaden(self) -> None:
-        """Let nothing through the connections that there are from now on, and close none of them; new ones work."""
-        self._time += 1
+        """From now on let nothing through the existing connections, without closing them. New ones work."""
+        self._generation += 1
 
     def _serve(self, end: socket.socket) -> None:
         far = socket.socket(socket.AF_UNIX)
@@ -46,12 +46,12 @@ class Link(Listener):
             end.close()
             return
         for one, other in ((end, far), (far, end)):
-            threading.Thread(target=self._carry, args=(one, other, self._time), daemon=True).start()
+            threading.Thread(target=self._carry, args=(one, other, self._generation), daemon=True).start()
 
-    def _carry(self, one: socket.socket, other: socket.socket, time: int) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, generation: int) -> None:
         with suppress(OSError):
             while data := one.recv(65536):
-                if time == self._time:
+                if generation == self._generation:
                     other.sendall(data)
-            if time == self._time:
+            if generation == self._generation:
                 other.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""A listening socket whose connections each go to threads of their own, and all of which end with it."""
+"""Listener: a listening socket that serves each connection in threads of its own, and ends all of them with it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Self
 
 
 class Listener(ABC):
-    """Takes connections from ``with`` on.
+    """Accepts connections from ``with`` on.
 
     Args:
-        listener: Listens already; closed with everything else.
+        listener: A socket that listens already; it is closed with everything else.
     """
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        # What is closed at the end: what was taken, and what a subclass has opened for it.
+        # Closed at the end: accepted connections, and sockets that a subclass has opened for them.
         self._ends: list[socket.socket] = []
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ class Listener(ABC):
 
     @abstractmethod
     def _serve(self, end: socket.socket) -> None:
-        """Serve a connection that was taken, in threads of its own: the next one waits for the return."""
+        """Serve an accepted connection in threads of its own. The next connection waits until this returns."""
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed

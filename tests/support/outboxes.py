@@ -1,4 +1,4 @@
-"""Outboxes of a test: small ones, what a relay would read from them, and trackers that emit into them."""
+"""Small outboxes for tests, what a relay would read from them, and trackers that emit into them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dispatcher.event import Event, decode
 from dispatcher.outbox import Outbox, Reader, find_outboxes
 from dispatcher.tracker import Tracker
 
-#: Small, so that a test sees many files.
+#: Small, so that a test has many files.
 JOURNAL_BYTES = 65_536
-# How often a reader is asked again before it counts as done: it looks more than once at what seems damaged.
+# Empty reads after which a reader counts as done: it reads more than once what seems damaged.
 _TRIES = 5
 
 
 def make_outbox(root: Path, *, journal_bytes: int = JOURNAL_BYTES, max_bytes: int = 1 << 28) -> Outbox:
-    """An outbox that is synced rarely, so that nothing but the test's own doing makes a difference."""
+    """An outbox that is hardly ever synced, so that only the test changes its files."""
     return Outbox(root, journal_bytes=journal_bytes, max_bytes=max_bytes, sync_seconds=60)
 
 
 def make_tracker(root: Path, *, strict: bool = False, **outbox: Any) -> Tracker:
-    """A tracker with a durable outbox under ``root`` that nobody relays."""
+    """A tracker with a durable outbox under ``root``, without a relay."""
     settings = config.load(
         {}, {"strict": strict, "relay": {"mode": "external"}, "outbox": {"directory": str(root), **outbox}}
     )
@@ -31,7 +31,7 @@ def make_tracker(root: Path, *, strict: bool = False, **outbox: Any) -> Tracker:
 
 
 def read_on(reader: Reader) -> list[bytes]:
-    """All payloads from where the reader stands."""
+    """All payloads from the reader's position on."""
     found: list[bytes] = []
     empty = 0
     while empty < _TRIES:
@@ -43,7 +43,7 @@ def read_on(reader: Reader) -> list[bytes]:
 
 
 def read_directory(directory: Path) -> list[bytes]:
-    """All payloads that wait in one outbox directory. Nothing is committed."""
+    """All payloads that wait in one outbox directory, without committing them."""
     reader = Reader(directory)
     try:
         return read_on(reader)
@@ -52,7 +52,7 @@ def read_directory(directory: Path) -> list[bytes]:
 
 
 def read_root(root: Path) -> list[bytes]:
-    """All payloads that wait in the outboxes under ``root``, one directory after the other."""
+    """All payloads that wait in the outboxes under ``root``, directory by directory."""
     return [payload for directory in find_outboxes(root) for payload in read_directory(directory)]
 
 
@@ -62,7 +62,7 @@ def events_in(root: Path) -> list[Event]:
 
 
 def open_files(root: Path) -> list[str]:
-    """The files under ``root`` that this process has open, deleted ones too."""
+    """The files under ``root`` that this process has open, including deleted ones."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # closed meanwhile

@@ -1,4 +1,4 @@
-"""A site's own settings directory, and destination types as packages install them."""
+"""Settings directories of a test, and destination types as if a package had installed them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def own_settings(directory: Path, base: str, *, development: str = "") -> Path:
-    """Make ``directory``, with what the two files of settings hold."""
+    """Make a settings directory with these contents of its two files."""
     directory.mkdir()
     directory.joinpath("base.toml").write_text(base)
     directory.joinpath("development.toml").write_text(development)

@@ -1,4 +1,4 @@
-"""A tracking log with an event that ends the worker which delivers it: killed before or after its append, or hung."""
+"""A tracking log where one event kills or hangs the worker that delivers it, before or after its append."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PoisonousOptions(TrackingLogOptions):
 
 
 class Poisonous(TrackingLog):
-    """Does as its settings say for the event whose ``n`` is ``poison``."""
+    """Has the effect of its settings at the event whose ``n`` is ``poison``."""
 
     Options = PoisonousOptions
     options: PoisonousOptions

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different. Somebody else may take one before it is used."""
+    """Different ports that no process listens on now. Another process may take one before it is used."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,4 +1,4 @@
-"""Child processes of a test: started with their output kept, ended one by one by their ids, and none left over."""
+"""Child processes of a test: their output is kept, each is ended by its id, and none is left over."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tests.support.waiting import wait_for
 
-#: Every process of a test has this variable, with a directory that no other test has.
+#: Every process of a test has this variable, with a directory of that test alone.
 MARK = "DISPATCHER_STATE_DIRECTORY"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Child:
-    """A started process, with everything that it has printed."""
+    """A started process and its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
@@ -27,7 +27,7 @@ class Child:
 
     @property
     def output(self) -> str:
-        """What it has printed so far, on both streams."""
+        """What it has printed so far to both streams."""
         return self._log.read_text(errors="replace")
 
     @property
@@ -43,26 +43,26 @@ class Child:
         self.process.wait(10)
 
     def wait(self, timeout: float = 20.0) -> int:
-        """Its exit code, once it has ended."""
+        """Wait until it has ended, and return its exit code."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.process.args!r} still runs after {timeout:g} s:\n{self.output}") from None
 
     def succeed(self, timeout: float = 20.0) -> str:
-        """Its output, once it has ended with 0."""
+        """Wait until it has ended with 0, and return its output."""
         code = self.wait(timeout)
         assert code == 0, f"{self.process.args!r} ended with {code}:\n{self.output}"
         return self.output
 
     def report(self, timeout: float = 20.0) -> list[str]:
-        """The words that an emitting process passed to ``report``, once it has ended with 0; it may log around them."""
+        """Wait until it has ended with 0, and return the words that it passed to ``report``. It may log around them."""
         line = next((line for line in self.succeed(timeout).splitlines() if line.startswith("report:")), None)
         assert line is not None, f"{self.process.args!r} reported nothing:\n{self.output}"
         return line.split()[1:]
 
     def stop(self, timeout: float = 20.0) -> int:
-        """SIGTERM, and its exit code."""
+        """Send SIGTERM, and return its exit code."""
         self.process.terminate()
         return self.wait(timeout)
 
@@ -79,7 +79,7 @@ class Processes:
 
     Args:
         directory: For their output.
-        environ: Their variables, which have to hold the ``MARK``; a dict that may change between two starts.
+        environ: Their variables, including the ``MARK``. The dict may change between two starts.
         cwd: The directory that they start in.
         program: What ``dispatcher …`` is.
     """
@@ -123,11 +123,11 @@ class Processes:
         return child
 
     def python(self, code: str, *arguments: str, **environ: str) -> Child:
-        """Start Python on a script."""
+        """Start Python with a script."""
         script = self._directory / f"script-{len(self._children)}.py"
         self._directory.mkdir(parents=True, exist_ok=True)
         script.write_text(code)
-        # Python 3.12 and later warn of every fork beside a thread, which is what some of the scripts are for.
+        # Python 3.12 and later warn about forks beside threads, which some of these scripts test.
         warnings = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
         return self.start(sys.executable, *warnings, str(script), *arguments, **environ)
 
@@ -136,7 +136,7 @@ class Processes:
         return self.start(*self._program, *arguments, **environ)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run ``dispatcher …`` to its end, with its streams apart."""
+        """Run ``dispatcher …`` until it ends, with separate output streams."""
         return subprocess.run(
             [*self._program, *arguments],
             cwd=self._cwd,
@@ -149,7 +149,7 @@ class Processes:
         )
 
     def close(self) -> None:
-        """End what still runs, and all that it has started, with -9. May be called twice."""
+        """Kill -9 all processes that still run, and all that they have started. May be called twice."""
         for child in self._children:
             if child.running:
                 child.kill()
@@ -159,13 +159,13 @@ class Processes:
 
 
 def left_over(mark: str) -> list[int]:
-    """The ids of all running processes that were started with this mark, whoever started them."""
+    """The ids of all running processes with this mark, whichever process started them."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):  # it has ended, or is another user's
-                # Redis writes its title over its variables; its socket is in it.
+            with suppress(OSError):  # it has ended, or belongs to another user
+                # Redis overwrites its variables with its title, which names its socket.
                 variables, title = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
                 if wanted in variables.split(b"\0") or f"{mark}/redis.sock".encode() in title:
                     found.append(int(entry.name))
@@ -174,11 +174,13 @@ def left_over(mark: str) -> list[int]:
 
 def assert_none_left(mark: str, timeout: float = 10.0) -> None:
     """Wait until no process with this mark runs any more."""
-    wait_for(lambda: not left_over(mark), timeout, what=lambda: f"no process left over; there are {told(mark)}")
+    wait_for(
+        lambda: not left_over(mark), timeout, what=lambda: f"no process left over; there are {command_lines(mark)}"
+    )
 
 
-def told(mark: str) -> list[str]:
-    """The command lines of what is left over."""
+def command_lines(mark: str) -> list[str]:
+    """The ids and command lines of the processes that are left over."""
     lines = []
     for pid in left_over(mark):
         with suppress(OSError):
@@ -187,7 +189,7 @@ def told(mark: str) -> list[str]:
 
 
 def memory_bytes(pid: int) -> int:
-    """The resident memory of a process that is its own, without files that it has mapped."""
+    """The anonymous resident memory of a process, without mapped files."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024

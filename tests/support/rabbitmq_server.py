@@ -1,4 +1,4 @@
-"""A real RabbitMQ node of the test's own, on loopback ports and for any user; nothing of it outlives ``close``."""
+"""A real RabbitMQ node on loopback ports, which any user can run; ``close`` leaves nothing of it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.support.ports import free_ports
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
-# Debian's own program in /usr/sbin runs as root or rabbitmq only; it starts this one.
+# Debian's own program in /usr/sbin runs only as root or rabbitmq; it starts the first of these.
 _PROGRAMS: Final = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
-#: What the user that everybody logs in as may do anything with, as docs/how-to/scale.md has it.
+#: The objects that the one user has all rights to, as in docs/how-to/scale.md.
 RIGHTS: Final = "^(amq[.]default|tracking_log|segment|celeryev.*|.*celery[.]pidbox)$"
-# Seconds that the node may take to start on a busy machine.
+# Seconds that the start of the node may take on a busy machine.
 _START_SECONDS: Final = 90.0
 
 
 def find_rabbitmq() -> str | None:
-    """The program to run; None where RabbitMQ is not installed."""
+    """The program to run; None if RabbitMQ is not installed."""
     if shutil.which("epmd") is None:
         return None
     return next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
@@ -56,7 +56,7 @@ class RabbitMQServer(Server):
             f"ssl_options.keyfile = {certificate}\nssl_options.verify = verify_none\n"
         )
         (self.directory / "enabled_plugins").write_text("[].\n")
-        # Without one of its own it would read the cookie of whoever runs the tests, or leave one in their home.
+        # Without a cookie here it would read the one in the developer's home directory, or leave one there.
         cookie = self.directory / ".erlang.cookie"
         cookie.write_text(os.urandom(16).hex())
         cookie.chmod(0o400)
@@ -67,28 +67,28 @@ class RabbitMQServer(Server):
         return f"amqp://guest:guest@127.0.0.1:{self._port}//"
 
     def tls_url(self, *, host: str = "127.0.0.1", authority: Path | None = None) -> str:
-        """The same over TLS. The certificate is for 127.0.0.1 only; 127.0.0.2 has it too."""
+        """The URL for TLS. The certificate is valid for 127.0.0.1 only; the node also listens on 127.0.0.2 with it."""
         return f"amqps://guest:guest@{host}:{self._tls_port}//?ssl_ca_certs={authority or self.authority}"
 
     @property
     def log(self) -> str:
-        """What the node has said."""
+        """The output of the node."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> Self:
-        """Start it, with what it kept, and wait until it takes connections."""
+        """Start it with its earlier data, and wait until it accepts connections."""
         assert self._process is None, "it runs already"
         program = find_rabbitmq()
         assert program is not None, "RabbitMQ is not installed"
         if self._epmd is None:
-            # In the foreground: the one that a node starts for itself would outlive it.
+            # In the foreground: a port mapper that the node starts itself would outlive it.
             self._epmd = self._run("epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port))
         self._process = self._run(program)
         wait_for(self._answers, _START_SECONDS, every=0.1, what=lambda: f"RabbitMQ to answer:\n{self.log}")
         return self
 
     def stop(self) -> None:
-        """End it in order; connections are refused from now on. May be called twice."""
+        """End it normally; connections are refused from now on. May be called twice."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -96,7 +96,7 @@ class RabbitMQServer(Server):
         self._end(signal.SIGKILL)
 
     def close(self) -> None:
-        """End it and its port mapper, and delete what it kept. May be called twice."""
+        """End it and its port mapper, and delete its files. May be called twice."""
         self.kill()
         if self._epmd is not None:
             self._epmd.kill()
@@ -105,12 +105,12 @@ class RabbitMQServer(Server):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def messages(self, queue: str) -> int:
-        """How many messages wait in a queue, not counting those that a consumer has."""
+        """The number of messages that wait in a queue, without those that a consumer has."""
         with self._connect() as connection:
             return int(connection.channel().queue_declare(queue, passive=True).message_count)
 
     def purge(self, *queues: str) -> None:
-        """Drop what waits in queues, where they exist."""
+        """Drop the messages of queues that exist."""
         for queue in queues:
             with self._connect() as connection:
                 try:

@@ -1,4 +1,4 @@
-"""A real Redis on a unix socket, which can be stopped, killed, frozen and started again with what it had kept."""
+"""A real Redis on a unix socket, which can be stopped, killed, frozen and started again with its earlier data."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.support.waiting import wait_for
 
 
 class RedisServer(Server):
-    """One server of the test's own. ``start`` and ``stop`` may be called any number of times.
+    """One server. ``start`` and ``stop`` may be called any number of times.
 
     Args:
-        maxmemory: Bytes; at this limit it refuses what may grow, as a production server should.
+        maxmemory: In bytes. At this limit it refuses commands that need memory, as a production server should.
     """
 
     def __init__(self, *, maxmemory: int = 0) -> None:
-        # Not under pytest's tmp_path: the path of a socket has at most 107 characters.
+        # Not under pytest's tmp_path, since the path of a socket may have at most 107 characters.
         self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-redis-"))
         self.socket = self.directory / "redis.sock"
         self._maxmemory = maxmemory
         self._process: subprocess.Popen[bytes] | None = None
-        #: Variables that it is started with, on top of this process's own.
+        #: Variables for it in addition to this process's own.
         self.environ: dict[str, str] = {}
 
     @property
@@ -45,13 +45,13 @@ class RedisServer(Server):
         return f"redis+socket://{self.socket}"
 
     def start(self) -> Self:
-        """Start it, with what it kept, and wait until it answers."""
+        """Start it with its earlier data, and wait until it answers."""
         assert self._process is None, "it runs already"
         self._process = subprocess.Popen(
             [
                 find_server(),
                 *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
-                # Written before each answer, so that a server killed with -9 has kept what it acknowledged.
+                # Written before each answer, so that a killed server still has what it acknowledged.
                 *("--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
                 *("--maxmemory", str(self._maxmemory), "--maxmemory-policy", "noeviction"),
                 *("--daemonize", "no", "--loglevel", "warning"),
@@ -65,7 +65,7 @@ class RedisServer(Server):
         return self
 
     def stop(self) -> None:
-        """End it in order; connections are refused from now on. May be called twice."""
+        """End it normally; connections are refused from now on. May be called twice."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -73,52 +73,52 @@ class RedisServer(Server):
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Kill it with -9 and start it again with what it had kept."""
+        """Kill -9 it and start it again with its earlier data."""
         self.kill()
         self.start()
 
     def wipe(self) -> None:
-        """Kill it with -9 and start it again with nothing in it, as when its disk was lost."""
+        """Kill -9 it and start it again empty, as if its disk was lost."""
         self.kill()
         self.forget()
         self.start()
 
     def forget(self) -> None:
-        """Delete what it has kept. For a server that does not run."""
+        """Delete its data. For a server that does not run."""
         patterns = ("*.aof*", "appendonlydir", "*.rdb")
         for kept in [path for pattern in patterns for path in self.directory.glob(pattern)]:
             shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
 
     def save_to(self, place: Path) -> None:
-        """Copy what it has kept so far, for ``bring_back``."""
+        """Copy its data so far, for ``bring_back``."""
         shutil.copytree(self.directory, place, ignore=shutil.ignore_patterns("*.sock"))
 
     def bring_back(self, place: Path) -> None:
-        """Kill it with -9 and start it again with what was copied, as when it lost the time since then."""
+        """Kill -9 it and start it again with copied data, as if it had lost everything since then."""
         self.kill()
         self.forget()
         shutil.copytree(place, self.directory, dirs_exist_ok=True)
         self.start()
 
     def freeze(self) -> None:
-        """SIGSTOP: it takes connections and answers nothing."""
+        """Send SIGSTOP: it accepts connections and answers nothing."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT: what was sent to it meanwhile is carried out now."""
+        """Send SIGCONT: it carries out what was sent to it meanwhile."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it and delete what it kept. May be called twice."""
+        """End it and delete its data. May be called twice."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def client(self) -> redis.Redis:
-        """A connection for looking into it, and for doing damage."""
+        """A connection to inspect its data or damage it."""
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, protocol=2)
 
     def call(self, *command: object) -> object:
-        """One command's answer, on a connection of its own."""
+        """Send one command on a new connection, and return the answer."""
         with self.client() as client:
             return client.execute_command(*command)
 

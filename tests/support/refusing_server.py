@@ -1,4 +1,4 @@
-"""A stand-in for a Redis that answers every command with one error, as while it loads its data."""
+"""A stand-in for a Redis that answers every command with one error, like a Redis that loads its data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RefusingServer(Listener):
     """Listens on a unix socket.
 
     Args:
-        path: Where; what is there is replaced.
-        error: What it answers, such as "LOADING …".
+        path: The socket; an existing file is replaced.
+        error: Its answer, such as "LOADING …".
     """
 
     def __init__(self, path: Path, error: str) -> None:
@@ -32,7 +32,7 @@ class RefusingServer(Listener):
 
     def _refuse(self, end: socket.socket) -> None:
         with suppress(OSError), end.makefile("rb") as commands:
-            # A command is "*<parts>" and for each part "$<bytes>" and the bytes, each with a line's end.
+            # A command is "*<parts>", then for each part "$<length>" and the bytes, each with a line break.
             while head := commands.readline():
                 for _ in range(int(head[1:])):
                     commands.read(int(commands.readline()[1:]) + 2)

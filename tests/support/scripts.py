@@ -1,4 +1,4 @@
-"""Scripts of a test that run in a process of their own: to be killed, to fork, or to have limits of their own."""
+"""Scripts of a test that run in their own process, to be killed, to fork, or to have limits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ root = Path(sys.argv[1])
 
 
 def run_script(code: str, root: Path, *, first: str = "") -> str:
-    """What a script prints that ends well. It finds ``root`` and the helpers of ``tests.support.outboxes``.
+    """Run a script, and return what it prints. It has ``root`` and the helpers of ``tests.support.outboxes``.
 
     Args:
-        first: Runs before dispatcher is imported.
+        first: Code that runs before dispatcher is imported.
+
+    Raises:
+        AssertionError: It failed.
     """
     done = subprocess.run(
         [sys.executable, "-c", first + _HEAD + code, str(root)],
@@ -35,7 +38,7 @@ def run_script(code: str, root: Path, *, first: str = "") -> str:
 
 
 def start_script(code: str, root: Path) -> subprocess.Popen[str]:
-    """A script that runs beside the test, which has to end it and to read what it prints."""
+    """Start a script. The test must end it and read its output."""
     return subprocess.Popen(
         [sys.executable, "-c", _HEAD + code, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

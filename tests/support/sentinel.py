@@ -1,4 +1,4 @@
-"""A primary, a replica and a sentinel that watches over them, all real, on loopback ports of the test's own."""
+"""A real primary, a replica and a sentinel that monitors them, on loopback ports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 _NAME: Final = "events"
-# Milliseconds without an answer after which the primary counts as gone.
+# Milliseconds without an answer after which the primary counts as down.
 _DOWN_MS: Final = 500
 
 
@@ -31,11 +31,11 @@ class SentinelServers(Server):
 
     @property
     def url(self) -> str:
-        """As ``DISPATCHER_BROKER_URL`` takes it; the first sentinel of it is not there."""
+        """As ``DISPATCHER_BROKER_URL`` takes it; its first sentinel does not exist."""
         return f"sentinel://127.0.0.1:1;127.0.0.1:{self._sentinel_port}/0?master_name={_NAME}"
 
     def start(self) -> Self:
-        """Start all, and wait until the replica follows and the sentinel knows it."""
+        """Start all of them, and wait until the replica follows and the sentinel knows it."""
         first, second = self._ports
         self._start(first)
         self._start(second, "--replicaof", "127.0.0.1", str(first))
@@ -51,12 +51,12 @@ class SentinelServers(Server):
         return self
 
     def primary(self) -> int:
-        """The port of the one that the sentinel says is the primary."""
+        """The port of the server that is the primary according to the sentinel."""
         with self.client(self._sentinel_port) as client:
             return int(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _NAME)[1])
 
     def cut_replication(self) -> None:
-        """From now on the replica gets nothing more: what the primary takes would be gone with it."""
+        """From now on the replica gets nothing, so later writes are lost with the primary."""
         primary = self.primary()
         for port in self._ports:
             if port != primary:
@@ -65,7 +65,7 @@ class SentinelServers(Server):
             client.execute_command("CLIENT", "KILL", "TYPE", "REPLICA")
 
     def thaw(self) -> None:
-        """Let the replica run on, as it was."""
+        """Let the replica run again."""
         for process in self._processes.values():
             process.send_signal(signal.SIGCONT)
 
@@ -77,18 +77,18 @@ class SentinelServers(Server):
         return port
 
     def wait_for_another(self, port: int) -> None:
-        """Wait until another than this one is the primary, and takes writes."""
+        """Wait until another server than this one is the primary and accepts writes."""
         wait_for(lambda: self.primary() != port and self._role(self.primary()) == "master", 60, what="a failover")
 
     def close(self) -> None:
-        """End all of them, and delete what they kept. May be called twice."""
+        """End all of them, and delete their data. May be called twice."""
         for process in self._processes.values():
             process.kill()
             process.wait(10)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def client(self, port: int) -> redis.Redis:
-        """A connection for looking into one of them."""
+        """A connection to inspect one of them."""
         return redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2)
 
     def _start(self, port: int, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""A server of a test's own, which ``with`` starts, and of which nothing is left afterwards."""
+"""Server: the base of the real servers that tests start, which leave nothing behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Server(ABC):
-    """What can be started and closed. One that does not come up is closed too: no process or directory outlives it."""
+    """Started and closed by ``with``. If the start fails it is closed too, so no process or directory is left."""
 
     @abstractmethod
     def start(self) -> Self:
@@ -15,7 +15,7 @@ class Server(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End it, and delete what it kept. May be called twice, and where nothing was started."""
+        """End it and delete its files. May be called twice, or without a start."""
 
     def __enter__(self) -> Self:
         try:

@@ -1,4 +1,4 @@
-"""Snapshots made by hand, for what shows them: a quiet site, one in trouble, and one whose Redis is away."""
+"""Snapshots made by hand: of a quiet site, of one in trouble, and of one whose Redis is down."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LIMIT = 2 << 30
 
 
 def outbox(**values: Any) -> OutboxSurvey:
-    """An empty outbox of a living process, but for ``values``."""
-    plain = {
+    """An empty outbox of a living process, except for ``values``."""
+    defaults = {
         "name": "4711-19ab3f",
         "pid": 4711,
         "alive": True,
@@ -27,7 +27,7 @@ def outbox(**values: Any) -> OutboxSurvey:
         "disk_bytes": 8_388_608,
         "refused": 0,
     }
-    return OutboxSurvey(**{**plain, **values})
+    return OutboxSurvey(**{**defaults, **values})
 
 
 def quiet() -> Snapshot:
@@ -38,7 +38,7 @@ def quiet() -> Snapshot:
 
 
 def troubled() -> Snapshot:
-    """Segment is down, letters are dead, a destination is gone, and outboxes hold events."""
+    """Segment is down, there are dead letters, a destination was removed, and outboxes hold events."""
     log = Counts(
         accepted=12_345_678,
         delivered=12_345_000,
@@ -105,7 +105,7 @@ def away() -> Snapshot:
 
 
 def snapshot_of(destinations: dict[str, Counts], *outboxes: OutboxSurvey) -> Snapshot:
-    """One with these destinations and outboxes."""
+    """A snapshot with these destinations and outboxes."""
     names = [name for name in destinations if name != NOT_TAKEN]
     return Snapshot(
         at=NOW,

@@ -1,4 +1,4 @@
-"""The lines of a tracking log or of the Segment stand-in, as a test counts them."""
+"""The lines of a tracking log or of the Segment stub's file, as tests count them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All lines, decoded; none where the file is not there yet. Fails where one is no whole JSON object."""
+    """All lines, decoded; none if the file does not exist yet. Fails for a line that is not whole JSON."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -18,7 +18,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def count_lines(path: Path) -> int:
-    """How many whole lines there are; cheap."""
+    """The number of whole lines. Cheap."""
     try:
         return path.read_bytes().count(b"\n")
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def tally(path: Path, key: str = "n") -> Counter[Any]:
 
 
 def assert_each_once(path: Path, count: int, key: str = "n") -> None:
-    """Fail unless the lines' numbers are 0 … count-1, each once, in whatever order."""
+    """Fail unless the lines' numbers are 0 … count-1, each once, in any order."""
     found = tally(path, key)
     doubled = {number: times for number, times in found.items() if times > 1}
     missing = [number for number in range(count) if number not in found]

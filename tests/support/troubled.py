@@ -1,4 +1,4 @@
-"""A destination in trouble, which has all that must not leave in its variables and in what it says."""
+"""A failing destination, whose variables and errors contain everything that must not leave the machine."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class TroubledOptions(Options):
 
 
 class Troubled(Destination[TroubledOptions]):
-    """Does with every batch what its settings say."""
+    """Fails with every batch in the way that its settings say."""
 
     Options = TroubledOptions
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         token = self.options.api_token.get_secret_value()
         event = decode(batch.payloads[0])
-        said = f"{event.data} of {event.context} was refused at https://api.example/collect?api_token={token}"
-        # As segment-analytics-python does for each request that failed.
-        logging.getLogger("segment").error("error uploading: %s", said)
+        error_text = f"{event.data} of {event.context} was refused at https://api.example/collect?api_token={token}"
+        # Like segment-analytics-python for each failed request.
+        logging.getLogger("segment").error("error uploading: %s", error_text)
         match self.options.trouble:
             case "buries":
-                return [Dead("no_such_course", said)] * len(batch.payloads)
+                return [Dead("no_such_course", error_text)] * len(batch.payloads)
             case "waits":
-                return [RetryAfter(said)] * len(batch.payloads)
+                return [RetryAfter(error_text)] * len(batch.payloads)
             case "raises":
                 try:
-                    _ = {}[said]
+                    _ = {}[error_text]
                 except KeyError as error:
-                    raise RuntimeError(said) from error
+                    raise RuntimeError(error_text) from error
         raise AssertionError

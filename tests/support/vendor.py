@@ -1,4 +1,4 @@
-"""Vendor: a scripted vendor on this machine, which enforces the documented contract and counts what it took."""
+"""Vendor: the base of the HTTP servers that stand in for vendors, as apps' own tests get it."""
 
 from dispatcher.tasks.testing import CUT, POISON, SILENT, Call, Reply, Vendor
 

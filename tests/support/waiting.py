@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline that says what was waited for."""
+"""Waiting for a condition, with a deadline whose error says what was awaited."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-# Seconds that are waited at the least: other tests run beside this one, and a busy machine may take its time.
+# The shortest deadline in seconds: other tests run at the same time, and a busy machine is slow.
 _LEAST: Final = 30.0
 
 
 def wait_for(
     condition: Callable[[], T], timeout: float = 10.0, *, every: float = 0.02, what: str | Callable[[], object] = ""
 ) -> T:
-    """Ask until the answer is true, and return it. Blocks up to ``timeout`` seconds, or 30 where that is less.
+    """Call the condition until its answer is true, and return it. Blocks up to ``timeout`` seconds, at least 30.
 
     Args:
-        what: What was waited for, for the message; called where it is callable, to say how things stand.
+        every: Seconds between two calls.
+        what: What was awaited, for the message. If it is callable, its result is used.
 
     Raises:
-        AssertionError: It did not become true in time.
+        AssertionError: The condition did not become true in time.
     """
     timeout = max(timeout, _LEAST)
     deadline = time.monotonic() + timeout
