@@ -1,7 +1,7 @@
-"""The batch store: what waits for each destination, and until when. The truth; the Celery messages only name it.
+"""The batch store: the batches that wait for each destination. It is the truth; Celery's messages only name batches.
 
-Every method is one atomic step in Redis (lua/), blocks up to the pool's timeout, and raises StoreUnavailableError where
-Redis does not answer: then the step may or may not have happened, and taking it again is harmless.
+Each method is one atomic step in Redis (lua/), blocks up to the pool's timeout, and raises StoreUnavailableError where
+Redis does not answer: then the step may or may not have happened, and it is harmless to take it again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.connections.redis_pool import Command, RedisPool
+from dispatcher.errors import BatchDamagedError
 from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
-from dispatcher.store.claim import BreakerOpen, Claim, ClaimedBytes, Damaged, read_claim
+from dispatcher.store.claim import BreakerOpen, Claim, Damaged
 from dispatcher.store.counts import Counts
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.packing import unpack
 from dispatcher.store.put import Progress, Put
 from dispatcher.store.script import ScriptCaller
 from dispatcher.store.settlement import Settled, Settlement
@@ -46,7 +48,7 @@ class BatchStore:
         self._scripts = ScriptCaller(pool, clock)
 
     def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
-        """Put several ranges in one round trip, and carry out ``more`` commands behind them.
+        """Put several ranges in one round trip, and carry out ``more`` commands after them.
 
         Returns:
             For each range None if it is in the store now, whether by this call or an earlier one. Otherwise the
@@ -57,13 +59,13 @@ class BatchStore:
         return [int(answer[0]) if isinstance(answer, list) else None for answer in answers]
 
     def restore(self, put: Put) -> int | None:
-        """Put events of a file of dead letters; they are dead no longer. Returns what ``put`` does."""
+        """Put events that were dead letters in a file, and are dead no longer. Returns what ``put`` does."""
         arguments = {**put.arguments, "restored": True}
         answer = self._scripts.call(script.PUT, put.destination, arguments, *put.data)
         return int(answer[0]) if isinstance(answer, list) else None
 
     def progress(self, destinations: Sequence[str], journal: str) -> dict[str, Progress]:
-        """How far a journal has come at each destination. It is remembered for a week after this or its last put."""
+        """How far a journal has come at each destination; forgotten a week after the last call of this or ``put``."""
         calls = [(name, {"journal": journal}, ()) for name in destinations]
         answers = self._scripts.call_many(script.PROGRESS, calls)
         return {name: Progress(*map(int, answer)) for name, answer in zip(destinations, answers, strict=True)}
@@ -74,17 +76,17 @@ class BatchStore:
         """Claim a batch for ``lease_seconds``.
 
         Args:
-            destination: For which the batch is.
-            batch_id: Its name.
-            token: A new one for each claim.
+            destination: The one that the batch is for.
+            batch_id: The name of the batch.
+            token: A name for this claim, which no other claim has.
             lease_seconds: After which another worker may claim it.
             spread_seconds: By how much longer the lease is where leases were lost over the batch; random, so that it
                 does not end again at the same time as another that was lost together with it.
 
         Returns:
-            The claim. Where several leases in a row were lost over the batch, only a part of it: a half, and a half of
-            that, until the event is found that does it. Or what keeps it from being claimed, which may be a word:
-            claimed, parked or settled.
+            The claim. Where several leases in a row were lost over the batch, it is of a part only: a half, then a
+            half of that, until the event is found that does it. Or what keeps the batch from being claimed, which may
+            be one word: claimed, parked or settled.
         """
         arguments = {
             "id": batch_id,
@@ -97,22 +99,29 @@ class BatchStore:
             return answer.decode()
         if answer[0] == b"breaker open":
             return BreakerOpen(int(answer[1]), (answer[2] or b"").decode())
-        claimed = read_claim(destination, batch_id, token, answer)
-        return self._settle_damaged(claimed) if claimed.damage else claimed.claim
+        packed, count, damage = answer[0], int(answer[1]), ""
+        try:
+            payloads = unpack(packed, count)
+        except BatchDamagedError as error:
+            payloads, damage = (), str(error)
+        claim = Claim.from_answer(destination, batch_id, token, answer, payloads)
+        return self._settle_damaged(claim, packed or b"", count, damage) if damage else claim
 
-    def _settle_damaged(self, claimed: ClaimedBytes) -> Damaged:
-        batch_id, count = claimed.claim.batch_id, claimed.count
-        error = f"the batch {batch_id} of {count} events is damaged in Redis: {claimed.damage}"
-        # A dead letter for each event, so that the ledger closes; nobody knows any more which bytes are whose.
-        kept = claimed.packed[:_MAX_DAMAGED_BYTES]
-        first = DeadEvent(DAMAGED, f"{error}; what was there is kept here", kept)
+    def _settle_damaged(self, claim: Claim, packed: bytes, count: int, damage: str) -> Damaged:
+        error = f"the batch {claim.batch_id} of {count} events is damaged in Redis: {damage}"
+        # A dead letter for each event, so that the ledger closes. Which bytes belonged to which event is unknown.
+        first = DeadEvent(DAMAGED, f"{error}; what was there is kept here", packed[:_MAX_DAMAGED_BYTES])
         others = DeadEvent(DAMAGED, f"{error}; what was there is kept in the first of its letters", b"")
         dead = [first, *[others] * (count - 1)] if count else []
-        self.settle(claimed.claim, Settlement(dead=dead, error=error))
+        self.settle(claim, Settlement(dead=dead, error=error))
         return Damaged(count, error)
 
     def settle(self, claim: Claim, settlement: Settlement) -> Settled | None:
-        """Record what became of a batch. None when the lease was lost: then nothing was recorded."""
+        """Record what became of a batch.
+
+        Returns:
+            What it did to the breaker; None where the lease was lost: then nothing was recorded.
+        """
         answer = self._scripts.call(
             script.SETTLE, claim.destination, settlement.arguments(claim), *settlement.data(claim)
         )
@@ -127,13 +136,13 @@ class BatchStore:
         overtaken_seconds: float = 60.0,
         every_seconds: float = 1.0,
     ) -> list[Due]:
-        """What to ring for at this moment; asked for by every worker, answered to one of them in ``every_seconds``.
+        """Find the batches to ring for now. Every worker asks, and one of them in ``every_seconds`` gets an answer.
 
         Args:
             destination: The one to ring for.
-            idle: The Celery queue is empty, so a ring of a few seconds ago will not arrive any more.
+            idle: Whether the Celery queue is empty, so that a ring of a few seconds ago is lost.
             limit: How many batches at the most.
-            overtaken_seconds: By how much a later ring must have been answered for an earlier one to be lost.
+            overtaken_seconds: A ring is lost if another one that came so much later was answered by a claim.
             every_seconds: All others get an empty list for so long.
         """
         arguments = {

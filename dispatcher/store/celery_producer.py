@@ -1,4 +1,4 @@
-"""Producer: a Celery that only sends, where the doorbells do not go over the Redis of the batch store."""
+"""Producer: a Celery app that only sends, for doorbells that do not go over the Redis of the batch store."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def make_producer(settings: Settings) -> Celery | None:
-    """A Celery for ``doorbell.send``, which gives up after ``relay.timeout_seconds``; None where Redis commands ring.
+    """Make a Celery app for ``doorbell.send``, which gives up after ``relay.timeout_seconds``. Connects to nothing yet.
 
-    Connects to nothing yet.
+    Safe in threads. After a fork the child connects anew, and leaves its parent's connections alone.
+
+    Returns:
+        The app; None where the broker is the store's Redis, in which Redis commands ring.
     """
     if settings.broker == settings.store:
         return None
@@ -31,7 +34,7 @@ def make_producer(settings: Settings) -> Celery | None:
         broker_connection_timeout=timeout,
         broker_use_ssl=broker_tls(settings.broker),
         broker_transport_options=_transport_options(settings.broker, timeout),
-        # Nobody would send heartbeats while there is nothing to ring for, and the broker would hang up.
+        # The app sends no heartbeats while nothing rings, and the broker would hang up.
         broker_heartbeat=0,
         task_ignore_result=True,
     )
@@ -40,9 +43,9 @@ def make_producer(settings: Settings) -> Celery | None:
 
 
 def load_celery(settings: Settings) -> None:
-    """Import whatever ringing through Celery takes, which is much. Connects to nothing.
+    """Import all that ringing through Celery needs, which takes a quarter of a second. Connects to nothing.
 
-    For a process that may fork: a child that was forked while another thread imported would wait for that for ever.
+    For a process that may fork: a child that is forked while another thread imports waits for ever for that import.
     """
     app = make_producer(settings)
     if app is None:
@@ -51,7 +54,7 @@ def load_celery(settings: Settings) -> None:
     import kombu.serialization  # noqa: PLC0415
 
     app.finalize()
-    # Built, and thrown away: what a first ring would import on the way.
+    # A message is made and thrown away, since the first one imports more.
     message = app.amqp.as_task_v2("", "", args=[""], argsrepr="", kwargsrepr="{}")
     kombu.serialization.dumps(message.body, serializer="json")  # type: ignore[no-untyped-call]
     app.events.Dispatcher(enabled=False)
@@ -60,8 +63,8 @@ def load_celery(settings: Settings) -> None:
 
 
 def _leave_connections(app: Celery) -> None:
-    # kombu's pools are the whole process's, and know of no fork but multiprocessing's: else the child would ring on the
-    # parent's connection, in the middle of what the parent writes to it.
+    # kombu's pools belong to the whole process, and notice only the forks of multiprocessing. Without this, the child
+    # would ring on the parent's connection, in the middle of what the parent writes to it.
     from kombu import pools  # noqa: PLC0415
 
     producers = app.amqp._producer_pool
@@ -72,14 +75,14 @@ def _leave_connections(app: Celery) -> None:
             if pool is producers or pool is producers.connections:
                 dict.pop(group, key)
     for connection in (*producers.connections._dirty, *producers.connections._resource.queue):
-        # Of a pool of Redis connections, which redis-py itself makes anew, there is no such thing as the one socket.
+        # A Redis transport has no socket here, but a pool of connections, which redis-py itself makes anew.
         abandon_socket(getattr(getattr(connection, "_connection", None), "sock", None))
 
 
 def _transport_options(url: str, timeout: float) -> dict[str, Any]:
     options: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     if is_amqp(url):
-        # A broker that is short of memory or disk takes connections and reads no more from them.
+        # A broker that is short of memory or disk accepts connections, but no longer reads from them.
         return options | {"read_timeout": timeout, "write_timeout": timeout}
     options |= {"socket_timeout": timeout, "socket_connect_timeout": timeout}
     return options | kombu_options(url, timeout_seconds=timeout)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from dispatcher.errors import BatchDamagedError
-from dispatcher.store.packing import unpack
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +41,27 @@ class Claim:
     first: int = 0
     rest: tuple[bytes, ...] = ()
 
+    @classmethod
+    def from_answer(
+        cls, destination: str, batch_id: str, token: str, answer: Sequence[Any], payloads: tuple[bytes, ...]
+    ) -> Self:
+        """Read the answer of claim.lua to a batch that was claimed, with the events that were packed in it."""
+        _, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, answer[1:])
+        return cls(
+            destination=destination,
+            batch_id=batch_id,
+            token=token,
+            payloads=payloads[:part],
+            attempts=attempts,
+            maybe_delivered=claims > 0,
+            put_ms=put_ms,
+            claimed_ms=claimed_ms,
+            lost=lost,
+            condemned=bool(condemned),
+            first=first,
+            rest=payloads[part:],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
@@ -64,39 +82,3 @@ class BreakerOpen:
 
     until_ms: int
     error: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedBytes:
-    """A claim as Redis has it. ``packed`` is damaged where ``damage`` says why; then the claim has no events."""
-
-    claim: Claim
-    packed: bytes
-    count: int
-    damage: str
-
-
-def read_claim(destination: str, batch_id: str, token: str, answer: Sequence[Any]) -> ClaimedBytes:
-    """Read the answer of claim.lua to a batch that was claimed."""
-    packed, *numbers = answer
-    count, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, numbers)
-    damage, payloads = "", tuple[bytes, ...]()
-    try:
-        payloads = unpack(packed, count)
-    except BatchDamagedError as error:
-        damage = str(error)
-    claim = Claim(
-        destination=destination,
-        batch_id=batch_id,
-        token=token,
-        payloads=payloads[:part],
-        attempts=attempts,
-        maybe_delivered=claims > 0,
-        put_ms=put_ms,
-        claimed_ms=claimed_ms,
-        lost=lost,
-        condemned=bool(condemned),
-        first=first,
-        rest=payloads[part:],
-    )
-    return ClaimedBytes(claim, packed or b"", count, damage)

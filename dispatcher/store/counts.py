@@ -18,11 +18,11 @@ class Breaker:
 
     Args:
         state: closed: everything is tried. open: nothing is, before ``until_ms``. half-open: one batch at a time.
-        cause: transient, throttled or setup.
+        cause: Why it opened: transient, throttled or setup.
         error: What the destination last said.
         opened_ms: Since when it is not closed.
         until_ms: When the destination is tried again.
-        failures: How many in a row, also while it is closed.
+        failures: How many there were in a row, also while it is closed.
         opened: How often it has opened in all.
     """
 
@@ -87,17 +87,17 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The ledger of one destination. Numbers are of events, and times in milliseconds since 1970, unless it says so.
+    """The ledger of one destination. Numbers count events, and times are in milliseconds since 1970.
 
     Args:
         accepted: All that were put: always the sum of those that are delivered, waiting, dead or filtered.
-        delivered: By a worker, and recorded.
-        dead: As dead letters, also those that went to a file.
-        filtered: Not for the destination, or dropped.
+        delivered: Those that a worker delivered, and recorded.
+        dead: Those that became dead letters, in Redis or in a file.
+        filtered: Those that are not for the destination, or that were dropped.
         queued: In batches that no worker has.
         claimed: In batches that a worker has.
         parked: In batches that wait to be tried again.
-        retried: How often events were parked, each time counted.
+        retried: How often an event was parked.
         batches: How many batches wait.
         oldest_ms: When the oldest waiting batch was put.
         due_ms: When the next parked batch is due.
@@ -111,7 +111,7 @@ class Counts:
         dead_by_reason: The dead ones, by reason.
         filtered_by_reason: The filtered ones, by reason.
         breaker: Whether the destination is left alone.
-        rate: None where there is no limit, or no worker has asked for two days.
+        rate: Its rate limit; None where none is set, or no worker has asked for a permit for two days.
     """
 
     accepted: int = 0

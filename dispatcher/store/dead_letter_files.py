@@ -1,6 +1,6 @@
-"""Files of dead letters that Redis has no room for: one letter a line, as JSON, packed by gzip.
+"""Files of the dead letters that Redis has no room for: one dead letter a line, as JSON, packed by gzip.
 
-A file is there whole or not at all, and never changes. It holds events, so it is its owner's only.
+A file is there as a whole or not at all, and never changes. It holds events, so only its owner can read it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -23,17 +23,16 @@ from dispatcher.errors import DispatcherError
 from dispatcher.outbox.memory_map import sync_file
 from dispatcher.store.dead_letters import DeadLetter
 
-# Seconds after which what is still unfinished was left by a worker that was killed.
-_LEFT_SECONDS: Final = 3600.0
-# The fastest level but one packs events by ten; the worker has better things to do.
+# Seconds after which an unfinished file belongs to a worker that was killed.
+_ABANDONED_SECONDS: Final = 3600.0
+# The fastest level but one packs events to a tenth; the worker has better things to do than to gain more.
 _LEVEL: Final = 2
 
+_NULL: Final = b"null"
 
-class LetterFileError(DispatcherError):
+
+class DeadLetterFileError(DispatcherError):
     """A file of dead letters cannot be read."""
-
-
-_NOTHING: Final = msgspec.Raw(b"null")
 
 
 class _Line(msgspec.Struct):
@@ -42,9 +41,30 @@ class _Line(msgspec.Struct):
     error: str
     attempts: int
     count: int = 1
-    event: msgspec.Raw = _NOTHING
-    #: What is no event, in base64.
+    event: msgspec.Raw = msgspec.Raw(_NULL)
+    #: In base64: a payload without an event in it.
     other: str = ""
+
+    @classmethod
+    def from_dead_letter(cls, dead_letter: DeadLetter) -> Self:
+        line = cls(dead_letter.id, dead_letter.reason, dead_letter.error, dead_letter.attempts, dead_letter.count)
+        if dead_letter.event is None or b"\n" in dead_letter.payload:
+            line.other = base64.b64encode(dead_letter.payload).decode()
+        else:
+            line.event = msgspec.Raw(dead_letter.payload)
+        return line
+
+    def to_dead_letter(self, destination: str) -> DeadLetter:
+        event = bytes(self.event)
+        return DeadLetter(
+            destination=destination,
+            id=self.letter,
+            reason=self.reason,
+            error=self.error,
+            attempts=self.attempts,
+            payload=base64.b64decode(self.other) if event == _NULL else event,
+            count=self.count,
+        )
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -56,18 +76,21 @@ def directory_of(state_directory: Path) -> Path:
     return state_directory / "dead"
 
 
-def write(directory: Path, destination: str, letters: Iterable[DeadLetter]) -> Path:
-    """Make a file of letters of one destination. It is on the disk once this returns. Raises OSError."""
+def write(directory: Path, destination: str, dead_letters: Iterable[DeadLetter]) -> Path:
+    """Make a file of dead letters of one destination. Blocks; the file is on the disk once this returns.
+
+    Several processes and threads may do so at once. Raises OSError; then no file is left.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _clean(directory, destination)
+    _delete_abandoned(directory, destination)
     name = f"{destination}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(4)}.jsonl.gz"
     unfinished = directory / f".{name}"
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL) as packed:
-                for letter in letters:
-                    packed.write(_encode(_line(letter)) + b"\n")
+                for dead_letter in dead_letters:
+                    packed.write(_encode(_Line.from_dead_letter(dead_letter)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(directory / name)
@@ -75,43 +98,26 @@ def write(directory: Path, destination: str, letters: Iterable[DeadLetter]) -> P
         with suppress(OSError):
             unfinished.unlink()
         raise
-    sync_file(directory)  # have the name on the disk too
+    sync_file(directory)  # the file's name too
     return directory / name
 
 
 def read(path: Path, destination: str) -> Iterator[DeadLetter]:
-    """The letters of a file, in order. Raises LetterFileError."""
+    """Read the dead letters of a file, in order.
+
+    Raises:
+        DeadLetterFileError: It is another file, or damaged, or cannot be opened.
+    """
     try:
         with gzip.open(path, "rb") as file:
             for line in file:
-                yield _letter(destination, _decode(line))
+                yield _decode(line).to_dead_letter(destination)
     except (OSError, EOFError, zlib.error, msgspec.DecodeError, ValueError) as error:
-        raise LetterFileError(f"{path} cannot be read as a file of dead letters: {error}") from error
+        raise DeadLetterFileError(f"{path} cannot be read as a file of dead letters: {error}") from error
 
 
-def _line(letter: DeadLetter) -> _Line:
-    line = _Line(letter.id, letter.reason, letter.error, letter.attempts, letter.count)
-    if letter.event is None or b"\n" in letter.payload:
-        line.other = base64.b64encode(letter.payload).decode()
-    else:
-        line.event = msgspec.Raw(letter.payload)
-    return line
-
-
-def _letter(destination: str, line: _Line) -> DeadLetter:
-    return DeadLetter(
-        destination=destination,
-        id=line.letter,
-        reason=line.reason,
-        error=line.error,
-        attempts=line.attempts,
-        payload=base64.b64decode(line.other) if bytes(line.event) == _NOTHING else bytes(line.event),
-        count=line.count,
-    )
-
-
-def _clean(directory: Path, destination: str) -> None:
-    for left in directory.glob(f".{destination}-*.jsonl.gz"):
+def _delete_abandoned(directory: Path, destination: str) -> None:
+    for unfinished in directory.glob(f".{destination}-*.jsonl.gz"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
-                left.unlink()
+            if time.time() - unfinished.stat().st_mtime > _ABANDONED_SECONDS:
+                unfinished.unlink()

@@ -105,23 +105,23 @@ class DeadLetterFilter:
     until: datetime | None = None
     ids: Sequence[str] = ()
 
-    def __contains__(self, letter: DeadLetter) -> bool:
-        if self.reason is not None and letter.reason != self.reason:
+    def __contains__(self, dead_letter: DeadLetter) -> bool:
+        if self.reason is not None and dead_letter.reason != self.reason:
             return False
-        if self.ids and letter.id not in self.ids:
+        if self.ids and dead_letter.id not in self.ids:
             return False
         if self.name is None:
             return True
-        event = letter.event
+        event = dead_letter.event
         return event is not None and fnmatchcase(event.name, self.name)
 
-    def has(self, letter: DeadLetter) -> bool:
+    def has(self, dead_letter: DeadLetter) -> bool:
         """The same with the times, for dead letters that were not read within the ``bounds``."""
-        if self.since is not None and letter.died_ms < self.since.timestamp() * 1000:
+        if self.since is not None and dead_letter.died_ms < self.since.timestamp() * 1000:
             return False
-        if self.until is not None and letter.died_ms >= self.until.timestamp() * 1000:
+        if self.until is not None and dead_letter.died_ms >= self.until.timestamp() * 1000:
             return False
-        return letter in self
+        return dead_letter in self
 
     @property
     def bounds(self) -> tuple[str, str]:
@@ -163,9 +163,9 @@ class DeadLetters:
         while True:
             page = self._pool.execute("XRANGE", stream, first, last, "COUNT", _PAGE)
             for entry in page:
-                letter = DeadLetter.from_entry(destination, entry)
-                if letter in wanted:
-                    yield letter
+                dead_letter = DeadLetter.from_entry(destination, entry)
+                if dead_letter in wanted:
+                    yield dead_letter
             if len(page) < _PAGE:
                 return
             first = f"({page[-1][0].decode()}"
@@ -178,44 +178,46 @@ class DeadLetters:
             for entries in self._pool.execute_many(commands):
                 yield from (DeadLetter.from_entry(destination, entry) for entry in entries)
 
-    def replay(self, letters: Sequence[DeadLetter]) -> int:
+    def replay(self, dead_letters: Sequence[DeadLetter]) -> int:
         """Have dead letters of one destination delivered again, as one batch. Returns how many are on their way.
 
         The next bell of a worker rings for it. Where some are gone, as when somebody else replays them too, the others
         go as several batches. An event that fails again becomes a dead letter again.
         """
-        if not letters:
+        if not dead_letters:
             return 0
-        batch_id = f"replay-{letters[0].id}"
-        payloads = [letter.payload for letter in letters]
-        if self.revive(letters[0].destination, batch_id, payloads, [letter.id for letter in letters]):
+        batch_id = f"replay-{dead_letters[0].id}"
+        payloads = [dead_letter.payload for dead_letter in dead_letters]
+        if self.revive(
+            dead_letters[0].destination, batch_id, payloads, [dead_letter.id for dead_letter in dead_letters]
+        ):
             return len(payloads)
-        if len(letters) == 1:
+        if len(dead_letters) == 1:
             return 0
-        half = len(letters) // 2
-        return self.replay(letters[:half]) + self.replay(letters[half:])
+        half = len(dead_letters) // 2
+        return self.replay(dead_letters[:half]) + self.replay(dead_letters[half:])
 
     def revive(self, destination: str, batch_id: str, payloads: Sequence[bytes], ids: Sequence[str]) -> bool:
         """Turn these dead letters into a batch, in one step. False when one of them is gone: nothing has changed."""
-        arguments = {"id": batch_id, "letters": ids}
+        arguments = {"batch": batch_id, "ids": ids}
         return bool(self._scripts.call(script.REVIVE, destination, arguments, pack(payloads)))
 
-    def restore(self, letters: Sequence[tuple[int, DeadLetter]], source: str) -> bool:
+    def restore(self, dead_letters: Sequence[tuple[int, DeadLetter]], source: str) -> bool:
         """Have dead letters of a file delivered again, as one batch. False where somebody else does so right now.
 
         Args:
-            letters: Of one destination, each with its number in the file, in order.
+            dead_letters: Of one destination, each with its number in the file, in order.
             source: Names the file and the choice of its dead letters: what was restored under a name is not restored
                 again under it.
         """
-        chosen = [letter for _, letter in letters]
+        chosen = [dead_letter for _, dead_letter in dead_letters]
         event = chosen[0].event
         put = Put(
             destination=chosen[0].destination,
             journal=source,
-            start=letters[0][0],
-            end=letters[-1][0] + 1,
-            packed=pack([letter.payload for letter in chosen]),
+            start=dead_letters[0][0],
+            end=dead_letters[-1][0] + 1,
+            packed=pack([dead_letter.payload for dead_letter in chosen]),
             count=len(chosen),
             example="" if event is None else event.name,
         )
@@ -261,7 +263,7 @@ class DeadLetters:
         return int(self._scripts.call(script.FORGET_FILED, destination, {}))
 
     def _take_out(self, how: Script, destination: str, ids: Sequence[str]) -> int:
-        return int(self._scripts.call(how, destination, {"letters": ids}))
+        return int(self._scripts.call(how, destination, {"ids": ids}))
 
 
 def _place(bound: str) -> tuple[bool, int, int]:

@@ -1,6 +1,6 @@
-"""Doorbell: the light Celery task that names a batch. It carries no event; the batch store has them.
+"""Doorbell: the small Celery task that names a batch. It carries no events; these are in the batch store.
 
-A lost doorbell is rung again and a doubled one finds nothing to do, so ringing needs no guarantee of its own.
+A lost doorbell is rung again, and a doubled one finds nothing to do, so ringing needs no guarantee of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _encoder = msgspec.json.Encoder()
 
-# Celery's embed: a task with no callbacks and no workflow around it.
+# Celery's embed: a task without callbacks and without a workflow around it.
 _EMBED: Final[dict[str, None]] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -71,19 +71,22 @@ def task_name(destination: str) -> str:
 def commands(rings: Sequence[Ring]) -> list[Command]:
     """Redis commands that ring, for a Celery broker that is the same Redis as the batch store.
 
-    The message is what Celery's own producer would write, less what its consumers do not read
+    The message is what Celery's own producer would write, without what its consumers do not read
     (https://docs.celeryq.dev/en/stable/internals/protocol.html, kombu's Redis transport); a test has Celery read it.
     """
     messages: dict[str, list[bytes]] = {}
     for ring in rings:
         messages.setdefault(ring.destination, []).append(_message(ring))
-    return [("LPUSH", queue, *found) for queue, found in messages.items()]
+    return [("LPUSH", queue, *encoded) for queue, encoded in messages.items()]
 
 
 def send(app: Celery, rings: Sequence[Ring]) -> None:
-    """Ring through Celery, for any other broker. Blocks; raises kombu's OperationalError when the broker is down.
+    """Ring through Celery, for any other broker. Blocks up to the app's timeouts. Safe in threads.
 
-    What the broker has not confirmed may be lost: the bell finds the queue empty and rings again.
+    A ring that the broker has not confirmed may be lost: the bell finds the queue empty and rings again.
+
+    Raises:
+        OperationalError: kombu's: the broker is down.
     """
     with app.producer_or_acquire() as producer:
         for ring in rings:
@@ -102,19 +105,22 @@ def send(app: Celery, rings: Sequence[Ring]) -> None:
 
 
 def waiting(app: Celery, destination: str) -> int:
-    """How many doorbells wait in a broker's queue, not counting those that a worker has in hand. Blocks as ``send``."""
+    """How many doorbells wait in a broker's queue, without those that a worker has in hand.
+
+    Blocks like ``send``, and raises what it does.
+    """
     with app.connection_or_acquire() as connection:
-        # One that broke since it was used last is not mended by itself.
+        # A connection that broke since its last use does not mend itself.
         connection.ensure_connection(max_retries=1)
         try:
             with connection.channel() as channel:
                 return int(channel.queue_declare(destination, passive=True).message_count)
         except connection.channel_errors:
-            return 0  # no worker has declared it, so that there is nothing in it
+            return 0  # no worker has declared the queue, so it is empty
 
 
 def headers(ring: Ring, *, summary: str) -> dict[str, Any]:
-    """What Celery reads of a doorbell beside its body.
+    """Make what Celery reads of a doorbell beside its body.
 
     Args:
         ring: Its destination, batch and attempts.
@@ -139,7 +145,7 @@ def headers(ring: Ring, *, summary: str) -> dict[str, Any]:
 
 
 def body(batch_id: str) -> str:
-    """The arguments of the task, as Celery writes them."""
+    """Make the arguments of the task, as Celery writes them."""
     return _encoder.encode([[batch_id], {}, _EMBED]).decode()
 
 
@@ -149,7 +155,7 @@ def _message(ring: Ring) -> bytes:
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": ring.destination},
         "priority": 0,
-        # The key under which kombu keeps what is not acknowledged, so no two messages may share it.
+        # kombu keeps what is not acknowledged under this key, so it must be another for each message.
         "delivery_tag": uuid4().hex,
     }
     return _encoder.encode(

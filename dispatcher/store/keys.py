@@ -1,7 +1,7 @@
-"""Keys: every key of dispatcher's in Redis, with what is in it. No other file builds one.
+"""Keys: all that dispatcher has in Redis, and what is in each. No other file builds a key.
 
-Celery has more in the same Redis: its own keys, and a list for each destination's queue, which bears the destination's
-name. The scripts in lua/ build their keys from the prefix; the head of each has this table, and a test compares both.
+The scripts in lua/ build theirs from the prefix; their heads have the same table, and a test compares both. Celery has
+more in the same Redis: its own keys, and each destination's queue, a list whose key is the destination's name.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that each destination has, or several of them.
+    """A key of each destination.
 
     Args:
-        name: What stands behind the destination's prefix. Ends with a ``<word>`` where there are several.
+        name: What stands behind the destination's prefix. It ends with a ``<word>`` where a destination has several.
         type: Redis' name for its type.
         contents: What is in it, and when it goes.
     """
@@ -25,11 +25,11 @@ class Key:
     contents: str
 
     def of(self, destination: str, part: str = "") -> str:
-        """The key of a destination; ``part`` stands in the place of ``<word>``."""
+        """The key of a destination; ``part`` takes the place of ``<word>``. "*" for both gives a pattern for SCAN."""
         return f"{prefix(destination)}{self.name.partition('<')[0]}{part}"
 
     def destination_of(self, key: str) -> str:
-        """The destination whose key this is; the other way round for a key that has no ``<word>``."""
+        """Read the destination out of a key whose name is without a ``<word>``."""
         start, end = self.of("\0").split("\0")
         return key.removeprefix(start).removesuffix(end)
 

@@ -18,8 +18,8 @@ local oldest = redis.call('ZRANGE', key('since'), 0, 0, 'WITHSCORES')
 if oldest[2] then add('oldest', oldest[2]) end
 local parked = redis.call('ZRANGE', key('parked'), 0, 0, 'WITHSCORES')
 if parked[2] then add('due', parked[2]) end
-local letter = redis.call('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
-if letter then add('dead_oldest', fields_of(letter)['at']) end
+local dead = redis.call('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
+if dead then add('dead_oldest', fields_of(dead)['at']) end
 add('now', now)
 add_all('breaker')
 add_all('rate')

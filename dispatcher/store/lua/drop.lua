@@ -1,8 +1,8 @@
 -- Deletes dead letters for good. They count as filtered from then on, as somebody decided so.
 --
--- Arguments: letters: their ids.
+-- Arguments: ids.
 -- Returns how many events they stood for.
 
-local dropped = take_out_all(arguments.letters)
+local dropped = take_out_all(arguments.ids)
 count_filtered({dropped = dropped})
 return dropped

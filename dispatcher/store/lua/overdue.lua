@@ -5,7 +5,7 @@
 -- Arguments: max_bytes, max_age_ms, every_ms; going_on: whoever asks has just filed some.
 -- Returns ids, of a few megabytes at the most. Once in every_ms, whoever asks, and again while going_on; else nothing.
 
-local FILE_BYTES, FILE_LETTERS, PAGE = 4 * 1024 * 1024, 5000, 16
+local FILE_BYTES, FILE_COUNT, PAGE = 4 * 1024 * 1024, 5000, 16
 
 local max_bytes, max_age, is_going_on = arguments.max_bytes, arguments.max_age_ms, arguments.going_on
 write_even_when_full()
@@ -22,16 +22,16 @@ end
 
 if not is_going_on and bytes <= max_bytes and not is_old(fields_of(oldest)) then return {} end
 max_bytes, max_age = max_bytes * 0.75, max_age * 0.99
-local letters, size, from = {}, 0, '-'
-while size < FILE_BYTES and #letters < FILE_LETTERS do
+local ids, size, from = {}, 0, '-'
+while size < FILE_BYTES and #ids < FILE_COUNT do
   local entries = redis.call('XRANGE', key('dead'), from, '+', 'COUNT', PAGE)
   for _, entry in ipairs(entries) do
     local fields = fields_of(entry)
-    if bytes - size <= max_bytes and not is_old(fields) then return letters end
-    letters[#letters + 1] = entry[1]
+    if bytes - size <= max_bytes and not is_old(fields) then return ids end
+    ids[#ids + 1] = entry[1]
     size = size + tonumber(fields['bytes'] or '0')
   end
-  if #entries < PAGE then return letters end
+  if #entries < PAGE then return ids end
   from = '(' .. entries[#entries][1]
 end
-return letters
+return ids

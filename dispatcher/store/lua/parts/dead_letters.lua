@@ -24,8 +24,8 @@ local function add_dead_letters(dead, first, attempts)
   local counted = redis.call('HMGET', key('counts'), 'dead_bytes', 'dead_limit')
   local bytes, limit = tonumber(counted[1] or '0'), tonumber(counted[2] or DEFAULT_LIMIT_BYTES)
   local added, cut = 0, 0
-  for index, letter in ipairs(dead) do
-    local reason, problem = letter[1], letter[2]
+  for index, why in ipairs(dead) do
+    local reason, problem = why[1], why[2]
     local event, description = ARGV[first + 2 * (index - 1)], ARGV[first + 2 * (index - 1) + 1]
     local envelope = ENVELOPE_BYTES + #reason + #problem
     if bytes + added + envelope + #event > 2 * limit and #description < #event then
@@ -56,17 +56,17 @@ local function fields_of(entry)
 end
 
 -- A dead letter's fields; nil where it is gone.
-local function find(letter)
-  local entry = redis.call('XRANGE', key('dead'), letter, letter)[1]
+local function find(id)
+  local entry = redis.call('XRANGE', key('dead'), id, id)[1]
   return entry and fields_of(entry)
 end
 
 -- Takes a dead letter out of the stream and its counters. Returns how many events it stood for; 0 where it is gone.
-local function take_out(letter)
-  local fields = find(letter)
+local function take_out(id)
+  local fields = find(id)
   if not fields then return 0 end
   local n = tonumber(fields['n'] or '1')
-  redis.call('XDEL', key('dead'), letter)
+  redis.call('XDEL', key('dead'), id)
   count('dead:' .. fields['reason'], -n)
   count('dead', -n)
   count('dead_bytes', -tonumber(fields['bytes'] or '0'))
@@ -74,9 +74,9 @@ local function take_out(letter)
 end
 
 -- Takes out several. Returns how many events they stood for.
-local function take_out_all(letters)
+local function take_out_all(ids)
   local n = 0
-  for _, letter in ipairs(letters) do n = n + take_out(letter) end
+  for _, id in ipairs(ids) do n = n + take_out(id) end
   return n
 end
 
