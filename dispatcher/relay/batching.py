@@ -171,22 +171,19 @@ class _OpenBatch:
 
 
 class JournalRange:
-    """A range of a journal that is being split into batches. ``add`` the events in order, then ``close``.
-
-    Attributes:
-        start: Where it begins in the journal.
-        end: The position behind the last event.
-        puts: What the store is to get, in order.
-        rings: A ring for each put that holds events.
-    """
+    """A range of a journal that is being split into batches. ``add`` the events in order, then ``close``."""
 
     def __init__(self, batcher: Batcher, journal: str, start: int, batches: dict[str, _OpenBatch]) -> None:
         self._batcher = batcher
         self._journal = journal
         self._batches = batches
+        #: Where it begins in the journal.
         self.start = start
+        #: The position behind its last event.
         self.end = start
+        #: What the store is to get, in order.
         self.puts: list[Put] = []
+        #: A ring for each put that holds events.
         self.rings: list[Ring] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Seconds between two log lines about an outbox that cannot be read.
-_COMPLAIN_SECONDS: Final = 60.0
+_LOG_SECONDS: Final = 60.0
 
 
 class Outboxes:
@@ -42,7 +42,7 @@ class Outboxes:
         self._open: dict[Path, RelayedOutbox] = {}
         self._searched_at = float("-inf")
         self._tidied_at = float("-inf")
-        self._complained_at: dict[Path, float] = {}
+        self._logged_at: dict[Path, float] = {}
         #: Whether what is kept of dead processes takes the room of what is emitted.
         self.is_room_needed = False
 
@@ -101,10 +101,10 @@ class Outboxes:
             raise OutboxError(f"the outbox {unread[0].name}{more} cannot be read: {unread[0].problem}")
         return True
 
-    def complain(self, directory: Path, error: Exception) -> None:
+    def log_unreadable(self, directory: Path, error: Exception) -> None:
         """Log that an outbox cannot be read, once a minute."""
-        if self._clock() - self._complained_at.get(directory, float("-inf")) >= _COMPLAIN_SECONDS:
-            self._complained_at[directory] = self._clock()
+        if self._clock() - self._logged_at.get(directory, float("-inf")) >= _LOG_SECONDS:
+            self._logged_at[directory] = self._clock()
             logger.error("the outbox %s cannot be read: %s", directory, error)
 
     def close_adopted(self, outbox: RelayedOutbox) -> None:
@@ -144,7 +144,7 @@ class Outboxes:
         except (OutboxInUseError, FileNotFoundError):
             return False  # another relay has it, or has removed it in the meantime
         except (OutboxError, OSError) as error:
-            self.complain(directory, error)
+            self.log_unreadable(directory, error)
             return False
         if directory != self._own:
             if not self._may_take(reader, adopts=adopts):

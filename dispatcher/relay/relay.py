@@ -101,7 +101,7 @@ class Relay:
             try:
                 put += self._relay(outbox)
             except OSError as error:
-                self._outboxes.complain(outbox.directory, error)
+                self._outboxes.log_unreadable(outbox.directory, error)
         self._discard_settled()
         return put
 
@@ -129,7 +129,7 @@ class Relay:
         try:
             self._publish(puts, journal_range.rings)
         except BaseException:
-            # Some of it may have been put.
+            # The store may have some of it.
             outbox.doubt()
             raise
         outbox.commit(puts, journal_range.end)

@@ -20,11 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 class RelayedOutbox:
-    """One outbox of a relay. For the relay's one thread. Methods that read files raise OSError.
+    """One outbox of a relay. For the relay's one thread.
+
+    Methods that read or write files raise OSError; those that ask the store raise StoreUnavailableError.
 
     Args:
         reader: Reads the outbox, and holds its lock.
-        store: Is asked what it has of the journal; then StoreUnavailableError may be raised.
+        store: Says how far it has the journal.
     """
 
     def __init__(self, reader: Reader, store: BatchStore) -> None:
@@ -57,12 +59,15 @@ class RelayedOutbox:
         return not payloads
 
     def doubt(self) -> None:
-        """Have the store asked what it has before anything else is put, and read again what was not committed."""
+        """Ask the store before anything else is put, and read again what was not committed."""
         self._is_doubtful = True
         self.reader.rewind()
 
     def compare(self, destinations: Sequence[str]) -> bool:
-        """Ask the store how far it has come, and go back to where it has lost something.
+        """Ask the store how far it has the journal, and go back to where it has lost something.
+
+        Args:
+            destinations: Those for which it is asked.
 
         Returns:
             False where nothing was ever put and nothing waits: then the store is not asked.

@@ -36,14 +36,7 @@ class LogProgress:
 
 
 class PendingBatch:
-    """Collects the lines of a log from a position on.
-
-    Attributes:
-        start: The position where it begins.
-        end: The position behind its last line.
-        payloads: The events of its lines that the filter takes.
-        example: The name of one of them.
-    """
+    """Collects the lines of a log from a position on, and the payloads of the events that the filter takes."""
 
     __slots__ = ("end", "example", "last", "payloads", "size", "start")
 
@@ -56,6 +49,7 @@ class PendingBatch:
         self.start = self.end
         self.payloads: list[bytes] = []
         self.size = 0
+        # The name of one of the events.
         self.example = ""
         self.last: Line | None = None
 

@@ -208,3 +208,21 @@ def test_a_cleanly_ended_process_leaves_events_for_a_redis_that_loses_them(site:
     site.relay_once()
     assert take_numbers(site) == each_once(20)
     assert take_numbers(site, SEGMENT) == each_once(20)
+
+
+def test_a_refused_put_says_what_happened_and_the_next_steps_put_everything(
+    site: Site, tracker: Tracker, tmp_path: Path
+) -> None:
+    relay = Relay(site.settings())
+    emit(tracker, range(5))
+    put_all(relay)
+    site.redis.save_to(tmp_path / "kept")
+    emit(tracker, range(5, 10))
+    put_all(relay)
+    site.redis.bring_back(tmp_path / "kept")
+    emit(tracker, range(10, 15))
+    with pytest.raises(PutRefusedError, match="up to another position than this relay knew"):
+        relay.step()
+    put_all(relay)
+    relay.close()
+    assert take_numbers(site) == each_once(15)
