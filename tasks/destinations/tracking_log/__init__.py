@@ -1,4 +1,4 @@
-"""The tracking log: edX's line format in a file that several workers append to."""
+"""The tracking log: a file in edX's line format that several workers append to."""
 
 from dispatcher.tasks.destinations.tracking_log.destination import TrackingLog, TrackingLogOptions
 

@@ -1,8 +1,8 @@
-"""Appends: the record of what was appended to the tracking log, and the turn that each append waits for.
+"""AppendLog: the record of what was appended to the tracking log, and the lock that each append takes.
 
-A ring of fixed entries in a file beside the log, whose lock is the log's lock. An entry is written before its append
-and again after it, so whoever has the next turn can see an append that was cut short, and a batch that comes again can
-be asked how far it got.
+It is a ring of entries of fixed size in a file beside the log; the lock of this file is the log's lock. An entry is
+written before its append and again after it, so that the next process can see an append that was interrupted, and how
+far a batch got that comes again.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _ENTRY: Final = struct.Struct("<Q16sQQQII??2x")
 _CRC: Final = struct.Struct("<I")
 _ENTRY_BYTES: Final = _ENTRY.size + _CRC.size
 
-# What is remembered: more batches than are under way at any time, in 4 MiB.
+# Entries of the ring: more batches than are under way at any time, in 4 MiB.
 SLOTS: Final = 65_536
 
-# Appends known without a look at the ring: what a Redis that came back without its last second may have again as new.
+# Batches that are known without reading the ring: a Redis that came back without its last second may call them new.
 _RECENT: Final = 16_384
 
-# Entries read at once when looking for what others have appended.
+# Entries that are read at once to find what others have appended.
 _BLOCK: Final = 16
 
-# Between two attempts at a lock that is held. An append holds it for some tens of microseconds.
+# The pause between two attempts to take the lock, which an append holds for some tens of microseconds.
 _FIRST_PAUSE_SECONDS: Final = 50e-6
-_LONGEST_PAUSE_SECONDS: Final = 2e-3
+_MAX_PAUSE_SECONDS: Final = 2e-3
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,14 +46,14 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Args:
         sequence: Counts the appends, from 1.
-        key: The batch's, 16 bytes.
-        inode: Of the file that it went to.
-        offset: Where it began there, in bytes.
-        length: Its bytes.
-        first: The index in the batch of its first event: how many of the batch earlier appends had dealt with.
-        events: Its events.
-        gaps: Whether some of them have no line; otherwise each has one.
-        done: What the rest says is in the file. Until then it is what was to be written.
+        key: The batch's key, 16 bytes.
+        inode: The inode of the file that it went to.
+        offset: Where it began in that file, in bytes.
+        length: How many bytes it has.
+        first: The index of its first event in the batch; the events before that came with earlier appends.
+        events: How many events it has.
+        gaps: Whether some of these have no line; otherwise each has one.
+        done: Whether the append is in the file as described here; until then it is what was to be written.
     """
 
     sequence: int
@@ -67,11 +67,11 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     done: bool = False
 
 
-class Appends:
+class AppendLog:
     """The record. For one thread at a time; after a fork, ``close`` it before use.
 
     Args:
-        path: The ring's file, made when it is not there.
+        path: The ring's file, which is made if it does not exist.
         slots: How many appends it remembers.
     """
 
@@ -81,18 +81,18 @@ class Appends:
         self._fd = -1
         self._inode = 0
         self._last: Append | None = None
-        # How many events of a batch the log has been given, by its key; the oldest first.
+        # How many events of each batch were appended, by its key; the oldest first.
         self._recent: dict[bytes, int] = {}
 
     @property
     def last(self) -> Append | None:
-        """The latest append of any process. Known within a turn only."""
+        """The latest append of any process. Up to date only while the lock is held."""
         return self._last
 
     @contextmanager
-    def turn(self, timeout_seconds: float) -> Iterator[None]:
-        """Hold the log's lock. Raises TimeoutError where another holds it for so long."""
-        self._lock(timeout_seconds)
+    def lock(self, timeout_seconds: float) -> Iterator[None]:
+        """Hold the log's lock. Raises TimeoutError if another process holds it for so long."""
+        self._acquire(timeout_seconds)
         try:
             self._catch_up()
             yield
@@ -102,7 +102,7 @@ class Appends:
     def begin(
         self, *, key: bytes, inode: int, offset: int, length: int, first: int, events: int, gaps: bool = False
     ) -> Append:
-        """Say what is about to be appended. Raises OSError where that could not be written."""
+        """Record what is about to be appended. Raises OSError if that cannot be written."""
         sequence = 1 if self._last is None else self._last.sequence + 1
         append = Append(
             sequence=sequence,
@@ -117,29 +117,29 @@ class Appends:
         self._write(append)
         return append
 
-    def settle(self, append: Append) -> None:
-        """Say what became of the latest append. Raises OSError: the next turn then finds it as it was begun."""
+    def finish(self, append: Append) -> None:
+        """Record what became of the latest append. Raises OSError; the next process then finds it as it was begun."""
         self._write(append)
 
     def find(self, key: bytes) -> Append | None:
-        """The latest append of a batch, if it is remembered. Reads the whole ring: about a millisecond."""
+        """The latest append of a batch; None if it is not remembered. Reads the whole ring in about a millisecond."""
         ring = os.pread(self._fd, self._slots * _ENTRY_BYTES, 0)
         found: Append | None = None
-        at = ring.find(key)
-        while at >= 0:
-            start = at - at % _ENTRY_BYTES
+        position = ring.find(key)
+        while position >= 0:
+            start = position - position % _ENTRY_BYTES
             append = _unpack(ring[start : start + _ENTRY_BYTES])
             if append is not None and append.key == key and (found is None or append.sequence > found.sequence):
                 found = append
-            at = ring.find(key, at + 1)
+            position = ring.find(key, position + 1)
         return found
 
     def written(self, key: bytes, *, thoroughly: bool) -> int:
-        """How many of a batch's events, its first ones, have their lines in the log. Known within a turn only.
+        """How many of a batch's first events have their lines in the log. Up to date only while the lock is held.
 
         Args:
-            key: The batch's.
-            thoroughly: Whether the ring is read for a batch that is not among the recent ones.
+            key: The batch's key.
+            thoroughly: Whether to read the ring for a batch that is not among the recent ones.
         """
         events = self._recent.get(key)
         if events is None and thoroughly and (found := self.find(key)) is not None:
@@ -147,14 +147,14 @@ class Appends:
         return events or 0
 
     def close(self) -> None:
-        """Let go of the file. May be called twice."""
+        """Close the file. May be called twice; ``lock`` opens it again."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
         self._last = None
         self._recent.clear()
 
-    def _lock(self, timeout_seconds: float) -> None:
+    def _acquire(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -170,11 +170,11 @@ class Appends:
                         str(self._path),
                     ) from None
                 time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
             else:
                 if self._is_current():
                     return
-                # Somebody removed the file: who opens it by name now would not see this lock.
+                # Somebody has removed the file: a process that opens it by name now would not see this lock.
                 self.close()
 
     def _open(self) -> None:
@@ -189,10 +189,10 @@ class Appends:
             return False
 
     def _catch_up(self) -> None:
-        """Learn what others have appended since."""
+        """Read what others have appended since."""
         while True:
             if self._last is None:
-                self._learn_all()
+                self._read_all()
                 return
             known = self._last.sequence
             block = os.pread(self._fd, _BLOCK * _ENTRY_BYTES, self._place(known + 1))
@@ -201,7 +201,7 @@ class Appends:
                 if append is None or append.sequence < self._last.sequence:
                     return
                 if append.sequence != self._last.sequence + 1:
-                    # The others have gone round the whole ring meanwhile.
+                    # Meanwhile the others have filled the whole ring.
                     self._last = None
                     break
                 self._last = append
@@ -209,7 +209,7 @@ class Appends:
             if self._last is not None and self._last.sequence == known:
                 return
 
-    def _learn_all(self) -> None:
+    def _read_all(self) -> None:
         ring = os.pread(self._fd, self._slots * _ENTRY_BYTES, 0)
         entries = (_unpack(ring[start : start + _ENTRY_BYTES]) for start in range(0, len(ring), _ENTRY_BYTES))
         known = sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence)
@@ -219,7 +219,7 @@ class Appends:
         self._last = known[-1] if known else None
 
     def _remember(self, append: Append) -> None:
-        # Taken out first, so that it is the youngest again.
+        # Removed first, so that it becomes the youngest.
         self._recent.pop(append.key, None)
         self._recent[append.key] = append.first + append.events
         if len(self._recent) > _RECENT:
@@ -229,7 +229,7 @@ class Appends:
         entry, place = _pack(append), self._place(append.sequence)
         written = os.pwrite(self._fd, entry, place)
         if written < len(entry):
-            # A limit falls within the entry: the second write says which.
+            # The entry crosses a limit; the second write raises the error that names it.
             os.pwrite(self._fd, entry[written:], place + written)
         self._last = append
         self._remember(append)
@@ -254,7 +254,7 @@ def _pack(append: Append) -> bytes:
 
 
 def _unpack(entry: bytes) -> Append | None:
-    """The append of an entry; None where it is empty, cut off or damaged."""
+    """The append of an entry; None if the entry is empty, cut off or damaged."""
     body, crc = entry[: _ENTRY.size], entry[_ENTRY.size :]
     if len(crc) < _CRC.size or zlib.crc32(body) != _CRC.unpack(crc)[0]:
         return None

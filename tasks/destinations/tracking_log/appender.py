@@ -1,4 +1,4 @@
-"""Appender: whole lines at the end of a file that other threads and processes append to, and logrotate renames."""
+"""Appender: appends whole lines to a file that other threads and processes append to, and that logrotate renames."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from dispatcher.tasks.destinations.tracking_log.append_log import Append, Appends
+from dispatcher.tasks.destinations.tracking_log.append_log import Append, AppendLog
 from dispatcher.tasks.destinations.tracking_log.rotation import compress_rotated, rotated_path, siblings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# For a holder of the lock that does not move: stopped, or waiting for a disk that does not answer.
+# How long to wait for a lock whose holder makes no progress: it is stopped, or its disk does not answer.
 _LOCK_SECONDS: Final = 30.0
+# How long ``close`` waits for a compression that is under way.
 _CLOSE_SECONDS: Final = 5.0
+# How much is read at a time to find the beginning of the last line.
 _TAIL_BYTES: Final = 1 << 16
 
-_WAYS_OUT: Final = {
+_REMEDIES: Final = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "raise the quota of its owner",
     errno.EFBIG: "rotate it, or raise the limit on a file's size",
@@ -42,18 +45,18 @@ _WAYS_OUT: Final = {
 
 
 class Appender:
-    """Appends to one file. Safe for threads; after a fork the child opens its own.
+    """Appends to one file. Safe in threads; after a fork the child opens files of its own.
 
-    Whatever process is killed whenever, the file holds whole lines only as soon as anybody has appended again, and a
-    batch that is appended again as ``again`` is in it once.
+    Whenever a process is killed, the file has only whole lines as soon as anybody has appended again, and a batch that
+    is appended again with ``again`` is in it once.
 
     Args:
         path: The file.
         fsync: Whether an append is on the disk when it returns.
-        rotate_bytes: The size that the file does not outgrow, unless one append alone is larger. None: no rotation.
+        rotate_bytes: The size that the file does not exceed, unless one append alone is larger. None for no rotation.
         rotate_compress: Whether rotated files are compressed, in a thread.
-        lock_seconds: How long to wait for others.
-        clock: Seconds since the epoch, for the names of rotated files.
+        lock_seconds: How long to wait for other threads and processes.
+        clock: Returns the seconds since 1970, for the names of rotated files.
     """
 
     def __init__(
@@ -72,13 +75,13 @@ class Appender:
         self._rotate_compress = rotate_compress
         self._lock_seconds = lock_seconds
         self._clock = clock
-        self._appends = Appends(path.with_name(f".{path.name}.appends"))
+        self._append_log = AppendLog(path.with_name(f".{path.name}.appends"))
         self._threads = threading.Lock()
         self._compression: threading.Thread | None = None
         self._fd = -1
         self._file = (0, 0)
-        forget = weakref.WeakMethod(self._after_fork)
-        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+        # By a weak reference: what is registered stays so until the process ends.
+        os.register_at_fork(after_in_child=partial(_reset_after_fork, weakref.ref(self)))
 
     def append(
         self,
@@ -89,56 +92,56 @@ class Appender:
         again: bool = False,
         alone_until: float = math.inf,
     ) -> None:
-        """Append a batch's lines, all of them or none.
+        """Append a batch's lines, all of them or none. Blocks while others append, up to twice ``lock_seconds``.
 
         Args:
-            lines: Without their line breaks; None for an event that has no line.
-            key: The batch's own, 16 bytes.
-            first: The index in the batch of the first of them, where its events come in parts.
-            again: Whether it may have been appended before: then only the lines that are missing are. Appends are
-                remembered for 65,536 batches.
-            alone_until: From then on, on ``time.monotonic``'s clock, others may have appended it too, as when this
-                process was stopped for longer than its lease.
+            lines: The lines without their line breaks; None for an event that has no line.
+            key: The batch's key, 16 bytes.
+            first: The index of the first of these events in the batch, if the batch comes in parts.
+            again: Whether the batch may have been appended before: then only the lines that are missing are appended.
+                65,536 batches are remembered.
+            alone_until: From this time on, on ``time.monotonic``'s clock, others may have appended the batch too, for
+                example because this process was stopped for longer than its lease.
 
         Raises:
-            OSError: None of the lines is in the file, unless it was so before.
+            OSError: None of the lines is in the file, unless it was there before.
         """
         try:
-            with self._turn():
-                # Looked at with the lock held: nobody else can append it after this.
+            with self._lock():
+                # The clock is read with the lock held, because nobody else can append the batch after that.
                 again = again or time.monotonic() >= alone_until
                 rotated = self._append(lines, key=key, first=first, again=again)
         except OSError as error:
-            way_out = _WAYS_OUT.get(error.errno or 0, "see what is the matter with it")
+            remedy = _REMEDIES.get(error.errno or 0, "find out what is wrong with it")
             raise OSError(
                 error.errno,
-                f"cannot append to the tracking log: {error.strerror or error}; {way_out}: the batch is tried again",
+                f"cannot append to the tracking log: {error.strerror or error}; {remedy}: the batch is tried again",
                 str(error.filename or self._path),
             ) from error
         if rotated and self._rotate_compress:
             self._compress()
 
     def close(self) -> None:
-        """Let go of the files; a compression that is under way is waited for a few seconds. May be called twice."""
+        """Close the files, and wait some seconds for a compression that is under way. May be called twice."""
         with self._threads:
             self._close_files()
         if self._compression is not None:
             self._compression.join(_CLOSE_SECONDS)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         if not self._threads.acquire(timeout=self._lock_seconds):
             raise TimeoutError(errno.ETIMEDOUT, f"another thread has been appending for {self._lock_seconds:g} s")
         try:
-            with self._appends.turn(self._lock_seconds):
+            with self._append_log.lock(self._lock_seconds):
                 yield
         finally:
             self._threads.release()
 
     def _append(self, events: Sequence[bytes | None], *, key: bytes, first: int, again: bool) -> bool:
-        size = self._mend(self._open())
-        # Looked for in any case: a Redis that came back without its last second has as new what was delivered in it.
-        begin = max(first, self._appends.written(key, thoroughly=again))
+        size = self._repair(self._open())
+        # Checked for a new batch too: a Redis that came back without its last second may call a delivered batch new.
+        begin = max(first, self._append_log.written(key, thoroughly=again))
         events = events[begin - first :]
         lines = [line for line in events if line is not None]
         if not lines:
@@ -148,7 +151,7 @@ class Appender:
         if rotated:
             self._path.rename(rotated_path(self._path, self._clock()))
             size = self._open()
-        append = self._appends.begin(
+        append = self._append_log.begin(
             key=key,
             inode=self._file[1],
             offset=size,
@@ -168,17 +171,17 @@ class Appender:
             if self._fsync:
                 os.fdatasync(self._fd)
         except BaseException:
-            # Also for an interrupt: the caller will take the batch for not delivered.
+            # For an interrupt too, because the caller takes the batch for undelivered.
             with suppress(OSError):
                 os.ftruncate(self._fd, append.offset)
-                self._appends.settle(replace(append, length=0, events=0, done=True))
+                self._append_log.finish(replace(append, length=0, events=0, done=True))
             raise
-        # The lines are written, whether or not that can be noted: the next turn sees it by the file's size.
+        # The lines are written even if this cannot be recorded: the next append sees it by the file's size.
         with suppress(OSError):
-            self._appends.settle(replace(append, done=True))
+            self._append_log.finish(replace(append, done=True))
 
     def _open(self) -> int:
-        """The size of the file that is at the path now."""
+        """Open the file that is at the path now, if it is not open. Returns its size in bytes."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -193,46 +196,47 @@ class Appender:
         return status.st_size
 
     def _sync_directory(self) -> None:
-        # Otherwise a power cut may leave a new or renamed file without its name.
+        # Otherwise a new or renamed file may lose its name in a power cut.
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
 
-    def _mend(self, size: int) -> int:
-        """Finish what a killed process left; the size after that."""
-        last = self._appends.last
+    def _repair(self, size: int) -> int:
+        """Repair what a killed process left behind. Returns the file's size after that."""
+        last = self._append_log.last
         if last is not None and not last.done:
-            self._settle_cut_short(last)
+            self._finish_interrupted(last)
             size = os.fstat(self._fd).st_size
-            last = self._appends.last
+            last = self._append_log.last
         if size == 0 or (last is not None and (last.inode, last.offset + last.length) == (self._file[1], size)):
             return size
-        return size if os.pread(self._fd, 1, size - 1) == b"\n" else self._mend_tail(size)
+        return size if os.pread(self._fd, 1, size - 1) == b"\n" else self._repair_tail(size)
 
-    def _settle_cut_short(self, last: Append) -> None:
-        """Keep the whole lines of an append whose process was killed, and note how many they are."""
-        with self._holding(last.inode) as fd:
+    def _finish_interrupted(self, last: Append) -> None:
+        """Keep the whole lines of an append whose process was killed, and record how many they are."""
+        with self._open_inode(last.inode) as fd:
             if fd is None:
-                # Removed or compressed since. To write the batch again may double lines; not to would lose some.
-                self._appends.settle(replace(last, length=0, events=0, done=True))
+                # The file was removed or compressed since. Writing the batch again may repeat lines; not writing it
+                # would lose some.
+                self._append_log.finish(replace(last, length=0, events=0, done=True))
                 return
             size = os.fstat(fd).st_size
             if size >= last.offset + last.length:
-                self._appends.settle(replace(last, done=True))
+                self._append_log.finish(replace(last, done=True))
                 return
             written = os.pread(fd, max(0, size - last.offset), last.offset)
-            # With gaps, which event a line is of cannot be told any more, so that none of them is kept.
+            # With gaps nobody can tell which line is which event's, so that no line is kept.
             whole = 0 if last.gaps else written.rfind(b"\n") + 1
             if whole < len(written):
                 os.ftruncate(fd, last.offset + whole)
             events = written[:whole].count(b"\n")
-            self._appends.settle(replace(last, length=whole, events=events, done=True))
+            self._append_log.finish(replace(last, length=whole, events=events, done=True))
 
     @contextmanager
-    def _holding(self, inode: int) -> Iterator[int | None]:
-        """A descriptor of the log or of the rotated file that has this inode."""
+    def _open_inode(self, inode: int) -> Iterator[int | None]:
+        """A descriptor of the log or of the rotated file with this inode; None if no such file is left."""
         if inode == self._file[1]:
             yield self._fd
             return
@@ -246,8 +250,8 @@ class Appender:
                 return
         yield None
 
-    def _mend_tail(self, size: int) -> int:
-        """Mend a last line without a line break, of which the record knows nothing: end it if it is whole, else cut."""
+    def _repair_tail(self, size: int) -> int:
+        """Repair a last line without a line break that the record does not know: end it if it is whole, else cut it."""
         tail = b""
         start = size
         while start > 0 and b"\n" not in tail:
@@ -258,7 +262,7 @@ class Appender:
         if _is_whole(tail):
             os.write(self._fd, b"\n")
             return size + 1
-        _log.warning("%s ended in an unfinished line of %d bytes, which is cut off", self._path, len(tail))
+        logger.warning("%s ended in an unfinished line of %d bytes, which is cut off", self._path, len(tail))
         os.ftruncate(self._fd, size - len(tail))
         return size - len(tail)
 
@@ -276,13 +280,19 @@ class Appender:
 
     def _close_files(self) -> None:
         self._close_log()
-        self._appends.close()
+        self._append_log.close()
 
-    def _after_fork(self) -> None:
-        # The lock belongs to the open file that parent and child share: the child needs files of its own.
+    def reset(self) -> None:
+        """Close the files in a forked child. The lock belongs to the open file, which parent and child share."""
         self._threads = threading.Lock()
         self._compression = None
         self._close_files()
+
+
+def _reset_after_fork(reference: weakref.ref[Appender]) -> None:
+    appender = reference()
+    if appender is not None:
+        appender.reset()
 
 
 def _is_whole(line: bytes) -> bool:

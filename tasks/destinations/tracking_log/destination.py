@@ -1,4 +1,7 @@
-"""TrackingLog: writes events to edX's tracking log, each batch as one append of whole lines."""
+"""TrackingLog: writes events to edX's tracking log, each batch as one append of whole lines.
+
+The line formats are those of edX's tracking (dispatcher/edx_log/render.py). A batch may be of any size.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ class TrackingLogOptions(Options):
 
 
 class TrackingLog(Destination[TrackingLogOptions]):
-    """The tracking log. Safe for threads, and for any number of processes on one machine with the same path."""
+    """The tracking log. Safe in threads, and for any number of processes on one machine with the same path."""
 
     Options = TrackingLogOptions
     traits = TRACKING_LOG
@@ -75,12 +78,12 @@ class TrackingLog(Destination[TrackingLogOptions]):
         )
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        """Append the batch, or what an earlier attempt left of it where ``maybe_delivered`` says there may be one.
+        """Append the batch; if it may have been delivered before, append only the lines that are missing.
 
-        Blocks while others append, up to 30 s for one that has the lock and does not move.
+        Blocks while others append, up to 30 s for a process that holds the lock without progress.
 
         Raises:
-            OSError: Nothing of the batch is in the file; it can be delivered again.
+            OSError: None of these lines is in the file; the batch can be delivered again.
         """
         outcomes: list[Outcome] = []
         lines: list[bytes | None] = []
@@ -98,7 +101,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
         return outcomes
 
     def preview(self, event: Event) -> dict[str, Any]:
-        """The line that would be written, or why there would be none. Touches no file."""
+        """The line that would be written, or why none would be. Touches no file."""
         try:
             return {"line": self._render(encode(event)).decode()}
         except DECODING_ERRORS as error:
@@ -106,7 +109,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
             return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
 
     def close(self) -> None:
-        """Let go of the files. May be called twice, and ``deliver`` opens them again."""
+        """Close the files. May be called twice; ``deliver`` opens them again."""
         self._appender.close()
 
 

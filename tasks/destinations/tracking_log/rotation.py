@@ -1,4 +1,4 @@
-"""Rotated files of the tracking log: edX's names for them, which its readers go by, and their compression."""
+"""Rotation: the names of the tracking log's rotated files, which edX's readers expect, and their compression."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _COPY_BYTES: Final = 1 << 20
 
 
 def rotated_path(path: Path, now_seconds: float) -> Path:
-    """A free ``NAME-YYYYMMDD-EPOCH`` beside the log, in UTC; a second or more later where that is taken."""
+    """A free ``NAME-YYYYMMDD-EPOCH`` beside the log, in UTC; with a later second if that name is taken."""
     epoch = int(now_seconds)
     while True:
         rotated = path.with_name(f"{path.name}-{datetime.fromtimestamp(epoch, UTC):%Y%m%d}-{epoch}")
@@ -37,9 +37,9 @@ def siblings(path: Path) -> list[Path]:
 
 
 def compress_rotated(path: Path) -> None:
-    """Compress every rotated file of the log that is not yet, also those that a killed process left half done.
+    """Compress every rotated file of the log that is not compressed, also those that a killed process left half done.
 
-    A file is replaced only by its whole copy. Safe beside other processes that do the same. A file that cannot be
+    A file is replaced only by a whole copy. Other processes may do the same at the same time. A file that cannot be
     compressed stays as it is until the next call.
     """
     rotated_name = re.compile(re.escape(path.name) + r"-\d{8}-\d+")
@@ -48,7 +48,7 @@ def compress_rotated(path: Path) -> None:
             try:
                 _compress(rotated)
             except OSError as error:
-                _log.warning("cannot compress %s, which stays as it is until the next rotation: %s", rotated, error)
+                logger.warning("cannot compress %s, which stays as it is until the next rotation: %s", rotated, error)
 
 
 def _compress(rotated: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dispatcher.tasks.destinations.tracking_log.append_log import Append, Appends
+from dispatcher.tasks.destinations.tracking_log.append_log import Append, AppendLog
 from dispatcher.tasks.destinations.tracking_log.appender import Appender
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def compressing(path: Path) -> Iterator[Appender]:
     appender.close()
 
 
-def record_of(path: Path) -> Appends:
-    return Appends(path.with_name(".tracking.log.appends"))
+def record_of(path: Path) -> AppendLog:
+    return AppendLog(path.with_name(".tracking.log.appends"))
 
 
 def killed_while_writing(path: Path, written: bytes, *, first: int = 0, gaps: bool = False) -> None:
@@ -58,7 +58,7 @@ def killed_while_writing(path: Path, written: bytes, *, first: int = 0, gaps: bo
     path.touch()
     status = path.stat()
     text = b"\n".join(LINES[first:]) + b"\n"
-    with record.turn(1):
+    with record.lock(1):
         record.begin(
             key=KEY,
             inode=status.st_ino,
@@ -320,10 +320,10 @@ def test_an_append_that_fails_midway_leaves_nothing(
 def test_lines_written_without_a_log_entry_are_not_written_again(
     path: Path, appender: Appender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_record: Appends, _append: Append) -> None:
+    def refuse(_record: AppendLog, _append: Append) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Appends, "settle", refuse)
+    monkeypatch.setattr(AppendLog, "finish", refuse)
     appender.append(LINES, key=KEY)
     monkeypatch.undo()
     appender.append(LINES, key=KEY, again=True)
