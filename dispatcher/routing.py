@@ -163,7 +163,9 @@ class _Rule:
         if type == "dead":
             return self._skip(DEAD_EVENT, "a dead event is kept for a person to look at and goes nowhere")
         if type in DIRECT_TYPES:
-            return self._explain_direct(type)
+            if self._table.traits.takes_direct_calls:
+                return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
+            return self._skip(DIRECT, f"{type} is a call to Segment and goes nowhere else")
         if internal_entry is not None and not self._table.internal:
             sentence = f"it is internal, and destinations.{self.name}.internal is false"
             return self._skip(INTERNAL, sentence, entry=internal_entry)
@@ -177,7 +179,10 @@ class _Rule:
     def _explain_by_name(self, name: str) -> Explanation:
         entry = self.allowlist.entry_for(name)
         if entry is None:
-            return self._explain_unlisted(name)
+            empty = f"destinations.{self.name}.events lists nothing"
+            return self._skip(
+                NOT_ON_ALLOWLIST, "no entry of its allowlist matches" if self.allowlist.entries else empty
+            )
         exception = self.allowlist.exception_for(name)
         if exception is not None:
             return self._skip(EXCLUDED, "an exception of its allowlist matches", entry=exception)
@@ -188,11 +193,6 @@ class _Rule:
             return Explanation(destination=self.name, goes=True, sentence=sentence)
         sentence = "its allowlist names it" if entry == name else "a glob of its allowlist matches"
         return Explanation(destination=self.name, goes=True, sentence=sentence, entry=entry)
-
-    def _explain_unlisted(self, name: str) -> Explanation:
-        if not self.allowlist.entries:
-            return self._skip(NOT_ON_ALLOWLIST, f"destinations.{self.name}.events lists nothing")
-        return self._skip(NOT_ON_ALLOWLIST, "no entry of its allowlist matches")
 
     def _skip(self, reason: str, sentence: str, *, entry: str | None = None) -> Explanation:
         return Explanation(destination=self.name, goes=False, sentence=sentence, reason=reason, entry=entry)

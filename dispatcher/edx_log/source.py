@@ -61,9 +61,9 @@ class Source:
         self._raw: BufferedReader | None = None
         self._file: IO[bytes] | None = None
         self._first = b""
-        #: Behind the last line that was read.
+        #: The position behind the last line that was read, and the number of that line.
         self.position = 0
-        self._number = 0
+        self.line_number = 0
 
     @property
     def size(self) -> int | None:
@@ -115,7 +115,7 @@ class Source:
             return False
         content = self._read(len(tail))
         self.position += len(content)
-        self._number = number
+        self.line_number = number
         return content == tail
 
     def skip_to(self, position: int) -> bool:
@@ -125,25 +125,20 @@ class Source:
             if not chunk:
                 return False
             self.position += len(chunk)
-            self._number += chunk.count(b"\n")
+            self.line_number += chunk.count(b"\n")
         return True
 
     def lines(self) -> Iterator[Line]:
         """The lines from here on, in bounded memory. Raises one of ``READ_ERRORS`` where the log cannot be read on."""
         while content := self._readline():
-            self._number += 1
+            self.line_number += 1
             is_too_long = len(content) >= _MAX_LINE_BYTES and not content.endswith(b"\n")
             self.position += len(content)
             last = content
             while is_too_long and not last.endswith(b"\n") and (rest := self._open.readline(_CHUNK_BYTES)):
                 self.position += len(rest)
                 last = rest
-            yield Line(self._number, self.position, content, last[-_TAIL_BYTES:], is_too_long)
-
-    @property
-    def line_number(self) -> int:
-        """The number of the last line that was read."""
-        return self._number
+            yield Line(self.line_number, self.position, content, last[-_TAIL_BYTES:], is_too_long)
 
     @property
     def _open(self) -> IO[bytes]:
