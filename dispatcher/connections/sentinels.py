@@ -59,8 +59,8 @@ class Sentinels:
         return cls(
             hosts=hosts,
             database=database,
-            username=_unquoted(login.username),
-            password=_unquoted(login.password),
+            username=_unquote(login.username),
+            password=_unquote(login.password),
             master_name=query["master_name"],
             sentinel_username=query.get("sentinel_username"),
             sentinel_password=query.get("sentinel_password"),
@@ -76,7 +76,7 @@ class Sentinels:
         login = ""
         if self.password is not None:
             login = f"{quote(self.username or '', safe='')}:{quote(self.password, safe='')}@"
-        return ";".join(f"{SCHEME}://{login}{_bracketed(host)}:{port}/{self.database}" for host, port in self.hosts)
+        return ";".join(f"{SCHEME}://{login}{_bracket(host)}:{port}/{self.database}" for host, port in self.hosts)
 
     def kombu_options(self, **sentinel_options: Any) -> dict[str, Any]:
         """Make kombu's transport options; ``sentinel_options`` are for the connections to the sentinels."""
@@ -84,7 +84,7 @@ class Sentinels:
 
     def __str__(self) -> str:
         """The URL without passwords, for messages."""
-        hosts = ";".join(f"{_bracketed(host)}:{port}" for host, port in self.hosts)
+        hosts = ";".join(f"{_bracket(host)}:{port}" for host, port in self.hosts)
         return f"{SCHEME}://{hosts}/{self.database}?master_name={self.master_name}"
 
 
@@ -100,9 +100,9 @@ def _host(part: str) -> tuple[str, int]:
     return parts.hostname, _DEFAULT_PORT if parts.port is None else parts.port
 
 
-def _bracketed(host: str) -> str:
+def _bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _unquoted(text: str | None) -> str | None:
+def _unquote(text: str | None) -> str | None:
     return None if text is None else unquote(text) or None

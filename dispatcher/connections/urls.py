@@ -28,10 +28,15 @@ def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
         scheme = _scheme(part)
         if scheme not in schemes:
             raise ValueError(_wrong_scheme(scheme, schemes, word))
-        if scheme in _SOCKET_SCHEMES:
-            _check_socket(part, scheme)
-        else:
-            _check_port(part)
+        try:
+            parts = urlsplit(part)
+            _ = parts.port
+        except ValueError:
+            raise ValueError(
+                "its host or port cannot be read; write / # ? @ and : inside a password as %2F %23 %3F %40 and %3A"
+            ) from None
+        if scheme in _SOCKET_SCHEMES and (parts.hostname is not None or len(parts.path) < 2):
+            raise ValueError(f"a socket needs an absolute path after three slashes: {scheme}:///run/redis/redis.sock")
 
 
 def is_redis(url: str) -> bool:
@@ -119,18 +124,3 @@ def _wrong_scheme(scheme: str, schemes: tuple[str, ...], word: str) -> str:
     close = get_close_matches(scheme, schemes, n=1)
     hint = f"; did you mean {close[0]}://?" if close else ""
     return f"{scheme}:// cannot be {word}: use one of {allowed}{hint}"
-
-
-def _check_socket(url: str, scheme: str) -> None:
-    parts = urlsplit(url)
-    if parts.hostname is not None or len(parts.path) < 2:
-        raise ValueError(f"a socket needs an absolute path after three slashes: {scheme}:///run/redis/redis.sock")
-
-
-def _check_port(url: str) -> None:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise ValueError(
-            "its host or port cannot be read; write / # ? @ and : inside a password as %2F %23 %3F %40 and %3A"
-        ) from None

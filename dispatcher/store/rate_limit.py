@@ -25,7 +25,7 @@ _ERROR_LENGTH: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """The right to send one request, or the answer that there is none yet. It may be left unused.
+    """The right to send one request, or word of how long to wait for that right. It may be left unused.
 
     Args:
         is_granted: Whether there is that right.
