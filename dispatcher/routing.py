@@ -163,7 +163,7 @@ class _Rule:
         if type == "dead":
             return self._skip(DEAD_EVENT, "a dead event is kept for a person to look at and goes nowhere")
         if type in DIRECT_TYPES:
-            if self._table.traits.takes_direct_calls:
+            if self._traits.takes_direct_calls:
                 return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
             return self._skip(DIRECT, f"{type} is a call to Segment and goes nowhere else")
         if internal_entry is not None and not self._table.internal:
@@ -171,18 +171,12 @@ class _Rule:
             return self._skip(INTERNAL, sentence, entry=internal_entry)
         return self._explain_by_name(name)
 
-    def _explain_direct(self, type: EventType) -> Explanation:
-        if self._traits.takes_direct_calls:
-            return Explanation(destination=self.name, goes=True, sentence=f"{type} is a call to Segment")
-        return self._skip(DIRECT, f"{type} is a call to Segment and goes nowhere else")
-
     def _explain_by_name(self, name: str) -> Explanation:
         entry = self.allowlist.entry_for(name)
         if entry is None:
-            empty = f"destinations.{self.name}.events lists nothing"
-            return self._skip(
-                NOT_ON_ALLOWLIST, "no entry of its allowlist matches" if self.allowlist.entries else empty
-            )
+            if not self.allowlist.entries:
+                return self._skip(NOT_ON_ALLOWLIST, f"destinations.{self.name}.events lists nothing")
+            return self._skip(NOT_ON_ALLOWLIST, "no entry of its allowlist matches")
         exception = self.allowlist.exception_for(name)
         if exception is not None:
             return self._skip(EXCLUDED, "an exception of its allowlist matches", entry=exception)
