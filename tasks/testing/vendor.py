@@ -16,13 +16,13 @@ from ssl import SSLContext
 from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-#: An event that holds this text anywhere in its data is one that the vendor refuses.
+#: A vendor refuses events that have this text anywhere in their data.
 POISON: Final = "poison"
 
 # Calls that are kept; the oldest are forgotten first.
-_MOST_CALLS: Final = 10_000
+_MAX_CALLS: Final = 10_000
 # Seconds after which a silent server hangs up, unless it is closed before.
-_LONGEST_SILENCE: Final = 60.0
+_MAX_SILENCE_SECONDS: Final = 60.0
 # Seconds that ``close`` waits for answers in progress.
 _LAST_ANSWERS_SECONDS: Final = 2.0
 # Seconds between two checks whether the server is to end.
@@ -51,7 +51,7 @@ class Call:
 
     @property
     def value(self) -> Any:
-        """The body's JSON value, or its text where it is none."""
+        """The body's JSON value, or its text if it is not JSON."""
         try:
             return json.loads(self.content)
         except ValueError:
@@ -86,7 +86,7 @@ class Vendor:
     """
 
     def __init__(self) -> None:
-        self.calls: deque[Call] = deque(maxlen=_MOST_CALLS)
+        self.calls: deque[Call] = deque(maxlen=_MAX_CALLS)
         self.taken: Counter[str] = Counter()
         self.refused = 0
         #: Replies that come before what ``answer`` would say, first one first.
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(reply)
             return
         if reply.fault == "silent":
-            self.server.vendor._closed.wait(_LONGEST_SILENCE)
+            self.server.vendor._closed.wait(_MAX_SILENCE_SECONDS)
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 

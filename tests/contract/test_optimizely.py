@@ -62,7 +62,7 @@ class TestOptimizely(DestinationContract):
         assert server.taken == {event.id: 1 for number, event in enumerate(events) if number != 3}
 
     def test_without_strict_mode_optimizely_answers_204_to_ignored_events(self, server: Vendor) -> None:
-        with self.built(server.url, strict=False) as destination:
+        with self.open_destination(server.url, strict=False) as destination:
             assert fates(destination.deliver(batch_of([self.poisoned(self.event(1))]))) == ["delivered"]
         assert not server.taken
 

@@ -55,7 +55,7 @@ class TestSailthru(DestinationContract):
 
     @pytest.mark.parametrize("changes", [{"secret": "of-another"}, {"api_key": "of-another"}], ids=["secret", "key"])
     def test_refused_credentials_are_a_setup_error(self, changes: dict[str, str], server: Vendor) -> None:
-        with self.built(server.url, **changes) as destination:
+        with self.open_destination(server.url, **changes) as destination:
             outcomes = destination.deliver(batch_of(self.events(20)))
         assert set(fates(outcomes)) == {"setup"}
         assert not server.taken
@@ -83,7 +83,10 @@ class TestSailthru(DestinationContract):
         assert len(server.calls) <= 8
 
     def test_events_sent_above_the_vendors_limit_are_not_lost(self) -> None:
-        with SailthruVendor(requests_per_second=5) as vendor, self.built(vendor.url, concurrency=1) as destination:
+        with (
+            SailthruVendor(requests_per_second=5) as vendor,
+            self.open_destination(vendor.url, concurrency=1) as destination,
+        ):
             events = self.events(20)
             outcomes = destination.deliver(batch_of(events))
             assert set(fates(outcomes)) <= {"delivered", "throttled"}
@@ -94,7 +97,7 @@ class TestSailthru(DestinationContract):
     def test_a_lost_answer_repeats_the_event_unless_at_most_once_is_set(self, server: Vendor) -> None:
         for at_most_once, expected in ((False, 2), (True, 1)):
             event = self.event(1)
-            with self.built(server.url, at_most_once=at_most_once) as destination:
+            with self.open_destination(server.url, at_most_once=at_most_once) as destination:
                 taken = server.answer
 
                 def lost(call: Any, taken: Any = taken) -> Reply:

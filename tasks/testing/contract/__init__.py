@@ -1,4 +1,4 @@
-"""DestinationContract: what every destination keeps to, as tests of a class to be subclassed."""
+"""DestinationContract: the tests that every destination passes, as a class to subclass."""
 
 from dispatcher.tasks.testing.contract.answers import AnswersContract
 from dispatcher.tasks.testing.contract.packing import PackingContract
@@ -11,7 +11,7 @@ from dispatcher.tasks.testing.contract.silence import SilenceContract
 class DestinationContract(
     SettingsContract, PackingContract, AnswersContract, SilenceContract, RepeatsContract, SecrecyContract
 ):
-    """The tests that every destination passes. A subclass, whose name begins with Test, says what is its own::
+    """The tests that every destination passes. A subclass, whose name begins with Test, defines what is its own::
 
         class TestShop(DestinationContract):
             type = "shop"
@@ -19,8 +19,8 @@ class DestinationContract(
             def options(self, url):
                 return {"url": f"{url}/events", "token": "hidden-token"}
 
-    It has to say ``type`` and ``options``; all else that ``Subject`` has is there to be changed where the vendor has a
-    way of its own. The tests start servers on free ports of 127.0.0.1 and need no other network.
+    It must define ``type`` and ``options``, and may override everything else of ``Subject`` where the vendor differs.
+    The tests start servers on free ports of 127.0.0.1 and need no other network.
     """
 
 

@@ -1,4 +1,4 @@
-"""What a vendor answers becomes one of the outcomes, the same for every destination but where its vendor differs."""
+"""A vendor's answer becomes one of the outcomes, the same for every destination unless its vendor differs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ OUTCOMES: Final[Mapping[int, str]] = {
 
 
 class AnswersContract(Subject):
-    """What holds of each answer."""
+    """Tests of each answer."""
 
     @pytest.mark.parametrize("status", OUTCOMES)
     def test_a_status_has_its_outcome(self, status: int, destination: Destination[Any], server: Vendor) -> None:
-        # What the vendor itself says with 200 is in its stand-in's answer.
+        # A vendor has a body of its own with 200, which its stand-in answers.
         if status != 200:
             server.always = Reply(status=status)
 

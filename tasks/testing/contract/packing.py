@@ -1,4 +1,4 @@
-"""Events go out within the vendor's limits, one outcome each; a bad one takes no good one with it."""
+"""Events are sent within the vendor's limits and have one outcome each; a bad one does no harm to good ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from dispatcher.tasks.destinations.http import HttpDestination
 from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of
 from dispatcher.tasks.testing.vendor import Vendor
 
-# As many as show that requests are full, for vendors that take more than is worth sending here.
-_MOST_EVENTS: Final = 2500
-# What emit takes, and a destination may not expect.
+# Enough to see full requests, for vendors that take more than is worth sending here.
+_MAX_EVENTS: Final = 2500
+# Types and data that emit takes, and a destination may not expect.
 _TYPES: Final[tuple[EventType, ...]] = ("event", "track", "identify", "alias")
 _DATA: Final[tuple[Any, ...]] = (
     None,
@@ -54,7 +54,7 @@ _THREADS: Final = 4
 
 
 class PackingContract(Subject):
-    """What holds of how events are put into requests."""
+    """Tests of how events are put into requests."""
 
     def test_an_empty_batch_makes_no_request(self, destination: Destination[Any], server: Vendor) -> None:
         assert list(destination.deliver(batch_of([]))) == []
@@ -64,7 +64,7 @@ class PackingContract(Subject):
         self, destination: Destination[Any], server: Vendor
     ) -> None:
         limits = limits_of(destination)
-        events = self.events(min(2 * limits.events + 1, _MOST_EVENTS))
+        events = self.events(min(2 * limits.events + 1, _MAX_EVENTS))
 
         outcomes = destination.deliver(batch_of(events))
 
@@ -82,8 +82,8 @@ class PackingContract(Subject):
             pytest.skip("one event a request, or no limit of a request's bytes")
         size = (limits.event_bytes or limits.request_bytes) // 2
         count = min(limits.events, limits.request_bytes // size + 2)
-        made = [self.oversized(event, size) for event in self.events(count)]
-        events = [event for event in made if event is not None]
+        large = [self.oversized(event, size) for event in self.events(count)]
+        events = [event for event in large if event is not None]
         if not events:
             pytest.skip("the mapping leaves nothing large in")
 
@@ -140,8 +140,8 @@ class PackingContract(Subject):
     def test_an_event_of_any_shape_has_an_outcome(self, destination: Destination[Any]) -> None:
         usual = self.event(1)
         events = [
-            msgspec.structs.replace(usual, id=f"{usual.id[:-4]}{number:04x}", type=kind, data=data, context=context)
-            for number, (kind, data, context) in enumerate(product(_TYPES, _DATA, (usual.context, {}, _ODD_CONTEXT)))
+            msgspec.structs.replace(usual, id=f"{usual.id[:-4]}{number:04x}", type=type_, data=data, context=context)
+            for number, (type_, data, context) in enumerate(product(_TYPES, _DATA, (usual.context, {}, _ODD_CONTEXT)))
         ]
 
         outcomes = destination.deliver(batch_of(events))
@@ -161,7 +161,7 @@ class PackingContract(Subject):
                     raise DropEvent(CONSENT)
                 return event
 
-        destination = self.kind()(NAME, self.validated(server.url), rules=cast("Rules", LeaveOut()))
+        destination = self.destination_class()(NAME, self.make_options(server.url), rules=cast("Rules", LeaveOut()))
         try:
             outcomes = destination.deliver(batch_of([left_out, kept]))
         finally:
@@ -179,9 +179,9 @@ class PackingContract(Subject):
             return destination.deliver(batch_of(events))
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(deliver, batches))
+            delivered = list(pool.map(deliver, batches))
 
-        assert [fates(outcomes) for outcomes in found] == [["delivered"] * 6] * _THREADS
+        assert [fates(outcomes) for outcomes in delivered] == [["delivered"] * 6] * _THREADS
         for events in batches:
             assert [sum(self.events_in(call, [event]) for call in server.calls) for event in events] == [1] * 6
 

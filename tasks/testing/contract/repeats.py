@@ -10,7 +10,7 @@ from dispatcher.tasks.testing.vendor import CUT, Reply, Vendor
 
 
 class RepeatsContract(Subject):
-    """What holds where events are sent more than once."""
+    """Tests of events that are sent more than once."""
 
     def test_a_retry_sends_the_same_request(self, destination: Destination[Any], server: Vendor) -> None:
         events = self.events(min(3, limits_of(destination).events))
@@ -20,15 +20,15 @@ class RepeatsContract(Subject):
         assert set(fates(destination.deliver(batch_of(events, attempt=1)))) == {"delivered"}
 
         first, again = server.calls
-        assert self.said_again(again) == self.said_again(first)
+        assert self.repeatable_parts(again) == self.repeatable_parts(first)
 
     def test_another_worker_sends_the_same_request(self, server: Vendor) -> None:
-        with self.built(server.url) as destination:
+        with self.open_destination(server.url) as destination:
             events = self.events(min(3, limits_of(destination).events))
             server.script = [CUT]
             assert set(fates(destination.deliver(batch_of(events)))) == {"transient"}
-        with self.built(server.url) as destination:
+        with self.open_destination(server.url) as destination:
             again = destination.deliver(batch_of(events, maybe_delivered=True))
 
         assert set(fates(again)) == {"delivered"}
-        assert self.said_again(server.calls[1]) == self.said_again(server.calls[0])
+        assert self.repeatable_parts(server.calls[1]) == self.repeatable_parts(server.calls[0])

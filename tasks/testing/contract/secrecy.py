@@ -1,4 +1,4 @@
-"""Credentials are nowhere to be read, and what is shown of a request is what is sent."""
+"""No text shows a credential, and a preview shows the request that is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dispatcher.tasks.testing.vendor import CUT, Call, Reply, Vendor
 
 
 class SecrecyContract(Subject):
-    """What holds of everything that a person, a log or an error tracker gets to see."""
+    """Tests of everything that a person, a log or an error tracker gets to see."""
 
     def test_no_error_and_no_log_has_a_credential_or_personal_data(
         self, destination: Destination[Any], server: Vendor, caplog: pytest.LogCaptureFixture
@@ -30,7 +30,7 @@ class SecrecyContract(Subject):
             outcomes += destination.deliver(batch_of(events))
         server.always = CUT
         outcomes += destination.deliver(batch_of(events))
-        with refusing_url() as url, self.built(url) as refused:
+        with refusing_url() as url, self.open_destination(url) as refused:
             outcomes += refused.deliver(batch_of(events))
 
         for text in (errors_of(outcomes), caplog.text, repr(destination), repr(vars(destination))):

@@ -17,10 +17,10 @@ from dispatcher.tasks.testing.vendor import Vendor
 
 
 class SettingsContract(Subject):
-    """What holds of a destination's type and options."""
+    """Tests of a destination's type and options."""
 
     def test_options_cannot_be_changed(self, server: Vendor) -> None:
-        options = self.validated(server.url)
+        options = self.make_options(server.url)
 
         for name in type(options).model_fields:
             with pytest.raises(ValidationError):
@@ -28,51 +28,51 @@ class SettingsContract(Subject):
 
     def test_an_unknown_option_is_refused(self, server: Vendor) -> None:
         with pytest.raises(ValidationError, match="no_option_of_anybody"):
-            self.validated(server.url, no_option_of_anybody=1)
+            self.make_options(server.url, no_option_of_anybody=1)
 
     def test_every_option_says_what_it_means(self) -> None:
-        fields = self.kind().Options.model_fields
+        fields = self.destination_class().Options.model_fields
 
         assert [name for name, field in fields.items() if not field.description] == []
 
     def test_options_show_no_credential(self, server: Vendor) -> None:
-        options = self.validated(server.url)
+        options = self.make_options(server.url)
 
         for text in (repr(options), str(options), options.model_dump_json(), repr(options.model_dump())):
             assert not leaks(text, options)
 
     def test_an_error_in_the_options_repeats_no_credential(self, server: Vendor) -> None:
-        options = self.validated(server.url)
+        options = self.make_options(server.url)
         for name in type(options).model_fields:
             given = getattr(options, name)
             if isinstance(given, SecretStr):
                 with pytest.raises(ValidationError) as wrong:
-                    self.validated(server.url, **{name: [given.get_secret_value()]})
+                    self.make_options(server.url, **{name: [given.get_secret_value()]})
 
                 assert not leaks(str(wrong.value), options)
 
     def test_without_a_required_setting_events_wait_and_its_variable_is_named(self, server: Vendor) -> None:
-        for name in self.needed(server.url):
-            with self.built(server.url, **{name: None}) as destination:
+        for name in self.required_options(server.url):
+            with self.open_destination(server.url, **{name: None}) as destination:
                 outcomes = destination.deliver(batch_of(self.events(2)))
-                said = getattr(outcomes[0], "error", "")
+                error = getattr(outcomes[0], "error", "")
 
             assert fates(outcomes) == ["setup", "setup"], f"without {name}"
-            assert f"DISPATCHER_DESTINATIONS__{NAME.upper()}__{name.upper()}" in said
+            assert f"DISPATCHER_DESTINATIONS__{NAME.upper()}__{name.upper()}" in error
         assert list(server.calls) == []
 
     def test_the_type_is_found_by_its_name_in_settings(self, server: Vendor) -> None:
         self._check_type(self.type, server)
 
     def test_the_type_is_found_by_module_and_class_in_settings(self, server: Vendor) -> None:
-        kind = self.kind()
-        path = f"{kind.__module__}:{kind.__qualname__}"
+        destination_class = self.destination_class()
+        path = f"{destination_class.__module__}:{destination_class.__qualname__}"
 
-        assert load_type(path) is kind
+        assert load_type(path) is destination_class
         self._check_type(path, server)
 
     def test_a_destination_may_be_closed_twice(self, server: Vendor) -> None:
-        with self.built(server.url) as destination:
+        with self.open_destination(server.url) as destination:
             assert fates(destination.deliver(batch_of(self.events(2)))) == ["delivered"] * 2
 
             destination.close()
@@ -83,7 +83,7 @@ class SettingsContract(Subject):
             {"destinations": {NAME: {"type": type_name, "events": ["*"], **self.options(server.url)}}}
         )
         table = settings.destinations[NAME]
-        assert not leaks(json.dumps(mask_settings(settings), default=str), self.validated(server.url))
+        assert not leaks(json.dumps(mask_settings(settings), default=str), self.make_options(server.url))
         assert check_options(settings) == []
 
         destination = build(NAME, table)

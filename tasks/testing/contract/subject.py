@@ -1,4 +1,4 @@
-"""Subject: the destination that a contract is about, and what is its vendor's own."""
+"""Subject: the destination that a contract tests, and how its vendor differs from others."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class Subject:
-    """What a contract has to know. Say ``type`` and ``options``; change the rest where the vendor differs."""
+    """What a contract needs to know. Define ``type`` and ``options``; override the rest where the vendor differs."""
 
     #: The type as in settings: the entry point's name, or ``package.module:Class``.
     type: ClassVar[str]
     #: The options without which events wait. None for every option that is a credential.
     credentials: ClassVar[tuple[str, ...] | None] = None
-    #: What becomes of events whose request is answered with a status, where that differs from the usual: "delivered",
+    #: What becomes of events whose request is answered with a status, if that is not the usual: "delivered",
     #: "transient", "throttled", "setup", or the reason of a dead one.
     answers: ClassVar[Mapping[int, str]] = {}
     #: Headers, in lower case, that differ when the same events are sent again.
     volatile_headers: ClassVar[frozenset[str]] = frozenset()
-    #: What nobody may read in an error or a log, since it tells of the person whom an event is about.
+    #: Texts that no error and no log may contain, because they are about the person of an event.
     personal: ClassVar[tuple[str, ...]] = ("ada@example.org", "ada-lovelace", "192.0.2.77", "Hidden/1.0", "private")
 
     def options(self, url: str) -> dict[str, Any]:
         """The options that make the destination send to a server at this URL (scheme, host, port), with credentials."""
-        raise NotImplementedError(f"{type(self).__name__} has to say which options point its destination at a server")
+        raise NotImplementedError(f"{type(self).__name__} must define the options that send events to a server")
 
     def vendor(self) -> Vendor:
-        """What stands in for the vendor. Takes all but what holds ``POISON``, which it answers with 400."""
+        """A stand-in for the vendor. It takes everything except requests with ``POISON``, which it answers with 400."""
         return Vendor()
 
     def event(self, number: int) -> Event:
@@ -71,7 +71,7 @@ class Subject:
                 "course_id": "course-v1:Org+C1+R1",
             },
             context={
-                # One person's, which vendors with requests of one person take together.
+                # All events are one person's, so that vendors whose requests are about one person take them together.
                 "user_id": 7001,
                 "username": "ada-lovelace",
                 "email": "ada@example.org",
@@ -89,11 +89,11 @@ class Subject:
         )
 
     def poisoned(self, event: Event) -> Event:
-        """The event as the vendor, or the destination itself, refuses it for its contents."""
+        """The event changed so that the vendor, or the destination itself, refuses it for its contents."""
         return with_data(event, note=POISON)
 
     def oversized(self, event: Event, limit: int) -> Event | None:
-        """The event made larger than a limit in bytes; None where the mapping leaves nothing large in."""
+        """The event made larger than a limit in bytes; None if the mapping removes everything large."""
         return with_data(event, note="x" * limit)
 
     def events_in(self, call: Call, events: Sequence[Event]) -> int:
@@ -102,10 +102,8 @@ class Subject:
         return sum(event.id in text for event in events)
 
     def steady(self, body: Any) -> Any:
-        """A request's body, as its JSON value or its text, without what differs when the same events are sent again."""
+        """A request's body, its JSON value or text, without what differs when the same events are sent again."""
         return body
-
-    # ---- what the tests are written with
 
     @pytest.fixture(autouse=True)
     def _no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,48 +120,48 @@ class Subject:
     @pytest.fixture
     def destination(self, server: Vendor) -> Iterator[Destination[Any]]:
         """The destination, sending to ``server``."""
-        with self.built(server.url) as destination:
+        with self.open_destination(server.url) as destination:
             yield destination
 
     @contextmanager
-    def built(self, url: str, **changes: Any) -> Iterator[Destination[Any]]:
-        """The destination, sending to a URL, with some options changed; an option that is None is left out."""
-        destination = self.kind()(NAME, self.validated(url, **changes))
+    def open_destination(self, url: str, **changes: Any) -> Iterator[Destination[Any]]:
+        """The destination, sending to a URL, with some options changed; an option of None is left out. Closed after."""
+        destination = self.destination_class()(NAME, self.make_options(url, **changes))
         try:
             yield destination
         finally:
             destination.close()
 
-    def validated(self, url: str, **changes: Any) -> Options:
+    def make_options(self, url: str, **changes: Any) -> Options:
         """The destination's options."""
-        said = {name: value for name, value in (self.options(url) | changes).items() if value is not None}
-        return self.kind().Options.model_validate(said)
+        given = {name: value for name, value in (self.options(url) | changes).items() if value is not None}
+        return self.destination_class().Options.model_validate(given)
 
-    def kind(self) -> DestinationClass:
+    def destination_class(self) -> DestinationClass:
         """The destination's class."""
-        kind = _loaded(self.type)
+        kind = _load_type(self.type)
         assert issubclass(kind, Destination)
         return kind
 
     def events(self, count: int) -> list[Event]:
-        """So many events that the vendor takes."""
+        """As many events as ``count`` says, all of which the vendor takes."""
         return [self.event(number) for number in range(count)]
 
-    def needed(self, url: str) -> tuple[str, ...]:
+    def required_options(self, url: str) -> tuple[str, ...]:
         """The options without which events wait."""
         if self.credentials is not None:
             return self.credentials
-        options = self.validated(url)
+        options = self.make_options(url)
         return tuple(name for name in type(options).model_fields if isinstance(getattr(options, name), SecretStr))
 
-    def said_again(self, call: Call) -> tuple[object, ...]:
-        """What a request has to have in common with the one in which the same events are sent again."""
+    def repeatable_parts(self, call: Call) -> tuple[object, ...]:
+        """The parts of a request that must be equal when the same events are sent again."""
         headers = {name: value for name, value in call.headers.items() if name not in self.volatile_headers}
         return call.method, call.path, call.query, headers, self.steady(call.value)
 
 
-# Looking for an entry point reads the metadata of all that is installed.
-_loaded = cache(load_type)
+# Finding an entry point reads the metadata of every installed package.
+_load_type = cache(load_type)
 
 
 def with_data(event: Event, **data: object) -> Event:
@@ -192,17 +190,17 @@ def fates(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def errors_of(outcomes: Sequence[Outcome]) -> str:
-    """All that the outcomes say, as one text."""
+    """The errors of all outcomes, as one text."""
     return "\n".join(outcome.error for outcome in outcomes if isinstance(outcome, RetryAfter | Dead))
 
 
 def limits_of(destination: Destination[Any]) -> Limits:
-    """What the destination puts into one request at most."""
+    """The most that the destination puts into one request."""
     return destination.limits if isinstance(destination, HttpDestination) else Limits()
 
 
 def leaks(text: str, options: BaseModel) -> bool:
-    """Whether a credential of the options stands in the text, as it is or as a URL or JSON spells it."""
+    """Whether the text contains a credential of the options, as it is or as a URL or JSON spells it."""
     return any(
         spelling in text
         for secret in _credentials(options.model_dump())

@@ -147,7 +147,7 @@ class Rulebook:
 
     def _items(self, place: int, items: object) -> None:
         if not isinstance(items, list) or not items:
-            self._say(place, "events.params.items", "VALUE_INVALID", "items is no list, or empty")
+            self._say(place, "events.params.items", "VALUE_INVALID", "items is not a list, or empty")
             return
         for item in items:
             if len(item.keys() - ITEM_PARAMETERS) > 10:
