@@ -77,7 +77,7 @@ def hostile_bodies(queue: str) -> dict[str, tuple[bytes, dict[str, Any], dict[st
 def hostile_control() -> dict[str, bytes]:
     """Texts for the remote control channel, none of which is a valid command."""
 
-    def command(body: Any, **changes: Any) -> bytes:
+    def command(body: Any, /, **changes: Any) -> bytes:
         properties = {
             "delivery_mode": 2,
             "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""},
