@@ -1,1 +1,1 @@
-"""Benchmarks: ours beside its peers, in one run. ``python -m tests.benchmarks --help`` says how."""
+"""Benchmarks: ours beside its peers in one run. See ``python -m tests.benchmarks --help``."""

@@ -1,7 +1,7 @@
 """Run the benchmarks: ``python -m tests.benchmarks``, in the checkout, with ``pip install -e '.[dev,bench]'``.
 
-Ours and the peers take turns in the same run, each in a process of its own with a Redis of its own. Ratios are worth
-more than the times: these are those of the machine. Nothing is asserted.
+Ours and the peers take turns in the same run, each in its own process with its own Redis. Ratios mean more than times,
+which depend on the machine. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ _LONG: Final = frozenset({"end_to_end", "latency", "memory", "redis_bytes", "out
 
 
 @click.command(help=__doc__)
-@click.option("--quick", is_flag=True, help="One short round of each, to see whether it runs: the numbers mean little.")
-@click.option("--only", multiple=True, type=click.Choice(["emit", *MEASUREMENTS]), help="emit: idle and paced. Repeat.")
+@click.option("--quick", is_flag=True, help="One short round of each, to check that it runs: the numbers mean little.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(["emit", *MEASUREMENTS]), help="emit: idle and paced. Repeatable."
+)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of everything.")
 @click.option(
     "--json",
@@ -61,7 +63,7 @@ def main(quick: bool, only: tuple[str, ...], rounds: int | None, file: Path) -> 
     rows = _run(turns)
     found = targets(rows)
     console = Console()
-    # Wide enough for the tables where the output is a file.
+    # Wide enough for the tables if the output is a file.
     tables(console if console.is_terminal else Console(width=180), rows, found)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(as_json(rows, found, quick=quick), indent=1) + "\n")

@@ -1,6 +1,6 @@
-"""Child: a measurement in a process of its own, so that no imports, threads or garbage of others disturb it.
+"""Child: runs a measurement in its own process, undisturbed by imports, threads or garbage of others.
 
-Whatever it starts belongs to its session, and is ended with it.
+All processes that it starts belong to its session, and end with it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _TAIL_LINES: Final = 15
 
 
 def run(measure: Measure, *, timeout_seconds: float, environ: dict[str, str], arguments: dict[str, Any]) -> Result:
-    """Call ``measure(place, **arguments)`` in a new process. Never raises for what goes wrong there.
+    """Call ``measure(place, **arguments)`` in a new process. Errors there are returned, not raised.
 
     Returns:
-        What it returned; ``{"not_installed": MODULE}`` where a package is not there; ``{"failed": TEXT}`` otherwise.
+        Its result; ``{"not_installed": MODULE}`` if a package is missing; ``{"failed": TEXT}`` for other errors.
     """
     place = Place(Path(tempfile.mkdtemp(prefix="bench-")))
     command = [sys.executable, "-m", __name__, str(place.directory), measure.__module__, measure.__qualname__]
     output = place.directory / "output"
-    with output.open("wb") as sink:
+    with output.open("wb") as file:
         process = subprocess.Popen(
             [*command, json.dumps(arguments)],
             cwd=_ROOT,
             env=place.environ() | environ,
             stdin=subprocess.DEVNULL,
-            stdout=sink,
+            stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -76,7 +76,7 @@ def _main(directory: str, module: str, name: str, arguments: str) -> None:
     unfinished.write_text(json.dumps(result))
     unfinished.rename(place.directory / "result.json")
     sys.stdout.flush()
-    # What is left in queues and outboxes goes with the directory: nobody has to wait for it.
+    # Without waiting for queues and outboxes, which are deleted with the directory.
     os._exit(0)
 
 

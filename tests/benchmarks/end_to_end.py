@@ -1,4 +1,4 @@
-"""End to end: from the first emit until every event has its line, emitting, relaying, Redis and workers together."""
+"""End to end: from the first emit until every event has its line, with emitter, relay, Redis and workers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.benchmarks.step import Plan, Step
 from tests.benchmarks.tail import Tail, account
 from tests.benchmarks.workers import RelayProcess, Workers
 
-# Events before the clock starts, which have the workers open their files and connections.
+# Events before the clock starts, so that the workers have their files and connections open.
 _WARM_UP = 50
-# Events of one request: a page of a course emits some.
+# Events of one request: a page of a course emits several.
 _EVENTS_PER_REQUEST = 4
 _PATIENCE_SECONDS = 60.0
 _SEGMENT_ON = {
@@ -30,7 +30,7 @@ _RELAY_ALONE = {"DISPATCHER_RELAY__MODE": "external"}
 
 
 def steps(plan: Plan) -> Iterator[Step]:
-    """By numbers of workers: ours, one task for each event, and ours with a relay process and with Segment too."""
+    """For each number of workers: ours, one task for each event, and ours with a relay process or with Segment."""
     for count in plan.workers:
         workers = f"{count} worker{'s' if count > 1 else ''}"
         yield _step("ours", workers, count, plan.end_to_end_events, kind="ours")
@@ -97,7 +97,7 @@ def measure(place: Place, *, emitter: str, kind: str, workers: int, events: int,
 
 
 def emit_all(emitter: Emitter, *, first: int, events: int, a_request: int = _EVENTS_PER_REQUEST) -> None:
-    """Emit events as fast as that goes, with another context after each ``a_request`` of them."""
+    """Emit events as fast as possible, and change the context after each ``a_request`` of them."""
     requests = contexts()
     emit, bind = emitter.emit, emitter.bind
     for number, one in enumerate(islice(data(first=first), events)):

@@ -1,4 +1,4 @@
-"""Idle: how long a call takes while the relay rests, in bursts with the queues empty in between."""
+"""Idle: how long a call takes while the relay is idle, in bursts with empty queues in between."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def steps(plan: Plan) -> Iterator[Step]:
             measure=measure,
             arguments={"emitter": name, **arguments},
         )
-    # A null has emit look whether it stands for None, or for a NaN that JSON has no word for.
+    # A null makes emit check whether it comes from None or from a NaN, which JSON cannot express.
     yield Step(
         measurement="idle",
         subject="ours",
@@ -42,7 +42,7 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def measure(place: Place, *, emitter: str, bursts: int, events: int, seconds: float, null: bool = False) -> Result:
-    """Quantiles over ``bursts`` of ``events``, or as many as go into ``seconds`` altogether."""
+    """Quantiles over ``bursts`` of ``events`` calls, or as many as fit into ``seconds`` altogether."""
     with RedisServer(place), open_emitter(emitter, place) as opened:
         warm_up(opened, events=min(events, 1000))
         times = array("q")

@@ -19,7 +19,7 @@ from tests.benchmarks.tail import Tail, sequence_of
 from tests.benchmarks.workers import Workers
 
 _WARM_UP: Final = 20
-# Between two looks at the file, which is as exact as the result is.
+# Seconds between two reads of the file: the precision of the result.
 _LOOK_SECONDS: Final = 0.0005
 _PATIENCE_SECONDS: Final = 15.0
 
@@ -57,5 +57,5 @@ def measure(place: Place, *, emitter: str, kind: str, rate: float, events: int) 
             called[one["sequence"]] = time.perf_counter_ns()
             opened.emit(one)
         look_until(time.monotonic() + _PATIENCE_SECONDS)
-        times = [seen[sequence] - moment for sequence, moment in called.items() if sequence in seen]
+        times = [seen[sequence] - at for sequence, at in called.items() if sequence in seen]
         return quantiles(times) | {"missing": events - len(times)}

@@ -17,11 +17,11 @@ from tests.benchmarks.servers import RedisServer
 from tests.benchmarks.step import Plan, Step
 
 _WARM_UP: Final = 2_000
-# Looks at the memory on the way.
-_LOOKS: Final = 20
+# How often the memory is measured on the way.
+_SAMPLES: Final = 20
 _FIELD: Final = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 _MIB: Final = 1024
-# Longer than segment-analytics-python's queue is, which then drops.
+# More than fit into segment-analytics-python's queue, which then drops events.
 _SEGMENT_EVENTS: Final = 12_000
 
 
@@ -39,7 +39,7 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def measure(place: Place, *, emitter: str, events: int) -> Result:
-    """Growth in MiB since the warm-up at its largest and at the end, by the kernel's account, and what was dropped."""
+    """Growth in MiB since the warm-up, at its peak and at the end, as the kernel reports it, and dropped events."""
     with RedisServer(place) as server, open_emitter(emitter, place) as opened:
         requests = contexts()
         opened.bind(next(requests))
@@ -51,19 +51,19 @@ def measure(place: Place, *, emitter: str, events: int) -> Result:
         opened.refuse()
         before = _memory()
         dropped = opened.dropped()
-        most = before["Rss"]
+        peak = before["Rss"]
         start = time.perf_counter()
-        for _ in range(_LOOKS):
-            for one in islice(events_data, events // _LOOKS):
+        for _ in range(_SAMPLES):
+            for one in islice(events_data, events // _SAMPLES):
                 opened.emit(one)
             opened.bind(next(requests))
-            most = max(most, _memory()["Rss"])
+            peak = max(peak, _memory()["Rss"])
         seconds = time.perf_counter() - start
         after = _memory()
         waiting = events - (opened.dropped() - dropped)
         return {
             "rss_mib": _growth(before["Rss"], after["Rss"]),
-            "largest_rss_mib": _growth(before["Rss"], most),
+            "largest_rss_mib": _growth(before["Rss"], peak),
             "pss_mib": _growth(before["Pss"], after["Pss"]),
             "anonymous_mib": _growth(before["Anonymous"], after["Anonymous"]),
             "bytes_per_event": round((after["Rss"] - before["Rss"]) * 1024 / max(waiting, 1)),

@@ -1,4 +1,4 @@
-"""Outage: what a call takes with Redis up, gone (connections refused) and stopped (SIGSTOP: it never answers)."""
+"""Outage: how long a call takes with Redis up, refusing connections, and stopped (SIGSTOP: it never answers)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.benchmarks.servers import RedisServer
 from tests.benchmarks.step import Plan, Step
 
 STATES: Final = ("up", "refusing", "stopped")
-# Calls of delay() while Redis is up, where there is nothing to be waited for.
+# Calls of delay() while Redis is up, when none of them has to wait.
 _CALLS_UP: Final = 300
 
 
 def steps(plan: Plan) -> Iterator[Step]:
-    """Each state, with ours and with delay()."""
+    """Ours and delay() in each state."""
     for state in STATES:
         yield Step(
             measurement="outage",
@@ -42,7 +42,7 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def measure_paced(place: Place, *, state: str, rate: int, seconds: float) -> Result:
-    """Ours at a rate, from the moment on at which Redis is in that state."""
+    """Ours at a rate, once Redis is in that state."""
     with RedisServer(place) as server, open_emitter("ours", place) as opened:
         warm_up(opened)
         _bring(server, state)
@@ -53,7 +53,7 @@ def measure_paced(place: Place, *, state: str, rate: int, seconds: float) -> Res
 
 
 def measure_calls(place: Place, *, state: str, calls: int, patience_seconds: float) -> Result:
-    """delay() a few times, for as long as there is patience."""
+    """A few calls of delay(), for at most ``patience_seconds``."""
     with RedisServer(place) as server, open_emitter("celery_delay", place) as opened:
         warm_up(opened)
         _bring(server, state)

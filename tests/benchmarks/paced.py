@@ -1,4 +1,4 @@
-"""Paced: how long a call takes at a steady rate, with the relay, or the peer's own thread, at work beside it."""
+"""Paced: how long a call takes at a steady rate, while the relay or the peer's own thread works beside it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.benchmarks.quantiles import quantiles
 from tests.benchmarks.servers import RedisServer
 from tests.benchmarks.step import Plan, Step
 
-# What cannot be called more often than this many times what is asked for will not keep the rate.
+# A call must be able to reach this many times the rate, or it will not keep it.
 _HEADROOM = 1.1
 
 
 def steps(plan: Plan) -> Iterator[Step]:
-    """Each rate, with one for each emitter."""
+    """Each emitter at each rate."""
     for rate in plan.rates:
         for name in TITLES:
             yield Step(
@@ -30,7 +30,7 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def measure(place: Place, *, emitter: str, rate: int, seconds: float) -> Result:
-    """Quantiles over ``seconds`` at ``rate``; or that it cannot be called so often."""
+    """Quantiles over ``seconds`` at ``rate``, or a note that the emitter cannot reach it."""
     with RedisServer(place), open_emitter(emitter, place) as opened:
         call_seconds = warm_up(opened)
         if rate * call_seconds * _HEADROOM > 1:

@@ -1,4 +1,4 @@
-"""Pacing: calls one after another, or at a rate, each of them timed."""
+"""Pacing: timed calls, one after another or at a rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WARM_UP: Final = 200
 
 
 def warm_up(emitter: Emitter, *, events: int = _WARM_UP) -> float:
-    """Bind a context, have connections made and caches filled; returns what a call takes by then, in seconds."""
+    """Bind a context, and call until connections are open and caches filled. Returns a call's median in seconds."""
     emitter.bind(next(contexts()))
     times = unpaced(emitter.emit, data(), events=events, seconds=1.0)
     emitter.settle()
@@ -24,7 +24,7 @@ def warm_up(emitter: Emitter, *, events: int = _WARM_UP) -> float:
 
 
 def unpaced(emit: Emit, events_data: Iterator[dict[str, Any]], *, events: int, seconds: float) -> array[int]:
-    """Nanoseconds of ``events`` calls in a row, or of as many as go into ``seconds``."""
+    """Nanoseconds of ``events`` calls in a row, or of as many as fit into ``seconds``."""
     times = array("q")
     deadline = _clock() + int(seconds * 1e9)
     for one in islice(events_data, events):
@@ -38,9 +38,9 @@ def unpaced(emit: Emit, events_data: Iterator[dict[str, Any]], *, events: int, s
 
 
 def paced(emit: Emit, *, rate: float, seconds: float) -> tuple[array[int], float]:
-    """Nanoseconds of the calls of ``seconds`` at ``rate`` a second, and the rate that was reached.
+    """Nanoseconds of each call during ``seconds`` at ``rate`` a second, and the rate that was reached.
 
-    It sleeps in between, as a web process waits for its clients. What it oversleeps is caught up at once, so that
+    It sleeps in between, like a web process that waits for clients. After a too long sleep it catches up at once, so
     high rates come in small bursts.
     """
     times = array("q")

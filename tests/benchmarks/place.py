@@ -1,4 +1,4 @@
-"""Place: the directory that one measurement has to itself, and what its processes are told of it."""
+"""Place: the directory of one measurement, and the variables that tell its processes about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One directory under the system's temporary one, removed with all that is in it when the measurement is over."""
+    """A temporary directory, which is removed with its contents after the measurement."""
 
     directory: Path
 
@@ -23,11 +23,11 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """The tracking log, or what stands for it with a peer."""
+        """The tracking log, or a peer's equivalent."""
         return self.directory / "tracking.log"
 
     def environ(self) -> dict[str, str]:
-        """The environment of every process of the measurement: this one's, with all of DISPATCHER_* said here."""
+        """The environment of every process of the measurement: this one's, with all DISPATCHER_* variables replaced."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
         return inherited | {
             "DISPATCHER_ENV": "production",

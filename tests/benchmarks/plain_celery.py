@@ -1,4 +1,4 @@
-"""The Celery app that sites write themselves: one task for each event, which appends one line. Stock options."""
+"""A Celery app like those that sites write themselves: a task for each event, which appends a line. Default options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis bytes: what an event takes up in Redis while it waits for a worker, by Redis' own account."""
+"""Redis bytes: the memory of an event in Redis while it waits for a worker, as Redis reports it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.benchmarks.place import Place
 from tests.benchmarks.servers import RedisServer
 from tests.benchmarks.step import Plan, Step
 
-# Enough for every key and connection to be there.
+# Enough that all keys and connections exist.
 _WARM_UP = 1_000
 
 
 def steps(plan: Plan) -> Iterator[Step]:
-    """Ours, and the two that send a message for each event."""
+    """Ours, and the two peers that send a message for each event."""
     for subject, events in (
         ("ours", plan.redis_events),
         ("celery_delay", plan.redis_tasks),
@@ -32,7 +32,7 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def measure(place: Place, *, emitter: str, events: int) -> Result:
-    """Bytes by which used_memory grows, for each event of a request of its own."""
+    """Bytes by which used_memory grows for each event, with one event in a request."""
     with RedisServer(place) as server, open_emitter(emitter, place) as opened:
         emit_all(opened, first=0, events=_WARM_UP)
         opened.settle()

@@ -27,7 +27,7 @@ _HEADINGS: Final = {
     "memory": "Growth of the emitting process while events wait",
     "redis_bytes": "Redis memory for an event that waits",
 }
-# The column that subjects are compared by, and whether more is better.
+# The column by which subjects are compared.
 _COMPARED: Final = {
     "idle": "p50_us",
     "paced": "p50_us",
@@ -38,7 +38,7 @@ _COMPARED: Final = {
     "redis_bytes": "bytes_per_event",
 }
 _UNITS: Final = {"us": "µs", "cpu": "CPU", "mib": "MiB", "second": "s"}
-# Columns that are only worth their room where they are not zero.
+# Columns that are only shown if they are not zero.
 _FAULTS: Final = frozenset({"missing", "doubled", "dropped", "segment_missing", "segment_doubled"})
 _PACKAGES: Final = (
     "event-dispatcher",
@@ -59,13 +59,13 @@ def tables(console: Console, rows: Sequence[Row], found: Sequence[Target]) -> No
 
 
 def as_json(rows: Sequence[Row], found: Sequence[Target], *, quick: bool) -> dict[str, Any]:
-    """Everything that is known of the run."""
+    """Everything about the run."""
     return {
         "run": {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "quick": quick,
             "python": platform.python_version(),
-            # Whether it was built with optimizations makes up to half as much again.
+            # A Python built without optimizations is up to half as slow again.
             "python_built": sysconfig.get_config_var("CONFIG_ARGS"),
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "cores": os.cpu_count(),
@@ -97,7 +97,7 @@ def _table(measurement: str, rows: Sequence[Row]) -> Table:
 
 
 def _ratio(row: Row, rows: Sequence[Row], compared: str) -> str:
-    # The same case where ours has it, else our first.
+    # Our row of the same case, or else our first row.
     ours = [one for one in rows if one.subject == "ours" and compared in one.metrics]
     base = next((one for one in ours if one.case == row.case), ours[0] if ours else None)
     if row.subject == "ours" or base is None or compared not in row.metrics or not base.metrics[compared]:

@@ -1,4 +1,4 @@
-"""Sample: events of about 1 KB in edX's shape, with a 12-key context. Neighbours share neither people nor places."""
+"""Sample: events of about 1 KB like edX's, with a 12-key context. Neighbouring ones share neither people nor places."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 NAME: Final = "edx.course.enrollment.activated"
 
-# How many different ones there are: more than a batch holds, so that none repeats where that would pack better, and of
-# the contexts more than a worker remembers. Made ahead, so that making them is not measured.
+# How many different ones there are: more than a batch holds, so that no repetition improves its compression, and more
+# contexts than a worker caches. They are made ahead, so that this is not measured.
 _CONTEXTS: Final = 10_007
 _DATA: Final = 3_001
 
@@ -26,12 +26,12 @@ _MODES: Final = ("audit", "honor", "verified", "professional")
 
 
 def contexts() -> Iterator[dict[str, Any]]:
-    """The contexts of one request after another, without end."""
+    """The contexts of endless requests."""
     return cycle(_contexts())
 
 
 def data(*, first: int = 0, empty: str | None = "") -> Iterator[dict[str, Any]]:
-    """The data of one event after another, without end: each has its number as ``sequence``, and ``empty`` in it."""
+    """The data of endless events: each has its number as ``sequence``, and the value ``empty`` in it."""
     samples = [{**sample, "answer": empty} for sample in _data()]
     return ({**samples[number % _DATA], "sequence": number} for number in count(first))
 

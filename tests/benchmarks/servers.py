@@ -1,4 +1,4 @@
-"""Servers: a Redis of the measurement's own, and a fast stand-in for Segment."""
+"""Servers: the Redis of a measurement, and a fast stand-in for Segment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RedisServer:
         self.kill()
 
     def suspend(self) -> None:
-        """SIGSTOP: it accepts connections and answers nothing."""
+        """Send SIGSTOP: it accepts connections and answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -52,14 +52,14 @@ class RedisServer:
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL: connections are refused from now on. May be called twice."""
+        """Kill it: connections are refused from now on. May be called twice."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     @property
     def used_bytes(self) -> int:
-        """Redis' own account of the memory that it uses."""
+        """The memory that Redis uses, as it reports it."""
         return int(self.client.info("memory")["used_memory"])
 
     def _wait_until_ready(self, seconds: float = 10.0) -> None:
@@ -76,7 +76,7 @@ class RedisServer:
 
 
 class SegmentSink:
-    """``tests.benchmarks.sink`` as a process."""
+    """``tests.benchmarks.sink`` in its own process."""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.benchmarks.sink"]
@@ -89,12 +89,12 @@ class SegmentSink:
         self.kill()
 
     def kill(self) -> None:
-        """Connections are refused from now on. May be called twice."""
+        """Kill it: connections are refused from now on. May be called twice."""
         self._process.kill()
         self._process.wait()
 
     def counts(self) -> dict[str, int]:
-        """How many ``messages`` have come, and how many of them were ``unique`` by their messageId."""
+        """The number of ``messages`` that have come, and how many were ``unique`` by their messageId."""
         with urlopen(self.url) as answer:  # noqa: S310 - our own, on the loopback
             found: dict[str, int] = json.load(answer)
             return found

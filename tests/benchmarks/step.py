@@ -1,4 +1,4 @@
-"""Step: one measurement of one subject in one case; and Plan: how much of everything."""
+"""Step: one measurement of one subject in one case. Plan: the size of every measurement."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Step:
     """What one child process does.
 
     Args:
-        measurement: The table that its result stands in.
+        measurement: The table of its result.
         subject: What is measured.
-        case: Under which circumstances.
-        measure: Called in the child, with its place and the arguments.
-        environ: Laid over the environment of the child and of all that it starts.
+        case: The conditions.
+        measure: Called in the child process, with its place and the arguments.
+        environ: Additional variables for the child and all that it starts.
     """
 
     measurement: str
@@ -31,10 +31,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How often and how long. The defaults are those of the full run, of some ten minutes."""
+    """How often and how long. The defaults are those of the full run, which takes about ten minutes."""
 
     rounds: int = 5
-    #: Rounds of what takes long and varies little.
+    #: Rounds of measurements that take long and vary little.
     long_rounds: int = 3
     idle_bursts: int = 10
     idle_burst_events: int = 2_000
@@ -55,7 +55,7 @@ class Plan:
     redis_tasks: int = 5_000
 
 
-#: A look at whether everything runs: the numbers are not to be trusted.
+#: Only checks that everything runs: its numbers mean little.
 QUICK = Plan(
     rounds=1,
     long_rounds=1,

@@ -1,4 +1,4 @@
-"""Summary: the rounds of one step become one row: medians, and the largest where the largest is what counts."""
+"""Summary: makes one row of the rounds of a step: medians, or maxima where the worst round counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-# Of these the worst round counts: an event that was lost once is lost.
+# Metrics of which the worst round counts: an event lost in one round is lost.
 _WORST: Final = frozenset(
     {"max_us", "missing", "doubled", "dropped", "segment_missing", "segment_doubled", "largest_rss_mib"}
 )
@@ -19,8 +19,8 @@ class Row:
 
     Args:
         metrics: Numbers by names that end in their unit.
-        note: What is to be said instead of, or beside, the numbers.
-        rounds: The results of each round, as they came.
+        note: A remark beside the numbers, or instead of them.
+        rounds: The result of each round.
     """
 
     measurement: str

@@ -1,4 +1,4 @@
-"""Tail: the lines of a log that others write."""
+"""Tail: follows a log that other processes write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK_BYTES: Final = 1 << 20
 
 
 class Tail:
-    """Reads what was appended since it was asked last."""
+    """Reads what was appended since the last call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,18 +22,18 @@ class Tail:
         self._fd = -1
 
     def count(self) -> int:
-        """How many line breaks have come since."""
+        """The number of line breaks since the last call."""
         return sum(block.count(b"\n") for block in self._blocks())
 
     def lines(self) -> list[bytes]:
-        """The whole lines that have come since."""
+        """The whole lines since the last call."""
         text = b"".join(self._blocks())
         whole, _, rest = text.rpartition(b"\n")
         self._offset -= len(rest)
         return whole.split(b"\n") if whole else []
 
     def wait_for(self, lines: int, *, timeout_seconds: float, look_seconds: float = 0.01) -> int:
-        """Wait for so many lines more, or for the timeout; returns how many came."""
+        """Wait for ``lines`` more lines, or for the timeout. Returns how many came."""
         deadline = time.monotonic() + timeout_seconds
         found = self.count()
         while found < lines and time.monotonic() < deadline:
@@ -64,12 +64,12 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 
 def sequence_of(line: bytes) -> int:
-    """The number of the event in a line, ours or a peer's."""
+    """The number of the event in a line of ours or a peer's."""
     return _decode(line).event.sequence
 
 
 def account(path: Path, *, first: int, events: int) -> dict[str, Any]:
-    """Of the events from number ``first`` on: how many the log lacks, and how many lines it has too many."""
+    """How many of the events from number ``first`` on are missing in the log, and how many lines are doubled."""
     seen: dict[int, int] = {}
     with path.open("rb") as log:
         for line in log:

@@ -1,4 +1,4 @@
-"""Targets: what was set out to be reached, and by how much it was or was not."""
+"""Targets: the numbers that we want to reach, and by how much we do or do not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Target:
     """One number to reach.
 
     Args:
-        wanted: At the most or at the least, as ``kind`` says.
-        measured: None where this run did not measure it.
+        wanted: The maximum or the minimum, according to ``kind``.
+        measured: None if this run did not measure it.
     """
 
     name: str
@@ -32,14 +32,14 @@ class Target:
 
     @property
     def margin(self) -> float | None:
-        """How many times better than wanted; below 1 it is that much short of it."""
+        """How many times better than wanted; below 1 if the target was missed."""
         if self.measured is None or self.measured == 0:
             return None
         return self.wanted / self.measured if self.kind == "≤" else self.measured / self.wanted
 
 
 def targets(rows: Sequence[Row]) -> list[Target]:
-    """All of them, with what these rows say of each."""
+    """All targets, with the numbers of these rows."""
     idle = _best(rows, "idle", "ours", "one", "p50_us", min)
     peer = _best(rows, "idle", "segment_analytics", "", "p50_us", min)
     up = _best(rows, "outage", "ours", "up", "p50_us", min)
@@ -59,7 +59,7 @@ def targets(rows: Sequence[Row]) -> list[Target]:
     for state in ("refusing", "stopped"):
         p50 = _best(rows, "outage", "ours", state, "p50_us", min)
         p999 = _best(rows, "outage", "ours", state, "p999_us", min)
-        # "The same", with what two runs of the same differ by here.
+        # "The same", within the difference of two equal runs on this machine.
         found.append(_ratio(f"emit, p50, Redis {state} / up", 1.25, _per(p50, up)))
         found.append(_ratio(f"emit, p99.9, Redis {state} / up", 1.5, _per(p999, up_tail)))
         found.append(Target(name=f"emit, p99.9, Redis {state}", kind="≤", wanted=1000, unit="µs", measured=p999))

@@ -1,4 +1,4 @@
-"""Workers: Celery worker processes of a measurement, waited for until they answer."""
+"""Workers: the Celery worker processes of a measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, Self
 
 #: The command lines of the kinds of workers, without their names.
 COMMANDS: Final = {
-    # As an operator starts it.
+    # As operators start it.
     "ours": ("dispatcher", "worker", "--loglevel", "WARNING"),
     # Celery's own defaults: the prefork pool, a process for each core.
     "prefork": ("celery", "-A", "tests.benchmarks.plain_celery", "worker", "--loglevel", "WARNING"),
@@ -24,7 +24,7 @@ _STOP_SECONDS: Final = 10.0
 
 
 class Workers:
-    """``count`` workers of a kind, with this process's environment and ``environ`` over it."""
+    """``count`` workers of a kind, with additional variables ``environ``. ``with`` waits until they answer."""
 
     def __init__(self, kind: str, count: int, *, environ: dict[str, str] | None = None) -> None:
         self._kind = kind

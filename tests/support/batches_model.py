@@ -1,6 +1,6 @@
-"""A model of one destination's batch store in plain Python, written from what the commands are said to do.
+"""A model of one destination's batch store in plain Python, written after the description of its commands.
 
-It is what the real store is compared with, so it is as plain as can be: no counter that could be counted instead.
+The real store is compared with it, so it is as simple as possible: it has no counter that could be counted instead.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from dispatcher.store.dead_event import DeadEvent, describe_event, pack_event
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
 
-#: Seconds for which a range that left dead letters counts as open.
+#: Milliseconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000
-#: A ring is lost after so long, in an empty queue and in any; the bell takes no ring for lost that a later one overtook
-#: by less than so much.
+#: Milliseconds after which a ring counts as lost, in an empty queue and in any queue; and by how much a later ring must
+#: have overtaken it.
 IDLE_MS, LOST_MS, OVERTAKEN_MS = 5_000, 600_000, 60_000
-#: Leases lost in a row from which on a batch is handed out in halves, and from which on one event alone is condemned.
+#: Leases lost in a row after which a claim gives half of the batch, and after which an isolated event is condemned.
 SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
 
 
 @dataclass
 class Batch:
-    """What waits: events, where they are, and since or until when."""
+    """A waiting batch: its events, its state, and since or until when it has it."""
 
     id: str
     payloads: list[bytes]
@@ -41,8 +41,8 @@ class Batch:
     journal: str = ""
     start: int = 0
     end: int = 0
-    #: Leases lost in a row; among how many of its first events the one to blame is, 0 for nobody knows; how many of
-    #: them were handed out last; whether that one is to be buried; how many events were settled before.
+    #: Leases lost in a row; among how many of its first events the fatal one is, 0 if unknown; how many of them the
+    #: last claim gave; whether that one is to be a dead letter; how many events were settled before.
     lost: int = 0
     within: int = 0
     part: int | None = None
@@ -51,17 +51,17 @@ class Batch:
 
     @property
     def handed_out(self) -> list[bytes]:
-        """Its events that a claim is given."""
+        """The events that a claim gives."""
         return self.payloads[: self.part]
 
 
-#: What a letter takes up beside its texts, and what all may as long as nobody says it.
+#: The size of a dead letter beside its texts, and the limit for all of them by default.
 ENVELOPE_BYTES, LETTERS_BYTES = 150, 64 * 1024 * 1024
 
 
 @dataclass
 class Letter:
-    """A dead event, in the form in which it is kept."""
+    """A dead event, in the form in which the store keeps it."""
 
     reason: str
     error: str
@@ -71,12 +71,12 @@ class Letter:
 
     @property
     def bytes(self) -> int:
-        """What it takes up."""
+        """Its size."""
         return ENVELOPE_BYTES + len(self.reason) + len(self.error) + len(self.body)
 
 
 class RefusedError(Exception):
-    """Redis is full, and the command needs room."""
+    """Redis is full, and the command needs memory."""
 
 
 @dataclass
@@ -102,17 +102,17 @@ class Model:
     last_error_ms: int | None = None
     last_delivered_ms: int | None = None
 
-    # What is put.
+    # Put.
 
     def position(self, journal: str) -> int:
-        """Up to where a journal was put: as far as is remembered, or as its last open batch says."""
+        """Up to where a journal was put: as remembered, or as its last open batch says."""
         if journal in self.positions:
             return self.positions[journal]
         opened = self._open(journal)
         return max(opened, key=lambda batch: batch.start).end if opened else -1
 
     def put(self, put: Put, payloads: Sequence[bytes]) -> int | None:
-        """None where it is there now; else the position to cut it anew from. Raises RefusedError."""
+        """None if it is in the store now, else the position to put from. Raises RefusedError."""
         position = self.position(put.journal)
         if put.end <= position:
             return None
@@ -134,28 +134,28 @@ class Model:
                 unheard=int(put.again),
             )
         self.filtered.update(put.filtered)
-        self._bury(put.dead, 0)
+        self._add_letters(put.dead, 0)
         if put.dead:
             self._stay_open(put.journal, put.start)
         self.accepted += len(payloads) + sum(put.filtered.values()) + len(put.dead)
         return None
 
     def progress(self, journal: str) -> tuple[int, int]:
-        """Up to where it was put, and where the first range starts that is open, or has just left letters."""
-        self._look_at_unsure(journal)
+        """Up to where it was put, and the start of the first range that is open or has just left dead letters."""
+        self._drop_old_unsure(journal)
         starts = [batch.start for batch in self._open(journal)] + list(self.unsure.get(journal, {}))
         return self.position(journal), min(starts, default=-1)
 
     def forget(self, journal: str) -> None:
-        """Its position's key is gone."""
+        """The key of its position is gone."""
         position = self.position(journal)
         self.positions.pop(journal, None)
         assert self.position(journal) <= position
 
-    # What is claimed.
+    # Claim and settle.
 
     def claim(self, batch_id: str, token: str, lease_ms: int) -> str | Batch:
-        """The batch, or what keeps it from being claimed. ``unheard`` counts the claims before this one."""
+        """The batch, or the reason why it cannot be claimed. ``unheard`` counts earlier claims without an answer."""
         batch = self.batches.get(batch_id)
         if batch is None:
             return "settled"
@@ -180,18 +180,18 @@ class Model:
             batch.condemned = True
 
     def _note_late(self, batch_id: str) -> None:
-        """Somebody came back whose lease was lost: slow, and neither killed nor hung."""
+        """A worker answers after its lease was lost: it was slow, and neither killed nor hung."""
         batch = self.batches.get(batch_id)
         if batch is not None:
             batch.lost = min(batch.lost, SUSPECT_LEASES)
 
     def holds(self, claim: Claim) -> bool:
-        """Whether it is still this worker's."""
+        """Whether this worker still has the batch."""
         batch = self.batches.get(claim.batch_id)
         return batch is not None and batch.state == "claimed" and batch.token == claim.token
 
     def settle(self, claim: Claim, settlement: Settlement) -> bool:
-        """False where the lease was lost, and nothing of it is recorded."""
+        """Returns False if the lease was lost, and then records nothing."""
         if not self.holds(claim):
             self._note_late(claim.batch_id)
             return False
@@ -200,7 +200,7 @@ class Model:
         if settlement.delivered:
             self.last_delivered_ms = self.now_ms
         self.filtered.update(settlement.filtered)
-        self._bury(settlement.dead, batch.attempts + 1)
+        self._add_letters(settlement.dead, batch.attempts + 1)
         if settlement.dead and batch.journal:
             self._stay_open(batch.journal, batch.start)
         if settlement.error:
@@ -226,12 +226,12 @@ class Model:
     def _clear_suspicion(batch: Batch, settled: int) -> None:
         batch.within = max(0, batch.within - settled)
         if not batch.within:
-            # Once the one to blame is found, the rest is tried whole, but once only.
+            # Once the fatal event is found, the rest is tried as a whole, but only once.
             batch.lost = SUSPECT_LEASES - 1 if batch.condemned else 0
             batch.condemned = False
 
     def due(self, *, idle: bool, limit: int) -> list[Batch]:
-        """What to ring for now, in order; it counts as rung for."""
+        """The batches to ring for now, in order. They count as rung for."""
         lost_before = max(min(self.heard_ms, self.now_ms) - OVERTAKEN_MS, self.now_ms - (IDLE_MS if idle else LOST_MS))
         found: list[Batch] = []
         for state, before in (("parked", self.now_ms), ("claimed", self.now_ms), ("queued", lost_before)):
@@ -244,7 +244,7 @@ class Model:
     # Dead letters.
 
     def revive(self, batch_id: str, places: Sequence[int]) -> bool:
-        """Letters by their places, which become a batch that was rung for long ago. False where one is gone."""
+        """Make a batch, rung for long ago, of the letters with these indexes. Returns False if one is missing."""
         if len(set(places)) < len(places) or any(place >= len(self.letters) for place in places):
             return False
         bodies = [self.letters[place].body for place in places]
@@ -253,15 +253,15 @@ class Model:
         return True
 
     def drop(self, places: Sequence[int]) -> int:
-        """How many there were."""
-        there = {place for place in places if place < len(self.letters)}
-        self._take_out(sorted(there))
-        if there:
-            self.filtered["dropped"] += len(there)
-        return len(there)
+        """Drop the letters with these indexes. Returns how many existed."""
+        existing = {place for place in places if place < len(self.letters)}
+        self._take_out(sorted(existing))
+        if existing:
+            self.filtered["dropped"] += len(existing)
+        return len(existing)
 
     def overdue(self, *, most: int, age_ms: int, going_on: bool) -> list[int]:
-        """Places of the letters that are to go to a file."""
+        """The indexes of the letters that are to go to a file."""
         self.limit_bytes = most
         if not self.letters:
             return []
@@ -278,12 +278,12 @@ class Model:
         return found
 
     def file(self, places: Sequence[int]) -> None:
-        """These are in a file now."""
+        """The letters with these indexes are in a file now."""
         self._take_out(places)
         self.filed += len(places)
 
     def restore(self, put: Put, payloads: Sequence[bytes]) -> int | None:
-        """As ``put``, with events of a file, which are dead no longer. Raises RefusedError."""
+        """Like ``put``, for events of a file, which are no longer dead. Raises RefusedError."""
         before = self.accepted
         answer = self.put(put, payloads)
         if self.accepted > before:
@@ -294,22 +294,22 @@ class Model:
         return answer
 
     def forget_filed(self) -> int:
-        """What is not in Redis counts as filtered."""
+        """Count dead letters that are not in Redis as filtered."""
         gone = self.filed + self.unkept
         self.filed = self.unkept = 0
         if gone:
             self.filtered["dropped"] += gone
         return gone
 
-    # What shows.
+    # Inspect.
 
     @property
     def letter_bytes(self) -> int:
-        """What all letters take up."""
+        """The size of all letters."""
         return sum(letter.bytes for letter in self.letters)
 
     def counts(self) -> dict[str, Any]:
-        """The fields of Counts that are known here."""
+        """The fields of Counts that the model knows."""
         waiting = {state: sum(len(b.payloads) for b in self._in(state)) for state in ("queued", "claimed", "parked")}
         return {
             "accepted": self.accepted,
@@ -335,14 +335,14 @@ class Model:
         }
 
     def states(self) -> dict[str, tuple[Any, ...]]:
-        """Each waiting batch, as the store has it."""
+        """The state of each waiting batch, as the store has it."""
         return {
             batch.id: (batch.state, batch.score, len(batch.payloads), batch.attempts, batch.unheard, batch.put_ms)
             for batch in self.batches.values()
         }
 
     def open_batches(self) -> dict[str, dict[str, int]]:
-        """Of each journal, where its open batches start."""
+        """The starts of each journal's open batches."""
         found: dict[str, dict[str, int]] = {}
         for batch in self.batches.values():
             if batch.journal:
@@ -356,7 +356,7 @@ class Model:
         found = [batch for batch in self.batches.values() if batch.state == state]
         return sorted(found, key=lambda batch: (batch.score, batch.id))
 
-    def _bury(self, dead: Sequence[DeadEvent], attempts: int) -> None:
+    def _add_letters(self, dead: Sequence[DeadEvent], attempts: int) -> None:
         limit = LETTERS_BYTES if self.limit_bytes is None else self.limit_bytes
         for one in dead:
             letter = Letter(one.reason, one.error, pack_event(one.payload), attempts, self.now_ms)
@@ -371,10 +371,10 @@ class Model:
                 self.cut += is_cut
 
     def _stay_open(self, journal: str, start: int) -> None:
-        self._look_at_unsure(journal)
+        self._drop_old_unsure(journal)
         self.unsure.setdefault(journal, {})[start] = self.now_ms
 
-    def _look_at_unsure(self, journal: str) -> None:
+    def _drop_old_unsure(self, journal: str) -> None:
         kept = self.unsure.get(journal, {})
         self.unsure[journal] = {start: when for start, when in kept.items() if when > self.now_ms - UNSURE_MS}
 

@@ -1,4 +1,4 @@
-"""Run ``python -m tests.vendors``: every destination at once, and what became of each event at each."""
+"""Run ``python -m tests.vendors``: every destination at once, and the outcome of each event at each."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Market: every vendor's stand-in in one process, and the settings that point a site at them.
+"""Market: the stand-ins of all vendors in one process, and the settings that point a site at them.
 
-``python -m tests.vendors.market FILE`` serves until its standard input ends, and then writes into FILE what each took.
+``python -m tests.vendors.market FILE`` serves until its standard input ends, then writes into FILE what each took.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _google(url: str, **stream: str) -> Mapping[str, Any]:
     return {"endpoint": url, "api_secret": google.API_SECRET, **stream}
 
 
-#: By the destination's type, which is its name too.
+#: By the destination's type, which is also its name.
 STALLS: Final[Mapping[str, Stall]] = {
     "segment": Stall(
         make=segment.SegmentVendor,
@@ -66,7 +66,7 @@ STALLS: Final[Mapping[str, Stall]] = {
             "strict": True,
         },
     ),
-    # The account's limit of 40 requests a second would make 100 000 events take three quarters of an hour.
+    # With the account's limit of 40 requests a second, 100 000 events would take three quarters of an hour.
     "sailthru": Stall(
         make=lambda: sailthru.SailthruVendor(requests_per_second=None),
         options=lambda url: {
@@ -76,7 +76,7 @@ STALLS: Final[Mapping[str, Stall]] = {
             "rate": {"per_second": 100_000.0, "burst": 1000},
         },
     ),
-    # It gets no id and little of the data: here each event is a user's, and a bad one a goal that it refuses.
+    # It gets no id and little of the data: each event has its own user here, and a bad event a goal that it refuses.
     "crazy_egg_goals": Stall(
         make=crazy_egg.CrazyEggVendor,
         options=lambda url: {
@@ -96,7 +96,7 @@ STALLS: Final[Mapping[str, Stall]] = {
 
 
 def main(file: Path) -> None:
-    """Print each vendor's URL, serve, and write what each took: for each id, how often."""
+    """Print each vendor's URL, serve, and then write how often each vendor took each id."""
     with ExitStack() as stack:
         vendors = {name: stack.enter_context(stall.make()) for name, stall in STALLS.items()}
         print(json.dumps({name: vendor.url for name, vendor in vendors.items()}), flush=True)

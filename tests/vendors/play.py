@@ -1,4 +1,4 @@
-"""Play: a site with every destination, events of which one in a hundred is bad, and what became of them where."""
+"""Play: a site with every destination, events of which one in a hundred is bad, and their outcomes everywhere."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.tracking_lines import count_lines
 from tests.support.waiting import wait_for
 from tests.vendors.market import STALLS
 
-#: One event in so many is bad.
+#: One event in this many is bad.
 POISON_EVERY = 100
 
-# What makes an event invalid for those that hold it against their rules, and for those whose rules we have to hold it
-# against ourselves, since they answer 204 to everything.
+# It includes bad events, both for vendors that check their own rules, and for vendors that answer 204 to everything, so
+# that our destinations must check the rules.
 _EMIT = f"""
 people = [
     {{"user_id": n, "client_id": f"{{1_000_000_000 + n}}.{{1_700_000_000 + n}}", "session": f"{{n:032x}}",
@@ -57,7 +57,7 @@ class Found:
 
     @property
     def problems(self) -> list[str]:
-        """What is not as it has to be."""
+        """What differs from the expectation."""
         lost, again = self.good - self.taken.keys(), sum(self.taken.values()) - len(self.taken)
         checks = {
             "the ledger does not close": self.counts.closes,
@@ -78,7 +78,7 @@ def play(
     """Emit, wait until nothing waits any more, and count at both ends.
 
     Args:
-        directory: For everything that is written.
+        directory: For all files.
         events: How many to emit.
         workers: How many worker processes.
         patience: Seconds after the last event until it is given up.
@@ -92,7 +92,7 @@ def play(
         emitted = _emit(site, events)
         wait_for(lambda: _settled(site, events, say), patience, every=0.5, what=lambda: str(site.ledger()))
         ledger = site.ledger().destinations
-    # The market has ended, and said what it took.
+    # The market has ended, and has written what it took.
     taken = json.loads(file.read_text())
     good = frozenset(event_id for event_id, bad in emitted.items() if not bad)
     bad = frozenset(emitted) - good
@@ -103,7 +103,7 @@ def _configure(site: Site, urls: Mapping[str, str]) -> None:
     tables = {name: {"events": ["shop.order.*"], **stall.options(urls[name])} for name, stall in STALLS.items()}
     site.settings_file.write_text("".join(_toml(name, table) for name, table in tables.items()))
     for name in tables:
-        # Those of the site are for its own stand-in of Segment, and its short leases for tests with kills.
+        # The site's own variables point to its Segment stub, and have short leases for tests with kills.
         for variable in [key for key in site.environ if key.startswith(f"DISPATCHER_DESTINATIONS__{name.upper()}__")]:
             del site.environ[variable]
 
@@ -119,7 +119,7 @@ def _inline(value: Any) -> str:
 
 
 def _emit(site: Site, events: int) -> dict[str, bool]:
-    """The ids of what was emitted, and whether each is bad."""
+    """The ids of the emitted events, and whether each is bad."""
     child = site.emitting(_EMIT, str(events), DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="60")
     lines = child.succeed(300).splitlines()
     emitted = {event_id: bad == "1" for event_id, bad in (line.split() for line in lines)}

@@ -1,4 +1,4 @@
-"""What is compared: each emitter records one event per call, and has a module of its own."""
+"""The emitters that are compared: each records one event per call, and has its own module."""
 
 from tests.benchmarks.emitters.base import TITLES, Emit, Emitter, open_emitter
 

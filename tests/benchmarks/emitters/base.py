@@ -1,4 +1,4 @@
-"""Emitter: one way of recording an event, ready to be called."""
+"""Emitter: one way to record an event, ready to be called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.benchmarks.place import Place
 #: Takes the data of one event; name and context are bound before.
 Emit = Callable[[dict[str, Any]], object]
 
-#: By the names of their modules, in the order in which they are shown.
+#: The titles of the emitters by their modules, in the order of the tables.
 TITLES: Final = {
     "ours": "dispatcher, tracker.emit",
     "floor": "the floor: encode, copy into a map",
@@ -30,10 +30,10 @@ class Emitter:
 
     Args:
         emit: Records one event.
-        settle: Waits until what goes on in the background after the calls so far has come to rest.
-        dropped: How many events it could not take so far.
+        settle: Waits until the background work of the calls so far is done.
+        dropped: The number of events that it could not take so far.
         bind: Binds another request's context.
-        refuse: Ends what it sends to, where that is not Redis.
+        refuse: Ends the server that it sends to, if that is not Redis.
     """
 
     emit: Emit
@@ -44,6 +44,6 @@ class Emitter:
 
 
 def open_emitter(name: str, place: Place) -> AbstractContextManager[Emitter]:
-    """The emitter of a name. Raises ModuleNotFoundError where its package is not installed."""
+    """The emitter of this name. Raises ModuleNotFoundError if its package is not installed."""
     module = import_module(f"tests.benchmarks.emitters.{name}")
     return cast("AbstractContextManager[Emitter]", module.opened(place))

@@ -1,4 +1,4 @@
-"""A Celery task for each event, sent with delay() to Redis by Celery's producer as it is by default."""
+"""A Celery task for each event, sent with delay() to Redis by Celery's default producer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""event-tracking's AsyncRoutingBackend: a Celery task for each event, through Redis. No worker takes them here."""
+"""event-tracking's AsyncRoutingBackend: a Celery task for each event, through Redis. Nothing takes the tasks here."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.benchmarks.sample import NAME
 
 @contextmanager
 def opened(place: Place) -> Iterator[Emitter]:
-    """Celery's producer as it is by default."""
+    """Celery's default producer."""
     settings.configure(USE_TZ=True, INSTALLED_APPS=[])
     django.setup()
     Celery("peer", broker=place.broker_url, set_as_current=True).set_default()
-    # Behind the app, since its task joins whatever app is current; it also needs Django's settings.
+    # After the app is made, since its task joins the current app; it also needs Django's settings.
     from eventtracking.backends.async_routing import AsyncRoutingBackend  # type: ignore[import-untyped]
     from eventtracking.backends.logger import LoggerBackend  # type: ignore[import-untyped]
     from eventtracking.tracker import Tracker, register_tracker  # type: ignore[import-untyped]

@@ -17,7 +17,7 @@ from tests.benchmarks.sample import NAME
 
 @contextmanager
 def opened(place: Place) -> Iterator[Emitter]:
-    """Without its limit of 1,024 characters, beyond which it drops events without a word."""
+    """Without its limit of 1,024 characters, beyond which it silently drops events."""
     logger = logging.getLogger("tracking")
     logger.setLevel(logging.INFO)
     logger.propagate = False

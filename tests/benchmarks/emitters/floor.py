@@ -1,4 +1,4 @@
-"""The floor: what no emit that survives its process can do without. Encode the event, copy it into a mapped file."""
+"""The floor: the least work of any emit that survives its process: encode the event, copy it into a mapped file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Envelope(msgspec.Struct):
 
 @contextmanager
 def opened(place: Place) -> Iterator[Emitter]:
-    """The context is encoded once a request, the id made once for all."""
+    """The context is encoded once per request; all events have the same id."""
     encode = msgspec.json.Encoder().encode
     memory = _map(place)
     raw = msgspec.Raw(b"{}")

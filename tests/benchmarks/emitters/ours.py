@@ -1,4 +1,4 @@
-"""dispatcher's tracker, with its relay in a thread of the emitting process, as it is by default."""
+"""dispatcher's tracker, with its relay in a thread of the emitting process, as by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.emitters.base import Emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.sample import NAME
 
-# Seconds for the relay to put what was emitted.
+# Seconds that the relay may take to put the events.
 _FLUSH_SECONDS = 60.0
 
 

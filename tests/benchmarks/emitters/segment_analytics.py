@@ -1,4 +1,4 @@
-"""segment-analytics-python's client with its consumer thread, which posts to a sink in a process of its own."""
+"""segment-analytics-python's client with its consumer thread, which posts to a sink in another process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.benchmarks.place import Place
 from tests.benchmarks.sample import NAME
 from tests.benchmarks.servers import SegmentSink
 
-# Seconds between looks at whether its queue is empty.
+# Seconds between two checks whether its queue is empty.
 _LOOK_SECONDS = 0.01
 
 
 @contextmanager
 def opened(place: Place) -> Iterator[Emitter]:
-    """With the client's own defaults: its queue holds 10,000 events, and what comes beyond is dropped."""
+    """With the client's own defaults: its queue holds 10,000 events, and further ones are dropped."""
     with SegmentSink() as sink:
         client = Client("key", host=sink.url)
         context: dict[str, Any] = {}

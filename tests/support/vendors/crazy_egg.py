@@ -1,6 +1,6 @@
-"""A Crazy Egg that enforces its tracking API's documented contract. What holds "poison" gets 400, and nothing is taken.
+"""A Crazy Egg that enforces the documented contract of its tracking API. It refuses requests with "poison" with 400.
 
-A conversion has no id: ``taken`` counts by the user. Which status a refusal has is not documented.
+A conversion has no id, so ``taken`` counts by the user. The status of a refusal is not documented.
 https://support.crazyegg.com/knowledge-base/crazy-egg-customer-facing-tracking-api
 """
 

@@ -1,9 +1,9 @@
-"""Google's servers as its documentation has them: the Measurement Protocol, its validation server, a server container.
+"""Google's servers as documented: the Measurement Protocol, its validation server, and a server container.
 
-They hold a request against every documented rule. Google answers 204 whatever it gets, and so does ``GoogleCollect``:
-what breaks a rule stands in ``violations`` and is not in ``taken``. An event's id is its parameter ``event_id``. The
-validation server objects to a value with "poison" in it. Without it an event is invalid where the destination itself
-refuses it, such as one with a field whose name begins with an underscore: ``{"_poison": 1}``.
+They check a request against every documented rule. Google answers 204 to everything, and so does ``GoogleCollect``:
+events that break a rule are in ``violations`` and not in ``taken``. An event's id is its parameter ``event_id``. The
+validation server refuses a value with "poison" in it. Without that server an event is invalid if the destination itself
+refuses it, for example for a field whose name begins with an underscore: ``{"_poison": 1}``.
 
 https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations
 https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference
@@ -61,7 +61,7 @@ OLDEST_SECONDS = 72 * 3600 + 60
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What breaks a rule. ``place`` is that of the event, None where it is the request."""
+    """A broken rule. ``place`` is the index of the event, or None for the whole request."""
 
     place: int | None
     path: str
@@ -71,11 +71,11 @@ class Violation:
 
 @dataclass
 class Rulebook:
-    """Looks at requests of one kind of stream."""
+    """Checks requests of one kind of stream."""
 
     stream: Literal["web", "app"] = "web"
     longest_value: int = 100
-    #: Whether it looks as the validation server does.
+    #: Whether it checks like the validation server.
     strict: bool = False
     found: list[Violation] = field(default_factory=list)
 
@@ -180,7 +180,7 @@ class Rulebook:
 
 
 class GoogleVendor(Vendor):
-    """What Google's servers have in common. ``violations`` has what broke a rule, in order."""
+    """The base of Google's servers. ``violations`` has the broken rules, in order."""
 
     def __init__(self, *, stream: Literal["web", "app"] = "web", longest_value: int = 100) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class GoogleVendor(Vendor):
         return Rulebook(self.stream, self.longest_value, strict).look_at(call)
 
     def taken_of(self, call: Call, violations: list[Violation]) -> Iterator[str]:
-        """The ids of the events that break no rule."""
+        """The ids of the events that keep all rules."""
         bad = {violation.place for violation in violations}
         if None not in bad:
             for place, event in enumerate(call.value["events"]):
@@ -201,7 +201,7 @@ class GoogleVendor(Vendor):
 
 
 class GoogleCollect(GoogleVendor):
-    """www.google-analytics.com. Takes hits of one stream with one secret, and says nothing of them."""
+    """www.google-analytics.com. Takes hits of one stream with one secret, and never reports a problem."""
 
     def answer(self, call: Call) -> Reply:
         validated = call.path == "/debug/mp/collect"
@@ -212,7 +212,7 @@ class GoogleCollect(GoogleVendor):
         except ValueError:
             violations = [Violation(None, "#", "VALUE_INVALID", "no JSON")]
         if validated:
-            # It counts nothing, and looks at neither secret nor app id.
+            # The validation server counts nothing, and checks neither secret nor app id.
             return Reply(body=_messages(violations), headers={"Content-Type": "application/json"})
         self.violations += violations
         known = call.query == self._query()
@@ -225,7 +225,7 @@ class GoogleCollect(GoogleVendor):
 
 
 class ServerContainer(GoogleVendor):
-    """A server container of Tag Manager, in which one client claims requests, if it is ``published``."""
+    """A server container of Tag Manager. If it is ``published``, one client in it claims requests."""
 
     def __init__(self, *, path: str = "/mp/collect", published: bool = True) -> None:
         super().__init__()

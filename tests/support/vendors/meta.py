@@ -1,6 +1,6 @@
-"""A Conversions API that enforces Meta's documented contract. What holds "poison" gets error 100, as an invalid event.
+"""A Conversions API that enforces Meta's documented contract. An event with "poison" counts as invalid, error 100.
 
-One invalid event makes it refuse the whole request. Rules as in
+One invalid event makes it refuse the whole request. The rules are those of
 https://developers.facebook.com/documentation/ads-commerce/conversions-api/ (using-the-api, parameters/server-event,
 parameters/customer-information-parameters) and https://developers.facebook.com/docs/graph-api/guides/error-handling.
 """
@@ -71,7 +71,7 @@ class MetaVendor(Vendor):
         body = call.value
         if call.headers.get("content-type", "").partition(";")[0] != "application/json" or not isinstance(body, dict):
             return graph_error(400, 100, "(#100) The parameter data is required")
-        # Meta takes it from the query as well, where logs would have it.
+        # Meta also accepts it in the query, but there logs would contain it.
         if call.query or body.get("access_token") != ACCESS_TOKEN:
             return graph_error(401, 190, "Invalid OAuth access token - Cannot parse access token")
         if dataset != DATASET_ID:
@@ -82,7 +82,7 @@ class MetaVendor(Vendor):
 def graph_error(
     status: int, code: int, message: str, *, subcode: int | None = None, is_transient: bool = False, **headers: str
 ) -> Reply:
-    """An error as the Graph API writes one. Keywords are headers, with ``_`` for ``-``."""
+    """An error in the Graph API's form. Keywords are headers, with ``_`` for ``-``."""
     error: dict[str, Any] = {
         "message": message,
         "type": "OAuthException",
@@ -97,7 +97,7 @@ def graph_error(
 
 
 def received(count: int, *, ids: tuple[str, ...] = ()) -> Reply:
-    """What is said when so many events were received."""
+    """The answer to ``count`` received events."""
     body = {"events_received": count, "messages": [], "fbtrace_id": "AbCdEfGhIjK"}
     return Reply(body=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, taken=ids)
 

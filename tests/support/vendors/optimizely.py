@@ -1,8 +1,8 @@
 """An Optimizely that enforces its Event API's documented contract.
 
-Invalid is what does not keep to the types and required fields of https://api.optimizely.com/swagger/v1/events.json, or
-has no entity_id or key; what holds "poison" counts as that. A strict request with anything invalid in it gets 400; any
-other gets 204, and is forgotten unseen when it is invalid.
+An event is invalid if it breaks the types or required fields of https://api.optimizely.com/swagger/v1/events.json, if
+it lacks entity_id or key, or if it holds "poison". A strict request with anything invalid in it gets 400. Any
+other request gets 204, and is ignored if it is invalid.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _decoder = msgspec.json.Decoder(_EventBatch)
 
 
 class OptimizelyVendor(Vendor):
-    """Takes events of one account; ``taken`` counts them by their uuid, of which Optimizely keeps one of each."""
+    """Takes events of one account; ``taken`` counts them by their uuid. Optimizely keeps one event per uuid."""
 
     def answer(self, call: Call) -> Reply:
         if (call.method, call.path) != ("POST", "/v1/events"):

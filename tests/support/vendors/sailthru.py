@@ -1,6 +1,7 @@
-"""A Sailthru that enforces its event API's documented contract. What holds "poison" gets 400 with error 99.
+"""A Sailthru that enforces its event API's documented contract. A request with "poison" gets 400 with error 99.
 
-Rules as in https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api/event.html and, there, in
+The rules are those of
+https://getstarted.meetmarigold.com/engagebysailthru/Content/developers/api/event.html and, there, in
 api-basics/technical.html and api-basics/responses.html.
 """
 
@@ -27,7 +28,7 @@ class SailthruVendor(Vendor):
     """Takes events of one account; ``taken`` counts them by the var ``event_id``.
 
     Args:
-        requests_per_second: What more than this gets 429 and error 43. None for no limit; the account's is 40.
+        requests_per_second: Requests beyond it get 429 and error 43. None for no limit; the account's limit is 40.
     """
 
     def __init__(self, *, requests_per_second: int | None = None) -> None:
@@ -70,7 +71,7 @@ class SailthruVendor(Vendor):
 
 
 def error(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> Reply:
-    """How Sailthru says no."""
+    """A refusal in Sailthru's form."""
     body = json.dumps({"error": code, "errormsg": message}).encode()
     return Reply(status=status, body=body, headers={"Content-Type": "application/json", **(headers or {})})
 

@@ -1,4 +1,4 @@
-"""A Segment that keeps to its documented limits. A request that holds "poison" gets 400, and none of it is taken.
+"""A Segment that enforces its documented limits. A request with "poison" gets 400, and none of it is taken.
 
 https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/
 """

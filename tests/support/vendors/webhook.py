@@ -1,4 +1,4 @@
-"""A receiver of webhooks that checks their signatures. A request that holds "poison" gets 400.
+"""A receiver of webhooks that checks their signatures. A request with "poison" gets 400.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
