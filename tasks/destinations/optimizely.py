@@ -180,7 +180,13 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
             conversion["revenue"] = _cents(event, tags["revenue"])
         if (number := _number(tags.get("value"))) is not None:
             conversion["value"] = number
-        if flat := {key: _flatten(value) for key, value in tags.items() if value is not None}:
+        # Tags do not nest, so that objects and lists become text.
+        flat = {
+            key: value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
+            for key, value in tags.items()
+            if value is not None
+        }
+        if flat:
             conversion["tags"] = flat
         return conversion
 
@@ -215,11 +221,6 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _flatten(value: object) -> str | int | float | bool:
-    # Tags do not nest.
-    return value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
 
 
 def _is_attribute(value: object) -> bool:

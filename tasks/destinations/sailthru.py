@@ -190,7 +190,8 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
 
     def _person_key(self, event: Event) -> dict[str, str]:
         person = Person.of(event)
-        known = {"email": _address(person.email), "extid": person.user_id}
+        email = (person.email or "").strip()
+        known = {"email": email if _EMAIL.fullmatch(email) else None, "extid": person.user_id}
         for key in self.options.keys:
             if (person_id := known[key]) is not None:
                 return {"id": person_id, "key": key}
@@ -205,11 +206,6 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
         if not self.options.event_vars:
             return data
         return {"event_id": event.id, "event_time": utc_text(event.timestamp), **data}
-
-
-def _address(email: str | None) -> str | None:
-    address = "" if email is None else email.strip()
-    return address if _EMAIL.fullmatch(address) else None
 
 
 def _error_code(body: object) -> int | None:

@@ -76,10 +76,6 @@ def _birthday(text: str) -> str | None:
     return None
 
 
-def _gender(text: str) -> str | None:
-    return _GENDERS.get(text)
-
-
 def _place(text: str) -> str:
     return _NOT_IN_PLACE.sub("", text)
 
@@ -106,7 +102,7 @@ _RULES: Final[Mapping[str, Callable[[str], str | None]]] = MappingProxyType(
         "fn": _unchanged,
         "ln": _unchanged,
         "db": _birthday,
-        "ge": _gender,
+        "ge": _GENDERS.get,
         "ct": _place,
         "st": _place,
         "zp": _postcode,
