@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 
 HELD = """
 [destinations.held]
-type = "tests.support.held:Held"
+type = "tests.support.blocking:Blocking"
 events = ["shop.*"]
 lease_seconds = 2
 directory = "{directory}"

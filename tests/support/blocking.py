@@ -11,14 +11,14 @@ from dispatcher.event import decode
 from dispatcher.outcomes import Delivered, Outcome
 
 
-class HeldOptions(Options):
+class BlockingOptions(Options):
     directory: Path
 
 
-class Held(Destination[HeldOptions]):
+class Blocking(Destination[BlockingOptions]):
     """Takes every batch. Blocks the interpreter at the first event with ``hold`` in its data."""
 
-    Options = HeldOptions
+    Options = BlockingOptions
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         for event in map(decode, batch.payloads):
