@@ -19,8 +19,8 @@ from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once
 from tests.support.waiting import wait_for
 
-HELD = """
-[destinations.held]
+BLOCKING = """
+[destinations.blocking]
 type = "tests.support.blocking:Blocking"
 events = ["shop.*"]
 lease_seconds = 2
@@ -29,9 +29,9 @@ directory = "{directory}"
 
 
 @pytest.fixture
-def held_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """A site with a destination that can be held, and this process emitting into it."""
-    site.allow(["shop.order.*"], more=HELD.format(directory=site.directory))
+def blocking_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site with a destination that can block its worker. This process emits into it."""
+    site.allow(["shop.order.*"], more=BLOCKING.format(directory=site.directory))
     site.environ["DISPATCHER_WORKER__SILENT_SECONDS"] = "3"
     for name, value in site.environ.items():
         if name.startswith("DISPATCHER_"):
@@ -39,8 +39,8 @@ def held_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     return site
 
 
-def emit(number: int, *, hold: bool = False) -> None:
-    tracker.emit("shop.order.paid", {"n": number, "hold": hold})
+def emit(number: int, *, block: bool = False) -> None:
+    tracker.emit("shop.order.paid", {"n": number, "block": block})
     wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
 
 
@@ -50,61 +50,63 @@ def delivered(site: Site) -> list[int]:
 
 
 @pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
-def test_a_worker_with_a_blocked_interpreter_is_killed_and_restarted(held_site: Site, pool: str) -> None:
-    worker = held_site.worker("-P", pool, "-c", "2")
+def test_a_worker_with_a_blocked_interpreter_is_killed_and_restarted(blocking_site: Site, pool: str) -> None:
+    worker = blocking_site.worker("-P", pool, "-c", "2")
     emit(0)
-    # Settled too, or it would rightly come again.
-    held_site.wait_until_delivered()
-    emit(1, hold=True)
-    wait_for((held_site.directory / "held").exists)
+    # Settled too, or it would come again, as it should.
+    blocking_site.wait_until_delivered()
+    emit(1, block=True)
+    wait_for((blocking_site.directory / "blocked").exists)
     emit(2)
     worker.wait_for_output("ended with signal SIGKILL; starting again", 40)
     assert "has given no sign of life for" in worker.output
-    # It says where.
-    assert "held.py" in worker.output
+    # With the place in the code.
+    assert "blocking.py" in worker.output
     # The batch comes again, and all others are delivered.
-    wait_for(lambda: sorted(delivered(held_site)) == [0, 1, 2], 40, what=lambda: worker.output[-3000:])
-    held_site.wait_until_delivered(40)
-    assert_each_once(held_site.log, 3)
-    held_site.assert_ledger_closes()
+    wait_for(lambda: sorted(delivered(blocking_site)) == [0, 1, 2], 40, what=lambda: worker.output[-3000:])
+    blocking_site.wait_until_delivered(40)
+    assert_each_once(blocking_site.log, 3)
+    blocking_site.assert_ledger_closes()
     assert worker.stop() == 0
 
 
-def test_a_pool_child_with_a_blocked_interpreter_is_killed_by_its_parent(held_site: Site) -> None:
-    worker = held_site.worker("-P", "prefork", "-c", "1")
-    emit(0, hold=True)
-    wait_for((held_site.directory / "held").exists)
+def test_a_pool_child_with_a_blocked_interpreter_is_killed_by_its_parent(blocking_site: Site) -> None:
+    worker = blocking_site.worker("-P", "prefork", "-c", "1")
+    emit(0, block=True)
+    wait_for((blocking_site.directory / "blocked").exists)
     emit(1)
-    wait_for(lambda: sorted(delivered(held_site)) == [0, 1], 40, what=lambda: worker.output[-3000:])
-    held_site.wait_until_delivered(40)
+    wait_for(lambda: sorted(delivered(blocking_site)) == [0, 1], 40, what=lambda: worker.output[-3000:])
+    blocking_site.wait_until_delivered(40)
     assert "Hard time limit (4" in worker.output
     assert worker.output.count(" ready.") == 1
-    assert_each_once(held_site.log, 2)
-    held_site.assert_ledger_closes()
+    assert_each_once(blocking_site.log, 2)
+    blocking_site.assert_ledger_closes()
     assert worker.stop() == 0
 
 
 def test_a_worker_of_dispatcher_up_is_supervised_too(tmp_path: Path) -> None:
-    said: list[str] = []
+    output: list[str] = []
     code = (
         "import ctypes, faulthandler, signal, time; from dispatcher.process import heartbeat; "
         "faulthandler.register(signal.SIGUSR2); assert heartbeat.start(); time.sleep(0.5); print('up', flush=True); "
         "ctypes.PyDLL(None).sleep(600)"
     )
-    supervisor = Supervisor(lambda name, line: said.append(f"{name} {line}"))
+    supervisor = Supervisor(lambda name, line: output.append(f"{name} {line}"))
     supervisor.start(Child("worker", [sys.executable, "-c", code], silent_seconds=1.5))
 
-    def told(text: str) -> bool:
+    def is_printed(text: str) -> bool:
         supervisor.restart_ended()
-        return any(text in line for line in said)
+        return any(text in line for line in output)
 
     try:
-        wait_for(lambda: told("starting again"), every=0.1, what=lambda: said)
-        # Watched again from its first beat on.
-        wait_for(lambda: told("starting again") and said.count("worker up") == 2, every=0.1, what=lambda: said)
+        wait_for(lambda: is_printed("starting again"), every=0.1, what=lambda: output)
+        # Supervised again from its first heartbeat on.
+        wait_for(
+            lambda: is_printed("starting again") and output.count("worker up") == 2, every=0.1, what=lambda: output
+        )
     finally:
         supervisor.stop()
-    assert any("<string>" in line for line in said)
+    assert any("<string>" in line for line in output)
 
 
 def test_a_process_without_a_first_heartbeat_counts_as_alive() -> None:

@@ -16,14 +16,14 @@ class BlockingOptions(Options):
 
 
 class Blocking(Destination[BlockingOptions]):
-    """Takes every batch. Blocks the interpreter at the first event with ``hold`` in its data."""
+    """Takes every batch. Blocks the interpreter at the first event with ``block`` in its data."""
 
     Options = BlockingOptions
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         for event in map(decode, batch.payloads):
-            marker = self.options.directory / "held"
-            if event.data.get("hold") and not marker.exists():
+            marker = self.options.directory / "blocked"
+            if event.data.get("block") and not marker.exists():
                 marker.touch()
                 # Runs in C for years, and no signal interrupts it.
                 re.match("(a+)+$", "a" * 80 + "!")
