@@ -23,12 +23,12 @@ from tests.support.site import Site
 from tests.support.waiting import wait_for
 
 DEAD = 300
-# Descriptors that a process may have: far fewer than four for each of the dead.
+# Descriptors that a process may have: far fewer than four for each dead outbox.
 FEW = 160
 
 
 def leave_many(site: Site, count: int) -> None:
-    """Leave ``count`` outboxes with an event each, as of so many processes that are dead."""
+    """Leave ``count`` outboxes with one event each, as if as many processes had died."""
     settings = config.load(site.environ, {"relay": {"mode": "external"}})
     for n in range(count):
         tracker = Tracker(settings)
@@ -106,7 +106,7 @@ def test_a_slow_destination_keeps_no_dead_outbox_from_the_others(site: Site, rel
     relays.append(relay := Relay(site.settings()))
     wait_for(lambda: relay.step() == 0 and relay.is_drained(), timeout=30)
     assert take_numbers(site) == each_once(count)
-    # Nothing is settled at Segment, so that all are kept, and none is open.
+    # Nothing is settled at Segment, so all are kept, and none is open.
     assert len(site.outboxes()) == count
     wait_for(lambda: relay.step() == 0 and not locked_outboxes(site))
     take_numbers(site, SEGMENT)

@@ -72,7 +72,7 @@ def put_one(store: OpenStore, start: int = 0, events: int = 2, journal: str = "7
 
 
 def due(store: OpenStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[str]:
-    """What is rung for at this moment; the clock of Redis itself keeps other bells out for a millisecond only."""
+    """The batches to ring for now. By the clock of Redis itself, one bell excludes others for a millisecond only."""
     return [entry.batch_id for entry in rings(store, clock, idle=idle, limit=limit)]
 
 
@@ -111,7 +111,7 @@ def test_a_partly_stored_range_is_refused_with_the_position_to_start_from(store:
 
 
 def test_a_refused_range_refuses_the_later_ranges_of_its_journal(store: OpenStore) -> None:
-    # What a killed relay had sent arrives just before what the next one has split differently.
+    # The put of a killed relay arrives just before the next relay's, which splits the range differently.
     assert store.put([a_put(0, 5, b"a")]) == [None]
     split_differently = [a_put(0, 10, b"a", b"b"), a_put(10, 20, b"c", after=10), a_put(20, 30, b"d", after=20)]
     assert store.put(split_differently) == [5, 5, 5]
@@ -391,7 +391,7 @@ def test_a_redis_that_refuses_or_does_not_answer_is_reported_as_unavailable(redi
     with pytest.raises(StoreUnavailableError, match="Timeout"):
         put_one(store, 10)
     redis_server.thaw()
-    # It may have happened and it may not: putting it again is right in both cases.
+    # The put may have happened or not: putting it again is right in both cases.
     assert store.put([a_put(10, 20, b"0", b"1")]) == [None]
     assert counts(store).accepted == 4
     redis_server.stop()
@@ -417,7 +417,7 @@ def test_forgetting_a_journal_with_waiting_batches_puts_nothing_twice(
         store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
     assert counts(store).accepted == counts(store).delivered == 3
     assert (counts(store).waiting, counts(store).batches) == (0, 0)
-    # Also what was settled last is known, although that was when the key was gone.
+    # The latest settlement is known too, although the key was gone by then.
     assert store.progress([NAME], "7-a") == {NAME: Progress(20, -1)}
 
 
@@ -521,7 +521,7 @@ def test_a_clock_set_back_does_not_repeat_rings_endlessly(store: OpenStore, cloc
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Any order of puts, claims, settlements, crashes and restarts: the sum closes and each event has one fate."""
+    """Any order of puts, claims, settlements, crashes and restarts: the ledger closes, each event has one outcome."""
 
     server: RedisServer
 
@@ -603,7 +603,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(claimed=consumes(claims))
     def crash(self, claimed: Claim) -> None:
-        """The worker is gone; nobody says anything of what it held."""
+        """The worker dies without settling its batches."""
 
     @rule(data=st.data(), times=st.integers(3, 7))
     def crash_again_and_again(self, data: st.DataObject, times: int) -> None:
@@ -641,10 +641,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert all(times == 1 for times in (self.delivered + self.dead).values())
 
     def teardown(self) -> None:
-        """Whatever happened: with time and the bell alone, everything is delivered in the end."""
+        """Whatever happened before: in time the bell alone gets everything delivered."""
         if not hasattr(self, "store"):
             return
-        # A batch that was given up on several times comes in parts.
+        # A batch whose lease was lost several times comes in parts.
         for _ in range(8):
             self.clock.advance(1000)
             for batch_id in due(self.store, self.clock, idle=True):

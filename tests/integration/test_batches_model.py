@@ -35,16 +35,16 @@ STEPS: Final = 40
 
 NAMES: Final = ("tracking_log", "segment")
 JOURNALS: Final = ("7-a", "8-b")
-# Bytes of a journal that an event takes.
+# Bytes of an event in a journal.
 FRAME: Final = 10
 LEASE_MS: Final = 60_000
 START_MS: Final = 1_000_000_000
-# What lets leases, pauses, lost rings and the doubt about letters pass, and what goes back.
+# Jumps of the clock: past leases, pauses, lost rings and unsure dead letters, and backwards.
 JUMPS_MS: Final = (0, 1, 999, 5_000, 9_999, 10_000, 60_000, 600_001, 7 * 86_400_000, -1, -5_000, -60_000, -86_400_000)
 
 
 class Walk:
-    """One seed's walk: each step is a command to the store and to the model, and a comparison."""
+    """The random walk of one seed: each step sends a command to the store and the model, and compares both."""
 
     def __init__(self, server: RedisServer, seed: int) -> None:
         self.random = random.Random(seed)
@@ -131,7 +131,7 @@ class Walk:
         self._claim(name, model, self.random.choice([*model.batches, *model.batches, self.random.choice(self.ids)]))
 
     def lose_leases(self, name: str, model: Model) -> None:
-        """Several workers in a row claim a batch, and nothing is heard of them."""
+        """Several workers in a row claim a batch and die."""
         if not model.batches:
             return
         batch_id = self.random.choice([*model.batches])
@@ -171,7 +171,7 @@ class Walk:
 
     def due(self, name: str, model: Model) -> None:
         idle, limit = self.random.random() < 0.5, self.random.choice((1, 3, 500))
-        # It is kept by the clock of Redis itself, which a walk does not wait for.
+        # It expires by the clock of Redis itself, for which a walk does not wait.
         self.pool.execute("DEL", keys.BELL.of(name))
         found = self.store.due(name, idle=idle, limit=limit)
         expected = model.due(idle=idle, limit=limit)
@@ -199,10 +199,10 @@ class Walk:
         assert self.letters.drop(name, ids) == model.drop(places)
 
     def file(self, name: str, model: Model) -> None:
-        """As a worker does it; or one that is killed before it has said so."""
+        """File dead letters as a worker does, or as one that is killed before it reports them."""
         most, age_ms = self.random.choice((700, 1_500, 1_500, 100_000)), self.random.choice((0, 0, 60_000))
         going_on, is_killed = self.random.random() < 0.3, self.random.random() < 0.2
-        # It is kept by the clock of Redis itself, as that of the bell.
+        # It expires by the clock of Redis itself, like that of the bell.
         self.pool.execute("DEL", keys.FILING.of(name))
         letters = self._letters(name)
         found = self.letters.overdue(
@@ -212,7 +212,7 @@ class Walk:
         assert found == [letters[place] for place in places]
         if not is_killed:
             assert self.letters.mark_filed(name, found) == len(places)
-            # By one that is as far behind.
+            # Put by a relay that is as far behind.
             assert self.letters.mark_filed(name, found) == 0
             model.file(places)
 
@@ -244,7 +244,7 @@ class Walk:
         self.history[-1] += f" to {self.now_ms}"
 
     def lose_a_journal(self, name: str, model: Model) -> None:
-        """As when its key has expired, or was evicted."""
+        """Lose a key, as if it had expired or was evicted."""
         journal = self.random.choice(JOURNALS)
         self.history[-1] += f" {journal}"
         self.pool.execute("DEL", keys.JOURNAL.of(name, journal))
@@ -313,7 +313,7 @@ class Walk:
 
 
 class Seen:
-    """What is in Redis for one destination, without the counters."""
+    """The data of one destination in Redis, without the counters."""
 
     def __init__(self, pool: RedisPool, name: str) -> None:
         pattern = f"{keys.prefix(name).replace('{', '[{]')}*"
@@ -339,7 +339,7 @@ class Seen:
 
     @property
     def states(self) -> dict[str, tuple[Any, ...]]:
-        """As Model.states has them."""
+        """The states in the form of Model.states."""
         found = {}
         for state in ("queued", "claimed", "parked"):
             for batch_id, score in self.zsets[state].items():
@@ -350,11 +350,11 @@ class Seen:
 
     @property
     def open(self) -> dict[str, dict[str, int]]:
-        """As Model.open_batches has them."""
+        """The open batches in the form of Model.open_batches."""
         return {key.removeprefix("open:"): members for key, members in self.zsets.items() if key.startswith("open:")}
 
     def check(self, *, counts_of: dict[str, int]) -> None:
-        """Each id is in one state, has its events, and is counted there."""
+        """Check that each id is in one state, has its events, and is counted there."""
         everywhere = Counter(batch_id for state in counts_of for batch_id in self.zsets[state])
         assert all(times == 1 for times in everywhere.values()), f"in two states: {everywhere}"
         assert everywhere.keys() == self.zsets["since"].keys() == self.hashes.keys()
@@ -376,13 +376,13 @@ def letter(found: dict[str, bytes]) -> tuple[str, str, bytes, int]:
 
 
 def a_put(name: str, journal: str, start: int, end: int, after: int) -> tuple[Put, list[bytes]]:
-    """A range of a journal whose events are the same however the journal is split."""
+    """A range of a journal. Its events are the same however the journal is split."""
     payloads: list[bytes] = []
     filtered: Counter[str] = Counter()
     dead: list[DeadEvent] = []
     for at in range(start, end, FRAME):
         fate = random.Random(f"{name} {journal} {at}").choice("eeeefx")
-        # Long enough for its description to be shorter.
+        # So long that its description is shorter.
         payload = b'{"at":"%s-%d","padding":"%s"}' % (journal.encode(), at, b"x" * (at % 300))
         if fate == "e":
             payloads.append(payload)

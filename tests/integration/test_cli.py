@@ -28,10 +28,10 @@ LOG, SEGMENT = "tracking_log", "segment"
 
 
 class Machine:
-    """One machine with nothing configured, on which ``dispatcher up`` may run."""
+    """A machine without any configuration, on which ``dispatcher up`` may run."""
 
     def __init__(self, directory: Path) -> None:
-        # Short enough for the embedded Redis to have its socket in the state directory.
+        # So short that the embedded Redis can have its socket in the state directory.
         self.state = directory / "state"
         self.log = self.state / "tracking.log"
         self.kept = self.state / "segment-sink.jsonl"
@@ -63,7 +63,7 @@ def machine() -> Iterator[Machine]:
 
 
 def run(site: Site, *arguments: str, code: int = 0, stdin: str = "") -> str:
-    """What a command prints on standard output; it has to end with ``code``, and without a traceback."""
+    """Run a command, and return its standard output. It must exit with ``code``, and without a traceback."""
     done = site.processes.run(*arguments, stdin=stdin)
     assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
@@ -84,7 +84,7 @@ def test_up_delivers_to_the_log_and_the_segment_stub_and_ends_with_ctrl_c(machin
     [line] = wait_for(lambda: read_whole_lines(machine.log), what=lambda: up.output)
     [message] = wait_for(lambda: read_whole_lines(machine.kept), what=lambda: up.output)
     assert (line["event"], message["properties"]) == ({"n": 0}, {"n": 0})
-    # One for each of redis, worker and relay beside itself.
+    # Itself, and one process each for redis, worker and relay.
     assert len(left_over(str(machine.state))) == 4
     up.send(signal.SIGINT)
     assert up.wait() == 0, up.output
@@ -107,7 +107,7 @@ def test_up_delivers_after_a_restart_what_was_waiting(machine: Machine) -> None:
     machine.emit(1)
     wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
     assert up.stop() == 0
-    # Nothing runs: these wait in the outboxes of processes that have ended.
+    # Nothing runs now: these wait in the outboxes of ended processes.
     done = machine.processes.run("emit", "shop.order.paid", "--data", '{"n": 1}', "--timeout", "0")
     assert (done.returncode, "waits in the outbox" in done.stderr) == (0, True)
     up = machine.up()
@@ -158,7 +158,7 @@ def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
     assert wait_for(lambda: fetch(port)[0], 30, what=lambda: up.output) == 401
     assert fetch(port, "wrong")[0] == 401
     assert fetch(port, password)[0] == 200
-    # It shows the worker, and the task by its name.
+    # It shows the worker and the name of the task.
 
     def shown() -> bool:
         machine.emit(1)  # again, since it asks the workers for their events every few seconds only
@@ -171,7 +171,7 @@ def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
 
 
 def fetch(port: int, password: str | None = None, *, path: str = "/") -> tuple[int, str]:
-    """The status and text of an answer; 0 while nobody listens."""
+    """The status and text of an answer; status 0 while nothing listens."""
     headers = {}
     if password is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(f"dispatcher:{password}".encode()).decode()
@@ -213,7 +213,7 @@ def test_a_worker_for_an_unknown_destination_does_not_start(site: Site) -> None:
 
 
 def test_relay_once_empties_dead_outboxes_and_says_when_it_cannot(site: Site) -> None:
-    # Else it stays until the event is delivered.
+    # Otherwise the outbox stays until the event is delivered.
     site.environ["DISPATCHER_OUTBOX__KEEP_BYTES"] = "0"
     site.leave_behind(1)
     site.redis.stop()
@@ -356,7 +356,7 @@ def test_wrong_settings_stop_every_command_and_all_mistakes_are_named(site: Site
     site.settings_file.write_text("[outbox]\nmax_byts = 1\n[destinations.segment]\nevents = 7\n")
     for arguments in (("status",), ("worker",), ("settings", "check"), ("up",), ("emit", "a")):
         done = site.processes.run(*arguments)
-        # For `check` that is the answer; for the others it is what keeps them from working.
+        # `check` reports them as its result; the others cannot work with them.
         assert done.returncode == (1 if "check" in arguments else 3), (arguments, done.stdout, done.stderr)
         assert "max_byts" in done.stderr + done.stdout
         assert "destinations.segment.events" in done.stderr + done.stdout

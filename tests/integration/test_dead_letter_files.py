@@ -45,7 +45,7 @@ def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def noise(size: int, seed: int = 0) -> str:
-    """Text that does not pack."""
+    """Text that cannot be compressed."""
     return random.Random(seed).randbytes(size).hex()[:size]
 
 

@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "dispatcher.local.demo"]
 
 
 def processes_over(directory: Path) -> dict[int, str]:
-    """The command lines of all processes that were told to keep their state in a directory."""
+    """The command lines of all processes that keep their state in this directory."""
     wanted = f"DISPATCHER_STATE_DIRECTORY={directory}".encode()
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -41,7 +41,7 @@ def directory(tmp_path: Path) -> Path:
 def run(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, "--directory", str(directory), *arguments],
-        # Somebody's own settings do not get in its way.
+        # A developer's own settings do not affect it.
         env={**os.environ, "DISPATCHER_BROKER_URL": "redis://127.0.0.1:1/0", "COLUMNS": "100", **environ},
         capture_output=True,
         text=True,
@@ -74,7 +74,7 @@ def test_a_file_of_recorded_events_is_emitted_too_and_each_refused_line_is_named
     records = [
         {"name": "edx.course.enrollment.activated", "data": {"mode": "audit"}, "context": context, "timestamp": moment},
         {"name": "edx.course.enrollment.mode_changed", "data": {}, "context": context, "timestamp": moment},
-        # A browser's event whose data is the form that the page sent.
+        # A browser event whose data is the text of a form.
         {"name": "problem_graded", "data": "input_1=a&input_2=b", "context": context, "timestamp": moment},
         {"name": "video[bold]", "data": {}, "context": context, "timestamp": moment, "id": "their-own"},
     ]
@@ -102,11 +102,11 @@ def test_an_interrupted_demo_stops_everything_and_says_so(directory):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell has what it runs in the background ignore SIGINT, and the tests may be such.
+        # A shell makes background processes ignore SIGINT, and the tests may run in the background.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 60
-    # The demo itself names no state directory to the kernel: this is `dispatcher up`, its Redis or its worker.
+    # The demo itself has no state directory in its variables: this is `dispatcher up`, its Redis or its worker.
     while len(processes_over(directory)) < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stdout.read()

@@ -52,7 +52,7 @@ def levels(found: Sequence[Finding], check: str) -> set[str]:
 
 
 def bad(found: Sequence[Finding]) -> dict[str, str]:
-    """The checks that found something, and how bad it is; without those that depend on the machine."""
+    """The checks with a finding and its level, without those that depend on the machine."""
     return {
         finding.check: finding.level
         for finding in found
@@ -61,7 +61,7 @@ def bad(found: Sequence[Finding]) -> dict[str, str]:
 
 
 def doctor(site: Site, *arguments: str, code: int) -> str:
-    """What the command prints, run in this process; it has to end with ``code``."""
+    """Run the command in this process, and return what it prints. It must exit with ``code``."""
     done = CliRunner().invoke(main, ["doctor", *arguments], env=site.environ, catch_exceptions=False)
     assert done.exit_code == code, f"it ended with {done.exit_code}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -149,7 +149,7 @@ def test_the_outbox_of_a_killed_process_is_an_error_until_a_relay_adopts_it(site
 
 @contextmanager
 def tls_server(directory: Path, *, days: int) -> Iterator[tuple[str, Path]]:
-    """An HTTPS server's address, and the certificate that it has for so many more days."""
+    """The URL of an HTTPS server, and its certificate, which is valid for ``days`` more days."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -352,7 +352,7 @@ def test_the_doctor_changes_nothing(site: Site) -> None:
 
 
 def state_of(site: Site) -> dict[str, object]:
-    """All files, and the keys in Redis but for those that Celery keeps on who asks and answers."""
+    """All files, and all keys in Redis except those of Celery's remote control."""
     keys = [key for key in site.redis.call("KEYS", "*") if not key.startswith(b"_kombu.")]
     return {"keys": keys} | {
         str(path): path.read_bytes()

@@ -23,14 +23,14 @@ STOCK, OURS = "kombu.transport.redis:Transport", "dispatcher.tasks.transport:Tra
 QUEUE = "tracking_log"
 RING = Ring(destination=QUEUE, batch_id="7-a-10", count=37, attempts=2, example="edx.video.played")
 
-# A worker that writes down what it was asked to do.
+# A worker that records its tasks.
 WORKER = """
 import json, os
 from celery import Celery
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-# Not by broker_transport, which kombu does not heed for redis+socket://.
+# Not by broker_transport, which kombu ignores for redis+socket://.
 TRANSPORT_ALIASES["redis"] = os.environ["PEER_TRANSPORT"]
 app = Celery("peer", broker=os.environ["PEER_BROKER"])
 app.conf.update(
@@ -46,7 +46,7 @@ def deliver(self, *args, **kwargs):
         file.write(json.dumps({**request, "args": args, "kwargs": kwargs}, default=str) + "\\n")
 """
 
-# What differs between any two messages, or says who sent it.
+# Fields that differ between any two messages, or name the sender.
 OF_THE_SENDER = {"origin", "reply_to", "delivery_tag", "hostname", "headers", "id_", "properties"}
 
 
@@ -92,7 +92,7 @@ def test_a_worker_takes_our_message_like_one_from_celerys_producer(
     assert ours["delivery_info"]["routing_key"] == QUEUE
     differing = {key for key in ours if ours[key] != theirs.get(key) and key not in OF_THE_SENDER}
     assert not differing, {key: (ours[key], theirs.get(key)) for key in differing}
-    # What was taken is acknowledged: nothing of it is left.
+    # The tasks are acknowledged, and nothing of them is left.
     wait_for(lambda: redis_server.call("EXISTS", "unacked", "unacked_index", QUEUE) == 0)
     assert worker.stop() == 0
     pool.close()
@@ -108,7 +108,7 @@ def test_many_rings_in_one_command_all_arrive_once(
     pool.execute_many(doorbell.commands(rings))
     wait_for(lambda: len(requests(tmp_path)) >= 300, what=lambda: worker.output)
     assert worker.stop() == 0
-    # In the order in which they were rung.
+    # In the order of the rings.
     assert [request["args"] for request in requests(tmp_path)] == [[ring.batch_id] for ring in rings]
     pool.close()
 
@@ -132,13 +132,13 @@ def test_with_another_broker_the_relay_and_the_bell_ring_through_celery(site: Si
     with RedisServer() as broker:
         site.environ["DISPATCHER_STORE_URL"] = site.redis.url.replace("redis+socket", "unix")
         site.environ["DISPATCHER_BROKER_URL"] = broker.url
-        # Nothing rings for the first ones: their doorbells are lost with this broker's data.
+        # The first doorbells are lost with this broker's data.
         site.emitting("for n in range(5): tracker.emit('shop.order.paid', {'n': n})").succeed()
         wait_for(lambda: broker.call("LLEN", "tracking_log"))
         broker.call("FLUSHALL")
         site.worker()
         site.emitting("for n in range(5, 10): tracker.emit('shop.order.paid', {'n': n})").succeed()
-        # The bell finds that broker's queue empty, and rings for them.
+        # The bell finds this broker's queue empty, and rings for them again.
         site.wait_for_lines(10)
         assert site.redis.call("EXISTS", "tracking_log") == 0
         settings = site.settings()

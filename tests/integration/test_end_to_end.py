@@ -29,7 +29,7 @@ LOG, SEGMENT = "tracking_log", "segment"
 
 
 def at_segment(site: Site) -> list[dict[str, Any]]:
-    """What the stand-in has kept, by event."""
+    """The messages of the Segment stub, by event."""
     return read_lines(site.directory / "segment.jsonl")
 
 
@@ -113,14 +113,14 @@ def test_a_failed_delivery_is_parked_shown_as_a_retry_and_delivered_later(
     found = site.counts(SEGMENT)
     assert (found.accepted, found.delivered, found.waiting) == (50, 0, 50)
     assert found.last_error
-    # The one that works is not held up by the one that does not.
+    # The failing destination does not delay the working one.
     site.wait_for_lines(50)
     assert "Retry in" in worker.output or "retry" in worker.output.lower()
     with Sink(port=port, file=site.directory / "segment.jsonl"):
         site.wait_until_delivered()
     assert Counter(message["properties"]["n"] for message in at_segment(site)) == Counter(range(50))
     site.assert_ledger_closes()
-    # Each try was announced with how many came before it.
+    # Each attempt was reported with the number of earlier ones.
     assert site.counts(SEGMENT).retried % 50 == 0
 
 
@@ -160,7 +160,7 @@ def test_a_process_killed_while_its_relay_thread_works_loses_nothing(site: Site)
         assert relayed.returncode == 0, relayed.stderr
         site.wait_until_delivered()
         emitted = count_lines(site.log)
-        # All that it said, and up to 50 that it had no time to speak of.
+        # All that it reported, and up to 50 that it had no time to report.
         assert said <= emitted <= said + 50
         assert_each_once(site.log, emitted)
     site.assert_ledger_closes()
@@ -191,7 +191,7 @@ def test_a_worker_killed_while_it_delivers_leaves_each_line_once(site: Site) -> 
 
 
 class Sleepy(TrackingLog):
-    """Is stopped for a while, with the batch in its hands."""
+    """A destination that stops its process for a while during a delivery."""
 
     def __init__(self, name: str, options: TrackingLogOptions, asleep: threading.Event, wake: threading.Event) -> None:
         super().__init__(name, options)

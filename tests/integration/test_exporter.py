@@ -42,7 +42,7 @@ def get(url: str, path: str = "/metrics") -> tuple[int, str]:
 
 
 def scrape(url: str) -> dict[str, float]:
-    """The values of a scrape by name and the values of the labels: ``dispatcher_events_waiting segment parked``."""
+    """The values of a scrape, by name and the values of the labels: ``dispatcher_events_waiting segment parked``."""
     status, text = get(url)
     assert status == 200, text
     return {
@@ -53,7 +53,7 @@ def scrape(url: str) -> dict[str, float]:
 
 
 def start(site: Site, *arguments: str) -> tuple[Child, str]:
-    """An exporter that always looks, and where its metrics are."""
+    """Start an exporter that takes a snapshot for every scrape. Returns it and the URL of its metrics."""
     child = site.processes.dispatcher("exporter", "--port", "0", "--max-age", "0", *arguments)
     child.wait_for_output("/metrics")
     found = re.search(r"http://\S+", child.output)
@@ -62,7 +62,7 @@ def start(site: Site, *arguments: str) -> tuple[Child, str]:
 
 
 def put(site: Site, count: int, destination: str = LOG) -> None:
-    """Have so many events wait for a destination, as a relay would."""
+    """Put ``count`` events for a destination, as a relay would."""
     event = encode(Event(id="1", name="shop.order.paid", timestamp=datetime.now(UTC), data={}, context={}))
     packed = pack([event] * count)
     share = Put(destination=destination, journal="a-journal", start=0, end=8, packed=packed, count=count)
@@ -71,7 +71,7 @@ def put(site: Site, count: int, destination: str = LOG) -> None:
 
 
 def status(*arguments: str) -> Result:
-    """``dispatcher status`` within this process, whose settings are those of the site."""
+    """Run ``dispatcher status`` in this process, which has the settings of the site."""
     return CliRunner().invoke(main, ["status", *arguments])
 
 
@@ -196,7 +196,7 @@ def test_a_disabled_or_removed_destination_with_waiting_events_is_shown(site: Si
     assert {name: counts.waiting for name, counts in found.unserved.items()} == {SEGMENT: 4, "google_analytics": 0}
     assert found.unserved["google_analytics"].dead == 2
     assert set(found.ledger.destinations) == {LOG, "emit"}
-    # What nobody serves would otherwise keep `dispatcher drain` waiting for ever.
+    # Otherwise `dispatcher drain` would wait for unserved destinations for ever.
     assert found.ledger.waiting == 4
 
 

@@ -29,7 +29,7 @@ from tests.support.waiting import wait_for
 
 LOGIN = "ops:a-password"
 MAX_TASKS = 40
-# Processes start, and browsers more so, in their own time on a busy machine.
+# Seconds that the start of processes and browsers may take on a busy machine.
 PATIENCE = 60.0
 #: What is emitted, and may be seen on no page.
 PERSONAL = {
@@ -41,7 +41,7 @@ PERSONAL = {
 CONTEXT = {"user_id": 18151127, "username": "enchantress", "ip": "198.51.100.77", "session": "5e55104"}
 SECRETS = [str(value) for value in (*PERSONAL.values(), *CONTEXT.values())]
 
-# Several waits, each of which may take its time on a busy machine.
+# Several waits, each of which may take long on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -66,7 +66,7 @@ class Watched:
         return f"http://127.0.0.1:{self.port}"
 
     def fetch(self, path: str, login: str | None = LOGIN) -> Answer:
-        """An answer, which is kept to be searched; its status is 0 while nobody listens."""
+        """Fetch a page, and keep it for a later search. The status is 0 while nothing listens."""
         headers = {}
         if login is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
@@ -86,7 +86,7 @@ class Watched:
         return dict(json.loads(self.fetch("/api/tasks").text))
 
     def emit(self, name: str, count: int, **environ: str) -> None:
-        """Emit events full of personal data, from a process that has put them all when it ends."""
+        """Emit events full of personal data from a process that puts all of them before it ends."""
         code = (
             "import json\ndata, context = map(json.loads, sys.argv[3:5])\n"
             "with tracker.context('request', context):\n"
@@ -98,7 +98,7 @@ class Watched:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Segment takes no connections; afterwards it does again, on the same port."""
+        """Segment refuses connections; afterwards it accepts them again on the same port."""
         port = self.sink.port
         self.sink.stop()
         try:
@@ -110,7 +110,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with RedisServer() as redis, open_site(tmp_path_factory.mktemp("watched"), redis) as site:
-        # Long enough to be seen, and no longer.
+        # Just long enough to be seen.
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS"] = "2"
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__MAX_SECONDS"] = "2"
         site.environ["FLOWER_BASIC_AUTH"] = LOGIN
@@ -118,12 +118,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         flower = site.processes.dispatcher("flower", "--port", str(port), "--max-tasks", str(MAX_TASKS))
         watched = Watched(site, flower, port, site.sink)
         try:
-            # With the events on from the start; Flower asks for them every five seconds only.
+            # With events enabled from the start, since Flower enables them only every five seconds.
             site.worker("-E", "-n", "worker@shop-1")
             wait_for(lambda: "worker@shop-1" in watched.fetch("/metrics").text, PATIENCE, what=lambda: flower.output)
             yield watched
         finally:
-            # The one that there is since the last outage.
+            # The one that exists since the last outage.
             watched.sink.stop()
 
 
@@ -248,6 +248,6 @@ def assert_nothing_personal(watched: Watched) -> None:
 
 
 def take(browser: Browser, name: str) -> None:
-    """A picture for the documentation, where one is asked for."""
+    """Take a screenshot for the documentation, if they are requested."""
     if directory := os.environ.get("SCREENSHOTS"):
         browser.photograph(Path(directory) / name)

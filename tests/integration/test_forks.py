@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 KINDS = pytest.mark.parametrize("kind", ["threads", "gevent"])
 
-# What the scripts below look at themselves with, and how they leave word where others wait for it.
+# Functions with which the scripts below inspect their own process and wait for others.
 LOOKING = """
 import gc, logging, signal
 from pathlib import Path
@@ -70,7 +70,7 @@ redis = int(os.environ["REDIS_PID"])
 
 
 def run(site: Site, kind: str, code: str, *arguments: str, **environ: str) -> Child:
-    """A process on ``code``, with greenlets for threads where ``kind`` is gevent."""
+    """Start a process that runs ``code``; its threads are greenlets if ``kind`` is gevent."""
     patch = "from gevent import monkey\nmonkey.patch_all()\nimport gevent\n" if kind == "gevent" else ""
     head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker\n"
     return site.processes.python(patch + head + LOOKING + code, *arguments, REDIS_PID=str(site.redis.pid), **environ)
@@ -271,7 +271,7 @@ for own in (None, tracker.Tracker()):  # of the default one, the fork waits for 
         one.close()
         os._exit(0)
     for thread in others: thread.join()
-    # What goes into the outbox of the parent goes on being relayed, by whomever.
+    # The outbox of the parent is still relayed, by any process.
     await_child(pid)
 """,
         DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="1",
@@ -313,7 +313,7 @@ await_child(pid)
     )
     child.succeed(timeout=30)
     assert_quiet(child)
-    # The copy does in the child what the greenlet does in the parent.
+    # The copied greenlet does in the child what it does in the parent.
     assert take_everything(site) == Counter([0, 0, 1])
 
 
@@ -397,7 +397,7 @@ assert len(found) == 1, found
 
 # Under gunicorn
 
-# What the master emits as it loads the app has negative numbers.
+# Events that the master emits while it loads the app have negative numbers.
 APP = """
 import os
 if os.environ["PATCHED"] == "by the app":
@@ -417,7 +417,7 @@ def app(environ, start_response):
 
 
 def preload(site: Site, kind: str, patched: str) -> tuple[Child, int]:
-    """gunicorn on the app, which gevent's patch comes to by one of the ways that there are."""
+    """Start gunicorn with the app, and have gevent patch it in one of the possible ways."""
     configuration = site.directory / "gunicorn.conf.py"
     configuration.write_text("from gevent import monkey\nmonkey.patch_all()\n" * (patched == "by gunicorn.conf.py"))
     more = ("--threads", "4") if kind == "gthread" else ()
@@ -443,7 +443,7 @@ def test_gunicorn_with_preload_and_killed_workers_logs_each_event_once(site: Sit
         pid = ask(port, n)
         if pid is not None:
             answered.append(n)
-            # gunicorn starts no worker again where the app patches under it: its master waits for what is not patched.
+            # gunicorn cannot restart a worker if the app patches gevent: its master waits for an unpatched event.
             if n % 40 == 20 and patched != "by the app":
                 os.kill(pid, signal.SIGKILL)
     assert len(answered) > 150
@@ -453,7 +453,7 @@ def test_gunicorn_with_preload_and_killed_workers_logs_each_event_once(site: Sit
     site.wait_until_delivered()
     numbers = Counter(json.loads(line)["event"]["n"] for line in site.log.read_text().splitlines())
     assert {number: times for number, times in numbers.items() if times > 1} == {}
-    # What was answered was emitted; what was not may have been.
+    # Answered requests have emitted their events, and others may have.
     assert {*answered, *range(-100, 0)} <= set(numbers)
     assert site.outboxes() == []
     site.assert_ledger_closes()

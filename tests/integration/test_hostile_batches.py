@@ -68,9 +68,9 @@ def test_the_bell_rings_for_the_destinations_behind_one_whose_keys_are_damaged(s
     site.emitting(code).succeed()
     assert list(site.settings().destinations)[:2] == [LOG, "segment"]
     with site.redis.client() as client:
-        # The bell's script compares this with a number, and ends with an error.
+        # The bell's script compares this with a number, and fails.
         client.hset(keys.BREAKER.of(LOG), "until", "soon")
-        # The first doorbell is lost, so that the batch waits for the bell.
+        # The first doorbell is lost, so the batch waits for the bell.
         client.delete("segment")
         worker = site.worker("-Q", "segment")
         wait_for(lambda: site.counts("segment").delivered == 1, 30, what=lambda: worker.output)

@@ -14,7 +14,7 @@ from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once
 from tests.support.waiting import wait_for
 
-# The channel of remote control, by kombu's name, in Redis' first database.
+# The remote control channel in Redis' first database, by kombu's name.
 CONTROL = "/0.celery.pidbox"
 
 
@@ -25,7 +25,7 @@ def our_transport(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def emit(number: int) -> None:
-    """One event, in the store and rung for once this returns."""
+    """Emit one event, and wait until it is in the store with its doorbell."""
     tracker.emit("shop.order.paid", {"n": number})
     wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
 

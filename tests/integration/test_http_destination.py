@@ -35,7 +35,7 @@ class PlainOptions(HttpOptions):
 
 
 class OneEach(HttpDestination[PlainOptions, dict[str, Any]]):
-    """One event a request, as it is."""
+    """Sends each event in a request of its own, unchanged."""
 
     Options: ClassVar[type[PlainOptions]] = PlainOptions
 
@@ -55,7 +55,7 @@ class TenEach(OneEach):
 
 
 class Taker(Vendor):
-    """Takes everything, and can hold its answers back. ``most`` is how many it had in hand at a time."""
+    """Takes everything, and can hold back its answers. ``most`` is the highest number of concurrent requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Taker(Vendor):
 
     @property
     def sent(self) -> Counter[str]:
-        """How often each event's id was in a request."""
+        """How often each event was sent."""
         return Counter(one for call in self.calls for one in sent_in(call))
 
 
@@ -128,7 +128,7 @@ def make(vendor: Taker, made: list[OneEach]) -> Any:
 
 
 def fates(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """How many there are of each: delivered, the reason of the dead ones, the class of what is to be tried again."""
+    """The number of outcomes by kind: delivered, the reason of dead ones, the retry class of others."""
     return Counter(
         one.retry_class if isinstance(one, RetryAfter) else one.reason if isinstance(one, Dead) else "delivered"  # type: ignore[union-attr]
         for one in outcomes
@@ -219,7 +219,7 @@ def test_one_event_that_fails_does_not_stop_the_others(make: Any, vendor: Taker)
 def test_three_failures_in_a_row_leave_the_rest_untried(make: Any, vendor: Taker) -> None:
     vendor.always = Reply(status=500)
     assert fates(make(concurrency=4).deliver(a_batch(some_events(40)))) == {"transient": 40}
-    # Three, and what was under way when the third was answered.
+    # Three, and those that were running when the third was answered.
     assert 3 <= len(vendor.calls) <= 3 + 3
 
 
@@ -292,7 +292,7 @@ def test_an_answer_that_crashes_the_module_is_retried_and_undoes_no_other(make: 
 
 
 def deliver_all(first: OneEach, then: OneEach, events: Sequence[Event]) -> Counter[str]:
-    """Deliver as workers would, trying again what is to be tried again; how often each thing became of an event."""
+    """Deliver and retry as workers would. Returns the number of final outcomes by kind."""
     destination = first
     found: Counter[str] = Counter()
     left = list(events)
@@ -321,7 +321,7 @@ def test_at_most_once_resends_all_but_maybe_delivered_events(
 ) -> None:
     events = some_events(20)
     vendor.script = [reply]
-    # Silence ends the first delivery, so that only the one request has to do with so little time.
+    # Silence ends the first delivery, so that only this one request has so short a timeout.
     first = make(kind, at_most_once=True, concurrency=1, timeout_seconds=0.3 if reply is SILENT else 20)
     found = deliver_all(first, make(kind, at_most_once=True, concurrency=1), events)
 
@@ -362,7 +362,7 @@ def test_bisection_does_not_resend_maybe_delivered_events(make: Any, vendor: Tak
     vendor.script = [Reply(status=400), CUT]
     destination = make(TenEach, at_most_once=True)
     outcomes = destination.deliver(a_batch(events))
-    # The whole is refused; its first half gets no answer; the second waits untried.
+    # The whole batch is refused, its first half gets no answer, and the second half waits untried.
     assert [type(one) for one in outcomes] == [Dead] * 4 + [RetryAfter] * 4
     assert fates(outcomes) == {"unanswered": 4, "transient": 4}
     assert [len(sent_in(call)) for call in vendor.calls] == [8, 4]
@@ -403,7 +403,7 @@ def test_without_the_rate_store_nothing_is_sent_and_nothing_has_failed(make: Any
 
 
 class OthersFirst:
-    """Gives no permit for so many seconds."""
+    """Gives no permit for some seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.permit = Permit(wait_seconds=seconds, is_granted=False, spacing_seconds=2)
@@ -430,7 +430,7 @@ def test_a_batch_is_parked_until_the_batches_before_it_are_sent(
 
 
 class WithdrawnPermits:
-    """The first permit is withdrawn while it is waited for."""
+    """Withdraws the first permit before its time."""
 
     def __init__(self) -> None:
         self.taken = 0

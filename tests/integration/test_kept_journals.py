@@ -18,7 +18,7 @@ from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once
 from tests.support.waiting import wait_for
 
-# A process that goes on emitting until it is told to stop, and then says how many there were.
+# A process that emits until it is told to stop, and then reports the number of its events.
 EMIT_UNTIL_TOLD = """
 n = 0
 while not os.path.exists(sys.argv[1]):

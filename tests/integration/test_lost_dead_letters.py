@@ -35,7 +35,7 @@ def bury_all(site: Site, destination: str) -> None:
 
 
 class WatchedStore(BatchStore):
-    """A store whose latest answer to a relay can be seen."""
+    """A store that keeps its latest answer to a relay."""
 
     answer: Mapping[str, Progress]
 

@@ -43,7 +43,7 @@ def take(store: OpenStore, batch_id: str, *, spread: float = 0.0) -> Claim:
 
 
 def lose(store: OpenStore, clock: Clock, batch_id: str, times: int = 1) -> Claim:
-    """Have so many workers die with the batch. Returns what the last one held."""
+    """Have ``times`` workers die with the batch. Returns the claim of the last one."""
     for _ in range(times):
         held = take(store, batch_id)
         clock.now += LEASE
@@ -51,7 +51,7 @@ def lose(store: OpenStore, clock: Clock, batch_id: str, times: int = 1) -> Claim
 
 
 def deliver(store: OpenStore, clock: Clock, batch_id: str, *poisonous: bytes) -> tuple[list[bytes], list[bytes], int]:
-    """Play workers that die of some events, until nothing waits: what was delivered, what was buried, leases lost."""
+    """Play workers that some events kill until nothing waits. Returns delivered and dead payloads, lost leases."""
     delivered: list[bytes] = []
     buried: list[bytes] = []
     lost = 0
@@ -99,7 +99,7 @@ def test_a_settled_half_is_done_and_the_rest_is_rung_for_at_once(store: OpenStor
     store.end_turn(NAME)
     assert [(ring.batch_id, ring.count) for ring in store.due(NAME, idle=False)] == [(batch_id, 4)]
     second = take(store, batch_id)
-    # The one to blame is among these, if it is anywhere.
+    # If any event is fatal, it is among these.
     assert (second.payloads, second.rest, second.first) == ((b"4", b"5"), (b"6", b"7"), 4)
     assert second.maybe_delivered
 
@@ -114,7 +114,7 @@ def test_the_event_that_kills_workers_is_dead_and_others_are_delivered_in_order(
     delivered, buried, lost = deliver(store, clock, batch_id, b"%d" % number)
     assert buried == [b"%d" % number]
     assert delivered == [b"%d" % n for n in range(events) if n != number]
-    # Three of the whole, one each time that it is halved, and not fewer than six.
+    # Three of the whole batch, one for each halving, and at least six.
     assert lost <= max(6, 3 + (events - 1).bit_length() + 1)
     assert counts(store).dead_by_reason == {"worker_lost": 1}
 
@@ -196,7 +196,7 @@ def test_deliveries_slower_than_the_lease_condemn_no_event(store: OpenStore, clo
     before = lose(store, clock, batch_id)
     for _ in range(20):
         held = take(store, batch_id)
-        # The one before comes back, too late: it was slow.
+        # The previous worker answers too late: it was slow.
         assert store.settle(before, Settlement(left=before.payloads, error="timeout")) is None
         before = held
         clock.now += LEASE

@@ -28,7 +28,7 @@ from tests.support.waiting import wait_for
 
 @pytest.fixture
 def tracker(site: Site) -> Iterator[Tracker]:
-    """The tracker of a process whose outbox is relayed by another one."""
+    """The tracker of a process whose outbox another process relays."""
     site.environ["DISPATCHER_RELAY__MODE"] = "external"
     site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS"] = "5"
     site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "7"
@@ -43,7 +43,7 @@ def emit(tracker: Tracker, numbers: range) -> None:
 
 
 def rests(relay: Relay) -> bool:
-    """Take a step; whether there was nothing to do. The first one after a loss is refused by the store."""
+    """Do a step. Returns whether it had nothing to do. The store refuses the first step after a loss."""
     try:
         return relay.step() == 0
     except (StoreUnavailableError, PutRefusedError):
@@ -55,7 +55,7 @@ def put_all(relay: Relay) -> None:
 
 
 class CutShort(BatchStore):
-    """A store whose next put breaks off: so many of its commands are carried out, and there is no answer."""
+    """A store whose next put is interrupted: some of its commands are carried out, and no answer comes."""
 
     def __init__(self, site: Site, *, carried_out: int) -> None:
         super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
@@ -70,7 +70,7 @@ class CutShort(BatchStore):
 
 
 def deliver_to_log(site: Site, destination: TrackingLog) -> None:
-    """As a worker does with all that is queued for the log."""
+    """Deliver everything that is queued for the log, as a worker would."""
     with site.redis.client() as client:
         ids = client.zrange(keys.SINCE.of(LOG), 0, -1)
     for batch_id in ids:
@@ -151,7 +151,7 @@ def test_an_interrupted_put_is_repeated_in_the_same_batches_after_a_loss_too(
         relay.step()
     emit(tracker, range(17, 21))
     put_all(relay)
-    # The relay is not told of it before Redis has lost it.
+    # The relay does not learn of it before Redis has lost it.
     deliver_to_log(site, log)
     assert count_lines(site.log) == 21
     site.redis.bring_back(tmp_path / "kept")

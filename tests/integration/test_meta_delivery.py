@@ -87,7 +87,7 @@ def test_bad_events_among_a_thousand_are_found_and_the_others_delivered_once(met
 
     assert {number for number, outcome in enumerate(outcomes) if isinstance(outcome, Dead)} == bad
     assert meta.taken == {event.id: 1 for number, event in enumerate(events) if number not in bad}
-    # Found in halves, not one by one.
+    # Found by bisection, not one by one.
     assert len(meta.calls) < 100
 
 

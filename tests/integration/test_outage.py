@@ -27,7 +27,7 @@ def sink() -> Iterator[ScriptedSink]:
 @pytest.fixture
 def site(tmp_path: Path, redis_server: RedisServer, sink: ScriptedSink) -> Iterator[Site]:
     with open_site(tmp_path, redis_server) as site:
-        # Instead of the stand-in, which gets nothing.
+        # Instead of the Segment stub, which gets nothing.
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__HOST"] = sink.url
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "10"
         yield site
@@ -57,7 +57,7 @@ def test_a_hanging_destination_leaves_a_shared_worker_free_for_the_others(
         "4",
         "--pool",
         pool,
-        # Longer than the test waits for the log: what it hangs on would not be over in time.
+        # Longer than the test waits for the log, so that a blocked delivery would fail it.
         DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT_SECONDS="40",
         DISPATCHER_DESTINATIONS__SEGMENT__LEASE_SECONDS="60",
     )
@@ -97,7 +97,7 @@ def test_an_open_breaker_costs_the_destination_one_request_at_a_time(site: Site,
     before = sink.requests
     opened = site.counts(SEGMENT).breaker
     wait_for(lambda: site.counts(SEGMENT).breaker.until_ms != opened.until_ms, timeout=20)
-    # Four may have been under way when it opened; the rest of the fifty batches was not tried.
+    # Four may have been running when it opened; the rest of the fifty batches was not tried.
     assert sink.requests - before <= 6
     sink.behave(answering)
     site.wait_until_delivered(timeout=30)

@@ -63,7 +63,7 @@ assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
 """
     )
     child.succeed()
-    # Each flushed as it ended: nothing was left for others to find.
+    # Each flushed at its end, and left nothing for others to adopt.
     assert site.outboxes() == []
     assert take_numbers(site) == each_once(4000)
 
@@ -246,7 +246,7 @@ if __name__ == "__main__":
 
 
 def serve(site: Site, *arguments: str, **environ: str) -> tuple[Child, int]:
-    """gunicorn on the app, and the port that it found."""
+    """Start gunicorn with the app. Returns it and its port."""
     (site.directory / "shop.py").write_text(GUNICORN_APP)
     server = site.processes.start(
         *(sys.executable, "-m", "gunicorn", "shop:app", "--bind", "127.0.0.1:0"),
@@ -279,7 +279,7 @@ def test_every_request_to_gunicorn_delivers_its_event(site: Site, kind: str, pre
         pids = set(pool.map(lambda n: request(port, n), range(300)))
     assert server.stop() == 0
     assert "Traceback" not in server.output, server.output
-    # Every process flushed as it ended.
+    # Every process flushed at its end.
     assert site.outboxes() == []
     events = take_all(site)
     numbers = Counter(event["data"]["n"] for event in events)
@@ -305,7 +305,7 @@ def test_recycled_or_killed_gunicorn_workers_lose_nothing(site: Site) -> None:
     assert server.stop() == 0
     numbers = take_everything(site)
     assert {number: times for number, times in numbers.items() if times > 1} == {}
-    # What was answered was emitted; what was not may have been.
+    # Answered requests have emitted their events, and others may have.
     assert set(answered) <= set(numbers)
     assert site.outboxes() == []
 
@@ -492,7 +492,7 @@ def test_without_redis_a_script_ends_soon_and_its_events_stay(site: Site, away: 
     )
     printed = float(child.report(timeout=10)[0])
     took = time.monotonic() - printed
-    # The flush, and at the most one call to Redis that was under way.
+    # The flush, and at most one call to Redis that was running.
     assert took < 0.5 + 0.5 + 1.0, f"it took {took:.2f} s to end"
     assert len(site.outboxes()) == 1
     site.redis.thaw() if away == "freeze" else site.redis.start()

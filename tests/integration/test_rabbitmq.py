@@ -44,7 +44,7 @@ def rabbit_site(tmp_path: Path, redis_server: RedisServer, rabbitmq: RabbitMQSer
 
 
 def emit(site: Site, first: int, count: int) -> None:
-    """Emit so many events, and wait until they are in the store."""
+    """Emit ``count`` events, and wait until they are in the store."""
     site.emitting(
         "for n in range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2])):\n"
         "    tracker.emit('shop.order.paid', {'n': n})\n"
@@ -84,7 +84,7 @@ def test_events_arrive_once_over_amqp_despite_retries_and_a_killed_worker(
     assert_each_once(site.log, 2000)
     assert_segment_has(site, 2000)
     site.assert_ledger_closes()
-    # No doorbell went by Redis, which has nothing but the store's own keys.
+    # No doorbell went through Redis, which has only the store's own keys.
     with site.redis.client() as client:
         assert {key.split(b":")[0] for key in client.scan_iter()} <= {b"dispatcher"}
     assert worker.stop(60) == 0
@@ -108,7 +108,7 @@ def test_a_restart_of_rabbitmq_under_load_loses_and_doubles_nothing(
     site.wait_for_lines(200, timeout=60)
     rabbitmq.kill()
     (site.directory / "down").touch()
-    # What is emitted while it is away is in the store all the same, and waits there.
+    # Events emitted while it is down reach the store nonetheless, and wait there.
     child.succeed(timeout=60)
     wait_for(lambda: site.counts(LOG).accepted == 1000, 60, what=site.ledger)
 
@@ -164,7 +164,7 @@ def test_a_worker_survives_drops_and_counts_every_foreign_message(
     kinds = hostile_bodies(LOG)
     assert len(kinds) >= 75
     with make_app(site.settings()) as app, app.connection_for_write() as connection:
-        # amqp's own, since kombu sends nothing that it could not read.
+        # With amqp's own client, since kombu sends nothing that it could not read.
         channel = connection.channel()
         for number, (kind, (body, headers, properties)) in enumerate(kinds.items()):
             message = amqp.Message(body, application_headers=headers, **properties)

@@ -49,7 +49,7 @@ def waits(rate: SharedRate, count: int, max_wait_seconds: float = 100.0) -> list
 
 
 def use(rate: SharedRate, clock: Clock, outcome: Outcome) -> Outcome:
-    """Take a permit, wait for it, and tell what became of the request."""
+    """Take a permit, wait for it, and record the outcome of the request."""
     permit = rate.take(1e6)
     clock.now += permit.wait_seconds
     return rate.record(permit, outcome)
@@ -153,7 +153,7 @@ def test_no_permit_comes_before_the_retry_after_is_over(pool: RedisPool, clock: 
     assert use(rate, clock, RetryAfter("answered 429", 3, "throttled")) == RetryAfter("answered 429", 3, "rate_limited")
     assert shown(pool, clock).until_ms == int((START + 3) * 1000)
     assert not rate.take(2.9).is_granted
-    # Half the rate, and no burst.
+    # Half of the rate, and no burst.
     assert waits(rate, 2) == [3.2, 3.4]
     clock.now += 10
     assert shown(pool, clock).until_ms is None
@@ -252,7 +252,7 @@ def test_an_emptied_redis_gives_permits_again() -> None:
         slowed = rate.take(10)
         server.wipe()
         assert wait_for(lambda: rate.take(10).is_granted)
-        # What was learnt is gone; a permit of before is no reason to wait.
+        # The lower rate is forgotten, and an earlier permit makes nobody wait.
         assert rate.is_valid(slowed)
         rate.record(slowed, THROTTLED)
         limit = BatchStore(pool).counts([NAME])[NAME].rate
@@ -310,7 +310,7 @@ def test_processes_that_share_a_rate_keep_to_it_together(tmp_path: Path, restart
             seconds = redis_seconds(server) - began
         finally:
             processes.close()
-    # The burst, a permit for each 20 ms, and those that are promised for the 0.2 s that each waits at most.
+    # The burst, a permit every 20 ms, and the permits of the next 0.2 s, the maximum wait.
     assert taken <= 5 + 50 * (seconds + 0.2)
     assert taken >= 9
 
@@ -319,6 +319,6 @@ def test_threads_that_ask_together_get_different_permits(pool: RedisPool) -> Non
     rate = SharedRate(pool, NAME, per_second=1, burst=10)
     with ThreadPoolExecutor(16) as threads:
         permits = list(threads.map(lambda _: rate.take(0), range(40)))
-    # One more for each second that this took.
+    # One more for each second that the test took.
     assert 10 <= sum(permit.is_granted for permit in permits) <= 40
     assert sum(permit.is_granted for permit in permits) < 40

@@ -20,7 +20,7 @@ from tests.support.processes import memory_bytes
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 
-# A process that emits so many events and is then killed with -9 by itself, with no relay that could have put any.
+# A process without a relay that emits some events and then kills itself with SIGKILL.
 EMIT_AND_DIE = """
 for n in range(int(sys.argv[1])):
     tracker.emit(sys.argv[2], {"n": n, "padding": "x" * int(sys.argv[3])})
@@ -72,7 +72,7 @@ def test_in_steady_traffic_events_are_collected_into_batches(site: Site) -> None
         DISPATCHER_RELAY__LINGER_SECONDS="0.05",
     )
     emitted = int(child.succeed())
-    # At the most one batch each linger, and a few more while the process starts and ends.
+    # At most one batch per linger time, and a few more while the process starts and ends.
     assert batches(site) <= 1.5 / 0.05 + 10, f"{emitted} events in {batches(site)} batches"
     assert take_numbers(site) == each_once(emitted)
 
@@ -136,7 +136,7 @@ def test_a_surviving_child_does_not_block_adoption_of_its_parents_outbox(site: S
         "deadline = time.monotonic() + 10\n"
         "from pathlib import Path\n"
         "state = Path(os.environ['DISPATCHER_STATE_DIRECTORY'])\n"
-        # The relay thread holds its lock now, which a child inherits.
+        # The relay thread holds its lock now, and a child inherits it.
         "while not list(state.glob('outbox/*/relay.lock')) and time.monotonic() < deadline: time.sleep(0.01)\n"
         "time.sleep(0.2)\n"
         "if os.fork() == 0:\n"
@@ -168,7 +168,7 @@ def test_commands_that_a_silent_redis_runs_late_double_nothing(in_site: Site) ->
         in_site.redis.freeze()
         for n in range(burst * 500, burst * 500 + 500):
             tracker.emit("shop.order.paid", {"n": n})
-        # Longer than relay.timeout_seconds: the relay has given up on what it had sent.
+        # Longer than relay.timeout_seconds, so the relay has given up its commands.
         assert not dispatcher.flush(0.8)
         in_site.redis.thaw()
         if burst % 2:
@@ -323,7 +323,7 @@ def test_relayed_journals_are_deleted_while_the_process_goes_on(site: Site) -> N
     )
     child.wait_for_output("flushed")
     [outbox] = site.outboxes()
-    # The one that is written to, the one made ahead, and at most one that was just finished.
+    # The file that is written to, the spare file, and at most one that was just finished.
     wait_for(lambda: len(list(outbox.glob("*.journal"))) <= 3, what=lambda: sorted(outbox.iterdir()))
     child.kill()
 

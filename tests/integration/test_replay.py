@@ -35,7 +35,7 @@ EMITTED = [
 
 
 def a_line(number: int, name: str = "shop.order.paid") -> bytes:
-    """A line of the log, each with a time of its own."""
+    """A line of the log with its own time."""
     moment = datetime(2026, 3, 4, 5, tzinfo=UTC) + timedelta(seconds=number, microseconds=1)
     one = Event(id="no-uuid", name=name, timestamp=moment, data={"n": number}, context={"user_id": 7})
     return renderer("edx")(encode(one)) + b"\n"
@@ -218,7 +218,7 @@ def test_damaged_lines_are_reported_and_do_not_stop_the_rest(in_site: Site, tmp_
     assert f"{log}:5: it is not JSON" in done.stderr
     assert "2 lines could not be read" in done.stderr
     assert numbers(in_site) == Counter([0, 1])
-    # The last line was on its way when it was read.
+    # The last line was still being written when it was read.
     with log.open("ab") as more:
         more.write(a_line(2)[-30:])
     assert run("--from", str(log), "--to", SEGMENT).exit_code == 0

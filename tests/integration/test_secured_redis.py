@@ -27,14 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def documented_users() -> str:
-    """The ACL file of the guide, without the line for the default user."""
+    """The ACL file from the guide, without the line for the default user."""
     page = (ROOT / "docs" / "how-to" / "scale.md").read_text()
     return "\n".join(line for line in page.splitlines() if re.match(r"user \w+ on ", line))
 
 
 @dataclass
 class Secured:
-    """What a site needs to know of its Redis."""
+    """The Redis of a site, reached as its administrator."""
 
     server: SecuredRedis
 
@@ -48,7 +48,7 @@ class Secured:
 
 @pytest.fixture
 def secured() -> Iterator[SecuredRedis]:
-    """With TLS where a Redis that speaks it is installed."""
+    """A Redis with TLS, if one that supports it is installed."""
     with SecuredRedis(documented_users(), tls=find_tls_server() is not None) as server:
         yield server
 
@@ -81,7 +81,7 @@ def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, 
             site.processes.dispatcher("replay", "--from", str(site.log), "--to", SEGMENT, **operator).succeed(60)
             site.wait_until_delivered(timeout=60)
         assert worker.stop(60) == 0
-        # Clients tell Redis their name, which is no part of anybody's work.
+        # Clients tell Redis their name, which no process needs to do.
         assert [one for one in secured.denied() if "command client" not in one] == []
         assert_each_once(site.log, 301)
         assert {line["properties"]["n"] for line in read_lines(tmp_path / "segment.jsonl")} == set(range(300))
@@ -127,6 +127,6 @@ def test_certificates_and_host_names_are_verified_by_the_store_and_by_workers(tm
 
 
 def connect_as_a_worker(url: str) -> None:
-    """Open what a worker's broker connection opens, and close it."""
+    """Open and close a connection to the broker as a worker does."""
     with Connection(kombu_url(url)) as connection:
         connection.connect()

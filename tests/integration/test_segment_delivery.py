@@ -69,7 +69,7 @@ def an_answer(status: str, *headers: str, body: str = "{}") -> bytes:
 
 
 class ScriptedServer:
-    """Answers each request with the script's next step, and remembers requests and connections."""
+    """Answers each request with the next step of its script, and remembers requests and connections."""
 
     def __init__(self, *script: bytes) -> None:
         self._script = list(script)
@@ -313,7 +313,7 @@ def test_a_failed_request_parks_its_events_until_the_retry_after_is_over(
         b"\r\n\r\n{}", f"\r\n\r\n{body}".encode()
     )
     with ScriptedServer(step) as server:
-        # What a script leaves half said, the client waits for in vain, but for its own timeout.
+        # After an incomplete answer the client waits until its own timeout.
         outcomes = a_segment(server.url, timeout_seconds=0.3).deliver(a_batch([an_event(), an_event()]))
     assert [type(outcome) for outcome in outcomes] == [RetryAfter, RetryAfter]
     assert outcomes[0] == outcomes[1]
@@ -344,7 +344,7 @@ def test_a_refused_connection_parks_the_events() -> None:
 
 
 def test_a_host_that_accepts_no_connection_fails_after_the_connect_timeout() -> None:
-    # One in the backlog fills it: the kernel then leaves further connections unanswered.
+    # One connection fills the backlog: the kernel then leaves further ones unanswered.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         fillers = [socket.socket() for _ in range(4)]
@@ -355,7 +355,7 @@ def test_a_host_that_accepts_no_connection_fails_after_the_connect_timeout() -> 
             segment = a_segment(f"http://127.0.0.1:{address[1]}", connect_timeout_seconds=0.2)
             started = monotonic()
             (outcome,) = segment.deliver(a_batch([an_event()]))
-            # Well before the ten seconds that an answer may take.
+            # Long before the ten seconds that an answer may take.
             assert monotonic() - started < 5
         finally:
             for filler in fillers:
@@ -375,7 +375,7 @@ def test_events_sent_before_a_failure_stay_delivered_and_the_rest_is_not_tried()
 
 def test_a_refused_request_is_bisected_until_only_the_bad_event_is_dead() -> None:
     refused = an_answer("400 Bad Request")
-    # The hundred, and each time its first half, which is taken, and its second, with the bad one at the very end.
+    # The hundred; then each time the first half, which is taken, and the second, with the bad event at its end.
     script = [refused, *[OK, refused] * 7]
     with ScriptedServer(*script) as server:
         outcomes = a_segment(server.url).deliver(a_batch([an_event() for _ in range(150)]))

@@ -101,7 +101,7 @@ def test_the_number_of_remembered_ids_is_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("dispatcher.local.segment_stub._GENERATION_IDS", 10)
     sink = Sink()
     for number in range(100):
-        # Each comes twice, with nine others in between.
+        # Each id comes twice, with nine others in between.
         sink.take([{"messageId": number}, {"messageId": number - 9}] if number >= 9 else [{"messageId": number}])
     assert sink.counts() == {"requests": 100, "messages": 191, "unique": 100}
     sink.take([{"messageId": 79}, {"messageId": 91}])
@@ -164,7 +164,7 @@ def test_kept_connections_answer_without_nagles_delay(connection: http.client.HT
             assert post(connection, "/v1/batch", {"batch": []})[0] == 200
         return time.monotonic() - started
 
-    # With it each takes 40 ms, every time; without, a busy machine may be slow once.
+    # With the delay every answer takes 40 ms; without it, a busy machine may be slow once.
     assert min(seconds_for_twenty() for _ in range(5)) < 0.4
 
 
@@ -205,7 +205,7 @@ def test_each_request_is_logged_in_a_short_line() -> None:
 def test_the_stub_listens_on_this_machine_only(sink: Sink) -> None:
     assert sink.url == f"http://127.0.0.1:{sink.port}"
     with socket.socket() as elsewhere:
-        # All of 127/8 is this machine, but only one address of it was bound.
+        # All of 127/8 is this machine, but only one address was bound.
         assert elsewhere.connect_ex(("127.0.0.2", sink.port)) != 0
 
 
@@ -275,7 +275,7 @@ def test_the_command_prints_its_address_first_and_stops_cleanly(file: Path, stop
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             assert post(connection, "/v1/track", {"event": "shop.order.paid", "messageId": "a"})[0] == 200
             assert process.stdout.readline() == "1 message: shop.order.paid\n"
-            # The connection is still open and idle: it does not keep the process.
+            # The connection is still open and idle, and does not keep the process alive.
             process.send_signal(stop_signal)
             assert process.wait(5) == 0
             connection.close()

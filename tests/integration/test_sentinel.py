@@ -36,7 +36,7 @@ def sentinel_site(tmp_path: Path, servers: SentinelServers) -> Iterator[Site]:
 def test_the_pool_finds_the_new_primary_and_repeats_no_command(servers: SentinelServers) -> None:
     pool = RedisPool(servers.url, timeout_seconds=2)
     assert pool.execute("INCR", "n") == 1
-    # The sentinel in front of it, which is not there, was no hindrance.
+    # The first sentinel of the URL does not exist, which did not matter.
     before = servers.kill_primary()
     with pytest.raises(StoreUnavailableError, match="sentinel://127"):
         pool.execute("INCR", "n")
@@ -69,7 +69,7 @@ def test_a_failover_that_loses_acknowledged_writes_loses_no_event(
     site.wait_for_lines(200, timeout=60)
     servers.cut_replication()
     (site.directory / "go200").touch()
-    # Put, delivered and settled, as far as the old primary knows. The new one has heard of none of it.
+    # The old primary knows them as put, delivered and settled. The new one knows nothing of them.
     site.wait_for_lines(400, timeout=60)
 
     before = servers.kill_primary()
@@ -90,7 +90,7 @@ def test_a_failover_that_loses_acknowledged_writes_loses_no_event(
 
 
 def test_a_cluster_node_is_refused_with_a_clear_error(tmp_path: Path) -> None:
-    # Nodes talk to each other on a port that is 10 000 higher, and has to be one.
+    # Nodes talk to each other on a port that is 10 000 higher and must be valid.
     port = min(free_ports(20))
     assert port + 10_000 < 65_536
     words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")

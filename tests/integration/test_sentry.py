@@ -30,7 +30,7 @@ from tests.support.site import Site
 from tests.support.tracking_lines import read_lines
 from tests.support.waiting import wait_for
 
-# Each of these is somewhere in reach of an error: in payloads, in contexts, in settings, in the environment.
+# Each of these is within reach of an error: in payloads, contexts, settings or the environment.
 EMAIL, ADDRESS, CARD = "ann@example.org", "203.0.113.77", "4111-1111"
 TOKEN, WRITE_KEY, PASSWORD = "token-8c1f", "write-key-77aa", "variable-51d0"
 SECRETS = (EMAIL, ADDRESS, CARD, TOKEN, WRITE_KEY, PASSWORD)
@@ -43,14 +43,14 @@ def ingest() -> Iterator[SentryIngest]:
 
 
 def assert_nothing_leaked(ingest: SentryIngest) -> None:
-    """Of everything that was sent, headers and all, nothing may hold what is secret."""
+    """Check that nothing that was sent, including headers, has a secret in it."""
     assert ingest.received
     for secret in SECRETS:
         assert secret.encode() not in ingest.received, f"{secret} was sent"
 
 
 def processes_of_their_own(directory: Path, ingest: SentryIngest, state: Path) -> Processes:
-    """Processes that belong to no site: they know where to report to, and a secret."""
+    """Processes without a site, which know where to report to, and a secret."""
     environ = {
         "PATH": "/usr/bin:/bin",
         MARK: str(state),
@@ -68,7 +68,7 @@ with tracker.context("request", {{"user_id": 7, "email": "{EMAIL}", "ip": "{ADDR
 
 
 def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: SentryIngest) -> None:
-    """One destination raises, one buries, one asks to wait. Each has secrets in its variables and its errors."""
+    """One destination raises, one returns dead events, one asks to wait. All have secrets in variables and errors."""
     tables = "".join(
         f'[destinations.{trouble}]\ntype = "tests.support.troubled:Troubled"\nevents = ["shop.*"]\n'
         f'trouble = "{trouble}"\napi_token = "{TOKEN}"\nbatch_events = 5\n'
@@ -102,7 +102,7 @@ def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: Se
     assert failed["exception"]["values"][1]["stacktrace"]["frames"][-1]["function"] == "deliver"
     assert dead["fingerprint"] == ["dispatcher", "dead-letters", "buries", "no_such_course"]
     assert opened["fingerprint"] == ["dispatcher", "breaker-opened", "raises", "transient"]
-    # What only waits, and what a library says of a refused request, is nobody's business.
+    # Retries, and what a library logs of a refused request, are not reported.
     assert {tuple(event["fingerprint"][1:3]) for event in ingest.events} == {
         ("delivery-failed", "raises"),
         ("dead-letters", "buries"),
@@ -110,7 +110,7 @@ def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: Se
     }
     assert {event["tags"]["dispatcher.role"] for event in ingest.events} == {"worker"}
     assert all(event["environment"] == "development" and "server_name" not in event for event in ingest.events)
-    # Nothing is patched, Celery least of all.
+    # Nothing is patched, in particular not Celery.
     assert failed["sdk"]["integrations"] == ["atexit", "excepthook"]
 
 
@@ -145,7 +145,7 @@ def test_deliveries_continue_request_traces_invisibly_to_destinations(site: Site
 
     deliveries = [event for event in ingest.transactions if event["transaction"] != "/buy"]
     found = Counter((event["transaction"], event["contexts"]["trace"]["trace_id"]) for event in deliveries)
-    # One batch for each destination; the request that was not sampled has no trace to be in.
+    # One batch for each destination. The request that was not sampled has no trace.
     wanted = {f"tasks.{name}.deliver" for name in ("tracking_log", "segment")}
     assert found == Counter((name, trace) for name in wanted for trace in requests)
     for event in deliveries:
@@ -320,7 +320,7 @@ os._exit(0)
 
 def test_a_web_app_reports_a_full_outbox_to_its_own_sentry_only(site: Site, ingest: SentryIngest) -> None:
     site.redis.kill()
-    # Filled up to what would be all; the app's process has room for two more files.
+    # Filled to the limit; the app's process has space for two more files.
     site.environ |= {**SMALL, "DISPATCHER_OUTBOX__MAX_BYTES": "81920"}
     site.emitting(FILL, DISPATCHER_RELAY__MODE="external").succeed()
     more = {"DISPATCHER_OUTBOX__MAX_BYTES": "98304", "DISPATCHER_SENTRY__DSN": ingest.dsn}
@@ -331,7 +331,7 @@ def test_a_web_app_reports_a_full_outbox_to_its_own_sentry_only(site: Site, inge
     app = site.emitting(APP, ingest.dsn, **more)
     report = ingest.wait_for_kind("outbox-nearly-full")
     app.kill()
-    # Neither the stack with its variables nor the user of whatever request came first.
+    # Neither the stack with its variables nor the user of the first request.
     assert "user" not in report
     assert not report.get("threads", {}).get("values")
     assert EMAIL not in json.dumps(report)

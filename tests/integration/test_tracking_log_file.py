@@ -64,7 +64,7 @@ def write_until_killed(path: Path, batches: int, events: int, padding: int) -> N
 
 
 def write_past_the_limit(path: Path, limit_bytes: int) -> None:
-    """Exits with 0 if the limit stopped a batch, and with nothing of that batch left."""
+    """Exit with 0 if the limit stopped a batch, and nothing of that batch is left."""
     log = tracking_log(path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
     delivered = 0
@@ -110,7 +110,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def names(*files: Path) -> list[str]:
-    """The events' names in the files, each line of which must be whole."""
+    """The names of the events in the files. Every line must be whole."""
     found = []
     for file in files:
         text = file.read_text("ascii")
@@ -135,7 +135,7 @@ def test_processes_take_turns_and_no_line_is_torn(tmp_path: Path) -> None:
         own = [name for name in found if name.startswith(writer)]
         assert own == [f"{writer}-{number}-{index}" for number in range(500) for index in range(10)]
     assert all(len({name.rpartition("-")[0] for name in found[at : at + 10]}) == 1 for at in range(0, 10_000, 10))
-    # Each append has to be remembered too, which it is not where two believe that it is their turn.
+    # Each append must be recorded too, which fails if two processes write at the same time.
     log = tracking_log(path)
     for writer in ("a", "b"):
         for number in range(500):

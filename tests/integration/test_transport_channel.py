@@ -23,13 +23,13 @@ LOG, SEGMENT = "tracking_log", "segment"
 
 @pytest.fixture(autouse=True)
 def our_transport(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As dispatcher.tasks.celery does: kombu does not heed the name of a transport for redis+socket://.
+    # As in dispatcher.tasks.celery: kombu ignores the name of a transport for redis+socket://.
     monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "dispatcher.tasks.transport:Transport")
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 
 def ring(redis: RedisServer, destination: str, count: int) -> list[str]:
-    """Ring for so many batches. Returns their ids."""
+    """Ring for ``count`` batches. Returns their ids."""
     ids = [f"7-a-{number:x}" for number in range(count)]
     pool = RedisPool(redis.url, timeout_seconds=5)
     pool.execute_many(commands([Ring(destination=destination, batch_id=batch_id, count=1) for batch_id in ids]))
@@ -45,7 +45,7 @@ def consuming(
     prefetch: int = 4,
     **options: object,
 ) -> Iterator[Connection]:
-    """A consumer of these queues, or of the tracking log's."""
+    """A consumer of these queues; by default of the tracking log's."""
     with Connection(redis.url, transport_options={"priority_steps": [0], **options}) as connection:
         channel = connection.channel()
         channel.basic_qos(0, prefetch, False)
@@ -55,7 +55,7 @@ def consuming(
 
 
 def drain(connection: Connection, until: Callable[[], bool]) -> None:
-    """Take messages until that is so."""
+    """Take messages until the condition is true."""
     for _ in range(10_000):
         if until():
             return
@@ -75,7 +75,7 @@ def test_a_doorbell_costs_one_command_at_most_and_leaves_nothing_in_redis(redis_
         client.config_resetstat()
         drain(connection, lambda: len(taken) == 400)
         calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in client.info("commandstats").items()}
-    # The others are this test's own, and those of new connections.
+    # The other commands are this test's own, and those of new connections.
     assert {name for name in calls if not name.startswith(("config", "info", "client", "ping"))} == {"brpop", "rpop"}
     # A BRPOP for one and an RPOP for three.
     assert calls["brpop"] + calls["rpop"] <= 250
@@ -151,7 +151,7 @@ def test_closing_the_channel_returns_unacked_doorbells_in_order(redis_server: Re
     in_hand: list[Message] = []
     with consuming(redis_server, in_hand.append, prefetch=10, global_keyprefix=prefix) as connection:
         drain(connection, lambda: len(in_hand) == 10)
-        # What a worker does with the headers of a message in hand does not come back with it.
+        # A worker's changes to the headers of a message do not go back with it.
         in_hand[0].headers["hostname"] = object()
         assert redis_server.call("LLEN", prefix + LOG) == 40
     assert redis_server.call("LRANGE", prefix + LOG, 0, -1) == before

@@ -23,7 +23,7 @@ HANG_SECONDS = 3600
 
 
 def put_events(site: Site, effect: str) -> None:
-    """Three batches in the store, with the poison in the middle of the second."""
+    """Three batches in the store, with the poisonous event in the middle of the second."""
     log = site.directory / "poisonous.log"
     site.allow(
         ["nothing.*"],
@@ -36,7 +36,7 @@ def put_events(site: Site, effect: str) -> None:
 
 
 def wait_until_settled(site: Site, worker: Child, *arguments: str, timeout: float = 120.0) -> Child:
-    """Wait until nothing waits, starting another worker whenever one has died. Returns the one that lives."""
+    """Wait until everything is delivered, and replace each worker that dies. Returns the one that lives."""
     deadline = time.monotonic() + timeout
     while site.counts(NAME).waiting:
         assert time.monotonic() < deadline, f"{site.counts(NAME)}\n{worker.output[-2000:]}"
@@ -47,7 +47,7 @@ def wait_until_settled(site: Site, worker: Child, *arguments: str, timeout: floa
 
 
 def assert_isolated(site: Site, *, lines: int) -> None:
-    """The poison is a dead letter, the rest is delivered, and no line is missing or there twice."""
+    """Check that the poisonous event is a dead letter, and that every other one has one line."""
     counts = site.counts(NAME)
     assert (counts.delivered, counts.dead_by_reason) == (EVENTS - 1, {"worker_lost": 1})
     site.assert_ledger_closes()
@@ -63,7 +63,7 @@ def assert_isolated(site: Site, *, lines: int) -> None:
 def test_an_event_that_kills_workers_is_dead_and_the_others_are_delivered(site: Site, effect: str, pool: str) -> None:
     put_events(site, effect)
     worker = wait_until_settled(site, site.worker("--no-restart", "-P", pool, "-c", "2"), "-P", pool, "-c", "2")
-    # Where it was killed after the append, the poison's own line was written with those of its batch.
+    # If it was killed after the append, the poisonous event's line was written too.
     assert_isolated(site, lines=EVENTS if effect == "kills after" else EVENTS - 1)
     assert worker.running
 

@@ -19,7 +19,7 @@ import dispatcher
 from dispatcher import tracker
 from dispatcher.tasks.celery import make_app
 from tests.support.link import Link
-from tests.support.processes import MARK, Child, assert_none_left
+from tests.support.processes import MARK, Child, assert_none_left, child_pids
 from tests.support.redis_server import RedisServer
 from tests.support.refusing_server import RefusingServer
 from tests.support.site import Site
@@ -28,13 +28,13 @@ from tests.support.waiting import wait_for
 
 LOG = "tracking_log"
 
-# The app of `celery -A brisk`: as tasks, but soon weary of a Redis that says nothing.
+# The app of `celery -A brisk`: like tasks, but with short timeouts for a silent Redis.
 BRISK = """
 from dispatcher.tasks.celery import app
 app.conf.broker_transport_options.update(socket_timeout=1, socket_connect_timeout=1, health_check_interval=1)
 """
 
-# The app of `celery -A hung`: as tasks, but its consumer hangs when it starts for the first time.
+# The app of `celery -A hung`: like tasks, but its consumer hangs at its first start.
 HUNG = """
 import os, time
 from celery import signals
@@ -50,14 +50,14 @@ def hang(sender, **_):
 
 
 def celery(site: Site, app: str, code: str, *arguments: str, **environ: str) -> Child:
-    """A worker of an app of its own."""
+    """A worker of the test's own app."""
     (site.directory / f"{app}.py").write_text(code)
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO", *arguments]
     return site.processes.start(*command, PYTHONPATH=f"{site.directory}:{Path.cwd()}", **environ)
 
 
 def emit(site: Site, number: int) -> None:
-    """One event, in the store once this returns."""
+    """Emit one event, and wait until it is in the store."""
     tracker.emit("shop.order.paid", {"n": number})
     wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
 
@@ -115,7 +115,7 @@ TROUBLES: list[Callable[[RedisServer], None]] = [
 ]
 
 
-# The pools share the loop that reconnects; what differs is what becomes of the deliveries under way.
+# The pools share the loop that reconnects, but differ in what happens to running deliveries.
 @pytest.mark.parametrize(("pool", "troubles"), [("threads", TROUBLES), ("prefork", TROUBLES[::2])])
 def test_a_worker_takes_events_again_after_any_failure_of_redis(
     in_site: Site, pool: str, troubles: list[Callable[[RedisServer], None]]
@@ -123,13 +123,13 @@ def test_a_worker_takes_events_again_after_any_failure_of_redis(
     worker = in_site.worker("-P", pool, "-c", "2")
     for number, trouble in enumerate(troubles):
         emit(in_site, number)
-        # Not only the lines: what Redis lost before it was settled would come again, and rightly.
+        # Not only the lines: what Redis lost before it was settled would come again, as it should.
         in_site.wait_until_delivered(40)
         trouble(in_site.redis)
     emit(in_site, len(troubles))
     in_site.wait_until_delivered(40)
     assert_each_once(in_site.log, len(troubles) + 1)
-    # The same process as before: it was not even started again.
+    # The same process as before, which was not restarted.
     assert worker.output.count(" ready.") == 1
     assert worker.stop() == 0
 
@@ -179,7 +179,7 @@ def test_a_hung_worker_is_ended_and_restarted(in_site: Site) -> None:
     emit(in_site, 0)
     worker.wait_for_output("worker ended with exit code 70; starting again", 30)
     in_site.wait_for_lines(1)
-    # It says where it hung.
+    # The output names the place in the code.
     assert "in call_soon" in worker.output or "asynchronous/hub.py" in worker.output
     assert worker.stop() == 0
 
@@ -210,11 +210,11 @@ def test_the_supervisor_restarts_its_child_however_it_ended(site: Site) -> None:
         sys.executable, "-m", "dispatcher.local.worker_supervisor", sys.executable, "-c", code
     )
     parent.wait_for_output("up")
-    [child] = children(parent.pid)
+    [child] = child_pids(parent.pid)
     os.kill(child, signal.SIGKILL)
     wait_for(lambda: parent.output.count("up ") == 2, 20, what=lambda: parent.output)
     assert "worker ended with signal SIGKILL; starting again in 0.5 s" in parent.output
-    # A supervisor that is killed leaves nothing behind.
+    # A killed supervisor leaves nothing behind.
     parent.kill()
     assert_none_left(site.environ[MARK])
 
@@ -285,7 +285,7 @@ report(n)
     site.wait_until_delivered(30)
     assert_each_once(site.log, emitted)
     site.assert_ledger_closes()
-    # None came twice to Segment either, which would have been the only trace of a batch that was cut off.
+    # None came to Segment twice either, which would be the only trace of an interrupted batch.
     assert site.counts("segment").delivered == emitted
     assert following.stop() == 0
 
@@ -295,7 +295,7 @@ def test_a_worker_without_a_supervisor_answers_remote_control(in_site: Site, mon
     monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", "dispatcher.tasks.transport:Transport")
     monkeypatch.setattr("kombu.transport._transport_cache", {})
     worker = in_site.worker("--no-restart", "-n", "one@test")
-    assert not children(worker.pid)
+    assert not child_pids(worker.pid)
     with make_app(in_site.settings()) as app:
         inspect = app.control.inspect(timeout=20, limit=1)
         assert inspect.ping() == {"one@test": {"ok": "pong"}}
@@ -307,8 +307,3 @@ def test_a_worker_without_a_supervisor_answers_remote_control(in_site: Site, mon
         app.control.add_consumer(LOG, reply=True, timeout=20, limit=1)
         in_site.wait_for_lines(1)
     assert worker.stop() == 0
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started, by id."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

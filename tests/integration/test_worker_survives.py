@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 
 LOG, SEGMENT = "tracking_log", "segment"
 
-# Emits steadily until it is told to stop, and reports how many it emitted.
+# Emits steadily until it is told to stop, then reports the number of its events.
 STEADY = """
 from pathlib import Path
 n, stop = 0, Path(sys.argv[1])
@@ -33,7 +33,7 @@ report(n)
 
 
 def put_events(site: Site, count: int) -> None:
-    """Events in the store and their doorbells in Celery's queues, with no worker to take them yet."""
+    """Put events into the store and their doorbells into Celery's queues, before any worker runs."""
     site.emitting(
         f"for n in range({count}): tracker.emit('shop.order.paid', {{'n': n}})\nassert dispatcher.flush(20)",
         DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="50",
@@ -46,7 +46,7 @@ def assert_all_delivered_once(site: Site, count: int, timeout: float = 30.0) -> 
     assert_each_once(site.log, count)
     messages = read_lines(site.directory / "segment.jsonl")
     assert {message["properties"]["n"] for message in messages} == set(range(count))
-    # A request may come twice, which Segment sees by the message's id.
+    # A request may come twice, which Segment recognises by the ids of the messages.
     assert len({message["messageId"] for message in messages}) == count
     site.assert_ledger_closes()
 
@@ -135,7 +135,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_has_begun(site: Site, pool: s
     for queue in (LOG, SEGMENT):
         counts = site.counts(queue)
         assert counts.claimed == 0
-        # Whatever waits has its doorbell: the next worker need not wait for the bell.
+        # Every waiting batch has its doorbell, so the next worker need not wait for the bell.
         assert site.redis.call("LLEN", queue) == counts.batches
     assert site.counts(LOG).delivered == count_lines(site.log)
     site.worker()
@@ -146,7 +146,7 @@ def test_a_stopping_worker_returns_unstarted_doorbells_in_order(site: Site) -> N
     put_events(site, 3000)
     before = site.redis.call("LRANGE", SEGMENT, 0, -1)
     assert isinstance(before, list)
-    # Takes connections and never answers.
+    # Accepts connections and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         worker = site.processes.start(
             *(sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel", "DEBUG"),
@@ -158,7 +158,7 @@ def test_a_stopping_worker_returns_unstarted_doorbells_in_order(site: Site) -> N
         worker.process.terminate()
         worker.wait_for_output("Worker: Stopping Pool")
     assert worker.wait() == 0
-    # The one that was begun, hardly more, failed when the connection was cut, and is parked.
+    # Hardly more than the one that had begun failed when the connection was cut, and is parked.
     begun = site.counts(SEGMENT).parked // 50
     assert 1 <= begun < 20
     assert site.redis.call("LRANGE", SEGMENT, 0, -1) == before[:-begun]
@@ -166,7 +166,7 @@ def test_a_stopping_worker_returns_unstarted_doorbells_in_order(site: Site) -> N
 
 def test_a_worker_delivers_waiting_events_while_redis_is_out_of_memory(site: Site) -> None:
     put_events(site, 2000)
-    # These are lost, and Redis takes no new ones but from the bell.
+    # These are lost, and a full Redis accepts new ones only from the bell.
     assert site.redis.call("DEL", SEGMENT)
     site.redis.call("CONFIG", "SET", "maxmemory", "1")
     worker = site.worker("-c", "2")
