@@ -199,17 +199,19 @@ def test_a_relay_killed_at_any_moment_loses_nothing_and_puts_nothing_twice(site:
     site.assert_ledger_closes()
 
 
+class Killed(BaseException):
+    """The process is killed here."""
+
+
+def die(self: Reader, position: int) -> None:
+    raise Killed
+
+
 def test_a_crash_between_put_and_commit_puts_nothing_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     emit_and_die(site, 5000, padding=300)
 
-    class Killed(BaseException):
-        pass
-
-    def never(self: Reader, position: int) -> None:
-        raise Killed
-
     with monkeypatch.context() as patched:
-        patched.setattr(Reader, "commit", never)
+        patched.setattr(Reader, "commit", die)
         for _ in range(3):
             relay = Relay(site.settings())
             with pytest.raises(Killed):
@@ -223,14 +225,8 @@ def test_a_crash_between_put_and_commit_puts_nothing_twice(site: Site, monkeypat
 def test_a_changed_allowlist_does_not_repeat_earlier_puts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     emit_and_die(site, 5000, padding=300)
 
-    class Killed(BaseException):
-        pass
-
-    def never(self: Reader, position: int) -> None:
-        raise Killed
-
     with monkeypatch.context() as patched:
-        patched.setattr(Reader, "commit", never)
+        patched.setattr(Reader, "commit", die)
         relay = Relay(site.settings())
         with pytest.raises(Killed):
             relay.step()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections import OrderedDict, deque, namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -34,6 +34,7 @@ from dispatcher.event import MAX_NAME_CHARACTERS, Event
 from dispatcher.outbox import MemoryOutbox
 from dispatcher.testing import capture
 from dispatcher.tracker import Tracker
+from tests.support.broken import Broken
 from tests.support.outboxes import events_in, make_tracker
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -43,19 +44,6 @@ MOMENT = datetime(2026, 11, 23, 13, 50, 44, tzinfo=UTC)
 class Thing:
     def __repr__(self) -> str:
         return "<Thing 17>"
-
-
-class Broken(Mapping[str, Any]):
-    """A mapping whose own code fails, as one that reads from a database may."""
-
-    def __getitem__(self, key: str) -> Any:
-        raise RuntimeError("the database is gone")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(["a"])
-
-    def __len__(self) -> int:
-        return 1
 
 
 class Nowhere(tzinfo):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.emit.diagnosis import MAX_DEPTH, Problem, describe, diagnose, holds_non_finite
+from tests.support.broken import Broken
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -22,19 +23,6 @@ NAN, INFINITY = float("nan"), float("inf")
 class Order:
     def __repr__(self) -> str:
         return "<Order 17>"
-
-
-class Broken(Mapping[str, Any]):
-    """A mapping whose own code fails."""
-
-    def __getitem__(self, key: str) -> Any:
-        raise RuntimeError("the database is gone")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(["a"])
-
-    def __len__(self) -> int:
-        return 1
 
 
 @dataclass

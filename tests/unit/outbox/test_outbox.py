@@ -23,18 +23,6 @@ from tests.support.scripts import run_script, start_script
 from tests.support.waiting import wait_for
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "outbox"
-
-
-@pytest.fixture
-def outbox(root: Path) -> Iterator[Outbox]:
-    outbox = make_outbox(root)
-    yield outbox
-    outbox.close()
-
-
 def numbered(count: int, *, size: int = 100) -> list[bytes]:
     return [f'{{"n":{number:0{size - 6}d}}}'.encode() for number in range(count)]
 

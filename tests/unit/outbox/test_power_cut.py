@@ -25,11 +25,6 @@ PAGE = mmap.PAGESIZE
 IN_A_FILE = JOURNAL_BYTES // frame_bytes(1_000)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "outbox"
-
-
 def numbered(count: int, start: int = 0) -> list[bytes]:
     return [f'{{"n":{number:0994d}}}'.encode() for number in range(start, start + count)]
 

@@ -6,7 +6,7 @@ import fcntl
 import os
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,18 +23,6 @@ from tests.support.scripts import run_script
 
 #: What fits into one file of these payloads.
 IN_A_FILE = JOURNAL_BYTES // frame_bytes(1_000)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "outbox"
-
-
-@pytest.fixture
-def outbox(root: Path) -> Iterator[Outbox]:
-    outbox = make_outbox(root)
-    yield outbox
-    outbox.close()
 
 
 def numbered(count: int, start: int = 0) -> list[bytes]:

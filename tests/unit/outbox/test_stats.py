@@ -20,11 +20,6 @@ from tests.support.outboxes import JOURNAL_BYTES, make_outbox, open_files, read_
 from tests.support.scripts import run_script
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "outbox"
-
-
 def test_a_survey_of_no_outboxes_is_empty(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert survey(tmp_path / "nowhere") == []

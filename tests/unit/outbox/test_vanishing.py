@@ -31,11 +31,6 @@ LOOKING = [
 ]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "outbox"
-
-
 @contextmanager
 def neighbours(root: Path, count: int = 3) -> Iterator[Callable[[], int]]:
     """Directories like those of other processes that are made and removed all the while, as fast as it goes."""
