@@ -80,7 +80,7 @@ def decode(payload: bytes) -> Event:
         if event.timestamp.tzinfo is UTC:
             return event
         return msgspec.structs.replace(event, timestamp=to_utc(event.timestamp))
-    except (UnicodeDecodeError, OverflowError) as error:  # text that is no UTF-8, a time that is none in UTC
+    except (UnicodeDecodeError, OverflowError) as error:  # text that is not UTF-8, a time that UTC does not reach
         raise msgspec.DecodeError(str(error)) from error
 
 

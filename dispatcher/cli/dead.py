@@ -152,7 +152,7 @@ def _dead_letters(destination: str) -> DeadLetters:
     settings = config.load()
     known = [*settings.destinations, NOT_TAKEN]
     if destination not in known:
-        raise SettingsError([f"there is no destination {destination!r}; there are {', '.join(known)}"])
+        raise SettingsError([f"unknown destination {destination!r}; known ones are {', '.join(known)}"])
     return DeadLetters(RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
 
 

@@ -177,7 +177,7 @@ class _Up:
                 return
 
     def _start_sink(self) -> dict[str, str]:
-        """Stand in for Segment where there is no write key; returns what the worker needs to find it."""
+        """Start the Segment stub if no write key is set. Returns the settings with which the worker finds it."""
         keyless = {
             name: table.traits.needs
             for name, table in self._settings.served_destinations.items()

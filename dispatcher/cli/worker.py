@@ -92,5 +92,5 @@ def _check_queues(queues: str | None, settings: config.Settings) -> None:
     unknown = [name for name in (queues or "").split(",") if name and name not in known]
     if unknown:
         raise SettingsError(
-            [f"there is no destination {name!r}; the enabled ones are {', '.join(known)}" for name in unknown]
+            [f"unknown destination {name!r}; the enabled ones are {', '.join(known)}" for name in unknown]
         )

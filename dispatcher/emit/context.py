@@ -52,7 +52,7 @@ class BoundContext:
         return BoundContext(tuple((layer, ctx if layer == name else old) for layer, old in self.layers))
 
     def without_layer(self, name: str) -> BoundContext:
-        """The context without the layer of that name. Raises KeyError where there is none."""
+        """The context without the layer of that name. Raises KeyError if it was not entered."""
         layers = tuple(entry for entry in self.layers if entry[0] != name)
         if len(layers) == len(self.layers):
             raise KeyError(name)
@@ -98,7 +98,7 @@ def enter_context(name: str, ctx: Mapping[str, Any]) -> None:
 
 
 def exit_context(name: str) -> None:
-    """Unbind the context entered under ``name``. Raises KeyError where there is none."""
+    """Unbind the context entered under ``name``. Raises KeyError if it was not entered."""
     _bound.set(_bound.get().without_layer(name))
 
 

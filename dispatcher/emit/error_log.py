@@ -28,7 +28,7 @@ class ErrorLog:
         self._quiet_until = 0.0
 
     def refused(self, error: OutboxError | SettingsError, circumstances: str) -> None:
-        """Log that there is no room for events, or no outbox. At most once a minute."""
+        """Log that events are refused because the outbox is full or missing. At most once a minute."""
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _REFUSED_SECONDS

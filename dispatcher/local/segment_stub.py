@@ -161,7 +161,7 @@ def _append(descriptor: int, lines: bytes) -> None:
         while written < len(lines):
             written += os.write(descriptor, lines[written:])
     except OSError:
-        # A full disk may have taken half a line. What is no regular file cannot be cut.
+        # A full disk may have taken half a line. A pipe or a device cannot be cut.
         with suppress(OSError):
             os.ftruncate(descriptor, size)
         raise
@@ -205,7 +205,7 @@ class _Server(socketserver.ThreadingTCPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A peer that hangs up is no news; anything else is a mistake here and shows its traceback.
+        # A peer may hang up at any time; any other error is a mistake here and shows its traceback.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""Damage: what of a journal was no whole event. It is set aside for a person to look into, and counted."""
+"""Damage: the parts of a journal that are not whole events. They are set aside for a person, and counted."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """How many pieces were set aside under one root, and their bytes. What is gone is a piece without any."""
+    """How many pieces were set aside under one root, and their bytes. A piece that was lost counts, with 0 bytes."""
 
     pieces: int
     bytes: int
 
 
 def damage(root: Path) -> Damage:
-    """What was set aside under ``root`` and not deleted since."""
+    """The pieces set aside under ``root`` that nobody has deleted. Reads a directory; raises PermissionError."""
     place = root / DAMAGED
     pieces = [name for name in names(place) if name.endswith(".bin")]
     return Damage(len(pieces), sum(size_bytes(place / name) for name in pieces))
 
 
 def set_aside(journal: Path, *, position: int, offset: int, piece: bytes, missing: int = 0) -> None:
-    """Keep a piece of a journal, and say so in the log. Raises nothing: reading goes on, since that makes room.
+    """Keep a damaged piece of a journal, and log it as an error. Never raises, so that reading can go on and free disk.
 
     Args:
-        journal: The file that it is from.
-        position: Where it begins, as the outbox counts.
-        offset: Where it begins in the file.
-        piece: What stands there, without the zeros at its end.
-        missing: How many bytes at the most were events and are zeros now, or cut off.
+        journal: The file that the piece is from.
+        position: Where the piece begins, as a position of the outbox.
+        offset: Where the piece begins in the file, in bytes.
+        piece: The bytes that stand there, without the zeros at their end.
+        missing: The largest number of bytes that may have held events and are now zeros, or cut off.
     """
     outbox = journal.parent
     place = outbox.parent / DAMAGED
@@ -43,13 +43,13 @@ def set_aside(journal: Path, *, position: int, offset: int, piece: bytes, missin
         place.mkdir(mode=0o700, exist_ok=True)
         target.write_bytes(piece)
     except OSError as error:
-        logger.error("what is damaged could not be set aside in %s: %s", target, error)
+        logger.error("damaged bytes could not be set aside in %s: %s", target, error)
     if piece or not missing:
-        what = f"{len(piece)} bytes are no event and were set aside in {target}"
-        way_out = "Check the disk, and look for readable events in that file"
+        what = f"{len(piece)} bytes are not whole events and were set aside in {target}"
+        remedy = "Check the disk, and look for readable events in that file"
     else:
         what = f"up to {missing} bytes of events are gone, as after a power cut; {target} stands for them"
-        way_out = "Check the disk, and lower outbox.sync_seconds to lose less"
+        remedy = "Check the disk, and lower outbox.sync_seconds to lose less"
     logger.error(
-        "the journal %s is damaged at byte %d: %s; reading went on behind them. %s", journal, offset, what, way_out
+        "the journal %s is damaged at byte %d: %s; reading went on behind them. %s", journal, offset, what, remedy
     )

@@ -1,4 +1,4 @@
-"""The journal: one file's format. Frames stand one after another; a zero header is where the next one will be.
+"""Journal: the format of one file. Frames stand one after another; a zero header marks where the next one will be.
 
 A frame is a header of 8 bytes, the payload, and zeros up to the next multiple of 8. The header is one native 64-bit
 word, CRC-32 above and length below, and is written last: a process killed at any moment leaves a whole frame or none.
@@ -18,10 +18,10 @@ from zlib import crc32
 HEADER: Final = struct.Struct("@Q")
 HEADER_BYTES: Final = HEADER.size
 LENGTH_MASK: Final = 0xFFFFFFFF
-#: Stands where a header would be, once the writer has gone on to the next file.
+#: Stands in the place of a header once the writer has gone on to the next file.
 ROTATED: Final = LENGTH_MASK
 SUFFIX: Final = ".journal"
-#: Of the file beside a journal with what a relay has put of it.
+#: The suffix of the file beside a journal in which a relay records what it has put (relay/put_log.py).
 NOTES_SUFFIX: Final = ".puts"
 
 _unpack = HEADER.unpack_from
@@ -35,12 +35,12 @@ def journal_path(directory: Path, index: int) -> Path:
 
 
 def notes_path(directory: Path, index: int) -> Path:
-    """The file with what a relay has noted of journal ``index``."""
+    """The file in which a relay records what it has put of journal ``index``."""
     return directory / f"{index:08d}{NOTES_SUFFIX}"
 
 
 def frame_bytes(payload_bytes: int) -> int:
-    """What a payload of that size takes up, with its header and padding."""
+    """The bytes that a payload of that size takes in a file, with its header and padding."""
     return (HEADER_BYTES + payload_bytes + 7) & -8
 
 
@@ -48,7 +48,13 @@ def frame_bytes(payload_bytes: int) -> int:
 class Journal:
     """A journal file that is written to: mapped whole, and allocated as far as it is used.
 
-    Nothing is stored behind ``allocated``: on a full disk that would be a SIGBUS. Allocating is what can fail instead.
+    Nothing is stored behind ``allocated``: on a full disk the kernel would end the process with SIGBUS. Allocating
+    raises an error instead.
+
+    Args:
+        path: Where the file is.
+        map: The whole file.
+        allocated: How many bytes from its start have their space on the disk.
     """
 
     path: Path
@@ -57,7 +63,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, size: int, *, allocated: int) -> Journal:
-        """A new file of ``size`` zero bytes, of which the first have their space on the disk. Raises OSError."""
+        """A new file of ``size`` zero bytes; the first ``allocated`` have their space on the disk. Raises OSError."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, allocated)
@@ -71,7 +77,7 @@ class Journal:
         return cls(path, mapped, allocated)
 
     def allocate(self, upto: int) -> None:
-        """Have the file's space reach to ``upto``. Takes some 20 µs. Raises OSError: nothing has changed then."""
+        """Allocate disk space up to byte ``upto``, in some 20 µs. Raises OSError on a full disk, changing nothing."""
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.posix_fallocate(fd, self.allocated, upto - self.allocated)
@@ -82,23 +88,23 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """What ``parse`` found: payloads, the offset behind each, the offset to go on from, and why it stopped."""
+    """What ``parse`` read: payloads, the offset behind each, the offset to go on from, and why it stopped."""
 
     payloads: list[bytes]
     ends: list[int]
     offset: int
     #: The writer has gone on to the next file, so nothing more will come in this one.
     rotated: bool = False
-    #: What stands at ``offset`` is not a frame.
+    #: The bytes at ``offset`` are not a frame.
     damaged: bool = False
 
 
-def parse(buffer: bytes, offset: int = 0, *, most: int = sys.maxsize) -> Frames:
-    """Up to ``most`` frames of ``buffer`` from ``offset`` on. Stops before the first that is not whole."""
+def parse(buffer: bytes, offset: int = 0, *, limit: int = sys.maxsize) -> Frames:
+    """Up to ``limit`` frames of ``buffer`` from ``offset`` on. Stops before the first that is not whole."""
     payloads: list[bytes] = []
     ends: list[int] = []
     size = len(buffer)
-    while len(payloads) < most and offset + HEADER_BYTES <= size:
+    while len(payloads) < limit and offset + HEADER_BYTES <= size:
         (header,) = _unpack(buffer, offset)
         if header == 0:
             break
@@ -118,7 +124,7 @@ def parse(buffer: bytes, offset: int = 0, *, most: int = sys.maxsize) -> Frames:
 
 
 def frame(payload: bytes) -> bytes:
-    """A payload as it stands in a file."""
+    """A payload as it stands in a file, with header and padding."""
     size = len(payload)
     return HEADER.pack(crc32(payload) << 32 | size) + payload + bytes(frame_bytes(size) - HEADER_BYTES - size)
 
@@ -129,7 +135,7 @@ def resynchronise(buffer: bytes, offset: int) -> int | None:
     while (candidate := candidate + 8) <= len(buffer) - HEADER_BYTES:
         (header,) = _unpack(buffer, candidate)
         if header == 0:
-            # There may be megabytes of zeros: on to the word with the next byte that is none.
+            # There may be megabytes of zeros: skip to the word with the next byte that is not zero.
             candidate = (_behind_zeros(buffer, candidate) & -8) - 8
             continue
         length = header & LENGTH_MASK
@@ -142,7 +148,7 @@ def resynchronise(buffer: bytes, offset: int) -> int | None:
 
 
 def _behind_zeros(buffer: bytes, start: int) -> int:
-    """Where the next byte is that is not zero; the end where there is none."""
+    """The offset of the next byte that is not zero; the end of the buffer if all are zero."""
     while start < len(buffer):
         piece = buffer[start : start + len(_ZEROS)]
         if piece != _ZEROS[: len(piece)]:

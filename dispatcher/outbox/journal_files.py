@@ -1,6 +1,6 @@
-"""The journal files of one outbox: the next one is made ahead, what is done with is unmapped, and all of it is synced.
+"""The journal files of one outbox: a small thread makes the next one ahead, unmaps full ones, and syncs them all.
 
-That is the work of one small thread, so that emit has none of it.
+The thread does so in order that emit need not.
 """
 
 from __future__ import annotations
@@ -28,19 +28,29 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# What a new file takes of the disk: a few events of the usual size, so that hundreds of quiet processes take little.
+# Bytes of disk for a new file: a few events of the usual size, so that hundreds of quiet processes take little.
 _FIRST_BYTES: Final = 2 * mmap.PAGESIZE
-# By how much it grows each time. It is full-grown after six such steps, of some 20 µs each.
+# The factor by which a file grows each time. Six steps, of some 20 µs each, allocate a file of the usual size whole.
 _GROWTH: Final = 4
-# A process that fills half a file within so many seconds gets its next file made ahead, in full; any other makes it
-# when it needs it.
+# A process that fills half a file within so many seconds has its next file made ahead, in full. Any other process makes
+# its next file when it needs one.
 _BUSY_SECONDS: Final = 60.0
-# What sys.getrefcount says of what nobody else has: the variable and the call.
+# sys.getrefcount of an object that nobody else has: the variable and the call.
 _ALONE: Final = 2
 
 
 class JournalFiles:
-    """Makes, grows and syncs the files of one outbox directory. ``take`` and ``grow``: by one thread at a time."""
+    """Makes, grows and syncs the files of one outbox directory.
+
+    ``take``, ``grow`` and ``limit`` are for one thread at a time; ``retire`` may be called from any. A forked child
+    calls ``abandon`` and nothing else.
+
+    Args:
+        directory: The outbox.
+        size: The bytes of one file.
+        max_bytes: The most disk that all outboxes beside this one may take together.
+        state: The outbox's state page, which says what has been relayed.
+    """
 
     def __init__(self, directory: Path, *, size: int, max_bytes: int, state: State) -> None:
         self._directory = directory
@@ -48,14 +58,14 @@ class JournalFiles:
         self._max_bytes = max_bytes
         self._state = state
         self._synced = 0
-        # The last file whose name is on the disk, and with the first one the state page without which none is read.
+        # The last file whose name is synced. With the first one the state page is, without which no file can be read.
         self._named = -1
         self._notes_synced: dict[str, int] = {}
         self._spare_path = directory / f"spare{SUFFIX}"
         self._spare: queue.SimpleQueue[Journal] = queue.SimpleQueue()
         self._spare_wanted = False
         self._retired: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
-        # No threading.Event: what a signal handler that raises leaves of its lock, the next emit would wait for.
+        # Not a threading.Event: a signal handler that raises could leave its lock taken, and the next emit would wait.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._current: tuple[int, Journal]
         self._taken_at = time.monotonic()
@@ -66,12 +76,16 @@ class JournalFiles:
         self._thread: OwnThread | None = None
 
     def take(self, index: int) -> Journal:
-        """File ``index``: the spare one, or one made now. Raises OSError when there is no room."""
+        """File ``index``: the spare one, or one made now, in some 100 µs.
+
+        Raises:
+            OSError: The disk or the limit is full.
+        """
         path = journal_path(self._directory, index)
         try:
             taken = self._spare.get_nowait()
         except queue.Empty:
-            # Left by a try that was cut short by a signal handler that raised; nothing was written to it.
+            # An attempt that a raising signal handler cut short may have left it; nothing was written to it.
             path.unlink(missing_ok=True)
             taken = self._create(path, min(_FIRST_BYTES, self._size))
         else:
@@ -86,10 +100,13 @@ class JournalFiles:
         return taken
 
     def grow(self, journal: Journal, end: int) -> int:
-        """Have the current file take what reaches to ``end``. Returns up to where it does, until it is asked again.
+        """Allocate space in the current file for a frame that ends at ``end``.
+
+        Returns:
+            The offset up to which the file may be written before this has to be called again.
 
         Raises:
-            OSError: There is no room. Nothing has changed.
+            OSError: The disk or the limit is full. Nothing has changed.
         """
         if end > journal.allocated:
             upto = min(self._size, max(end + mmap.PAGESIZE - 1 & -mmap.PAGESIZE, _GROWTH * journal.allocated))
@@ -104,20 +121,20 @@ class JournalFiles:
         self._wakes.put(None)
 
     def limit(self, journal: Journal, end: int = 0) -> int:
-        """Up to where a file is written before ``grow`` is asked: what is allocated, or half of it at first."""
+        """How far a file may be written before ``grow`` is called: its space, or at first half the file."""
         half = self._size // 2
         return half if end <= half < journal.allocated and not self._is_busy else journal.allocated
 
     def retire(self, finished: mmap.mmap) -> None:
-        """Have a full file unmapped, with the thread's next turn. Does not block."""
+        """Hand a full file to the thread, which unmaps it. Does not block."""
         self._retired.put(finished)
 
     def keep(self, sync_seconds: float, written: Callable[[], int]) -> None:
-        """Start the thread that keeps a spare file ready and syncs what is not relayed.
+        """Start the thread that keeps a spare file ready and syncs what is not relayed. Call it once; it never raises.
 
         Args:
-            sync_seconds: How often it syncs.
-            written: Says up to which position there are events.
+            sync_seconds: Seconds between two syncs.
+            written: Gives the position behind the last event; called from the thread.
         """
         thread = OwnThread(partial(self._run, sync_seconds, written), name="dispatcher-journal")
         try:
@@ -128,7 +145,10 @@ class JournalFiles:
             self._thread = thread
 
     def close(self) -> None:
-        """Stop the thread and remove the spare file, which nothing was written to."""
+        """Stop the thread and remove the spare file, which holds no event. May be called twice.
+
+        Blocks until the thread has ended, for five seconds at most.
+        """
         self._closed = True
         self._wakes.put(None)
         if self._thread is not None:
@@ -142,7 +162,7 @@ class JournalFiles:
         self._spare_path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
-        """In a forked child: let go of the maps, and leave the files alone."""
+        """In a forked child: release the inherited maps, and leave the files to the parent. Does not block."""
         self._closed = True
         while not self._spare.empty():
             # One that the parent's thread was looking into at the moment of the fork cannot be closed.
@@ -165,7 +185,7 @@ class JournalFiles:
         self._prepare()
         while not self._retired.empty():
             retired = self._retired.get_nowait()
-            # Not where a finalizer made it full in the middle of an append to it: then it goes with that append.
+            # A finalizer may have filled it in the middle of an append to it: then it goes when that append ends.
             if sys.getrefcount(retired) <= _ALONE:
                 retired.close()
 
@@ -174,10 +194,10 @@ class JournalFiles:
             return
         self._spare_wanted = False
         try:
-            # With room for one more: else take, while this one is not ready yet, would find none.
+            # With room for one more file, since take may need one while this one is not ready yet.
             spare = self._create(self._spare_path, self._size, leave=self._size)
         except OSError as error:
-            # emit will meet the same error when it needs the file, and say so.
+            # emit meets the same error when it needs the file, and reports it.
             logger.debug("no spare journal in %s: %s", self._directory, error)
             return
         _off_the_loop(prefault, spare.map)
@@ -193,7 +213,7 @@ class JournalFiles:
             raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
 
     def _sync(self, written: int) -> None:
-        """Sync what was written and is neither synced nor relayed. ``written`` is the position behind all of it."""
+        """Sync the events up to position ``written`` that are neither synced nor relayed."""
         try:
             position = max(self._synced, self._state.position)
             while position < written and not self._closed:
@@ -212,7 +232,7 @@ class JournalFiles:
                 logger.warning("%s could not be synced to disk: %s", self._directory, error)
 
     def _sync_frames(self, index: int, start: int, end: int) -> None:
-        # Not the file that is written to: its map, and of that only what was.
+        # Of the file that is being written, sync only the pages that were written.
         current_index, current = self._current
         if index == current_index:
             sync_pages(current.map, start, end)
@@ -220,7 +240,7 @@ class JournalFiles:
             sync_file(journal_path(self._directory, index))
 
     def _sync_names(self, index: int) -> None:
-        """Sync what frames are found by after a power cut: the files' names, and once the state page."""
+        """Sync the names of the files, and once the state page: after a power cut a reader finds the frames by them."""
         if index <= self._named:
             return
         if self._named < 0:
@@ -230,7 +250,7 @@ class JournalFiles:
         self._named = index
 
     def _sync_notes(self) -> None:
-        """Sync what relays have noted since: after a power cut it says how events were cut that were put."""
+        """Sync what relays have recorded since: after a power cut it says how the events that were put were batched."""
         before, self._notes_synced = self._notes_synced, {}
         for name in names(self._directory):
             if name.endswith(NOTES_SUFFIX):

@@ -1,6 +1,7 @@
-"""Listing: what stands in directories that other processes own. All of it may vanish between two looks.
+"""Listing: what is in the directories of other processes. Everything there may vanish at any moment.
 
-Whoever looks there goes through this file: a race with a process that comes, goes or deletes is never an error.
+All code that reads such a directory does it here, where a race with a process that comes, goes or deletes is no error.
+Functions read the file system and block as briefly as it does; they are safe in threads and after a fork.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from dispatcher.outbox.journal import NOTES_SUFFIX, SUFFIX
 
 logger = logging.getLogger(__name__)
 
-#: The state file's name. A directory without it is no outbox.
+#: The state file's name. Only a directory that has one is an outbox.
 STATE: Final = "state"
 #: The file whose lock a relay holds.
 RELAY_LOCK: Final = "relay.lock"
-#: The file under the root whose lock the one relay of a machine holds that looks after the outboxes of the dead.
+#: The file under the root that one relay of the machine locks: it alone looks after the outboxes of dead processes.
 ADOPTION_LOCK: Final = ".adoption.lock"
-#: The directory beside the outboxes with what was no whole event.
+#: The directory beside the outboxes for damaged pieces of journals.
 DAMAGED: Final = "damaged"
 
 # st_blocks counts these, whatever the file system's own blocks are (stat(2)).
@@ -30,7 +31,7 @@ _BLOCK_BYTES: Final = 512
 
 
 def names(directory: Path) -> list[str]:
-    """The names in a directory; empty where it is gone or is none. Raises PermissionError."""
+    """The names in a directory; empty if it is gone or not a directory. Raises PermissionError."""
     try:
         return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
@@ -38,7 +39,7 @@ def names(directory: Path) -> list[str]:
 
 
 def directories(root: Path) -> list[Path]:
-    """The directories under ``root`` by name, hidden ones too, without that of what is damaged."""
+    """The directories under ``root``, ordered by name, with hidden ones but without ``DAMAGED``."""
     try:
         with os.scandir(root) as entries:
             found = [entry.name for entry in entries if entry.name != DAMAGED and entry.is_dir()]
@@ -48,19 +49,19 @@ def directories(root: Path) -> list[Path]:
 
 
 def find_outboxes(root: Path) -> list[Path]:
-    """The outbox directories under ``root``, by name. Empty where ``root`` is no directory."""
+    """The outbox directories under ``root``, ordered by name. Empty if ``root`` is not a directory."""
     found = [path for path in directories(root) if not path.name.startswith(".")]
     return [path for path in found if os.path.exists(f"{path}/{STATE}")]
 
 
 def journal_indexes(directory: Path) -> list[int]:
-    """The numbers of an outbox's journal files, in order. A spare one has none."""
+    """The numbers of an outbox's journal files, in order. The spare file has no number."""
     stems = [name.removesuffix(SUFFIX) for name in names(directory) if name.endswith(SUFFIX)]
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def size_bytes(path: Path) -> int:
-    """The length of a file; 0 where it is gone."""
+    """The length of a file in bytes; 0 if it is gone."""
     try:
         return path.stat().st_size
     except OSError:
@@ -68,7 +69,7 @@ def size_bytes(path: Path) -> int:
 
 
 def disk_bytes(path: Path) -> int:
-    """What a file takes of the disk, which for a journal may be less than its length; 0 where it is gone."""
+    """The bytes of disk that a file takes, for a journal often fewer than its length; 0 if it is gone."""
     try:
         return path.stat().st_blocks * _BLOCK_BYTES
     except OSError:
@@ -76,7 +77,7 @@ def disk_bytes(path: Path) -> int:
 
 
 def outbox_disk_bytes(directory: Path | str) -> int:
-    """What the journals of one outbox take of the disk; 0 where it may not be looked into."""
+    """The bytes of disk that the journals of one outbox take; 0 if this user may not read the directory."""
     # By scandir, and without Path: there may be hundreds, and emit waits for the sum when it makes a file.
     found = 0
     try:
@@ -91,28 +92,28 @@ def outbox_disk_bytes(directory: Path | str) -> int:
 
 
 def journals_bytes(root: Path) -> int:
-    """What the journals of all outboxes under ``root`` take of the disk, as far as this user may look."""
+    """The bytes of disk that the journals of all outboxes under ``root`` take, as far as this user may read them."""
     return sum(outbox_disk_bytes(f"{root}/{name}") for name in names(root))
 
 
 def remove_outbox(directory: Path) -> None:
-    """Delete an outbox of which nothing is needed. What a kill in its middle leaves, ``remove_litter`` finds."""
-    # The state goes last but for the lock: as long as there are journals, the directory can be read.
+    """Delete an outbox that nobody needs any more. If a kill cuts this short, ``remove_litter`` removes the rest."""
+    # The state goes after the journals: as long as there are any, the directory can be read.
     ours = [name for name in names(directory) if name.endswith((SUFFIX, NOTES_SUFFIX))]
     for name in (*ours, STATE, RELAY_LOCK):
         (directory / name).unlink(missing_ok=True)
     try:
         directory.rmdir()
     except OSError as error:
-        # Somebody else has removed it, or has just put a lock into it, and removes both.
+        # Another process has removed it, or has just put a lock into it and removes both.
         level = logging.DEBUG if error.errno in (errno.ENOENT, errno.ENOTEMPTY) else logging.WARNING
         logger.log(level, "the empty outbox %s cannot be removed: %s", directory, error)
 
 
 def remove_litter(directory: Path) -> bool:
-    """Remove a directory without a state file in which no event can be. Returns whether it was one."""
+    """Remove a directory that has no state file and cannot hold an event. Returns whether it was such a directory."""
     left = names(directory)
-    # A journal without a state holds events that somebody may want to read by hand, unless it was never written to.
+    # A journal without a state may hold events that a person wants to read by hand, unless it was never written to.
     if STATE in left or any(name.endswith(SUFFIX) and disk_bytes(directory / name) for name in left):
         return False
     if any(not name.endswith((SUFFIX, NOTES_SUFFIX)) and name != RELAY_LOCK for name in left):

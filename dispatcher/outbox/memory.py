@@ -6,7 +6,7 @@ from typing import Final
 
 
 class MemoryOutbox:
-    """Takes events as ``Outbox`` does and forgets them with the process. Safe in threads."""
+    """Takes events as ``Outbox`` does, and keeps them as long as the process lives. Safe in threads."""
 
     def __init__(self) -> None:
         self.payloads: Final[list[bytes]] = []
@@ -22,7 +22,7 @@ class MemoryOutbox:
         self.payloads.append(payload)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Does nothing: there are no files to close."""
 
     def abandon(self) -> None:
-        """Nothing was inherited."""
+        """Does nothing: a forked child may read the copy that it has."""

@@ -1,6 +1,6 @@
-"""The pages of a journal's map: brought in before they are written to, and synced to disk once they were.
+"""The pages of a journal's map: brought into memory before they are written, and synced to disk afterwards.
 
-Both go by way of ctypes, since mmap's own methods would hold the interpreter all the while.
+Both use ctypes, since mmap's own methods would hold the interpreter all the while. Safe in threads and after a fork.
 """
 
 from __future__ import annotations

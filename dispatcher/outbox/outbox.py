@@ -25,9 +25,9 @@ from dispatcher.process.inheritance import release_after_fork
 
 _pack = HEADER.pack_into
 
-# Seconds for which a full outbox refuses at once, before it looks again whether there is room.
+# Seconds for which a full outbox refuses at once, before it checks again for room.
 _REFUSE_SECONDS: Final = 0.2
-# What the system calls a disk, a quota or a file that takes no more.
+# The errors of a full disk, an exhausted quota and a file at its largest size.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -71,7 +71,7 @@ class Outbox:
         self._map = self._journal.map
         self._index = 0
         self._offset = 0
-        # Up to where events may stand, for now: what is behind it has no space on the disk yet.
+        # The offset up to which events may be written now: behind it the file has no space on the disk yet.
         self._limit = self._files.limit(self._journal)
         release_after_fork(self, Outbox.abandon)
         self._files.keep(sync_seconds, lambda: self.position)
@@ -80,14 +80,14 @@ class Outbox:
         try:
             return self._files.take(0)
         except OSError:
-            # Else each try would leave an open file, and a directory that nobody takes for dead.
+            # Otherwise each attempt would leave an open file, and a directory whose process seems to live.
             remove_outbox(self.directory)
             self.state.close()
             raise
 
     @property
     def position(self) -> int:
-        """Where the next event will stand. What is before it is in the journal."""
+        """The position of the next event. Every event before it is in the journal."""
         return self._index * self.journal_bytes + self._offset
 
     def has_relayed(self, position: int) -> bool:
@@ -95,7 +95,10 @@ class Outbox:
         return (self._relayed if self._closed else self.state.position) >= position
 
     def append(self, payload: bytes) -> None:
-        """Take one encoded event. Once this returns, the event survives the death of the process.
+        """Append one encoded event. Once this returns, the event survives the death of the process.
+
+        Takes one to two microseconds, and waits only for another thread's copy. Safe in threads, in signal handlers and
+        in finalizers.
 
         Raises:
             OutboxFullError: ``max_bytes`` are in use, or the disk is full. Nothing was written.
@@ -129,7 +132,7 @@ class Outbox:
                 pass
 
     def _make_room(self, payload: bytes) -> bool:
-        """Grow the file, or go on to the next one. False where this very thread is about to, and will append it."""
+        """Grow the file, or take the next one. False if this very thread is already doing so, and appends it then."""
         if self._rotating:
             self._late.append(payload)
             return False
@@ -138,7 +141,7 @@ class Outbox:
         end = HEADER_BYTES + len(payload)
         if end > self.journal_bytes:
             raise OutboxError(
-                f"an event of {len(payload):,} bytes fits no journal of {self.journal_bytes:,}: "
+                f"an event of {len(payload):,} bytes does not fit into a journal of {self.journal_bytes:,}: "
                 "raise DISPATCHER_OUTBOX__JOURNAL_BYTES"
             )
         if self._refusal is not None and time.monotonic() < self._refuse_until:
@@ -187,16 +190,17 @@ class Outbox:
         ) from error
 
     def close(self) -> None:
-        """Let go of the files and the lock; remove the directory if all of it is settled. May be called twice.
+        """Close the files and release the lock. Remove the directory if all events are settled. May be called twice.
 
-        What is not stays: for a relay that has to put it, and for a Redis that loses it and gets it again.
+        Other events stay: for a relay that has to put them, and for a Redis that may lose them and get them again.
+        Blocks up to five seconds.
         """
         with self._lock:
             if self._closed or os.getpid() != self.pid:
                 return
             is_settled = self.state.settled >= self.position
             self._relayed = self.state.position
-            # What comes after this finds no room, and then finds out why.
+            # The next append finds no room, and then that the outbox is closed.
             self._closed, self._offset, self._limit = True, self.journal_bytes, self.journal_bytes
             self._files.close()
             if os.getpid() != self.pid:
@@ -207,8 +211,8 @@ class Outbox:
             self.state.close()
 
     def abandon(self) -> None:
-        """In a forked child: let go of what was inherited, without touching what is still the parent's."""
-        # The copy of a greenlet may have it in hand: it finds no room, and then finds out why.
+        """In a forked child: release what was inherited, and leave the parent's files alone. Does not block."""
+        # The copy of a greenlet may be appending: it finds no room, and then that the outbox is closed.
         self._closed, self._offset = True, self.journal_bytes
         self._files.abandon()
         # A map that the parent's thread was looking into at the moment of the fork cannot be closed, and need not be.

@@ -1,4 +1,4 @@
-"""Reader: the relay's side of one outbox directory. It reads from where the last one stopped, in bounded memory."""
+"""Reader: the relay's side of one outbox directory. It goes on where the last reader stopped, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _CHUNK_BYTES: Final = 262_144
 _BACKLOG_CHUNK_BYTES: Final = 1_048_576
 #: Frames handed out at once: parsing them takes the interpreter for some 50 µs, which an emit beside it can wait for.
 SLICE_FRAMES: Final = 64
-# What stands where the next frame will be.
+# The header that stands where the next frame will be.
 _NOTHING: Final = bytes(HEADER_BYTES)
-# Reads of a frame that is not whole before it counts as damaged: a store may show late to another processor.
+# How often a frame is read that is not whole before it counts as damaged: another processor may see a store late.
 _PATIENCE: Final = 3
 
-# What a file has to have too much of to be cut off.
+# A dead writer's last file is cut when it has so many bytes too many.
 _WORTH_BYTES: Final = 65_536
 
-# Readers that are open, for a forked child to let go of.
+# The open readers, which a forked child closes.
 _open: Final[set[Reader]] = set()
 
 
@@ -40,7 +40,7 @@ class Reader:
 
     Raises:
         OutboxInUseError: Another relay reads it.
-        OutboxError: The directory is no outbox.
+        OutboxError: The directory is not an outbox.
         OSError: It cannot be read.
     """
 
@@ -57,7 +57,7 @@ class Reader:
             os.close(self._lock_fd)
             raise OutboxInUseError(f"another relay reads {directory}") from None
         except FileNotFoundError:
-            # Its writer has just removed all but the lock, which is here again now.
+            # Its writer has just removed everything, and the lock was made again above.
             remove_litter(directory)
             os.close(self._lock_fd)
             raise
@@ -68,12 +68,12 @@ class Reader:
         self._size = self.state.journal_bytes
         indexes = journal_indexes(directory)
         if indexes and self.state.position > (max(indexes) + 1) * self._size:
-            # Nothing can have been read there, and to believe it would be to throw away all that waits.
+            # Nothing can have been read there; to believe it would throw away everything that waits.
             logger.error("the position in %s is beyond every journal: reading from the first again", directory / STATE)
             self.state.position = self.state.settled = min(indexes) * self._size
-        #: Everything before it was handed out by ``read``.
+        #: ``read`` has returned everything before it.
         self.position = self.state.position
-        # What is settled may have left files too: a relay may be killed before it has deleted them.
+        # Settled events may have left files: a relay may be killed before it has deleted them.
         self._kept_from = min([*indexes, self.position // self._size])
         self._buffer = b""
         self._buffer_at = 0
@@ -83,7 +83,7 @@ class Reader:
         """The next payloads and the position behind each; both empty when there is nothing new.
 
         Call ``commit`` once they were put into the store. Damaged frames are set aside in the directory
-        ``damaged`` beside the outboxes, and reading goes on behind them.
+        ``damaged`` beside the outboxes, and reading goes on behind them. Does not wait for events.
         """
         while True:
             index, offset = divmod(self.position, self._size)
@@ -98,15 +98,15 @@ class Reader:
             elif frames.damaged:
                 if not self._skip_damage(index, offset):
                     return [], []
-            elif not self._past_zeros(index, offset):
+            elif not self._skip_zeros(index, offset):
                 return [], []
 
     def commit(self, position: int) -> None:
-        """Everything before ``position`` is in the store: remember it. The files stay until ``let_go``."""
+        """Record that everything before ``position`` is in the store. The files stay until ``discard_before``."""
         self.state.position = position
 
-    def let_go(self, position: int) -> None:
-        """Nothing before ``position`` will be read again: delete the files that hold nothing else."""
+    def discard_before(self, position: int) -> None:
+        """Delete the files that hold only events before ``position``, which nobody will read again. Raises OSError."""
         self.state.settled = max(self.state.settled, position)
         index = position // self._size
         for done in range(self._kept_from, index):
@@ -116,13 +116,13 @@ class Reader:
 
     @property
     def kept_bytes(self) -> int:
-        """What the files take up that hold nothing but what was committed."""
+        """The bytes of the files that hold only committed events."""
         return max(0, self.state.position // self._size - self._kept_from) * self._size
 
     def rewind(self, position: int | None = None) -> None:
-        """Read again from what was committed last; or from ``position`` on, as far as its files are still there.
+        """Read again what is not committed; or all from ``position`` on, as far as its files still exist.
 
-        What was committed is then what is before that position.
+        What follows that position counts as not committed then.
         """
         if position is not None and position < self.state.position:
             self.state.position = max(position, self.state.settled)
@@ -130,22 +130,22 @@ class Reader:
         self._buffer = b""
 
     def seek(self, position: int) -> None:
-        """Have the next ``read`` begin at ``position``, which is behind an event."""
+        """Let the next ``read`` begin at ``position``, which must be the end of an event."""
         self.position = position
 
     @property
     def writer_is_dead(self) -> bool:
-        """Whether no process writes here any more. Once True, it stays so."""
+        """Whether the process that wrote here has ended. Once True, it stays so."""
         return self.state.try_lock()
 
     def give_back(self) -> None:
-        """Give the disk back what a dead writer has taken and not used. For one of which everything was read."""
-        with suppress(OSError):  # it is there all the same
+        """Free the disk space that a dead writer allocated and did not use. Call it once everything was read."""
+        with suppress(OSError):  # then it stays allocated, and nothing is lost
             (self.directory / f"spare{SUFFIX}").unlink(missing_ok=True)
             index, offset = divmod(self.position, self._size)
             path = journal_path(self.directory, index)
             if disk_bytes(path) > offset + _WORTH_BYTES and not journal_path(self.directory, index + 1).exists():
-                # Else a blank state page would have to be made anew from a file that is shorter now.
+                # First, since a blank state page is made anew from the size of this file.
                 self.state.sync()
                 os.truncate(path, offset)
 
@@ -154,7 +154,7 @@ class Reader:
         remove_outbox(self.directory)
 
     def close(self) -> None:
-        """Let go of the lock. May be called twice."""
+        """Release the lock and close the files. May be called twice."""
         _open.discard(self)
         self._close_file()
         if self._lock_fd >= 0:
@@ -165,7 +165,7 @@ class Reader:
     def _parse(self, index: int, offset: int) -> Frames:
         at = index * self._size + offset - self._buffer_at
         if 0 <= at < len(self._buffer):
-            frames = parse(self._buffer, at, most=SLICE_FRAMES)
+            frames = parse(self._buffer, at, limit=SLICE_FRAMES)
             if frames.payloads or frames.rotated:
                 return self._shifted(frames, index)
         # What is left of the buffer is stale or holds half a frame: read on from here, if only to look whether there is
@@ -182,7 +182,7 @@ class Reader:
     def _load(self, index: int, offset: int, size: int) -> Frames:
         self._buffer = self._pread(index, offset, min(size, self._size - offset))
         self._buffer_at = index * self._size + offset
-        return self._shifted(parse(self._buffer, 0, most=SLICE_FRAMES), index)
+        return self._shifted(parse(self._buffer, 0, limit=SLICE_FRAMES), index)
 
     def _shifted(self, frames: Frames, index: int) -> Frames:
         shift = self._buffer_at - index * self._size
@@ -207,7 +207,7 @@ class Reader:
             self._file = None
 
     def _skip_damage(self, index: int, offset: int) -> bool:
-        """Go on behind what is no frame. False where a living writer may be in the middle of it."""
+        """Go on behind damaged bytes. False if a living writer may still be writing them."""
         self._misses += 1
         if self._misses < _PATIENCE and not self.writer_is_dead:
             return False
@@ -218,7 +218,7 @@ class Reader:
         rest = trim(rest)
         found = resynchronise(rest, 0)
         if found is None and not self._is_finished(index):
-            return False  # the writer goes on behind the damage, at a place that its next frame will show
+            return False  # the writer goes on behind the damage; its next frame will show where
         self._misses = 0
         self._set_aside(index, offset, rest[:found])
         self._buffer = b""
@@ -228,19 +228,19 @@ class Reader:
     def _is_finished(self, index: int) -> bool:
         return journal_path(self.directory, index + 1).exists() or self.writer_is_dead
 
-    def _past_zeros(self, index: int, offset: int) -> bool:
-        """Go on behind zeros, or a file that ends, where more was written. False where they may be the end.
+    def _skip_zeros(self, index: int, offset: int) -> bool:
+        """Go on behind zeros, or a file that ends, if more was written behind them. False if they may be the end.
 
-        They are the end only where a living writer says so, by not having gone on; a power cut leaves zeros too.
+        They are the end only if a living writer has not gone on to a later file; a power cut leaves zeros too.
         """
         later = [other for other in journal_indexes(self.directory) if other > index]
         has_gone_on = self._holds_events(later)
-        # A writer takes the next file just before it marks this one: until there are events in it, all is read again.
+        # A writer takes the next file just before it marks this one. Until the next has events, this one is read again.
         if not has_gone_on and not self.writer_is_dead:
             return False
         rest = self._pread(index, offset, self._size - offset)
         if _can_be_read(rest):
-            # Its writer has appended, and gone on, since there were zeros.
+            # Its writer has appended here, and gone on, since the zeros were read.
             self._buffer = b""
             return True
         found = resynchronise(rest, 0)
@@ -262,8 +262,8 @@ class Reader:
 
 
 def _can_be_read(rest: bytes) -> bool:
-    """Whether there is a frame, or the mark that there is no more, at the start."""
-    frames = parse(rest, 0, most=1)
+    """Whether the bytes start with a frame, or with the mark of a finished file."""
+    frames = parse(rest, 0, limit=1)
     return bool(frames.payloads) or frames.rotated
 
 
@@ -272,14 +272,14 @@ def _open_state(directory: Path) -> State:
         return State.open(directory)
     except BlankStateError as error:
         state = State.recover(directory)
-        logger.error("%s; it was made anew, and the journals beside it are read from the first", error)
+        logger.error("%s; it was made anew, and the journals beside it are read from the start", error)
         return state
 
 
 def abandon_inherited() -> None:
-    """In a forked child: let go of the locks that the parent's relay holds.
+    """In a forked child: release the locks that the parent's relay holds.
 
-    Otherwise nobody could adopt what a dead parent left for as long as the child lives. May be called twice.
+    Otherwise nobody could adopt the outboxes of a dead parent as long as the child lives. May be called twice.
     """
     for reader in tuple(_open):
         if reader._pid != os.getpid():

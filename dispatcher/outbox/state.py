@@ -60,7 +60,7 @@ class State:
 
         Raises:
             BlankStateError: It was never written, as after a power cut; ``recover`` makes it anew.
-            OutboxError: It is no state file.
+            OutboxError: The file has another format.
             OSError: It cannot be opened.
         """
         path = directory / STATE
@@ -74,7 +74,7 @@ class State:
 
     @classmethod
     def recover(cls, directory: Path) -> State:
-        """Make a blank state file anew from the journals: nothing of them counts as put, which the store knows better.
+        """Make a blank state file anew from the journals. Their events count as not put; the store knows better.
 
         Raises:
             OutboxError: Its writer lives, or no journal says how large journals are.
@@ -86,7 +86,7 @@ class State:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not journal_bytes:
-                raise OutboxError(f"{path} is blank, and there is no journal beside it: delete {directory}")
+                raise OutboxError(f"{path} is blank and has no journal beside it: delete {directory}")
             os.ftruncate(fd, _SIZE)
             state = cls(fd, path)
         except BlockingIOError:

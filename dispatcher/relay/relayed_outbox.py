@@ -170,15 +170,15 @@ class RelayedOutbox:
         settled = min(self._progress.settled_everywhere, self.reader.state.position)
         if settled <= self.reader.state.settled:
             return False
-        self.reader.let_go(settled)
+        self.reader.discard_before(settled)
         return True
 
     def discard_older_half(self) -> None:
         """Delete the older half of the files of what was put, settled or not."""
         if self.reader.kept_bytes and self._progress is not None:
             middle = self.reader.state.position - self.reader.kept_bytes // 2
-            self.reader.let_go(self._progress.range_end_before(middle))
+            self.reader.discard_before(self._progress.range_end_before(middle))
 
     def discard_put(self) -> None:
         """Delete the files of everything that was put, settled or not."""
-        self.reader.let_go(self.reader.state.position)
+        self.reader.discard_before(self.reader.state.position)

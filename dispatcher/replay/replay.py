@@ -239,6 +239,6 @@ def _check(settings: Settings, destination: str) -> None:
     table = settings.destinations.get(destination)
     if table is None or not table.enabled:
         known = ", ".join(settings.served_destinations)
-        raise SettingsError([f"there is no destination {destination!r}; the enabled ones are {known}"])
+        raise SettingsError([f"unknown destination {destination!r}; the enabled ones are {known}"])
     if table.traits.no_replay is not None:
         raise SettingsError([f"{destination} {table.traits.no_replay}"])

@@ -35,7 +35,7 @@ class Captured:
         """The only event of this name whose data has these values.
 
         Raises:
-            AssertionError: There is none, or more than one. It says what was emitted instead.
+            AssertionError: None or several match. The message lists what was emitted instead.
         """
         found = [event for event in self.named(name) if _has(event, data)]
         if len(found) != 1:

@@ -57,7 +57,7 @@ def _copy(source: Path, copy: Path) -> tuple[Emitted, ...]:
             if record is not None:
                 record.setdefault("id", new_id())
                 events.append(Emitted(str(record.get("name")), str(record["id"])))
-            # What is no event stays as it is, for `dispatcher emit` to say so with the same line number.
+            # A line that is not an event stays as it is: `dispatcher emit` then reports it with the same line number.
             copied.write(line if record is None else json.dumps(record) + "\n")
     return tuple(events)
 

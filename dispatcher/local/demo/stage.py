@@ -116,7 +116,7 @@ def clear(directory: Path) -> None:
 
 
 def _processes_over(directory: Path) -> Sequence[int]:
-    """The processes whose state directory this is, without this one. Empty where there is no /proc."""
+    """The processes whose state directory this is, without this one. Empty on systems without /proc."""
     wanted = b"DISPATCHER_STATE_DIRECTORY=" + os.fsencode(directory)
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):

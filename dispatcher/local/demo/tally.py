@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dispatcher.local.demo.visits import Emitted
     from dispatcher.routing import Explanation, Router
 
-#: Calls to Segment that the shop makes; they are no events.
+#: The calls to Segment that the shop makes beside its events.
 _CALLS = {"identify"}
 
 

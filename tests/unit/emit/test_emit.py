@@ -247,7 +247,7 @@ def test_flush_returns_whether_all_is_relayed_within_its_timeout(root: Path) -> 
         reader = Reader(directory)
         _, ends = reader.read()
         reader.commit(ends[-1])
-        reader.let_go(ends[-1])
+        reader.discard_before(ends[-1])
         reader.close()
         done.set()
 
@@ -301,7 +301,7 @@ def test_an_outbox_of_the_least_size_accepts_events_again_once_drained(
         reader = Reader(directory)
         while (found := reader.read())[0]:
             reader.commit(found[1][-1])
-            reader.let_go(found[1][-1])
+            reader.discard_before(found[1][-1])
         reader.close()
         before = one.refused
         one.emit("shop.order.paid", {"x": "x" * 800})

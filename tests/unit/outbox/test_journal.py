@@ -94,7 +94,7 @@ except OSError as error:
 @given(payloads=PAYLOADS, rest=st.integers(0, 40))
 def test_frames_are_found_in_order(payloads: list[bytes], rest: int) -> None:
     frames = [frame(payload) for payload in payloads]
-    found = parse(b"".join(frames) + bytes(rest), 0, most=100)
+    found = parse(b"".join(frames) + bytes(rest), 0, limit=100)
     assert found.payloads == payloads
     assert found.ends == [sum(map(len, frames[: n + 1])) for n in range(len(frames))]
     assert found.offset == sum(map(len, frames))
@@ -108,7 +108,7 @@ def test_parsing_can_continue_where_it_stopped(payloads: list[bytes], most: int)
     found: list[bytes] = []
     offset = 0
     while True:
-        frames = parse(buffer, offset, most=most)
+        frames = parse(buffer, offset, limit=most)
         assert len(frames.payloads) <= most
         found += frames.payloads
         if frames.rotated:
@@ -121,7 +121,7 @@ def test_parsing_can_continue_where_it_stopped(payloads: list[bytes], most: int)
 def test_a_buffer_that_ends_anywhere_holds_only_whole_frames(payloads: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(map(frame, payloads))
     cut = data.draw(st.integers(0, len(whole) - 1))
-    found = parse(whole[:cut], 0, most=100)
+    found = parse(whole[:cut], 0, limit=100)
     assert found.payloads == payloads[: len(found.payloads)]
     assert found.offset <= cut + 7
 
@@ -137,7 +137,7 @@ def test_a_changed_byte_loses_only_its_own_frame(payloads: list[bytes], data: st
     found: list[bytes] = []
     offset: int | None = 0
     while offset is not None:
-        part = parse(bytes(whole), offset, most=100)
+        part = parse(bytes(whole), offset, limit=100)
         found += part.payloads
         offset = resynchronise(bytes(whole), part.offset) if part.damaged else None
 
@@ -146,20 +146,20 @@ def test_a_changed_byte_loses_only_its_own_frame(payloads: list[bytes], data: st
 
 
 def test_a_length_beyond_the_file_is_damage() -> None:
-    assert parse(struct.pack("@Q", 1 << 32 | 1_000) + bytes(100), 0, most=1).damaged
+    assert parse(struct.pack("@Q", 1 << 32 | 1_000) + bytes(100), 0, limit=1).damaged
 
 
 def test_a_zero_length_with_a_checksum_is_damage() -> None:
-    assert parse(struct.pack("@Q", 1 << 32) + bytes(100), 0, most=1).damaged
+    assert parse(struct.pack("@Q", 1 << 32) + bytes(100), 0, limit=1).damaged
 
 
 def test_the_end_mark_is_read_with_any_checksum() -> None:
-    assert parse(struct.pack("@Q", 7 << 32 | LENGTH_MASK), 0, most=1).rotated
+    assert parse(struct.pack("@Q", 7 << 32 | LENGTH_MASK), 0, limit=1).rotated
 
 
 def test_a_payload_that_looks_like_frames_inside_is_one_payload() -> None:
     tricky = frame(b"inner one}") + frame(b"inner two}") + b"}"
-    assert parse(frame(tricky) + bytes(8), 0, most=10).payloads == [tricky]
+    assert parse(frame(tricky) + bytes(8), 0, limit=10).payloads == [tricky]
 
 
 def test_what_follows_damage_is_found_at_a_multiple_of_eight() -> None:

@@ -156,7 +156,7 @@ def test_a_full_file_relayed_before_the_next_one_starts_loses_nothing(outbox: Ou
     reader = Reader(outbox.directory)
     (payload,), (end,) = reader.read()
     reader.commit(end)
-    reader.let_go(end)
+    reader.discard_before(end)
     assert outbox.has_relayed(outbox.position)
     assert journals(outbox.directory) == []
     outbox.append(b"next}")
@@ -179,7 +179,7 @@ def test_files_of_unusual_sizes_lose_nothing(root: Path, journal_bytes: int) -> 
             break
         found += got
         reader.commit(ends[-1])
-        reader.let_go(ends[-1])
+        reader.discard_before(ends[-1])
     assert found == payloads
     assert outbox.has_relayed(outbox.position)
     reader.close()
@@ -223,7 +223,7 @@ def test_payloads_of_any_sizes_survive_commits_and_rewinds(
                 look()
             case 2 if pending:
                 reader.commit(end)
-                reader.let_go(end)
+                reader.discard_before(end)
                 committed += pending
                 pending.clear()
             case 3:
@@ -456,7 +456,7 @@ def test_a_full_outbox_refuses_events_and_accepts_them_again_once_drained(
         first += more
     assert first == taken
     reader.commit(ends[-1])
-    reader.let_go(ends[-1])
+    reader.discard_before(ends[-1])
     # The last file is the writer's until it has gone on to another.
     assert journals(outbox.directory) == ["00000003.journal"]
     outbox.append(b"after}")
@@ -635,7 +635,7 @@ def test_closing_removes_a_fully_settled_directory(root: Path) -> None:
     reader = Reader(outbox.directory)
     _, ends = reader.read()
     reader.commit(ends[-1])
-    reader.let_go(ends[-1])
+    reader.discard_before(ends[-1])
     reader.close()
     outbox.close()
     assert os.listdir(root) == []

@@ -132,7 +132,7 @@ def test_a_commit_is_remembered_and_discarding_deletes_earlier_files(outbox: Out
         more, more_ends = reader.read()
         found, ends = found + more, ends + more_ends
     reader.commit(ends[2 * IN_A_FILE + 2])
-    reader.let_go(ends[2 * IN_A_FILE + 2])
+    reader.discard_before(ends[2 * IN_A_FILE + 2])
     assert sorted(path.name for path in outbox.directory.glob("0*.journal")) == ["00000002.journal", "00000003.journal"]
     assert outbox.has_relayed(ends[2 * IN_A_FILE + 2])
     assert not outbox.has_relayed(ends[2 * IN_A_FILE + 2] + 1)
@@ -147,7 +147,7 @@ def test_uncommitted_events_are_read_again(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     (_, ends) = reader.read()
     reader.commit(ends[0])
-    reader.let_go(ends[0])
+    reader.discard_before(ends[0])
     read_on(reader)
     reader.rewind()
     assert read_on(reader) == payloads[1:]
@@ -162,7 +162,7 @@ def test_files_that_a_killed_relay_left_are_deleted(outbox: Outbox) -> None:
     reader = Reader(outbox.directory)
     _, ends = reader.read()
     reader.commit(ends[0])
-    reader.let_go(ends[0])
+    reader.discard_before(ends[0])
     assert [path.name for path in outbox.directory.glob("0*.journal")] == ["00000002.journal"]
     reader.close()
 
@@ -239,7 +239,7 @@ for directory in find_outboxes(root):
     print(directory == own.directory, reader.writer_is_dead, reader.state.pid == child, reader.read()[0])
     if reader.writer_is_dead:
         reader.commit(reader.position)
-        reader.let_go(reader.position)
+        reader.discard_before(reader.position)
         reader.remove()
     reader.close()
 print(find_outboxes(root) == [own.directory])

@@ -136,11 +136,11 @@ def test_relayed_events_do_not_count_as_waiting(root: Path) -> None:
     reader = Reader(outbox.directory)
     _, ends = reader.read()
     reader.commit(ends[9])
-    reader.let_go(ends[9])
+    reader.discard_before(ends[9])
     assert [found.waiting for found in survey(root)] == [990]
     while ends:
         reader.commit(ends[-1])
-        reader.let_go(ends[-1])
+        reader.discard_before(ends[-1])
         _, ends = reader.read()
     assert [(found.waiting, found.bytes) for found in survey(root)] == [(0, 0)]
     reader.close()
