@@ -1,4 +1,4 @@
-"""Dispatcher inside somebody's project, which has modules of the same names, a Celery and a Django of its own."""
+"""Dispatcher inside another project, which has modules of the same names, and its own Celery and Django."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ print(dispatcher.__file__)
     assert found.is_relative_to(fresh.python.parents[1])
 
 
-def test_up_delivers_in_a_project_with_a_tasks_and_a_settings_of_its_own(project: Project) -> None:
+def test_up_delivers_in_a_project_with_its_own_tasks_and_settings(project: Project) -> None:
     up = project.up()
     project.succeed("emit", "shop.order.paid", "--data", '{"order": 17}')
     [line] = wait_for(lambda: read_whole_lines(project.state / "tracking.log"), what=lambda: up.output)
@@ -238,7 +238,7 @@ def test_up_delivers_in_a_project_with_a_tasks_and_a_settings_of_its_own(project
     assert up.stop() == 0
 
 
-def test_worker_and_flower_run_in_a_project_with_a_celery_of_its_own(project: Project) -> None:
+def test_worker_and_flower_run_in_a_project_with_its_own_celery(project: Project) -> None:
     up = project.up()
     [port] = free_ports(1)
     worker = project.processes.dispatcher("worker", "-Q", "board", "-n", "second@%h")
@@ -251,7 +251,7 @@ def test_worker_and_flower_run_in_a_project_with_a_celery_of_its_own(project: Pr
     assert [each.stop() for each in (worker, flower, up)] == [0, 0, 0]
 
 
-def test_nothing_is_taken_from_the_current_directory(in_the_way: Project) -> None:
+def test_nothing_is_imported_from_the_current_directory(in_the_way: Project) -> None:
     up = in_the_way.up()
     worker = in_the_way.processes.dispatcher("worker", "-n", "second@%h")
     worker.wait_for_output(" ready.")
@@ -262,7 +262,7 @@ def test_nothing_is_taken_from_the_current_directory(in_the_way: Project) -> Non
     assert [each.stop() for each in (worker, up)] == [0, 0]
 
 
-def test_a_destination_of_the_current_directory_has_to_be_on_pythonpath(project: Project) -> None:
+def test_a_destination_in_the_current_directory_needs_pythonpath(project: Project) -> None:
     del project.environ["PYTHONPATH"]
 
     done = project.processes.run("worker")
@@ -272,7 +272,7 @@ def test_a_destination_of_the_current_directory_has_to_be_on_pythonpath(project:
 
 
 @pytest.mark.parametrize("command", ["worker", "up"])
-def test_a_worker_that_finds_another_package_called_dispatcher_says_so_and_ends(folder: Path, command: str) -> None:
+def test_a_worker_that_finds_another_dispatcher_package_says_so_and_ends(folder: Path, command: str) -> None:
     """As from a checkout, which is the current directory, in an environment with another one."""
     other = folder / "other" / "dispatcher"
     other.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What pages and messages tell people to install: it works, and it is ours or what an extra stands for."""
+"""What pages and messages tell people to install works, and installs our code or what an extra stands for."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_pages_are_read() -> None:
     assert {"README.md", "docs/quickstart.md", "docs/how-to/monitoring.md", "docs/how-to/mapping.md"} <= found
 
 
-def test_no_page_installs_a_package_of_somebody_else() -> None:
+def test_no_page_installs_an_unrelated_package() -> None:
     """On the index ``dispatcher`` is another project, and ours is not there yet: a path, or a package that we know."""
     wrong = [(name, word) for name, words in commands() for word in words if not is_ours_or_known(word)]
 
@@ -102,7 +102,7 @@ def test_no_text_depends_on_a_distribution_called_dispatcher() -> None:
 
 
 @pytest.mark.parametrize("extra", ["embedded", "flower", "matches", "metrics", "bench"])
-def test_the_command_for_an_extra_installs_what_the_extra_stands_for(extra: str) -> None:
+def test_the_command_for_an_extra_installs_the_packages_of_the_extra(extra: str) -> None:
     program, verb, *words = shlex.split(install_command(extra))
 
     assert [program, verb] == ["pip", "install"]

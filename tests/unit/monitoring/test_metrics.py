@@ -113,7 +113,7 @@ def test_the_breaker_has_its_cause_as_a_label_only_while_it_is_not_closed() -> N
     assert value(found, "breaker_failures", destination="segment") == 9
 
 
-def test_a_rate_limit_shows_as_set_and_as_it_holds_now_and_only_if_there_is_one() -> None:
+def test_a_rate_limit_shows_its_set_and_present_value_if_there_is_one() -> None:
     found = printed(troubled())
 
     assert value(found, "rate_limit_per_second", destination="segment") == 40
@@ -153,7 +153,7 @@ def test_without_redis_there_are_the_outboxes_and_no_stale_numbers() -> None:
     }
 
 
-def test_the_memory_of_redis_has_a_limit_only_where_there_is_one() -> None:
+def test_the_memory_limit_of_redis_is_shown_only_if_it_has_one() -> None:
     assert value(printed(troubled()), "redis_memory_limit_bytes") == 1_000_000_000
     assert value(printed(quiet()), "redis_memory_bytes") == 1_400_000
     assert value(printed(quiet()), "redis_memory_limit_bytes") is None

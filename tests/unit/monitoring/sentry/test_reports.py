@@ -46,7 +46,7 @@ def test_dead_letters_are_one_issue_for_each_reason_with_how_many_are_new() -> N
     ]
 
 
-def test_what_was_reported_is_not_reported_again() -> None:
+def test_reported_dead_letters_are_not_reported_again() -> None:
     counts = Counts(dead_by_reason={"invalid": 42}, breaker=Breaker(state="open", cause="setup"))
 
     assert said(counts, counts) == []

@@ -53,7 +53,7 @@ def test_a_payload_without_a_trace_is_not_changed(context: dict[str, Any], data:
 
 @settings(max_examples=25, deadline=None)
 @given(context=st.dictionaries(st.text(), JSON, max_size=4), data=st.dictionaries(st.text(), JSON, max_size=4))
-def test_whatever_stands_beside_a_trace_stays_to_the_byte(context: dict[str, Any], data: dict[str, Any]) -> None:
+def test_everything_beside_a_trace_stays_byte_for_byte(context: dict[str, Any], data: dict[str, Any]) -> None:
     assert remove_traces([payload({**context, **BOUND}, data)]) == ((payload(context, data),), (TRACE,))
 
 
