@@ -97,7 +97,7 @@ def _wrong_at_sink(count: Count, expected: Expectation) -> Iterator[str]:
         again = [count.keys[message_id] for message_id, times in count.taken.items() if times > 1]
         yield from _some(again, "events were taken by the sink more than once")
     poison = poison_among(count.due) if count.poison else frozenset()
-    if not expected.burials:
+    if not expected.dead_letters:
         yield from _some(count.dead - poison - count.emitted.unsure, "good events became dead letters")
     yield from _some(poison - count.dead, "poison events are not dead letters")
     for name, found in count.others.items():

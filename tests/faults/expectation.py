@@ -14,7 +14,7 @@ class Expectation:
         exact: Whether the ledger must equal the count; False if Redis lost its own numbers.
         restarts: Whether workers may end by themselves.
         refusals: Whether emit may refuse events.
-        burials: Whether good events may become dead letters.
+        dead_letters: Whether good events may become dead letters.
         damage: Whether journals may be damaged.
         quiet_seconds: How long nothing more may arrive once everything has.
         patience_seconds: How long everything may take to arrive.
@@ -24,7 +24,7 @@ class Expectation:
     exact: bool = True
     restarts: bool = False
     refusals: bool = False
-    burials: bool = False
+    dead_letters: bool = False
     damage: bool = False
     quiet_seconds: float = 0.3
     patience_seconds: float = 90.0

@@ -102,9 +102,9 @@ def test_an_event_missing_at_the_sink_is_lost_unless_it_is_poison_and_dead() -> 
     taken = Counter({one: 1 for one in count.taken if one != f"id-{poison}"})
     count = replace(count, taken=taken, ledger={})
     assert check(count, Expectation(exact=False)).sink_lost == 1
-    buried = replace(count, dead=frozenset({poison}))
-    assert check(replace(buried, poison=True), Expectation(exact=False)).holds
-    assert "good events became dead letters" in check(buried, Expectation(exact=False)).problems[0]
+    dead = replace(count, dead=frozenset({poison}))
+    assert check(replace(dead, poison=True), Expectation(exact=False)).holds
+    assert "good events became dead letters" in check(dead, Expectation(exact=False)).problems[0]
 
 
 def test_a_ledger_that_differs_from_the_count_is_a_problem(count: Count) -> None:

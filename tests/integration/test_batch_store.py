@@ -278,8 +278,10 @@ def test_rate_limited_batches_are_rung_for_in_order_before_newer_ones(store: Ope
     for batch_id in batches:
         claimed = claim(store, batch_id)
         due_ms = int((clock.now + 5) * 1000)
-        paced = Settlement(left=claimed.payloads, due_ms=due_ms, burns_attempt=False, waits_for="others are first")
-        assert store.settle(claimed, paced)
+        rate_limited = Settlement(
+            left=claimed.payloads, due_ms=due_ms, burns_attempt=False, waits_for="others are first"
+        )
+        assert store.settle(claimed, rate_limited)
         clock.advance(1)
     counts = store.counts([NAME])[NAME]
     assert (counts.last_error, counts.due_ms) == ("", int((START + 5) * 1000))

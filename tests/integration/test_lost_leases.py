@@ -53,14 +53,14 @@ def lose(store: OpenStore, clock: Clock, batch_id: str, times: int = 1) -> Claim
 def deliver(store: OpenStore, clock: Clock, batch_id: str, *poisonous: bytes) -> tuple[list[bytes], list[bytes], int]:
     """Play workers that some events kill until nothing waits. Returns delivered and dead payloads, lost leases."""
     delivered: list[bytes] = []
-    buried: list[bytes] = []
+    dead: list[bytes] = []
     lost = 0
     while counts(store).waiting:
         held = take(store, batch_id)
         if held.condemned:
-            buried += held.payloads
-            dead = [DeadEvent("worker_lost", "lost", payload) for payload in held.payloads]
-            assert store.settle(held, Settlement(dead=dead)) is not None
+            dead += held.payloads
+            events = [DeadEvent("worker_lost", "lost", payload) for payload in held.payloads]
+            assert store.settle(held, Settlement(dead=events)) is not None
         elif set(poisonous).isdisjoint(held.payloads):
             delivered += held.payloads
             assert store.settle(held, Settlement(delivered=len(held.payloads))) is not None
@@ -68,7 +68,7 @@ def deliver(store: OpenStore, clock: Clock, batch_id: str, *poisonous: bytes) ->
             lost += 1
             clock.now += LEASE
         assert counts(store).closes
-    return delivered, buried, lost
+    return delivered, dead, lost
 
 
 def test_two_lost_leases_change_nothing(store: OpenStore, clock: Clock) -> None:
@@ -111,8 +111,8 @@ def test_the_event_that_kills_workers_is_dead_and_others_are_delivered_in_order(
 ) -> None:
     number = {"first": 0, "middle": events // 2, "last": events - 1}[where]
     batch_id = put(store, events)
-    delivered, buried, lost = deliver(store, clock, batch_id, b"%d" % number)
-    assert buried == [b"%d" % number]
+    delivered, dead, lost = deliver(store, clock, batch_id, b"%d" % number)
+    assert dead == [b"%d" % number]
     assert delivered == [b"%d" % n for n in range(events) if n != number]
     # Three of the whole batch, one for each halving, and at least six.
     assert lost <= max(6, 3 + (events - 1).bit_length() + 1)
@@ -127,8 +127,8 @@ def test_all_events_that_kill_workers_are_dead_and_no_other_is(
     store.pool.execute("FLUSHALL")
     batch_id = put(store, events)
     bad = [b"%d" % number for number in sorted(poisonous) if number < events]
-    delivered, buried, _ = deliver(store, clock, batch_id, *bad)
-    assert buried == bad
+    delivered, dead, _ = deliver(store, clock, batch_id, *bad)
+    assert dead == bad
     assert delivered == [payload for n in range(events) if (payload := b"%d" % n) not in bad]
 
 

@@ -73,7 +73,7 @@ def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: Se
         f'[destinations.{trouble}]\ntype = "tests.support.troubled:Troubled"\nevents = ["shop.*"]\n'
         f'trouble = "{trouble}"\napi_token = "{TOKEN}"\nbatch_events = 5\n'
         "retry = { first_seconds = 0.1, max_seconds = 0.2 }\nbreaker = { failures = 1000 }\n"
-        for trouble in ("raises", "buries", "waits")
+        for trouble in ("raises", "refuses", "waits")
     )
     site.allow(["nothing.*"], more=tables)
     site.environ |= {
@@ -100,12 +100,12 @@ def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: Se
     assert failed["fingerprint"] == ["dispatcher", "delivery-failed", "raises", "RuntimeError"]
     assert [raised["type"] for raised in failed["exception"]["values"]] == ["KeyError", "RuntimeError"]
     assert failed["exception"]["values"][1]["stacktrace"]["frames"][-1]["function"] == "deliver"
-    assert dead["fingerprint"] == ["dispatcher", "dead-letters", "buries", "no_such_course"]
+    assert dead["fingerprint"] == ["dispatcher", "dead-letters", "refuses", "no_such_course"]
     assert opened["fingerprint"] == ["dispatcher", "breaker-opened", "raises", "transient"]
     # Retries, and what a library logs of a refused request, are not reported.
     assert {tuple(event["fingerprint"][1:3]) for event in ingest.events} == {
         ("delivery-failed", "raises"),
-        ("dead-letters", "buries"),
+        ("dead-letters", "refuses"),
         ("breaker-opened", "raises"),
     }
     assert {event["tags"]["dispatcher.role"] for event in ingest.events} == {"worker"}

@@ -14,7 +14,7 @@ from dispatcher.outcomes import Dead, Outcome, RetryAfter
 
 
 class TroubledOptions(Options):
-    trouble: Literal["raises", "buries", "waits"]
+    trouble: Literal["raises", "refuses", "waits"]
     api_token: SecretStr
 
 
@@ -30,7 +30,7 @@ class Troubled(Destination[TroubledOptions]):
         # Like segment-analytics-python for each failed request.
         logging.getLogger("segment").error("error uploading: %s", error_text)
         match self.options.trouble:
-            case "buries":
+            case "refuses":
                 return [Dead("no_such_course", error_text)] * len(batch.payloads)
             case "waits":
                 return [RetryAfter(error_text)] * len(batch.payloads)

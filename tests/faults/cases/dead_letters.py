@@ -45,7 +45,7 @@ def deadly_event(stage: Stage) -> None:
 
 @dead_letters.add(
     "the sink refuses everything for 6 s: dead letters beyond their limit go to files, workers are killed",
-    Expectation(repeats=True, burials=True),
+    Expectation(repeats=True, dead_letters=True),
 )
 def dead_letters_beyond_limit(stage: Stage) -> None:
     stage.environ["DISPATCHER_DESTINATIONS__SEGMENT__DEAD__MAX_BYTES"] = str(_MAX_DEAD_BYTES)
