@@ -30,40 +30,32 @@ from dispatcher.tasks.worker.sentry import WorkerSentry
 from dispatcher.tasks.worker.shutdown import Shutdown
 from dispatcher.tasks.worker.watchdog import Watchdog
 
-# Tenths of a second that an ending pool process waits for its parent to have read all of its results, of which the
-# last sometimes never are: no result is needed here, and billiard's half minute would outlast the worker's own end.
+# Tenths of a second that an ending pool process waits until its parent has read all of its results. Sometimes the last
+# ones are never read. No result is needed here, and billiard's half minute would outlast the worker's own shutdown.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
-# Seconds that one call to the batch store may take, from a worker, which can wait.
+# Seconds that the batch store has to answer a worker, which can wait.
 _STORE_TIMEOUT_SECONDS = 5.0
-# Seconds that a worker has to finish what it has begun, once it was told to stop.
+# Seconds that a worker has to finish what it has begun after it was told to stop.
 _STOP_SECONDS = 10.0
 
 
 def make_app(settings: config.Settings) -> CeleryApp:
-    """A Celery app for the settings. Connects to nothing yet.
+    """A Celery app for the settings, with a queue and a task for each destination. Connects to nothing yet.
 
     Raises:
         SettingsError: A destination's own options are wrong; all such mistakes are named at once.
     """
     destinations = build_destinations(settings)
     app = CeleryApp("tasks", broker=kombu_url(settings.broker), amqp=Amqp)
-    uses_redis = serves(kombu_url(settings.broker))
-    if uses_redis:
-        # Not by broker_transport: with it kombu forgets TLS for rediss://, and for redis+socket:// it does not heed it.
-        TRANSPORT_ALIASES.update(
-            redis="dispatcher.tasks.transport:Transport",
-            rediss="dispatcher.tasks.transport:Transport",
-            sentinel="dispatcher.tasks.transport.sentinel:SentinelTransport",
-        )
     app.conf.update(
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
         task_default_queue=next(iter(destinations), "celery"),
         task_create_missing_queues=False,
         worker_consumer="dispatcher.tasks.worker.consumer:Consumer",
         accept_content=["json"],
-        # The truth is in the batch store, so a message is acknowledged once its batch is settled or parked; where the
-        # worker is stopped before, it is given back, and where it dies, the bell rings again.
+        # The batch store has the truth, so a message is acknowledged once its batch is settled or parked. A worker that
+        # is stopped before gives it back; for one that dies, the bell rings again.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
@@ -77,38 +69,48 @@ def make_app(settings: config.Settings) -> CeleryApp:
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
         worker_soft_shutdown_timeout=_STOP_SECONDS,
-        # After a reconnection Celery would take fewer messages for a while, lest those in hand come twice. Here they
-        # find nothing to do then.
+        # After a reconnection Celery would take fewer messages for a while, since those in hand may come twice. Ours
+        # find nothing to do the second time.
         worker_enable_prefetch_count_reduction=False,
+        broker_use_ssl=broker_tls(settings.broker),
     )
     refuse_compressed()
-    app.conf.broker_use_ssl = broker_tls(settings.broker)
-    if uses_redis:
-        app.conf.broker_transport_options = {
-            # Without these a half-open connection holds up the worker for good.
-            "socket_timeout": 5,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 5,
-            "priority_steps": [0],
-            **kombu_options(settings.broker, timeout_seconds=_STORE_TIMEOUT_SECONDS),
-        }
+    if serves(kombu_url(settings.broker)):
+        _use_transport(app, settings)
     store = BatchStore(RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS))
     for name, build in destinations.items():
         delivery = Delivery(store, name, settings.destinations[name], build)
         if settings.worker.pool == "prefork":
-            # A child whose interpreter is held is ended by its parent, with SIGKILL. After twice the lease another
-            # worker has taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).
+            # The parent ends a child whose interpreter is held, with SIGKILL. After twice the lease another worker has
+            # taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).
             delivery.time_limit = 2 * settings.destinations[name].lease_seconds
         app.register_task(delivery)
     return app
 
 
+def _use_transport(app: CeleryApp, settings: config.Settings) -> None:
+    # Not by broker_transport: with it kombu forgets TLS for rediss://, and ignores it for redis+socket://.
+    TRANSPORT_ALIASES.update(
+        redis="dispatcher.tasks.transport:Transport",
+        rediss="dispatcher.tasks.transport:Transport",
+        sentinel="dispatcher.tasks.transport.sentinel:SentinelTransport",
+    )
+    app.conf.broker_transport_options = {
+        # Without these a half-open connection blocks the worker for good.
+        "socket_timeout": 5,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "priority_steps": [0],
+        **kombu_options(settings.broker, timeout_seconds=_STORE_TIMEOUT_SECONDS),
+    }
+
+
 def _on_ready(sender: object, **_: object) -> None:
-    # At every reconnection Celery says, at length, that its version 6 will end deliveries then unless it is told not
-    # to, which it is, above. Not when this is imported, since Celery sets its own filters after that.
+    # At every reconnection Celery warns at length that its version 6 will end deliveries then unless it is told not to,
+    # as it is above. Set here, since Celery sets its own filters after the import of this module.
     warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced", CPendingDeprecationWarning)
-    # Also while Python itself cannot run, on which whoever looks from outside asks for them.
+    # On this signal the stacks are written even while no Python can run: the supervisor asks for them then.
     faulthandler.register(STACKS, file=sys.__stderr__ or 2, all_threads=True, chain=False)
     heartbeat.start()
     bell.start()
