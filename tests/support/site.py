@@ -1,4 +1,4 @@
-"""A whole site for one test: Redis, the Segment stand-in, settings with short waits, and processes that use them."""
+"""A whole site for one test: Redis, the Segment stub, settings with short waits, and processes that use them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 ALLOWLIST = ["shop.order.*", "edx.bi.*"]
 
 
-# In one write, since print makes several where Python's output is unbuffered, with what a relay logs in between.
+# In one write, since unbuffered print makes several, between which a relay may log.
 _REPORT: Final = """
 def report(*words):
     os.write(1, f"report: {' '.join(map(str, words))}\\n".encode())
@@ -34,12 +34,12 @@ def report(*words):
 
 
 class Site:
-    """What a site has, all of it the test's own.
+    """A site for one test alone.
 
     Args:
         directory: For state, settings and output.
-        redis: Started.
-        sink: Started.
+        redis: A started Redis.
+        sink: A started Segment stub.
     """
 
     def __init__(self, directory: Path, redis: RedisServer, sink: Sink) -> None:
@@ -56,7 +56,7 @@ class Site:
             "DISPATCHER_SETTINGS": str(self.settings_file),
             "DISPATCHER_BROKER_URL": redis.url,
             "DISPATCHER_STRICT": "true",
-            # A busy machine may take its time.
+            # A busy machine may be slow.
             "DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS": "5",
             "DISPATCHER_RELAY__LINGER_SECONDS": "0.01",
             "DISPATCHER_RELAY__ADOPT_SECONDS": "0.2",
@@ -84,25 +84,25 @@ class Site:
         self.settings_file.write_text(f"[destinations.segment]\nevents = {events!r}\n{more}")
 
     def settings(self) -> config.Settings:
-        """As a process of this site would load them."""
+        """The settings as a process of this site would load them."""
         return config.load(self.environ)
 
     def worker(self, *arguments: str, **environ: str) -> Child:
-        """A worker that is ready."""
+        """Start a worker, and wait until it is ready."""
         child = self.processes.dispatcher("worker", *arguments, **environ)
         child.wait_for_output(" ready.")
         return child
 
     def emitting(self, code: str, *arguments: str, **environ: str) -> Child:
-        """A process that emits: ``code`` finds tracker, segment, dispatcher, os, sys and time imported.
+        """Start a process that emits. ``code`` has tracker, segment, dispatcher, os, sys and time imported.
 
-        What it passes to ``report`` is what ``Child.report`` returns.
+        ``Child.report`` returns what the code passes to ``report``.
         """
         head = "import os, sys, time\nimport dispatcher\nfrom dispatcher import tracker, segment\n"
         return self.processes.python(head + _REPORT + code, *arguments, **environ)
 
     def leave_behind(self, count: int) -> None:
-        """Leave so many events, numbered from 0, in the outbox of a process that was killed and had no relay."""
+        """Leave ``count`` events, numbered from 0, in the outbox of a killed process without a relay."""
         code = "for n in range(int(sys.argv[1])): tracker.emit('shop.order.paid', {'n': n})\nos.kill(os.getpid(), 9)"
         child = self.emitting(code, str(count), DISPATCHER_RELAY__MODE="external")
         assert child.wait() == -signal.SIGKILL, child.output
@@ -112,7 +112,7 @@ class Site:
         return find_outboxes(self.settings().outbox_directory)
 
     def relay_once(self) -> None:
-        """Put everything that outboxes of dead processes hold into the store, in this process."""
+        """Put everything in outboxes of dead processes into the store, with a relay in this process."""
         relay = Relay(self.settings())
         try:
             wait_for(lambda: relay.step() == 0 and relay.is_drained(), what="the outboxes to be empty")
@@ -127,7 +127,7 @@ class Site:
         return self.store.counts([destination])[destination]
 
     def wait_for_lines(self, count: int, timeout: float = 20.0) -> None:
-        """Wait until the tracking log has so many lines, or more."""
+        """Wait until the tracking log has at least ``count`` lines."""
         wait_for(
             lambda: count_lines(self.log) >= count,
             timeout,
@@ -135,7 +135,7 @@ class Site:
         )
 
     def wait_until_delivered(self, timeout: float = 20.0) -> None:
-        """Wait until nothing waits anywhere, twice in a row: an event on its way between two looks shows in one."""
+        """Wait until nothing waits anywhere, twice in a row: an event between two places is missed at most once."""
         wait_for(
             lambda: self.ledger().waiting == 0 and self.ledger().waiting == 0,
             timeout,
@@ -144,12 +144,12 @@ class Site:
         )
 
     def assert_ledger_closes(self) -> None:
-        """accepted = delivered + waiting + dead + filtered, for every destination."""
+        """Check that accepted = delivered + waiting + dead + filtered for every destination."""
         for name, counts in self.ledger().destinations.items():
             assert counts.closes, f"the ledger of {name} does not close: {counts}"
 
     def close(self) -> None:
-        """End everything but Redis and the sink; fails where a process is left over."""
+        """End everything except Redis and the Segment stub. Fails if a process is left over."""
         self.processes.close()
         self._pool.close()
         assert_none_left(self.environ["DISPATCHER_STATE_DIRECTORY"])
@@ -157,11 +157,11 @@ class Site:
 
 @contextmanager
 def open_site(directory: Path, redis: RedisServer) -> Iterator[Site]:
-    """A site with a Segment stand-in of its own, which keeps segment.jsonl; both have ended afterwards.
+    """A site with its own Segment stub, which writes segment.jsonl. Both have ended afterwards.
 
     Args:
-        directory: For all that the site has.
-        redis: Started; it is the caller's to end.
+        directory: For all files of the site.
+        redis: A started Redis, which the caller ends.
     """
     with Sink(file=directory / "segment.jsonl") as sink:
         site = Site(directory, redis, sink)
