@@ -82,7 +82,9 @@ def _watch(observer: Observer, *, every: float, as_json: bool) -> None:
         while True:
             snapshot = observer.take_snapshot()
             if not snapshot.problem:
-                known = rates.add(snapshot.at, _delivered(snapshot))
+                known = rates.add(
+                    snapshot.at, {name: counts.delivered for name, counts in snapshot.destinations.items()}
+                )
                 latest = snapshot
             if as_json:
                 click.echo(json.dumps(snapshot_json(snapshot, rates=known)))
@@ -100,10 +102,6 @@ def _screen(snapshot: Snapshot, latest: Snapshot | None, rates: dict[str, float]
     local = snapshot.ledger
     shown = replace(latest, ledger=replace(latest.ledger, outboxes=local.outboxes, damage=local.damage))
     return LedgerScreen(snapshot=shown, rates={}, live=True, problem=snapshot.problem)
-
-
-def _delivered(snapshot: Snapshot) -> dict[str, int]:
-    return {name: counts.delivered for name, counts in snapshot.destinations.items()}
 
 
 def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) -> dict[str, Any]:

@@ -60,7 +60,13 @@ def describe(error: ValidationError, subject: Subject) -> list[str]:
 
 
 def problem(source: str, key: str, message: str, *value: Any) -> str:
-    """The form of every line; the value is masked where the key looks like that of a credential."""
+    """One line for a mistake in the settings.
+
+    Args:
+        source: The file or variable that gave the value.
+        key: The setting's path; its value is masked if the name looks like that of a credential.
+        message: What is wrong and what to write instead.
+    """
     if not value:
         return f"{source}: {key}: {message}"
     # The whole key decides: what a table of credentials holds is secret under any name.

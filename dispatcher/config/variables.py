@@ -31,6 +31,14 @@ def option_variable(destination: str, option: str) -> str:
 
 
 def value_of(environ: Mapping[str, str], name: str) -> str:
-    """The value of a variable whose name may be written in any case; empty where it is not set."""
+    """Read a variable whose name may be written in any case.
+
+    Args:
+        environ: The environment.
+        name: The variable in capitals.
+
+    Returns:
+        Its value, or an empty text if it is not set.
+    """
     spellings = sorted((key for key in environ if key.upper() == name), key=str.isupper)
     return environ[spellings[-1]] if spellings else ""

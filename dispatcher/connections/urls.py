@@ -20,7 +20,16 @@ BROKER_SCHEMES: Final = (*REDIS_SCHEMES, *_AMQP_SCHEMES, "sqs")
 
 
 def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
-    """Raise ValueError unless every server of the URL can be used as ``word`` ("a broker")."""
+    """Refuse a URL that cannot be used.
+
+    Args:
+        url: One server, or several separated by semicolons.
+        schemes: The schemes that can be used.
+        word: What the URL is for, such as "a broker", for the message.
+
+    Raises:
+        ValueError: A server cannot be used; the message says what to write, and holds no password.
+    """
     if is_sentinel(url):
         Sentinels.from_url(url)
         return

@@ -42,7 +42,12 @@ class BoundContext:
         self.data_end: Final = wire.data_end(self.size)
 
     def with_layer(self, name: str, ctx: dict[str, Any]) -> BoundContext:
-        """The context with one more layer. One of the same name is replaced where it stands, as in event-tracking."""
+        """A context with one more layer.
+
+        Args:
+            name: The layer's name; a layer of the same name is replaced where it stands, as in event-tracking.
+            ctx: Its keys, which win over those of the layers before it.
+        """
         layers = self.layers
         # Most requests have one layer, bound anew for each of them.
         if not layers or (len(layers) == 1 and layers[0][0] == name):

@@ -88,7 +88,15 @@ def holds_non_finite(value: object) -> bool:
 
 
 def describe(value: object, *, limit: int = 65_536) -> str:
-    """Up to ``limit`` characters of text that describe any value, for a dead letter. Never raises."""
+    """Describe any value as text, for a dead letter or an error.
+
+    Args:
+        value: Anything; an object whose own ``repr`` raises is described by its type.
+        limit: The most characters.
+
+    Returns:
+        The text. Never raises.
+    """
     try:
         text = _BoundedRepr(limit).repr(value)
     except Exception as error:
@@ -141,7 +149,7 @@ def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]
         yield place, item, parents.keys()
         if isinstance(item, Mapping | list | tuple) and id(item) not in parents and len(parents) <= MAX_DEPTH:
             parents[id(item)] = item
-            levels.append(_children(item))
+            levels.append(iter(item.items() if isinstance(item, Mapping) else enumerate(item)))
         elif place.keys:
             place.keys.pop()
         child = None
@@ -156,10 +164,6 @@ def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]
             return
         key, item = child
         place.keys.append(key)
-
-
-def _children(item: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[tuple[object, object]]:
-    return iter(item.items() if isinstance(item, Mapping) else enumerate(item))
 
 
 def _is_surely_encodable(item: object) -> bool:

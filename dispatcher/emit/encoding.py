@@ -96,7 +96,14 @@ class EventEncoder:
 
     @staticmethod
     def encode_dropped(event_id: str, name: str, timestamp: datetime, drop: DropEvent) -> bytes:
-        """The payload of an event that a processor dropped: its name and the reason, for the ledger."""
+        """The payload of an event that a processor dropped; only the ledger needs it.
+
+        Args:
+            event_id: The id that the event would have had.
+            name: Its name.
+            timestamp: When it was emitted, in UTC.
+            drop: What the processor raised, with the reason.
+        """
         reason = {"reason": _escape_surrogates(str(drop.reason))}
         return encode_json(Envelope(event_id, "dropped", short_name(name), timestamp, reason, _NO_CONTEXT))
 

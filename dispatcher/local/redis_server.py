@@ -39,7 +39,16 @@ def find_server() -> str:
 
 
 def server_command(server: str, state_directory: Path) -> list[str]:
-    """The command line that runs it in the foreground. Makes the directories it needs, for this user only."""
+    """The command line that runs the server in the foreground.
+
+    Args:
+        server: The program, from ``find_server``.
+        state_directory: Where its data and its socket go; the directories are made for this user only.
+
+    Raises:
+        DispatcherError: The socket's directory belongs to another user.
+        OSError: A directory cannot be made.
+    """
     data = state_directory / "redis"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     socket = socket_path(state_directory)

@@ -20,5 +20,10 @@ def size_text(number_of_bytes: float) -> str:
 
 
 def count_text(number: int, noun: str) -> str:
-    """A number of things: 1 event, 12,345 events. The noun is in the singular, and takes an s."""
+    """A number of things as text: 1 event, 12,345 events.
+
+    Args:
+        number: How many.
+        noun: In the singular; it takes an s for other numbers than 1.
+    """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

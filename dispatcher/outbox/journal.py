@@ -63,7 +63,16 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, size: int, *, allocated: int) -> Journal:
-        """A new file of ``size`` zero bytes; the first ``allocated`` have their space on the disk. Raises OSError."""
+        """Make a new file of zero bytes and map it.
+
+        Args:
+            path: Where; nothing may be there yet.
+            size: The bytes of the file.
+            allocated: How many of them, from the start, get their space on the disk now.
+
+        Raises:
+            OSError: The disk is full, or the file exists. Nothing is left behind.
+        """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, allocated)
@@ -100,7 +109,16 @@ class Frames:
 
 
 def parse(buffer: bytes, offset: int = 0, *, limit: int = sys.maxsize) -> Frames:
-    """Up to ``limit`` frames of ``buffer`` from ``offset`` on. Stops before the first that is not whole."""
+    """Read whole frames, and stop before the first that is not whole.
+
+    Args:
+        buffer: The bytes of a journal, or of a part that begins at a frame.
+        offset: Where in the buffer to begin; a multiple of 8.
+        limit: The most frames to read.
+
+    Returns:
+        Payloads, the offset behind each, and why reading stopped. Raises nothing for damaged bytes.
+    """
     payloads: list[bytes] = []
     ends: list[int] = []
     size = len(buffer)
@@ -130,7 +148,15 @@ def frame(payload: bytes) -> bytes:
 
 
 def resynchronise(buffer: bytes, offset: int) -> int | None:
-    """The offset of the first whole frame behind ``offset``, or None. Frames stand at multiples of 8."""
+    """Find the first whole frame behind damaged bytes.
+
+    Args:
+        buffer: The bytes of a journal.
+        offset: Where the damage begins. Frames stand at multiples of 8, so only these are tried.
+
+    Returns:
+        The offset of the frame, or None.
+    """
     candidate = offset
     while (candidate := candidate + 8) <= len(buffer) - HEADER_BYTES:
         (header,) = _unpack(buffer, candidate)

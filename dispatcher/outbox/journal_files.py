@@ -121,7 +121,15 @@ class JournalFiles:
         self._wakes.put(None)
 
     def limit(self, journal: Journal, end: int = 0) -> int:
-        """How far a file may be written before ``grow`` is called: its space, or at first half the file."""
+        """How far a file may be written before ``grow`` is called.
+
+        Args:
+            journal: The file.
+            end: Where the next frame will end.
+
+        Returns:
+            All that is allocated; at first half the file, so that ``grow`` sees how fast it fills.
+        """
         half = self._size // 2
         return half if end <= half < journal.allocated and not self._is_busy else journal.allocated
 

@@ -217,7 +217,7 @@ class Reader:
             return True
         rest = trim(rest)
         found = resynchronise(rest, 0)
-        if found is None and not self._is_finished(index):
+        if found is None and not (journal_path(self.directory, index + 1).exists() or self.writer_is_dead):
             return False  # the writer goes on behind the damage; its next frame will show where
         self._misses = 0
         self._set_aside(index, offset, rest[:found])
@@ -225,16 +225,13 @@ class Reader:
         self.position = (index + 1) * self._size if found is None else index * self._size + offset + found
         return True
 
-    def _is_finished(self, index: int) -> bool:
-        return journal_path(self.directory, index + 1).exists() or self.writer_is_dead
-
     def _skip_zeros(self, index: int, offset: int) -> bool:
         """Go on behind zeros, or a file that ends, if more was written behind them. False if they may be the end.
 
         They are the end only if a living writer has not gone on to a later file; a power cut leaves zeros too.
         """
         later = [other for other in journal_indexes(self.directory) if other > index]
-        has_gone_on = self._holds_events(later)
+        has_gone_on = any(self._pread(other, 0, self._size).strip(b"\0") for other in later)
         # A writer takes the next file just before it marks this one. Until the next has events, this one is read again.
         if not has_gone_on and not self.writer_is_dead:
             return False
@@ -252,9 +249,6 @@ class Reader:
         self.position = later[0] * self._size if found is None else self.position + found
         self._buffer = b""
         return True
-
-    def _holds_events(self, indexes: list[int]) -> bool:
-        return any(self._pread(index, 0, self._size).strip(b"\0") for index in indexes)
 
     def _set_aside(self, index: int, offset: int, piece: bytes, *, missing: int = 0) -> None:
         position = index * self._size + offset

@@ -39,7 +39,15 @@ class State:
 
     @classmethod
     def create(cls, directory: Path, *, journal_bytes: int) -> State:
-        """A new state file, locked by this process. Raises OSError."""
+        """Make the state file of a new outbox and lock it.
+
+        Args:
+            directory: The outbox, which has no state file yet.
+            journal_bytes: The size of its journals.
+
+        Raises:
+            OSError: The file cannot be made. Nothing is left open.
+        """
         path = directory / STATE
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -187,7 +187,12 @@ class JournalRange:
         self.rings: list[Ring] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:
-        """Add events to the batches of their destinations, each with the position behind it."""
+        """Add events to the batches of their destinations. Pure.
+
+        Args:
+            payloads: Encoded events, oldest first.
+            ends: The position behind each, in the same order.
+        """
         batches, find_route = self._batches, self._batcher.route
         for payload, end in zip(payloads, ends, strict=True):
             try:

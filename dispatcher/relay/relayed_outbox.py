@@ -159,7 +159,12 @@ class RelayedOutbox:
         return [replace(put, again=True) if self._progress.is_again(put) else put for put in journal_range.puts]
 
     def commit(self, puts: Sequence[Put], end: int) -> None:
-        """The store has taken ``puts``, and with them the journal up to ``end``."""
+        """Record that the store has taken batches.
+
+        Args:
+            puts: The batches.
+            end: The position of the journal up to which everything is in the store now.
+        """
         assert self._progress is not None
         self._progress.confirm(puts)
         self.reader.commit(end)

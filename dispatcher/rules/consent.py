@@ -70,7 +70,15 @@ class Consent:
 
 
 def is_enabled(integration: str, integrations: Mapping[str, Any]) -> bool:
-    """Whether an integrations object lets an integration have the event. Options in place of true count as true."""
+    """Whether an integrations object lets an integration have the event.
+
+    Args:
+        integration: Its name, such as ``Google Analytics 4``.
+        integrations: Segment's object: names, or ``All``, with true, false, or options in place of true.
+
+    Returns:
+        The name's own entry, else that of ``All``, else True.
+    """
     for name in (integration, _ALL):
         if (value := integrations.get(name)) is not None:
             return value is not False

@@ -68,7 +68,12 @@ class _Rule:
         self._name = None if rule.name is None else Template(rule.name)
 
     def is_for(self, emitted_name: str, event: Event) -> bool:
-        """Whether the rule applies."""
+        """Whether the rule applies to an event.
+
+        Args:
+            emitted_name: The name that the app gave it, which rules before this one may have changed.
+            event: The event as the rules before this one left it.
+        """
         if self._events is not None and emitted_name not in self._events:
             return False
         fields = {"data": event.data, "context": event.context}

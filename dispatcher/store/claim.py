@@ -45,7 +45,15 @@ class Claim:
     def from_answer(
         cls, destination: str, batch_id: str, token: str, answer: Sequence[Any], payloads: tuple[bytes, ...]
     ) -> Self:
-        """Read the answer of claim.lua to a batch that was claimed, with the events that were packed in it."""
+        """Read the answer of claim.lua to a batch that was claimed.
+
+        Args:
+            destination: Whose batch it is.
+            batch_id: The batch.
+            token: What the claim is known by when the batch is settled.
+            answer: As Redis gives it.
+            payloads: The events that were packed in it, oldest first.
+        """
         _, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, answer[1:])
         return cls(
             destination=destination,

@@ -50,7 +50,15 @@ class DeadLetter:
 
     @classmethod
     def from_entry(cls, destination: str, entry: Sequence[Any]) -> Self:
-        """Read an entry of the stream, as Redis answers it. Where the event is damaged, the payload is empty."""
+        """Read an entry of the stream.
+
+        Args:
+            destination: Whose dead letter it is.
+            entry: As Redis answers it.
+
+        Returns:
+            The dead letter. Its payload is empty if the event is damaged.
+        """
         letter_id, pairs = entry
         fields = {pairs[at].decode(): pairs[at + 1] for at in range(0, len(pairs), 2)}
         try:
@@ -171,7 +179,15 @@ class DeadLetters:
             first = f"({page[-1][0].decode()}"
 
     def read(self, destination: str, ids: Sequence[str]) -> Iterator[DeadLetter]:
-        """These dead letters, without those that are gone, read a few at a time."""
+        """Read some dead letters, a few at a time. Blocks for each trip to Redis.
+
+        Args:
+            destination: Whose they are.
+            ids: Their ids; those of dead letters that are gone are left out.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
         stream = DEAD.of(destination)
         for at in range(0, len(ids), _SMALL_PAGE):
             commands = [("XRANGE", stream, letter_id, letter_id) for letter_id in ids[at : at + _SMALL_PAGE]]
@@ -198,7 +214,20 @@ class DeadLetters:
         return self.replay(dead_letters[:half]) + self.replay(dead_letters[half:])
 
     def revive(self, destination: str, batch_id: str, payloads: Sequence[bytes], ids: Sequence[str]) -> bool:
-        """Turn these dead letters into a batch, in one step. False when one of them is gone: nothing has changed."""
+        """Turn dead letters into a batch, in one atomic step.
+
+        Args:
+            destination: Whose they are.
+            batch_id: The id of the new batch.
+            payloads: Their events.
+            ids: The dead letters, which go.
+
+        Returns:
+            False if one of them is gone: nothing has changed then.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer; whether it was done is not known.
+        """
         arguments = {"batch": batch_id, "ids": ids}
         return bool(self._scripts.call(script.REVIVE, destination, arguments, pack(payloads)))
 
@@ -224,11 +253,27 @@ class DeadLetters:
         return self._store.restore(put) is None
 
     def restored_until(self, destination: str, source: str) -> int:
-        """Up to which number a file was restored; 0 where nothing of it was in the last week."""
+        """How far a file of dead letters was restored.
+
+        Args:
+            destination: Whose file it is.
+            source: What the file is known by.
+
+        Returns:
+            The number of the last line that was restored; 0 if none was in the last week.
+        """
         return max(0, self._store.progress([destination], source)[destination].put)
 
     def drop(self, destination: str, ids: Sequence[str]) -> int:
-        """Delete dead letters for good; their events count as filtered from then on. Returns how many events."""
+        """Delete dead letters for good. Their events count as filtered from then on.
+
+        Args:
+            destination: Whose they are.
+            ids: Those to delete; ids of dead letters that are gone do no harm.
+
+        Returns:
+            How many events they were.
+        """
         return self._take_out(script.DROP, destination, ids)
 
     def overdue(
@@ -255,7 +300,15 @@ class DeadLetters:
         return [letter_id.decode() for letter_id in self._scripts.call(script.OVERDUE, destination, arguments)]
 
     def mark_filed(self, destination: str, ids: Sequence[str]) -> int:
-        """Take dead letters out of Redis that are in a file now. Returns how many events that were."""
+        """Take dead letters out of Redis that are in a file now.
+
+        Args:
+            destination: Whose they are.
+            ids: Those that the file has.
+
+        Returns:
+            How many events they were.
+        """
         return self._take_out(script.FILED, destination, ids)
 
     def forget_filed(self, destination: str) -> int:

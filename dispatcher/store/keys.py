@@ -25,7 +25,12 @@ class Key:
     contents: str
 
     def of(self, destination: str, part: str = "") -> str:
-        """The key of a destination; ``part`` takes the place of ``<word>``. "*" for both gives a pattern for SCAN."""
+        """The key of a destination.
+
+        Args:
+            destination: Its name; "*" for a pattern that SCAN takes.
+            part: What stands in the place of ``<word>``; "*" for a pattern.
+        """
         return f"{prefix(destination)}{self.name.partition('<')[0]}{part}"
 
     def destination_of(self, key: str) -> str:

@@ -38,7 +38,13 @@ class Script:
         self._sha: Final = sha1(self.text, usedforsecurity=False).hexdigest()
 
     def command(self, destination: str, arguments: Mapping[str, Any], data: Sequence[bytes]) -> Command:
-        """The Redis command that calls it."""
+        """The Redis command that calls the script, by its SHA.
+
+        Args:
+            destination: Whose keys it uses.
+            arguments: Its named arguments.
+            data: Bytes that go behind them as they are, such as packed batches.
+        """
         return ("EVALSHA", self._sha, 1, prefix(destination), _encode(arguments), *data)
 
 
@@ -58,7 +64,16 @@ class ScriptCaller:
         self._clock = clock
 
     def call(self, script: Script, destination: str, arguments: Mapping[str, Any], *data: bytes) -> Any:
-        """Call a script once. Returns its answer."""
+        """Call a script once; it is loaded first if Redis does not know it. Blocks for the trip.
+
+        Args:
+            script: Which one.
+            destination: Whose keys it uses.
+            arguments: Its named arguments; they are sent as one JSON object.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
         return self.call_many(script, [(destination, arguments, data)])[0]
 
     def call_many(self, script: Script, calls: Sequence[Call], *more: Command) -> list[Any]:

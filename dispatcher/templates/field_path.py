@@ -54,7 +54,15 @@ def field_paths(texts: Iterable[str]) -> tuple[FieldPath, ...]:
 
 
 def read(value: object, path: FieldPath) -> Any:
-    """What stands at the path, or MISSING. A whole number in a path counts the items of a list from 0."""
+    """Read the value at a path.
+
+    Args:
+        value: An event's data or context, or a part of it.
+        path: Names of keys; a whole number counts the items of a list from 0.
+
+    Returns:
+        The value, or MISSING if a key or an item on the way does not exist.
+    """
     for part in path:
         if isinstance(value, dict):
             value = value.get(part, MISSING)
@@ -114,7 +122,15 @@ def drop_at(value: Any, path: FieldPath) -> Any:
 
 
 def keep_only(value: Any, paths: Iterable[FieldPath]) -> Any:
-    """The value with nothing but what stands at the paths; MISSING where that is nothing."""
+    """Keep the values at some paths.
+
+    Args:
+        value: Where they are; it stays as it is.
+        paths: Those to keep.
+
+    Returns:
+        A copy with these values and the objects around them, or MISSING if none of them exists.
+    """
     paths = tuple(paths)
     if () in paths:
         return value

@@ -25,11 +25,24 @@ def pause_seconds(retry: RetrySettings, *, attempts: int, asked_seconds: float) 
 
 
 def backoff_seconds(retry: RetrySettings, attempts: int) -> float:
-    """The longest pause after ``attempts`` failed tries: it grows exponentially, up to ``retry.max_seconds``."""
+    """The longest pause before the next try. The pause itself is a random part of it.
+
+    Args:
+        retry: The ``retry`` settings of the destination.
+        attempts: How many tries have failed.
+
+    Returns:
+        Seconds: ``retry.first_seconds``, times ``retry.factor`` for each attempt, up to ``retry.max_seconds``.
+    """
     # The exponent is bounded, since a factor to the power of a month's attempts would overflow.
     return min(retry.max_seconds, retry.first_seconds * retry.factor ** min(attempts, 64))
 
 
 def is_expired(retry: RetrySettings, *, age_seconds: float) -> bool:
-    """Whether an event of this age becomes a dead letter when it fails once more, instead of being tried again."""
+    """Whether an event that failed again becomes a dead letter instead of being tried once more.
+
+    Args:
+        retry: The ``retry`` settings of the destination.
+        age_seconds: How long ago the event was put.
+    """
     return retry.max_age_seconds != "never" and age_seconds >= retry.max_age_seconds

@@ -167,7 +167,8 @@ def ask(broker: str) -> list[Worker]:
     """The answers of all workers. Blocks for the whole time in which they may answer. Raises the transport's errors."""
     app = asking_app(broker, answer_seconds=_ANSWER_SECONDS)
     try:
-        serving = _names(app.control.inspect(timeout=_ANSWER_SECONDS).active_queues())
+        queues = app.control.inspect(timeout=_ANSWER_SECONDS).active_queues() or {}
+        serving = {worker: [queue["name"] for queue in theirs] for worker, theirs in queues.items()}
         arrived: dict[str, float] = {}
 
         def note(answer: Mapping[str, Any]) -> None:
@@ -194,10 +195,6 @@ def ask(broker: str) -> list[Worker]:
         )
         for name, queue_names in sorted(serving.items())
     ]
-
-
-def _names(answers: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    return {worker: [queue["name"] for queue in queues] for worker, queues in (answers or {}).items()}
 
 
 def _facts(answers: list[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:

@@ -79,7 +79,8 @@ class LedgerWatch:
     def _report(self, name: str) -> None:
         key = REPORTED.of(name)
         counts = self._store.counts([name])[name]
-        before = _texts(self._pool.execute("HGETALL", key))
+        fields = [part.decode() for part in self._pool.execute("HGETALL", key)]
+        before = dict(zip(fields[::2], fields[1::2], strict=True))
         for report in find_news(name, counts, before, interval_seconds=self._every):
             send(report)
         after = remember(counts)
@@ -138,7 +139,3 @@ def _by_word(counts: Counts) -> dict[str, int]:
 def _cause(counts: Counts) -> str:
     """What opened the breaker; empty while it is closed."""
     return "" if counts.breaker.state == "closed" else word(counts.breaker.cause)
-
-
-def _texts(answer: list[bytes]) -> dict[str, str]:
-    return {answer[index].decode(): answer[index + 1].decode() for index in range(0, len(answer), 2)}

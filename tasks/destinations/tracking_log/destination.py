@@ -96,8 +96,9 @@ class TrackingLog(Destination[TrackingLogOptions]):
             else:
                 outcomes.append(DELIVERED)
         if lines.count(None) < len(lines):
+            key = blake2b(f"{batch.destination}\0{batch.id}".encode(), digest_size=16).digest()
             again, until = batch.maybe_delivered, batch.lease_until
-            self._appender.append(lines, key=_key(batch), first=batch.first, again=again, alone_until=until)
+            self._appender.append(lines, key=key, first=batch.first, again=again, alone_until=until)
         return outcomes
 
     def preview(self, event: Event) -> dict[str, Any]:
@@ -115,7 +116,3 @@ class TrackingLog(Destination[TrackingLogOptions]):
 
 def _undecodable(error: Exception) -> Dead:
     return Dead(UNDECODABLE, f"the payload is not an event: {error}")
-
-
-def _key(batch: Batch) -> bytes:
-    return blake2b(f"{batch.destination}\0{batch.id}".encode(), digest_size=16).digest()

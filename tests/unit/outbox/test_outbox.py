@@ -189,7 +189,7 @@ def test_files_of_unusual_sizes_lose_nothing(root: Path, journal_bytes: int) -> 
 def test_a_payload_larger_than_a_file_is_refused_and_no_other_is(outbox: Outbox) -> None:
     outbox.append(b"before}")
     with pytest.raises(
-        OutboxError, match=r"an event of 65,529 bytes fits no journal of 65,536: raise DISPATCHER_OUTBOX"
+        OutboxError, match=r"an event of 65,529 bytes does not fit into a journal of 65,536: raise DISPATCHER_OUTBOX"
     ):
         outbox.append(b"x" * (JOURNAL_BYTES - HEADER_BYTES + 1))
     outbox.append(b"after}")
