@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 UNIT = ROOT / "tests" / "unit"
 
 MAX_LINES = 400
-MAX_FUNCTIONS_PER_1000_LINES = 61
+MAX_FUNCTIONS_PER_1000_LINES = 60
 # "There is no such file" reads worse than "the file does not exist"; some sentences need it all the same.
 MAX_IS_NO = 20
 IS_NO = re.compile(r"\b(is|are) (no|none)\b")
