@@ -16,8 +16,8 @@ from dispatcher.cli.exporter import exporter
 from dispatcher.cli.flower import flower
 from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
+from dispatcher.cli.segment_stub import segment_stub, sink
 from dispatcher.cli.settings import settings
-from dispatcher.cli.sink import sink
 from dispatcher.cli.status import status
 from dispatcher.cli.up import up
 from dispatcher.cli.worker import worker
@@ -76,6 +76,7 @@ for command in (
     relay,
     flower,
     exporter,
+    segment_stub,
     sink,
 ):
     main.add_command(command)

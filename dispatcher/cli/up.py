@@ -27,7 +27,7 @@ from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableEr
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
 from dispatcher.local.redis_server import find_server, server_command
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.local.supervisor import Child, Supervisor
 from dispatcher.monitoring.ledger import take_ledger
 from dispatcher.monitoring.sentry.errors import report_ended_process
@@ -102,7 +102,7 @@ class _Up:
         self._supervisor = Supervisor(self._say, on_end=report_ended_process)
         self._pool = RedisPool(settings.store, timeout_seconds=2)
         self._store = BatchStore(self._pool)
-        self._sink: Sink | None = None
+        self._segment_stub: SegmentStub | None = None
         self._ledger_line = ""
 
     def start(
@@ -118,7 +118,7 @@ class _Up:
         if settings.broker_url is None:
             self._start_redis()
         self._wait_for_redis(stopped)
-        environ = self._start_sink()
+        environ = self._start_segment_stub()
         worker = worker_arguments(
             queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None
         )
@@ -147,8 +147,8 @@ class _Up:
             return
         self._tell("up", "stopping")
         self._supervisor.stop()
-        if self._sink is not None:
-            self._sink.stop()
+        if self._segment_stub is not None:
+            self._segment_stub.stop()
         self._pool.close()
         self._tell("up", "stopped")
 
@@ -176,7 +176,7 @@ class _Up:
             else:
                 return
 
-    def _start_sink(self) -> dict[str, str]:
+    def _start_segment_stub(self) -> dict[str, str]:
         """Start the Segment stub if no write key is set. Returns the settings with which the worker finds it."""
         keyless = {
             name: table.traits.needs
@@ -185,13 +185,13 @@ class _Up:
         }
         if not keyless:
             return {}
-        kept = self._settings.state_directory / "segment-sink.jsonl"
-        self._sink = Sink(file=kept, on_request=lambda line: self._tell("segment stub", line))
-        self._sink.start()
-        self._tell("segment stub", f"no write key is set, so {self._sink.url} stands in for Segment and keeps {kept}")
+        kept = self._settings.state_directory / "segment-stub.jsonl"
+        stub = SegmentStub(file=kept, on_request=lambda line: self._tell("segment stub", line)).start()
+        self._segment_stub = stub
+        self._tell("segment stub", f"no write key is set, so {stub.url} stands in for Segment and keeps {kept}")
         environ = {}
         for name, needs in keyless.items():
-            environ[option_variable(name, "host")] = self._sink.url
+            environ[option_variable(name, "host")] = stub.url
             environ |= {option_variable(name, option): "local" for option in needs}
         return environ
 

@@ -1,4 +1,4 @@
-"""Sink: a small local stand-in for Segment, which keeps what it is sent. It listens on 127.0.0.1 only."""
+"""Segment stub: a small local stand-in for Segment, which keeps what it is sent. It listens on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 512_000
 # Ids in one of the two generations: the last half million are remembered, which takes up to 80 MB.
 _GENERATION_IDS: Final = 500_000
-# Seconds for requests that are being answered while the sink stops.
+# Seconds for requests that are being answered while the stub stops.
 _STOP_SECONDS: Final = 2.0
 # Names in the line of a request, so that it stays one line.
 _SHOWN_NAMES: Final = 3
@@ -36,7 +36,7 @@ class _BadRequestError(Exception):
     """The request is not one of Segment's."""
 
 
-class Sink:
+class SegmentStub:
     """Takes Segment's POST /v1/batch and /v1/track, identify, page, screen, group, alias; any write key will do.
 
     ``GET /`` answers ``{"requests": …, "messages": …, "unique": …}``: how many requests and messages were taken, and
@@ -69,7 +69,7 @@ class Sink:
     def start(self) -> Self:
         """Listen, and answer from threads of its own. Raises OSError where the port or the file cannot be had."""
         if self._server is not None:
-            raise RuntimeError("this sink was started already")
+            raise RuntimeError("this stub was started already")
         if self._file is not None:
             self._descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -78,7 +78,10 @@ class Sink:
             self._close_file()
             raise
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="dispatcher-sink", daemon=True
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            name="dispatcher-segment-stub",
+            daemon=True,
         )
         self._thread.start()
         return self
@@ -104,7 +107,7 @@ class Sink:
     def port(self) -> int:
         """The port that it listens on."""
         if self._server is None:
-            raise RuntimeError("this sink is not running: call start() first")
+            raise RuntimeError("this stub is not running: call start() first")
         return self._server.server_address[1]
 
     @property
@@ -186,8 +189,8 @@ class _Server(socketserver.ThreadingTCPServer):
     # All workers may open their connections at once.
     request_queue_size = 128
 
-    def __init__(self, sink: Sink, port: int) -> None:
-        self.sink = sink
+    def __init__(self, stub: SegmentStub, port: int) -> None:
+        self.stub = stub
         self.stopping = False
         self._open: set[Any] = set()
         self._changed = threading.Condition()
@@ -230,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path != "/":
             return self._answer(HTTPStatus.NOT_FOUND, {"success": False, "message": "only / answers GET"})
-        return self._answer(HTTPStatus.OK, self._sink.counts())
+        return self._answer(HTTPStatus.OK, self._stub.counts())
 
     def do_POST(self) -> None:
         try:
@@ -238,12 +241,12 @@ class _Handler(BaseHTTPRequestHandler):
         except _BadRequestError as error:
             return self._answer(HTTPStatus.BAD_REQUEST, {"success": False, "message": str(error)})
         try:
-            self._sink.take(messages)
+            self._stub.take(messages)
         except OSError as error:
             message = f"the messages cannot be kept: {error.strerror}"
             return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"success": False, "message": message})
         self._answer(HTTPStatus.OK, {"success": True})
-        return self._sink.tell(messages)
+        return self._stub.tell(messages)
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
@@ -289,11 +292,11 @@ class _Handler(BaseHTTPRequestHandler):
         return cast(_Server, self.server)
 
     @property
-    def _sink(self) -> Sink:
-        return self._listener.sink
+    def _stub(self) -> SegmentStub:
+        return self._listener.stub
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The sink tells of requests in its own words."""
+        """The stub tells of requests in its own words."""
 
 
 def _inflate(body: bytes) -> bytes:

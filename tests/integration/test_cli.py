@@ -34,7 +34,7 @@ class Machine:
         # So short that the embedded Redis can have its socket in the state directory.
         self.state = directory / "state"
         self.log = self.state / "tracking.log"
-        self.kept = self.state / "segment-sink.jsonl"
+        self.kept = self.state / "segment-stub.jsonl"
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "DISPATCHER_STATE_DIRECTORY": str(self.state)}
         self.processes = Processes(directory / "output", environ)
 
@@ -372,7 +372,8 @@ def test_the_settings_can_be_checked_shown_and_explained(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "up", "worker", "relay", "flower", "emit", "explain", "status", "drain", "settings", "sink"]
+    "command",
+    ["", "up", "worker", "relay", "flower", "emit", "explain", "status", "drain", "settings", "segment-stub", "sink"],
 )
 def test_every_command_has_help(site: Site, command: str) -> None:
     said = run(site, *command.split(), "--help")

@@ -60,7 +60,7 @@ def test_every_event_of_the_shop_lands_where_it_should_and_no_process_is_left(di
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert outcome.stderr == ""
     assert processes_over(directory) == {}
-    lines, messages = json_lines(directory / "tracking.log"), json_lines(directory / "segment-sink.jsonl")
+    lines, messages = json_lines(directory / "tracking.log"), json_lines(directory / "segment-stub.jsonl")
     assert len({line["context"]["event_id"] for line in lines}) == len(lines) == LOGGED
     assert len({message["messageId"] for message in messages}) == len(messages) == TO_SEGMENT
     assert f"{LOGGED} events emitted, {LOGGED} lines in the tracking log, each once" in outcome.stdout

@@ -25,7 +25,7 @@ from dispatcher.cli.main import main
 from dispatcher.doctor import AREAS, Finding, examine
 from dispatcher.doctor.checks.destinations import reach, urls
 from dispatcher.doctor.checks.flower import probe
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.put import Put
@@ -221,19 +221,19 @@ def test_an_unreachable_destination_is_an_error_and_reachable_ones_get_no_reques
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bad(look(site, "destinations")) == {}
-    assert site.sink.counts()["requests"] == 0
+    assert site.segment_stub.counts()["requests"] == 0
 
-    port = site.sink.port
-    site.sink.stop()
+    port = site.segment_stub.port
+    site.segment_stub.stop()
     assert bad(look(site, "destinations")) == {"destinations.reachable": "error"}
     assert levels(look(site, "destinations", quick=True), "destinations.reachable") == {"note"}
 
-    with Sink(port=port):
+    with SegmentStub(port=port):
         assert bad(look(site, "destinations")) == {}
 
 
 def test_a_destination_is_probed_through_the_proxy_of_its_requests(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = site.sink.url
+    proxy = site.segment_stub.url
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.delenv("no_proxy", raising=False)
     found = reached("http://segment.invalid")
@@ -290,7 +290,7 @@ def test_a_flower_without_a_login_is_a_finding(site: Site) -> None:
 
 
 def test_another_server_on_the_port_of_flower_is_ignored(site: Site) -> None:
-    assert probe(site.sink.url).level in ("note", "ok")
+    assert probe(site.segment_stub.url).level in ("note", "ok")
 
 
 # The command

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dispatcher.destinations.base import Batch
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.outcomes import Outcome
 from dispatcher.store import keys
 from dispatcher.tasks.delivery.task import Delivery
@@ -105,8 +105,8 @@ def test_one_setting_keeps_internal_events_out_of_the_log(site: Site) -> None:
 def test_a_failed_delivery_is_parked_shown_as_a_retry_and_delivered_later(
     site: Site,
 ) -> None:
-    port = site.sink.port
-    site.sink.stop()
+    port = site.segment_stub.port
+    site.segment_stub.stop()
     worker = site.worker()
     site.emitting("for n in range(50): tracker.emit('shop.order.paid', {'n': n})").succeed()
     wait_for(lambda: site.counts(SEGMENT).retried >= 100, what=lambda: worker.output)
@@ -116,7 +116,7 @@ def test_a_failed_delivery_is_parked_shown_as_a_retry_and_delivered_later(
     # The failing destination does not delay the working one.
     site.wait_for_lines(50)
     assert "Retry in" in worker.output or "retry" in worker.output.lower()
-    with Sink(port=port, file=site.directory / "segment.jsonl"):
+    with SegmentStub(port=port, file=site.directory / "segment.jsonl"):
         site.wait_until_delivered()
     assert Counter(message["properties"]["n"] for message in at_segment(site)) == Counter(range(50))
     site.assert_ledger_closes()

@@ -119,8 +119,8 @@ def test_the_metrics_count_outcomes_and_hold_no_names_or_personal_data(site: Sit
 
 def test_metrics_and_status_show_a_destination_that_is_down(in_site: Site) -> None:
     site = in_site
-    port = site.sink.port
-    site.sink.stop()
+    port = site.segment_stub.port
+    site.segment_stub.stop()
     site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BREAKER__FAILURES"] = "1"
     site.worker()
     _, url = start(site)
@@ -139,7 +139,7 @@ def test_metrics_and_status_show_a_destination_that_is_down(in_site: Site) -> No
     [waits] = [line for line in shown.output.partition("What waits")[2].splitlines() if line.startswith("segment ")]
     assert waits.split()[-1] in ("open", "half-open")
 
-    with type(site.sink)(port=port):
+    with type(site.segment_stub)(port=port):
         wait_for(lambda: scrape(url)[f"dispatcher_events_delivered_total {SEGMENT}"] == 5, 60, what=lambda: scrape(url))
         assert scrape(url)[f"dispatcher_breaker_open {SEGMENT}"] == 0
 

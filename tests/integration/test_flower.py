@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from tests.support.browser import Browser, missing
 from tests.support.processes import Child
 from tests.support.redis_server import RedisServer
@@ -58,7 +58,7 @@ class Watched:
     site: Site
     flower: Child
     port: int
-    sink: Sink
+    segment_stub: SegmentStub
     pages: list[str] = field(default_factory=list)
 
     @property
@@ -99,12 +99,12 @@ class Watched:
     @contextmanager
     def outage(self) -> Iterator[None]:
         """Segment refuses connections; afterwards it accepts them again on the same port."""
-        port = self.sink.port
-        self.sink.stop()
+        port = self.segment_stub.port
+        self.segment_stub.stop()
         try:
             yield
         finally:
-            self.sink = Sink(port=port).start()
+            self.segment_stub = SegmentStub(port=port).start()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         site.environ["FLOWER_BASIC_AUTH"] = LOGIN
         port = free_port()
         flower = site.processes.dispatcher("flower", "--port", str(port), "--max-tasks", str(MAX_TASKS))
-        watched = Watched(site, flower, port, site.sink)
+        watched = Watched(site, flower, port, site.segment_stub)
         try:
             # With events enabled from the start, since Flower enables them only every five seconds.
             site.worker("-E", "-n", "worker@shop-1")
@@ -124,7 +124,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             yield watched
         finally:
             # The one that exists since the last outage.
-            watched.sink.stop()
+            watched.segment_stub.stop()
 
 
 @pytest.fixture(scope="module")

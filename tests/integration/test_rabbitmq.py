@@ -12,7 +12,7 @@ import trustme
 
 from dispatcher import config
 from dispatcher.doctor import examine
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.store.celery_producer import make_producer
 from dispatcher.tasks.celery import make_app
 from tests.support.deliveries import LOG, SEGMENT
@@ -63,8 +63,8 @@ def test_events_arrive_once_over_amqp_despite_retries_and_a_killed_worker(
 ) -> None:
     site = rabbit_site
     site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS"] = "20"
-    port = site.sink.port
-    site.sink.stop()
+    port = site.segment_stub.port
+    site.segment_stub.stop()
     worker = site.worker()
     site.emitting(
         "for n in range(2000):\n"
@@ -78,7 +78,7 @@ def test_events_arrive_once_over_amqp_despite_retries_and_a_killed_worker(
     site.wait_for_lines(2000, timeout=60)
     wait_for(lambda: site.counts(SEGMENT).retried >= 2000, 60, what=site.ledger)
 
-    with Sink(port=port, file=site.directory / "segment.jsonl"):
+    with SegmentStub(port=port, file=site.directory / "segment.jsonl"):
         site.wait_until_delivered(timeout=60)
 
     assert_each_once(site.log, 2000)

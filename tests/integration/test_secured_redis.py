@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.connections.urls import kombu_url
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.store import keys
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.secured_redis import SecuredRedis, find_tls_server
@@ -60,8 +60,8 @@ def as_user(server: SecuredRedis, user: str) -> dict[str, str]:
 
 def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, tmp_path: Path) -> None:
     with open_site(tmp_path, Secured(secured)) as site:  # type: ignore[arg-type]
-        port = site.sink.port
-        site.sink.stop()
+        port = site.segment_stub.port
+        site.segment_stub.stop()
         worker = site.worker(**as_user(secured, "worker"))
         site.emitting(
             "for n in range(300): tracker.emit('shop.order.paid', {'n': n})\n"
@@ -71,7 +71,7 @@ def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, 
         ).succeed(timeout=60)
         site.wait_for_lines(301, timeout=60)
         wait_for(lambda: site.counts(SEGMENT).retried > 0, 60, what=site.ledger)
-        with Sink(port=port, file=tmp_path / "segment.jsonl"):
+        with SegmentStub(port=port, file=tmp_path / "segment.jsonl"):
             site.wait_until_delivered(timeout=60)
 
             status, operator = as_user(secured, "status"), as_user(secured, "operator")

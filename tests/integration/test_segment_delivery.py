@@ -20,7 +20,7 @@ import pytest
 from dispatcher.destinations.base import Batch
 from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
 from dispatcher.tasks.destinations.segment import (
     MAX_MESSAGE_BYTES,
@@ -134,9 +134,9 @@ def kept(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sink(kept: Path) -> Iterator[Sink]:
-    with Sink(file=kept) as sink:
-        yield sink
+def stub(kept: Path) -> Iterator[SegmentStub]:
+    with SegmentStub(file=kept) as stub:
+        yield stub
 
 
 def kept_messages(kept: Path) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def errors(outcomes: Sequence[object]) -> list[str]:
     return [outcome.error for outcome in outcomes if isinstance(outcome, RetryAfter | Dead)]
 
 
-def test_messages_arrive_in_order_as_they_were_mapped(sink: Sink, kept: Path) -> None:
+def test_messages_arrive_in_order_as_they_were_mapped(stub: SegmentStub, kept: Path) -> None:
     events = [
         an_event(
             data={"number": number, "text": "Grüße, 你好 🎉"},
@@ -155,31 +155,31 @@ def test_messages_arrive_in_order_as_they_were_mapped(sink: Sink, kept: Path) ->
         )
         for number in range(250)
     ]
-    assert list(a_segment(sink.url).deliver(a_batch(events))) == [DELIVERED] * 250
+    assert list(a_segment(stub.url).deliver(a_batch(events))) == [DELIVERED] * 250
     assert kept_messages(kept) == [to_message(event) for event in events]
-    assert sink.counts() == {"requests": 3, "messages": 250, "unique": 250}
+    assert stub.counts() == {"requests": 3, "messages": 250, "unique": 250}
 
 
-def test_ids_and_times_survive_byte_for_byte(sink: Sink, kept: Path) -> None:
+def test_ids_and_times_survive_byte_for_byte(stub: SegmentStub, kept: Path) -> None:
     batch = a_batch([an_event(), an_event(timestamp=datetime(2026, 1, 1, tzinfo=UTC))])
-    a_segment(sink.url).deliver(batch)
+    a_segment(stub.url).deliver(batch)
     for payload, message in zip(batch.payloads, kept_messages(kept), strict=True):
         on_the_wire = json.loads(payload)
         assert (message["messageId"], message["timestamp"]) == (on_the_wire["id"], on_the_wire["timestamp"])
 
 
-def test_the_same_batch_delivered_again_has_the_same_ids(sink: Sink) -> None:
+def test_the_same_batch_delivered_again_has_the_same_ids(stub: SegmentStub) -> None:
     batch = a_batch([an_event() for _ in range(10)])
-    segment = a_segment(sink.url)
+    segment = a_segment(stub.url)
     segment.deliver(batch)
     segment.deliver(batch)
-    assert sink.counts() == {"requests": 2, "messages": 20, "unique": 10}
+    assert stub.counts() == {"requests": 2, "messages": 20, "unique": 10}
 
 
-def test_direct_calls_and_edx_properties_arrive(sink: Sink, kept: Path) -> None:
+def test_direct_calls_and_edx_properties_arrive(stub: SegmentStub, kept: Path) -> None:
     identify = an_event(type="identify", name="identify", data={"userId": "7", "traits": {"plan": "x"}})
     plain = an_event()
-    a_segment(sink.url, properties="edx").deliver(a_batch([identify, plain]))
+    a_segment(stub.url, properties="edx").deliver(a_batch([identify, plain]))
     first, second = kept_messages(kept)
     assert (first["type"], first["traits"]) == ("identify", {"plan": "x"})
     assert second["properties"]["data"] == {"note": SECRET}
@@ -211,16 +211,16 @@ def test_one_connection_serves_all_requests() -> None:
     assert server.connections == 1
 
 
-def test_threads_deliver_concurrently(sink: Sink) -> None:
-    segment = a_segment(sink.url)
+def test_threads_deliver_concurrently(stub: SegmentStub) -> None:
+    segment = a_segment(stub.url)
     with ThreadPoolExecutor(16) as pool:
         batches = [a_batch([an_event() for _ in range(20)]) for _ in range(64)]
         outcomes = list(pool.map(segment.deliver, batches))
     assert all(list(outcome) == [DELIVERED] * 20 for outcome in outcomes)
-    assert sink.counts() == {"requests": 64, "messages": 1280, "unique": 1280}
+    assert stub.counts() == {"requests": 64, "messages": 1280, "unique": 1280}
 
 
-def test_requests_keep_within_segments_size_limit(sink: Sink) -> None:
+def test_requests_keep_within_segments_size_limit(stub: SegmentStub) -> None:
     with ScriptedServer() as server:
         events = [an_event(data={"padding": "x" * 30_000}) for _ in range(40)]
         outcomes = a_segment(server.url).deliver(a_batch(events))
@@ -233,13 +233,13 @@ def test_requests_keep_within_segments_size_limit(sink: Sink) -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "ü", "\\"])
-def test_an_oversized_event_is_dead_and_no_other_is(sink: Sink, kept: Path, character: str) -> None:
+def test_an_oversized_event_is_dead_and_no_other_is(stub: SegmentStub, kept: Path, character: str) -> None:
     empty = len(json.dumps(to_message(an_event(data={"padding": ""}))))
     each = len(json.dumps(character)) - 2
     room, rest = divmod(MAX_MESSAGE_BYTES - empty, each)
     fits = an_event(data={"padding": character * room + "x" * rest})
     too_large = an_event(data={"padding": character * room + "x" * (rest + 1)})
-    outcomes = a_segment(sink.url).deliver(a_batch([an_event(), too_large, fits]))
+    outcomes = a_segment(stub.url).deliver(a_batch([an_event(), too_large, fits]))
     assert [outcomes[0], outcomes[2]] == [DELIVERED, DELIVERED]
     assert isinstance(outcomes[1], Dead)
     assert outcomes[1].reason == "oversized"
@@ -264,13 +264,13 @@ def test_an_oversized_event_is_dead_and_no_other_is(sink: Sink, kept: Path, char
         + b"}",
     ],
 )
-def test_an_undecodable_payload_is_dead_and_no_other_is(sink: Sink, payload: bytes) -> None:
-    outcomes = a_segment(sink.url).deliver(a_batch([an_event(), payload, an_event()]))
+def test_an_undecodable_payload_is_dead_and_no_other_is(stub: SegmentStub, payload: bytes) -> None:
+    outcomes = a_segment(stub.url).deliver(a_batch([an_event(), payload, an_event()]))
     assert [outcomes[0], outcomes[2]] == [DELIVERED, DELIVERED]
     assert isinstance(outcomes[1], Dead)
     assert outcomes[1].reason == "undecodable"
     assert SECRET not in outcomes[1].error
-    assert sink.counts()["messages"] == 2
+    assert stub.counts()["messages"] == 2
 
 
 def test_a_batch_of_dead_events_sends_nothing() -> None:
@@ -438,16 +438,18 @@ def test_a_redirect_that_drops_the_events_is_not_a_delivery() -> None:
     assert SECRET not in outcome.error
 
 
-def test_requests_to_this_machine_bypass_the_environments_proxy(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_to_this_machine_bypass_the_environments_proxy(
+    stub: SegmentStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert list(a_segment(sink.url).deliver(a_batch([an_event()]))) == [DELIVERED]
+    assert list(a_segment(stub.url).deliver(a_batch([an_event()]))) == [DELIVERED]
 
 
-def test_request_bodies_are_not_logged_even_at_debug(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+def test_request_bodies_are_not_logged_even_at_debug(stub: SegmentStub, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    a_segment(sink.url).deliver(a_batch([an_event()]))
+    a_segment(stub.url).deliver(a_batch([an_event()]))
     assert SECRET not in caplog.text
     assert WRITE_KEY not in caplog.text

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dispatcher
-from dispatcher.local.segment_stub import MAX_BODY_BYTES, Sink
+from dispatcher.local.segment_stub import MAX_BODY_BYTES, SegmentStub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +34,14 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sink(file: Path) -> Iterator[Sink]:
-    with Sink(file=file) as sink:
-        yield sink
+def stub(file: Path) -> Iterator[SegmentStub]:
+    with SegmentStub(file=file) as stub:
+        yield stub
 
 
 @pytest.fixture
-def connection(sink: Sink) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+def connection(stub: SegmentStub) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=5)
     yield connection
     connection.close()
 
@@ -99,13 +99,13 @@ def test_a_repeated_message_counts_once_as_unique(connection: http.client.HTTPCo
 
 def test_the_number_of_remembered_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.local.segment_stub._GENERATION_IDS", 10)
-    sink = Sink()
+    stub = SegmentStub()
     for number in range(100):
         # Each id comes twice, with nine others in between.
-        sink.take([{"messageId": number}, {"messageId": number - 9}] if number >= 9 else [{"messageId": number}])
-    assert sink.counts() == {"requests": 100, "messages": 191, "unique": 100}
-    sink.take([{"messageId": 79}, {"messageId": 91}])
-    assert sink.counts()["unique"] == 101, "the 20 latest ids should be remembered, and older ones forgotten"
+        stub.take([{"messageId": number}, {"messageId": number - 9}] if number >= 9 else [{"messageId": number}])
+    assert stub.counts() == {"requests": 100, "messages": 191, "unique": 100}
+    stub.take([{"messageId": 79}, {"messageId": 91}])
+    assert stub.counts()["unique"] == 101, "the 20 latest ids should be remembered, and older ones forgotten"
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_kept_connections_answer_without_nagles_delay(connection: http.client.HT
     assert min(seconds_for_twenty() for _ in range(5)) < 0.4
 
 
-def test_lines_of_many_connections_stay_whole(sink: Sink, file: Path) -> None:
+def test_lines_of_many_connections_stay_whole(stub: SegmentStub, file: Path) -> None:
     def send(sender: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=10)
         for number in range(20):
             batch = [{"messageId": f"{sender}-{number}-{part}", "padding": "x" * 2000} for part in range(5)]
             assert post(connection, "/v1/batch", {"batch": batch})[0] == 200
@@ -179,7 +179,7 @@ def test_lines_of_many_connections_stay_whole(sink: Sink, file: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(send, range(8)))
     assert len({line["messageId"] for line in lines(file)}) == 800
-    assert sink.counts() == {"requests": 160, "messages": 800, "unique": 800}
+    assert stub.counts() == {"requests": 160, "messages": 800, "unique": 800}
 
 
 def test_each_request_is_logged_in_a_short_line() -> None:
@@ -191,8 +191,8 @@ def test_each_request_is_logged_in_a_short_line() -> None:
         done.set()
 
     names = ["a.b", "a.b", "line\nbreak", "third", "fourth", "fifth"]
-    with Sink(on_request=on_request) as sink:
-        connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+    with SegmentStub(on_request=on_request) as stub:
+        connection = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=5)
         post(connection, "/v1/batch", {"batch": [{"type": "track", "event": name} for name in names]})
         assert done.wait(5)
         done.clear()
@@ -202,26 +202,26 @@ def test_each_request_is_logged_in_a_short_line() -> None:
     assert told == [r"6 messages: a.b, 'line\nbreak', third and 2 other names", "1 message: identify"]
 
 
-def test_the_stub_listens_on_this_machine_only(sink: Sink) -> None:
-    assert sink.url == f"http://127.0.0.1:{sink.port}"
+def test_the_stub_listens_on_this_machine_only(stub: SegmentStub) -> None:
+    assert stub.url == f"http://127.0.0.1:{stub.port}"
     with socket.socket() as elsewhere:
         # All of 127/8 is this machine, but only one address was bound.
-        assert elsewhere.connect_ex(("127.0.0.2", sink.port)) != 0
+        assert elsewhere.connect_ex(("127.0.0.2", stub.port)) != 0
 
 
-def test_a_taken_port_is_an_error_and_leaves_nothing_open(sink: Sink, tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_and_leaves_nothing_open(stub: SegmentStub, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="in use"):
-        Sink(port=sink.port, file=tmp_path / "other.jsonl").start()
+        SegmentStub(port=stub.port, file=tmp_path / "other.jsonl").start()
 
 
 def test_a_full_disk_is_answered_with_500_and_nothing_is_counted() -> None:
-    with Sink(file=Path("/dev/full")) as sink:
-        connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+    with SegmentStub(file=Path("/dev/full")) as stub:
+        connection = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=5)
         status, answer = post(connection, "/v1/batch", {"batch": [{"messageId": "a"}]})
         connection.close()
         assert status == 500
         assert "No space left" in answer["message"]
-        assert sink.counts() == {"requests": 0, "messages": 0, "unique": 0}
+        assert stub.counts() == {"requests": 0, "messages": 0, "unique": 0}
 
 
 def test_a_disk_that_fills_up_during_a_write_leaves_no_half_line(
@@ -239,11 +239,13 @@ def test_a_disk_that_fills_up_during_a_write_leaves_no_half_line(
     assert [line["messageId"] for line in lines(file)] == ["a", "c"]
 
 
-def test_stop_ends_kept_connections_and_may_be_called_twice(sink: Sink, connection: http.client.HTTPConnection) -> None:
+def test_stop_ends_kept_connections_and_may_be_called_twice(
+    stub: SegmentStub, connection: http.client.HTTPConnection
+) -> None:
     assert post(connection, "/v1/batch", {"batch": []})[0] == 200
-    port = sink.port
-    sink.stop()
-    sink.stop()
+    port = stub.port
+    stub.stop()
+    stub.stop()
     assert connection.sock.recv(1) == b""
     with socket.socket() as late:
         assert late.connect_ex(("127.0.0.1", port)) != 0
@@ -251,8 +253,8 @@ def test_stop_ends_kept_connections_and_may_be_called_twice(sink: Sink, connecti
 
 def test_the_next_stub_appends_to_the_file(file: Path) -> None:
     for number in range(2):
-        with Sink(file=file) as sink:
-            connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+        with SegmentStub(file=file) as stub:
+            connection = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=5)
             post(connection, "/v1/track", {"messageId": str(number)})
             connection.close()
     assert [line["messageId"] for line in lines(file)] == ["0", "1"]
@@ -260,7 +262,7 @@ def test_the_next_stub_appends_to_the_file(file: Path) -> None:
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_prints_its_address_first_and_stops_cleanly(file: Path, stop_signal: signal.Signals) -> None:
-    code = "from dispatcher.cli.sink import sink; sink()"
+    code = "from dispatcher.cli.segment_stub import segment_stub; segment_stub()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "--file", str(file)],
         cwd=ROOT,
@@ -286,10 +288,10 @@ def test_the_command_prints_its_address_first_and_stops_cleanly(file: Path, stop
     assert [line["messageId"] for line in lines(file)] == ["a"]
 
 
-def test_the_command_says_what_to_do_when_its_port_is_taken(sink: Sink) -> None:
-    code = "from dispatcher.cli.sink import sink; sink()"
+def test_the_command_says_what_to_do_when_its_port_is_taken(stub: SegmentStub) -> None:
+    code = "from dispatcher.cli.segment_stub import segment_stub; segment_stub()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "--port", str(sink.port)],
+        [sys.executable, "-c", code, "--port", str(stub.port)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -299,3 +301,18 @@ def test_the_command_says_what_to_do_when_its_port_is_taken(sink: Sink) -> None:
     )
     assert done.returncode == 1
     assert "--port" in done.stderr
+
+
+def test_the_former_name_of_the_command_still_works_and_warns(stub: SegmentStub) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dispatcher", "sink", "--port", str(stub.port)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "is called `dispatcher segment-stub` now" in done.stderr
+    assert "the stub cannot start" in done.stderr

@@ -11,7 +11,7 @@ from typing import Final
 
 from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.local.segment_stub import Sink
+from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.monitoring.ledger import Ledger, take_ledger
 from dispatcher.outbox import find_outboxes
 from dispatcher.relay.relay import Relay
@@ -39,13 +39,13 @@ class Site:
     Args:
         directory: For state, settings and output.
         redis: A started Redis.
-        sink: A started Segment stub.
+        segment_stub: A started Segment stub.
     """
 
-    def __init__(self, directory: Path, redis: RedisServer, sink: Sink) -> None:
+    def __init__(self, directory: Path, redis: RedisServer, segment_stub: SegmentStub) -> None:
         self.directory = directory
         self.redis = redis
-        self.sink = sink
+        self.segment_stub = segment_stub
         self.log = directory / "tracking.log"
         self.settings_file = directory / "site.toml"
         self.allow(ALLOWLIST)
@@ -68,7 +68,7 @@ class Site:
             "DISPATCHER_DESTINATIONS__TRACKING_LOG__RETRY__FIRST_SECONDS": "0.2",
             "DISPATCHER_DESTINATIONS__TRACKING_LOG__BREAKER__FIRST_SECONDS": "0.2",
             "DISPATCHER_DESTINATIONS__TRACKING_LOG__BREAKER__MAX_SECONDS": "0.5",
-            "DISPATCHER_DESTINATIONS__SEGMENT__HOST": sink.url,
+            "DISPATCHER_DESTINATIONS__SEGMENT__HOST": segment_stub.url,
             "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY": "a-key",
             "DISPATCHER_DESTINATIONS__SEGMENT__LEASE_SECONDS": "2",
             "DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS": "0.2",
@@ -163,8 +163,8 @@ def open_site(directory: Path, redis: RedisServer) -> Iterator[Site]:
         directory: For all files of the site.
         redis: A started Redis, which the caller ends.
     """
-    with Sink(file=directory / "segment.jsonl") as sink:
-        site = Site(directory, redis, sink)
+    with SegmentStub(file=directory / "segment.jsonl") as segment_stub:
+        site = Site(directory, redis, segment_stub)
         try:
             yield site
         finally:

@@ -121,7 +121,7 @@ def _drain(screen: Screen, stage: Stage, shop: list[Emitted], recorded: Feed, ro
     status = stage.run("status", "--json")
     if status.returncode != 0:
         raise DemoError(f"`dispatcher status` failed: {status.stderr.strip()}")
-    lines, messages = (read_lines(stage.directory / name) for name in ("tracking.log", "segment-sink.jsonl"))
+    lines, messages = (read_lines(stage.directory / name) for name in ("tracking.log", "segment-stub.jsonl"))
     return Tally(shop, recorded, lines, messages, json.loads(status.stdout), router)
 
 
@@ -131,7 +131,7 @@ def _show(screen: Screen, directory: Path, tally: Tally, visit: set[str]) -> Non
     )
     messages = [message for message in tally.messages if message["messageId"] in visit]
     screen.lines(directory / "tracking.log", len(tally.lines), lines)
-    screen.messages(directory / "segment-sink.jsonl", len(tally.messages), messages)
+    screen.messages(directory / "segment-stub.jsonl", len(tally.messages), messages)
     screen.landings(tally.landings())
     screen.ledger(tally.ledger)
 
