@@ -191,7 +191,8 @@ class Replay:
         return progress
 
     def _put(self, batch: PendingBatch, progress: LogProgress) -> Iterator[None]:
-        while batch.payloads and self._count_waiting() > self._max_waiting:
+        name = self._destination
+        while batch.payloads and self._retry(lambda: self._store.counts([name]))[name].waiting > self._max_waiting:
             yield None
             time.sleep(_PAUSE_SECONDS)
         self._throttle.wait(len(batch.payloads))
@@ -219,9 +220,6 @@ class Replay:
             doorbell.send(self._celery, rings)
         except Exception as error:  # whatever the broker's client raises: the workers' bells ring for it
             logger.warning("the broker did not take a doorbell; the workers' bell will ring it: %s", error)
-
-    def _count_waiting(self) -> int:
-        return self._retry(lambda: self._store.counts([self._destination]))[self._destination].waiting
 
     def _retry(self, ask: Callable[[], T]) -> T:
         """Ask again while Redis is away: everything asked here may be asked twice."""

@@ -213,7 +213,8 @@ class Channel(kombu_redis.Channel):
     def _hand_on(self, key: str, text: bytes) -> None:
         queue = self._queue_of(key)
         try:
-            if _is_reply_queue(queue):
+            # Programs that ask workers by remote control read the answers from such a list. No destination has its name.
+            if queue.endswith(".reply.celery.pidbox"):
                 check_control_message("reply.", text)
                 message = Doorbell(loads(text))
             else:
@@ -334,11 +335,6 @@ def _ignore_full_memory() -> Iterator[None]:
         # An error of this class comes from a script too; the text is Redis's.
         if "maxmemory" not in str(error):
             raise
-
-
-def _is_reply_queue(queue: str) -> bool:
-    # Programs that ask workers by remote control read the answers from such a list. No destination can have its name.
-    return queue.endswith(".reply.celery.pidbox")
 
 
 def _text(value: bytes | str) -> str:

@@ -141,7 +141,8 @@ def logrotate(path: Path, places: tuple[Path, ...] = _LOGROTATE) -> tuple[Path, 
             except (OSError, UnicodeDecodeError):
                 continue
             for patterns, _, options in (block.partition("{") for block in text.split("}")[:-1]):
-                if any(_matches(path, pattern.strip("\"'")) for pattern in patterns.split()):
+                places_named = [pattern.strip("\"'") for pattern in patterns.split()]
+                if any(pattern.startswith("/") and path.match(pattern) for pattern in places_named):
                     return file, options
     return None
 
@@ -164,7 +165,3 @@ def permissions(path: Path) -> Finding:
     if bits & 0o004:
         return PERMISSIONS.warning(f"{path} has mode {bits:04o}: every user can read it", path=path)
     return PERMISSIONS.ok(f"{path} has mode {bits:04o}")
-
-
-def _matches(path: Path, pattern: str) -> bool:
-    return pattern.startswith("/") and path.match(pattern)
