@@ -18,6 +18,9 @@ def load_type(type_name: str) -> type[BaseDestination[Options]]:
     """
     try:
         loaded: object = class_of(type_name).load()
+    except ModuleNotFoundError as error:
+        remedy = "install its package, or put its directory on PYTHONPATH: the current one is not searched"
+        raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}; {remedy}"]) from error
     except (ImportError, AttributeError) as error:
         raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}"]) from error
     if not isinstance(loaded, type) or not issubclass(loaded, BaseDestination):

@@ -213,7 +213,7 @@ class Channel(kombu_redis.Channel):
     def _hand_on(self, key: str, text: bytes) -> None:
         queue = self._queue_of(key)
         try:
-            # Programs that ask workers by remote control read the answers from such a list. No destination has its name.
+            # Programs that ask workers by remote control read answers from such a list. No destination has its name.
             if queue.endswith(".reply.celery.pidbox"):
                 check_control_message("reply.", text)
                 message = Doorbell(loads(text))

@@ -81,7 +81,7 @@ def test_a_blank_state_page_without_a_journal_is_an_error(root: Path) -> None:
     directory = left_behind(root, numbered(1))
     (directory / "00000000.journal").unlink()
     zero(directory / "state", 0)
-    with pytest.raises(OutboxError, match=r"state is blank, and has no journal beside it: delete"):
+    with pytest.raises(OutboxError, match=r"state is blank and has no journal beside it: delete"):
         Reader(directory)
     assert open_files(root) == []
     (found,) = survey(root)
