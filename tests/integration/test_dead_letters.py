@@ -148,7 +148,7 @@ def test_events_that_emit_refused_can_be_read_but_not_replayed(store: BatchStore
 
 
 def test_an_unknown_destination_or_dead_letter_is_an_error(pool: RedisPool) -> None:
-    assert "there is no destination 'segmnt'" in run_dead("list", "segmnt").output
+    assert "unknown destination 'segmnt'" in run_dead("list", "segmnt").output
     assert "has no dead letter 1-0" in run_dead("show", NAME, "1-0").output
     assert "no dead letters" in run_dead("list", NAME).output
 

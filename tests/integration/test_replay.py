@@ -241,7 +241,7 @@ def test_a_replay_pauses_while_too_many_events_wait(site: Site, tmp_path: Path) 
 
 def test_a_destination_that_cannot_be_replayed_to_is_an_error(in_site: Site, tmp_path: Path) -> None:
     log = str(write_log(tmp_path / "log", 1))
-    assert "there is no destination 'segmnt'; the enabled ones are" in run("--from", log, "--to", "segmnt").output
+    assert "unknown destination 'segmnt'; the enabled ones are" in run("--from", log, "--to", "segmnt").output
     assert "its lines would be there twice" in run("--from", log, "--to", LOG).output
     assert run("--from", log + "x", "--to", SEGMENT).exit_code == 2
 
