@@ -22,7 +22,12 @@ def load_type(type_name: str) -> type[BaseDestination[Options]]:
         remedy = "install its package, or put its directory on PYTHONPATH: the current one is not searched"
         raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}; {remedy}"]) from error
     except (ImportError, AttributeError) as error:
-        raise SettingsError([f"destination type {type_name!r} cannot be imported: {error}"]) from error
+        problem = f"destination type {type_name!r} cannot be imported: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            problem += (
+                "; install its package, or put its directory on PYTHONPATH: the current directory is not searched"
+            )
+        raise SettingsError([problem]) from error
     if not isinstance(loaded, type) or not issubclass(loaded, BaseDestination):
         raise SettingsError([f"destination type {type_name!r} must be a subclass of Destination, not {loaded!r}"])
     return loaded
