@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -34,7 +33,7 @@ from dispatcher.monitoring.sentry.errors import report_ended_process
 from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.store.batches import BatchStore
 
-# Seconds for Redis to load what it has kept.
+# Seconds that Redis has to load its data.
 _REDIS_SECONDS = 60.0
 _COLOURS = {
     "redis": "magenta",
@@ -93,7 +92,7 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
 
 
 class _Up:
-    """The parts, and what is said about them on the terminal."""
+    """The parts, and what the terminal shows about them."""
 
     def __init__(self, settings: config.Settings, console: Console, *, quiet: bool) -> None:
         self._settings = settings
@@ -234,22 +233,12 @@ class _Up:
 
 
 def _free_port(wanted: int) -> int:
+    """The wanted port, or any free one if it is taken."""
     for port in (wanted, 0):
-        with _bound(port) as found:
-            if found is not None:
-                return found
-    return wanted
-
-
-@contextlib.contextmanager
-def _bound(port: int) -> Iterator[int | None]:
-    with socket.socket() as probe:
-        try:
+        with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            yield None
-        else:
-            yield probe.getsockname()[1]
+            return int(probe.getsockname()[1])
+    return wanted
 
 
 def _flower_password(state_directory: Path) -> str:

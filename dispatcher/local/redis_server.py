@@ -1,4 +1,4 @@
-"""The embedded Redis of ``dispatcher up``: a server of this user's own, which keeps what it has taken over a crash."""
+"""Redis server: the one that ``dispatcher up`` starts, for this user only, which keeps its data over a crash."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def server_command(server: str, state_directory: Path) -> list[str]:
         *("--port", "0"),
         *("--unixsocket", str(socket), "--unixsocketperm", "700"),
         *("--dir", str(data)),
-        # What it has acknowledged is on disk. Batches make that cheap: a sync costs the same for one event and for 500.
+        # What it has acknowledged is on disk. With batches that is cheap: a sync costs the same for one event or 500.
         *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
         *("--maxmemory-policy", "noeviction"),
         *("--daemonize", "no"),

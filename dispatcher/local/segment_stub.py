@@ -1,4 +1,4 @@
-"""Segment stub: a small local stand-in for Segment, which keeps what it is sent. It listens on 127.0.0.1 only."""
+"""Segment stub: a small local stand-in for Segment that keeps what it receives. It listens on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-# Bytes, inflated. Segment answers 400 to more than 500 KB.
+# Bytes of a body after decompression. Segment answers 400 to more than 500 KB.
 MAX_BODY_BYTES: Final = 512_000
-# Ids in one of the two generations: the last half million are remembered, which takes up to 80 MB.
+# Ids in one of the two generations: at least the last half million are remembered, in up to 80 MB.
 _GENERATION_IDS: Final = 500_000
-# Seconds for requests that are being answered while the stub stops.
+# Seconds in which a stub that is stopped finishes its answers.
 _STOP_SECONDS: Final = 2.0
-# Names in the line of a request, so that it stays one line.
+# Names of events in the line about a request, which has to stay one line.
 _SHOWN_NAMES: Final = 3
 
 _CALLS: Final = {f"/v1/{call}": call for call in ("track", "identify", "page", "screen", "group", "alias")}
 
 
 class _BadRequestError(Exception):
-    """The request is not one of Segment's."""
+    """The request is not one that Segment takes. Its text is the answer's message."""
 
 
 class SegmentStub:
-    """Takes Segment's POST /v1/batch and /v1/track, identify, page, screen, group, alias; any write key will do.
+    """Takes Segment's POST /v1/batch and /v1/track, identify, page, screen, group and alias, with any write key.
 
     ``GET /`` answers ``{"requests": …, "messages": …, "unique": …}``: how many requests and messages were taken, and
     how many different messageIds those had. That number is exact up to a million ids; beyond, an id counts again
-    when half a million others came in between.
+    if half a million others came in between.
 
-    Safe in threads. Not to be started before a fork.
+    Safe in threads. Start it after any fork.
 
     Args:
         port: Where to listen; 0 finds a free port.
-        file: Each message becomes a line of JSON at its end, without the write key. A request is answered once all of
-            its lines are there; where they do not fit, none is.
+        file: Gets a line of JSON for each message, without the write key. A request is answered once all of its lines
+            are written. If the disk is full, none of them is.
         on_request: Called with a short line for each request, from the request's thread.
     """
 
@@ -67,7 +67,11 @@ class SegmentStub:
         self._older: set[bytes] = set()
 
     def start(self) -> Self:
-        """Listen, and answer from threads of its own. Raises OSError where the port or the file cannot be had."""
+        """Listen, and answer from threads of its own. Returns at once.
+
+        Raises:
+            OSError: The port is taken, or the file cannot be opened.
+        """
         if self._server is not None:
             raise RuntimeError("this stub was started already")
         if self._file is not None:
@@ -87,7 +91,7 @@ class SegmentStub:
         return self
 
     def stop(self) -> None:
-        """Stop listening, finish what is being answered, and close. May be called twice. Blocks up to two seconds."""
+        """Stop listening, finish the answers, and close. May be called twice. Blocks for up to two seconds."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
@@ -105,23 +109,23 @@ class SegmentStub:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that it listens on. Raises RuntimeError before ``start`` and after ``stop``."""
         if self._server is None:
             raise RuntimeError("this stub is not running: call start() first")
         return self._server.server_address[1]
 
     @property
     def url(self) -> str:
-        """What a Segment destination takes as its host."""
+        """The ``host`` for the settings of a Segment destination."""
         return f"http://127.0.0.1:{self.port}"
 
     def counts(self) -> dict[str, int]:
-        """What ``GET /`` answers."""
+        """The numbers that ``GET /`` answers."""
         with self._lock:
             return dict(self._counts)
 
     def take(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Keep and count the messages of one request. Raises OSError where the file cannot be written."""
+        """Write and count the messages of one request. Raises OSError if the file cannot be written."""
         lines = "".join(
             json.dumps({key: value for key, value in message.items() if key != "writeKey"}, separators=(",", ":"))
             + "\n"
@@ -135,14 +139,14 @@ class SegmentStub:
             self._counts["unique"] += sum(self._is_new(message.get("messageId")) for message in messages)
 
     def tell(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Hand the line of a request on."""
+        """Call ``on_request`` with the line about a request."""
         if self._on_request is not None:
             self._on_request(_summary(messages))
 
     def _is_new(self, message_id: object) -> bool:
         if message_id is None:
             return False
-        # Eight bytes of a hash: the same memory for every id. One in 10⁷ runs of a million ids has two alike.
+        # Eight bytes of a hash take the same memory for every id. One in 10⁷ runs of a million ids has a collision.
         key = blake2b(str(message_id).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         if key in self._recent or key in self._older:
             return False
@@ -177,13 +181,13 @@ def _summary(messages: Sequence[dict[str, Any]]) -> str:
 
 
 def _name(message: dict[str, Any]) -> str:
-    # For a call other than track its type: what it says of a user stays out of terminals.
+    # For calls other than track, their type: the contents describe a user, and stay out of terminals.
     name = message.get("event") if message.get("type") == "track" else message.get("type")
     return name[:80] if isinstance(name, str) and name.isprintable() else repr(name)[:80]
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    # Not http.server's own server class, which asks DNS for this machine's name before it listens.
+    # http.server's own server class would ask DNS for this machine's name before it listens.
     daemon_threads = True
     allow_reuse_address = True
     # All workers may open their connections at once.
@@ -213,12 +217,12 @@ class _Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)
 
     def hang_up(self, seconds: float) -> None:
-        """End kept-alive connections, each after the answer that it is writing."""
+        """Close the kept-alive connections, each after its current answer. Blocks for up to ``seconds``."""
         deadline = monotonic() + seconds
         self.stopping = True
         with self._changed:
             for connection in self._open:
-                # Only the reading half. The peer may have gone already.
+                # Only the reading half. The peer may have closed it already.
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
             while self._open and (left := deadline - monotonic()) > 0:
@@ -226,14 +230,14 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    # Keeps connections. Without TCP_NODELAY the two halves of an answer wait 40 ms for each other.
+    # Keeps connections open. Without TCP_NODELAY the two halves of an answer would wait 40 ms for each other.
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         if self.path != "/":
             return self._answer(HTTPStatus.NOT_FOUND, {"success": False, "message": "only / answers GET"})
-        return self._answer(HTTPStatus.OK, self._stub.counts())
+        return self._answer(HTTPStatus.OK, self._listener.stub.counts())
 
     def do_POST(self) -> None:
         try:
@@ -241,17 +245,17 @@ class _Handler(BaseHTTPRequestHandler):
         except _BadRequestError as error:
             return self._answer(HTTPStatus.BAD_REQUEST, {"success": False, "message": str(error)})
         try:
-            self._stub.take(messages)
+            self._listener.stub.take(messages)
         except OSError as error:
             message = f"the messages cannot be kept: {error.strerror}"
             return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"success": False, "message": message})
         self._answer(HTTPStatus.OK, {"success": True})
-        return self._stub.tell(messages)
+        return self._listener.stub.tell(messages)
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            # What follows on this connection is the unread body.
+            # The unread body follows on this connection.
             self.close_connection = True
             raise _BadRequestError(f"the body needs a Content-Length of at most {MAX_BODY_BYTES} bytes")
         body = self.rfile.read(int(length))
@@ -291,12 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _listener(self) -> _Server:
         return cast(_Server, self.server)
 
-    @property
-    def _stub(self) -> SegmentStub:
-        return self._listener.stub
-
     def log_message(self, format: str, *args: Any) -> None:
-        """The stub tells of requests in its own words."""
+        """Does nothing: the stub has its own line for each request."""
 
 
 def _inflate(body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""``python -m dispatcher.local.demo``: start everything, let visitors into the shop, show where each event landed."""
+"""``python -m dispatcher.local.demo``: start everything, send visitors to the shop, show where each event arrived."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -22,8 +22,6 @@ from dispatcher.local.demo.visits import VISITORS, DemoError, plan, visit_all
 from dispatcher.routing import Router
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from dispatcher.local.demo.visits import Emitted
 
 _SETTINGS = Path(__file__).with_name("settings.toml")
@@ -46,9 +44,10 @@ _DRAIN_SECONDS = 60
     help="A file of recorded events to emit too, as `dispatcher emit --from` takes them.",
 )
 def demo(directory: Path, events: Path | None) -> None:
-    """Show the whole way of some events. Exit code 0 when every one of them landed where it should."""
+    """Show the whole way of some events. Exit code 0 if every one of them arrived where it should."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+        # As an exception, so that the stage is cleared on the way out.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     screen = Screen(Console(highlight=False))
     try:
         directory = directory.absolute()
@@ -64,13 +63,8 @@ def demo(directory: Path, events: Path | None) -> None:
         sys.exit(130)
 
 
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    # As an exception, so that the stage is cleared on the way out.
-    sys.exit(128 + number)
-
-
 def _choose_settings(directory: Path) -> None:
-    # The environment is how every process of the demo is told; what is set for the person's own site is left out.
+    # All processes of the demo get their settings by these variables. Those of the person's own site are left out.
     for name in [name for name in os.environ if name.upper().startswith("DISPATCHER_")]:
         del os.environ[name]
     os.environ["DISPATCHER_SETTINGS"] = str(_SETTINGS)
@@ -87,7 +81,7 @@ def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
                 recorded = feed(stage, events)
                 refused = f", {recorded.refused:,} lines refused" if recorded.refused else ""
                 say(f"--from {events.name}: {recorded.taken:,} events{refused}")
-            screen.complaints(recorded)
+            screen.line_errors(recorded)
         tally = _drain(screen, stage, [event for visit in visits for event in visit], recorded, router)
         with screen.step("Stopping", "everything"):
             stage.stop()

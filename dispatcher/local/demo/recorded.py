@@ -1,4 +1,4 @@
-"""Recorded events: a file of them, copied with an id for each that has none, so that it can be found at both ends."""
+"""Recorded events: a file of them, copied with an id for each event without one, so that both ends show it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ class Feed:
     """What became of a file.
 
     Args:
-        events: Every event in it, of which ``taken`` were emitted.
-        refused: How many of its lines could not be.
-        complaints: Why not, in the words of `dispatcher emit`.
+        events: All events of the file.
+        taken: How many of them were emitted.
+        refused: How many lines were not.
+        errors: Why not, in the words of `dispatcher emit`.
     """
 
     events: tuple[Emitted, ...] = ()
     taken: int = 0
     refused: int = 0
-    complaints: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 def feed(stage: Stage, source: Path) -> Feed:
-    """Emit a file's events with `dispatcher emit --from`. Raises DemoError where the file cannot be read."""
+    """Emit a file's events with `dispatcher emit --from`. Raises DemoError if the file cannot be read."""
     copy = stage.directory / source.with_suffix(".jsonl").name
     try:
         events = _copy(source, copy)
@@ -44,8 +45,8 @@ def feed(stage: Stage, source: Path) -> Feed:
         taken, refused = int(counts["emitted"]), int(counts["failed"])
     except (ValueError, KeyError) as error:
         raise DemoError(f"`dispatcher emit --from {source}` failed:\n{outcome.stderr.strip()}") from error
-    said = outcome.stderr.replace(str(copy), source.name).splitlines()
-    return Feed(events, taken, refused, tuple(line for line in said if line.strip()))
+    errors = outcome.stderr.replace(str(copy), source.name).splitlines()
+    return Feed(events, taken, refused, tuple(line for line in errors if line.strip()))
 
 
 def _copy(source: Path, copy: Path) -> tuple[Emitted, ...]:

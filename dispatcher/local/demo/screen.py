@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from dispatcher.local.demo.tally import Check, Landing
     from dispatcher.routing import Explanation
 
-# Rows of the table of names, and complaints about a file's lines.
-_MOST_NAMES = 40
-_MOST_COMPLAINTS = 5
-# Columns of a step's name, and of what came of it.
+# Rows of the table of names, and errors in a file's lines, that are shown.
+_MAX_NAMES = 40
+_MAX_ERRORS = 5
+# Characters of a step's name, and of its outcome.
 _NAME = 18
 _OUTCOME = 50
 
 
 class Screen:
-    """Says what happens, as it happens, and shows what came of it."""
+    """Shows each step while it goes on, and the results at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -42,7 +42,7 @@ class Screen:
 
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:
-        """Show a step while it goes on, and how long it took; what it calls with is its outcome."""
+        """Show a step while it goes on, then how long it took. The block calls what it gets with the outcome."""
         outcome = [doing]
         began = monotonic()
         with self._console.status(f"{name:<{_NAME}}[dim]{doing}[/]"):
@@ -51,7 +51,7 @@ class Screen:
 
     @contextmanager
     def progress(self, name: str, total: int) -> Iterator[Callable[[], None]]:
-        """Show a bar that moves by one at each call."""
+        """Show a bar that moves by one each time the block calls what it gets."""
         began = monotonic()
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("requests"))
         hidden = not self._console.is_terminal
@@ -60,8 +60,8 @@ class Screen:
             yield lambda: bar.advance(task)
         self._done(name, f"{total:,} requests over HTTP", monotonic() - began)
 
-    def complaints(self, feed: Feed) -> None:
-        for line in feed.complaints[:_MOST_COMPLAINTS]:
+    def line_errors(self, feed: Feed) -> None:
+        for line in feed.errors[:_MAX_ERRORS]:
             self._console.print(Text(f"    {line}", "yellow"), no_wrap=True, overflow="ellipsis")
 
     def lines(self, path: Path, count: int, sample: Iterable[Mapping[str, Any]]) -> None:
@@ -69,7 +69,7 @@ class Screen:
             (str(line["time"])[11:19], line["event_type"], line["username"], str(line["session"])[:8], line["event"])
             for line in sample
         ]
-        self._heading("Tracking log", f"{count:,} lines in {_here(path)}, one visitor's here")
+        self._heading("Tracking log", f"{count:,} lines in {_relative(path)}, one visitor's here")
         self._table(("time", "event_type", "username", "session", "event"), rows)
 
     def messages(self, path: Path, count: int, sample: Iterable[Mapping[str, Any]]) -> None:
@@ -82,13 +82,13 @@ class Screen:
             )
             for message in sample
         ]
-        self._heading("Segment's stand-in", f"{count:,} messages in {_here(path)}")
+        self._heading("Segment's stand-in", f"{count:,} messages in {_relative(path)}")
         self._table(("type", "event", "userId", "properties or traits"), rows)
 
     def landings(self, landings: Sequence[Landing]) -> None:
         rows = [
             (landing.name, landing.emitted, landing.logged, landing.sent, _because(landing.segment))
-            for landing in landings[:_MOST_NAMES]
+            for landing in landings[:_MAX_NAMES]
         ]
         more = len(landings) - len(rows)
         self._heading(
@@ -119,9 +119,9 @@ class Screen:
         program = Path(sys.executable).with_name("dispatcher")
         settings = Path(__file__).with_name("settings.toml")
         table = Table.grid(padding=(0, 2))
-        table.add_row(f"{_here(program)} up", "everything, until Ctrl-C")
+        table.add_row(f"{_relative(program)} up", "everything, until Ctrl-C")
         table.add_row("DEMO_EVENTS=file.jsonl make demo", "your own events, one a line")
-        table.add_row(f"$EDITOR {_here(settings)}", "the allowlists; then again")
+        table.add_row(f"$EDITOR {_relative(settings)}", "the allowlists; then again")
         self._heading("What to try next", "")
         self._console.print(Padding(table, (0, 0, 1, 2)))
 
@@ -135,7 +135,7 @@ class Screen:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for position, heading in enumerate(headings):
             numbers = bool(rows) and isinstance(rows[0][position], int)
-            # Only the last column gives way where a row is wider than the screen.
+            # If a row is wider than the screen, only the last column is cut.
             last = position == len(headings) - 1
             table.add_column(heading, justify="right" if numbers else "left", no_wrap=not last)
         for row in rows:
@@ -144,7 +144,7 @@ class Screen:
 
 
 def _cell(value: object) -> Text:
-    # Text, since names and data may hold brackets, which would be read as markup.
+    # As Text: names and data may hold brackets, which rich would read as markup.
     if value == 0 or value is None:
         return Text("-" if value == 0 else "", "dim")
     if isinstance(value, int):
@@ -158,5 +158,5 @@ def _because(segment: Explanation) -> str:
     return "Segment's own call" if segment.goes else "not on its list"
 
 
-def _here(path: Path) -> str:
+def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,4 +1,4 @@
-"""Stage: the processes of the demo, `dispatcher up` and the shop, over one directory. It leaves none behind."""
+"""Stage: the processes of the demo, `dispatcher up` and the shop, on one directory. None is left behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dispatcher.local.supervisor import Child, Supervisor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Says that a directory is the demo's own, which it may empty.
+#: The file that marks a directory of the demo, which it may empty.
 _MARK: Final = ".dispatcher-demo"
 _START_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 12
@@ -28,17 +28,17 @@ _READY: Final = re.compile(r"\bup ready\b")
 
 
 class Stage:
-    """A with block around it ends whatever it started. For the main thread.
+    """A context that ends whatever was started in it. For the main thread.
 
     Args:
-        directory: Where everything is kept: journals, Redis' data, the log, what Segment's stand-in received.
+        directory: For everything: journals, Redis' data, the log, what the Segment stub received.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._supervisor = Supervisor(self._say)
         self._lines: dict[str, list[str]] = {"up": [], "shop": []}
-        self._said = threading.Condition()
+        self._output_changed = threading.Condition()
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +47,7 @@ class Stage:
         self._supervisor.stop()
 
     def start_dispatcher(self) -> None:
-        """Start `dispatcher up` and wait until it is ready. Raises DemoError with its own words where it is not."""
+        """Start `dispatcher up` and wait until it is ready. Raises DemoError with its last lines if it ends before."""
         self._start(Child("up", launch.command("dispatcher", "up", "--no-flower")), _READY)
 
     def start_shop(self) -> int:
@@ -60,16 +60,16 @@ class Stage:
         return int(self._start(Child("shop", command), _LISTENING)[1])
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a `dispatcher` command to its end, beside what is running."""
+        """Run a `dispatcher` command to its end. Blocks."""
         command = launch.command("dispatcher", *arguments)
-        # As wide as it takes, since what it says is shown again.
+        # Wide, since its output is shown again in other columns.
         environ = {**os.environ, "COLUMNS": "1000"}
         return subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environ
         )
 
     def stop(self) -> None:
-        """End everything. Raises DemoError where a process is left all the same."""
+        """End everything. Raises DemoError if a process is left."""
         self._supervisor.stop()
         left = _processes_over(self.directory)
         if left:
@@ -78,7 +78,7 @@ class Stage:
     def _start(self, child: Child, pattern: re.Pattern[str]) -> re.Match[str]:
         self._supervisor.start(child)
         deadline = time.monotonic() + _START_SECONDS
-        with self._said:
+        with self._output_changed:
             while True:
                 for line in self._lines[child.name]:
                     found = pattern.search(line)
@@ -86,24 +86,21 @@ class Stage:
                         return found
                 assert child.process is not None
                 if child.process.poll() is not None or time.monotonic() > deadline:
-                    raise DemoError(self._excuse(child))
-                self._said.wait(0.1)
-
-    def _excuse(self, child: Child) -> str:
-        name = "`dispatcher up`" if child.name == "up" else "the shop"
-        last = "\n".join(f"  {line}" for line in self._lines[child.name][-_SHOWN_LINES:])
-        return f"{name} did not start. It said last:\n{last or '  nothing'}"
+                    last = "\n".join(f"  {line}" for line in self._lines[child.name][-_SHOWN_LINES:])
+                    name = "`dispatcher up`" if child.name == "up" else "the shop"
+                    raise DemoError(f"{name} did not start. It said last:\n{last or '  nothing'}")
+                self._output_changed.wait(0.1)
 
     def _say(self, name: str, line: str) -> None:
-        with self._said:
+        with self._output_changed:
             self._lines[name].append(line)
             with (self.directory / f"{name}.output").open("a", encoding="utf-8") as output:
                 output.write(f"{line}\n")
-            self._said.notify_all()
+            self._output_changed.notify_all()
 
 
 def clear(directory: Path) -> None:
-    """Make ``directory`` empty and the demo's own. Raises DemoError where it holds anything that is not the demo's."""
+    """Make ``directory``, empty and marked as the demo's. Raises DemoError if it holds anything else, or is in use."""
     if directory.exists():
         if not directory.is_dir() or (any(directory.iterdir()) and not (directory / _MARK).exists()):
             raise DemoError(f"{directory} was not made by the demo, so it is left alone: name another --directory")

@@ -1,4 +1,4 @@
-"""Tally: what was emitted against what is at both ends. It believes the ids in the files and no one's word."""
+"""Tally: what was emitted against what is at both ends, by the ids in the files alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CALLS = {"identify"}
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to be so."""
+    """One thing that has to hold."""
 
     holds: bool
     sentence: str
@@ -30,7 +30,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where the events of one name went, and what the settings say of that."""
+    """Where the events of one name went, and why, by the settings."""
 
     name: str
     emitted: int
@@ -41,15 +41,15 @@ class Landing:
 
 @dataclass(frozen=True)
 class Tally:
-    """Everything that can be counted once nothing waits any more.
+    """Everything that can be counted once nothing waits.
 
     Args:
-        shop: What the shop's answers named.
-        recorded: What a file held.
+        shop: The events that the shop's answers named.
+        recorded: The events of a file.
         lines: The lines of the tracking log.
         messages: What Segment's stand-in received.
         ledger: What `dispatcher status --json` printed.
-        router: The rules that were in force.
+        router: The rules that applied.
     """
 
     shop: Sequence[Emitted]
@@ -85,8 +85,9 @@ class Tally:
         return Landing(name, len(events), logged, sent, self._explain(name))
 
     def _explain(self, name: str) -> Explanation:
-        kind: Any = name if name in _CALLS else "event"
-        return next(one for one in self.router.explain(name, kind) if one.destination == "segment")
+        event_type: Any = name if name in _CALLS else "event"
+        explanations = self.router.explain(name, event_type)
+        return next(explanation for explanation in explanations if explanation.destination == "segment")
 
     def _check_log(self) -> Check:
         must = Counter(event.id for event in self.shop if event.name not in _CALLS)
@@ -97,18 +98,18 @@ class Tally:
         sentence = (
             f"{emitted:,} events emitted, {len(self.lines):,} lines in the tracking log, {_once(self.logged, may)}"
         )
-        return Check(holds, sentence + _but(dead))
+        return Check(holds, sentence + _and_dead(dead))
 
     def _check_segment(self) -> Check:
         everything = (*self.shop, *self.recorded.events)
         meant = {event.id for event in everything if self._explain(event.name).goes}
-        # Of the file only what was taken, which is what the log holds.
+        # Of the file only the events that were taken: the log holds those.
         expected = Counter(event.id for event in self.shop if event.id in meant)
         expected += Counter({key: n for key, n in (self.logged - expected).items() if key in meant})
         dead = self.ledger["destinations"]["segment"]["dead"]
         holds = self.sent <= expected and self.sent.total() + dead == expected.total()
         sentence = f"{expected.total():,} of them are for Segment, {len(self.messages):,} messages there"
-        return Check(holds, f"{sentence}, {_once(self.sent, expected)}{_but(dead)}")
+        return Check(holds, f"{sentence}, {_once(self.sent, expected)}{_and_dead(dead)}")
 
     def _check_ledger(self) -> Check:
         found = {"tracking_log": len(self.lines), "segment": len(self.messages)}
@@ -121,7 +122,7 @@ class Tally:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file; none where it was never made."""
+    """The JSON lines of a file; none if it does not exist."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8") as lines:
@@ -136,11 +137,11 @@ def _by_name(events: Iterable[Emitted]) -> dict[str, list[Emitted]]:
 
 
 def _once(found: Counter[str], allowed: Counter[str]) -> str:
-    twice, strange = (found - allowed).keys() & allowed.keys(), found.keys() - allowed.keys()
-    if not twice and not strange:
+    twice, unknown = (found - allowed).keys() & allowed.keys(), found.keys() - allowed.keys()
+    if not twice and not unknown:
         return "each once"
-    return f"{len(twice):,} of them more than once, {len(strange):,} that nobody emitted"
+    return f"{len(twice):,} of them more than once, {len(unknown):,} that nobody emitted"
 
 
-def _but(dead: int) -> str:
+def _and_dead(dead: int) -> str:
     return f", {dead:,} dead" if dead else ""

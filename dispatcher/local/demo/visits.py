@@ -1,4 +1,4 @@
-"""Visits: what the shop's visitors do, over real HTTP, and the events that its answers name."""
+"""Visits: the requests of the shop's visitors, over real HTTP, and the events that its answers name."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TIMEOUT_SECONDS: Final = 10.0
 
 
 class DemoError(DispatcherError):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot go on. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An event that was taken: what it is called and its id."""
+    """An event that was taken: its name and its id."""
 
     name: str
     id: str
