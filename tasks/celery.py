@@ -47,7 +47,7 @@ def make_app(settings: config.Settings) -> CeleryApp:
         SettingsError: A destination's own options are wrong; all such mistakes are named at once.
     """
     destinations = build_destinations(settings)
-    app = CeleryApp("tasks", broker=kombu_url(settings.broker), amqp=Amqp)
+    app = CeleryApp("dispatcher.tasks", broker=kombu_url(settings.broker), amqp=Amqp)
     app.conf.update(
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in destinations],
         task_default_queue=next(iter(destinations), "celery"),
