@@ -30,10 +30,10 @@ _PAUSE_SECONDS: Final = 2.0
 
 
 class Receiver(Events):
-    """Takes in what workers announce, again within seconds of the broker's return.
+    """Receives the workers' events, and does so again within seconds of the broker's return.
 
-    Flower's own doubles its pause after each failure without a limit, so that it would stay blind for as long again
-    as the broker was away.
+    Flower's own doubles its pause after each failure without a limit: it would receive nothing for as long again as the
+    broker was away.
     """
 
     def run(self) -> None:
@@ -43,7 +43,7 @@ class Receiver(Events):
                 with self.capp.connection() as connection:
                     receiver = EventReceiver(connection, handlers={"*": self.on_event}, app=self.capp)
                     if failing:
-                        logger.warning("the broker answers again; what was announced meanwhile is not shown")
+                        logger.warning("the broker answers again; events of the meantime are not shown")
                     failing = False
                     receiver.capture(limit=None, timeout=None, wakeup=True)
             except Exception as error:  # it must not end before the process does
@@ -54,14 +54,14 @@ class Receiver(Events):
 
 
 def on_one_line(task: Task) -> Task:
-    """A task as a page shows it: the time that it is due would be broken at each of its hyphens."""
+    """A task for a page, on which its due time would be broken at each hyphen."""
     if task.eta:
         task.eta = str(task.eta).replace("-", "\N{NON-BREAKING HYPHEN}").replace(" ", "\N{NO-BREAK SPACE}")
     return task
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises OSError where the port cannot be had."""
+    """Serve until SIGTERM or Ctrl-C. Raises OSError if the port is taken."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     apply_env_options()
     if options.conf == DEFAULT_CONFIG_FILE:

@@ -47,7 +47,7 @@ def worker_arguments(
 @click.option("-l", "--loglevel", default="INFO", show_default=True, help="As Celery's.")
 @click.option("-E", "--events", is_flag=True, help="Send task events for Flower. Flower turns them on by itself.")
 @click.option("-n", "--name", help="The worker's name, when several run on one host: log@%h.")
-@click.option("--no-restart", is_flag=True, help="Become the Celery process; whoever started it restarts it.")
+@click.option("--no-restart", is_flag=True, help="Become the Celery process itself, for a system that restarts it.")
 def worker(
     queues: str | None,
     concurrency: int | None,
@@ -78,7 +78,7 @@ def worker(
     arguments = worker_arguments(
         queues=queues, concurrency=concurrency, pool=pool, loglevel=loglevel, events=events, name=name
     )
-    # Celery takes "--pool prefork" for nothing said, and looks into the settings then.
+    # Celery takes "--pool prefork" for its default, and reads the settings then.
     environ = {**os.environ, "DISPATCHER_WORKER__POOL": pool}
     if not no_restart:
         # A program of its own, which needs a fifth of the memory of this one.

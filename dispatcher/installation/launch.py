@@ -36,14 +36,14 @@ def check() -> str | None:
     """Whether a program that is started from here would find this package. Starts Python once; blocks up to a second.
 
     Returns:
-        What is in the way, as one line for a person; None where nothing is.
+        One line for a person about what is in the way; None if it would.
     """
     done = subprocess.run(command(_CHECK), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return None if done.returncode == 0 else done.stderr.strip().removeprefix(_PREFIX)
 
 
 def obstacle() -> str | None:
-    """What keeps this process from finding the package that this file is part of; None where nothing does."""
+    """What keeps this process from finding the package that this file belongs to; None if nothing does."""
     found = _found()
     if found is None:
         # A checkout that was not installed. Last, so that nothing of a project is hidden by it.

@@ -20,7 +20,7 @@ CUSTOMERS = {"ada": 1, "barbara": 2, "edsger": 3, "grace": 4, "joan": 5, "radia"
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Answer one request. Whatever is emitted on the way carries who asked and from where."""
+    """Answer one request. Each event carries who asked and from where."""
     cookie = SimpleCookie(environ.get("HTTP_COOKIE", ""))
     # A real shop would sign these, and ask for a password.
     name = cookie["customer"].value if "customer" in cookie else ""
