@@ -24,6 +24,8 @@ _MAX_EXAMINED: Final = 100_000
 
 # Types that hold no float. For JSON that an app has encoded itself, the app answers.
 _FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
+# Made once: written out in isinstance, it would be made anew for each value.
+_SEQUENCES: Final = (list, tuple, set, frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def holds_non_finite(value: object) -> bool:
                     return True
             elif isinstance(item, dict):
                 next_level.extend(item.values())
-            elif isinstance(item, list | tuple | set | frozenset):
+            elif isinstance(item, _SEQUENCES):
                 next_level.extend(item)
             else:
                 # As the encoder sees it: a dict for a dataclass, the value of an enum, text for most.
