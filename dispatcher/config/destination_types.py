@@ -43,9 +43,17 @@ def traits_of(type_name: str) -> Traits:
     A type that is written ``package.module:Class`` has the usual ones. Unknown types do too.
 
     Raises:
-        SettingsError: The entry point names something else, or what cannot be imported.
+        SettingsError: The entry point names something else, or what cannot be imported; or the checkout is newer than
+            its installation.
     """
-    entry_point = None if _entry_point(TYPES_GROUP, type_name) is None else _entry_point(TRAITS_GROUP, type_name)
+    if _entry_point(TYPES_GROUP, type_name) is None:
+        return _USUAL
+    if not _entry_points(tuple(sys.path))[TRAITS_GROUP]:
+        # Our own types have some. Without them the tracking log would get no event that is not on a list.
+        raise SettingsError(
+            ["dispatcher was installed from an older checkout: install it again, with `make venv` or pip"]
+        )
+    entry_point = _entry_point(TRAITS_GROUP, type_name)
     if entry_point is None:
         return _USUAL
     try:

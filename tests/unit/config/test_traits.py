@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 
 import pytest
 
 from dispatcher import config
-from dispatcher.config import Settings, Traits
-from dispatcher.config.destination_types import traits_of
+from dispatcher.config import Settings, Traits, destination_types
+from dispatcher.config.destination_types import TYPES_GROUP, traits_of
 from dispatcher.destinations.options import check_options
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
@@ -148,3 +149,16 @@ def test_a_browser_destination_cannot_be_named_by_its_path(tmp_path: Path) -> No
     (problem,) = check_options(load(tmp_path, page={"type": place, "events": ["*"]}))
 
     assert "dispatcher.destination_traits" in problem
+
+
+def test_an_installation_older_than_the_checkout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_traits(**_: str) -> EntryPoints:
+        return entry_points(group=TYPES_GROUP)
+
+    monkeypatch.setattr(destination_types, "entry_points", without_traits)
+    destination_types._entry_points.cache_clear()
+    try:
+        with pytest.raises(SettingsError, match="installed from an older checkout: install it again"):
+            traits_of("tracking_log")
+    finally:
+        destination_types._entry_points.cache_clear()
