@@ -68,8 +68,9 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopped.set())
-    settings = config.load()
-    problems = check_options(settings)
+    loaded = config.read()
+    settings = loaded.settings
+    problems = check_options(settings, loaded.source)
     if problems:
         raise SettingsError(problems)
     if metrics_port is not None and not exporter.is_installed():

@@ -69,9 +69,10 @@ def worker(
       dispatcher worker -Q segment -c 16             sixteen requests at a time to Segment
       dispatcher worker --no-restart                 one process, where something else restarts it
     """
-    settings = config.load()
+    loaded = config.read()
+    settings = loaded.settings
     _check_queues(queues, settings)
-    problems = check_options(settings)
+    problems = check_options(settings, loaded.source)
     if problems:
         raise SettingsError(problems)
     pool = pool or settings.worker.pool

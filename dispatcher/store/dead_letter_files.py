@@ -95,7 +95,7 @@ def write(directory: Path, destination: str, dead_letters: Iterable[DeadLetter])
             os.fsync(file.fileno())
         unfinished.rename(directory / name)
     except BaseException:
-        with suppress(OSError):
+        with suppress(OSError):  # what was raised counts; a file that stays is removed with other unfinished ones
             unfinished.unlink()
         raise
     sync_file(directory)  # the file's name too

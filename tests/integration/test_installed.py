@@ -269,6 +269,7 @@ def test_a_destination_in_the_current_directory_needs_pythonpath(project: Projec
 
     assert done.returncode == 3
     assert "install its package, or put its directory on PYTHONPATH" in done.stderr
+    assert "settings: settings:" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["worker", "up"])
