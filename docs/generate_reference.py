@@ -113,6 +113,7 @@ _FACTS: Final = {
     "path": "PATH",
     "host": "HOST",
     "seconds": "SECONDS",
+    "rights": "go-rwx",
 }
 
 # What stands around the tables of reasons in errors.md.

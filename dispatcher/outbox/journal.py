@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from dispatcher.outbox.permissions import pass_on_group
+
 HEADER: Final = struct.Struct("@Q")
 HEADER_BYTES: Final = HEADER.size
 LENGTH_MASK: Final = 0xFFFFFFFF
@@ -75,6 +77,7 @@ class Journal:
         """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            pass_on_group(fd, path.parent)
             os.posix_fallocate(fd, 0, allocated)
             os.ftruncate(fd, size)
             mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)

@@ -20,6 +20,7 @@ from dispatcher.errors import OutboxError, OutboxFullError
 from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
 from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.listing import remove_outbox
+from dispatcher.outbox.permissions import pass_on_group
 from dispatcher.outbox.state import State
 from dispatcher.process.inheritance import release_after_fork
 
@@ -35,7 +36,8 @@ class Outbox:
     """A durable queue on local disk with one writing process. Safe in threads; a forked child needs one of its own.
 
     Args:
-        root: The directory of all outboxes; made, with mode 0700, where it does not exist.
+        root: The directory of all outboxes; made, with mode 0700, where it does not exist. If it has the
+            set-group-id bit, what is made in it has the rights of its group too.
         journal_bytes: The size of one journal file; rounded down to a multiple of 8, as positions are.
         max_bytes: What all outboxes under ``root`` may take up together.
         sync_seconds: How often what is not relayed yet is synced to disk.
@@ -227,6 +229,7 @@ def _make_directory(root: Path, directory: Path, journal_bytes: int) -> State:
     hidden = directory.with_name(f".{directory.name}")
     try:
         hidden.mkdir(mode=0o700)
+        pass_on_group(hidden, root)
         state = State.create(hidden, journal_bytes=journal_bytes)
         hidden.rename(directory)
     except OSError:

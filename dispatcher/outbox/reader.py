@@ -13,6 +13,7 @@ from dispatcher.errors import BlankStateError, OutboxInUseError
 from dispatcher.outbox.damage import set_aside
 from dispatcher.outbox.journal import HEADER_BYTES, SUFFIX, Frames, journal_path, notes_path, parse, resynchronise
 from dispatcher.outbox.listing import RELAY_LOCK, STATE, disk_bytes, journal_indexes, remove_litter, remove_outbox
+from dispatcher.outbox.permissions import pass_on_group
 from dispatcher.outbox.state import State
 from dispatcher.wire import trim
 
@@ -51,6 +52,7 @@ class Reader:
         self._file: tuple[int, int] | None = None
         self._lock_fd = os.open(directory / RELAY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            pass_on_group(self._lock_fd, directory)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.state: Final = _open_state(directory)
         except BlockingIOError:
@@ -263,7 +265,7 @@ def _can_be_read(rest: bytes) -> bool:
 
 def _open_state(directory: Path) -> State:
     try:
-        return State.open(directory)
+        return State.open(directory, writable=True)
     except BlankStateError as error:
         state = State.recover(directory)
         logger.error("%s; it was made anew, and the journals beside it are read from the start", error)

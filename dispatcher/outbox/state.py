@@ -19,6 +19,7 @@ from dispatcher.errors import BlankStateError, OutboxError
 from dispatcher.outbox.journal import journal_path
 from dispatcher.outbox.listing import STATE, journal_indexes, size_bytes
 from dispatcher.outbox.memory_map import sync_pages
+from dispatcher.outbox.permissions import pass_on_group
 
 _MAGIC: Final = b"DSPTCHR1"
 _SIZE: Final = mmap.PAGESIZE
@@ -29,13 +30,13 @@ _JOURNAL_BYTES, _POSITION, _REFUSED, _PID, _SETTLED = 8, 16, 24, 32, 40
 class State:
     """The mapped state file. Numbers are read and written without a lock: each has one writer."""
 
-    def __init__(self, fd: int, path: Path) -> None:
+    def __init__(self, fd: int, path: Path, *, writable: bool = True) -> None:
         self._fd = fd
         self._path = path
         # Opened once more: a map has a descriptor of its own, and one that a forked child cannot close yet, since the
         # parent's thread was syncing it, must not keep the parent's lock.
-        with path.open("r+b", buffering=0) as file:
-            self._map = mmap.mmap(file.fileno(), _SIZE)
+        with path.open("r+b" if writable else "rb", buffering=0) as file:
+            self._map = mmap.mmap(file.fileno(), _SIZE, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
 
     @classmethod
     def create(cls, directory: Path, *, journal_bytes: int) -> State:
@@ -51,6 +52,7 @@ class State:
         path = directory / STATE
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            pass_on_group(fd, directory)
             os.posix_fallocate(fd, 0, _SIZE)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             state = cls(fd, path)
@@ -63,8 +65,12 @@ class State:
         return state
 
     @classmethod
-    def open(cls, directory: Path) -> State:
+    def open(cls, directory: Path, *, writable: bool = False) -> State:
         """The state file of a directory, without its lock.
+
+        Args:
+            directory: The outbox.
+            writable: Whether numbers are to be written too, as a relay does. To read them, the right to read is enough.
 
         Raises:
             BlankStateError: It was never written, as after a power cut; ``recover`` makes it anew.
@@ -72,10 +78,10 @@ class State:
             OSError: It cannot be opened.
         """
         path = directory / STATE
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         try:
             _check(os.pread(fd, _SIZE, 0), path)
-            return cls(fd, path)
+            return cls(fd, path, writable=writable)
         except BaseException:
             os.close(fd)
             raise

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
+from dispatcher.outbox.permissions import pass_on_group
 from dispatcher.process.inheritance import release_after_fork
 
 #: Outboxes of dead processes that are open at once: some four descriptors each.
@@ -55,6 +56,7 @@ class Adoption:
             return False  # no process has an outbox yet, or the directory is another user's
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pass_on_group(fd, self._root)
         except OSError:
             os.close(fd)
             return False

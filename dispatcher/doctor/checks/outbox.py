@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,8 +59,9 @@ FILE_SYSTEM: Final = Check(
 )
 PERMISSIONS: Final = Check(
     "outbox.permissions",
-    "Whether other users can read the outboxes, which hold what people did: directories need 0700, and files 0600.",
-    "run `chmod -R go-rwx {directory}`",
+    "Whether other users can read the outboxes, which hold what people did: directories need 0700, and files 0600. A "
+    "group may read them where the directory has the set-group-id bit, as with 2750.",
+    "run `chmod -R {rights} {directory}`",
 )
 ROOM: Final = Check(
     "outbox.room",
@@ -160,11 +162,17 @@ def local_disk(root: Path, file_system: str | None = None) -> Finding:
 
 
 def permissions(root: Path) -> Finding:
+    # An operator sets this bit to let a group count what waits; whatever is made in the directory follows it.
+    shared = bool((permission_bits(root) or 0) & stat.S_ISGID)
+    rights, too_many = ("g-w,o-rwx", 0o027) if shared else ("go-rwx", 0o077)
     for path in (root, *_all_below(root)):
         bits = permission_bits(path)
-        if bits is not None and bits & 0o077:
-            return PERMISSIONS.error(f"{path} has mode {bits:04o}: other users can read it", directory=root)
-    return PERMISSIONS.ok("only their user can read the outboxes")
+        if bits is not None and bits & too_many:
+            can = "write" if bits & 0o022 else "read"
+            what = f"{path} has mode {bits:04o}: other users can {can} it"
+            return PERMISSIONS.error(what, directory=root, rights=rights)
+    who = "their user and the group of the directory" if shared else "their user"
+    return PERMISSIONS.ok(f"only {who} can read the outboxes")
 
 
 def enough_room(root: Path, left: Room, *, wanted: int) -> Finding:
