@@ -109,6 +109,7 @@ DIRECT: Final = "direct"
 CONSENT: Final = "consent"
 INTEGRATIONS: Final = "integrations"
 SUPPRESSED: Final = "suppressed"
+UNIDENTIFIED: Final = "unidentified"
 NO_EVENT_CALL: Final = "no_event_call"
 DROPPED: Final = "dropped"
 PROCESSOR: Final = "processor"
@@ -171,6 +172,7 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         INTEGRATIONS: "The event's `integrations` object leaves the destination out.",
         MAPPING: "A rule of the destination's mapping skips the event.",
         SUPPRESSED: "Sailthru does not mail this person, who has opted out or whose mail bounces.",
+        UNIDENTIFIED: 'It says nothing of whom it is about, and the destination has `unidentified = "skip"`.',
         NO_EVENT_CALL: "Crazy Egg has no call for events on a page.",
         DROPPED: "It was a dead letter, and somebody dropped it.",
         PROCESSOR: "A processor dropped the event without a reason of its own; emit did not take it.",

@@ -371,7 +371,7 @@ def _argument(argument: click.Argument) -> str:
 
 def _spelling(option: click.Option) -> str:
     names = ", ".join(f"`{spelling}`" for spelling in (*option.opts, *option.secondary_opts))
-    return names if option.is_flag else f"{names} {_value(option.type)}"
+    return names if option.is_flag else f"{names} {option.metavar or _value(option.type)}"
 
 
 def _value(parameter: Any) -> str:

@@ -81,7 +81,12 @@ def show(destination: str, id: str, file: Path | None) -> None:
 @filter_options
 @FROM_FILE
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True, help="Events a second."
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    metavar="EVENTS",
+    help="Events a second.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many it would replay.")
 def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **options: Any) -> None:

@@ -37,7 +37,12 @@ _MAX_NAMES: Final = 20
 @click.option("--events", multiple=True, metavar="GLOB", help="Only these names; * ? and ! as in an allowlist.")
 @click.option("--all", "everything", is_flag=True, help="Also events that the destination's allowlist does not name.")
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True, help="Events a second."
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    metavar="EVENTS",
+    help="Events a second.",
 )
 @click.option(
     "--most-waiting",
@@ -66,7 +71,7 @@ def replay(
 
     They keep their times, and their ids if the log has them (ids = true). Without ids, each event gets one that is made
     of its line, and is the same in every replay. An interrupted replay continues if you run it again in the same way
-    within a week.
+    within 30 days.
 
     \b
     Examples:

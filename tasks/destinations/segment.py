@@ -21,8 +21,9 @@ from segment.analytics.request import APIError, post
 from dispatcher.destinations.base import reveal
 from dispatcher.destinations.traits import SEGMENT
 from dispatcher.edx_log.python_json import as_python_writes
+from dispatcher.errors import DropEvent
 from dispatcher.event import DIRECT_TYPES, as_object, data_fields, utc_text
-from dispatcher.outcomes import RetryAfter
+from dispatcher.outcomes import UNIDENTIFIED, RetryAfter
 from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.client import proxies_to
@@ -58,6 +59,11 @@ class SegmentOptions(HttpOptions):
         default="data",
         description='What a track call has as properties: "data" is the event\'s data, "edx" the whole event with '
         "label, courserun_key and nonInteraction, as edX sends it.",
+    )
+    unidentified: Literal["send", "skip"] = Field(
+        default="send",
+        description="What becomes of an event that says nothing of whom it is about: it is sent, and is a user of its "
+        "own in Segment, or it is left out.",
     )
 
 
@@ -208,7 +214,10 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
         )
 
     def item(self, event: Event) -> dict[str, Any]:
-        return to_message(event, properties=self.options.properties)
+        message = to_message(event, properties=self.options.properties)
+        if self.options.unidentified == "skip" and message.get("anonymousId") == event.id:
+            raise DropEvent(UNIDENTIFIED)
+        return message
 
     def item_bytes(self, item: dict[str, Any]) -> int:
         # The package writes JSON as Python's json does, with blanks and \u escapes.

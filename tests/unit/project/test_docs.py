@@ -177,20 +177,22 @@ def test_the_readmes_django_example_binds_the_request() -> None:
     assert event.context == {"user_id": 42, "ip": "192.0.2.7", "path": "/pay"}
 
 
-def test_the_django_middleware_binds_user_and_path_for_one_request_only() -> None:
+@pytest.mark.parametrize("key", [None, "k3y-0f-the-session"])
+def test_the_django_middleware_binds_user_and_path_for_one_request_only(key: str | None) -> None:
     pytest.importorskip("django")
     from django.conf import settings
     from django.http import HttpRequest, HttpResponse
 
     if not settings.configured:
         settings.configure()
+    settings.SECRET_KEY = "a-secret"
     scope: dict[str, Any] = {}
     text = (ROOT / "docs" / "how-to" / "django.md").read_text()
     exec(compile(blocks(text, "python")[0], "django.md", "exec"), scope)  # noqa: S102 - our own page
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": "192.0.2.7", "HTTP_HOST": "nobody's [host"}
     request.path = "/enroll"
-    request.session = type("Session", (), {"session_key": None})()
+    request.session = type("Session", (), {"session_key": key})()
     request.user = type("User", (), {"pk": 42, "is_authenticated": True, "get_username": lambda self: "ada"})()
 
     def view(_: HttpRequest) -> HttpResponse:
@@ -200,6 +202,8 @@ def test_the_django_middleware_binds_user_and_path_for_one_request_only() -> Non
     with capture() as captured:
         scope["TrackingContextMiddleware"](view)(request)
 
+    sessions = [event.context["session"] for event in captured.events]
+    assert sessions == [""] if key is None else all(len(one) == 64 and key not in one for one in sessions)
     context = captured.one("edx.course.enrollment.activated").context
     assert (context["user_id"], context["username"], context["ip"], context["path"]) == (
         42,
@@ -379,6 +383,15 @@ def test_the_reference_lists_every_error() -> None:
     assert [error.__name__ for error in classes if error.__name__ not in text] == []
     reasons = {getattr(error, "reason", None) for error in classes if issubclass(error, errors.InvalidEventError)}
     assert [reason for reason in reasons if f"`{reason}`" not in text] == []
+
+
+def test_the_guarantees_name_every_type_of_destination() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text().partition("## Every window")[2]
+    named = set(re.findall(r"`(\w+)`", text)) | {"segment", "tracking_log"}  # which have a section of their own
+
+    assert "### At Segment" in text
+    assert "### In the tracking log" in text
+    assert set(config.installed_types()) - named == set()
 
 
 def test_the_reference_lists_the_exit_codes_of_the_program() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from dispatcher.errors import DropEvent
 from dispatcher.event import Event, decode, encode
 from dispatcher.tasks.destinations.segment import LIBRARY, Segment, SegmentOptions, to_message
 
@@ -304,6 +305,27 @@ def test_a_call_without_a_person_gets_the_requests_user() -> None:
 def test_a_call_without_a_person_outside_a_request_still_has_an_id() -> None:
     call = Event(id="an-id", type="track", name="E", timestamp=datetime.now(UTC), data={"event": "E"}, context={})
     assert to_message(call)["anonymousId"] == "an-id"
+
+
+@pytest.mark.parametrize(
+    ("event", "identified"),
+    [
+        (an_event(context={"ip": "192.0.2.7", "agent": "Mozilla", "session": ""}), False),
+        (an_event(context={}), False),
+        (an_event(context={"session": "a-hash"}), True),
+        (an_event(context={"user_id": 0}), True),
+        (a_call("track", anonymousId="visitor", event="E"), True),
+    ],
+)
+def test_events_of_whom_nothing_is_known_can_be_left_out(event: Event, identified: bool) -> None:
+    segment = Segment("segment", SegmentOptions(unidentified="skip"))
+
+    if identified:
+        assert segment.item(event) == to_message(event)
+    else:
+        with pytest.raises(DropEvent, match="unidentified"):
+            segment.item(event)
+    assert Segment("segment", SegmentOptions()).item(event) == to_message(event)
 
 
 @pytest.mark.parametrize("kind", ["event", "track", "identify", "page", "screen", "group", "alias"])
