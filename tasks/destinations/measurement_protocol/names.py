@@ -1,12 +1,15 @@
 """Names of events, parameters and user properties: cleaned as the protocol wants them, or refused. Pure.
 
-Sources: https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations and
+Letters are those of any language: "Event names can include English and non-English words and letters"
+(https://support.google.com/analytics/answer/13316687). Sources of the rest:
+https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events#limitations and
 https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#reserved_names.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from dispatcher.errors import UndeliverableError
@@ -17,7 +20,6 @@ MAX_NAME: Final = 40
 MAX_USER_PROPERTY_NAME: Final = 24
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
-_LETTER: Final = re.compile(r"[A-Za-z]")
 _RESERVED_PREFIXES: Final = ("_", "firebase_", "ga_", "google_", "gtag.")
 _RESERVED_EVENTS: Final = frozenset(
     {
@@ -63,12 +65,15 @@ _MAX_SHOWN: Final = 80
 def event_name(name: str, *, app: bool) -> str:
     """The name of an event, in which every character but letters, digits and underscores becomes an underscore.
 
+    Letters and digits of all languages stay. An accent that is a character of its own becomes one with its letter.
+
     Args:
         name: The event's name.
         app: Whether the event goes to an app's stream.
 
     Raises:
-        UndeliverableError: ``invalid``: the name is too long, is reserved, or does not begin with a letter.
+        UndeliverableError: ``invalid``: the name is too long, is reserved, does not begin with a letter, or has a sign
+            in a word that would lose its meaning without it.
     """
     cleaned = _clean(name, "event name", MAX_NAME)
     if cleaned in _RESERVED_EVENTS or (cleaned in _APP_EVENTS and not app):
@@ -90,15 +95,28 @@ def user_property_name(name: str) -> str:
 
 
 def _clean(name: str, what: str, limit: int) -> str:
-    cleaned = _NOT_IN_NAMES.sub("_", name)
+    cleaned = _NOT_IN_NAMES.sub("_", name) if name.isascii() else _clean_foreign(name, what)
     # The name as it was given is checked too, because cleaning turns the dot of "gtag." into an underscore.
-    for prefix in _RESERVED_PREFIXES:
-        if name.startswith(prefix) or cleaned.startswith(prefix):
-            raise _invalid(what, name, f"Google reserves names that begin with {prefix}")
-    if not _LETTER.match(cleaned):
+    reserved = next((prefix for prefix in _RESERVED_PREFIXES if name.startswith(prefix)), None)
+    if reserved is None and not cleaned[:1].isalpha():
         raise _invalid(what, name, "it must begin with a letter")
+    reserved = reserved or next((prefix for prefix in _RESERVED_PREFIXES if cleaned.startswith(prefix)), None)
+    if reserved is not None:
+        raise _invalid(what, name, f"Google reserves names that begin with {reserved}")
     if len(cleaned) > limit:
         raise _invalid(what, name, f"it has {len(cleaned)} characters, and Google takes {limit}")
+    return cleaned
+
+
+def _clean_foreign(name: str, what: str) -> str:
+    cleaned = ""
+    for character in unicodedata.normalize("NFC", name):
+        # In Hindi or Thai a sign on a letter is a vowel: with underscores in their place, two words could become one.
+        if cleaned[-1:].isalpha() and unicodedata.category(character).startswith("M"):
+            raise _invalid(
+                what, name, f"Google takes letters, digits and underscores, and U+{ord(character):04X} is none of them"
+            )
+        cleaned += character if character.isalpha() or character.isdecimal() or character == "_" else "_"
     return cleaned
 
 

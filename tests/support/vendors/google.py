@@ -31,7 +31,8 @@ def words(text: str) -> set[str]:
     return set(text.split())
 
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# Letters of any language, as https://support.google.com/analytics/answer/13316687 has it; Python's \w takes ½ as well.
+NAME = re.compile(r"[^\W\d_]\w*")
 CLIENT_ID = re.compile(r"\d+\.\d+")
 APP_INSTANCE_ID = re.compile(r"[0-9A-Fa-f]{32}")
 RESERVED_EVENTS = words(
@@ -157,7 +158,8 @@ class Rulebook:
                 self._value(place, f"events.params.items.{name}", value, self.longest_value)
 
     def _name(self, place: int | None, path: str, name: str, longest: int, reserved: set[str]) -> None:
-        if not NAME.fullmatch(name) or len(name) > longest:
+        is_name = NAME.fullmatch(name) and all(one == "_" or one.isalpha() or one.isdecimal() for one in name)
+        if not is_name or len(name) > longest:
             self._say(place, path, "NAME_INVALID", f"invalid name [{name}]")
         if name in reserved or name.startswith(PREFIXES):
             self._say(place, path, "NAME_RESERVED", f"reserved name [{name}]")

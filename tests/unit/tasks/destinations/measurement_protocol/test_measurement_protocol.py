@@ -92,6 +92,16 @@ def test_mapping_changes_nothing_of_the_event() -> None:
         ("Order paid: 5 €", "Order_paid__5__"),
         ("error.shown", "error_shown"),
         ("x" * 40, "x" * 40),
+        ("größe", "größe"),
+        ("größe".replace("ö", "o\u0308"), "größe"),
+        ("注册", "注册"),
+        ("Вход.дня: 5", "Вход_дня__5"),
+        ("コース登録", "コース登録"),
+        ("التسجيل", "التسجيل"),
+        ("step_٣_½", "step_٣__"),
+        ("paid🎉", "paid_"),
+        ("like ❤️", "like___"),
+        ("é" * 40, "é" * 40),
     ],
 )
 def test_names_consist_of_letters_digits_and_underscores(name: str, cleaned: str) -> None:
@@ -103,7 +113,11 @@ def test_names_consist_of_letters_digits_and_underscores(name: str, cleaned: str
     [
         ("x" * 41, "has 41 characters, and Google takes 40"),
         ("1st.step", "must begin with a letter"),
-        ("/courses/x", "begin with _"),
+        ("/courses/x", "must begin with a letter"),
+        ("🎉", "must begin with a letter"),
+        ("½x", "must begin with a letter"),
+        ("पंजीकरण", "U+0902 is none of them"),
+        ("注" * 41, "has 41 characters, and Google takes 40"),
         ("", "must begin with a letter"),
         ("session_start", "session_start is one of Google's own"),
         ("user.engagement", "user_engagement is one of Google's own"),
@@ -126,6 +140,18 @@ def test_a_name_that_google_refuses_is_dead_with_a_remedy(name: str, words: str)
 def test_an_app_may_send_names_that_a_site_may_not() -> None:
     assert a_hit(an_event("screen_view"), app=True).event["name"] == "screen_view"
     assert refusal(an_event("first_open"), app=True)[0] == "invalid"
+
+
+def test_parameters_and_user_properties_keep_the_letters_of_all_languages() -> None:
+    data = {"größe": 1, "価格": "x", "user_properties": {"学校": "a"}, "items": [{"цвет": "red"}]}
+    hit = a_hit(an_event(data=data))
+
+    assert {key: hit.event["params"][key] for key in ("größe", "価格", "items")} == {
+        "größe": 1,
+        "価格": "x",
+        "items": [{"цвет": "red"}],
+    }
+    assert hit.common["user_properties"] == {"学校": {"value": "a"}}
 
 
 def test_an_error_shows_only_the_beginning_of_a_name() -> None:
