@@ -114,6 +114,7 @@ _FACTS: Final = {
     "host": "HOST",
     "seconds": "SECONDS",
     "rights": "go-rwx",
+    "then": "replay or drop",
 }
 
 # What stands around the tables of reasons in errors.md.

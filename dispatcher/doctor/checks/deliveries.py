@@ -38,7 +38,7 @@ BREAKER: Final = Check(
 DEAD: Final = Check(
     "deliveries.dead",
     "Dead letters: events that are not tried again.",
-    "look at them with `dispatcher dead list {name}`, mend the cause, then replay or drop them",
+    "look at them with `dispatcher dead list {name}`, mend the cause, then {then} them",
 )
 ROOM: Final = Check(
     "deliveries.dead_room",
@@ -105,7 +105,9 @@ def dead(name: str, counts: Counts) -> Finding:
     if not counts.dead:
         return DEAD.ok(f"{name} has no dead letters")
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted(counts.dead_by_reason.items()) if number)
-    return DEAD.warning(f"{name} has {count_text(counts.dead, 'dead letter')}: {reasons}", name=name)
+    # What emit could not take is only described, so nothing of it can be replayed.
+    then = "drop" if name == NOT_TAKEN else "replay or drop"
+    return DEAD.warning(f"{name} has {count_text(counts.dead, 'dead letter')}: {reasons}", name=name, then=then)
 
 
 def room(name: str, counts: Counts) -> Finding:

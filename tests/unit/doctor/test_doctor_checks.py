@@ -891,3 +891,11 @@ def test_a_guessable_password_is_a_warning(login: str) -> None:
 def test_an_open_api_is_a_warning() -> None:
     found = first(flower.environment({"FLOWER_UNAUTHENTICATED_API": "true"}))
     assert (found.check, found.level) == ("flower.login", "warning")
+
+
+@pytest.mark.parametrize(("name", "can_be_replayed"), [("segment", True), ("emit", False)])
+def test_a_remedy_names_only_what_can_be_done(name: str, can_be_replayed: bool) -> None:
+    found = deliveries.dead(name, counts(dead=3, dead_by_reason={"invalid": 3}))
+
+    assert f"dispatcher dead list {name}" in found.remedy
+    assert ("replay" in found.remedy) is can_be_replayed
