@@ -112,6 +112,7 @@ SUPPRESSED: Final = "suppressed"
 UNIDENTIFIED: Final = "unidentified"
 NO_EVENT_CALL: Final = "no_event_call"
 DROPPED: Final = "dropped"
+TRANSFERRED: Final = "transferred"
 PROCESSOR: Final = "processor"
 # Routing explains with these why an event does not go to a destination, without counting it there.
 DISABLED: Final = "disabled"
@@ -175,6 +176,7 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         UNIDENTIFIED: 'It says nothing of whom it is about, and the destination has `unidentified = "skip"`.',
         NO_EVENT_CALL: "Crazy Egg has no call for events on a page.",
         DROPPED: "It was a dead letter, and somebody dropped it.",
+        TRANSFERRED: "It waited, and somebody moved it to another destination, which has it in its own ledger.",
         PROCESSOR: "A processor dropped the event without a reason of its own; emit did not take it.",
     }
 )

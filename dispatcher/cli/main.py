@@ -20,6 +20,7 @@ from dispatcher.cli.segment_stub import segment_stub, sink
 from dispatcher.cli.settings import settings
 from dispatcher.cli.status import status
 from dispatcher.cli.up import up
+from dispatcher.cli.waiting import waiting
 from dispatcher.cli.worker import worker
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.version import __version__
@@ -68,6 +69,7 @@ for command in (
     status,
     doctor,
     dead,
+    waiting,
     replay,
     drain,
     explain,

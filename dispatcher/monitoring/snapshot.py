@@ -15,7 +15,8 @@ from dispatcher.outbox.damage import damage
 from dispatcher.outbox.stats import Surveyor
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
-from dispatcher.store.keys import COUNTS, STATES
+from dispatcher.store.keys import STATES
+from dispatcher.store.waiting_batches import scan_destinations
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # Seconds between two scans of all keys for destinations that the settings do not name.
 _SCAN_SECONDS: Final = 60.0
-# Keys that Redis goes through in one step of a scan: a millisecond or two, in which it serves nobody else.
-_SCAN_KEYS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ class Observer:
         """The destinations that Redis had counters of at the last scan."""
         now = time.monotonic()
         if self._scanned_at is None or now - self._scanned_at >= _SCAN_SECONDS:
-            self._in_redis = _scan_destinations(self._pool)
+            self._in_redis = scan_destinations(self._pool)
             self._scanned_at = now
         return self._in_redis
 
@@ -161,14 +160,3 @@ class Observer:
             lines = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
             return Memory(int(lines["used_memory"]), int(lines["maxmemory"]) or None)
         return None
-
-
-def _scan_destinations(pool: RedisPool) -> list[str]:
-    """Every destination that has counters in Redis. Scans all keys: a million take about a second."""
-    found: set[str] = set()
-    cursor: bytes | int = 0
-    while True:
-        cursor, keys = pool.execute("SCAN", cursor, "MATCH", COUNTS.of("*"), "COUNT", _SCAN_KEYS)
-        found.update(COUNTS.destination_of(key.decode("utf-8", "replace")) for key in keys)
-        if int(cursor) == 0:
-            return sorted(found)

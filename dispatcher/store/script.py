@@ -116,7 +116,22 @@ DROP: Final = _of_the_store("drop", "dead_letters")
 OVERDUE: Final = _of_the_store("overdue", "dead_letters")
 FILED: Final = _of_the_store("filed", "dead_letters")
 FORGET_FILED: Final = _of_the_store("forget_filed", "dead_letters")
+TRANSFER: Final = _of_the_store("transfer", "journal", "batch", "dead_letters")
 RATE_LIMIT: Final = Script("rate_limit")
 
 #: All of them.
-SCRIPTS: Final = (PUT, PROGRESS, CLAIM, SETTLE, DUE, COUNTS, REVIVE, DROP, OVERDUE, FILED, FORGET_FILED, RATE_LIMIT)
+SCRIPTS: Final = (
+    PUT,
+    PROGRESS,
+    CLAIM,
+    SETTLE,
+    DUE,
+    COUNTS,
+    REVIVE,
+    DROP,
+    OVERDUE,
+    FILED,
+    FORGET_FILED,
+    TRANSFER,
+    RATE_LIMIT,
+)
