@@ -116,8 +116,8 @@ def move(old: str, new: str, dry_run: bool, yes: bool) -> None:
     batches = WaitingBatches(pool)
     chosen, kept = _movable(batches, old, settings.destinations[new].traits.takes_direct_calls)
     events = sum(batch.count for batch in chosen)
-    for reason, number in kept.items():
-        click.echo(f"{count_text(number, 'event')} would stay: {reason}", err=True)
+    for why, number in kept.items():
+        click.echo(f"{count_text(number, 'event')} would stay: {why}", err=True)
     if dry_run or not events:
         click.echo(f"{count_text(events, 'event')} would be moved from {old} to {new}")
         raise SystemExit(1 if kept else 0)
@@ -139,17 +139,17 @@ def _refuse_unknown(destination: str, settings: Settings, pool: RedisPool) -> No
 
 
 def _movable(batches: WaitingBatches, old: str, takes_direct_calls: bool) -> tuple[list[WaitingBatch], dict[str, int]]:
-    """The batches that may move, and how many events may not, by the reason."""
+    """The batches that may move, and how many events may not, and why."""
     chosen: list[WaitingBatch] = []
     kept: dict[str, int] = {}
     for batch in batches.select(old):
-        reason = ""
+        why = ""
         if batch.state == "claimed" and (batch.due_ms or 0) > time.time() * 1000:
-            reason = "a worker has them, or had them when it died; run this again when its lease has run out"
+            why = "a worker has them, or had them when it died; run this again when its lease has run out"
         elif not takes_direct_calls and _has_direct_calls(batches.events(old, batch.id)):
-            reason = "they are in batches with direct calls such as segment.track, which only Segment takes"
-        if reason:
-            kept[reason] = kept.get(reason, 0) + batch.count
+            why = "they are in batches with direct calls such as segment.track, which only Segment takes"
+        if why:
+            kept[why] = kept.get(why, 0) + batch.count
         else:
             chosen.append(batch)
     return chosen, kept

@@ -77,7 +77,7 @@ def test_the_stores_scripts_give_known_reasons_only() -> None:
     pattern = r"(?:'(?:dead|filtered):|reason = '|'reason', '|count_filtered\(\{)(\w+)"
     given = {reason for path in sources("*.lua") for reason in re.findall(pattern, (ROOT / path).read_text())}
 
-    assert given == {outcomes.DROPPED, outcomes.FILED, outcomes.UNKEPT, outcomes.VANISHED}
+    assert given == {outcomes.DROPPED, outcomes.FILED, outcomes.TRANSFERRED, outcomes.UNKEPT, outcomes.VANISHED}
 
 
 @pytest.mark.parametrize(
