@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -61,7 +61,11 @@ def as_object(data: object) -> dict[str, Any]:
 
 def is_id(event_id: object) -> bool:
     """Whether it can be the id of an event."""
-    return isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID_CHARACTERS and event_id.isprintable()
+    # Only its type is asked: isinstance would have a lazy object look up what it stands for.
+    if not issubclass(type(event_id), str):
+        return False
+    text = cast("str", event_id)
+    return 0 < len(text) <= MAX_ID_CHARACTERS and text.isprintable()
 
 
 _decoder = msgspec.json.Decoder(Event)
@@ -85,11 +89,15 @@ def decode(payload: bytes) -> Event:
 
 
 def to_utc(timestamp: datetime) -> datetime:
-    """The same time, aware and in UTC. A time without a zone is taken for UTC, as event-tracking does.
+    """The same time, aware, in UTC and of the standard library's own type.
+
+    A time without a zone is taken for UTC, as event-tracking does.
 
     Raises:
         OverflowError: It is before the year 1 or after the year 9999 in UTC.
+        TypeError: It is not a time although its type is (pandas' NaT).
     """
+    timestamp = wire.plain_datetime(timestamp)
     return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
 
 

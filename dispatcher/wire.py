@@ -15,8 +15,10 @@ Pure; safe in threads.
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -37,22 +39,87 @@ NULL: Final = b"null"
 RARE_BYTE: Final = 0x7F
 
 
+def _make_plain_datetime(value: Any) -> object:
+    fields = value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond
+    return _STANDARD["datetime"](*fields, value.tzinfo, fold=value.fold)
+
+
+def _make_plain_time(value: Any) -> object:
+    return _STANDARD["time"](value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
+
+
+def _make_plain_numpy_time(value: Any) -> object:
+    # A finer unit than microseconds comes as a bare number, and NaT as None.
+    plain = value.item()
+    plain = value.astype(f"{type(value).__name__}[us]").item() if isinstance(plain, int) else plain
+    if isinstance(plain, date | timedelta):
+        return plain
+    raise ValueError("it is no time")
+
+
+# The standard library's own types: freezegun puts others in the place of those that a module imports.
+_STANDARD: Final[dict[str, Any]] = {
+    kind.__name__: next(base for base in kind.__mro__ if base.__module__ == "datetime")
+    for kind in (datetime, date, time, timedelta)
+}
+
+# How a value of a subclass becomes one of a type that msgspec encodes, by the type that it is a subclass of. None of
+# them asks the subclass for its own text.
+_MAKE_PLAIN: Final[dict[object, Callable[[Any], object]]] = {
+    str: str.__str__,
+    bool: lambda value: "true" if value else "false",  # as a key only; json.dumps writes it so too
+    int: int.__int__,
+    float: float.__float__,
+    Decimal: Decimal.__str__,
+    bytes: lambda value: bytes(memoryview(value)),
+    bytearray: lambda value: bytes(memoryview(value)),
+    _STANDARD["datetime"]: _make_plain_datetime,
+    _STANDARD["date"]: lambda value: _STANDARD["date"](value.year, value.month, value.day),
+    _STANDARD["time"]: _make_plain_time,
+    _STANDARD["timedelta"]: lambda value: _STANDARD["timedelta"].__add__(value, timedelta()),
+    # Types of packages that need not be here, so by the names of their modules.
+    ("numpy", "bool"): bool,
+    ("numpy", "bool_"): bool,  # the same in numpy 1
+    ("numpy", "integer"): int,
+    ("numpy", "floating"): float,
+    ("numpy", "datetime64"): _make_plain_numpy_time,
+    ("numpy", "timedelta64"): _make_plain_numpy_time,
+    ("django.utils.functional", "Promise"): str,  # text that is translated only when it is asked for
+}
+
+
 def json_fallback(value: object) -> object:
-    """Give the encoder a plain value for a str, int or float of a subclass: JSON has them, and msgspec refuses them.
+    """Give the encoder a plain value for one of a subclass of text, a number, bytes or a time, which msgspec refuses.
+
+    numpy's scalars become numbers and times, and Django's lazy text becomes text. Only the type is looked at, so that
+    a lazy object, such as Django's ``request.user``, is not evaluated by that.
 
     Raises:
-        TypeError: It is of another type.
+        TypeError: It is of another type, or is not a time although its type is (pandas' NaT).
     """
-    # Django marks text as safe by a subclass of str, and numpy's float64 is one of float.
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bool):  # as a key only; json.dumps writes it so too
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
-    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+    kind = type(value)
+    for base in kind.__mro__:
+        make_plain = _MAKE_PLAIN.get(base) or _MAKE_PLAIN.get((base.__module__, base.__name__))
+        if make_plain is not None:
+            try:
+                return make_plain(value)
+            except (TypeError, ValueError):
+                break
+    raise TypeError(f"Encoding objects of type {kind.__name__} is unsupported")
+
+
+def plain_text(value: object) -> object:
+    """A text of a subclass, such as a member of a StrEnum, as plain text; anything else as it is."""
+    return str.__str__(cast("str", value)) if issubclass(type(value), str) else value
+
+
+def plain_datetime(timestamp: datetime) -> datetime:
+    """The same time as one of the standard library's own type, which a subclass may have changed.
+
+    Raises:
+        TypeError: It is not a time although its type is (pandas' NaT).
+    """
+    return timestamp if type(timestamp) is _STANDARD["datetime"] else cast("datetime", json_fallback(timestamp))
 
 
 #: Compact JSON of any value. Raises TypeError, ValueError or RecursionError for a value that has no JSON form.

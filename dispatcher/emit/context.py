@@ -135,7 +135,7 @@ def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _copy(name: str, ctx: Mapping[str, Any]) -> dict[str, Any]:
-    if type(ctx) is not dict and not isinstance(ctx, Mapping):
+    if type(ctx) is not dict and not issubclass(type(ctx), Mapping):
         raise TypeError(
             f"the context {name!r} must be a dict, not {type(ctx).__name__}: "
             "call tracker.context('request', {'user_id': 7}) or the like"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import reprlib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import islice
+from pathlib import PurePath
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -24,6 +29,28 @@ _MAX_EXAMINED: Final = 100_000
 
 # Types that hold no float. For JSON that an app has encoded itself, the app answers.
 _FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
+# How a container of a subclass is copied to a plain one, without its own code.
+_COPIES: Final[dict[type, Callable[[Any], object]]] = {
+    dict: dict.copy,
+    list: list.copy,
+    tuple: lambda value: tuple.__add__(value, ()),
+    set: lambda value: set().union(value),
+    frozenset: lambda value: frozenset().union(value),
+}
+# Types whose values are shown as text: how a subclass's is copied first; None where the type's own repr will do.
+_SHOWN: Final[dict[type, Callable[[Any], object] | None]] = {
+    **_COPIES,
+    str: str.__str__,
+    **dict.fromkeys((type(None), bool, float, complex, bytes, bytearray, range, Decimal, UUID, PurePath)),
+    int: int.__int__,
+    **{
+        base: None
+        for kind in (datetime, date, time, timedelta)
+        for base in kind.__mro__
+        if base.__module__ == "datetime"  # where freezegun has put its own types in their place
+    },
+}
+_ORDERED: Final = (list, tuple)
 # Made once: written out in isinstance, it would be made anew for each value.
 _SEQUENCES: Final = (list, tuple, set, frozenset)
 
@@ -79,14 +106,19 @@ def holds_non_finite(value: object) -> bool:
                 if not math.isfinite(item):
                     return True
             elif isinstance(item, dict):
-                next_level.extend(item.values())
+                next_level.extend(dict.values(item))
             elif isinstance(item, _SEQUENCES):
-                next_level.extend(item)
+                next_level.extend(item if type(item) in _SEQUENCES else _plain_copy(item))
             else:
                 # As the encoder sees it: a dict for a dataclass, the value of an enum, text for most.
                 next_level.append(msgspec.to_builtins(item, enc_hook=json_fallback, str_keys=True))
         level = next_level
     return False
+
+
+def _plain_copy(container: Any) -> Any:
+    """The items of a list, tuple, set or frozenset of a subclass, without its own code."""
+    return next(copy(container) for base, copy in _COPIES.items() if isinstance(container, base))
 
 
 def describe(value: object, *, limit: int = 65_536) -> str:
@@ -107,7 +139,10 @@ def describe(value: object, *, limit: int = 65_536) -> str:
 
 
 class _BoundedRepr(reprlib.Repr):
-    """A repr that ends after so many characters: a value that contains itself twice would take for ever."""
+    """A repr that ends after so many characters, and shows no object by its own code.
+
+    A value that contains itself twice would take for ever, and the repr of a Django queryset asks the database.
+    """
 
     def __init__(self, characters: int) -> None:
         super().__init__()
@@ -121,9 +156,22 @@ class _BoundedRepr(reprlib.Repr):
         before = self._left
         if before <= 0:
             return "…"
-        text = super().repr1(x, level)
+        kind = type(x)
+        if issubclass(kind, enum.Enum):
+            text = f"<{kind.__name__}.{x._name_}>"
+        else:
+            shown = next((base for base in kind.__mro__ if base in _SHOWN), None)
+            text = f"<{kind.__name__}>" if shown is None else self._repr_plain(shown, x, level)
         self._left = before - len(text)
         return text
+
+    def _repr_plain(self, shown: Any, x: Any, level: int) -> str:
+        # As a value of that very type: a subclass may have a repr, an order of keys, or items of its own.
+        copy = _SHOWN[shown]
+        if copy is None:
+            text = shown.__repr__(x)
+            return text if len(text) <= self.maxother else f"{text[: self.maxother]}…"
+        return super().repr1(copy(x), level)
 
 
 class _Place:
@@ -149,9 +197,12 @@ def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]
     item = value
     while True:
         yield place, item, parents.keys()
-        if isinstance(item, Mapping | list | tuple) and id(item) not in parents and len(parents) <= MAX_DEPTH:
+        # Only types are asked: isinstance would have a lazy object, such as Django's, look up what it stands for.
+        kind = type(item)
+        is_mapping = issubclass(kind, Mapping)
+        if (is_mapping or issubclass(kind, _ORDERED)) and id(item) not in parents and len(parents) <= MAX_DEPTH:
             parents[id(item)] = item
-            levels.append(iter(item.items() if isinstance(item, Mapping) else enumerate(item)))
+            levels.append(_children(item, is_mapping=is_mapping))
         elif place.keys:
             place.keys.pop()
         child = None
@@ -168,6 +219,13 @@ def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]
         place.keys.append(key)
 
 
+def _children(item: Any, *, is_mapping: bool) -> Iterator[tuple[object, object]]:
+    if not is_mapping:
+        return enumerate(list.__iter__(item) if isinstance(item, list) else tuple.__iter__(item))
+    # As the encoder reads it, whatever a subclass makes of it.
+    return iter(dict.items(item) if isinstance(item, dict) else item.items())
+
+
 def _is_surely_encodable(item: object) -> bool:
     # Most values are, and _examine takes ten times as long.
     value_type = type(item)
@@ -176,19 +234,21 @@ def _is_surely_encodable(item: object) -> bool:
     return value_type is bool or item is None or (value_type is float and math.isfinite(item))  # type: ignore[arg-type]
 
 
-def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None:  # noqa: PLR0911 - one return a case
+def _examine(place: _Place, item: Any, parents: Set[int]) -> Problem | None:  # noqa: PLR0911 - one return a case
     if id(item) in parents:
         return Problem(str(place), "contains itself", "pass the ids of the things, not the things")
     if len(parents) > MAX_DEPTH:
         return Problem(str(place), f"is nested more than {MAX_DEPTH} levels deep", "flatten it")
-    if isinstance(item, Mapping):
+    kind = type(item)
+    if issubclass(kind, Mapping):
         return _examine_keys(place, item)
-    if isinstance(item, list | tuple):
+    if issubclass(kind, _ORDERED):
         return None
-    if isinstance(item, float) and not math.isfinite(item):
-        return Problem(str(place), f"is {item}, which JSON has no number for", "pass None, or leave the key out")
-    if isinstance(item, str):
-        return _examine_text(place, item)
+    if issubclass(kind, float) and not math.isfinite(item):
+        what = f"is {_short(item)}, which JSON has no number for"
+        return Problem(str(place), what, "pass None, or leave the key out")
+    if issubclass(kind, str) and not issubclass(kind, enum.Enum):
+        return _examine_text(place, str.__str__(item))
     try:
         encode_json(item)
     except ENCODING_ERRORS as error:
@@ -200,10 +260,11 @@ def _examine(place: _Place, item: object, parents: Set[int]) -> Problem | None: 
 
 
 def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
-    for key in item:
-        if isinstance(key, str):
-            if _lone_surrogate(key) is not None:
-                return _examine_text(f"the key {_short(key)} of {place}", key)
+    for key in dict.keys(item) if isinstance(item, dict) else item:
+        if issubclass(type(key), str):
+            problem = _examine_text(f"the key {_short(key)} of {place}", str.__str__(key))
+            if problem is not None:
+                return problem
             continue
         try:
             encode_json({key: None})
@@ -235,9 +296,10 @@ def _lone_surrogate(text: str) -> int | None:
 
 
 def _remedy(item: object) -> str:
-    if isinstance(item, set | frozenset):
+    kind = type(item)
+    if issubclass(kind, set | frozenset):
         return "pass a sorted list of things that have a JSON form"
-    if isinstance(item, int):
+    if issubclass(kind, int):
         return "pass it as text"
     return "pass str(value), its id, or a dict of the fields that matter"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -12,7 +12,7 @@ from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
 from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, to_utc
-from dispatcher.wire import NULL, Envelope, encode_json
+from dispatcher.wire import NULL, Envelope, encode_json, plain_text
 
 if TYPE_CHECKING:
     from dispatcher.emit.processors import Processor
@@ -108,9 +108,9 @@ class EventEncoder:
         return encode_json(Envelope(event_id, "dropped", short_name(name), timestamp, reason, _NO_CONTEXT))
 
     def _check_name(self, name: object) -> None:
-        if isinstance(name, str) and name in self.known_names:
+        if type(name) is str and name in self.known_names:
             return
-        if not isinstance(name, str):
+        if type(name) is not str:
             what = f"is {describe(name, limit=80)}, not a string"
         elif not name:
             what = "is empty"
@@ -121,7 +121,7 @@ class EventEncoder:
         else:
             if len(self.known_names) >= _MAX_KNOWN_NAMES:
                 self.known_names.clear()
-            self.known_names.add(str(name))
+            self.known_names.add(name)
             return
         raise InvalidEventError(
             f"the event name {short_name(name)} {what}: pass a short constant such as 'shop.order.paid', "
@@ -188,15 +188,15 @@ def _check_id(name: str, event_id: object) -> None:
 
 
 def _read_timestamp(name: str, timestamp: object) -> datetime:
-    if not isinstance(timestamp, datetime):
+    if not issubclass(type(timestamp), datetime):
         raise InvalidEventError(
             f"the timestamp of the event {short_name(name)} must be a datetime, not {describe(timestamp, limit=80)}: "
             "pass datetime.fromisoformat(text), or leave it out for the present time",
             event_name=name,
         )
     try:
-        return to_utc(timestamp)
-    except Exception as error:  # out of range in UTC, or raised by a time zone that is not ours
+        return to_utc(cast("datetime", timestamp))
+    except Exception as error:  # out of range in UTC, not a time (NaT), or raised by a time zone that is not ours
         raise InvalidEventError(
             f"the timestamp {describe(timestamp, limit=80)} of the event {short_name(name)} cannot be converted to UTC "
             f"({type(error).__name__}): leave it out for the present time",
@@ -207,10 +207,13 @@ def _read_timestamp(name: str, timestamp: object) -> datetime:
 def _read_data(event_type: EventType, name: str, data: Any, bound: BoundContext) -> Any:
     if data is None:
         return {}
-    if isinstance(data, Mapping):
+    # Only types are asked: isinstance would have a lazy object, such as Django's, look up what it stands for.
+    if issubclass(type(data), Mapping):
         return data if type(data) is dict else _copy_mapping(data, f"the data of the event {short_name(name)}", name)
-    if isinstance(data, str) and event_type == "event" and bound.merged.get("event_source") == "browser":
-        return data
+    if issubclass(type(data), str) and event_type == "event":
+        source = bound.merged.get("event_source")
+        if issubclass(type(source), str) and source == "browser":
+            return data
     raise InvalidEventError(
         f"the data of the event {short_name(name)} must be a dict, not {type(data).__name__} "
         f"({describe(data, limit=80)}): pass {{'value': …}}",
@@ -228,8 +231,9 @@ def read_context(name: str, context: object) -> BoundContext:
     Raises:
         InvalidEventError: ``context`` is not a mapping, or cannot be read.
     """
-    if isinstance(context, Mapping):
-        return BoundContext((("own", _copy_mapping(context, f"the context of the event {short_name(name)}", name)),))
+    if issubclass(type(context), Mapping):
+        what = f"the context of the event {short_name(name)}"
+        return BoundContext((("own", _copy_mapping(cast("Mapping[Any, Any]", context), what, name)),))
     raise InvalidEventError(
         f"the context of the event {short_name(name)} must be a dict, not {describe(context, limit=80)}: "
         "pass {'user_id': …} or the like",
@@ -249,7 +253,8 @@ def _copy_mapping(mapping: Mapping[Any, Any], what: str, name: object) -> dict[A
 
 def short_name(name: object) -> str:
     """A name that can stand in a message or a dead letter: as it is, or described in up to 80 characters."""
-    return name if isinstance(name, str) and 0 < len(name) <= 80 and name.isprintable() else describe(name, limit=80)
+    text = plain_text(name)
+    return text if type(text) is str and 0 < len(text) <= 80 and text.isprintable() else describe(name, limit=80)
 
 
 def _escape_surrogates(text: str) -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
 from dispatcher.emit.context import EMPTY, BoundContext, context, current, enter_context, exit_context
@@ -24,7 +24,7 @@ from dispatcher.outbox import Outbox, abandon_inherited
 from dispatcher.outbox.base import OutboxLike
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import release_inherited
-from dispatcher.wire import NULL, Envelope, encode_json
+from dispatcher.wire import NULL, Envelope, encode_json, plain_text
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 _REOPEN_SECONDS: Final = 1.0
 # The settings' own default, for as long as no settings were read, and for the memory twin, which reads none.
 _MAX_EVENT_BYTES: Final = 1 << 20
-
-_now = datetime.now
-
 
 # The arguments of Tracker._take.
 _Submission = tuple[str, EventType, str, Any, datetime, BoundContext, Mapping[str, Any] | None]
@@ -134,12 +131,15 @@ class Tracker:
         if context_json is None:
             return self.submit("event", name, data)
         event_id = self._new_id()
-        timestamp = _now(UTC)
+        timestamp = datetime.now(UTC)  # looked up here, so that a test can freeze it
         try:
             payload = encode_json(Envelope(event_id, "event", name, timestamp, data or {}, context_json))
-        except ENCODING_ERRORS:  # _take finds out why, and raises it or makes a dead letter
-            return self._take(event_id, "event", name, data, timestamp, bound)
-        if len(payload) > encoder.max_bytes or (payload.find(NULL, 0, bound.data_end) >= 0 and holds_non_finite(data)):
+            refused = len(payload) > encoder.max_bytes or (
+                payload.find(NULL, 0, bound.data_end) >= 0 and holds_non_finite(data)
+            )
+        except ENCODING_ERRORS:
+            refused = True
+        if refused:  # _take finds out why, and raises it or makes a dead letter
             return self._take(event_id, "event", name, data, timestamp, bound)
         try:
             outbox.append(payload)
@@ -176,7 +176,8 @@ class Tracker:
             InvalidEventError: As in ``emit``.
             OutboxError: As in ``emit``.
         """
-        timestamp = _now(UTC) if timestamp is None else timestamp
+        timestamp = datetime.now(UTC) if timestamp is None else timestamp
+        name, event_id = cast("str", plain_text(name)), cast("str | None", plain_text(event_id))
         self._open()  # before an id is made: in a forked child it starts a sequence of its own
         event_id = self._new_id() if event_id is None else event_id
         bound = current() if context is None else EMPTY

@@ -22,7 +22,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 class Order:
     def __repr__(self) -> str:
-        return "<Order 17>"
+        return "<Order 17, which took a query>"
 
 
 @dataclass
@@ -58,19 +58,19 @@ def own_parent() -> dict[str, Any]:
 
 
 PROBLEMS = [
-    (Order(), "data is an Order (<Order 17>): Encoding objects of type Order is unsupported; pass str(value), its id"),
-    ({"a": {"b": [1, Order()]}}, "data['a']['b'][1] is an Order (<Order 17>)"),
+    (Order(), "data is an Order (<Order>): Encoding objects of type Order is unsupported; pass str(value), its id"),
+    ({"a": {"b": [1, Order()]}}, "data['a']['b'][1] is an Order (<Order>)"),
     ({"a": (1, {2: Order()})}, "data['a'][1][2] is an Order"),
     ({"a": NAN}, "data['a'] is nan, which JSON has no number for; pass None, or leave the key out"),
     ({"a": [0.5, -INFINITY]}, "data['a'][1] is -inf"),
     ({"a": Real("inf")}, "data['a'] is inf"),
     ({"a": {NAN}}, "data['a'] is a set ({nan}) with NaN or infinity in it"),
     ({"a": Point(NAN)}, "with NaN or infinity in it"),
-    ({"a": Odd.NAN}, "data['a'] is an Odd (<Odd.NAN: nan>) with NaN or infinity in it"),
-    ({"a": Odd.OBJECT}, "data['a'] is an Odd (<Odd.OBJECT: <Order 17>>): Encoding objects of type Order"),
+    ({"a": Odd.NAN}, "data['a'] is an Odd (<Odd.NAN>) with NaN or infinity in it"),
+    ({"a": Odd.OBJECT}, "data['a'] is an Odd (<Odd.OBJECT>): Encoding objects of type Order"),
     (
         {"a": {Order()}},
-        "data['a'] is a set ({<Order 17>}): Encoding objects of type Order is unsupported; pass a sor",
+        "data['a'] is a set ({<Order>}): Encoding objects of type Order is unsupported; pass a sor",
     ),
     ({"a": 10**5000}, "data['a'] is an int (<int whose repr raised ValueError>): Exceeds the limit"),
     ({("a", 1): 2}, "the key ('a', 1) of data is a tuple; keys must be strings: pass str(key)"),
@@ -149,8 +149,8 @@ def test_a_description_is_pythons_repr() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Silent(), "<Silent instance at 0x"),
-        ({"a": Silent()}, "{'a': <Silent instance at 0x"),
+        (Silent(), "<Silent>"),
+        ({"a": Silent()}, "{'a': <Silent>}"),
         (10**5000, "<int whose repr raised ValueError>"),
         ("\udc80", "'\\udc80'"),
     ],

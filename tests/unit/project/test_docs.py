@@ -6,18 +6,25 @@ import importlib.util
 import json
 import re
 import shlex
+from array import array
+from collections import ChainMap, OrderedDict, UserDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum
+from fractions import Fraction
+from ipaddress import ip_address
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final
+from types import MappingProxyType, ModuleType, SimpleNamespace
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import click
+import numpy
+import pendulum
 import pytest
+from django.utils.functional import SimpleLazyObject, lazy
 from pydantic import BaseModel
 
 from dispatcher import NotEncodableError, config, errors, tracker
@@ -57,6 +64,19 @@ class Point:
 
     x: int
     y: int
+
+
+class Size(IntEnum):
+    """Stands in the table of values."""
+
+    LARGE = 3
+
+
+class Pair(NamedTuple):
+    """Stands in the table of values."""
+
+    left: int
+    right: int
 
 
 class SafeString(str):
@@ -440,10 +460,30 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in rows]
 
 
-SCOPE: Final = {
-    **{kind.__name__: kind for kind in (date, datetime, time, timedelta, timezone, Decimal, UUID, Path)},
-    **{kind.__name__: kind for kind in (Colour, Point, SafeString)},
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def loop() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+SCOPE: Final[dict[str, Any]] = {
+    **{kind.__name__: kind for kind in (date, datetime, time, timedelta, timezone, Decimal, UUID, Path, Fraction)},
+    **{kind.__name__: kind for kind in (Colour, Size, Point, Pair, SafeString, SimpleLazyObject, SimpleNamespace)},
+    **{kind.__name__: kind for kind in (OrderedDict, ChainMap, UserDict, deque, array)},
+    **{kind.__name__: kind for kind in (ip_address, nested, loop)},
+    "MappingProxyType": MappingProxyType,
     "UTC": UTC,
+    # As Django's own is made, but without a project that has translations.
+    "gettext_lazy": lazy(str, str),
+    "numpy": numpy,
+    "pendulum": pendulum,
 }
 
 
