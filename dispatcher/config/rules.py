@@ -65,8 +65,8 @@ class Condition(Table):
     any_of: tuple[Scalar, ...] | None = Field(None, description="It is one of these.")
     not_: tuple[Scalar, ...] | None = Field(None, alias="not", description="It is not one of these, or is absent.")
     exists: bool | None = Field(None, description="Whether it exists; null counts as absent.")
-    at_least: float | None = Field(None, description="It is a number, and this or more.")
-    at_most: float | None = Field(None, description="It is a number, and this or less.")
+    at_least: float | None = Field(None, description="It is a number or the text of one, and this or more.")
+    at_most: float | None = Field(None, description="It is a number or the text of one, and this or less.")
     matches: str | None = Field(None, description="It is text in which this regular expression is found.")
 
     @model_validator(mode="before")

@@ -25,6 +25,7 @@ from dispatcher.templates.field_path import (
     put,
     read,
 )
+from dispatcher.templates.number import to_number
 from dispatcher.templates.template import AbsentFieldError, Template, filler
 
 if TYPE_CHECKING:
@@ -152,11 +153,12 @@ class _Rule:
             ) from None
 
     def _absent(self, key: str, error: AbsentFieldError) -> UndeliverableError:
-        field = error.field
+        field, needs = error.field, f"a number in {error.field}" if error.filter else error.field
         return UndeliverableError(
             MAPPING,
-            f"{self._where}.{key} needs {field}, which this event does not have: write {{{field}?}} if it may be "
-            f"missing, {{{field}|something}} for something else then, or add a condition with `when`",
+            f"{self._where}.{key} needs {needs}, which this event does not have: write {{{field}?{error.filter}}} if "
+            f"it may be missing, {{{field}{error.filter}|something}} for something else then, or add a condition with "
+            "`when`",
         )
 
 
@@ -183,12 +185,14 @@ class _Condition:
         value, wanted = read(fields, self._path), self._condition
         is_there = value is not MISSING and value is not None
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # A Decimal is text in JSON.
+        number = value if is_number else to_number(value)
         return (
             (wanted.exists is None or wanted.exists is is_there)
             and (wanted.any_of is None or _is_one_of(value, wanted.any_of))
             and (wanted.not_ is None or not _is_one_of(value, wanted.not_))
-            and (wanted.at_least is None or (is_number and value >= wanted.at_least))
-            and (wanted.at_most is None or (is_number and value <= wanted.at_most))
+            and (wanted.at_least is None or (number is not None and number >= wanted.at_least))
+            and (wanted.at_most is None or (number is not None and number <= wanted.at_most))
             and (self._expression is None or (isinstance(value, str) and self._expression.is_found_in(value)))
         )
 

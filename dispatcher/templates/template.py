@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any, Final, TypeAlias
 
 from dispatcher.templates.field_path import EVERY, MISSING, ROOTS, FieldPath, field_path, read
+from dispatcher.templates.number import to_number
 
 #: What templates are filled from: ``data`` and ``context``, and the texts ``name``, ``id``, ``timestamp``, ``type``.
 Scope: TypeAlias = Mapping[str, Any]
@@ -20,28 +21,39 @@ Fill: TypeAlias = Callable[[Scope], Any]
 #: What an event has besides data and context.
 EVENT_FIELDS: Final = ("name", "id", "timestamp", "type")
 
+# Behind a field, what makes a number of its value.
+_NUMBER: Final = "number"
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class AbsentFieldError(LookupError):
-    """A template needs a field that the event does not have. ``field`` is its path."""
+    """A template needs a field that the event does not have.
 
-    def __init__(self, field: str) -> None:
+    Args:
+        field: The field's path.
+        filter: What the value had to go through, as it stands in the template, such as ``|number``; else empty.
+    """
+
+    def __init__(self, field: str, filter: str = "") -> None:
         super().__init__(field)
         self.field = field
+        self.filter = filter
 
 
 @dataclass(frozen=True, slots=True)
 class _Placeholder:
-    """``{path}``, ``{path?}`` or ``{path|default}``."""
+    """``{path}``, ``{path?}`` or ``{path|default}``; the same with ``|number`` behind the path."""
 
     field: str
     path: FieldPath
     optional: bool
-    default: str | None
+    is_number: bool
+    default: str | int | float | None
 
     def value(self, scope: Scope) -> Any:
         found = read(scope, self.path)
+        if self.is_number:
+            found = to_number(found)
         # Null says nothing, and would be "None" or "null" in the middle of a text.
         if found is not MISSING and found is not None:
             return found
@@ -49,7 +61,7 @@ class _Placeholder:
             return self.default
         if self.optional:
             return MISSING
-        raise AbsentFieldError(self.field)
+        raise AbsentFieldError(self.field, f"|{_NUMBER}" if self.is_number else "")
 
 
 class Template:
@@ -66,7 +78,8 @@ class Template:
         """The text; of a template that is one placeholder and nothing else, the value itself, or MISSING.
 
         Raises:
-            AbsentFieldError: The event lacks a field, and the template has neither ``?`` nor a default for it.
+            AbsentFieldError: The event lacks a field, or has no number there although the template wants one, and the
+                template has neither ``?`` nor a default for it.
         """
         if len(self._parts) == 1 and isinstance(only := self._parts[0], _Placeholder):
             return only.value(scope)
@@ -144,12 +157,22 @@ def _parts(text: str) -> list[str | _Placeholder]:
 
 
 def _placeholder(inside: str) -> _Placeholder:
-    field, separator, default = inside.partition("|")
+    field, separator, given = inside.partition("|")
     optional = field.endswith("?")
     field = field.removesuffix("?")
+    default: str | int | float | None = given if separator else None
+    is_number = default == _NUMBER or given.startswith(f"{_NUMBER}|")
+    if is_number:
+        _, separator, given = given.partition("|")
+        default = to_number(given) if separator else None
+        if separator and default is None:
+            raise ValueError(f"{{{inside}}} makes a number, so that {given!r} cannot stand for a missing one: write 0")
     if optional and separator:
-        raise ValueError(f"{{{inside}}} has both ? and a default: write {{{field}?}} or {{{field}|{default}}}")
-    return _Placeholder(field, _source(field), optional, default if separator else None)
+        filter_ = f"|{_NUMBER}" if is_number else ""
+        raise ValueError(
+            f"{{{inside}}} has both ? and a default: write {{{field}?{filter_}}} or {{{field}{filter_}|{given}}}"
+        )
+    return _Placeholder(field, _source(field), optional, is_number, default)
 
 
 def _source(field: str) -> FieldPath:

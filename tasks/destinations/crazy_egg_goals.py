@@ -6,7 +6,6 @@ https://support.crazyegg.com/knowledge-base/crazy-egg-customer-facing-tracking-a
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ from dispatcher.outcomes import MISSING_USER
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
+from dispatcher.templates.number import to_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
         if person.page_url is not None:
             conversion["url"] = person.page_url
         data = data_fields(event)
-        if (value := _value(data.get("value"))) is not None:
+        if (value := to_number(data.get("value"))) is not None:
             conversion["value"] = value
         if (currency := _currency(data.get("currency"))) is not None:
             conversion["currency"] = currency
@@ -81,13 +81,6 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
             body=msgspec.json.encode({"goalConversions": items}),
             headers={"Content-Type": "application/json", "Authorization": f"key {reveal(self.options.api_key)}"},
         )
-
-
-def _value(value: object) -> int | float | None:
-    """The monetary value of a conversion; None unless it is a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
 
 
 def _currency(value: object) -> str | None:

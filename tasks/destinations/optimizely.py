@@ -7,7 +7,6 @@ https://docs.developers.optimizely.com/optimizely-data/docs/event-api-bundle-eve
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -20,6 +19,7 @@ from dispatcher.outcomes import INVALID, MISSING_VISITOR_ID, UNKNOWN_EVENT
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.person import Person
+from dispatcher.templates.number import to_number
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ MAX_REQUEST_EVENTS: Final = 1000
 _USER_AGENT: Final = "$opt_user_agent"
 _BOT_FILTERING: Final = "$opt_bot_filtering"
 
-# Revenue is an int64 at Optimizely; attributes are numbers of JavaScript.
-_MAX_REVENUE: Final = 2**63 - 1
+# Attributes are numbers of JavaScript. Revenue is an int64, as which to_number reads it.
 _MAX_ATTRIBUTE: Final = 2**53
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -178,8 +177,9 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
         }
         if tags.get("revenue") is not None:
             conversion["revenue"] = _cents(event, tags["revenue"])
-        if (number := _number(tags.get("value"))) is not None:
-            conversion["value"] = number
+        if (number := to_number(tags.get("value"))) is not None:
+            # A number also as text, as the SDKs read it.
+            conversion["value"] = float(number)
         # Tags do not nest, so that objects and lists become text.
         flat = {
             key: value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
@@ -203,24 +203,14 @@ def _merge(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cents(event: Event, revenue: object) -> int:
-    if isinstance(revenue, int) and not isinstance(revenue, bool) and abs(revenue) <= _MAX_REVENUE:
-        return revenue
+    # 49.00 is an amount of another unit than cents, although the number is whole.
+    if isinstance(cents := to_number(revenue), int):
+        return cents
     # Without the revenue Optimizely would count the conversion and not the money.
     raise UndeliverableError(
         INVALID,
         f"event {event.id} has a revenue that is not a whole number of cents: correct, rename or drop that field",
     )
-
-
-def _number(value: object) -> float | None:
-    """The value as the SDKs read it: a number, also as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _is_attribute(value: object) -> bool:

@@ -28,6 +28,7 @@ from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.client import proxies_to
 from dispatcher.tasks.destinations.http.urls import BaseUrl
+from dispatcher.templates.number import with_numbers
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ _PAYLOAD_KEYS: Final = {
     "group": "traits",
 }
 
+# What Segment's spec has as numbers: https://segment.com/docs/connections/spec/track/#properties and
+# https://segment.com/docs/connections/spec/ecommerce/v2/.
+_NUMBERS: Final = frozenset(
+    {"discount", "position", "price", "quantity", "revenue", "shipping", "subtotal", "tax", "total", "value"}
+)
+
 # What opaque-keys takes as a course run: course-v1:org+course+run, ccx-v1:…+ccx@1, or the old org/course/run.
 _COURSE_RUN: Final = re.compile(
     r"(?:course|ccx)-v1:[\w\-~.:]+\+[\w\-~.:]+\+[\w\-~.:]+(?:\+ccx@\d+)?|[\w\-~.:]+/[\w\-~.:]+/[\w\-~.:]+"
@@ -104,7 +111,7 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
         message |= _call(event, call)
     else:
         message["event"] = event.name
-        message["properties"] = _edx_properties(event) if properties == "edx" else as_object(event.data)
+        message["properties"] = _edx_properties(event) if properties == "edx" else _to_numbers(as_object(event.data))
     if integrations := stated_integrations(event):
         message["integrations"] = integrations
     message["context"] = _context(call.get("context"), event.context)
@@ -135,8 +142,13 @@ def _call(event: Event, call: dict[str, Any]) -> dict[str, Any]:
     if event.type == "track":
         fields.setdefault("event", event.name)
     if payload_key := _PAYLOAD_KEYS.get(event.type):
-        fields[payload_key] = as_object(call.get(payload_key))
+        payload = as_object(call.get(payload_key))
+        fields[payload_key] = _to_numbers(payload) if payload_key == "properties" else payload
     return fields
+
+
+def _to_numbers(properties: dict[str, Any]) -> dict[str, Any]:
+    return with_numbers(properties, _NUMBERS, {"products": _NUMBERS})
 
 
 def _edx_properties(event: Event) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class TestCrazyEggGoals(DestinationContract):
             id="01890a5d-ac96-774b-bcce-b302099a8057",
             name="shop.order.paid",
             timestamp=self.event(1).timestamp,
-            data={"value": 12.5, "currency": "eur", "email": "ada@example.org"},
+            data={"value": "12.50", "currency": "eur", "email": "ada@example.org"},
             context={"user_id": 7, "page": "https://example.org/cart"},
         )
         assert fates(crazy_egg.deliver(batch_of([event]))) == ["delivered"]
@@ -58,7 +58,7 @@ class TestCrazyEggGoals(DestinationContract):
             ]
         }
 
-    @pytest.mark.parametrize("value", [None, True, "12", [], {}], ids=repr)
+    @pytest.mark.parametrize("value", [None, True, "12,5", "1_000", "NaN", 10**400, [], {}], ids=repr)
     def test_fields_without_a_value_are_left_out(self, value: object, crazy_egg: CrazyEggGoals, server: Vendor) -> None:
         event = msgspec.structs.replace(self.event(1), data={"value": value, "currency": "euros"})
         assert fates(crazy_egg.deliver(batch_of([event]))) == ["delivered"]

@@ -9,12 +9,16 @@ from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import as_object
 from dispatcher.outcomes import RESERVED
+from dispatcher.templates.number import with_numbers
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
 
 # Keys that Google Tag Manager reads as orders to itself: https://developers.google.com/tag-manager/devguide
 _RESERVED_IN_DATA_LAYER: Final = re.compile(r"event|eventCallback|eventTimeout|gtm(\..*)?")
+# What its tags for Google Analytics read as numbers: https://developers.google.com/analytics/devguides/collection/ga4/ecommerce
+_NUMBERS: Final = frozenset({"price", "quantity", "shipping", "tax", "value"})
+_ITEM_NUMBERS: Final = frozenset({"discount", "index", "price", "quantity"})
 
 
 class GoogleTagManagerWeb(BrowserDestination):
@@ -28,7 +32,9 @@ class GoogleTagManagerWeb(BrowserDestination):
     advertising = True
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
-        data = as_object(event.data)
+        data = with_numbers(as_object(event.data), _NUMBERS, {"items": _ITEM_NUMBERS})
+        if isinstance(ecommerce := data.get("ecommerce"), dict):
+            data = {**data, "ecommerce": with_numbers(ecommerce, _NUMBERS, {"items": _ITEM_NUMBERS})}
         reserved = [key for key in data if _RESERVED_IN_DATA_LAYER.fullmatch(key)]
         if reserved:
             raise UndeliverableError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, scalars
 from dispatcher.errors import UndeliverableError
 from dispatcher.outcomes import INVALID
+from dispatcher.templates.number import to_number
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -32,10 +33,10 @@ class OptimizelyWeb(BrowserDestination):
         return (BrowserCall(call="optimizely.push", arguments=(message,)),)
 
     def _cents(self, revenue: object) -> int:
-        if isinstance(revenue, int) and not isinstance(revenue, bool):
-            return revenue
-        if isinstance(revenue, float) and revenue.is_integer():
-            return int(revenue)
+        number = to_number(revenue)
+        # 75.00 as text, as a Decimal becomes, is an amount of another unit than cents.
+        if isinstance(number, int) or (isinstance(revenue, float) and number is not None and number.is_integer()):
+            return int(number)
         raise UndeliverableError(
             INVALID,
             "Optimizely takes the tag revenue as a whole number of cents: emit it so, or drop it in "

@@ -6,10 +6,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import decode
 from dispatcher.outcomes import OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
+from dispatcher.templates.number import may_have_huge_number, tame_numbers
 
 if TYPE_CHECKING:
     from dispatcher.tasks.destinations.http.base import HttpDestination
@@ -71,6 +74,9 @@ def _to_entry(
 ) -> Entry[ItemT] | Dead | Filtered:
     try:
         event = decode(payload)
+        if may_have_huge_number(payload):
+            # A vendor that cannot read one refuses the whole request.
+            event = msgspec.structs.replace(event, data=tame_numbers(event.data), context=tame_numbers(event.context))
     except (ValueError, OverflowError, RecursionError) as error:
         problem = f"a payload of {len(payload)} bytes is not an event: {type(error).__name__}"
         return Dead(UNDECODABLE, problem, asked=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dispatcher.errors import UndeliverableError
 from dispatcher.outcomes import INVALID
 from dispatcher.tasks.destinations.measurement_protocol.names import parameter_name, user_property_name
+from dispatcher.templates.number import MAX_NUMBER, with_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,15 +54,17 @@ _KNOWN_ITEM_PARAMETERS: Final = frozenset(
         "quantity",
     }
 )
-# Some cannot read the JSON of a request with a larger number.
-_MAX_NUMBER: Final = 2**63 - 1
+# What Google reads as a number, of an event and of an item
+# (https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference/events).
+_NUMBERS: Final = frozenset({"level", "price", "quantity", "score", "shipping", "tax", "value"})
+_ITEM_NUMBERS: Final = frozenset({"discount", "index", "price", "quantity"})
 
 
-def parameters(data: Mapping[str, Any], *, max_value: int = MAX_VALUE) -> dict[str, Any]:
+def parameters(data: dict[str, Any], *, max_value: int = MAX_VALUE) -> dict[str, Any]:
     """The parameters that the top level of an event's data makes.
 
     Nulls, empty texts, objects and lists are left out, except the list ``items``. Texts are cut to what Google takes.
-    True and false become text, as Google's own tag sends them.
+    True and false become text, as Google's own tag sends them. Amounts that are the text of a number become numbers.
 
     Args:
         data: The event's data.
@@ -70,6 +73,7 @@ def parameters(data: Mapping[str, Any], *, max_value: int = MAX_VALUE) -> dict[s
     Raises:
         UndeliverableError: ``invalid``: Google does not take a name, two names become one, or they are too many.
     """
+    data = with_numbers(data, _NUMBERS, {"items": _ITEM_NUMBERS})
     kept: dict[str, Any] = _scalars(
         ((key, value) for key, value in data.items() if key != "items"), parameter_name, "parameter", max_value
     )
@@ -133,7 +137,7 @@ def _scalars(
             )
         if isinstance(value, bool):
             kept[name] = "true" if value else "false"
-        elif isinstance(value, str) or abs(value) > _MAX_NUMBER:
+        elif isinstance(value, str) or abs(value) > MAX_NUMBER:
             kept[name] = cut(name, str(value), max_value)
         else:
             kept[name] = value

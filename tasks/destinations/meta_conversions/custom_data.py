@@ -5,7 +5,6 @@ Source: https://developers.facebook.com/documentation/ads-commerce/conversions-a
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import DIRECT_TYPES, data_fields
 from dispatcher.outcomes import INVALID
+from dispatcher.templates.number import to_number, with_numbers
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -26,6 +26,8 @@ _PERSONAL: Final = re.compile(
 )
 # Whole keys that are personal, or that this destination uses itself.
 _NOT_CUSTOM: Final = frozenset({"ip", "city", "state", "country", "agent", "action_source", "event_source_url"})
+# What Meta reads as a number in each of ``contents``.
+_CONTENT_NUMBERS: Final = frozenset({"item_price", "quantity"})
 # An e-mail address, or the hash that privacy rules may have made of one.
 _PERSONAL_TEXT: Final = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}|[0-9a-f]{64}")
 
@@ -83,23 +85,11 @@ def _is_custom(key: str, value: object) -> bool:
         return False
     if isinstance(value, str):
         return 0 < len(value) <= _MAX_TEXT and not re.search(r"\s", value) and not _PERSONAL_TEXT.fullmatch(value)
-    return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _number(value: object) -> float | int | None:
-    if isinstance(value, str):
-        # JSON of a decimal is text.
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+    return isinstance(value, bool) or to_number(value) is not None
 
 
 def _whole_number(value: object) -> int | None:
-    number = _number(value)
+    number = to_number(value)
     return int(number) if number is not None and number == int(number) else None
 
 
@@ -120,7 +110,15 @@ def _ids(value: object) -> list[str] | None:
 
 def _contents(value: object) -> list[dict[str, Any]] | None:
     contents = value if isinstance(value, list) else []
-    return [item for item in contents if isinstance(item, dict) and item.get("id") not in (None, "")] or None
+    return [
+        {
+            key: inner
+            for key, inner in with_numbers(item, _CONTENT_NUMBERS).items()
+            if key not in _CONTENT_NUMBERS or to_number(inner) is not None
+        }
+        for item in contents
+        if isinstance(item, dict) and item.get("id") not in (None, "")
+    ] or None
 
 
 def _one_of(*words: str) -> Callable[[object], str | None]:
@@ -129,9 +127,9 @@ def _one_of(*words: str) -> Callable[[object], str | None]:
 
 _STANDARD: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
     {
-        "value": _number,
-        "net_revenue": _number,
-        "predicted_ltv": _number,
+        "value": to_number,
+        "net_revenue": to_number,
+        "predicted_ltv": to_number,
         "currency": _currency,
         "content_name": _text,
         "content_category": _text,

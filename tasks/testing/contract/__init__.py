@@ -6,10 +6,17 @@ from dispatcher.tasks.testing.contract.repeats import RepeatsContract
 from dispatcher.tasks.testing.contract.secrecy import SecrecyContract
 from dispatcher.tasks.testing.contract.settings import SettingsContract
 from dispatcher.tasks.testing.contract.silence import SilenceContract
+from dispatcher.tasks.testing.contract.values import ValuesContract
 
 
 class DestinationContract(
-    SettingsContract, PackingContract, AnswersContract, SilenceContract, RepeatsContract, SecrecyContract
+    SettingsContract,
+    PackingContract,
+    AnswersContract,
+    SilenceContract,
+    RepeatsContract,
+    SecrecyContract,
+    ValuesContract,
 ):
     """The tests that every destination passes. A subclass, whose name begins with Test, defines what is its own::
 

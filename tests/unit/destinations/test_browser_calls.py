@@ -107,12 +107,29 @@ def test_optimizely_gets_flat_tags_and_a_name_without_colons() -> None:
 
 
 def test_whole_cents_may_be_written_as_a_float() -> None:
+    (text,) = of(OptimizelyWeb).hand_over(event({"revenue": "7502"}))["calls"]
     (call,) = of(OptimizelyWeb).hand_over(event({"revenue": 7502.0}))["calls"]
+
+    assert text == call
 
     assert json.dumps(call["arguments"][0]["tags"]) == '{"revenue": 7502}'
 
 
-@pytest.mark.parametrize("revenue", [75.02, "7502", True, 1e400])
+def test_google_tag_manager_gets_amounts_as_numbers() -> None:
+    items = [{"item_id": "17", "price": "24.95", "quantity": "2"}]
+    data = {"value": "49.90", "tax": "49,90", "ecommerce": {"value": "49.90", "transaction_id": "5", "items": items}}
+    (call,) = of(GoogleTagManagerWeb).hand_over(event(data))["calls"]
+
+    (message,) = call["arguments"]
+    assert (message["value"], message["tax"]) == (49.9, "49,90")
+    assert message["ecommerce"] == {
+        "value": 49.9,
+        "transaction_id": "5",
+        "items": [{"item_id": "17", "price": 24.95, "quantity": 2}],
+    }
+
+
+@pytest.mark.parametrize("revenue", [75.02, "75.02", "75.00", True, 1e400, 10**400, "7_502"])
 def test_a_revenue_that_is_not_whole_cents_is_refused(revenue: Any) -> None:
     with pytest.raises(UndeliverableError, match="whole number of cents") as caught:
         of(OptimizelyWeb).hand_over(event({"revenue": revenue}))

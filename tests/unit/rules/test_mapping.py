@@ -18,6 +18,7 @@ DATA: dict[str, Any] = {
     "course_id": "course-v1:Org+C1+R1",
     "mode": "verified",
     "percent": 0.5,
+    "price": "49.90",
     "passed": True,
     "attempts": 1,
     "nothing": None,
@@ -220,6 +221,8 @@ def test_a_rule_applies_to_its_listed_events(events: list[str] | None, applies: 
         ({"percent": {"at_least": 0.1, "at_most": 0.4}}, False),
         ({"passed": {"at_least": 0}}, False),
         ({"mode": {"at_least": 0}}, False),
+        ({"price": {"at_least": 49, "at_most": 50}}, True),
+        ({"price": {"at_least": 50}}, False),
         ({"gone": {"at_most": 5}}, False),
         ({"mode": {"matches": "^ver"}}, True),
         ({"mode": {"matches": "^fied"}}, False),
@@ -265,6 +268,18 @@ def test_a_template_with_a_missing_field_makes_the_event_dead_with_a_remedy(data
     assert error.startswith("mapping[1].set.label needs data.course_id, which this event does not have")
     for way_out in ("{data.course_id?}", "{data.course_id|something}", "`when`"):
         assert way_out in error
+
+
+def test_a_template_can_make_a_number() -> None:
+    rule = {"set": {"value": "{data.price|number}", "items": [{"price": "{data.price|number}"}]}}
+    made = mapped(rule).data
+    assert (made["value"], made["items"]) == (49.9, [{"price": 49.9}])
+
+    with pytest.raises(UndeliverableError, match=r"set.value needs a number in data.price, which") as caught:
+        mapped(rule, data={"price": "49,90"})
+    assert "{data.price?|number}" in str(caught.value)
+    assert "{data.price|number|something}" in str(caught.value)
+    assert "49,90" not in str(caught.value)
 
 
 def test_a_name_needs_its_fields_too_and_must_be_text() -> None:

@@ -15,7 +15,17 @@ SCOPE = {
     "id": "an-id",
     "timestamp": "2026-11-23T14:31:51.401124Z",
     "type": "event",
-    "data": {"n": 5, "f": 2.5, "yes": True, "no": None, "text": "t", "list": [1, "é"], "in": {"a": 1}, "empty": ""},
+    "data": {
+        "n": 5,
+        "f": 2.5,
+        "yes": True,
+        "no": None,
+        "text": "t",
+        "list": [1, "é"],
+        "in": {"a": 1},
+        "empty": "",
+        "price": "49.90",
+    },
     "context": {"org_id": "OrgX"},
 }
 
@@ -55,6 +65,18 @@ SCOPE = {
         ("{data.gone|a|b}", "a|b"),
         ("{data.n|none}", 5),
         ("a{data.gone|-}b", "a-b"),
+        ("{data.price}", "49.90"),
+        ("{data.price|number}", 49.9),
+        ("{data.price?|number}", 49.9),
+        ("{data.n|number}", 5),
+        ("{data.price|number|0}", 49.9),
+        ("{data.gone|number|0}", 0),
+        ("{data.text|number|-1.5}", -1.5),
+        ("{data.gone?|number}", MISSING),
+        ("{data.text?|number}", MISSING),
+        ("{data.yes?|number}", MISSING),
+        ("{data.gone|numbers}", "numbers"),
+        ("{data.price|number} EUR", "49.9 EUR"),
     ],
 )
 def test_a_template_is_filled(text: str, made: Any) -> None:
@@ -63,11 +85,13 @@ def test_a_template_is_filled(text: str, made: Any) -> None:
     assert type(filled) is type(made)
 
 
-@pytest.mark.parametrize("text", ["{data.gone}", "{data.no}", "x{data.gone}", "{data.in.b}", "{context.user_id}"])
+@pytest.mark.parametrize(
+    "text", ["{data.gone}", "{data.no}", "x{data.gone}", "{data.in.b}", "{context.user_id}", "{data.text|number}"]
+)
 def test_a_missing_required_field_is_named(text: str) -> None:
     with pytest.raises(AbsentFieldError) as caught:
         Template(text).fill(SCOPE)
-    assert caught.value.field == text.strip("x{}")
+    assert caught.value.field + caught.value.filter == text.strip("x{}")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +106,9 @@ def test_a_missing_required_field_is_named(text: str) -> None:
         ("{data..x}", "write keys with a dot between them"),
         ("{data.*}", "must name one field"),
         ("{data.x?|none}", "write {data.x?} or {data.x|none}"),
+        ("{data.x?|number|0}", "write {data.x?|number} or {data.x|number|0}"),
+        ("{data.x|number|none}", "write 0"),
+        ("{data.x|number|}", "write 0"),
         ("{Name}", "one of {name}"),
     ],
 )

@@ -200,11 +200,23 @@ def test_the_text_of_a_form_is_a_tag() -> None:
     assert conversion_of(an_event(data="a=1&b=2"))["tags"] == {"data": "a=1&b=2"}
 
 
-@pytest.mark.parametrize("revenue", [12.5, 12.0, "12", True, [12], 2**63], ids=repr)
+@pytest.mark.parametrize(
+    "revenue", [12.5, 12.0, "12.5", "12.00", "1_200", " ", True, [12], 2**63, 10**400, "9223372036854775808"], ids=repr
+)
 def test_a_revenue_that_is_not_whole_cents_is_undeliverable(revenue: object) -> None:
     with pytest.raises(UndeliverableError, match="whole number of cents") as refused:
         conversion_of(an_event(data={"revenue": revenue}))
     assert refused.value.reason == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("49.90", 49.9), ("1E+2", 100.0), ("-0.00", 0.0), (10**400, None), ("1_000", None)]
+)
+def test_a_decimal_counts_as_revenue_and_value(value: Any, number: float | None) -> None:
+    conversion = conversion_of(an_event(data={"revenue": "4990", "value": value}))
+
+    assert conversion["revenue"] == 4990
+    assert conversion.get("value") == number
 
 
 def test_an_event_without_revenue_is_valid() -> None:

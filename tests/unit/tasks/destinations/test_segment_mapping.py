@@ -109,6 +109,23 @@ def test_properties_are_always_an_object(data: Any, properties: dict[str, Any]) 
     assert to_message(an_event(data=data))["properties"] == properties
 
 
+@pytest.mark.parametrize("kind", ["event", "track", "page", "screen"])
+def test_amounts_that_are_the_text_of_a_number_become_numbers(kind: str) -> None:
+    products = [{"product_id": "17", "price": "24.95", "quantity": "2"}, "24.95"]
+    given = {"revenue": "49.90", "value": "49,90", "tax": "1_000", "order_id": "7", "products": products}
+    event = an_event(data=given) if kind == "event" else a_call(kind, userId="7", event="paid", properties=given)
+    before = copy.deepcopy(event)
+
+    assert to_message(event)["properties"] == {
+        "revenue": 49.9,
+        "value": "49,90",
+        "tax": "1_000",
+        "order_id": "7",
+        "products": [{"product_id": "17", "price": 24.95, "quantity": 2}, "24.95"],
+    }
+    assert event == before
+
+
 def test_edx_properties_are_the_whole_event_plus_google_analytics_fields() -> None:
     message = to_message(an_event(), properties="edx")
     assert message["event"] == "edx.course.enrollment.activated"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from dispatcher.errors import UndeliverableError
-from dispatcher.event import Event
+from dispatcher.event import Event, decode, encode
 from dispatcher.tasks.destinations.firebase import Firebase, FirebaseOptions
 from dispatcher.tasks.destinations.google_analytics import GoogleAnalytics, GoogleAnalyticsOptions
 from dispatcher.tasks.destinations.google_tag_manager import GoogleTagManager, GoogleTagManagerOptions
@@ -156,6 +157,31 @@ def test_parameters_and_user_properties_keep_the_letters_of_all_languages() -> N
 
 def test_an_error_shows_only_the_beginning_of_a_name() -> None:
     assert len(refusal(an_event("x" * 10_000))[1]) < 300
+
+
+def test_amounts_that_are_the_text_of_a_number_become_numbers() -> None:
+    data = decode(
+        encode(
+            an_event(
+                data={
+                    "value": Decimal("49.90"),
+                    "tax": "7.60",
+                    "shipping": "49,90",
+                    "coupon": "10",
+                    "items": [{"item_id": "17", "price": Decimal("24.95"), "quantity": "2", "index": "first"}],
+                }
+            )
+        )
+    ).data
+    params = a_hit(an_event(data=data)).event["params"]
+
+    assert {name: params[name] for name in data} == {
+        "value": 49.9,
+        "tax": 7.6,
+        "shipping": "49,90",
+        "coupon": "10",
+        "items": [{"item_id": "17", "price": 24.95, "quantity": 2, "index": "first"}],
+    }
 
 
 def test_parameters_are_the_scalars_of_the_data() -> None:

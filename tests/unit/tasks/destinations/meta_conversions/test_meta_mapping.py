@@ -313,6 +313,16 @@ def test_standard_fields_have_their_types() -> None:
     }
 
 
+def test_the_contents_have_their_numbers_or_go_without() -> None:
+    contents = [
+        {"id": "a", "item_price": "24.95", "quantity": "2", "title": "5"},
+        {"id": "b", "item_price": "24,95", "quantity": 10**400},
+    ]
+    custom = sent(an_event(data={"contents": contents, "value": "1_000", "attempts": 10**400}))["custom_data"]
+
+    assert custom == {"contents": [{"id": "a", "item_price": 24.95, "quantity": 2, "title": "5"}, {"id": "b"}]}
+
+
 def test_a_standard_field_of_another_type_is_left_out() -> None:
     data = {"value": "a lot", "currency": "euros", "content_type": "Comment", "num_items": 1.5, "predicted_ltv": True}
 
