@@ -71,6 +71,10 @@ class SettingsError(DispatcherError):
         self.problems = tuple(problems)
 
 
+class SetupError(DispatcherError):
+    """No connection can be made, or no request written, as things are set on this machine: mend what the text names."""
+
+
 class StoreUnavailableError(DispatcherError):
     """Redis did not answer, or answered that it cannot now. What was asked may or may not have happened."""
 

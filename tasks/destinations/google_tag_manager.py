@@ -76,6 +76,8 @@ class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
         preview = reveal(self.options.preview_header)
         return {"X-Gtm-Server-Preview": preview} if preview else {}
 
+    body_matters = False
+
     def outcome(self, answer: Answer, items: Sequence[Hit]) -> Outcome:
         if answer.status == 400:
             # The container answers so if no client claims the request, whatever it contains.

@@ -7,26 +7,25 @@ a message and 500 KB a request
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
-import logging
 import re
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from pydantic import Field, SecretStr
-from requests import RequestException
-from segment.analytics.request import APIError, post
 
 from dispatcher.destinations.base import reveal
 from dispatcher.destinations.traits import SEGMENT
 from dispatcher.edx_log.python_json import as_python_writes
 from dispatcher.errors import DropEvent
 from dispatcher.event import DIRECT_TYPES, as_object, data_fields, utc_text
-from dispatcher.outcomes import UNIDENTIFIED, RetryAfter
+from dispatcher.outcomes import UNIDENTIFIED
 from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
-from dispatcher.tasks.destinations.http.client import proxies_to
 from dispatcher.tasks.destinations.http.urls import BaseUrl
 from dispatcher.templates.number import with_numbers
 from dispatcher.version import __version__
@@ -35,12 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.event import Event
-    from dispatcher.rules.rules import Rules
-    from dispatcher.store.rate_limit import Rate
-
-# Segment's package logs whole request bodies at DEBUG: what people did, with their ids and addresses. It also logs each
-# refusal as an error, which is an outcome with a text of its own here.
-logging.getLogger("segment").setLevel(logging.CRITICAL)
 
 # Segment refuses a larger message.
 MAX_MESSAGE_BYTES: Final = 32_768
@@ -68,6 +61,8 @@ class SegmentOptions(HttpOptions):
     )
 
 
+# What Segment's own package calls itself in requests.
+_USER_AGENT: Final = f"analytics-python/{version('segment-analytics-python')}"
 LIBRARY: Final = {"name": "dispatcher", "version": __version__}
 
 # Fields of a direct call beside whom it is about and when it happened, and the field that has its payload.
@@ -201,17 +196,15 @@ def _fill(context: dict[str, Any], key: str, defaults: dict[str, Any]) -> None:
 
 
 class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
-    """Delivers to Segment through its own package, which keeps ten connections open for all threads."""
+    """Delivers to Segment with the requests of its own package, over the connections of all HTTP destinations.
+
+    The package's client follows redirects with everything that it sends, replaces the write key by what ~/.netrc has,
+    and reads answers of any size for as long as they last.
+    """
 
     Options = SegmentOptions
     traits = SEGMENT
     limits = Limits(events=MAX_REQUEST_MESSAGES, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_MESSAGE_BYTES)
-
-    def __init__(
-        self, name: str, options: SegmentOptions, *, rules: Rules | None = None, rate: Rate | None = None
-    ) -> None:
-        super().__init__(name, options, rules=rules, rate=rate)
-        self._proxies = proxies_to(options.host)
 
     @property
     def endpoint(self) -> str:
@@ -240,34 +233,29 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
         return len(self.request([]).body) + items_bytes + 2 * (len(items) - 1)
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
-        """The request as the package's ``post`` makes it, except for sentAt, the time of sending."""
-        body = {"batch": items, "sentAt": "", "writeKey": reveal(self.options.write_key)}
-        return Request(
-            url=self.endpoint,
-            body=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Authorization": "Basic"},
-        )
+        """The request as the package makes it, before compression and without sentAt, the time of sending."""
+        return self._request(items, sent_at="")
 
     def send(self, items: Sequence[dict[str, Any]], *, attempt: int) -> Answer | NoAnswer:
-        try:
-            response = post(
-                reveal(self.options.write_key),
-                self.options.host,
-                gzip=self.options.gzip,
-                timeout=(self.options.connect_timeout_seconds, self.options.timeout_seconds),
-                proxies=self._proxies,
-                retry_count=attempt,
-                batch=list(items),
-                sentAt=utc_text(datetime.now(UTC), "milliseconds"),
+        return self.send_built(
+            lambda: self._request(
+                items, sent_at=utc_text(datetime.now(UTC), "milliseconds"), attempt=attempt, gzipped=self.options.gzip
             )
-        except APIError as error:
-            headers = {} if error.response is None else error.response.headers
-            # Without the answer's body, which may repeat what was sent.
-            return Answer(status=int(error.status), headers=headers, body=b"")
-        except RequestException as error:
-            return self._client.no_answer(error)
-        if response.request.method != "POST":
-            # A redirect turned the POST into a GET, whose 200 says nothing about the events.
-            error_text = f"{self.label} redirects elsewhere: set {self.variable('host')} to the final address"
-            return NoAnswer(RetryAfter(error_text, None, "setup"), maybe_taken=False)
-        return Answer(status=response.status_code, headers=response.headers, body=b"")
+        )
+
+    def _request(
+        self, items: Sequence[dict[str, Any]], *, sent_at: str, attempt: int = 0, gzipped: bool = False
+    ) -> Request:
+        write_key = reveal(self.options.write_key)
+        body = json.dumps({"batch": items, "sentAt": sent_at, "writeKey": write_key}).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": _USER_AGENT,
+            "Authorization": f"Basic {base64.b64encode(f'{write_key}:'.encode()).decode()}",
+        }
+        if attempt > 0:
+            headers["X-Retry-Count"] = str(attempt)
+        if gzipped:
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, mtime=0)
+        return Request(url=self.endpoint, body=body, headers=headers)

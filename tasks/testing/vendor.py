@@ -8,12 +8,12 @@ import socket
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 #: A vendor refuses events that have this text anywhere in their data.
@@ -72,6 +72,9 @@ class Reply:
     fault: Literal["silent", "cut"] | None = None
 
 
+#: What goes over the wire in place of a well-formed answer, one after another: bytes; seconds to wait; None to hang up.
+Transfer: TypeAlias = Iterable[bytes | float | None]
+
 #: The request is read, and nothing comes back.
 SILENT: Final = Reply(fault="silent")
 #: The request is read, and the connection closed.
@@ -93,6 +96,8 @@ class Vendor:
         self.script: list[Reply] = []
         #: The reply to everything that the script has none for; None leaves it to ``answer``.
         self.always: Reply | None = None
+        #: How replies without a fault are sent; None for as HTTP wants it. Unless it hangs up, connections stay open.
+        self.transfer: Callable[[Reply], Transfer] | None = None
         #: What it speaks TLS with, if it does; to be set before it starts.
         self.tls: SSLContext | None = None
         self._lock = threading.Lock()
@@ -174,7 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
             )
         )
         if reply.fault is None:
-            self._send(reply)
+            transfer = self.server.vendor.transfer
+            if transfer is None:
+                self._send(reply)
+            else:
+                self._transfer(transfer(reply))
             return
         if reply.fault == "silent":
             self.server.vendor._closed.wait(_MAX_SILENCE_SECONDS)
@@ -182,6 +191,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_PUT = do_POST  # noqa: N815 - likewise
+
+    def _transfer(self, steps: Transfer) -> None:
+        for step in steps:
+            if isinstance(step, bytes):
+                self.wfile.write(step)
+                self.wfile.flush()
+            elif step is None or self.server.vendor._closed.wait(step):
+                self.close_connection = True
+                return
 
     def _send(self, reply: Reply) -> None:
         self.send_response(reply.status)

@@ -6,13 +6,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from dispatcher.config import installed_types
-from dispatcher.destinations.base import Destination
 from dispatcher.destinations.types import load_type
 from dispatcher.tasks.destinations.http import HttpDestination
-from dispatcher.tasks.testing import DestinationContract, Vendor
+from dispatcher.tasks.testing import DestinationContract
 
 _TYPE: Final = re.compile(r'^    type = "(\w+)"$', re.MULTILINE)
 
@@ -26,11 +23,6 @@ class TestSegment(DestinationContract):
 
     def steady(self, body: Any) -> Any:
         return {**body, "sentAt": None}
-
-    # Segment's package follows a redirect that keeps the request as it is.
-    @pytest.mark.parametrize("status", [301, 302, 303])
-    def test_redirects_are_not_followed(self, status: int, destination: Destination[Any], server: Vendor) -> None:
-        super().test_redirects_are_not_followed(status, destination, server)
 
 
 class TestWebhook(DestinationContract):

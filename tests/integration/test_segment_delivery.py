@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from segment.analytics.request import post
 
 from dispatcher.destinations.base import Batch
 from dispatcher.emit.ids import IdSource
@@ -296,8 +297,8 @@ FAILURES = {
     "401": (an_answer("401 Unauthorized"), None, "answered 401"),
     "a status of its own": (an_answer("599 Who Knows"), None, "answered 599"),
     "not modified": (an_answer("304 Not Modified"), None, "answered 304"),
-    "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", None, "hung up"),
-    "half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", None, "hung up"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", None, "does not answer in HTTP"),
+    "half a status line": (b"HTTP/1.1 20", None, "gave no answer within 0.3 s"),
     "cut": (CUT, None, "hung up"),
     "silent": (SILENT, None, "gave no answer within 0.3 s"),
 }
@@ -338,9 +339,7 @@ def test_a_refused_connection_parks_the_events() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     (outcome,) = a_segment(f"http://127.0.0.1:{port}").deliver(a_batch([an_event()]))
-    assert outcome == RetryAfter(
-        f"Segment at 127.0.0.1:{port} cannot be reached or hung up: ConnectionError, NewConnectionError"
-    )
+    assert outcome == RetryAfter(f"Segment at 127.0.0.1:{port} cannot be reached: connection refused")
 
 
 def test_a_host_that_accepts_no_connection_fails_after_the_connect_timeout() -> None:
@@ -427,15 +426,45 @@ def test_a_lost_answer_repeats_the_same_message() -> None:
     assert lost["batch"] == again["batch"]
 
 
-def test_a_redirect_that_drops_the_events_is_not_a_delivery() -> None:
+@pytest.mark.parametrize(
+    "status", ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary", "308 Moved"]
+)
+def test_no_redirect_is_followed_with_key_and_events(status: str) -> None:
     with ScriptedServer() as server:
-        moved = an_answer("302 Found", f"Location: {server.url}/login?key={SECRET}")
+        moved = an_answer(status, f"Location: {server.url}/login?key={SECRET}")
         with ScriptedServer(moved) as redirecting:
             (outcome,) = a_segment(redirecting.url).deliver(a_batch([an_event()]))
-    assert server.requests[0][0]["method"] == "GET"
+        assert server.connections == 0
     assert isinstance(outcome, RetryAfter)
-    assert "DISPATCHER_DESTINATIONS__SEGMENT__HOST" in outcome.error
+    assert outcome.retry_class == "setup"
+    assert "redirects are not followed" in outcome.error
     assert SECRET not in outcome.error
+
+
+def test_the_write_key_is_not_replaced_by_that_of_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1\nlogin somebody\npassword else\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with ScriptedServer(OK) as server:
+        assert list(a_segment(server.url).deliver(a_batch([an_event()]))) == [DELIVERED]
+    assert server.requests[0][0]["Authorization"] == f"Basic {base64.b64encode(f'{WRITE_KEY}:'.encode()).decode()}"
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_requests_are_those_of_segments_own_package(gzipped: bool, attempt: int) -> None:
+    event = an_event()
+    with ScriptedServer(OK, OK) as server:
+        assert list(a_segment(server.url, gzip=gzipped).deliver(a_batch([event], attempt=attempt))) == [DELIVERED]
+        post(WRITE_KEY, server.url, gzip=gzipped, retry_count=attempt, batch=[to_message(event)], sentAt="now")
+    (ours, our_body), (theirs, their_body) = server.requests
+    # Which bytes a connection takes, and which answers.
+    transport = {"Accept", "Accept-Encoding", "Connection", "Content-Length", "Host"}
+    assert {name: value for name, value in ours.items() if name not in transport} == {
+        name: value for name, value in theirs.items() if name not in transport
+    }
+    assert {**our_body, "sentAt": "now"} == their_body
+    assert list(our_body) == list(their_body)
 
 
 def test_requests_to_this_machine_bypass_the_environments_proxy(

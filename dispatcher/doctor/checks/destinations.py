@@ -6,7 +6,6 @@ import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,13 +13,14 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from dispatcher.config import DestinationSettings
 from dispatcher.config.variables import option_variable
+from dispatcher.connections.endpoint import Endpoint
 from dispatcher.connections.urls import is_local
 from dispatcher.destinations.preview import Previewer
 from dispatcher.destinations.types import load_type
 from dispatcher.doctor.deployment import Deployment
-from dispatcher.doctor.endpoint import Endpoint, describe
+from dispatcher.doctor.endpoint import describe, probe
 from dispatcher.doctor.finding import Check, Finding
-from dispatcher.errors import SettingsError
+from dispatcher.errors import SettingsError, SetupError
 
 _DAY_SECONDS: Final = 86_400
 # Automatic renewal comes long before, so that it has failed by then.
@@ -208,12 +208,14 @@ def encryption(name: str, option: str, url: SplitResult) -> Finding:
 
 
 def reach(name: str, url: SplitResult) -> Iterator[Finding]:
-    """Connect and hang up. Blocks for a few timeouts at most."""
-    endpoint = Endpoint.of(url)
+    """Connect and hang up. Blocks for five seconds at most."""
+    where = url.hostname
     try:
-        certificate = endpoint.connect()
-    except (OSError, HTTPException) as error:
-        yield REACHABLE.error(f"{name} at {endpoint} cannot be reached: {describe(error)}")
+        endpoint = Endpoint.of(url)
+        where = str(endpoint)
+        certificate = probe(endpoint)
+    except (OSError, SetupError) as error:
+        yield REACHABLE.error(f"{name} at {where} cannot be reached: {describe(error)}")
         return
     yield REACHABLE.ok(f"{name} at {endpoint} takes connections")
     if certificate is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,16 +19,21 @@ from pydantic import Field
 from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.event import encode
 from dispatcher.outcomes import MAYBE_DELIVERED, Dead, Filtered, Outcome, RetryAfter
-from dispatcher.tasks.destinations.http.client import Answer, HttpClient, NoAnswer, Request
+from dispatcher.tasks.destinations.http.client import HttpClient, NoAnswer
 from dispatcher.tasks.destinations.http.masking import request_to_show, secrets_of
-from dispatcher.tasks.destinations.http.packing import pack
+from dispatcher.tasks.destinations.http.mistakes import report_mistake
+from dispatcher.tasks.destinations.http.packing import pack, too_deep
 from dispatcher.tasks.destinations.http.sending import Sender
 from dispatcher.tasks.destinations.http.status import outcome_of_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dispatcher.event import Event
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
+    from dispatcher.tasks.destinations.http.answer import Answer
+    from dispatcher.tasks.destinations.http.request import Request
 
 # Requests at a time if the vendor takes one event in each and the settings do not say.
 _CONCURRENCY: Final = 8
@@ -56,8 +61,10 @@ class Limits:
 class HttpOptions(Options):
     """The settings that every HTTP destination has."""
 
-    timeout_seconds: float = Field(default=10, gt=0, description="How long an answer may be silent.")
-    connect_timeout_seconds: float = Field(default=3, gt=0, description="How long connecting may take.")
+    timeout_seconds: float = Field(
+        default=10, gt=0, description="How long a request may take, from sending it to the end of its answer."
+    )
+    connect_timeout_seconds: float = Field(default=3, gt=0, description="How long connecting may take, TLS included.")
     concurrency: int | None = Field(
         default=None,
         ge=1,
@@ -88,6 +95,15 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     #: The most that the vendor takes. A subclass whose options decide it sets it before it calls ``__init__`` here.
     limits: Limits = Limits()
+    #: Whether ``outcome`` looks at the body of an answer. Where it does not, the status line decides: a body that never
+    #: ends, or has no valid form, changes nothing. A class with an ``outcome`` of its own is taken for one that does,
+    #: unless it says otherwise.
+    body_matters: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "outcome" in vars(cls) and "body_matters" not in vars(cls):
+            cls.body_matters = True
 
     def __init__(
         self, name: str, options: HttpOptionsT, *, rules: Rules | None = None, rate: Rate | None = None
@@ -98,7 +114,6 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         #: What errors call the destination, such as ``Segment at api.segment.io``; holds neither path nor query.
         self.label: Final = f"{type(self).__name__} at {urlsplit(self.endpoint).netloc}"
         self._client = HttpClient(
-            self.endpoint,
             label=self.label,
             connect_seconds=options.connect_timeout_seconds,
             answer_seconds=options.timeout_seconds,
@@ -158,19 +173,34 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     @property
     def send_seconds(self) -> float:
-        """How many seconds ``send`` takes at most if the vendor is silent. For vendors that are asked twice."""
+        """How many seconds ``send`` takes at most, whatever the vendor does. For vendors that are asked twice."""
         return self.options.connect_timeout_seconds + self.options.timeout_seconds
 
     def send(self, items: Sequence[ItemT], *, attempt: int) -> Answer | NoAnswer:
         """Send one request. A subclass whose vendor has a package of its own for that calls it here.
 
-        Blocks up to ``send_seconds``. Raises nothing for what a network or a vendor may do.
+        Blocks up to ``send_seconds``. Raises nothing for what a network, a vendor or a setting may do.
 
         Args:
             items: What to send.
             attempt: How often the batch was parked before.
         """
-        return self._client.send(self.sign(self.request(items)))
+        return self.send_built(lambda: self.sign(self.request(items)))
+
+    def send_built(self, build: Callable[[], Request]) -> Answer | NoAnswer:
+        """Build a request and send it. A request that cannot be built is not sent, and its events wait.
+
+        Args:
+            build: Makes the request. What it raises is a mistake of the destination's; RecursionError is left to the
+                caller, who looks for the event that nests too deeply.
+        """
+        try:
+            request = build()
+        except RecursionError:
+            raise
+        except Exception as error:
+            return NoAnswer(RetryAfter(report_mistake(self, error)), maybe_taken=False)
+        return self._client.send(request, reads_body=self.body_matters)
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch in as many requests as the vendor's limits require, ``concurrency`` at a time.
@@ -206,8 +236,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return {"outcome": "dead", "reason": outcome.reason, "error": outcome.error}
         if isinstance(outcome, Filtered):
             return {"outcome": "filtered", "reason": outcome.reason}
-        request = self.sign(self.request([entry.item for entry in packed.requests[0]]))
-        preview: dict[str, Any] = {"request": request_to_show(request, secrets_of(self.options))}
+        try:
+            request = self.sign(self.request([entry.item for entry in packed.requests[0]]))
+            preview: dict[str, Any] = {"request": request_to_show(request, secrets_of(self.options))}
+        except RecursionError:
+            dead = too_deep(f"event {event.id}")
+            return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
         if (missing := self.missing_settings()) is not None:
             preview["missing"] = missing
         return preview

@@ -1,85 +1,31 @@
-"""HttpClient: sends one request, with time limits on connecting and on the answer."""
+"""HttpClient: sends requests and reads their answers, over connections that are kept, each within one deadline."""
 
 from __future__ import annotations
 
-import json
-import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from requests import RequestException, Session
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-
-from dispatcher.connections.urls import is_local
-from dispatcher.tasks.destinations.http.status import may_have_arrived, outcome_of_error
+from dispatcher.connections.deadline import Deadline
+from dispatcher.connections.endpoint import Endpoint
+from dispatcher.errors import SetupError
+from dispatcher.outcomes import RetryAfter
+from dispatcher.tasks.destinations.http.answer import Answer, read_answer
+from dispatcher.tasks.destinations.http.status import outcome_of_no_answer, outcome_of_no_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from dispatcher.connections.channel import Channel
+    from dispatcher.tasks.destinations.http.request import Request
 
-    from requests import PreparedRequest
-
-    from dispatcher.outcomes import RetryAfter
-
-
-def _is_above_debug(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG
-
-
-# urllib3 logs each request's path and query at DEBUG, and some vendors want their credentials in the query. This is a
-# filter and not a level, because an app that looks for something else may set the level of every logger.
-logging.getLogger("urllib3.connectionpool").addFilter(_is_above_debug)
-logging.getLogger("urllib3.util.retry").addFilter(_is_above_debug)
-
-# Bytes of an answer that are read. No vendor needs more, and a hostile one could send without end.
-_MAX_ANSWER_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A request. The client adds Host, Content-Length and User-Agent to it.
-
-    Args:
-        url: The URL, without a query.
-        body: The body's bytes.
-        query: The query's names and values, unencoded; it may hold credentials.
-        headers: The headers, including Content-Type.
-        method: The HTTP method.
-    """
-
-    url: str
-    body: bytes
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    method: str = "POST"
-
-    @property
-    def full_url(self) -> str:
-        """The URL with its query, encoded. Colons stay as they are, because Firebase wants its app ids so."""
-        return f"{self.url}?{urlencode(self.query, safe=':')}" if self.query else self.url
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a vendor answered.
-
-    Args:
-        status: The HTTP status.
-        headers: The headers; upper and lower case do not matter in their names.
-        body: The body, up to its first MiB.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body's JSON value; None if the body is not JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
+# Seconds after which an unused connection is not used any more: load balancers, and translators of addresses, forget
+# them after a minute or more, and not all of them say so.
+_MAX_IDLE_SECONDS: Final = 50.0
+# Seconds in which an answer is looked for that the vendor gave before it had the whole request.
+_EARLY_ANSWER_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,72 +44,104 @@ class NoAnswer:
 class HttpClient:
     """Sends requests over kept-alive connections. Safe in threads; make it in the process that uses it.
 
-    It does not follow redirects, which would turn a POST into a GET, and adds no credentials of ~/.netrc.
+    It follows no redirect, and adds no credentials of ~/.netrc. Proxies and certificates to trust are those that the
+    environment names.
 
     Args:
-        url: Any URL of the destination. Requests to this machine go past the environment's proxy.
         label: What errors call the destination, such as ``Sailthru at api.sailthru.com``.
-        connect_seconds: How long connecting may take.
-        answer_seconds: How long the answer may be silent.
+        connect_seconds: How long connecting may take: name service, proxy and TLS included.
+        answer_seconds: How long the rest may take: to send the request, and to receive the answer.
         connections: How many connections are kept open; further ones are closed after their request.
     """
 
-    def __init__(
-        self, url: str, *, label: str, connect_seconds: float, answer_seconds: float, connections: int
-    ) -> None:
+    def __init__(self, *, label: str, connect_seconds: float, answer_seconds: float, connections: int) -> None:
         self._label = label
-        self._timeout = (connect_seconds, answer_seconds)
-        self._proxies = proxies_to(url)
-        self._session = Session()
-        self._session.auth = _NoAuth()
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._connect_seconds = connect_seconds
+        self._answer_seconds = answer_seconds
+        self._connections = connections
+        #: Connections that wait for a request, the one that was used last at the right, and since when.
+        self._idle: deque[tuple[Endpoint, Channel, float]] = deque()
+        #: The endpoint of each scheme and host that a request went to.
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        self._lock = threading.Lock()
+        # For those who do not close it.
+        weakref.finalize(self, _close, self._idle)
 
-    def send(self, request: Request) -> Answer | NoAnswer:
-        """Send one request. Blocks up to the time limits; raises nothing for what a network or a server may do."""
+    def send(self, request: Request, *, reads_body: bool = True) -> Answer | NoAnswer:
+        """Send one request. Raises nothing for what a network, a server or a setting may do.
+
+        Blocks up to the sum of both time limits.
+
+        Args:
+            request: The request.
+            reads_body: Whether the body of the answer matters. Where only the status does, it is the answer as soon as
+                it is there.
+        """
         try:
-            response = self._session.request(
-                request.method,
-                request.full_url,
-                data=request.body,
-                headers=dict(request.headers),
-                timeout=self._timeout,
-                proxies=self._proxies,
-                allow_redirects=False,
-                stream=True,
-            )
-            try:
-                body: bytes = next(response.iter_content(_MAX_ANSWER_BYTES), b"")
-            finally:
-                # A connection whose answer was read to its end goes back to the pool; any other is closed.
-                response.close()
-        except RequestException as error:
-            return self.no_answer(error)
-        return Answer(status=response.status_code, headers=response.headers, body=body)
+            url = urlsplit(request.url)
+            endpoint = self._endpoints.get((url.scheme, url.netloc)) or Endpoint.of(url)
+            self._endpoints[url.scheme, url.netloc] = endpoint
+            data = request.to_bytes(endpoint)
+            channel = self._take(endpoint) or endpoint.connect(Deadline(self._connect_seconds))
+        except (SetupError, OSError, ValueError) as error:
+            outcome = outcome_of_no_connection(error, label=self._label, seconds=self._connect_seconds)
+            return NoAnswer(outcome, maybe_taken=False)
+        channel.sent_bytes = 0
+        reusable = False
+        try:
+            answer, reusable = self._exchange(channel, data, reads_body=reads_body)
+        except OSError as error:
+            outcome = outcome_of_no_answer(error, label=self._label, seconds=self._answer_seconds)
+            return NoAnswer(outcome, maybe_taken=channel.sent_bytes > 0)
+        finally:
+            if reusable:
+                self._keep(endpoint, channel)
+            else:
+                channel.close()
+        return answer
 
-    def no_answer(self, error: RequestException) -> NoAnswer:
-        """What an error that requests has raised for one of the destination's requests means."""
-        connect_seconds, answer_seconds = self._timeout
-        outcome = outcome_of_error(
-            error, label=self._label, connect_seconds=connect_seconds, answer_seconds=answer_seconds
-        )
-        return NoAnswer(outcome, maybe_taken=may_have_arrived(error))
+    def _exchange(self, channel: Channel, data: bytes, *, reads_body: bool) -> tuple[Answer, bool]:
+        deadline = Deadline(self._answer_seconds)
+        try:
+            channel.send(data, deadline)
+        except OSError as error:
+            # A vendor that refuses a request may answer, and hang up, before it has all of it.
+            try:
+                answer, _ = read_answer(channel, Deadline(_EARLY_ANSWER_SECONDS), reads_body=reads_body)
+            except OSError:
+                raise error from None
+            return answer, False
+        return read_answer(channel, deadline, reads_body=reads_body)
+
+    def _take(self, endpoint: Endpoint) -> Channel | None:
+        """A connection that waits for a request to the endpoint; None if there is none."""
+        oldest = time.monotonic() - _MAX_IDLE_SECONDS
+        while True:
+            with self._lock:
+                place = next((n for n in reversed(range(len(self._idle))) if self._idle[n][0] == endpoint), None)
+                if place is None:
+                    return None
+                _, channel, since = self._idle[place]
+                del self._idle[place]
+            if since > oldest and channel.is_quiet:
+                return channel
+            channel.close()
+
+    def _keep(self, endpoint: Endpoint, channel: Channel) -> None:
+        with self._lock:
+            self._idle.append((endpoint, channel, time.monotonic()))
+            surplus = self._idle.popleft()[1] if len(self._idle) > self._connections else None
+        if surplus is not None:
+            surplus.close()
 
     def close(self) -> None:
         """Close the connections. May be called twice; a later request opens new ones."""
-        self._session.close()
+        _close(self._idle)
 
 
-def proxies_to(url: str) -> dict[str, str] | None:
-    """The ``proxies`` argument for requests to a URL. None leaves them to the environment."""
-    host = urlsplit(url).hostname
-    # A proxy cannot reach this machine's own servers.
-    return {"no_proxy": host} if host is not None and is_local(host) else None
-
-
-class _NoAuth(AuthBase):
-    """Keeps requests from taking credentials of ~/.netrc, which would replace the header that was given."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        return request
+def _close(idle: deque[tuple[Endpoint, Channel, float]]) -> None:
+    while True:
+        try:
+            idle.pop()[1].close()
+        except IndexError:
+            return

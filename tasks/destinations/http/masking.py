@@ -16,7 +16,7 @@ from dispatcher.config.masking import MASK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dispatcher.tasks.destinations.http.client import Request
+    from dispatcher.tasks.destinations.http.request import Request
 
 # Characters. A shorter credential is not masked, since its text would be found in too much else.
 _MIN_CHARACTERS: Final = 4

@@ -10,7 +10,7 @@ import msgspec
 
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import decode
-from dispatcher.outcomes import OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered
+from dispatcher.outcomes import INVALID, OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
 from dispatcher.templates.number import may_have_huge_number, tame_numbers
 
@@ -29,12 +29,14 @@ class Entry(Generic[ItemT]):
         event_id: The event's id.
         item: What it becomes in a request.
         size: How many bytes of a request's body the item takes.
+        group: What the items of its request have in common.
     """
 
     position: int
     event_id: str
     item: ItemT
     size: int
+    group: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,26 @@ def _to_entry(
         return Dead(UNDECODABLE, problem, asked=False)
     try:
         item = destination.item(event if destination.rules is None else destination.rules.apply(event))
-        entry = Entry(position, event.id, item, destination.item_bytes(item))
+        entry = Entry(position, event.id, item, destination.item_bytes(item), destination.group(item))
     except UndeliverableError as error:
         return Dead(error.reason, str(error), asked=False)
     except DropEvent as drop:
         return Filtered(str(drop.reason))
+    except RecursionError:
+        return too_deep(f"event {event.id}")
     except Exception as error:  # else one event that a vendor's module trips over would hold up its whole batch
         return Dead(TRANSFORM, f"event {event.id}: {report_mistake(destination, error)}", asked=False)
     limit = destination.limits.event_bytes
     return entry if limit is None or entry.size <= limit else _oversized(destination, entry, entry.size, limit)
+
+
+def too_deep(event: str) -> Dead:
+    """The outcome of an event whose data nests too deeply for Python to encode it where it stands in a request.
+
+    Args:
+        event: What the error calls it.
+    """
+    return Dead(INVALID, f"{event} has data that nests too deeply to be encoded: flatten it", asked=False)
 
 
 def _oversized(destination: HttpDestination[Any, ItemT], entry: Entry[ItemT], size: int, limit: int) -> Dead:
@@ -105,17 +118,16 @@ def _fill(destination: HttpDestination[Any, ItemT], entries: Sequence[Entry[Item
     sizes: dict[Hashable, int] = {}
     filled: list[list[Entry[ItemT]]] = []
     for entry in entries:
-        group = destination.group(entry.item)
-        request = unfilled.setdefault(group, [])
+        request = unfilled.setdefault(entry.group, [])
         # A separator stands between two items.
-        size = sizes.get(group, 0) + entry.size + 1
+        size = sizes.get(entry.group, 0) + entry.size + 1
         is_too_large = limits.request_bytes is not None and size > limits.request_bytes
         if request and (len(request) >= limits.events or is_too_large):
             filled.append(request)
             request, size = [], entry.size + 1
-            unfilled[group] = request
+            unfilled[entry.group] = request
         request.append(entry)
-        sizes[group] = size
+        sizes[entry.group] = size
     return [*filled, *unfilled.values()]
 
 
@@ -126,11 +138,20 @@ def _fit(
     limit = destination.limits.request_bytes
     if limit is None:
         return [request]
-    size = destination.body_bytes([entry.item for entry in request], sum(entry.size for entry in request))
-    if size <= limit:
+    try:
+        size = destination.body_bytes([entry.item for entry in request], sum(entry.size for entry in request))
+    except RecursionError:
+        size = None  # an item that can just be encoded alone may nest too deeply inside of the body
+    except Exception:
+        return [request]  # the same will be raised when it is made to be sent, and is dealt with there
+    if size is not None and size <= limit:
         return [request]
     if len(request) == 1:
-        outcomes[request[0].position] = _oversized(destination, request[0], size, limit)
+        (entry,) = request
+        if size is None:
+            outcomes[entry.position] = too_deep(f"event {entry.event_id}")
+        else:
+            outcomes[entry.position] = _oversized(destination, entry, size, limit)
         return []
     half = len(request) // 2
     return _fit(destination, request[:half], outcomes) + _fit(destination, request[half:], outcomes)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dispatcher.outcomes import UNANSWERED, Dead, Outcome, RetryAfter
 from dispatcher.store.rate_limit import Permit
+from dispatcher.tasks.destinations.http.answer import Answer
 from dispatcher.tasks.destinations.http.bisection import send_bisected
-from dispatcher.tasks.destinations.http.client import Answer, NoAnswer
+from dispatcher.tasks.destinations.http.client import NoAnswer
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
+from dispatcher.tasks.destinations.http.packing import too_deep
 
 if TYPE_CHECKING:
     from dispatcher.destinations.base import Batch
@@ -105,13 +107,29 @@ class Sender(Generic[ItemT]):
             return Dead(UNANSWERED, error, whole=True, retry_class=outcome.retry_class)
         return outcome
 
-    def _ask(self, items: Sequence[ItemT], attempt: int) -> tuple[Answer | NoAnswer, Outcome]:
+    def _ask(self, items: Sequence[ItemT], attempt: int) -> tuple[Answer | NoAnswer | None, Outcome]:
+        """Send some items, and what the answer means for them; None in place of an answer if nothing was sent."""
+        destination = self._destination
         try:
-            answer = self._destination.send(items, attempt=attempt)
-            return answer, answer.outcome if isinstance(answer, NoAnswer) else self._destination.outcome(answer, items)
+            answer = destination.send(items, attempt=attempt)
+            if isinstance(answer, NoAnswer):
+                return answer, answer.outcome
+            outcome = destination.outcome(answer, items)
+        except RecursionError:
+            # Sent again in halves, of which only the one with the event that nests too deeply fails again.
+            return None, too_deep("an event")
         except Exception as error:  # else it would undo what became of the other requests
-            failed = RetryAfter(report_mistake(self._destination, error))
+            failed = RetryAfter(report_mistake(destination, error))
             return NoAnswer(failed, maybe_taken=True), failed
+        if destination.body_matters and answer.fault is not None:
+            # It cannot be known what the rest would have said. A status of another kind stands for itself.
+            error_text = f"{destination.label} answered {answer.status} and {answer.fault}"
+            if 200 <= answer.status < 300:
+                lost = RetryAfter(f"{error_text}: it may have taken the events")
+                return NoAnswer(lost, maybe_taken=True), lost
+            if isinstance(outcome, Dead):
+                return answer, RetryAfter(error_text)
+        return answer, outcome
 
     def _take_permit(self, round_: Round) -> Permit | RetryAfter:
         """Wait until one more request may go, at the rate of all workers; or say why it may not."""
@@ -196,8 +214,8 @@ class Round:
         return self._ended.wait(seconds)
 
 
-def _may_be_done(answer: Answer | NoAnswer, outcome: RetryAfter) -> bool:
-    if isinstance(answer, NoAnswer):
-        return answer.maybe_taken
+def _may_be_done(answer: Answer | NoAnswer | None, outcome: RetryAfter) -> bool:
+    if answer is None or isinstance(answer, NoAnswer):
+        return answer is not None and answer.maybe_taken
     # These statuses say that it was not done. A gateway's 502 and 504, and a 500, leave that open.
     return outcome.retry_class == "transient" and answer.status not in _NOT_DONE

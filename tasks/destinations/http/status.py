@@ -6,19 +6,19 @@ Statuses are those of RFC 9110 §15, Retry-After that of §10.2.3.
 from __future__ import annotations
 
 import math
+import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import responses
 from socket import gaierror
-from ssl import SSLCertVerificationError
+from ssl import SSLCertVerificationError, SSLError
 from typing import Final
 
-from requests import ConnectTimeout, RequestException, Timeout
-from requests.exceptions import InvalidURL, ProxyError, SSLError
-from urllib3.exceptions import NameResolutionError, NewConnectionError
-
+from dispatcher.connections.channel import ProtocolError
+from dispatcher.connections.proxy import TunnelError
+from dispatcher.errors import SetupError
 from dispatcher.event import to_utc
-from dispatcher.outcomes import DELIVERED, INVALID, OVERSIZED, Dead, Outcome, RetryAfter
+from dispatcher.outcomes import DELIVERED, INVALID, OVERSIZED, Dead, Outcome, RetryAfter, RetryClass
 
 # The request's contents are refused; the vendor may take a smaller part of them.
 _OVERSIZED: Final = frozenset({413})
@@ -54,43 +54,62 @@ def outcome_of_status(status: int, *, label: str, retry_after: str | None = None
         return RetryAfter(error, seconds, "throttled")
     if status >= 500 or status in _TRANSIENT:
         return RetryAfter(error, seconds)
+    if 300 <= status < 400:
+        error += ", and redirects are not followed: set the address of the destination to the final one"
     # A redirect, 401, 403, 404 and the rest are about the address or the credentials: no event would be taken.
     return RetryAfter(error, seconds, "setup")
 
 
-def outcome_of_error(
-    error: RequestException, *, label: str, connect_seconds: float, answer_seconds: float
-) -> RetryAfter:
-    """The outcome of a request that got no answer. Its error holds neither the URL nor the contents.
+def outcome_of_no_connection(error: Exception, *, label: str, seconds: float) -> RetryAfter:
+    """The outcome of a request that was not sent, since no connection, or no request, could be made.
 
     Args:
-        error: What requests has raised.
+        error: What was raised. None of its text is repeated unless it is one of dispatcher's own.
         label: What the error calls the destination.
-        connect_seconds: How long it waited for a connection.
-        answer_seconds: How long it waited for the answer.
+        seconds: How long it was tried.
     """
-    for cause in _causes(error):
-        if isinstance(cause, gaierror | NameResolutionError):
-            return RetryAfter(f"{label} cannot be found: DNS does not know the host, or does not answer", None, "setup")
-        if isinstance(cause, SSLCertVerificationError):
-            return RetryAfter(f"{label} has a certificate that is not trusted: {cause.verify_message}", None, "setup")
-    if isinstance(error, InvalidURL):
-        return RetryAfter(f"{label} is not a usable address", None, "setup")
-    if isinstance(error, ConnectTimeout):
-        return RetryAfter(f"{label} took no connection within {connect_seconds:g} s")
-    if isinstance(error, Timeout):
-        return RetryAfter(f"{label} gave no answer within {answer_seconds:g} s")
-    inner = error.args[0] if error.args else error
-    names = f"{type(error).__name__}, {type(getattr(inner, 'reason', inner)).__name__}"
-    return RetryAfter(f"{label} cannot be reached or hung up: {names}")
+    retry_class: RetryClass = "setup"
+    match error:
+        case SetupError():
+            problem = f"cannot be sent to: {error}"
+        case gaierror():
+            problem = "cannot be found: DNS does not know the host, or does not answer"
+        case SSLCertVerificationError():
+            problem = f"has a certificate that is not trusted: {error.verify_message}"
+        case TunnelError() if error.status < 500 and error.status not in {*_TRANSIENT, _THROTTLED}:
+            remedy = "mend its URL in the environment, or have it let this host through"
+            problem = f"cannot be reached: the proxy answered {error.status}; {remedy}"
+        case TimeoutError():
+            problem, retry_class = f"took no connection within {seconds:g} s", "transient"
+        case OSError():
+            problem, retry_class = f"cannot be reached: {_describe(error)}", "transient"
+        case _:
+            problem = "cannot be sent to: the URL is not usable; mend it in the settings"
+    return RetryAfter(f"{label} {problem}", None, retry_class)
 
 
-def may_have_arrived(error: RequestException) -> bool:
-    """Whether a request that got no answer may have reached the vendor nevertheless."""
-    return not (
-        isinstance(error, ConnectTimeout | SSLError | InvalidURL | ProxyError)
-        or any(isinstance(cause, NewConnectionError | gaierror) for cause in _causes(error))
-    )
+def outcome_of_no_answer(error: OSError, *, label: str, seconds: float) -> RetryAfter:
+    """The outcome of a request that was sent, or begun, and got no final status.
+
+    Args:
+        error: What was raised.
+        label: What the error calls the destination.
+        seconds: How long the answer was waited for.
+    """
+    if isinstance(error, TimeoutError):
+        return RetryAfter(f"{label} gave no answer within {seconds:g} s")
+    if isinstance(error, ProtocolError):
+        return RetryAfter(f"{label} {error}")
+    return RetryAfter(f"{label} hung up without an answer: {_describe(error)}")
+
+
+def _describe(error: OSError) -> str:
+    """What kind of error of the system, or of TLS, it is. Without texts of others, which may hold a URL."""
+    if isinstance(error, SSLError):
+        return f"no TLS, {(getattr(error, 'reason', None) or type(error).__name__).lower().replace('_', ' ')}"
+    if isinstance(error, ProtocolError | TunnelError):
+        return str(error)
+    return os.strerror(error.errno).lower() if error.errno is not None else type(error).__name__
 
 
 def retry_after_seconds(value: str | None, now: datetime | None = None) -> float | None:
@@ -114,15 +133,3 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
             return None
         seconds = (retry_at - (now or datetime.now(UTC))).total_seconds()
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS) if math.isfinite(seconds) else None
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and its causes, which requests and urllib3 keep in ``args``, ``reason`` and the context."""
-    causes: list[BaseException] = []
-    unseen: list[object] = [error]
-    while unseen:
-        cause = unseen.pop()
-        if isinstance(cause, BaseException) and cause not in causes:
-            causes.append(cause)
-            unseen += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
-    return causes

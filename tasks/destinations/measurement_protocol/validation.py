@@ -64,6 +64,9 @@ ValidatedOptionsT = TypeVar("ValidatedOptionsT", bound=ValidatedOptions)
 class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Generic[ValidatedOptionsT]):
     """Base of destinations at Google itself, whose answer to hits does not say what becomes of them."""
 
+    # Only the validation server's answers say something.
+    body_matters = False
+
     @property
     def endpoint(self) -> str:
         return f"{self.options.endpoint}/mp/collect"
@@ -92,6 +95,9 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
         answer = self._client.send(self.request_to(f"{self.options.endpoint}/debug/mp/collect", body))
         if isinstance(answer, NoAnswer):
             return NoAnswer(answer.outcome, maybe_taken=False)
+        if answer.fault is not None and 200 <= answer.status < 300:
+            error = f"{self.label} answered {answer.status} to be asked about hits, and {answer.fault}"
+            return NoAnswer(RetryAfter(error), maybe_taken=False)
         outcome = self.outcome(answer, items)
         if isinstance(outcome, RetryAfter):
             return NoAnswer(outcome, maybe_taken=False)

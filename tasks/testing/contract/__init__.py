@@ -1,6 +1,7 @@
 """DestinationContract: the tests that every destination passes, as a class to subclass."""
 
 from dispatcher.tasks.testing.contract.answers import AnswersContract
+from dispatcher.tasks.testing.contract.final_status import FinalStatusContract
 from dispatcher.tasks.testing.contract.packing import PackingContract
 from dispatcher.tasks.testing.contract.repeats import RepeatsContract
 from dispatcher.tasks.testing.contract.secrecy import SecrecyContract
@@ -13,6 +14,7 @@ class DestinationContract(
     SettingsContract,
     PackingContract,
     AnswersContract,
+    FinalStatusContract,
     SilenceContract,
     RepeatsContract,
     SecrecyContract,

@@ -7,11 +7,17 @@ from datetime import UTC, datetime
 from socket import gaierror
 
 import pytest
-import requests
-from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
+from dispatcher.connections.channel import ProtocolError
+from dispatcher.connections.proxy import TunnelError
+from dispatcher.errors import SetupError
 from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
-from dispatcher.tasks.destinations.http.status import outcome_of_error, outcome_of_status, retry_after_seconds
+from dispatcher.tasks.destinations.http.status import (
+    outcome_of_no_answer,
+    outcome_of_no_connection,
+    outcome_of_status,
+    retry_after_seconds,
+)
 
 LABEL = "Segment at api.segment.io"
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -78,43 +84,58 @@ def test_retry_after_may_be_seconds_or_a_date(value: str | None, seconds: float 
     assert retry_after_seconds(value, NOW) == seconds
 
 
-def caused_by(cause: BaseException) -> requests.ConnectionError:
-    try:
-        try:
-            raise cause
-        except BaseException as error:
-            raise requests.ConnectionError("to https://key@host/?secret=1") from error
-    except requests.ConnectionError as error:
-        return error
+def test_an_error_says_that_a_redirect_is_not_followed() -> None:
+    outcome = outcome_of_status(308, label=LABEL)
+    assert isinstance(outcome, RetryAfter)
+    assert outcome.error.startswith(f"{LABEL} answered 308 Permanent Redirect, and redirects are not followed")
 
 
-def unknown_host() -> requests.ConnectionError:
-    reason = NameResolutionError("api.segment.example", None, gaierror(-2, "unknown"))  # type: ignore[arg-type]
-    return requests.ConnectionError(MaxRetryError(None, "/v1/batch", reason))  # type: ignore[arg-type]
-
-
-def test_an_unknown_host_and_an_untrusted_certificate_are_setup_errors() -> None:
-    untrusted = ssl.SSLCertVerificationError("no")
-    untrusted.verify_message = "self-signed certificate"
-    for error in (caused_by(gaierror(-2, "unknown")), unknown_host(), caused_by(untrusted)):
-        outcome = outcome_of_error(error, label=LABEL, connect_seconds=3, answer_seconds=10)
-        assert outcome.retry_class == "setup", outcome
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("no")
+    error.verify_message = "self-signed certificate"
+    return error
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        requests.ConnectTimeout("to https://key@host/?secret=1"),
-        requests.ReadTimeout("to https://key@host/?secret=1"),
-        requests.ConnectionError(MaxRetryError(None, "/?secret=1", NewConnectionError(None, "refused"))),  # type: ignore[arg-type]
-        caused_by(ConnectionResetError("secret")),
-        requests.exceptions.ChunkedEncodingError("secret"),
+        gaierror(-2, "unknown"),
+        untrusted(),
+        SetupError("HTTPS_PROXY has the scheme 'ftp'"),
+        TunnelError(407),
+        TunnelError(403),
+        ValueError("Invalid IPv6 URL of https://key@host/?secret=1"),
+        UnicodeEncodeError("utf-8", "secret\ud800", 6, 7, "surrogates not allowed"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_missing_answer_is_transient_and_reveals_no_url_or_contents(error: requests.RequestException) -> None:
-    outcome = outcome_of_error(error, label=LABEL, connect_seconds=3, answer_seconds=10)
-    assert outcome.retry_class == "transient"
+def test_what_is_wrong_on_our_side_is_a_setup_error(error: Exception) -> None:
+    outcome = outcome_of_no_connection(error, label=LABEL, seconds=3)
+    assert outcome.retry_class == "setup", outcome
     assert outcome.error.startswith(LABEL)
     assert "secret" not in outcome.error
-    assert "key@" not in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError("to https://key@host/?secret=1"), "within 3 s"),
+        (ConnectionRefusedError(111, "secret"), "connection refused"),
+        (ConnectionResetError(104, "secret"), "connection reset by peer"),
+        (ssl.SSLError(1, "secret"), "no TLS"),
+        (TunnelError(502), "the proxy answered 502"),
+        (ProtocolError("hung up without an answer"), "hung up without an answer"),
+        (OSError("secret"), "OSError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+def test_a_missing_answer_is_transient_and_reveals_no_url_or_contents(error: OSError, words: str) -> None:
+    for outcome in (
+        outcome_of_no_connection(error, label=LABEL, seconds=3),
+        outcome_of_no_answer(error, label=LABEL, seconds=3),
+    ):
+        assert outcome.retry_class == "transient"
+        assert outcome.error.startswith(LABEL)
+        assert words in outcome.error
+        assert "secret" not in outcome.error
+        assert "key@" not in outcome.error
