@@ -160,9 +160,9 @@ class _Up:
                 f"`dispatcher up` is running already for {self._settings.state_directory}; stop it, "
                 "or set DISPATCHER_STATE_DIRECTORY to run another beside it"
             )
-        server = find_server()
+        server = find_server(self._settings.state_directory)
         self._supervisor.start(Child("redis", server_command(server, self._settings.state_directory)))
-        self._tell("redis", f"{server} on {socket_file}")
+        self._tell("redis", f"{server}, {server.path}, on {socket_file}")
 
     def _wait_for_redis(self, stopped: threading.Event) -> None:
         deadline = time.monotonic() + _REDIS_SECONDS

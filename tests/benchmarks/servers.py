@@ -30,7 +30,7 @@ class RedisServer:
         data.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
             [
-                find_server(),
+                find_server().path,
                 *("--port", "0", "--unixsocket", str(place.redis_socket), "--unixsocketperm", "700"),
                 *("--dir", str(data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
                 *("--maxmemory-policy", "noeviction", "--loglevel", "warning"),

@@ -94,7 +94,7 @@ def test_a_cluster_node_is_refused_with_a_clear_error(tmp_path: Path) -> None:
     port = min(free_ports(20))
     assert port + 10_000 < 65_536
     words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
-    server = subprocess.Popen([find_server(), *words, "--save", ""], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([find_server().path, *words, "--save", ""], stdout=subprocess.DEVNULL)
     pool = RedisPool(f"redis://127.0.0.1:{port}/0", timeout_seconds=5)
     try:
         wait_for(lambda: answers(pool), what="Redis to answer")

@@ -49,7 +49,7 @@ class RedisServer(Server):
         assert self._process is None, "it runs already"
         self._process = subprocess.Popen(
             [
-                find_server(),
+                find_server().path,
                 *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
                 # Written before each answer, so that a killed server still has what it acknowledged.
                 *("--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),

