@@ -4,9 +4,9 @@ from dispatcher.config.delivery import RetrySettings
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.destination_types import installed_types
 from dispatcher.config.loading import LoadedSettings, load, read, source_files
-from dispatcher.config.masking import mask, mask_url
 from dispatcher.config.schema import Origin, OutboxSettings, RelaySettings, SentrySettings, Settings, WorkerSettings
 from dispatcher.config.traits import Traits
+from dispatcher.secrecy.masking import mask, mask_url
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # The schema

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dispatcher.config.masking import mask
+from dispatcher.secrecy.masking import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

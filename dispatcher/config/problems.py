@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import SecretBytes, SecretStr
 
-from dispatcher.config.masking import MASK, is_secret, mask, may_be_secret
 from dispatcher.config.spelling import nearest
 from dispatcher.config.suggestions import Subject, children, known_paths, meant_path, model_at
 from dispatcher.config.variables import PREFIX, KeyPath, variable_name
+from dispatcher.secrecy.masking import MASK, mask
+from dispatcher.secrecy.secret_names import is_secret, may_be_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from dispatcher.config.destination_types import TRAITS_GROUP, traits_of
-from dispatcher.config.masking import MASK, mask
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.problems import describe, is_credential, problem
 from dispatcher.config.suggestions import Subject
 from dispatcher.destinations.base import Destination
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
+from dispatcher.secrecy.masking import MASK, mask
 from dispatcher.templates.expression import is_available, missing_library
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dispatcher.config.masking import MASK
 from dispatcher.rules.hashing import hash_text, hash_value
+from dispatcher.secrecy.masking import MASK
 from dispatcher.templates.field_path import MISSING, FieldPath, change_at, field_paths
 
 if TYPE_CHECKING:

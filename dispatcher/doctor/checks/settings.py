@@ -8,12 +8,12 @@ from typing import Final
 
 from dispatcher.config import LoadedSettings, mask_url, read, source_files
 from dispatcher.config.layers import Leaf, file_leaves
-from dispatcher.config.masking import is_secret
 from dispatcher.destinations.options import check_options
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import permission_bits
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import SettingsError
+from dispatcher.secrecy.secret_names import is_secret
 
 VALID: Final = Check(
     "settings.valid",

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 from pydantic import BaseModel, SecretStr
 
-from dispatcher.config.masking import MASK
+from dispatcher.secrecy.masking import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from dispatcher import config
 from dispatcher.config import DestinationSettings, OutboxSettings, Settings
-from dispatcher.config.masking import may_be_secret
 from dispatcher.destinations.options import check_options
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
+from dispatcher.secrecy.secret_names import may_be_secret
 from tests.support.own_settings import install_types
 
 if TYPE_CHECKING:
