@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.errors import StoreUnavailableError
+from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, take_ledger
 from dispatcher.monitoring.units import count_text
 from dispatcher.store.batches import BatchStore
@@ -26,6 +26,8 @@ _EVERY_SECONDS = 0.2
 def drain(timeout: float, as_json: bool) -> None:
     """Wait until outboxes and queues are empty. Exit code 0 once they are, 1 if they are not in time.
 
+    Exit code 5 at once if this user may not read the outbox directory: nobody can tell then.
+
     It only waits: relays and workers do the work. Events that are parked until they are tried again count as waiting;
     dead letters and filtered events do not.
 
@@ -36,21 +38,28 @@ def drain(timeout: float, as_json: bool) -> None:
     settings = config.load()
     store = BatchStore(RedisPool(settings.store, timeout_seconds=2))
     deadline = time.monotonic() + timeout
-    ledger = _wait(settings, store, deadline)
-    waiting = ledger.waiting if ledger is not None else None
+    ledger, why = _wait(settings, store, deadline)
+    if ledger is not None and ledger.problem and not as_json:
+        raise OutboxError(f"whether all is drained cannot be told: {ledger.problem}")
+    waiting = ledger.waiting if ledger is not None and not ledger.problem else None
     drained = ledger is not None and _is_empty(ledger)
     if as_json:
-        click.echo(json.dumps({"drained": drained, "waiting": waiting}))
+        unread = ledger.unread if ledger is not None else ""
+        click.echo(json.dumps({"drained": drained, "waiting": waiting, "problem": unread or None}))
+        if ledger is not None and ledger.problem:
+            raise OutboxError(ledger.problem)
     elif drained:
         click.echo("drained: outboxes and queues are empty")
     else:
-        click.echo(f"not drained after {timeout:g} s: {_left(ledger)}", err=True)
+        click.echo(f"not drained after {timeout:g} s: {_left(ledger) if ledger is not None else why}", err=True)
     raise SystemExit(0 if drained else 1)
 
 
-def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledger | None:
+def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> tuple[Ledger | None, str]:
+    """The last ledger; or None, and what Redis said instead."""
     columns = (TextColumn("draining"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     ledger: Ledger | None = None
+    why = ""
     # Two empty counts in a row: an event that goes from outbox to store while they are counted shows in the second.
     empty = 0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -59,26 +68,26 @@ def _wait(settings: config.Settings, store: BatchStore, deadline: float) -> Ledg
         while True:
             try:
                 ledger = take_ledger(settings, store)
-            except StoreUnavailableError:
-                ledger = None
+            except StoreUnavailableError as error:
+                ledger, why = None, str(error)
             if ledger is not None:
                 highest = max(highest, ledger.waiting)
                 progress.update(task, total=highest, completed=highest - ledger.waiting)
                 empty = empty + 1 if _is_empty(ledger) else 0
-            if empty == 2 or time.monotonic() >= deadline:
-                return ledger
+            if empty == 2 or time.monotonic() >= deadline or (ledger is not None and ledger.problem):
+                return ledger, why
             time.sleep(_EVERY_SECONDS)
 
 
 def _is_empty(ledger: Ledger) -> bool:
     # An outbox that cannot be read may hold events.
-    return ledger.waiting == 0 and not ledger.unreadable
+    return ledger.waiting == 0 and not ledger.unread
 
 
-def _left(ledger: Ledger | None) -> str:
-    if ledger is None:
-        return "Redis does not answer; start it, or set DISPATCHER_BROKER_URL"
+def _left(ledger: Ledger) -> str:
     parts = [f"{count_text(ledger.in_outboxes, 'event')} in outboxes"] if ledger.in_outboxes else []
     parts += [f"events in {outbox.name}, which cannot be read" for outbox in ledger.unreadable[:3]]
+    if len(ledger.unreadable) > 3:
+        parts.append(f"and in {len(ledger.unreadable) - 3} more")
     parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
     return f"still waiting: {', '.join(parts)}; `dispatcher status` says why"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from pathlib import Path
 
 import click
 
@@ -23,6 +24,8 @@ from dispatcher.relay.relay import PutRefusedError, Relay
 def relay(once: bool, timeout: float) -> None:
     """Move events from the outboxes of this machine to the batch store, those of dead processes too.
 
+    Run it as the web app's user. With --once, the exit code is 5 if this user may not read or write the directory.
+
     Emitting processes do this themselves in a thread, unless relay.mode is "external". Beside them this command adopts
     what killed processes left behind.
 
@@ -37,7 +40,7 @@ def relay(once: bool, timeout: float) -> None:
     process = Relay(settings)
     try:
         if once:
-            raise SystemExit(0 if _drain(process, timeout) else 1)
+            raise SystemExit(0 if _drain(process, timeout, settings.outbox_directory) else 1)
         click.echo(f"relaying {settings.outbox_directory} to {config.mask_url(settings.store)}", err=True)
         loop = RelayLoop(process, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +50,7 @@ def relay(once: bool, timeout: float) -> None:
         process.close()
 
 
-def _drain(process: Relay, timeout: float) -> bool:
+def _drain(process: Relay, timeout: float, root: Path) -> bool:
     deadline = time.monotonic() + timeout
     total = 0
     while True:
@@ -65,6 +68,12 @@ def _drain(process: Relay, timeout: float) -> bool:
         except OutboxError as error:
             click.echo(f"Error: {error}", err=True)
             return False
+        except OSError as error:
+            place = error.filename or root
+            raise OutboxError(
+                f"the outboxes in {root} cannot be relayed: {place}: {error.strerror or type(error).__name__}; run "
+                "this as the web app's user, and make room if the disk is full"
+            ) from error
         if time.monotonic() >= deadline:
             return False
         if moved == 0:

@@ -16,11 +16,11 @@ from dispatcher import config
 from dispatcher.cli.output.ledger_screen import LedgerScreen
 from dispatcher.cli.output.rates import Rates
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.errors import StoreUnavailableError
+from dispatcher.errors import OutboxError, SettingsError, StoreUnavailableError
 from dispatcher.monitoring.snapshot import Observer, Snapshot
 from dispatcher.store.counts import Counts
 
-# For each of the three round trips of a snapshot.
+# For each of the four round trips of a snapshot.
 _TIMEOUT_SECONDS: Final = 2.0
 
 
@@ -47,10 +47,10 @@ def status(watch: bool, every: float, as_json: bool) -> None:
       dispatcher status --watch
       dispatcher status --json | jq .destinations.segment.waiting
 
-    Exit code 1 if a sum does not close, 4 if Redis does not answer; the outboxes are shown all the same.
+    Exit code 1 if a sum does not close, 3 if the settings cannot be used, 4 if Redis does not answer, 5 if this user
+    may not read the outboxes; what can be seen is shown all the same.
     """
-    settings = config.load()
-    observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
+    observer = _observer()
     if not watch:
         _show(observer.take_snapshot(), as_json=as_json)
         return
@@ -62,6 +62,16 @@ def status(watch: bool, every: float, as_json: bool) -> None:
         return
 
 
+def _observer() -> Observer:
+    problems: tuple[str, ...] = ()
+    try:
+        settings = config.load()
+    except SettingsError as error:
+        # A mistake in a file is no reason not to see where the events are: that needs the URL of Redis alone.
+        settings, problems = config.rescue(error), error.problems
+    return Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS), problems=problems)
+
+
 def _show(snapshot: Snapshot, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(snapshot_json(snapshot), indent=2))
@@ -71,6 +81,10 @@ def _show(snapshot: Snapshot, *, as_json: bool) -> None:
         raise StoreUnavailableError(snapshot.problem)
     if not snapshot.closes:
         raise SystemExit(1)
+    if snapshot.settings_problems:
+        raise SettingsError(snapshot.settings_problems)
+    if snapshot.ledger.unread:
+        raise OutboxError(snapshot.ledger.unread)
 
 
 def _watch(observer: Observer, *, every: float, as_json: bool) -> None:
@@ -123,13 +137,16 @@ def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) 
     return {
         "at_ms": int(snapshot.at * 1000),
         "problem": snapshot.problem or None,
+        "settings_problems": list(snapshot.settings_problems),
+        "forbidden": snapshot.forbidden or None,
         "closes": snapshot.closes,
-        "in_outboxes": ledger.in_outboxes,
-        "waiting": ledger.waiting,
+        # What this user may not see is not known, rather than 0.
+        "in_outboxes": None if ledger.problem else ledger.in_outboxes,
+        "waiting": None if ledger.problem else ledger.waiting,
         "destinations": {name: destination(name, counts) for name, counts in ledger.destinations.items()},
         "unserved": {name: destination(name, counts) for name, counts in snapshot.unserved.items()},
         "outbox": {
-            "waiting": ledger.in_outboxes,
+            "waiting": None if ledger.problem else ledger.in_outboxes,
             "bytes": sum(outbox.bytes for outbox in ledger.outboxes),
             "disk_bytes": snapshot.outbox_disk_bytes,
             "limit_bytes": snapshot.outbox_limit_bytes,
@@ -140,6 +157,7 @@ def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) 
             "unreadable": len(ledger.unreadable),
             "damaged_pieces": ledger.damage.pieces,
             "damaged_bytes": ledger.damage.bytes,
+            "problem": ledger.problem or None,
         },
         "outboxes": [asdict(outbox) for outbox in ledger.outboxes],
         "redis": None if memory is None else asdict(memory),

@@ -4,6 +4,7 @@ from dispatcher.config.delivery import RetrySettings
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.destination_types import installed_types
 from dispatcher.config.loading import LoadedSettings, load, read, source_files
+from dispatcher.config.rescue import rescue
 from dispatcher.config.schema import Origin, OutboxSettings, RelaySettings, SentrySettings, Settings, WorkerSettings
 from dispatcher.config.traits import Traits
 from dispatcher.secrecy.masking import mask, mask_url
@@ -22,6 +23,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "LoadedSettings",
     "load",
     "read",
+    "rescue",
     "source_files",
     # Showing it
     "mask",

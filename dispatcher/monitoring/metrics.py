@@ -66,7 +66,14 @@ def _most_frequent(events_by_reason: Mapping[str, int]) -> dict[str, float]:
     return shown
 
 
+def _if_readable(snapshot: Snapshot, value: float) -> float | None:
+    """The value, unless the outboxes could not be read: then nothing is known of them, rather than that it is 0."""
+    return None if snapshot.ledger.problem else value
+
+
 def _by_owner(snapshot: Snapshot) -> dict[str, float]:
+    if snapshot.ledger.problem:
+        return {}
     alive = sum(outbox.alive for outbox in snapshot.ledger.outboxes)
     return {"alive": alive, "dead": len(snapshot.ledger.outboxes) - alive}
 
@@ -259,19 +266,19 @@ DEFINITIONS: Final = (
         "dispatcher_outbox_events",
         "gauge",
         "Events in the outboxes of the exporter's machine that are not in the batch store yet.",
-        lambda snapshot: snapshot.ledger.in_outboxes,
+        lambda snapshot: _if_readable(snapshot, snapshot.ledger.in_outboxes),
     ),
     SiteMetric(
         "dispatcher_outbox_bytes",
         "gauge",
         "The size of these events.",
-        lambda snapshot: sum(outbox.bytes for outbox in snapshot.ledger.outboxes),
+        lambda snapshot: _if_readable(snapshot, sum(outbox.bytes for outbox in snapshot.ledger.outboxes)),
     ),
     SiteMetric(
         "dispatcher_outbox_disk_bytes",
         "gauge",
         "The size of the journal files of this machine on its disk.",
-        lambda snapshot: snapshot.outbox_disk_bytes,
+        lambda snapshot: _if_readable(snapshot, snapshot.outbox_disk_bytes),
     ),
     SiteMetric(
         "dispatcher_outbox_limit_bytes",
@@ -283,7 +290,7 @@ DEFINITIONS: Final = (
         "dispatcher_outbox_oldest_seconds",
         "gauge",
         "Age of the oldest event in an outbox of this machine, by its own timestamp; 0 if none waits.",
-        lambda snapshot: _age(snapshot, snapshot.outbox_oldest_ms),
+        lambda snapshot: _if_readable(snapshot, _age(snapshot, snapshot.outbox_oldest_ms)),
     ),
     SiteMetricByLabel(
         "dispatcher_outbox_directories",
@@ -296,7 +303,7 @@ DEFINITIONS: Final = (
         "dispatcher_outbox_refused_events",
         "gauge",
         "Events that found the outbox full and are lost, as counted in the outboxes that still exist.",
-        lambda snapshot: sum(outbox.refused for outbox in snapshot.ledger.outboxes),
+        lambda snapshot: _if_readable(snapshot, sum(outbox.refused for outbox in snapshot.ledger.outboxes)),
     ),
     SiteMetric(
         "dispatcher_outbox_unreadable",
@@ -305,9 +312,15 @@ DEFINITIONS: Final = (
         lambda snapshot: len(snapshot.ledger.unreadable),
     ),
     SiteMetric(
+        "dispatcher_outbox_readable",
+        "gauge",
+        "0 if the exporter may not read the directory of the outboxes, so that what is in them is absent; else 1.",
+        lambda snapshot: float(not snapshot.ledger.problem),
+    ),
+    SiteMetric(
         "dispatcher_outbox_damaged_pieces",
         "gauge",
         "Pieces of journals of this machine that were not whole events and were set aside, until they are deleted.",
-        lambda snapshot: snapshot.ledger.damage.pieces,
+        lambda snapshot: _if_readable(snapshot, snapshot.ledger.damage.pieces),
     ),
 )

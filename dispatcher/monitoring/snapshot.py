@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import ResponseError
+
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.monitoring.ledger import Ledger, served
-from dispatcher.outbox.damage import damage
+from dispatcher.monitoring.ledger import Ledger, served, take_local_ledger
 from dispatcher.outbox.stats import Surveyor
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
@@ -53,6 +54,8 @@ class Snapshot:
         doorbells: The length of each destination's Celery queue; empty if the broker is another server.
         memory: None if Redis did not say.
         problem: Why Redis did not answer; empty if it did.
+        forbidden: What Redis does not let its user see, so that it is missing here; empty if nothing is.
+        settings_problems: Why the settings cannot be used. The destinations are then those that Redis knows.
     """
 
     at: float
@@ -63,6 +66,8 @@ class Snapshot:
     doorbells: Mapping[str, int] = field(default_factory=dict)
     memory: Memory | None = None
     problem: str = ""
+    forbidden: str = ""
+    settings_problems: tuple[str, ...] = ()
 
     @property
     def destinations(self) -> dict[str, Counts]:
@@ -93,12 +98,22 @@ class Observer:
 
     Args:
         settings: Read again when their files change.
-        pool: Its timeout limits each of the three round trips of a snapshot.
+        pool: Its timeout limits each of the four round trips of a snapshot.
         clock: Gives the time in seconds since 1970.
+        problems: Why the settings cannot be used and were rescued. Every destination that Redis knows is shown then, as
+            if it were served.
     """
 
-    def __init__(self, settings: Settings, pool: RedisPool, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: RedisPool,
+        *,
+        clock: Callable[[], float] = time.time,
+        problems: Sequence[str] = (),
+    ) -> None:
         self._settings = settings
+        self._problems = tuple(problems)
         self._watch = SettingsWatch(settings)
         self._pool = pool
         self._store = BatchStore(pool, clock=clock)
@@ -108,23 +123,35 @@ class Observer:
         self._scanned_at: float | None = None
 
     def take_snapshot(self) -> Snapshot:
-        """Take one now. Blocks for three timeouts of the pool at most.
+        """Take one now. Blocks for four timeouts of the pool at most.
 
         Without an answer from Redis, the snapshot has the outboxes and the ``problem``.
         """
         self._settings = settings = self._watch.changed() or self._settings
         # Outboxes first: an event that moves on in between is then counted twice rather than not at all.
-        outboxes = tuple(self._surveyor.look())
-        local = Ledger({}, outboxes, damage(settings.outbox_directory))
+        local = take_local_ledger(self._surveyor, settings.outbox_directory)
         limit = settings.outbox.max_bytes
         try:
             return self._add_redis(settings, local, limit)
         except StoreUnavailableError as error:
-            return Snapshot(at=self._clock(), ledger=local, outbox_limit_bytes=limit, problem=str(error))
+            return Snapshot(
+                at=self._clock(),
+                ledger=local,
+                outbox_limit_bytes=limit,
+                problem=str(error),
+                settings_problems=self._problems,
+            )
 
     def _add_redis(self, settings: Settings, ledger: Ledger, limit: int) -> Snapshot:
-        names = served(settings)
-        unserved = [name for name in self._names_in_redis() if name not in names]
+        names, forbidden = served(settings), ""
+        try:
+            others = [name for name in self._names_in_redis() if name not in names]
+        except StoreUnavailableError as error:
+            if not isinstance(error.__cause__, ResponseError):
+                raise
+            # It answers, but its user may not scan: the destinations of the settings can be shown all the same.
+            others, forbidden = [], f"destinations that the settings do not name are not looked for: {error}"
+        names, unserved = ([*others, *names], []) if self._problems else (names, others)
         counts = self._store.counts([*names, *unserved])
         batches, doorbells = self._queues(settings, [*names, *unserved])
         return Snapshot(
@@ -135,6 +162,8 @@ class Observer:
             batches=batches,
             doorbells=doorbells,
             memory=self._memory(),
+            forbidden=forbidden,
+            settings_problems=self._problems,
         )
 
     def _names_in_redis(self) -> list[str]:
@@ -150,9 +179,15 @@ class Observer:
         names = [name for name in names if name != NOT_TAKEN]
         queues = names if settings.broker == settings.store else ()
         cards = [("ZCARD", state.of(name)) for name in names for state in STATES]
-        answers = iter(self._pool.execute_many([*cards, *(("LLEN", name) for name in queues)]))
+        answers = iter(self._pool.execute_many(cards))
         batches = {name: {state.name: int(next(answers)) for state in STATES} for name in names}
-        return batches, {name: int(next(answers)) for name in queues}
+        try:
+            lengths = self._pool.execute_many([("LLEN", name) for name in queues]) if queues else []
+        except StoreUnavailableError as error:
+            if not isinstance(error.__cause__, ResponseError):
+                raise
+            return batches, {}  # a user of Redis who may only see the batch store, or a queue that is something else
+        return batches, {name: int(length) for name, length in zip(queues, lengths, strict=True)}
 
     def _memory(self) -> Memory | None:
         with suppress(StoreUnavailableError):  # an ACL may forbid INFO

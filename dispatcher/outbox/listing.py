@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ DAMAGED: Final = "damaged"
 
 # st_blocks counts these, whatever the file system's own blocks are (stat(2)).
 _BLOCK_BYTES: Final = 512
+# How an outbox is named: after its process, and at random.
+_OUTBOX: Final = re.compile(r"\d+-[0-9a-f]+")
 
 
 def names(directory: Path) -> list[str]:
@@ -49,9 +52,28 @@ def directories(root: Path) -> list[Path]:
 
 
 def find_outboxes(root: Path) -> list[Path]:
-    """The outbox directories under ``root``, ordered by name. Empty if ``root`` is not a directory."""
-    found = [path for path in directories(root) if not path.name.startswith(".")]
-    return [path for path in found if os.path.exists(f"{path}/{STATE}")]
+    """The outbox directories under ``root``, ordered by name. Empty if ``root`` is not a directory.
+
+    One that this user may not look into is among them: events may wait in it, and whoever opens it is told why it
+    cannot be read.
+
+    Raises:
+        OSError: ``root`` cannot be read.
+    """
+    found = []
+    for path in directories(root):
+        if path.name.startswith("."):
+            continue
+        try:
+            os.stat(path / STATE)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            # Such as lost+found, where the root is a volume of its own.
+            if not _OUTBOX.fullmatch(path.name):
+                continue
+        found.append(path)
+    return found
 
 
 def journal_indexes(directory: Path) -> list[int]:

@@ -51,7 +51,11 @@ class OutboxSurvey:
 
 
 def survey(root: Path) -> list[OutboxSurvey]:
-    """Every outbox under ``root``. Reads the headers of what waits; a million events take a second."""
+    """Every outbox under ``root``. Reads the headers of what waits; a million events take a second.
+
+    Raises:
+        OSError: ``root`` cannot be read. An outbox in it that cannot be read is in the list, with its ``problem``.
+    """
     return Surveyor(root).look()
 
 
@@ -66,7 +70,7 @@ class Surveyor:
         self._finished: dict[Path, tuple[int, int]] = {}
 
     def look(self) -> list[OutboxSurvey]:
-        """Every outbox that is there now, by name."""
+        """Every outbox that is there now, by name. Raises what ``survey`` raises."""
         before, self._finished = self._finished, {}
         found = (self._survey(directory, before) for directory in find_outboxes(self._root))
         return [one for one in found if one is not None]
@@ -94,6 +98,9 @@ class Surveyor:
                 alive=alive,
                 refused=state.refused,
             )
+        except OSError as error:
+            # The state can be read, and the directory or a journal cannot.
+            return self._summary(directory, before, 0, pid=state.pid, refused=state.refused, problem=str(error))
         finally:
             state.close()
 

@@ -61,6 +61,10 @@ class RelayLoop:
             self._relay.step()
         except (StoreUnavailableError, PutRefusedError) as error:
             return self._back_off(error)
+        except OSError as error:
+            # A directory of another user, or a full disk: the text says what to mend, and a traceback nothing more.
+            logger.debug("the relay failed", exc_info=True)
+            return self._back_off(error)
         except Exception as error:
             logger.exception("the relay failed and will try again")
             return self._back_off(error)

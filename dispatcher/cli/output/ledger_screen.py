@@ -51,6 +51,10 @@ class LedgerScreen:
             yield Text(f"Redis does not answer; trying again.{before}", style="bold red")
             yield self._line(Text(self.problem, style="red"))
             yield Text()
+        for problem in self.snapshot.settings_problems:
+            yield self._line(Text(f"The settings cannot be used: {_printable(problem)}", style="bold red"))
+        if self.snapshot.settings_problems:
+            yield Text("Shown is what Redis has of every destination, whether the settings enable it or not.\n")
         if self.snapshot.ledger.destinations:
             yield _fitting(self._ledger_table, console, options)
             yield self._sum()
@@ -60,7 +64,12 @@ class LedgerScreen:
         notes = [self._line(note) for note in self._notes()]
         if notes:
             yield from (*notes, Text())
-        yield from self._outboxes()
+        if self.snapshot.ledger.problem:
+            yield self._line(Text(f"not shown: {_printable(self.snapshot.ledger.problem)}", style="yellow"))
+        else:
+            yield from self._outboxes()
+        if self.snapshot.forbidden:
+            yield self._line(Text(_printable(self.snapshot.forbidden), style="dim"))
         if self.snapshot.memory is not None:
             yield self._line(_memory(self.snapshot.memory))
 
