@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_MOUNTS: Final = Path("/proc/mounts")
+from dispatcher.process import system_calls
+
 # How /proc/mounts writes blanks and other special characters in a path.
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 #: File systems on other machines: their locks and memory maps do not guarantee what those of a local one do.
 REMOTE: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ocfs2", "gfs2"}
-    | {"fuse.sshfs", "fuse.s3fs", "fuse.ceph", "fuse.glusterfs"}
+    | {"fuse.sshfs", "fuse.s3fs", "fuse.ceph", "fuse.glusterfs", "afpfs", "webdav"}
 )
 #: File systems in memory: empty after a restart of the machine.
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
@@ -69,13 +70,9 @@ def file_system_of(path: Path, mounts: str | None = None) -> str:
 
     Args:
         path: It need not exist.
-        mounts: The text of /proc/mounts; read from there when None.
+        mounts: As in /proc/mounts; those of this machine when None.
     """
-    if mounts is None:
-        try:
-            mounts = _MOUNTS.read_text()
-        except OSError:
-            return ""
+    mounts = system_calls.mounts() if mounts is None else mounts
     place = Path(os.path.realpath(nearest_existing(path)))
     file_system, longest = "", -1
     for line in mounts.splitlines():

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from dispatcher.process.heartbeat import Page
+from dispatcher.process.system_calls import IS_LINUX, OrphanGuard, die_with_parent
 
 # Seconds between SIGTERM and SIGKILL: more than the ten in which a worker ends by itself (tasks/worker/shutdown.py).
 _GRACE_SECONDS: Final = 15.0
@@ -26,7 +25,6 @@ _FIRST_PAUSE_SECONDS: Final = 0.5
 _MAX_PAUSE_SECONDS: Final = 10.0
 # A process that ran for so long can run: after it the pauses start anew.
 _PROVEN_SECONDS: Final = 30.0
-_PR_SET_PDEATHSIG: Final = 1
 
 # Seconds that a process has to write its stacks before it is killed.
 _STACKS_SECONDS: Final = 1.0
@@ -64,7 +62,8 @@ class Child:
 class Supervisor:
     """Runs children until it is told to stop.
 
-    For the thread that makes it, and no other. The kernel kills the children when that thread ends.
+    For the thread that makes it, and no other. The children are killed with -9 when this process is: nothing is lost by
+    that, and after SIGTERM a worker might wait for a Redis that is gone already.
 
     Args:
         say: Called with a child's name and a line of its output or about it, from a thread for each child.
@@ -75,6 +74,7 @@ class Supervisor:
         self._say = say
         self._on_end = on_end
         self._children: list[Child] = []
+        self._guard = None if IS_LINUX else OrphanGuard()
 
     def start(self, child: Child) -> None:
         """Start a process and keep it running. Raises OSError if its program cannot be started."""
@@ -110,6 +110,7 @@ class Supervisor:
                 _end(child.process)
                 child.process = None
             child.restart_at = None
+        self._guard_children()
 
     def _spawn(self, child: Child) -> None:
         child.restart_at = None
@@ -129,8 +130,9 @@ class Supervisor:
             errors="replace",
             # In a group of its own: Ctrl-C reaches only this process, which then ends its children in order.
             process_group=0,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - it only calls prctl
+            preexec_fn=die_with_parent if IS_LINUX else None,  # noqa: PLW1509 - it only calls prctl
         )
+        self._guard_children()
         if child.process.stdout is not None:
             threading.Thread(target=self._pump, args=(child.name, child.process.stdout), daemon=True).start()
 
@@ -160,23 +162,18 @@ class Supervisor:
         self._say(child.name, f"ended with {_meaning(code)}; starting again in {child.pause:g} s")
         self._on_end(child.name, _meaning(code))
         child.process = None
+        self._guard_children()
         child.restart_at = now + child.pause
         child.pause = min(child.pause * 2, _MAX_PAUSE_SECONDS)
+
+    def _guard_children(self) -> None:
+        if self._guard is not None:
+            self._guard.watch([child.process.pid for child in self._children if child.process is not None])
 
     def _pump(self, name: str, lines: IO[str]) -> None:
         with lines:
             for line in lines:
                 self._say(name, line.rstrip())
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    # A process that is killed with -9 cannot end its children, so the kernel does, with -9 too: after SIGTERM a worker
-    # might wait for a Redis that is gone already. Nothing is lost by it.
-    assert _libc is not None
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

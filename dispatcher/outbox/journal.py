@@ -16,6 +16,7 @@ from typing import Final
 from zlib import crc32
 
 from dispatcher.outbox.permissions import pass_on_group
+from dispatcher.process.system_calls import allocate
 
 HEADER: Final = struct.Struct("@Q")
 HEADER_BYTES: Final = HEADER.size
@@ -78,7 +79,7 @@ class Journal:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             pass_on_group(fd, path.parent)
-            os.posix_fallocate(fd, 0, allocated)
+            allocate(fd, 0, allocated)
             os.ftruncate(fd, size)
             mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         except OSError:
@@ -92,7 +93,7 @@ class Journal:
         """Allocate disk space up to byte ``upto``, in some 20 µs. Raises OSError on a full disk, changing nothing."""
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            os.posix_fallocate(fd, self.allocated, upto - self.allocated)
+            allocate(fd, self.allocated, upto)
         finally:
             os.close(fd)
         self.allocated = upto

@@ -20,9 +20,10 @@ from typing import Final, TypeVar
 
 from dispatcher.outbox.journal import NOTES_SUFFIX, SUFFIX, Journal, journal_path
 from dispatcher.outbox.listing import journals_bytes, names, size_bytes
-from dispatcher.outbox.memory_map import prefault, sync_file, sync_pages
+from dispatcher.outbox.memory_map import prefault, sync_file
 from dispatcher.outbox.state import State
 from dispatcher.process.inheritance import OwnThread
+from dispatcher.process.system_calls import sync_pages
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +244,7 @@ class JournalFiles:
         # Of the file that is being written, sync only the pages that were written.
         current_index, current = self._current
         if index == current_index:
-            sync_pages(current.map, start, end)
+            sync_pages(current.map, start, end, current.path)
         else:
             sync_file(journal_path(self._directory, index))
 

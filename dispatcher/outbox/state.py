@@ -18,8 +18,8 @@ from typing import Final
 from dispatcher.errors import BlankStateError, OutboxError
 from dispatcher.outbox.journal import journal_path
 from dispatcher.outbox.listing import STATE, journal_indexes, size_bytes
-from dispatcher.outbox.memory_map import sync_pages
 from dispatcher.outbox.permissions import pass_on_group
+from dispatcher.process.system_calls import allocate, sync_pages
 
 _MAGIC: Final = b"DSPTCHR1"
 _SIZE: Final = mmap.PAGESIZE
@@ -53,7 +53,7 @@ class State:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             pass_on_group(fd, directory)
-            os.posix_fallocate(fd, 0, _SIZE)
+            allocate(fd, 0, _SIZE)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             state = cls(fd, path)
         except OSError:
@@ -167,7 +167,7 @@ class State:
 
     def sync(self) -> None:
         """Sync the page to disk. Blocks for as long as the disk takes. Raises OSError."""
-        sync_pages(self._map, 0, _SIZE)
+        sync_pages(self._map, 0, _SIZE, self._path)
 
     def close(self) -> None:
         """Let go of the file and, where this object has it, of the lock. May be called twice."""

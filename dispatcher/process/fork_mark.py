@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Final, Protocol
+from typing import Protocol
 
-# MADV_WIPEONFORK of madvise(2), Linux 4.14 and later; Python's mmap has no name for it.
-_WIPE_ON_FORK: Final = 18
+from dispatcher.process.system_calls import wipe_on_fork
 
 
 class ForkMark(Protocol):
@@ -23,12 +22,10 @@ def fork_mark() -> ForkMark:
     Python's at-fork hooks would do, but some servers fork without running them.
     """
     page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    try:
-        page.madvise(_WIPE_ON_FORK)
-    except (AttributeError, OSError, ValueError):
-        page.close()
-        return _PidMark()
-    return page
+    if wipe_on_fork(page):
+        return page
+    page.close()
+    return _PidMark()
 
 
 class _PidMark:

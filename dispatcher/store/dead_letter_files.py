@@ -21,6 +21,7 @@ import msgspec
 
 from dispatcher.errors import DispatcherError
 from dispatcher.outbox.memory_map import sync_file
+from dispatcher.process.system_calls import sync
 from dispatcher.store.dead_letters import DeadLetter
 
 # Seconds after which an unfinished file belongs to a worker that was killed.
@@ -92,7 +93,7 @@ def write(directory: Path, destination: str, dead_letters: Iterable[DeadLetter])
                 for dead_letter in dead_letters:
                     packed.write(_encode(_Line.from_dead_letter(dead_letter)) + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         unfinished.rename(directory / name)
     except BaseException:
         with suppress(OSError):  # what was raised counts; a file that stays is removed with other unfinished ones

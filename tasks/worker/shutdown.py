@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from celery.worker import state
+
+from dispatcher.process.system_calls import child_pids
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +50,7 @@ class Shutdown:
             self._seconds,
             ", ".join(in_hand),
         )
-        for pid in _children():
+        for pid in child_pids():  # of a prefork pool
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         os._exit(_EXIT_CODE)
-
-
-def _children() -> list[int]:
-    """The processes of a prefork pool; none where /proc cannot be read."""
-    try:
-        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    except OSError:
-        return []
-    return [int(pid) for pid in text.split()]

@@ -37,6 +37,7 @@ from dispatcher.outbox.listing import (
 )
 from dispatcher.outbox.state import State
 from dispatcher.outbox.stats import OutboxSurvey, survey
+from dispatcher.process.system_calls import is_running
 
 # Time for a relay to notice an outbox, beyond relay.adopt_seconds.
 _GRACE_SECONDS: Final = 2.0
@@ -223,7 +224,7 @@ def damaged(root: Path) -> Finding:
 def left_over(root: Path) -> Iterator[Finding]:
     for path in directories(root):
         pid = path.name[1:].partition("-")[0]
-        if path.name.startswith(".") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if path.name.startswith(".") and pid.isdigit() and not is_running(int(pid)):
             yield LEFT_OVER.note(f"process {pid} left {path} incomplete", directory=path)
         elif not path.name.startswith(".") and STATE not in names(path) and not journal_indexes(path):
             yield LEFT_OVER.note(f"{path} was only partly removed", directory=path)

@@ -10,17 +10,17 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from dispatcher.installation import launch
 from dispatcher.local.demo.visits import DemoError
 from dispatcher.local.supervisor import Child, Supervisor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from dispatcher.process.system_calls import pids_with
 
 #: The file that marks a directory of the demo, which it may empty.
 _MARK: Final = ".dispatcher-demo"
+# What tells the demo's processes from others.
+_VARIABLE: Final = "DISPATCHER_STATE_DIRECTORY"
 _START_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 12
 _LISTENING: Final = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
@@ -71,7 +71,7 @@ class Stage:
     def stop(self) -> None:
         """End everything. Raises DemoError if a process is left."""
         self._supervisor.stop()
-        left = _processes_over(self.directory)
+        left = pids_with(_VARIABLE, str(self.directory))
         if left:
             raise DemoError(f"these processes are still there: {', '.join(map(str, left))}")
 
@@ -104,23 +104,9 @@ def clear(directory: Path) -> None:
     if directory.exists():
         if not directory.is_dir() or (any(directory.iterdir()) and not (directory / _MARK).exists()):
             raise DemoError(f"{directory} was not made by the demo, so it is left alone: name another --directory")
-        left = _processes_over(directory)
+        left = pids_with(_VARIABLE, str(directory))
         if left:
             raise DemoError(f"a demo is running in {directory} already, as process {left[0]}")
         shutil.rmtree(directory)
     directory.mkdir(mode=0o700, parents=True)
     (directory / _MARK).touch()
-
-
-def _processes_over(directory: Path) -> Sequence[int]:
-    """The processes whose state directory this is, without this one. Empty on systems without /proc."""
-    wanted = b"DISPATCHER_STATE_DIRECTORY=" + os.fsencode(directory)
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = entry.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has ended, or is another user's
-        if wanted in variables and int(entry.parent.name) != os.getpid():
-            found.append(int(entry.parent.name))
-    return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
+from dispatcher.process.system_calls import sync
 from dispatcher.tasks.destinations.tracking_log.append_log import Append, AppendLog
 from dispatcher.tasks.destinations.tracking_log.rotation import compress_rotated, rotated_path, siblings
 
@@ -169,7 +170,7 @@ class Appender:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
             if self._fsync:
-                os.fdatasync(self._fd)
+                sync(self._fd, contents_only=True)
         except BaseException:
             # For an interrupt too, because the caller takes the batch for undelivered.
             with suppress(OSError):
@@ -199,7 +200,7 @@ class Appender:
         # Otherwise a new or renamed file may lose its name in a power cut.
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(directory)
+            sync(directory)
         finally:
             os.close(directory)
 

@@ -11,6 +11,8 @@ import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from dispatcher.process.system_calls import sync
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -66,7 +68,7 @@ def _compress(rotated: Path) -> None:
                 with gzip.GzipFile(rotated.name, "wb", fileobj=target, mtime=modified_seconds) as copy:
                     shutil.copyfileobj(source, copy, _COPY_BYTES)
                 target.flush()
-                os.fsync(target.fileno())
+                sync(target.fileno())
             os.utime(partial, (modified_seconds, modified_seconds))
             partial.replace(_compressed(rotated))
         except OSError:
