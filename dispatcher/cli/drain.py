@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dispatcher import config
+from dispatcher.cli.output.remedy import redis_remedy, settings_note
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, take_ledger
@@ -51,7 +52,10 @@ def drain(timeout: float, as_json: bool) -> None:
     elif drained:
         click.echo("drained: outboxes and queues are empty")
     else:
-        click.echo(f"not drained after {timeout:g} s: {_left(ledger) if ledger is not None else why}", err=True)
+        left = f"{why}. {redis_remedy()}" if ledger is None else _left(ledger)
+        click.echo(f"not drained after {timeout:g} s: {left}", err=True)
+        if ledger is None:
+            click.echo(settings_note(), err=True)
     raise SystemExit(0 if drained else 1)
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from dispatcher import tracker
 from dispatcher.cli.input.times import parse_timestamp
+from dispatcher.cli.output.remedy import settings_note
 from dispatcher.errors import InvalidEventError
 
 # Lines whose errors are printed; further ones are only counted.
@@ -67,6 +68,7 @@ def emit(
     click.echo(json.dumps({"id": event_id, "put": put}) if as_json else event_id)
     if not put:
         click.echo("Redis did not answer: the event waits in the outbox, and is delivered later", err=True)
+        click.echo(settings_note(), err=True)
 
 
 def _object(option: str, text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ from dispatcher.cli.emit import emit
 from dispatcher.cli.explain import explain
 from dispatcher.cli.exporter import exporter
 from dispatcher.cli.flower import flower
+from dispatcher.cli.output.remedy import redis_remedy, settings_note
 from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
 from dispatcher.cli.segment_stub import segment_stub, sink
@@ -22,6 +24,7 @@ from dispatcher.cli.status import status
 from dispatcher.cli.up import up
 from dispatcher.cli.waiting import waiting
 from dispatcher.cli.worker import worker
+from dispatcher.config.environment_file import with_environment_file
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.version import __version__
 
@@ -38,13 +41,16 @@ class _Group(click.Group):
         except SettingsError as error:
             for problem in error.problems:
                 click.echo(f"settings: {problem}", err=True)
-            sys.exit(EXIT_SETTINGS)
+            code = EXIT_SETTINGS
         except StoreUnavailableError as error:
-            click.echo(f"Error: {error}. Start one with `dispatcher up`, or set DISPATCHER_BROKER_URL", err=True)
-            sys.exit(EXIT_UNAVAILABLE)
+            click.echo(f"Error: {error}. {redis_remedy()}", err=True)
+            code = EXIT_UNAVAILABLE
         except DispatcherError as error:
             click.echo(f"Error: {error}", err=True)
-            sys.exit(EXIT_ERROR)
+            code = EXIT_ERROR
+        # In a shell without the deployment's environment, this is what is wrong.
+        click.echo(settings_note(), err=True)
+        sys.exit(code)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -58,9 +64,14 @@ def main() -> None:
       dispatcher emit shop.order.paid        one event, from another terminal
       dispatcher status --watch              where the events are
 
+    The variables of /etc/dispatcher/environment, or of the file that DISPATCHER_ENVIRONMENT_FILE names, count as set
+    where the environment does not set them itself.
+
     Exit codes: 0 success, 1 a negative answer, 2 wrong usage, 3 wrong settings, 4 Redis does not
     answer, 5 other errors.
     """
+    # Into the environment, so that what a command starts has them too, and Flower its own.
+    os.environ.update(with_environment_file(os.environ))
 
 
 for command in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dispatcher.config import mask_url, read
+from dispatcher.config.environment_file import environment_file
 from dispatcher.destinations.options import check_options, mask_settings
 from dispatcher.errors import SettingsError
 
@@ -69,19 +71,21 @@ def _print_summary(loaded: LoadedSettings) -> None:
     click.echo(f"ok: environment {summary['environment']}, broker {summary['broker_url'] or 'embedded'}")
     for name, takes in summary["destinations"].items():
         click.echo(f"  {name}: {takes}")
-    for file in summary["files"]:
-        click.echo(f"  read {file}")
+    for file in (*summary["files"], summary["environment_file"]):
+        if file is not None:
+            click.echo(f"  read {file}")
 
 
 def _summary(loaded: LoadedSettings | None) -> dict[str, Any]:
     if loaded is None:
         return {}
-    settings = loaded.settings
+    settings, variables = loaded.settings, environment_file(os.environ)
     return {
         "environment": settings.environment,
         "broker_url": None if settings.broker_url is None else mask_url(settings.broker_url),
         "destinations": {name: _takes(table) for name, table in settings.destinations.items()},
         "files": [str(file) for file in loaded.files],
+        "environment_file": None if variables is None else str(variables),
     }
 
 

@@ -3,6 +3,7 @@
 from dispatcher.config.delivery import RetrySettings
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.destination_types import installed_types
+from dispatcher.config.files import DEFAULT_ENVIRONMENT
 from dispatcher.config.loading import LoadedSettings, load, read, source_files
 from dispatcher.config.rescue import rescue
 from dispatcher.config.schema import Origin, OutboxSettings, RelaySettings, SentrySettings, Settings, WorkerSettings
@@ -20,6 +21,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "Settings",
     "WorkerSettings",
     # Reading it
+    "DEFAULT_ENVIRONMENT",
     "LoadedSettings",
     "load",
     "read",

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.problems import problem
 from dispatcher.config.schema import Settings
-from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, PREFIX
+from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, FILE_VARIABLE, PREFIX
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def environment_leaves(environ: Mapping[str, str]) -> list[Leaf]:
 
 def _is_setting(name: str) -> bool:
     upper = name.upper()
-    if upper in (ENVIRONMENT_VARIABLE, DIRECTORY_VARIABLE):
+    if upper in (ENVIRONMENT_VARIABLE, DIRECTORY_VARIABLE, FILE_VARIABLE):
         return False
     return upper.startswith(PREFIX) and ("__" in name or _SERVICE_LINK.fullmatch(upper) is None)
 

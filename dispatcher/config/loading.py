@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from dispatcher.config.destination_types import traits_of, unknown_type
+from dispatcher.config.environment_file import with_environment_file
 from dispatcher.config.files import DEFAULT_ENVIRONMENT, locate, missing_files
 from dispatcher.config.layers import (
     CODE,
@@ -74,7 +75,7 @@ def load(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] 
     Reads two files and the metadata of installed packages, and imports no destination type.
 
     Args:
-        environ: The environment variables; the process's own when None.
+        environ: The environment variables; when None, the process's own, over those of the environment file.
         overrides: Nested tables, or keys such as ``outbox__directory``.
 
     Raises:
@@ -85,7 +86,7 @@ def load(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] 
 
 def read(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> LoadedSettings:
     """What ``load`` returns, with the source of each value. Takes and raises the same."""
-    origin = _Origin(os.environ if environ is None else environ, {} if overrides is None else overrides)
+    origin = _Origin(with_environment_file(os.environ) if environ is None else environ, overrides or {})
     location = locate(origin.environ, origin.environment)
     problems = missing_files(location)
     files = tuple(file for file in (location.base, location.own) if file.is_file())
@@ -119,7 +120,7 @@ def source_files(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     Raises:
         SettingsError: DISPATCHER_ENV or DISPATCHER_SETTINGS cannot name a file.
     """
-    return _Origin(os.environ if environ is None else environ, {}).files()
+    return _Origin(with_environment_file(os.environ) if environ is None else environ, {}).files()
 
 
 def _place_environment(tree: Tree, origin: _Origin) -> list[str]:

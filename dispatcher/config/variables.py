@@ -13,6 +13,8 @@ KeyPath: TypeAlias = tuple[str, ...]
 PREFIX: Final = "DISPATCHER_"
 ENVIRONMENT_VARIABLE: Final = "DISPATCHER_ENV"
 DIRECTORY_VARIABLE: Final = "DISPATCHER_SETTINGS"
+#: Names the environment file; one that does not exist is an error then.
+FILE_VARIABLE: Final = "DISPATCHER_ENVIRONMENT_FILE"
 
 
 def variable_name(path: KeyPath) -> str:

@@ -35,8 +35,8 @@ Facts = Mapping[str, str]
 REACHABLE: Final = Check(
     "redis.reachable",
     "Whether Redis answers, and how fast.",
-    "start it with `dispatcher up`, or set DISPATCHER_BROKER_URL (or DISPATCHER_STORE_URL) to one that this machine "
-    "can reach; events stay in the outboxes until it answers",
+    "start it (in development `dispatcher up` does), or set DISPATCHER_BROKER_URL (or DISPATCHER_STORE_URL) to one "
+    "that this machine can reach; events stay in the outboxes until it answers",
 )
 LATENCY: Final = Check(
     "redis.latency",

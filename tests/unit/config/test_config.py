@@ -262,7 +262,7 @@ def test_the_shipped_sites_have_their_own_allowlists(home: Path) -> None:
 def test_a_directory_without_a_base_extends_the_shipped_base(site: Path) -> None:
     site.joinpath("base.toml").unlink()
 
-    assert set(load(site).destinations) == {"tracking_log", "segment"}
+    assert set(load(site).destinations) == {"tracking_log"}
 
 
 def test_a_single_file_extends_the_shipped_base(site: Path) -> None:
@@ -274,7 +274,8 @@ def test_a_single_file_extends_the_shipped_base(site: Path) -> None:
     assert settings.worker.concurrency == 7
     assert settings.environment == "staging"
     assert not settings.strict
-    assert set(settings.destinations) == {"tracking_log", "segment"}
+    # A site without Segment says nothing of it, and does not get it either.
+    assert set(settings.destinations) == {"tracking_log"}
 
 
 def test_code_may_choose_the_environment(site: Path) -> None:

@@ -48,8 +48,13 @@ _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _VARIABLE: Final = re.compile(r"\bDISPATCHER_[A-Z0-9_]+\b")
 
-# What no setting is called: the two that choose the files, and an example of what Kubernetes sets.
-_NO_SETTINGS: Final = {"DISPATCHER_ENV", "DISPATCHER_SETTINGS", "DISPATCHER_SERVICE_HOST"}
+# What no setting is called: the three that choose the files, and an example of what Kubernetes sets.
+_NO_SETTINGS: Final = {
+    "DISPATCHER_ENV",
+    "DISPATCHER_SETTINGS",
+    "DISPATCHER_ENVIRONMENT_FILE",
+    "DISPATCHER_SERVICE_HOST",
+}
 
 
 class Colour(Enum):
