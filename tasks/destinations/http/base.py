@@ -22,7 +22,7 @@ from dispatcher.outcomes import MAYBE_DELIVERED, Dead, Filtered, Outcome, RetryA
 from dispatcher.tasks.destinations.http.client import HttpClient, NoAnswer
 from dispatcher.tasks.destinations.http.masking import request_to_show, secrets_of
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
-from dispatcher.tasks.destinations.http.packing import pack, too_deep
+from dispatcher.tasks.destinations.http.packing import Packed, pack, too_deep
 from dispatcher.tasks.destinations.http.sending import Sender
 from dispatcher.tasks.destinations.http.status import outcome_of_status
 
@@ -230,7 +230,10 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             ``{"request": …}``, with ``missing`` if the settings lack something, so that it would wait; or
             ``{"outcome": "dead" or "filtered", "reason": …}``, with ``error`` if it is dead.
         """
-        packed = pack(self, [encode(event)])
+        try:
+            packed = pack(self, [encode(event)])
+        except RecursionError:
+            packed = Packed([], {0: too_deep(f"event {event.id}")})
         outcome = packed.outcomes.get(0)
         if isinstance(outcome, Dead):
             return {"outcome": "dead", "reason": outcome.reason, "error": outcome.error}

@@ -6,6 +6,7 @@ from dispatcher.tasks.testing.contract.packing import PackingContract
 from dispatcher.tasks.testing.contract.repeats import RepeatsContract
 from dispatcher.tasks.testing.contract.secrecy import SecrecyContract
 from dispatcher.tasks.testing.contract.settings import SettingsContract
+from dispatcher.tasks.testing.contract.setup_errors import SetupErrorsContract
 from dispatcher.tasks.testing.contract.silence import SilenceContract
 from dispatcher.tasks.testing.contract.values import ValuesContract
 
@@ -15,6 +16,7 @@ class DestinationContract(
     PackingContract,
     AnswersContract,
     FinalStatusContract,
+    SetupErrorsContract,
     SilenceContract,
     RepeatsContract,
     SecrecyContract,

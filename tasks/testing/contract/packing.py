@@ -15,11 +15,11 @@ import pytest
 
 from dispatcher.destinations.base import Destination
 from dispatcher.errors import DropEvent
-from dispatcher.event import Event, EventType
+from dispatcher.event import Event, EventType, decode, encode
 from dispatcher.outcomes import CONSENT, Dead, Delivered, Filtered, Outcome
 from dispatcher.rules.rules import Rules
 from dispatcher.tasks.destinations.http import HttpDestination
-from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of
+from dispatcher.tasks.testing.contract.subject import NAME, Subject, batch_of, errors_of, fates, limits_of, with_data
 from dispatcher.tasks.testing.vendor import Vendor
 
 # Enough to see full requests, for vendors that take more than is worth sending here.
@@ -137,6 +137,17 @@ class PackingContract(Subject):
 
         assert fates(outcomes) == ["delivered", "undecodable", "delivered"], errors_of(outcomes)
 
+    def test_an_event_at_the_limit_of_nesting_takes_no_other_along(self, destination: Destination[Any]) -> None:
+        first, deep, last = self.events(3)
+        most = _most_levels(deep)
+
+        for levels in range(most - 50, most + 10, 3):
+            outcomes = destination.deliver(batch_of([first, _nested(deep, levels), last]))
+
+            assert fates([outcomes[0], outcomes[2]]) == ["delivered"] * 2, f"{levels} levels: {errors_of(outcomes)}"
+            assert isinstance(outcomes[1], Delivered | Dead), f"{levels} levels: {errors_of(outcomes)}"
+            json.dumps(destination.preview(msgspec.structs.replace(deep, data=_lists(levels))), default=str)
+
     def test_an_event_of_any_shape_has_an_outcome(self, destination: Destination[Any]) -> None:
         usual = self.event(1)
         events = [
@@ -199,6 +210,33 @@ class PackingContract(Subject):
 
     def _with_poison(self, events: Sequence[Event], *places: int) -> list[Event]:
         return [self.poisoned(event) if place in places else event for place, event in enumerate(events)]
+
+
+def _nested(event: Event, levels: int) -> bytes:
+    """The payload of an event whose data has a list in a list, so many levels deep."""
+    marked = encode(with_data(event, nested="@"))
+    return marked.replace(b'"nested":"@"', b'"nested":' + b"[" * levels + b"]" * levels)
+
+
+def _lists(levels: int) -> dict[str, Any]:
+    nested: list[Any] = []
+    for _ in range(levels - 1):
+        nested = [nested]
+    return {"nested": nested}
+
+
+def _most_levels(event: Event) -> int:
+    """How many levels can be decoded here, which differs from Python to Python."""
+    low, high = 100, 1 << 20
+    while high - low > 1:
+        levels = (low + high) // 2
+        try:
+            decode(_nested(event, levels))
+        except RecursionError:
+            high = levels
+        else:
+            low = levels
+    return low
 
 
 def _dead_places(outcomes: Sequence[Outcome]) -> list[int]:
