@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dispatcher import tracker
-from dispatcher.cli.input.times import parse_timestamp
+from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
 from dispatcher.cli.output.remedy import settings_note
-from dispatcher.errors import InvalidEventError
+from dispatcher.edx_log.source import Source
+from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError
 
 # Lines whose errors are printed; further ones are only counted.
-_MAX_LINE_ERRORS = 20
+_MAX_LINE_ERRORS: Final = 20
+# Lines after which the progress is drawn anew.
+_PROGRESS_LINES: Final = 500
+# Seconds for which the relay may empty a full outbox.
+_FULL_SECONDS: Final = 30.0
 
 
 @click.command()
@@ -27,8 +32,9 @@ _MAX_LINE_ERRORS = 20
 @click.option(
     "--from",
     "source",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file of events as JSON lines with name, data, context, timestamp and id; each keeps its own.",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    help="A file of events as JSON lines, each with its own name, data, context, timestamp, id and type; plain or "
+    "compressed with gzip; - is standard input. Lines of a tracking log are for `dispatcher replay`.",
 )
 @click.option("--timeout", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for Redis.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -47,6 +53,10 @@ def emit(
       dispatcher emit shop.order.paid --data '{"order": 17, "total": 12.5}'
       echo '{"order": 17}' | dispatcher emit shop.order.paid --data -
       dispatcher emit --from recorded.jsonl
+      grep '"shop.order.paid"' recorded.jsonl | dispatcher emit --from -
+
+    A line that is not an event is named, and the others are emitted all the same. `explain --with` reads
+    the same files, and shows what each destination would get.
 
     Exit code 0 if all events were taken, 1 if some were not. Events stay in the outbox while Redis is away.
     """
@@ -81,22 +91,32 @@ def _object(option: str, text: str) -> dict[str, Any]:
     return value
 
 
-def _emit_file(source: Path, *, timeout: float, as_json: bool) -> None:
+def _emit_file(path: Path, *, timeout: float, as_json: bool) -> None:
     emitted = failed = 0
-    with source.open("rb") as lines, _progress(source) as progress:
-        task = progress.add_task(source.name, total=source.stat().st_size)
-        for number, line in enumerate(lines, start=1):
-            progress.update(task, advance=len(line))
-            if not line.strip():
-                continue
+    source = Source(path)
+    with source, _progress() as progress:
+        task = progress.add_task(source.name, total=source.size, events=0)
+        for record in EventFile(source):
             try:
-                _emit_line(line)
+                _emit_record(record)
                 emitted += 1
-            except (ValueError, TypeError) as error:
+            except OutboxError as error:
+                failed += 1
+                message = f"{record.place}: {error}. Neither this event nor what follows it was emitted"
+                progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+                break
+            except InvalidEventError as error:
                 failed += 1
                 if failed <= _MAX_LINE_ERRORS:
-                    progress.console.print(f"{source}:{number}: {error}", markup=False, highlight=False)
+                    place = "" if isinstance(record, BadRecord) else f"{record.place}: "
+                    progress.console.print(f"{place}{error}", markup=False, highlight=False, soft_wrap=True)
+            if (emitted + failed) % _PROGRESS_LINES == 0:
+                progress.update(task, completed=source.consumed, events=emitted)
+    if failed > _MAX_LINE_ERRORS:
+        click.echo(f"{failed - _MAX_LINE_ERRORS:,} more lines could not be emitted", err=True)
     put = tracker.flush(timeout)
+    if not put:
+        click.echo(settings_note(), err=True)
     if as_json:
         click.echo(json.dumps({"emitted": emitted, "failed": failed, "put": put}))
     else:
@@ -105,21 +125,36 @@ def _emit_file(source: Path, *, timeout: float, as_json: bool) -> None:
     raise SystemExit(1 if failed else 0)
 
 
-def _progress(source: Path) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[events]:,} events"),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _emit_line(line: bytes) -> None:
-    record = json.loads(line)
-    if not isinstance(record, dict) or "name" not in record:
-        raise ValueError("the line is not a JSON object with a 'name'")
-    timestamp = record.get("timestamp", record.get("time"))
-    tracker.get_tracker().submit(
-        "event",
-        record["name"],
-        record.get("data"),
-        timestamp=None if timestamp is None else parse_timestamp(timestamp),
-        context=record.get("context") or {},
-        event_id=record.get("id"),
-    )
+def _emit_record(record: RecordedEvent | BadRecord) -> None:
+    """Emit one event of a file. Blocks while the outbox is full and the relay still empties it.
+
+    Raises:
+        InvalidEventError: It is not an event, or cannot be taken.
+        OutboxError: The outbox cannot be written, or stays full.
+    """
+    if isinstance(record, BadRecord):
+        raise InvalidEventError(str(record), event_name="")
+    own = tracker.get_tracker()
+
+    def submit() -> str:
+        context = {} if record.context is None else record.context
+        return own.submit(
+            record.type, record.name, record.data, timestamp=record.timestamp, context=context, event_id=record.id
+        )
+
+    try:
+        submit()
+    except OutboxFullError:
+        own.flush(_FULL_SECONDS)
+        submit()

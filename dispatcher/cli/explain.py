@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
 
-from dispatcher.cli.input.event_file import EventFile, FileEvent, read_event_file
+from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
 from dispatcher.cli.output.explanation import print_explanation
 from dispatcher.config import read
 from dispatcher.destinations.options import check_options
 from dispatcher.destinations.preview import Previewer
+from dispatcher.edx_log.source import Source
 from dispatcher.emit import processors
-from dispatcher.emit.encoding import EventEncoder
-from dispatcher.errors import SettingsError
+from dispatcher.emit.encoding import EventEncoder, read_context
+from dispatcher.emit.ids import IdSource
+from dispatcher.errors import DropEvent, InvalidEventError, SettingsError
+from dispatcher.event import Event, decode
 from dispatcher.outcomes import BROWSER_ONLY, DISABLED, EXCLUDED, INTERNAL, NOT_ON_ALLOWLIST
 from dispatcher.routing import Router
 
 if TYPE_CHECKING:
     from dispatcher.config import LoadedSettings, Settings
     from dispatcher.config.variables import KeyPath
-    from dispatcher.event import Event, EventType
+    from dispatcher.event import EventType
     from dispatcher.routing import Explanation
 
 # The exit code if an event goes nowhere.
@@ -42,9 +47,9 @@ _BY_LIST: Final = frozenset({NOT_ON_ALLOWLIST, EXCLUDED, INTERNAL})
 @click.option(
     "--with",
     "source",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="A file with a whole event as JSON (name, data, context, timestamp, id), with several as JSON lines, or with "
-    "only the data of the event NAME; - is standard input.",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    help="A file with a whole event as JSON (name, data, context, timestamp, id, type), with several as JSON lines, or "
+    "with only the data of the event NAME; plain or compressed with gzip; - is standard input.",
 )
 @click.option("--destination", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
 @click.option("--all", "everything", is_flag=True, help="Also for destinations that do not take the event.")
@@ -52,7 +57,7 @@ _BY_LIST: Final = frozenset({NOT_ON_ALLOWLIST, EXCLUDED, INTERNAL})
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
     name: str | None,
-    source: str | None,
+    source: Path | None,
     only: tuple[str, ...],
     everything: bool,
     happens_now: bool,
@@ -84,9 +89,8 @@ def explain(
         explanations = [_Explainer(loaded, chosen).explain_name(name)]
         is_list = False
     else:
-        file = _read_file(source, name, loaded.settings, happens_now=happens_now)
-        explanations = list(_explain_events(file.events, loaded, chosen, everything=everything))
-        is_list = file.is_list
+        events, is_list = _read_file(source, name, loaded.settings, happens_now=happens_now)
+        explanations = list(_explain_events(events, loaded, chosen, everything=everything))
     if as_json:
         click.echo(json.dumps(explanations if is_list else explanations[0], indent=2))
     else:
@@ -104,20 +108,60 @@ def _chosen(only: tuple[str, ...], settings: Settings) -> frozenset[str]:
     return frozenset(only or settings.destinations)
 
 
-def _read_file(source: str, name: str | None, settings: Settings, *, happens_now: bool) -> EventFile:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FileEvent:
+    """One event of a file.
+
+    Args:
+        event: As destinations get it, after the processors; as it is in the file if a processor dropped it.
+        place: The file, and the line if the file has several.
+        dropped: Why a processor dropped it; None if none did.
+    """
+
+    event: Event
+    place: str
+    dropped: str | None = None
+
+
+def _read_file(
+    source: Path, name: str | None, settings: Settings, *, happens_now: bool
+) -> tuple[list[_FileEvent], bool]:
+    """The events of a file as destinations get them, and whether the file holds several."""
     loaded = processors.load(settings.processors)
     encoder = EventEncoder(max_bytes=settings.outbox.max_event_bytes, processors=loaded)
-    is_stdin = source == "-"
-    where = "standard input" if is_stdin else source
-    content = sys.stdin.buffer.read() if is_stdin else Path(source).read_bytes()
+    ids = IdSource()
+    events: list[_FileEvent] = []
+    with Source(source) as opened:
+        file = EventFile(opened, name)
+        for record in file:
+            if isinstance(record, BadRecord):
+                raise click.BadParameter(str(record), param_hint="--with")
+            try:
+                events.append(_encode(record, encoder, ids, happens_now=happens_now))
+            except InvalidEventError as error:
+                raise click.BadParameter(f"{record.place}: {error}", param_hint="--with") from error
+    return events, file.is_list
+
+
+def _encode(record: RecordedEvent, encoder: EventEncoder, ids: IdSource, *, happens_now: bool) -> _FileEvent:
+    event = Event(
+        id=ids.new() if record.id is None else record.id,
+        type=record.type,
+        name=record.name,
+        timestamp=datetime.now(UTC) if happens_now or record.timestamp is None else record.timestamp,
+        data=record.data,
+        context={} if record.context is None else record.context,
+    )
+    bound = read_context(event.name, event.context)
     try:
-        return read_event_file(where, content, name, encoder, happens_now=happens_now)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--with") from error
+        payload = encoder.encode(event.id, event.type, event.name, event.data, event.timestamp, bound)
+    except DropEvent as drop:
+        return _FileEvent(event=event, place=record.place, dropped=str(drop.reason))
+    return _FileEvent(event=decode(payload), place=record.place)
 
 
 def _explain_events(
-    events: tuple[FileEvent, ...], loaded: LoadedSettings, chosen: frozenset[str], *, everything: bool
+    events: list[_FileEvent], loaded: LoadedSettings, chosen: frozenset[str], *, everything: bool
 ) -> Iterator[dict[str, Any]]:
     tables = {name: table for name, table in loaded.settings.destinations.items() if name in chosen}
     # Of the chosen ones only: mistakes elsewhere do not matter here.
@@ -146,7 +190,7 @@ class _Explainer:
         """Where events with this name go."""
         return {"name": name, "internal": self._router.is_internal(name), "destinations": self._rows(name, "event")}
 
-    def explain_event(self, file_event: FileEvent, previewer: Previewer, *, everything: bool) -> dict[str, Any]:
+    def explain_event(self, file_event: _FileEvent, previewer: Previewer, *, everything: bool) -> dict[str, Any]:
         """Where one event goes, and what each destination would get."""
         event = file_event.event
         head = {

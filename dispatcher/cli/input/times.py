@@ -25,7 +25,7 @@ def parse_timestamp(text: object) -> datetime:
             raise TypeError
         return to_utc(datetime.fromisoformat(text))
     except (TypeError, ValueError, OverflowError):
+        what = "is not a time" if isinstance(text, str) else f"is of type {type(text).__name__}"
         raise ValueError(
-            f"the timestamp {str(text)[:80]!r} must be text such as 2026-01-31T12:00:00+00:00; "
-            "leave it out for the present time"
+            f"the timestamp {what}: write text such as 2026-01-31T12:00:00+00:00, or leave it out for the present time"
         ) from None
