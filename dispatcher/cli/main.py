@@ -16,8 +16,10 @@ from dispatcher.cli.explain import explain
 from dispatcher.cli.exporter import exporter
 from dispatcher.cli.flower import flower
 from dispatcher.cli.output.remedy import redis_remedy, settings_note
+from dispatcher.cli.pause import pause, resume
 from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
+from dispatcher.cli.retry import retry
 from dispatcher.cli.segment_stub import segment_stub, sink
 from dispatcher.cli.settings import settings
 from dispatcher.cli.status import status
@@ -79,6 +81,9 @@ for command in (
     emit,
     status,
     doctor,
+    retry,
+    pause,
+    resume,
     dead,
     waiting,
     replay,

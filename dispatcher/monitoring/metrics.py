@@ -219,6 +219,12 @@ DEFINITIONS: Final = (
         "1 while the breaker is open or tries one batch at a time, 0 while it is closed.",
         lambda each: float(each.counts.breaker.state != "closed"),
     ),
+    DestinationMetric(
+        "dispatcher_paused",
+        "gauge",
+        "1 while somebody has paused the destination, so that nothing is delivered to it; else 0.",
+        lambda each: float(each.counts.pause is not None),
+    ),
     DestinationMetricByLabel(
         "dispatcher_breaker_cause",
         "gauge",

@@ -19,11 +19,12 @@ def size_text(number_of_bytes: float) -> str:
     return decimal(int(number_of_bytes))
 
 
-def count_text(number: int, noun: str) -> str:
+def count_text(number: int, noun: str, plural: str = "") -> str:
     """A number of things as text: 1 event, 12,345 events.
 
     Args:
         number: How many.
-        noun: In the singular; it takes an s for other numbers than 1.
+        noun: In the singular.
+        plural: For other numbers than 1; empty: the noun takes an s.
     """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -14,7 +14,7 @@ from dispatcher.connections.redis_pool import Command, RedisPool
 from dispatcher.errors import BatchDamagedError
 from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
-from dispatcher.store.claim import BreakerOpen, Claim, Damaged
+from dispatcher.store.claim import BreakerOpen, Claim, Damaged, Paused
 from dispatcher.store.counts import Counts
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.packing import unpack
@@ -72,7 +72,7 @@ class BatchStore:
 
     def claim(
         self, destination: str, batch_id: str, *, token: str, lease_seconds: float, spread_seconds: float = 0.0
-    ) -> Claim | BreakerOpen | Damaged | str:
+    ) -> Claim | BreakerOpen | Paused | Damaged | str:
         """Claim a batch for ``lease_seconds``.
 
         Args:
@@ -97,6 +97,8 @@ class BatchStore:
         answer = self._scripts.call(script.CLAIM, destination, arguments)
         if isinstance(answer, bytes):
             return answer.decode()
+        if answer[0] == b"paused":
+            return Paused(int(answer[1]) or None, (answer[2] or b"").decode())
         if answer[0] == b"breaker open":
             return BreakerOpen(int(answer[1]), (answer[2] or b"").decode())
         packed, count, damage = answer[0], int(answer[1]), ""

@@ -80,6 +80,19 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """A batch that may not be tried since somebody has paused the destination: it is parked, and no attempt was burnt.
+
+    Args:
+        until_ms: When the pause ends, in milliseconds since 1970; None if somebody has to end it.
+        reason: What whoever paused it gave as the reason; may be empty.
+    """
+
+    until_ms: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerOpen:
     """A batch that may not be tried while the breaker is open: it is parked, and no attempt was burnt.
 

@@ -1,4 +1,4 @@
-"""Counts: the ledger of one destination, with its breaker and its rate limit."""
+"""Counts: the ledger of one destination, with its breaker, its pause and its rate limit."""
 
 from __future__ import annotations
 
@@ -46,6 +46,33 @@ class Breaker:
             until_ms=until or None,
             failures=int(fields.get("breaker_failures", 0)),
             opened=int(fields.get("breaker_opened", 0)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """That somebody has paused a destination. Times are in milliseconds since 1970.
+
+    Args:
+        since_ms: When that was.
+        until_ms: When it ends by itself; None where somebody has to resume it.
+        reason: As it was given; may be empty.
+    """
+
+    since_ms: int
+    until_ms: int | None = None
+    reason: str = ""
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> Self | None:
+        """Read the answer of counts.lua; None where it is not paused, or not any more."""
+        until = int(fields.get("breaker_paused_until", 0))
+        if "breaker_paused" not in fields or 0 < until <= int(fields["now"]):
+            return None
+        return cls(
+            since_ms=int(fields["breaker_paused"]),
+            until_ms=until or None,
+            reason=fields.get("breaker_pause_reason", ""),
         )
 
 
@@ -111,6 +138,7 @@ class Counts:
         dead_by_reason: The dead ones, by reason.
         filtered_by_reason: The filtered ones, by reason.
         breaker: Whether the destination is left alone.
+        pause: That somebody has paused it; None where nobody has.
         rate: Its rate limit; None where none is set, or no worker has asked for a permit for two days.
     """
 
@@ -135,6 +163,7 @@ class Counts:
     dead_by_reason: Mapping[str, int] = field(default_factory=dict)
     filtered_by_reason: Mapping[str, int] = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker)
+    pause: Pause | None = None
     rate: RateLimit | None = None
 
     @property
@@ -195,5 +224,6 @@ class Counts:
             dead_by_reason=by_reason("dead"),
             filtered_by_reason=by_reason("filtered"),
             breaker=Breaker.from_fields(fields),
+            pause=Pause.from_fields(fields),
             rate=RateLimit.from_fields(fields),
         )

@@ -102,7 +102,8 @@ BREAKER: Final = Key(
     "breaker",
     "hash",
     "failures (in a row), openings (in a row), opened (openings in all), and while it is not closed: until, since, "
-    "cause, error, probe (the token of the batch that may be tried), probe_until",
+    "cause, error, probe (the token of the batch that may be tried), probe_until; and while it is paused: paused "
+    "(since when), paused_until (0 without an end), pause_reason",
 )
 DEAD: Final = Key(
     "dead",

@@ -109,7 +109,7 @@ PUT: Final = _of_the_store("put", "journal", "batch", "dead_letters")
 PROGRESS: Final = _of_the_store("progress", "journal")
 CLAIM: Final = _of_the_store("claim", "journal", "batch", "repair", "breaker")
 SETTLE: Final = _of_the_store("settle", "journal", "batch", "dead_letters", "breaker")
-DUE: Final = _of_the_store("due", "journal", "batch", "repair")
+DUE: Final = _of_the_store("due", "journal", "batch", "repair", "breaker")
 COUNTS: Final = _of_the_store("counts", "dead_letters")
 REVIVE: Final = _of_the_store("revive", "batch", "dead_letters")
 DROP: Final = _of_the_store("drop", "dead_letters")
@@ -117,6 +117,8 @@ OVERDUE: Final = _of_the_store("overdue", "dead_letters")
 FILED: Final = _of_the_store("filed", "dead_letters")
 FORGET_FILED: Final = _of_the_store("forget_filed", "dead_letters")
 TRANSFER: Final = _of_the_store("transfer", "journal", "batch", "dead_letters")
+PAUSE: Final = _of_the_store("pause", "breaker")
+RETRY: Final = _of_the_store("retry", "breaker")
 RATE_LIMIT: Final = Script("rate_limit")
 
 #: All of them.
@@ -133,5 +135,7 @@ SCRIPTS: Final = (
     FILED,
     FORGET_FILED,
     TRANSFER,
+    PAUSE,
+    RETRY,
     RATE_LIMIT,
 )

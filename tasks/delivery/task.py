@@ -21,7 +21,7 @@ from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_l
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.claim import BreakerOpen, Claim, Damaged
+from dispatcher.store.claim import BreakerOpen, Claim, Damaged, Paused
 from dispatcher.store.doorbell import task_name
 from dispatcher.store.settlement import Settled, Settlement
 from dispatcher.tasks.delivery.sentry_trace import send_traces
@@ -84,6 +84,11 @@ class Delivery(Task):
         )
         if isinstance(claim, str):
             return f"nothing to do: the batch is {claim}"
+        if isinstance(claim, Paused):
+            why = f": {claim.reason}" if claim.reason else ""
+            raise Retry(
+                f"the destination is paused{why}", when=None if claim.until_ms is None else _utc(claim.until_ms)
+            )
         if isinstance(claim, BreakerOpen):
             raise Retry(f"the breaker is open: {claim.error}", when=_utc(claim.until_ms))
         if isinstance(claim, Damaged):

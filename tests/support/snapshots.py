@@ -8,7 +8,7 @@ from typing import Any
 from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
-from dispatcher.store.counts import NOT_TAKEN, Breaker, Counts, RateLimit
+from dispatcher.store.counts import NOT_TAKEN, Breaker, Counts, Pause, RateLimit
 
 #: When every snapshot was taken.
 NOW = 1_795_442_400.0
@@ -78,7 +78,14 @@ def troubled() -> Snapshot:
         rate=RateLimit(per_second=40, current_per_second=2.5, error="answered 429 Too Many Requests"),
     )
     emit = Counts(accepted=3, dead=3, dead_by_reason={"not_encodable": 3})
-    gone = Counts(accepted=500, delivered=300, parked=200, oldest_ms=NOW_MS - 90_000_000, due_ms=NOW_MS - 80_000_000)
+    gone = Counts(
+        accepted=500,
+        delivered=300,
+        parked=200,
+        oldest_ms=NOW_MS - 90_000_000,
+        due_ms=NOW_MS - 80_000_000,
+        pause=Pause(since_ms=NOW_MS - 60_000),
+    )
     found = snapshot_of(
         {"tracking_log": log, "segment": segment, NOT_TAKEN: emit},
         outbox(waiting=1_234, bytes=1_234_000, oldest_ms=NOW_MS - 40_000),

@@ -127,7 +127,9 @@ class LedgerScreen:
                 self._next_try(counts),
                 self._age(counts.oldest_ms),
                 self._age(counts.last_delivered_ms),
-                Text(counts.breaker.state, style=_BREAKER_STYLES[counts.breaker.state]),
+                Text("paused", style="yellow")
+                if counts.pause is not None
+                else Text(counts.breaker.state, style=_BREAKER_STYLES[counts.breaker.state]),
                 style=style,
             )
         return table
@@ -135,6 +137,8 @@ class LedgerScreen:
     def _next_try(self, counts: Counts) -> Text:
         if counts.due_ms is None:
             return _NOTHING
+        if counts.pause is not None:
+            return _NOTHING if counts.pause.until_ms is None else Text(self._until(counts.pause.until_ms))
         # While the breaker is open, what is due waits for the breaker.
         return Text(self._until(max(counts.due_ms, counts.breaker.until_ms or 0)))
 
@@ -147,6 +151,11 @@ class LedgerScreen:
             title = (_title(name), "bold")
             if name in self.snapshot.unserved:
                 yield Text.assemble(title, ": nobody delivers it: disabled, or not in the settings", style="dim")
+            if counts.pause is not None:
+                end = counts.pause.until_ms
+                until = f"`dispatcher resume {name}`" if end is None else f"{self._until(end)} from now"
+                why = f" ({_printable(counts.pause.reason)})" if counts.pause.reason else ""
+                yield Text.assemble(title, ": paused for ", self._age(counts.pause.since_ms), f"{why}, until {until}")
             breaker = counts.breaker
             if breaker.state != "closed":
                 since = self._age(breaker.opened_ms)

@@ -35,6 +35,11 @@ BREAKER: Final = Check(
     "Open breakers: destinations that are not tried for a while, because they did not answer, or refused.",
     "mend what the error names; dispatcher tries the destination again by itself, and nothing is lost",
 )
+PAUSE: Final = Check(
+    "deliveries.paused",
+    "Destinations that somebody has paused: nothing is delivered to them.",
+    "run `dispatcher resume {name}` once the reason for it is gone; its events wait in Redis",
+)
 DEAD: Final = Check(
     "deliveries.dead",
     "Dead letters: events that are not tried again.",
@@ -47,7 +52,7 @@ ROOM: Final = Check(
     "provided that it can write there",
 )
 
-CHECKS: Final = (LEDGER, WAITING, BREAKER, DEAD, ROOM)
+CHECKS: Final = (LEDGER, WAITING, BREAKER, PAUSE, DEAD, ROOM)
 
 
 def check(deployment: Deployment) -> Iterator[Finding]:
@@ -68,6 +73,7 @@ def check_counts(name: str, counts: Counts, *, now: float) -> Iterator[Finding]:
     if name != NOT_TAKEN:  # no event ever waits for it
         yield waiting(name, counts, now)
         yield breaker(name, counts, now)
+        yield paused(name, counts, now)
     yield dead(name, counts)
     yield room(name, counts)
 
@@ -99,6 +105,14 @@ def breaker(name: str, counts: Counts, now: float) -> Finding:
     what = f"the breaker of {name} is {state.state}{since}: {state.error or state.cause}"
     # A refused login or an unknown host needs a person.
     return BREAKER.error(what) if state.cause == "setup" else BREAKER.warning(what)
+
+
+def paused(name: str, counts: Counts, now: float) -> Finding:
+    if counts.pause is None:
+        return PAUSE.ok(f"{name} is not paused")
+    why = f": {counts.pause.reason}" if counts.pause.reason else ""
+    since = duration_text(now - counts.pause.since_ms / 1000)
+    return PAUSE.warning(f"{name} has been paused for {since}{why}", name=name)
 
 
 def dead(name: str, counts: Counts) -> Finding:

@@ -3,8 +3,8 @@
 -- Arguments: id, lease_ms, token, spread_ms.
 -- Returns {packed, n, attempts, claims before this one, put_at, now, lost, part, first, condemned}. Only the first
 --   `part` events are to be delivered; `lost` is how many leases in a row were lost up to now. Or the state that keeps
---   it from being claimed, or 'settled'. Or {'breaker open', until, error}: the batch is parked then, and has burnt no
---   attempt.
+--   it from being claimed, or 'settled'. Or {'breaker open', until, error}, or {'paused', until, reason}: the batch is
+--   parked then, and has burnt no attempt. A pause without an end has until 0.
 
 -- Leases lost in a row from which on a batch is handed out in parts: what a deploy or two, or an outage of Redis at the
 -- wrong moment, does not come to. And those from which on an event that had the last one alone is condemned: three
@@ -22,10 +22,14 @@ if redis.call('EXISTS', batch) == 0 then
   return 'settled'
 end
 local n = size_of(id, state)
-local is_open, is_probe = ask_breaker()
+local is_open, is_probe, is_paused = ask_breaker()
 if is_open then
   -- Due at once: it is the bell that waits for the breaker, so that closing the breaker early lets them all go.
   move(id, state, 'parked', now, n)
+  if is_paused then
+    local pause = redis.call('HMGET', key('breaker'), 'paused_until', 'pause_reason')
+    return {'paused', tonumber(pause[1]), pause[2] or ''}
+  end
   local fields = redis.call('HMGET', key('breaker'), 'until', 'error', 'probe_until')
   return {'breaker open', math.max(tonumber(fields[1]), tonumber(fields[3] or '0')), fields[2]}
 end

@@ -1,7 +1,8 @@
 -- What to ring for at this moment: parked batches that are due; claimed ones whose lease has run out; and queued ones
 -- whose ring was lost. A ring is lost if another that came more than `overtaken_ms` later was answered by a claim; or,
 -- in an empty queue (idle), after a few seconds; or, wherever it may be, after ten minutes. While the breaker is open
--- the bell rings for nothing, and then for one batch, the probe, until the breaker is closed.
+-- the bell rings for nothing, and then for one batch, the probe, until the breaker is closed. While the destination is
+-- paused it rings for nothing at all.
 --
 -- Arguments: limit, idle, overtaken_ms, every_ms.
 -- Returns {id, n, attempts, example, …}. Once in every_ms, whoever asks; else nothing.
@@ -11,7 +12,8 @@ local IDLE_MS, LOST_MS = 5000, 600000
 local limit = arguments.limit
 write_even_when_full()
 if not redis.call('SET', key('bell'), '1', 'NX', 'PX', arguments.every_ms) then return {} end
-local breaker = redis.call('HMGET', key('breaker'), 'until', 'probe_until')
+local breaker = redis.call('HMGET', key('breaker'), 'until', 'probe_until', 'paused', 'paused_until')
+if holds(breaker[3], breaker[4]) then return {} end
 if breaker[1] then
   if now < tonumber(breaker[1]) or now < tonumber(breaker[2] or '0') then return {} end
   limit = 1

@@ -32,7 +32,7 @@ from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check
 from dispatcher.outbox import Reader
-from dispatcher.store.counts import Breaker, Counts
+from dispatcher.store.counts import Breaker, Counts, Pause
 from dispatcher.tasks.destinations.segment import SegmentOptions
 from tests.support.outboxes import make_outbox
 
@@ -445,6 +445,12 @@ CASES: Final = [
         "deliveries.breaker",
         lambda _: deliveries.breaker("segment", Counts(breaker=Breaker(state="open", cause="setup")), NOW),
         lambda _: deliveries.breaker("segment", Counts(), NOW),
+    ),
+    Case(
+        "deliveries.paused",
+        lambda _: deliveries.paused("segment", Counts(pause=Pause(since_ms=int(NOW * 1000))), NOW),
+        lambda _: deliveries.paused("segment", Counts(), NOW),
+        level="warning",
     ),
     Case(
         "deliveries.dead",

@@ -1,12 +1,23 @@
 -- The breaker of a destination. Closed: it has no `until`. Open: nothing is tried before `until`. After that it is half
--- open: one batch at a time is, the probe.
+-- open: one batch at a time is, the probe. Beside that, a person may pause the destination: then nothing is tried either.
 
--- Whether a batch may not be tried now, and whether it would be the probe.
+-- Whether somebody has paused the destination, and that still holds: `ends` is when the pause ends, or '0'.
+local function holds(paused, ends)
+  return paused and (ends == '0' or now < tonumber(ends))
+end
+
+-- Whether a batch may not be tried now, whether it would be the probe, and whether that is because of a pause.
 local function ask_breaker()
-  local times = redis.call('HMGET', key('breaker'), 'until', 'probe_until')
-  if not times[1] then return false, false end
-  local is_open = now < tonumber(times[1]) or now < tonumber(times[2] or '0')
-  return is_open, not is_open
+  local fields = redis.call('HMGET', key('breaker'), 'until', 'probe_until', 'paused', 'paused_until')
+  if holds(fields[3], fields[4]) then return true, false, true end
+  if not fields[1] then return false, false, false end
+  local is_open = now < tonumber(fields[1]) or now < tonumber(fields[2] or '0')
+  return is_open, not is_open, false
+end
+
+-- Has everything be tried again. How often it has opened in all stays, and so does a pause.
+local function close_breaker()
+  redis.call('HDEL', key('breaker'), 'failures', 'openings', 'until', 'since', 'cause', 'error', 'probe', 'probe_until')
 end
 
 -- Records what a try says of the destination, from the arguments `token`, `result`, `error`, `failures`, `first_ms`,
@@ -20,7 +31,7 @@ local function record_result()
   if result == 'ok' then
     -- It was under way when the breaker opened.
     if open_until and not is_probe and now < tonumber(open_until) then return '' end
-    redis.call('HDEL', breaker, 'failures', 'openings', 'until', 'since', 'cause', 'error', 'probe', 'probe_until')
+    close_breaker()
     return open_until and 'closed' or ''
   end
   if result == '' or (open_until and not is_probe) then return '' end

@@ -32,7 +32,8 @@
 --                             seconds
 --   breaker                   hash: failures (in a row), openings (in a row), opened (openings in all), and while it
 --                             is not closed: until, since, cause, error, probe (the token of the batch that may be
---                             tried), probe_until
+--                             tried), probe_until; and while it is paused: paused (since when), paused_until (0
+--                             without an end), pause_reason
 --   dead                      stream: a dead letter each: reason, error, event (dead_event.py), attempts, at, bytes;
 --                             n where it stands for several events, which are gone
 --   filing                    string: there while a worker has the turn to take dead letters to a file; expires

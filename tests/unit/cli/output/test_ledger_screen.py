@@ -11,7 +11,7 @@ from rich.console import Console
 from dispatcher.cli.output.ledger_screen import LedgerScreen
 from dispatcher.cli.output.rates import Rates
 from dispatcher.monitoring.snapshot import Snapshot
-from dispatcher.store.counts import Breaker, Counts, RateLimit
+from dispatcher.store.counts import Breaker, Counts, Pause, RateLimit
 from tests.support.snapshots import NOW_MS, away, outbox, quiet, snapshot_of, troubled
 
 
@@ -50,6 +50,28 @@ def test_waiting_events_are_shown_by_state_with_next_try_and_breaker() -> None:
         "45,478",
         *["12", "s", "4", "min", "3", "min", "open"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("until_ms", "reason", "note", "due"),
+    [
+        (None, "", "segment: paused for 60 s, until `dispatcher resume segment`", "-"),
+        (
+            NOW_MS + 300_000,
+            "they\x1b[31m move",
+            "segment: paused for 60 s (they [31m move), until 5 min from now",
+            "5 min",
+        ),
+    ],
+)
+def test_a_pause_is_shown_with_its_end(until_ms: int | None, reason: str, note: str, due: str) -> None:
+    pause = Pause(since_ms=NOW_MS - 60_000, until_ms=until_ms, reason=reason)
+    text = shown(snapshot_of({"segment": Counts(accepted=1, parked=1, due_ms=NOW_MS - 5_000, pause=pause)}))
+
+    assert note in text
+    waits = line(text.partition("What waits")[2], "segment")
+    assert waits.split()[-1] == "paused"
+    assert f" {due} " in waits
 
 
 def test_the_next_try_waits_for_the_breaker() -> None:
