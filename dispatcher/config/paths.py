@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_VARIABLE: Final = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_VARIABLE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
 def expand(path: str | Path, environ: Mapping[str, str]) -> Path:
-    """The absolute path, with ``~``, ``$NAME`` and ``${NAME}`` replaced.
+    """The absolute path, with ``~``, ``$NAME`` and ``${NAME}`` replaced, and ``$$`` by a dollar sign.
 
     Raises:
         ValueError: A variable is not set, a user has no home directory, or the path is empty; the message says which.
     """
     text = os.fspath(path)
-    for name in {name for names in _VARIABLE.findall(text) for name in names if name}:
+    for name in {found[2] or found[3] for found in _VARIABLE.finditer(text) if not found[1]}:
         if name not in environ:
-            raise ValueError(f"it uses ${name}, and no environment variable of that name is set")
-    text = _VARIABLE.sub(lambda found: environ[found[1] or found[2]], text)
+            raise ValueError(f"it uses ${name}, and no environment variable of that name is set; a dollar sign is $$")
+    text = _VARIABLE.sub(lambda found: found[1] or environ[found[2] or found[3]], text)
     if not text:
         raise ValueError("it must not be empty")
     if "\0" in text:

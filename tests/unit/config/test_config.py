@@ -362,6 +362,10 @@ def test_home_and_variables_in_paths_are_expanded(site: Path) -> None:
     assert settings.destinations["tracking_log"].options == {"path": "/spool/t.log"}
 
 
+def test_two_dollar_signs_stand_for_one_in_a_path(site: Path) -> None:
+    assert load(site, {"X": "/x"}, state_directory="${X}/a$$X/$$$$").state_directory == Path("/x/a$X/$$")
+
+
 def test_a_relative_path_is_made_absolute_at_once(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
