@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from dispatcher.config.destination_types import TRAITS_GROUP, traits_of
+from dispatcher.config.files import SHIPPED
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.problems import describe, is_credential, problem
 from dispatcher.config.suggestions import Subject
@@ -31,10 +32,30 @@ def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = 
         settings: What to check.
         source: Says what set the value at a path, as ``LoadedSettings.source``; None stands for "settings".
     """
-    problems: list[str] = []
+    problems: list[str] = [] if source is None else _brought_back(settings, source)
     for name, table in settings.destinations.items():
         if table.enabled:
             problems += _check(name, table, source or (lambda _: "settings"))
+    return problems
+
+
+def _brought_back(settings: Settings, source: Callable[[KeyPath], str]) -> list[str]:
+    """Destinations that nothing but the base.toml of dispatcher names, beside one of the same type that the site has.
+
+    As after a site has given its tracking log another name: each event would go to both.
+    """
+    sources = {name: source(("destinations", name)) for name, table in settings.destinations.items() if table.enabled}
+    shipped = str(SHIPPED / "base.toml")
+    problems = []
+    for name in [name for name, of_name in sources.items() if of_name == shipped]:
+        type_name = settings.destinations[name].type
+        others = [other for other in sources if other != name and settings.destinations[other].type == type_name]
+        if others:
+            message = (
+                f"it comes with dispatcher, beside {', '.join(others)} of the same type: events would go to each. Set "
+                f"enabled = false in destinations.{name}, or name it in your own file if you want both"
+            )
+            problems.append(problem(shipped, f"destinations.{name}", message))
     return problems
 
 

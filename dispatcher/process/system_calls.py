@@ -194,9 +194,14 @@ def mounts() -> str:
     try:
         return Path("/proc/mounts").read_text()
     except OSError:
+        pass
+    rows = []
+    for line in _lines("mount"):
         # Such as: /dev/disk3s1 on /System/Volumes/Data (apfs, local, journaled)
-        found = (re.search(r"^(.+?) on (/.*) \((\w+)", line) for line in _lines("mount"))
-    rows = (mount.groups() for mount in found if mount)
+        device, _, rest = line.partition(" on ")
+        directory, _, options = rest.rpartition(" (")
+        if directory:
+            rows.append((device, directory, options.split(",")[0].rstrip(")\n")))
     return "\n".join(
         " ".join(re.sub(r"[\s\\]", lambda char: f"\\{ord(char[0]):03o}", word) for word in row) for row in rows
     )

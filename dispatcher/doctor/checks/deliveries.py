@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from dispatcher.doctor.deployment import Deployment
@@ -13,6 +13,7 @@ from dispatcher.monitoring.ledger import served
 from dispatcher.monitoring.units import count_text, duration_text, size_text
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
+from dispatcher.store.waiting_batches import scan_destinations
 
 # Longer than any pause between tries by default.
 _OLD_SECONDS: Final = 600.0
@@ -29,6 +30,11 @@ WAITING: Final = Check(
     "deliveries.waiting",
     "For how long the oldest event has waited in the batch store: more than ten minutes is a warning.",
     "`dispatcher status` says why it waits: mend that, or start more workers",
+)
+UNSERVED: Final = Check(
+    "deliveries.unserved",
+    "Events that wait for a destination that is disabled, or that the settings do not name: nobody delivers them.",
+    "enable {name} and run a worker for it, or `dispatcher waiting move {name} NEW`",
 )
 BREAKER: Final = Check(
     "deliveries.breaker",
@@ -52,16 +58,20 @@ ROOM: Final = Check(
     "provided that it can write there",
 )
 
-CHECKS: Final = (LEDGER, WAITING, BREAKER, PAUSE, DEAD, ROOM)
+CHECKS: Final = (LEDGER, WAITING, UNSERVED, BREAKER, PAUSE, DEAD, ROOM)
 
 
 def check(deployment: Deployment) -> Iterator[Finding]:
     """Every destination, and the events that emit could not take."""
+    names = served(deployment.settings)
+    pool = deployment.pool(deployment.settings.store)
     try:
-        all_counts = BatchStore(deployment.pool(deployment.settings.store)).counts(served(deployment.settings))
+        all_counts = BatchStore(pool).counts(names)
+        others = BatchStore(pool).counts([name for name in scan_destinations(pool) if name not in names])
     except StoreUnavailableError:
         yield LEDGER.skipped("Redis does not answer")
         return
+    yield from unserved(others, disabled=frozenset(deployment.settings.destinations))
     for name, counts in all_counts.items():
         if name != NOT_TAKEN or counts.accepted:
             yield from check_counts(name, counts, now=time.time())
@@ -95,6 +105,16 @@ def waiting(name: str, counts: Counts, now: float) -> Finding:
     if seconds < _OLD_SECONDS:
         return WAITING.ok(what)
     return WAITING.warning(f"{what}; the last error was: {counts.last_error}" if counts.last_error else what)
+
+
+def unserved(all_counts: Mapping[str, Counts], *, disabled: frozenset[str]) -> Iterator[Finding]:
+    """The findings about destinations that no worker delivers to; ``disabled`` are those that the settings name."""
+    found = {name: counts for name, counts in all_counts.items() if counts.waiting}
+    for name, counts in found.items():
+        why = "is disabled" if name in disabled else "is not in the settings"
+        yield UNSERVED.error(f"{count_text(counts.waiting, 'event')} waiting for {name}, which {why}", name=name)
+    if not found:
+        yield UNSERVED.ok("no event waits for a destination that nobody serves")
 
 
 def breaker(name: str, counts: Counts, now: float) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from dispatcher.config import LoadedSettings, mask_url, read, source_files
+from dispatcher.config import DEFAULT_ENVIRONMENT, LoadedSettings, Settings, mask_url, read, source_files
 from dispatcher.config.layers import Leaf, file_leaves
 from dispatcher.destinations.options import check_options
 from dispatcher.doctor.deployment import Deployment
@@ -25,6 +25,12 @@ STRICT: Final = Check(
     "Whether emit raises in the app (`strict`).",
     "set DISPATCHER_STRICT=false outside of development: an event that emit cannot take becomes a dead letter then",
 )
+ENVIRONMENT: Final = Check(
+    "settings.environment",
+    "Whether the settings of development have the credentials of a real destination: in development each event of an "
+    "allowlist of `*` goes there.",
+    "set DISPATCHER_ENV to the environment of this machine, as in its environment file; or leave the credentials out",
+)
 BROKER: Final = Check(
     "settings.broker",
     "Whether the settings name a Redis of your own, or leave it at the embedded one of `dispatcher up`.",
@@ -41,7 +47,7 @@ WRITABLE: Final = Check(
     "run `chmod o-w {file}`",
 )
 
-CHECKS: Final = (VALID, STRICT, BROKER, READABLE, WRITABLE)
+CHECKS: Final = (VALID, STRICT, ENVIRONMENT, BROKER, READABLE, WRITABLE)
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[LoadedSettings | None, list[Finding]]:
@@ -64,12 +70,29 @@ def check(deployment: Deployment) -> Iterator[Finding]:
         yield STRICT.warning(f"emit raises in {settings.environment}, so that a mistake in an event fails the request")
     else:
         yield STRICT.ok("emit raises, for development" if settings.strict else "emit never raises")
+    yield environment(settings)
     if settings.broker_url is None:
         level = BROKER.note if settings.environment == "development" else BROKER.warning
         yield level(f"the embedded Redis of {settings.state_directory} is used, and only this machine can reach it")
     else:
         yield BROKER.ok(mask_url(settings.broker_url))
     yield from check_files(deployment.environ)
+
+
+def environment(settings: Settings) -> Finding:
+    """Whether what is made for a developer's machine reaches people's data elsewhere."""
+    if settings.environment != DEFAULT_ENVIRONMENT:
+        return ENVIRONMENT.ok(f"the environment is {settings.environment}")
+    real = [
+        name
+        for name, table in settings.served_destinations.items()
+        if table.traits.has_stub and all(table.options.get(option) for option in table.traits.needs)
+    ]
+    if real:
+        return ENVIRONMENT.warning(
+            f"the environment is {settings.environment}, and {', '.join(real)} has the credentials of a real vendor"
+        )
+    return ENVIRONMENT.ok(f"the environment is {settings.environment}, without the credentials of a real vendor")
 
 
 def check_files(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -837,3 +837,26 @@ def test_reading_settings_imports_neither_celery_nor_redis() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "is_refused"),
+    [
+        ('[destinations.log]\ntype = "tracking_log"', True),
+        ('[destinations.log]\ntype = "tracking_log"\n[destinations.tracking_log]\nenabled = false', False),
+        ('[destinations.log]\ntype = "tracking_log"\n[destinations.tracking_log]\ninternal = false', False),
+        ('[destinations.main]\ntype = "segment"\nwrite_key = "k"', False),
+        ("[destinations.tracking_log]\ninternal = false", False),
+    ],
+)
+def test_a_renamed_destination_is_not_brought_back_unseen(site: Path, own: str, is_refused: bool) -> None:
+    file = site / "own.toml"
+    file.write_text(own)
+
+    loaded = config.read({"HOME": "/h", "DISPATCHER_SETTINGS": str(file), "DISPATCHER_ENV": "production"})
+    problems = check_options(loaded.settings, loaded.source)
+
+    assert bool(problems) is is_refused
+    if is_refused:
+        assert "destinations.tracking_log: it comes with dispatcher, beside log of the same type" in problems[0]
+    assert "segment" not in loaded.settings.destinations

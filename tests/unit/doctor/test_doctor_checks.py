@@ -194,6 +194,15 @@ CASES: Final = [
         level="warning",
     ),
     Case(
+        "settings.environment",
+        lambda tmp: of(settings.ENVIRONMENT, settings.check(deployment(destinations__segment__write_key="k"))),
+        lambda tmp: of(
+            settings.ENVIRONMENT,
+            settings.check(deployment(environment="production", destinations__segment__write_key="k")),
+        ),
+        level="warning",
+    ),
+    Case(
         "settings.broker",
         lambda tmp: of(settings.BROKER, settings.check(deployment(environment="production"))),
         lambda tmp: of(settings.BROKER, settings.check(deployment(broker_url="redis://redis.internal/0"))),
@@ -440,6 +449,11 @@ CASES: Final = [
         lambda _: deliveries.waiting("log", counts(queued=1, oldest_ms=int((NOW - 601) * 1000)), NOW),
         lambda _: deliveries.waiting("log", counts(queued=1, oldest_ms=int((NOW - 2) * 1000)), NOW),
         level="warning",
+    ),
+    Case(
+        "deliveries.unserved",
+        lambda _: first(deliveries.unserved({"old": counts(queued=499)}, disabled=frozenset())),
+        lambda _: first(deliveries.unserved({"old": counts(dead=2)}, disabled=frozenset())),
     ),
     Case(
         "deliveries.breaker",
@@ -905,3 +919,11 @@ def test_a_remedy_names_only_what_can_be_done(name: str, can_be_replayed: bool) 
 
     assert f"dispatcher dead list {name}" in found.remedy
     assert ("replay" in found.remedy) is can_be_replayed
+
+
+@pytest.mark.parametrize(("disabled", "why"), [({"old"}, "is disabled"), (set(), "is not in the settings")])
+def test_what_waits_for_a_destination_that_nobody_serves_is_named(disabled: set[str], why: str) -> None:
+    (found,) = deliveries.unserved({"old": counts(queued=499)}, disabled=frozenset(disabled))
+
+    assert found.what == f"499 events waiting for old, which {why}"
+    assert "dispatcher waiting move old NEW" in found.remedy
