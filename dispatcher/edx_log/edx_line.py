@@ -13,6 +13,9 @@ from dispatcher.edx_log.legacy import PREFIXES, to_legacy
 from dispatcher.edx_log.python_json import dump
 from dispatcher.event import to_utc
 
+#: Where a line has its event's id, within the context.
+ID_KEY: Final = "event_id"
+
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
 
 

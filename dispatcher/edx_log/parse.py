@@ -13,12 +13,12 @@ from uuid import UUID
 
 import msgspec
 
+from dispatcher.edx_log.edx_line import ID_KEY
 from dispatcher.edx_log.legacy import from_legacy
 from dispatcher.event import MAX_NAME_CHARACTERS, Event, is_id, to_utc
 
 # What edX's log moves out of the context to the top of a line, and fills with "" where the context does not have it.
 _REQUEST_FIELDS: Final = ("username", "session", "ip", "agent", "host", "referer", "accept_language")
-_ID_KEY: Final = "event_id"
 
 _decode_json: Final = msgspec.json.Decoder().decode
 _encode_json: Final = msgspec.json.Encoder().encode
@@ -135,12 +135,12 @@ def _take_id(context: dict[str, Any]) -> str | None:
     """The event's own id, taken out of the context. With ``ids = true`` the log writes it there."""
     # What somebody else may keep under that key need not be unique.
     try:
-        own_id = str(UUID(context[_ID_KEY]))
+        own_id = str(UUID(context[ID_KEY]))
     except (KeyError, ValueError, AttributeError, TypeError):
         return None
-    if own_id != context[_ID_KEY]:
+    if own_id != context[ID_KEY]:
         return None
-    del context[_ID_KEY]
+    del context[ID_KEY]
     return own_id
 
 

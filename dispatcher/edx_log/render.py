@@ -7,6 +7,7 @@ for all the events of a request.
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import UNSET
 
-from dispatcher.edx_log.edx_line import isoformat, make_line, write_line
+from dispatcher.edx_log.edx_line import ID_KEY, isoformat, make_line, write_line
 from dispatcher.edx_log.legacy import PREFIXES
 from dispatcher.edx_log.python_json import as_python_writes, dump, may_have_odd_float, parse_float
 from dispatcher.wire import (
@@ -59,7 +60,9 @@ class _RawEnvelope(msgspec.Struct, gc=False):
 class _SharedParts(msgspec.Struct, gc=False):
     """The parts of a line that follow from its context alone, which the events of one request share."""
 
+    #: All behind the name, up to where the event's id goes; or up to the data, in lines without ids.
     after_name: bytes
+    after_id: bytes
     #: Where the context says it. Otherwise it is the event's name.
     event_type: bytes | None
     after_event_type: bytes
@@ -75,7 +78,12 @@ _ZULU: Final = ord("Z")
 _TO_DATA: Final = BEFORE_DATA.index(b"{")
 _AROUND_CONTEXT: Final = len(BEFORE_CONTEXT) + len(AFTER_CONTEXT)
 _AFTER_EVENT_TYPE: Final = b', "event_source": '
-_NOTHING_SHARED: Final = _SharedParts(b"", None, b"", is_browser=False)
+_NOTHING_SHARED: Final = _SharedParts(b"", b"", None, b"", is_browser=False)
+# Stands in for the id while the parts of a line are made. Random, so that no context has it.
+_ID_PLACE: Final = os.urandom(18).hex()
+_QUOTED_ID_PLACE: Final = f'"{_ID_PLACE}"'.encode()
+_BEFORE_ID: Final = b'{"id":"'
+_QUOTE: Final = ord('"')
 # Names that are remembered; they come from users, so the number has to be bounded.
 _MAX_NAMES: Final = 10_000
 
@@ -90,16 +98,13 @@ def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], byt
     """
     if line_format == "event":
         return _render_event
-    if line_format == "edx" and not ids:
-        return _EdxRenderer().render
+    if line_format == "edx":
+        return _EdxRenderer(ids=ids).render
 
     def render(payload: bytes) -> bytes:
         envelope = _decode_whole(payload)
         # The prefix comes first, since to make a line empties the context.
-        prefix = _tutor_prefix(envelope) if line_format == "tutor" else b""
-        if ids:
-            envelope.context["event_id"] = envelope.id
-        return prefix + _render_envelope(envelope)
+        return _tutor_prefix(envelope) + _render_envelope(envelope, ids=ids)
 
     return render
 
@@ -107,9 +112,10 @@ def renderer(line_format: Format, *, ids: bool = False) -> Callable[[bytes], byt
 class _EdxRenderer:
     """Renders one payload after another, and remembers what neighbours have in common. Safe in threads."""
 
-    __slots__ = ("_latest", "_names")
+    __slots__ = ("_ids", "_latest", "_names")
 
-    def __init__(self) -> None:
+    def __init__(self, *, ids: bool) -> None:
+        self._ids = ids
         # How the latest payload ended, and the parts of its line that follow from its context. They are set before
         # the first name is.
         self._latest = (b"", _NOTHING_SHARED)
@@ -125,39 +131,42 @@ class _EdxRenderer:
         ending, shared = self._latest
         data_at = payload.find(BEFORE_DATA, ID_END)
         name_json = self._names.get(payload[ID_END : data_at - TIMESTAMP_BYTES])
-        if name_json is None or not payload.endswith(ending):
+        event_id = _quoted_id(payload) if self._ids else b""
+        if name_json is None or event_id is None or not payload.endswith(ending):
             return self._render_new(payload, name_json, data_at + _TO_DATA)
         data = payload[data_at + _TO_DATA : -len(ending)]
         timestamp = payload[data_at - TIMESTAMP_BYTES : data_at]
         if may_have_odd_float(data) or timestamp[-8:-1] == b".000000" or timestamp[-1] != _ZULU:
-            return _render_envelope(_decode_whole(payload))
+            return _render_envelope(_decode_whole(payload), ids=self._ids)
         # That the data is one JSON value, and not the end of it and more, shows when it is put into Python's form.
-        return _join(name_json, shared, data, timestamp[:-1] + b"+00:00")
+        return _join(name_json, event_id, shared, data, timestamp[:-1] + b"+00:00")
 
     def _render_new(self, payload: bytes, name_json: bytes | None, data_at: int) -> bytes:
         raw = _decode_raw(payload)
         data = bytes(raw.data)
         data_end = data_at + len(data)
+        event_id = _quoted_id(payload) if self._ids else b""
         # Otherwise the payload has more fields than an event, or fewer, or one of them twice.
         if (
-            len(payload) != data_end + _AROUND_CONTEXT + len(raw.context)
+            event_id is None
+            or len(payload) != data_end + _AROUND_CONTEXT + len(raw.context)
             or not payload.startswith(BEFORE_CONTEXT, data_end)
             or not payload.startswith(data, data_at)
         ):
-            return _render_envelope(_decode_whole(payload))
-        shared = _share_parts(_decode_context(raw.context))
+            return _render_envelope(_decode_whole(payload), ids=self._ids)
+        shared = _share_parts(_decode_context(raw.context), ids=self._ids)
         if shared is None or (name_json is None and raw.name.startswith(PREFIXES)):
-            return _render_envelope(_decode(payload))
+            return _render_envelope(_decode(payload), ids=self._ids)
         self._latest = (payload[data_end:], shared)
         if may_have_odd_float(data):
-            return _render_envelope(_decode(payload))
+            return _render_envelope(_decode(payload), ids=self._ids)
         if name_json is None:
             name_json = self._learn_name(payload, raw.name)
-            return _join(name_json, shared, data, isoformat(raw.timestamp).encode())
+            return _join(name_json, event_id, shared, data, isoformat(raw.timestamp).encode())
         timestamp = payload[data_at - _TO_DATA - TIMESTAMP_BYTES : data_at - _TO_DATA]
         if timestamp[-8:-1] == b".000000" or timestamp[-1] != _ZULU:
-            return _render_envelope(_decode(payload))
-        return _join(name_json, shared, data, timestamp[:-1] + b"+00:00")
+            return _render_envelope(_decode(payload), ids=self._ids)
+        return _join(name_json, event_id, shared, data, timestamp[:-1] + b"+00:00")
 
     def _learn_name(self, payload: bytes, name: str) -> bytes:
         name_json = dump(name)
@@ -169,7 +178,15 @@ class _EdxRenderer:
         return name_json
 
 
-def _join(name_json: bytes, shared: _SharedParts, data: bytes, timestamp: bytes) -> bytes:
+def _quoted_id(payload: bytes) -> bytes | None:
+    """The event's id as JSON, where it has the length and the characters of one of ours; None for any other."""
+    if not payload.startswith(_BEFORE_ID) or payload[ID_END] != _QUOTE:
+        return None
+    event_id = payload[len(_BEFORE_ID) - 1 : ID_END + 1]
+    return event_id if event_id[1:-1].replace(b"-", b"").isalnum() else None
+
+
+def _join(name_json: bytes, event_id: bytes, shared: _SharedParts, data: bytes, timestamp: bytes) -> bytes:
     event = as_python_writes(data)
     if shared.is_browser:
         event = dump(event.decode())
@@ -178,6 +195,8 @@ def _join(name_json: bytes, shared: _SharedParts, data: bytes, timestamp: bytes)
             b'{"name": ',
             name_json,
             shared.after_name,
+            event_id,
+            shared.after_id,
             event,
             b', "time": "',
             timestamp,
@@ -188,8 +207,10 @@ def _join(name_json: bytes, shared: _SharedParts, data: bytes, timestamp: bytes)
     )
 
 
-def _share_parts(context: dict[str, Any]) -> _SharedParts | None:
+def _share_parts(context: dict[str, Any], *, ids: bool) -> _SharedParts | None:
     """The shared parts of a context, which it empties. None where a line needs more than those, such as a time."""
+    if ids:
+        context[ID_KEY] = _ID_PLACE
     line = make_line(UNSET, UNSET, context, UNSET)
     source, page, event_type = line.event_source, line.page, line.event_type
     # Within a string every quote is escaped, so that nothing in one looks like what is searched for below.
@@ -199,8 +220,12 @@ def _share_parts(context: dict[str, Any]) -> _SharedParts | None:
     # All at once, since a dump of each part would take twice as long.
     dumped = dump(line)
     at = dumped.rfind(_AFTER_EVENT_TYPE)
+    after_name, found, after_id = (b", " + dumped[1:at] + b', "event": ').partition(_QUOTED_ID_PLACE)
+    if bool(found) != ids:
+        return None
     return _SharedParts(
-        after_name=b", " + dumped[1:at] + b', "event": ',
+        after_name=after_name,
+        after_id=after_id,
         event_type=None if event_type is UNSET else dump(event_type),
         after_event_type=dumped[at:],
         is_browser=source == "browser",
@@ -214,7 +239,9 @@ def _decode_whole(payload: bytes) -> _Envelope:
     return envelope
 
 
-def _render_envelope(envelope: _Envelope) -> bytes:
+def _render_envelope(envelope: _Envelope, *, ids: bool) -> bytes:
+    if ids:
+        envelope.context[ID_KEY] = envelope.id
     return write_line(make_line(envelope.name, envelope.data, envelope.context, isoformat(envelope.timestamp)))
 
 

@@ -51,6 +51,7 @@ with tracker.context("request", {"user_id": 7, "username": "ann", "ip": "192.0.2
     paid, seen = sorted(read_lines(site.log), key=lambda line: line["name"])[::-1]
     time_of_it = paid.pop("time")
     assert time_of_it.endswith("+00:00")
+    paid_id = paid["context"].pop("event_id")
     assert paid == {
         "name": "shop.order.paid",
         "context": {
@@ -75,6 +76,7 @@ with tracker.context("request", {"user_id": 7, "username": "ann", "ip": "192.0.2
     messages = {message.get("event", message["type"]): message for message in at_segment(site)}
     assert set(messages) == {"shop.order.paid", "Order Paid", "identify"}
     assert messages["shop.order.paid"]["properties"]["order"] == 17
+    assert messages["shop.order.paid"]["messageId"] == paid_id
     assert {message["userId"] for message in messages.values()} == {"7"}
     assert messages["identify"]["traits"] == {"plan": "gold"}
     assert messages["Order Paid"]["context"]["ip"] == "192.0.2.7"

@@ -33,11 +33,12 @@ class TrackingLogOptions(Options):
         path: The file, on a local disk. Its parent directories are made. Only the dispatcher writes to it. Beside it
             lies ``.NAME.appends``, the record of what was appended and the lock: without it a batch whose worker was
             killed is written twice.
-        format: ``edx`` is one JSON object a line, to the byte as edX writes it; ``tutor`` is the same after the prefix
-            of Tutor's logging, its time the event's own in the worker's time zone and its process id always 0;
+        format: ``edx`` is one JSON object a line, as edX writes it but for the id; ``tutor`` is the same after the
+            prefix of Tutor's logging, its time the event's own in the worker's time zone and its process id always 0;
             ``event`` is the event as it was emitted, its id included.
-        ids: Puts each event's id into the line's context, as ``event_id`` (in place of one that is there). edX's lines
-            carry none.
+        ids: Puts each event's id into the line's context, as ``event_id`` (in place of one that is there). Without it
+            the lines equal edX's to the byte, but an event that ``replay`` reads from one gets another id, so that
+            Segment counts twice what it has had before.
         rotate_bytes: The size at which the file is renamed to edX's ``NAME-YYYYMMDD-EPOCH`` (UTC) and a new one begun.
             None leaves rotation to logrotate, which needs ``delaycompress``: lines may be on their way into the file
             that it has just renamed.
@@ -47,7 +48,7 @@ class TrackingLogOptions(Options):
 
     path: Path
     format: Format = "edx"
-    ids: bool = False
+    ids: bool = True
     rotate_bytes: int | None = Field(default=None, ge=1)
     rotate_compress: bool = False
     fsync: bool = False

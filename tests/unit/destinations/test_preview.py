@@ -22,5 +22,5 @@ def test_the_preview_is_the_line_and_touches_no_file(tmp_path: Path, line_format
     preview = log.preview(event)
     log.close()
 
-    assert preview == {"line": renderer(line_format)(encode(event)).decode()}
+    assert preview == {"line": renderer(line_format, ids=True)(encode(event)).decode()}
     assert list(tmp_path.iterdir()) == []

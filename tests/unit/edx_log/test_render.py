@@ -7,6 +7,7 @@ import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -239,10 +240,17 @@ def test_any_event_is_written_as_json_dumps_would(
         context["event_source"] = source
     wire = encode(Event(id=ID, name=name, timestamp=timestamp, data=data, context=context))
     assert renderer("edx")(wire) == reference(name, data, context, timestamp)
+    assert renderer("edx", ids=True)(wire) == reference(name, data, {**context, "event_id": ID}, timestamp)
+
+
+# As ours are, and others of as many characters, of fewer and of more.
+_ids = st.sampled_from([ID, str(UUID(int=7)), "0" * 36, "ä" * 36, '"' + "b" * 35, "c" * 34 + '\\"', "\x7f" * 36, "7"])
 
 
 _few_contexts = st.lists(
-    st.fixed_dictionaries({}, optional={"event_source": _sources.filter(bool), "user_id": _values, "page": _text}),
+    st.fixed_dictionaries(
+        {}, optional={"event_source": _sources.filter(bool), "user_id": _values, "page": _text, "event_id": _values}
+    ),
     min_size=1,
     max_size=2,
 )
@@ -252,21 +260,25 @@ _neighbours = st.lists(
         st.dictionaries(_text, _values, max_size=3) | _values,
         st.integers(0, 1),
         st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),
+        _ids,
     ),
     max_size=8,
 )
 
 
-@given(contexts=_few_contexts, events=_neighbours)
-def test_what_neighbouring_events_share_changes_no_line(contexts: list[dict[str, Any]], events: list[Any]) -> None:
-    render = renderer("edx")
-    for name, data, which, timestamp in events:
+@given(contexts=_few_contexts, events=_neighbours, ids=st.booleans())
+def test_what_neighbouring_events_share_changes_no_line(
+    contexts: list[dict[str, Any]], events: list[Any], ids: bool
+) -> None:
+    render = renderer("edx", ids=ids)
+    for name, data, which, timestamp, event_id in events:
         context = contexts[which % len(contexts)]
-        wire = encode(Event(id=ID, name=name, timestamp=timestamp, data=data, context=context))
+        wire = encode(Event(id=event_id, name=name, timestamp=timestamp, data=data, context=context))
         if name.startswith("edx.video."):
-            assert render(wire) == renderer("edx")(wire)
+            assert render(wire) == renderer("edx", ids=ids)(wire)
         else:
-            assert render(wire) == reference(name, data, context, timestamp)
+            own = {"event_id": event_id} if ids else {}
+            assert render(wire) == reference(name, data, {**context, **own}, timestamp)
 
 
 @pytest.mark.parametrize(

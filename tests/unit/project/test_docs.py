@@ -37,6 +37,7 @@ from dispatcher.edx_log.render import renderer
 from dispatcher.event import decode
 from dispatcher.outbox import MemoryOutbox
 from dispatcher.tasks.destinations.segment import to_message
+from dispatcher.tasks.destinations.tracking_log import TrackingLogOptions
 from dispatcher.testing import capture
 from dispatcher.tracker import Tracker
 
@@ -446,7 +447,7 @@ def test_the_example_of_the_envelope_is_valid() -> None:
 @pytest.mark.parametrize("line_format", ["edx", "tutor", "event"])
 def test_the_lines_of_the_reference_are_written_exactly(line_format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = events_page().partition(f'### `format = "{line_format}"`')[2].partition("```text\n")[2].partition("\n")[0]
-    written = renderer(line_format)(example_payload()).decode()
+    written = renderer(line_format, ids=TrackingLogOptions(path=Path("log")).ids)(example_payload()).decode()
     if line_format == "tutor":
         # Its prefix is in this machine's time zone.
         shown, written = shown.partition(",")[2], written.partition(",")[2]

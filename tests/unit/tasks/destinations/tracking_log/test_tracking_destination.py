@@ -129,8 +129,8 @@ def test_the_same_batch_id_at_another_destination_is_another_batch(
     ("options", "beginning"),
     [
         ({"format": "event"}, '{"id":"id-a",'),
-        ({"format": "edx"}, '{"name": "a", "context": {}, '),
-        ({"format": "edx", "ids": True}, '{"name": "a", "context": {"event_id": "id-a"}, '),
+        ({}, '{"name": "a", "context": {"event_id": "id-a"}, '),
+        ({"format": "edx", "ids": False}, '{"name": "a", "context": {}, '),
         ({"format": "tutor"}, "2026-03-0"),
     ],
 )
