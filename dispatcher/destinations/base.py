@@ -97,6 +97,16 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
         """What the settings lack for anything to be sent, for a person; None where they lack nothing."""
         return None
 
+    @classmethod
+    def longest_seconds(cls, options: BaseModel) -> float:
+        """How many seconds one request may take. A lease must be longer, or another worker sends the same meanwhile.
+
+        Args:
+            options: The validated options; by default the sum of those whose names end with ``timeout_seconds``.
+        """
+        names = (name for name in type(options).model_fields if name.endswith("timeout_seconds"))
+        return sum(value for name in names if isinstance(value := getattr(options, name), int | float))
+
     def preview(self, event: Event) -> dict[str, Any]:
         """What would become of an event, for `dispatcher explain`: nothing is delivered, credentials are masked.
 

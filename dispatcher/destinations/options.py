@@ -95,9 +95,16 @@ def _check(name: str, table: DestinationSettings, source: Callable[[KeyPath], st
         return [problem(source(path), ".".join(path), message)]
     options = destination_class.Options
     try:
-        options.model_validate(table.options)
+        model = options.model_validate(table.options)
     except ValidationError as error:
         return describe(error, Subject(model=options, source=source, prefix=path, destinations=(name,)))
+    if table.lease_seconds <= (longest := destination_class.longest_seconds(model)):
+        where = (*path, "lease_seconds")
+        message = (
+            f"it is {table.lease_seconds:g} s, and one request may take {longest:g} s, so that another worker would "
+            "send the same events meanwhile: raise it, or lower timeout_seconds and connect_timeout_seconds"
+        )
+        return [problem(source(where), ".".join(where), message)]
     if any(condition.matches is not None for rule in table.mapping for condition in rule.when.values()):
         where = (*path, "mapping")
         return [] if is_available() else [problem(source(where), ".".join(where), missing_library())]

@@ -38,10 +38,12 @@ _DESTINATION = {
     "BREAKER__FIRST_SECONDS": "0.5",
     "BREAKER__MAX_SECONDS": "2",
 }
+# A request has to end within its lease.
+_REQUESTS = {"CONNECT_TIMEOUT_SECONDS": "0.4", "TIMEOUT_SECONDS": "1.4"}
 _SHORT_WAITS = {
     f"DISPATCHER_DESTINATIONS__{name}__{key}": value
-    for name in ("TRACKING_LOG", "SEGMENT")
-    for key, value in _DESTINATION.items()
+    for name, variables in (("TRACKING_LOG", _DESTINATION), ("SEGMENT", _DESTINATION | _REQUESTS))
+    for key, value in variables.items()
 }
 
 
@@ -120,7 +122,7 @@ class Stage:
     def add_sink(self, name: str, type: str = "segment") -> ScriptedSink:
         """Add a destination like Segment, which gets the same events. Call it before the first process starts."""
         self._sinks[name] = sink = self.enter(ScriptedSink())
-        variables = {"TYPE": type, "HOST": sink.url, "WRITE_KEY": "a-key", **_DESTINATION}
+        variables = {"TYPE": type, "HOST": sink.url, "WRITE_KEY": "a-key", **_DESTINATION, **_REQUESTS}
         self.environ.update(
             {f"DISPATCHER_DESTINATIONS__{name.upper()}__{key}": value for key, value in variables.items()}
         )

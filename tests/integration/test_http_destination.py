@@ -257,6 +257,19 @@ def test_events_the_lease_leaves_no_time_for_wait_and_have_not_failed(make: Any,
     assert len(vendor.calls) == 2
 
 
+def test_no_request_begins_that_might_end_after_the_lease(make: Any, vendor: Taker) -> None:
+    # Longer than a request may take, so that one can be sent at once; but not another one a little later.
+    destination = make(concurrency=1, timeout_seconds=20, connect_timeout_seconds=1)
+    vendor.gate.clear()
+    with ThreadPoolExecutor(1) as worker:
+        batch = a_batch(some_events(2), lease_until=seconds_from_now(21.5))
+        delivery = worker.submit(destination.deliver, batch)
+        wait_for(lambda: len(vendor.calls) == 1, what="the first request")
+        time.sleep(0.6)
+        vendor.gate.set()
+        assert fates(delivery.result()) == {"delivered": 1, "rate_limited": 1}
+
+
 # Mistakes in a vendor's module
 
 

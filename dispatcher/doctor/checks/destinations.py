@@ -170,14 +170,9 @@ def flaw_of(secret: str) -> str | None:
 
 
 def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator[Finding]:
-    """The lease against the time of a request, to connect and to answer. A batch may be several requests."""
-    timeouts = [
-        value
-        for option, value in _values(options)
-        if option.endswith("timeout_seconds") and isinstance(value, int | float)
-    ]
-    longest = sum(timeouts)
-    if not timeouts:
+    """The lease against the time that one request may take. A batch may be several requests."""
+    longest = load_type(table.type).longest_seconds(options)
+    if not longest:
         return
     facts = {"variable": option_variable(name, "lease_seconds"), "seconds": f"{2 * longest:g}"}
     what = f"{name} has a lease of {table.lease_seconds:g} s, and one request may take {longest:g} s"

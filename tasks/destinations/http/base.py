@@ -173,8 +173,8 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     @property
     def send_seconds(self) -> float:
-        """How many seconds ``send`` takes at most, whatever the vendor does. For vendors that are asked twice."""
-        return self.options.connect_timeout_seconds + self.options.timeout_seconds
+        """How many seconds ``send`` takes at most, whatever the vendor does."""
+        return self.longest_seconds(self.options)
 
     def send(self, items: Sequence[ItemT], *, attempt: int) -> Answer | NoAnswer:
         """Send one request. A subclass whose vendor has a package of its own for that calls it here.

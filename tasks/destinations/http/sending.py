@@ -28,7 +28,7 @@ _NOT_DONE: Final = frozenset({408, 425, 503})
 _WAITING_FRACTION: Final = 0.5
 # Seconds that a request waits for a permit. Beyond that the batch waits in the store, and its thread serves others.
 _MAX_WAIT_SECONDS: Final = 5.0
-# Fraction of the lease, at its end, in which no request begins any more, at most.
+# Fraction of a lease too short for a request, at its end, in which no request begins any more.
 _LAST_FRACTION: Final = 0.25
 
 ItemT = TypeVar("ItemT")
@@ -170,9 +170,10 @@ class Round:
         #: Held by the thread that waits for a permit.
         self.waiting: Final = threading.Lock()
         now = time.monotonic()
-        # A request that began later could end after the lease, when another worker has the batch. A lease shorter
-        # than what a silent vendor may take is used for the most part all the same.
-        self._last_start = batch.lease_until - min(request_seconds, (batch.lease_until - now) * _LAST_FRACTION)
+        # A request that began later could end after the lease, when another worker has the batch. The settings are
+        # refused where a lease is not longer than a request; should it be so nevertheless, most of it is used.
+        left = batch.lease_until - now
+        self._last_start = batch.lease_until - (request_seconds if left > request_seconds else left * _LAST_FRACTION)
         self._last_wait = now + (batch.lease_until - now) * _WAITING_FRACTION
         self._failure: RetryAfter | None = None
         self._ended = threading.Event()

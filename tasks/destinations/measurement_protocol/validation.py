@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from dispatcher.destinations.base import reveal
 from dispatcher.outcomes import INVALID, Dead, Outcome, RetryAfter
@@ -71,9 +71,10 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
     def endpoint(self) -> str:
         return f"{self.options.endpoint}/mp/collect"
 
-    @property
-    def send_seconds(self) -> float:
-        return super().send_seconds * (2 if self.options.debug else 1)
+    @classmethod
+    def longest_seconds(cls, options: BaseModel) -> float:
+        assert isinstance(options, ValidatedOptions)
+        return super().longest_seconds(options) * (2 if options.debug else 1)
 
     def send(self, items: Sequence[Hit], *, attempt: int) -> Answer | NoAnswer:
         if self.options.debug and (objection := self._objection(items)) is not None:

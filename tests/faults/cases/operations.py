@@ -130,6 +130,7 @@ def clock_of_one_worker(stage: Stage) -> None:
 def ill_destinations(stage: Stage) -> None:
     dead, ill = stage.add_sink("dead"), stage.add_sink("ill")
     stage.environ["DISPATCHER_DESTINATIONS__ILL__TIMEOUT_SECONDS"] = "3"
+    stage.environ["DISPATCHER_DESTINATIONS__ILL__LEASE_SECONDS"] = "4"
     stage.workers.start("-c", "4")
     latency = stage.follow_log()
     stage.load(2)
