@@ -12,7 +12,7 @@ from typing import Any, Final
 MAX_NUMBER: Final = 2**63 - 1
 
 # A number as JSON writes it (RFC 8259 §6), and so as Decimal does: 49.90, -5, 1E+2. Thousands' separators, a decimal
-# comma, Python's underscores and leading zeros are none of it: somebody reads another number there, or a code.
+# comma, Python's underscores and leading zeros do not belong to it: somebody reads another number there, or a code.
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
 # A Decimal has 28 digits by default; longer texts are something else.
 _MAX_CHARACTERS: Final = 64

@@ -1,10 +1,15 @@
-"""Person: whom an event is about, as far as it says so. Only this file knows where edX's events keep that."""
+"""Person: whom an event is about, as far as it says so. Only this file knows where edX's events keep that.
+
+What counts as an id, an address or a URL is the same everywhere: dispatcher/destinations/identifiers.py.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from dispatcher.destinations.identifiers import to_address, to_id, to_path, to_referrer, to_user_agent, to_web_url
 from dispatcher.event import DIRECT_TYPES, data_fields
 
 if TYPE_CHECKING:
@@ -12,10 +17,13 @@ if TYPE_CHECKING:
 
     from dispatcher.event import Event
 
+# ASCII that a path may have as it is (RFC 3986 §3.3), and the percent sign of what is quoted already.
+_IN_PATHS = "/:@!$&'()*+,;=~%"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Whom an event is about. What the event does not say is None; numbers are text.
+    """Whom an event is about. What the event does not say, or says in a form that cannot be, is None.
 
     Args:
         user_id: Of the logged-in user: of the call (userId), else of the context, else of the data (as where a
@@ -26,7 +34,8 @@ class Person:
         ip: Of the request.
         user_agent: Of the browser.
         page_url: Where it happened: a URL.
-        referrer: What led there.
+        page_path: Its path on its host.
+        referrer: What led there: a URL.
     """
 
     user_id: str | None = None
@@ -36,6 +45,7 @@ class Person:
     ip: str | None = None
     user_agent: str | None = None
     page_url: str | None = None
+    page_path: str | None = None
     referrer: str | None = None
 
     @classmethod
@@ -51,30 +61,43 @@ class Person:
                 (call, "userId"), (context, "user_id"), (data, "user_id"), (context, "username"), (data, "username")
             ),
             anonymous_id=_first((call, "anonymousId"), (context, "anonymous_id"), (context, "session")),
-            client_id=_first((context, "client_id")),
+            client_id=to_id(context.get("client_id")),
             email=_first((traits, "email"), (data, "email"), (context, "email")),
-            ip=_first((context, "ip")),
-            user_agent=_first((context, "agent")),
-            page_url=web_url(context.get("page")) or _joined(context),
-            referrer=_first((context, "referer")),
+            ip=to_address(context.get("ip")),
+            user_agent=to_user_agent(context.get("agent")),
+            page_url=to_web_url(context.get("page")) or _join(context.get("host"), context.get("path")),
+            page_path=to_path(context.get("path")),
+            referrer=to_referrer(context.get("referer")),
         )
+
+
+def segment_ids(event: Event) -> dict[str, str]:
+    """Whom Segment takes an event for: ``userId`` and ``anonymousId``, by its spec; empty if the event says nothing.
+
+    A call that names somebody decides alone. Else it is the context's user_id, else its anonymous_id, session or
+    client_id. The data and names have no say, because Segment keeps a user for each id for ever: an event's data may
+    name somebody else than who acted, and a name is not the id that the user has there.
+    """
+    call: Mapping[str, Any] = data_fields(event) if event.type in DIRECT_TYPES else {}
+    if ids := {key: id_ for key in ("userId", "anonymousId") if (id_ := to_id(call.get(key))) is not None}:
+        return ids
+    context = event.context
+    if (user_id := to_id(context.get("user_id"))) is not None:
+        return {"userId": user_id}
+    anonymous_id = _first((context, "anonymous_id"), (context, "session"), (context, "client_id"))
+    return {} if anonymous_id is None else {"anonymousId": anonymous_id}
 
 
 def _first(*places: tuple[Mapping[str, Any], str]) -> str | None:
     for mapping, key in places:
-        value = mapping.get(key)
-        if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
-            return str(value)
+        if (id_ := to_id(mapping.get(key))) is not None:
+            return id_
     return None
 
 
-def web_url(value: object) -> str | None:
-    """The value if it is a web address; else None. edX's server has "x_module" as the page of a course's component."""
-    return value if isinstance(value, str) and value.startswith(("http://", "https://")) else None
-
-
-def _joined(context: Mapping[str, Any]) -> str | None:
-    host, path = context.get("host"), context.get("path")
+def _join(host: object, path: object) -> str | None:
+    """The URL of a path on a host. Servers tell an app the path unquoted."""
     if not isinstance(host, str) or not isinstance(path, str) or not host or not path:
         return None
-    return f"https://{host}{'' if path.startswith('/') else '/'}{path}"
+    url = f"https://{host}{'' if path.startswith('/') else '/'}"
+    return to_web_url(url + path) or to_web_url(url + quote(path, safe=_IN_PATHS, errors="replace"))

@@ -19,6 +19,7 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from dispatcher.destinations.base import reveal
+from dispatcher.destinations.identifiers import to_id
 from dispatcher.destinations.traits import SEGMENT
 from dispatcher.edx_log.python_json import as_python_writes
 from dispatcher.errors import DropEvent
@@ -27,6 +28,7 @@ from dispatcher.outcomes import UNIDENTIFIED
 from dispatcher.rules.consent import stated_consent, stated_integrations
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.urls import BaseUrl
+from dispatcher.tasks.destinations.person import Person, segment_ids
 from dispatcher.templates.number import with_numbers
 from dispatcher.version import __version__
 
@@ -66,7 +68,7 @@ _USER_AGENT: Final = f"analytics-python/{version('segment-analytics-python')}"
 LIBRARY: Final = {"name": "dispatcher", "version": __version__}
 
 # Fields of a direct call beside whom it is about and when it happened, and the field that has its payload.
-_CALL_KEYS: Final = ("event", "name", "category", "groupId", "previousId", "integrations")
+_CALL_KEYS: Final = ("event", "name", "category", "integrations")
 _PAYLOAD_KEYS: Final = {
     "track": "properties",
     "page": "properties",
@@ -100,7 +102,8 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
         "type": event.type if direct else "track",
         "messageId": event.id,
         "timestamp": utc_text(event.timestamp),
-        **_user(event, call),
+        # Segment answers 200 to a message without a user, and drops it. The event's id is the same in every repeat.
+        **(segment_ids(event) or {"anonymousId": event.id}),
     }
     if direct:
         message |= _call(event, call)
@@ -109,31 +112,15 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
         message["properties"] = _edx_properties(event) if properties == "edx" else _to_numbers(as_object(event.data))
     if integrations := stated_integrations(event):
         message["integrations"] = integrations
-    message["context"] = _context(call.get("context"), event.context)
+    message["context"] = _context(call.get("context"), Person.of(event))
     if (consent := stated_consent(event)) is not None:
         message["context"]["consent"] = consent
     return message
 
 
-def _user(event: Event, call: dict[str, Any]) -> dict[str, str]:
-    ids = {key: id_ for key in ("userId", "anonymousId") if (id_ := _to_id(call.get(key))) is not None}
-    if ids:
-        return ids
-    if (user_id := _to_id(event.context.get("user_id"))) is not None:
-        return {"userId": user_id}
-    for key in ("anonymous_id", "session", "client_id"):
-        if (anonymous_id := _to_id(event.context.get(key))) is not None:
-            return {"anonymousId": anonymous_id}
-    # Segment answers 200 to a message without a user, and drops it. The event's id is the same when it is sent again.
-    return {"anonymousId": event.id}
-
-
-def _to_id(value: object) -> str | None:
-    return str(value) if isinstance(value, (str, int, float)) and value != "" else None
-
-
 def _call(event: Event, call: dict[str, Any]) -> dict[str, Any]:
     fields = {key: call[key] for key in _CALL_KEYS if call.get(key) is not None}
+    fields |= {key: id_ for key in ("groupId", "previousId") if (id_ := to_id(call.get(key))) is not None}
     if event.type == "track":
         fields.setdefault("event", event.name)
     if payload_key := _PAYLOAD_KEYS.get(event.type):
@@ -162,31 +149,18 @@ def _edx_properties(event: Event) -> dict[str, Any]:
     return properties
 
 
-def _context(call_context: object, tracking: dict[str, Any]) -> dict[str, Any]:
-    """The context of a direct call; the tracking context fills what is absent from it."""
+def _context(call_context: object, person: Person) -> dict[str, Any]:
+    """The context of a direct call; what the tracking context says of the browser fills what is absent from it."""
     context: dict[str, Any] = dict(call_context) if isinstance(call_context, dict) else {}
-    for key, source in (("ip", "ip"), ("userAgent", "agent")):
-        if text := _text(tracking, source):
+    for key, text in (("ip", person.ip), ("userAgent", person.user_agent)):
+        if text is not None:
             context.setdefault(key, text)
-    _fill(context, "page", _page(tracking))
-    if (client_id := _to_id(tracking.get("client_id"))) is not None:
-        _fill(context, "Google Analytics", {"clientId": client_id})
+    page = {"path": person.page_path, "referrer": person.referrer, "url": person.page_url}
+    _fill(context, "page", {key: text for key, text in page.items() if text})
+    if person.client_id is not None:
+        _fill(context, "Google Analytics", {"clientId": person.client_id})
     context.setdefault("library", dict(LIBRARY))
     return context
-
-
-def _page(tracking: dict[str, Any]) -> dict[str, Any]:
-    path, host = _text(tracking, "path"), _text(tracking, "host")
-    url = _text(tracking, "page")
-    if url is None and path and host:
-        url = f"https://{host}{'' if path.startswith('/') else '/'}{path}"
-    page = {"path": path, "referrer": _text(tracking, "referer"), "url": url}
-    return {key: value for key, value in page.items() if value}
-
-
-def _text(tracking: dict[str, Any], key: str) -> str | None:
-    value = tracking.get(key)
-    return value if isinstance(value, str) and value else None
 
 
 def _fill(context: dict[str, Any], key: str, defaults: dict[str, Any]) -> None:

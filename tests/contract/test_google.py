@@ -14,6 +14,7 @@ from tests.support.vendors.google import (
     FIREBASE_APP_ID,
     MEASUREMENT_ID,
     GoogleCollect,
+    GoogleVendor,
     ServerContainer,
 )
 
@@ -38,6 +39,10 @@ class TestGoogleAnalytics(DestinationContract):
         # Of one person, or there would be one event a request.
         event = super().event(number)
         return msgspec.structs.replace(event, context={**event.context, "user_id": 7000})
+
+    def complaints(self, server: Vendor) -> list[Any]:
+        assert isinstance(server, GoogleVendor)
+        return server.violations
 
     def poisoned(self, event: Event) -> Event:
         return with_data(event, _poison=POISON)

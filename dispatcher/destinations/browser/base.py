@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dispatcher.destinations.base import BaseDestination, Options
+from dispatcher.destinations.identifiers import to_id
 from dispatcher.destinations.traits import BROWSER
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import as_object
@@ -75,8 +76,7 @@ def page_user(event: Event) -> str | None:
     """The id of the user whose browser shows the page; None for an anonymous visitor."""
     # The context's user is the one whose browser it is; a user_id in the data may be somebody else's, as where one
     # person enrols another.
-    user = event.context.get("user_id")
-    return str(user) if isinstance(user, str | int) and not isinstance(user, bool) and user != "" else None
+    return to_id(event.context.get("user_id"))
 
 
 def scalars(data: object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
 from dispatcher.outcomes import INVALID, TOO_OLD
 from dispatcher.rules.consent import stated_consent
-from dispatcher.tasks.destinations.measurement_protocol.identity import session_id_of
+from dispatcher.tasks.destinations.measurement_protocol.identity import to_session_id
 from dispatcher.tasks.destinations.measurement_protocol.names import event_name
 from dispatcher.tasks.destinations.measurement_protocol.parameters import (
     MAX_PARAMETERS,
@@ -102,7 +102,8 @@ def _parameters(event: Event, data: Mapping[str, Any], person: Person, options: 
     max_value = MAX_VALUE_360 if options.analytics_360 else MAX_VALUE
     params = parameters({key: value for key, value in data.items() if key not in _NOT_PARAMETERS}, max_value=max_value)
     extra: dict[str, Any] = {}
-    if (session_id := params.get("session_id", session_id_of(event.context))) is not None:
+    session_id = to_session_id(params.pop("session_id", None)) or to_session_id(event.context.get("ga_session_id"))
+    if session_id is not None:
         # An event without both of them counts for no session, and is missing from the real-time reports.
         extra |= {"session_id": session_id, "engagement_time_msec": 1}
     if options.send_event_id:

@@ -114,7 +114,9 @@ def _clean_foreign(name: str, what: str) -> str:
         # In Hindi or Thai a sign on a letter is a vowel: with underscores in their place, two words could become one.
         if cleaned[-1:].isalpha() and unicodedata.category(character).startswith("M"):
             raise _invalid(
-                what, name, f"Google takes letters, digits and underscores, and U+{ord(character):04X} is none of them"
+                what,
+                name,
+                f"Google takes letters, digits and underscores; U+{ord(character):04X} is not one of them",
             )
         cleaned += character if character.isalpha() or character.isdecimal() or character == "_" else "_"
     return cleaned

@@ -40,6 +40,10 @@ _INVALID: Final = frozenset({100, 105})
 # Subcodes of code 100: what is wrong with an event, and in words.
 _SUBCODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
+        2804001: (
+            INVALID,
+            "a value has a form that Meta does not take: look at user_data and custom_data in the mapping",
+        ),
         2804003: (TOO_OLD, "the event is older than Meta takes"),
         2804004: (
             FROM_THE_FUTURE,

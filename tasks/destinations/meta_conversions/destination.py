@@ -14,6 +14,7 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from dispatcher.destinations.base import reveal
+from dispatcher.destinations.identifiers import to_web_url
 from dispatcher.destinations.traits import META_CONVERSIONS
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import data_fields
@@ -23,7 +24,7 @@ from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.tasks.destinations.meta_conversions.answers import outcome_of_answer
 from dispatcher.tasks.destinations.meta_conversions.custom_data import custom_data
 from dispatcher.tasks.destinations.meta_conversions.user_data import user_data
-from dispatcher.tasks.destinations.person import Person, web_url
+from dispatcher.tasks.destinations.person import Person
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +113,7 @@ def to_server_event(event: Event, options: MetaConversionsOptions, now: datetime
         )
     person = Person.of(event)
     data = data_fields(event)
-    page = web_url(data.get("event_source_url")) or person.page_url
+    page = to_web_url(data.get("event_source_url")) or person.page_url
     about = user_data(event, person)
     source = _action_source(event, options, in_browser=page is not None and "client_user_agent" in about)
     server_event: dict[str, Any] = {

@@ -6,13 +6,14 @@ https://developers.facebook.com/documentation/ads-commerce/conversions-api/param
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from ipaddress import ip_address
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from urllib.parse import parse_qs, urlsplit
 
+from dispatcher.destinations.identifiers import to_address, to_id, to_user_agent
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import DIRECT_TYPES, data_fields
 from dispatcher.outcomes import INVALID, MISSING_USER_DATA
@@ -39,6 +40,19 @@ UNHASHED_FIELDS: Final = (
     "ig_account_id",
     "ig_sid",
 )
+
+# How the fields look that Meta documents a form of: the pixel's cookies as fb.<subdomain>.<milliseconds>.<id>
+# (https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/fbp-and-fbc), behind which its
+# parameter builder may put a word about itself; Meta's own ids are numbers.
+_FORMS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
+    {
+        "fbc": re.compile(r"fb\.[0-9]\.1[0-9]{12}\.[A-Za-z0-9_-]{1,1000}(?:\.[A-Za-z0-9_-]{1,16})?"),
+        "fbp": re.compile(r"fb\.[0-9]\.1[0-9]{12}\.[0-9]{1,20}(?:\.[A-Za-z0-9_-]{1,16})?"),
+        "fb_login_id": re.compile(r"[0-9]{1,20}"),
+        "lead_id": re.compile(r"[0-9]{1,20}"),
+    }
+)
+_ANY_ID: Final = re.compile(r".{1,512}")
 
 #: Combinations that fit too many people. Meta refuses an event whose fields are all in one of these
 #: (https://developers.facebook.com/docs/marketing-api/conversions-api/best-practices, baseline requirements).
@@ -123,8 +137,8 @@ def _person_fields(person: Person) -> dict[str, Any]:
 
 
 def _cookies(event: Event, person: Person) -> dict[str, Any]:
-    fbc = event.context.get("fbc")
-    return {"fbc": fbc or _click(person.page_url, event.timestamp), "fbp": event.context.get("fbp")}
+    fbc = _unhashed("fbc", event.context.get("fbc")) or _click(person.page_url, event.timestamp)
+    return {"fbc": fbc, "fbp": event.context.get("fbp")}
 
 
 def _click(page_url: str | None, timestamp: datetime) -> str | None:
@@ -144,25 +158,28 @@ def _click(page_url: str | None, timestamp: datetime) -> str | None:
 
 def _hashes(field: str, value: object) -> list[str]:
     values = value if isinstance(value, list | tuple) else [value]
-    hashes = [hashed(field, item) for item in values if isinstance(item, str | int) and not isinstance(item, bool)]
+    hashes = [hashed(field, item) for item in values if _is_value(item)]
     # Each hash once, in their order.
     return list(dict.fromkeys(item for item in hashes if item is not None))
 
 
 def _unhashed(field: str, value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        return None
-    text = str(value)
+    """The value as Meta takes it in a field; None if Meta would refuse the request for it."""
     if field == "client_ip_address":
-        try:
-            return str(ip_address(text.strip()))
-        except ValueError:
-            return None
-    return text
+        return to_address(value)
+    if field == "client_user_agent":
+        return to_user_agent(value)
+    text = to_id(value) or ""
+    return text if _FORMS.get(field, _ANY_ID).fullmatch(text) else None
 
 
 def _first(places: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> object:
-    return next((place[name] for place in places for name in names if place.get(name) not in (None, "")), None)
+    found = (place.get(name) for place in places for name in names)
+    return next((value for value in found if _is_value(value)), None)
+
+
+def _is_value(value: object) -> TypeGuard[str | int]:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)
 
 
 def _dict(value: object) -> Mapping[str, Any]:

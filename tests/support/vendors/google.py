@@ -143,6 +143,8 @@ class Rulebook:
                 self._items(place, value)
             elif name != "session_id":
                 self._value(place, f"events.params.{name}", value, max(self.longest_value, VALUES.get(name, 0)))
+        if not re.fullmatch("[0-9]+", str(params.get("session_id", 0)), re.ASCII):
+            self._say(place, "events.params.session_id", "VALUE_INVALID", f"session_id [{params['session_id']}]")
         if "session_id" in params and "engagement_time_msec" not in params:
             self._say(place, "events.params.engagement_time_msec", "VALUE_REQUIRED", "a session without engagement")
 

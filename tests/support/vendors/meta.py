@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from tests.support.vendor import POISON, Call, Reply, Vendor
@@ -56,7 +56,8 @@ _TOO_BROAD: Final = (
     {"fn", "ge"},
     {"ln", "ge"},
 )
-_CLICK_OR_BROWSER_ID: Final = re.compile(r"fb\.[0-2]\.\d{13}\.\S+")
+_CLICK_OR_BROWSER_ID: Final = re.compile(r"fb\.[0-9]\.\d{13}\.[\w.-]+", re.ASCII)
+_LONGEST_TEXT: Final = 4096
 
 
 class MetaVendor(Vendor):
@@ -153,6 +154,8 @@ def _of_user_data(found: object) -> Reply | None:
     wrong = [
         key for key, value in found.items() if not (_is_hashed(value) if key in _HASHED else _is_plain(key, value))
     ]
+    if wrong and wrong[0] in _PLAIN:
+        return graph_error(400, 100, f"Invalid parameter: user_data.{wrong[0]}: {found[wrong[0]]}", subcode=2804001)
     return _invalid(f"user_data.{wrong[0]}: {found[wrong[0]]}") if wrong else None
 
 
@@ -171,10 +174,11 @@ def _is_plain(key: str, value: object) -> bool:
         return _CLICK_OR_BROWSER_ID.fullmatch(value) is not None
     if key == "client_ip_address":
         try:
-            ip_address(value)
+            address = ip_address(value)
         except ValueError:
             return False
-    return True
+        return not (isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped))
+    return len(value) <= _LONGEST_TEXT and value.isprintable()
 
 
 def _of_website(event: dict[str, Any]) -> Reply | None:

@@ -17,7 +17,7 @@ from dispatcher.tasks.destinations.google_analytics import GoogleAnalytics, Goog
 from dispatcher.tasks.destinations.google_tag_manager import GoogleTagManager, GoogleTagManagerOptions
 from dispatcher.tasks.destinations.measurement_protocol.destination import body_of
 from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, HitOptions, to_hit
-from dispatcher.tasks.destinations.measurement_protocol.identity import app_instance_id_of, client_id_of, session_id_of
+from dispatcher.tasks.destinations.measurement_protocol.identity import app_instance_id_of, client_id_of, to_session_id
 from tests.support.edx_contexts import BROWSER, REQUEST
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -117,7 +117,7 @@ def test_names_consist_of_letters_digits_and_underscores(name: str, cleaned: str
         ("/courses/x", "must begin with a letter"),
         ("🎉", "must begin with a letter"),
         ("½x", "must begin with a letter"),
-        ("पंजीकरण", "U+0902 is none of them"),
+        ("पंजीकरण", "U+0902 is not one of them"),
         ("注" * 41, "has 41 characters, and Google takes 40"),
         ("", "must begin with a letter"),
         ("session_start", "session_start is one of Google's own"),
@@ -279,14 +279,19 @@ def test_apps_and_sites_with_the_option_off_send_no_page() -> None:
         ("1795441000", "1795441000"),
         ("GS1.1.1795441000.3.1.1795441500.0.0.0", "1795441000"),
         ("GS2.1.s1795441000$o3$g1$t1795441500$j60$l0$h0", "1795441000"),
-        ("", None),
-        (None, None),
-        (True, None),
-        ({}, None),
+        (1795441000.0, "1795441000"),
+        *((damaged, None) for damaged in ("", " ", None, True, {}, -5, 1.5, 10**400, "deleted", "993110e9c27848a5")),
+        *((damaged, None) for damaged in ("GS1.1.", "GS1.1.x.3", "GS2.1.s$o3", "1795441000\n7", "9" * 10_000)),
     ],
 )
 def test_the_session_comes_from_a_number_or_the_cookie(value: Any, session: str | int | None) -> None:
-    assert session_id_of({"ga_session_id": value}) == session
+    assert to_session_id(value) == session
+
+
+@pytest.mark.parametrize("damaged", ["993110e9c27848a545da74a74114158d", True, -1, "GS1.1."])
+def test_a_damaged_session_in_the_data_gives_way_to_the_cookie(damaged: Any) -> None:
+    assert "session_id" not in params_of({"session_id": damaged})
+    assert params_of({"session_id": damaged}, {"ga_session_id": "GS1.1.17.3"})["session_id"] == "17"
 
 
 def test_without_a_session_no_engagement_is_sent() -> None:
@@ -311,9 +316,11 @@ def test_without_a_cookie_each_person_is_one_client() -> None:
             {"session": "3"},
             {"client_id": "no cookie", "user_id": 3},
             {"client_id": "0.1", "user_id": 3},
+            {"client_id": f"1.{'9' * 10_000}", "user_id": 3},
+            {"client_id": "GA1.1.1033501218.\n1368477899", "user_id": 3.0},
         )
     ]
-    assert ids[0] == ids[1] == ids[5] == ids[6] == "2138288981.411551415"
+    assert {ids[0], ids[1], *ids[5:]} == {"2138288981.411551415"}
     assert ids[3] == ids[4]
     assert len(set(ids)) == 3
 

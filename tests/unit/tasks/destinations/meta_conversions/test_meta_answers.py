@@ -104,6 +104,7 @@ def test_an_error_means_what_metas_tables_say(status: int, error: dict[str, Any]
 
 def test_an_error_names_code_and_subcode() -> None:
     assert "error 100, subcode 2804009, fbtrace_id AbC: a Purchase" in str(fate(400, code=100, error_subcode=2804009))
+    assert "subcode 2804001, fbtrace_id AbC: a value has a form" in str(fate(400, code=100, error_subcode=2804001))
 
 
 @pytest.mark.parametrize(

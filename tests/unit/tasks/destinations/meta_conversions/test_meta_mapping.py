@@ -124,7 +124,19 @@ def test_metas_own_examples_have_the_documented_hashes(field: str, text: object,
         ("fn", True),
         ("fn", None),
         ("client_ip_address", "unknown"),
+        ("client_ip_address", "fe80::1%eth0"),
+        ("client_user_agent", "Mozilla/5.0\x00"),
+        ("client_user_agent", "x" * 10_000),
+        *(
+            ("fbc", text)
+            for text in ("fb.1.1698765432000.", "fb.1.1698765432.IwAR", "fb.1.1698765432000.Iw AR", "IwAR")
+        ),
+        *(("fbc", value) for value in ("fb.1.1698765432000.IwAR\n.x", "fb.1.1698765432000." + "x" * 5000, 7, True, {})),
+        *(("fbp", text) for text in ("fb.1.x", "fb.1.1596403881668.", "fb.1.1596403881668.abc", "fb.12.1.1", "null")),
+        ("lead_id", "none"),
+        ("madid", "x" * 5000),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_malformed_values_are_left_out(field: str, value: object) -> None:
     assert field not in sent(an_event(data={"user_data": {field: value}}))["user_data"]
@@ -199,7 +211,27 @@ def test_a_click_id_in_the_page_url_becomes_fbc() -> None:
     assert sent(an_event(context={**CONTEXT, "page": page}))["user_data"]["fbc"] == "fb.1.1795441844123.IwAR2_aem_X"
     cookie = {"page": page, "fbc": "fb.1.1554763741205.AbC"}
     assert sent(an_event(context=CONTEXT | cookie))["user_data"]["fbc"] == "fb.1.1554763741205.AbC"
-    assert "fbc" not in sent(an_event(context={**CONTEXT, "page": f"{PAGE}?fbclid="}))["user_data"]
+    damaged = {"page": page, "fbc": "fb.1.1698765432000."}
+    assert sent(an_event(context=CONTEXT | damaged))["user_data"]["fbc"] == "fb.1.1795441844123.IwAR2_aem_X"
+    for query in ("fbclid=", "fbclid=%20", "fbclid=a%00b", f"fbclid={'x' * 5000}", "fbclid=%F0%9F%8E%89"):
+        assert "fbc" not in sent(an_event(context={**CONTEXT, "page": f"{PAGE}?{query}"}))["user_data"]
+
+
+@pytest.mark.parametrize("field", ["fbc", "fbp"])
+def test_what_metas_own_builder_adds_to_a_cookie_stays(field: str) -> None:
+    cookie = "fb.1.1596403881668.1116446470.AQ"
+    assert sent(an_event(context={**CONTEXT, field: cookie}))["user_data"][field] == cookie
+
+
+def test_a_value_that_cannot_be_gives_way_to_one_that_can() -> None:
+    about = sent(
+        an_event(
+            context={"traits": {"phone": "  ", "firstName": {}}, "ip": "::ffff:192.0.2.7"},
+            data={"user_id": 7, "phone": "+49 30 1234567", "firstName": "Ada"},
+        )
+    )["user_data"]
+    assert about.keys() == {"ph", "fn", "external_id", "client_ip_address"}
+    assert about["client_ip_address"] == "192.0.2.7"
 
 
 @pytest.mark.parametrize(

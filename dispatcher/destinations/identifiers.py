@@ -1,0 +1,103 @@
+"""Identifiers: which values of an event name a person, a browser or a page, in the form that all vendors take. Pure.
+
+What a browser or a proxy sends may be damaged, cut or somebody's joke. Such a value is left out, and the event is sent:
+a vendor that cannot read one value refuses the event, and some refuse the whole request.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+#: The longest URL that is taken, in characters: servers refuse longer ones (nginx and Apache by default at 8 KB).
+MAX_URL: Final = 8_192
+#: The longest name of a browser that is taken, in characters. The longest real ones have some hundred.
+MAX_USER_AGENT: Final = 2_048
+
+# Whole numbers beyond that have lost digits on their way through a float.
+_MAX_WHOLE_FLOAT: Final = 2**53
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What a browser writes as %20 and the like, if it has to be in a URL at all.
+_NOT_IN_URL: Final = re.compile(r"[\s\x00-\x20\x7f-\x9f\"<>\\^`{|}]")
+_WEB: Final = frozenset({"http", "https"})
+# An app that led to a page calls itself android-app://com.example.
+_REFERRERS: Final = _WEB | {"android-app", "ios-app"}
+# An address with a port, as some proxies write it: 192.0.2.7:4711, [2001:db8::7]:4711.
+_WITH_PORT: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
+
+
+def to_id(value: object) -> str | None:
+    """The id that a value is, as text; None if it cannot be one.
+
+    An id is text without control characters, without the blanks around it, and not empty; or a whole number, also 0. A
+    float is one if it is whole, as where a table of ids had gaps: 7.0 is 7. True, false, null, lists and objects are
+    none. A Decimal or a UUID is text in JSON.
+
+    Args:
+        value: Any value of JSON.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        return text if text and not _CONTROL.search(text) else None
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) <= _MAX_WHOLE_FLOAT else None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def to_address(value: object) -> str | None:
+    """The IP address that a value is, in its canonical form; None if it means nothing on other machines.
+
+    Of a list, as in X-Forwarded-For, it is the first one, which is the client's. A port is taken off, and an IPv4
+    address that an IPv6 socket has written (``::ffff:192.0.2.7``) becomes IPv4 again.
+
+    Args:
+        value: Any value of JSON.
+    """
+    if not isinstance(value, str):
+        return None
+    text = value.partition(",")[0].strip()
+    match = _WITH_PORT.fullmatch(text)
+    try:
+        address = ip_address(match[1] or match[2] if match else text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return None
+        address = address.ipv4_mapped or address
+    return None if address.is_unspecified or address.is_multicast else str(address)
+
+
+def to_user_agent(value: object) -> str | None:
+    """The name of a browser that a value is; None if it has control characters, is empty, or longer than any."""
+    text = value.strip() if isinstance(value, str) and len(value) <= MAX_USER_AGENT else ""
+    return text if text and not _CONTROL.search(text) else None
+
+
+def to_web_url(value: object) -> str | None:
+    """The value if it is the address of a web page, else None: edX's server has "x_module" as that of a component."""
+    return _to_url(value, _WEB)
+
+
+def to_referrer(value: object) -> str | None:
+    """The value if it is the address of what led to a page: another page, or an app."""
+    return _to_url(value, _REFERRERS)
+
+
+def to_path(value: object) -> str | None:
+    """The path of a page that a value is, unquoted as servers tell it; None if it cannot be one, or is too long."""
+    return to_id(value) if isinstance(value, str) and len(value) <= MAX_URL else None
+
+
+def _to_url(value: object, schemes: frozenset[str]) -> str | None:
+    text = value.strip() if isinstance(value, str) and len(value) <= MAX_URL else ""
+    if not text or _NOT_IN_URL.search(text):
+        return None
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address, a port that is not a number
+        return None
+    return text if is_url else None
