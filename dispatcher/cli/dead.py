@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import click
 
 from dispatcher import config
-from dispatcher.cli.input.dead_letters import FROM_FILE, filter_options, to_filter
+from dispatcher.cli.input.dead_letters import FROM_FILE, filter_options, read_after, to_filter
 from dispatcher.cli.output.dead_letters import print_list, summary, with_progress
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
@@ -22,6 +23,7 @@ from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, read
 from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
+from dispatcher.store.waiting_batches import scan_destinations
 
 # Dead letters, and bytes of them, that are dropped in one step.
 _DROPPED_EVENTS: Final = 100
@@ -36,7 +38,8 @@ def dead() -> None:
 
     \b
     Examples:
-      dispatcher dead list segment
+      dispatcher dead list
+      dispatcher dead list segment --where data.course_id=course-v1:A+B+C
       dispatcher dead show segment 1795442400000-0
       dispatcher dead replay segment --reason oversized --since 2026-01-31 --dry-run
       dispatcher dead drop emit --reason not_encodable
@@ -48,19 +51,37 @@ def dead() -> None:
 
 
 @dead.command("list")
+@click.argument("destination", required=False)
 @filter_options
 @FROM_FILE
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--after", callback=read_after, metavar="ID", help="Go on behind this one, the last of the page before.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def list_dead_letters(destination: str, file: Path | None, limit: int, as_json: bool, **options: Any) -> None:
-    """List dead letters, oldest first."""
-    letters = islice(_select(destination, file, to_filter(options)), limit)
-    if as_json:
-        for letter in letters:
-            click.echo(json.dumps(summary(letter)))
-        return
-    print_list(letters)
-    if file is None:
+def list_dead_letters(destination: str | None, file: Path | None, limit: int, as_json: bool, **options: Any) -> None:
+    """List dead letters, oldest first; those of all destinations, and of emit, without DESTINATION.
+
+    \b
+    Examples:
+      dispatcher dead list
+      dispatcher dead list --since 2026-01-31 --reason invalid
+      dispatcher dead list --user 4711 --json
+      dispatcher dead list segment --where data.course_id=course-v1:A+B+C --limit 500
+    """
+    if destination is None and file is not None:
+        raise click.UsageError("--file needs DESTINATION, which the file's name begins with")
+    wanted = to_filter(options)
+    found = _select_all(wanted) if destination is None else _select(destination, file, wanted)
+    # One more than is shown, to know whether more follow.
+    letters = list(islice(found, limit + 1))
+    for letter in letters[:limit] if as_json else ():
+        click.echo(json.dumps(summary(letter)))
+    if not as_json:
+        print_list(letters[:limit], with_destination=destination is None)
+    if len(letters) > limit:
+        last = letters[limit - 1]
+        place = last.id if destination is not None else f"{last.destination}/{last.id}"
+        click.echo(f"more follow: give --after {place}, or a higher --limit", err=True)
+    elif not as_json and file is None and destination is not None:
         _print_counts_elsewhere(destination)
 
 
@@ -78,6 +99,7 @@ def show(destination: str, id: str, file: Path | None) -> None:
 
 
 @dead.command()
+@click.argument("destination")
 @filter_options
 @FROM_FILE
 @click.option(
@@ -100,6 +122,10 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
     if destination == NOT_TAKEN:
         raise click.ClickException("what emit could not take is only described, so there is nothing to replay")
     letters = _dead_letters(destination)
+    if destination not in config.load().destinations:
+        raise SettingsError(
+            [f"{destination!r} is not in the settings, so nobody would deliver what is replayed; add it, or drop these"]
+        )
     wanted = to_filter(options)
     total = sum(letter.can_be_replayed for letter in _select(destination, file, wanted))
     if dry_run:
@@ -120,6 +146,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
 
 
 @dead.command()
+@click.argument("destination")
 @filter_options
 @click.option("--dry-run", is_flag=True, help="Only say how many it would drop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -156,9 +183,23 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any
 def _dead_letters(destination: str) -> DeadLetters:
     settings = config.load()
     known = [*settings.destinations, NOT_TAKEN]
+    pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
+    if destination not in known:
+        # One that is gone from the settings still has its dead letters.
+        known = list(dict.fromkeys([*known, *scan_destinations(pool)]))
     if destination not in known:
         raise SettingsError([f"unknown destination {destination!r}; known ones are {', '.join(known)}"])
-    return DeadLetters(RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
+    return DeadLetters(pool)
+
+
+def _select_all(wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
+    """The wanted dead letters of every destination that Redis knows, by their place and then by destination."""
+    settings = config.load()
+    pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
+    letters = DeadLetters(pool)
+    names = sorted(dict.fromkeys([*settings.served_destinations, NOT_TAKEN, *scan_destinations(pool)]))
+    # merge keeps the order of its arguments where two have the same key.
+    return merge(*(letters.select(name, wanted) for name in names), key=lambda letter: letter.place)
 
 
 def _select(destination: str, file: Path | None, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:

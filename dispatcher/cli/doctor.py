@@ -37,10 +37,13 @@ _MARKS: Final[dict[Level, tuple[str, str]]] = {
 @click.option(
     "--quick", is_flag=True, help="Leave out what takes seconds: connect to no destination, and ask no worker."
 )
+@click.option("--problems", is_flag=True, help="Show only warnings and errors, the errors last.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option("--flower", "flower_address", default=FLOWER_ADDRESS, show_default=True, help="The address of Flower.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str, as_json: bool) -> None:
+def doctor(
+    only: tuple[str, ...], quick: bool, problems: bool, strict: bool, flower_address: str, as_json: bool
+) -> None:
     """Check this deployment, before and during use. Each finding comes with a remedy.
 
     It changes nothing, sends no event and shows no credential, and works without Redis too. It sees the machine that it
@@ -49,21 +52,26 @@ def doctor(only: tuple[str, ...], quick: bool, strict: bool, flower_address: str
     \b
     Examples:
       dispatcher doctor
+      dispatcher doctor --problems
       dispatcher doctor --only redis --only workers
       dispatcher doctor --strict --json | jq '.findings[] | select(.level == "error")'
 
-    Exit code 1 for any error (with --strict, for any warning too), else 0; wrong settings are errors.
+    Exit code 1 for any error (with --strict, for any warning too), else 0; wrong settings are errors. What --problems
+    leaves out changes nothing about that.
     """
     findings = _examine(only=only, quick=quick, flower_address=flower_address)
     levels = Counter(finding.level for finding in findings)
     failed = bool(levels["error"] or (strict and levels["warning"]))
+    if problems:
+        # The worst of it last, where the eye is once a long list has passed.
+        findings = [finding for level in ("warning", "error") for finding in findings if finding.level == level]
     if as_json:
         counts = {level: levels[level] for level in _LEVELS}
         click.echo(
             json.dumps({"ok": not failed, "counts": counts, "findings": [asdict(each) for each in findings]}, indent=2)
         )
     else:
-        _print(findings, levels)
+        _print(findings, levels, by_area=not problems)
     raise SystemExit(_FAILED if failed else 0)
 
 
@@ -78,9 +86,11 @@ def _examine(*, only: Sequence[str], quick: bool, flower_address: str) -> list[F
         return examine(os.environ, only=only, quick=quick, flower_address=flower_address, begin=begin)
 
 
-def _print(findings: Sequence[Finding], levels: Counter[Level]) -> None:
+def _print(findings: Sequence[Finding], levels: Counter[Level], *, by_area: bool) -> None:
     console = Console(highlight=False)
-    for area in AREAS:
+    for finding in () if by_area else findings:
+        _print_one(console, finding)
+    for area in AREAS if by_area else ():
         in_area = [finding for finding in findings if finding.area == area.name]
         if not in_area:
             continue

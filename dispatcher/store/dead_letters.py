@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +82,11 @@ class DeadLetter:
         return int(self.id.partition("-")[0])
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands in the order in which events died: the numbers of its id."""
+        return _place(self.id)[1:]
+
+    @property
     def event(self) -> Event | None:
         """The event, or None where it cannot be decoded."""
         try:
@@ -105,6 +111,12 @@ class DeadLetterFilter:
         since: They died then or later.
         until: They died before then.
         ids: These only.
+        event_ids: Those of these events.
+        user: Those of events about this user, by the id or the name in the event's context or data.
+        where: Those of events that have this text, number, true, false or null at this path: ``data.course_id``. In a
+            list, one item has to have it.
+        after: Those behind this one in the order of a list: the id of a dead letter and the name of its destination,
+            which may be empty.
     """
 
     reason: str | None = None
@@ -112,16 +124,31 @@ class DeadLetterFilter:
     since: datetime | None = None
     until: datetime | None = None
     ids: Sequence[str] = ()
+    event_ids: Sequence[str] = ()
+    user: str | None = None
+    where: Sequence[tuple[str, str]] = ()
+    after: tuple[str, str] | None = None
 
     def __contains__(self, dead_letter: DeadLetter) -> bool:
         if self.reason is not None and dead_letter.reason != self.reason:
             return False
         if self.ids and dead_letter.id not in self.ids:
             return False
-        if self.name is None:
+        if self.after is not None and _is_at_or_before(dead_letter, *self.after):
+            return False
+        if self.name is None and self.user is None and not self.event_ids and not self.where:
             return True
         event = dead_letter.event
-        return event is not None and fnmatchcase(event.name, self.name)
+        return event is not None and self._has_event(event)
+
+    def _has_event(self, event: Event) -> bool:
+        whole = {"id": event.id, "name": event.name, "type": event.type, "data": event.data, "context": event.context}
+        return (
+            (self.name is None or fnmatchcase(event.name, self.name))
+            and (not self.event_ids or event.id in self.event_ids)
+            and (self.user is None or self.user in _users_of(event))
+            and all(text in _texts_at(whole, path.split(".")) for path, text in self.where)
+        )
 
     def has(self, dead_letter: DeadLetter) -> bool:
         """The same with the times, for dead letters that were not read within the ``bounds``."""
@@ -317,6 +344,35 @@ class DeadLetters:
 
     def _take_out(self, how: Script, destination: str, ids: Sequence[str]) -> int:
         return int(self._scripts.call(how, destination, {"ids": ids}))
+
+
+def _is_at_or_before(dead_letter: DeadLetter, letter_id: str, destination: str) -> bool:
+    here, there = _place(dead_letter.id), _place(letter_id)
+    return here < there or (here == there and (not destination or dead_letter.destination <= destination))
+
+
+def _users_of(event: Event) -> set[str]:
+    """What names the event's user: as a person would type it."""
+    places = [table for table in (event.context, event.data) if isinstance(table, dict)]
+    keys = ("user_id", "userId", "username", "anonymous_id", "anonymousId")
+    return {str(table[key]) for table in places for key in keys if table.get(key) not in (None, "")}
+
+
+def _texts_at(value: Any, path: Sequence[str]) -> set[str]:
+    """The values at a path, as a person would type them: text, or a number, true, false or null as in JSON."""
+    if isinstance(value, list):
+        return set().union(*(_texts_at(item, path) for item in value)) if value else set()
+    if not path:
+        return set() if isinstance(value, dict) else {value if isinstance(value, str) else json.dumps(value)}
+    if not isinstance(value, dict):
+        return set()
+    # A key may have full stops in it, as the names of some fields do.
+    found: set[str] = set()
+    for end in range(1, len(path) + 1):
+        key = ".".join(path[:end])
+        if key in value:
+            found |= _texts_at(value[key], path[end:])
+    return found
 
 
 def _place(bound: str) -> tuple[bool, int, int]:

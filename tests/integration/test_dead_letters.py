@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from dispatcher.store.claim import Claim
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
 from tests.support.dead_letters import NAME, add_dead_letters, an_event, run_dead
@@ -192,3 +194,100 @@ def test_a_replay_keeps_to_the_batches_of_its_destination(store: BatchStore, mon
     counts = store.counts([NAME])[NAME]
     assert (counts.queued, counts.batches) == (10, 4)
     assert counts.closes
+
+
+# Over all destinations
+
+
+def add_at(store: BatchStore, destination: str, number: int, **contents: Any) -> None:
+    event = Event(
+        id=f"id-{number}", name="shop.paid", timestamp=datetime.now(UTC), **{"data": {}, "context": {}, **contents}
+    )
+    put = Put(destination=destination, journal=f"9-{number}", start=0, end=8, packed=pack([encode(event)]), count=1)
+    assert store.put([put]) == [None]
+    claim = store.claim(destination, put.batch_id, token="t", lease_seconds=60)
+    assert isinstance(claim, Claim)
+    assert store.settle(claim, Settlement(dead=[DeadEvent("invalid", "no", encode(event))]))
+
+
+def listed(*arguments: str) -> list[str]:
+    result = run_dead("list", "--json", *arguments)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line)["id"] for line in result.stdout.splitlines()]
+
+
+def test_all_destinations_are_listed_in_the_order_of_their_deaths(store: BatchStore) -> None:
+    for number, destination in enumerate(["segment", "gone_crm", "tracking_log", "segment", NOT_TAKEN]):
+        add_at(store, destination, number)
+
+    assert listed() == ["id-0", "id-1", "id-2", "id-3", "id-4"]
+    text = run_dead("list").output
+    assert "gone_crm  shop.paid" in " ".join(text.split("\n")).replace("   ", "  ")
+    # A destination that is gone from the settings can be looked at and dropped, and not replayed.
+    assert listed("gone_crm") == ["id-1"]
+    assert run_dead("replay", "gone_crm", "--dry-run").exit_code == 3
+    assert run_dead("drop", "gone_crm", "--yes").exit_code == 0
+    assert listed() == ["id-0", "id-2", "id-3", "id-4"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("segment",)])
+def test_pages_follow_one_another_without_a_gap(store: BatchStore, arguments: tuple[str, ...]) -> None:
+    for number in range(7):
+        add_at(store, "segment", number)
+        add_at(store, "tracking_log", 10 + number)
+    whole, pages, after = listed(*arguments), [], ()
+    while True:
+        result = run_dead("list", "--json", "--limit", "3", *arguments, *after)
+        pages += [json.loads(line)["id"] for line in result.stdout.splitlines()]
+        if "more follow" not in result.stderr:
+            break
+        after = ("--after", result.stderr.split("--after ")[1].split(",")[0])
+
+    assert pages == whole
+    assert len(pages) == (7 if arguments else 14)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("--id", "id-2"), ["id-2"]),
+        (("--id", "id-2", "--id", "id-0"), ["id-0", "id-2"]),
+        (("--user", "4711"), ["id-0", "id-1"]),
+        (("--user", "ada"), ["id-2"]),
+        (("--where", "data.course_id=course-v1:A+B=C"), ["id-0"]),
+        (("--where", "data.products.sku=x2"), ["id-1"]),
+        (("--where", "data.price=49.5"), ["id-1"]),
+        (("--where", "data.paid=true", "--where", "data.price=49.5"), ["id-1"]),
+        (("--where", "data.paid=null"), ["id-2"]),
+        (("--where", "data.a.b=c"), ["id-2"]),
+        (("--where", "context.org_id="), ["id-0"]),
+        (("--where", "data.nothing=1"), []),
+        (("--where", "data=1"), []),
+    ],
+)
+def test_dead_letters_are_found_by_what_their_events_say(
+    store: BatchStore, arguments: tuple[str, ...], wanted: list[str]
+) -> None:
+    add_at(store, "segment", 0, data={"course_id": "course-v1:A+B=C"}, context={"user_id": 4711, "org_id": ""})
+    add_at(
+        store,
+        "segment",
+        1,
+        data={"user_id": "4711", "price": 49.5, "paid": True, "products": [{"sku": "x1"}, {"sku": "x2"}]},
+    )
+    add_at(store, "tracking_log", 2, data={"paid": None, "a.b": "c"}, context={"username": "ada"})
+
+    assert listed(*arguments) == wanted
+
+
+@pytest.mark.parametrize("given", ["course_id=1", "data.course_id", "=", "reason=x"])
+def test_a_condition_that_cannot_be_meant_is_wrong_usage(store: BatchStore, given: str) -> None:
+    result = run_dead("list", "--where", given)
+
+    assert result.exit_code == 2
+    assert "such as data.course_id" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("given", ["1", "a-b", "segment/", "1-2-3"])
+def test_a_wrong_place_to_go_on_from_is_wrong_usage(store: BatchStore, given: str) -> None:
+    assert run_dead("list", "--after", given).exit_code == 2

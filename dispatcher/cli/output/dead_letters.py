@@ -20,6 +20,7 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
     event = letter.event
     return {
         "dead_letter": letter.id,
+        "destination": letter.destination,
         "died": datetime.fromtimestamp(letter.died_ms / 1000, UTC).isoformat(),
         "id": None if event is None else event.id,
         "name": "?" if event is None else event.name,
@@ -29,13 +30,13 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def print_list(letters: Iterable[DeadLetter]) -> None:
-    """Print two lines for each: its id, time, event and reason; and the last error."""
+def print_list(letters: Iterable[DeadLetter], *, with_destination: bool = False) -> None:
+    """Print two lines for each: its id, time, destination if wanted, event and reason; and the last error."""
     console = Console(highlight=False, soft_wrap=True)
     row = None
     for row in map(summary, letters):
         # As Text everywhere: brackets in a name would otherwise be taken for markup.
-        head = f"{row['dead_letter']}  {row['died'][:19]}  "
+        head = f"{row['dead_letter']}  {row['died'][:19]}  " + (f"{row['destination']}  " if with_destination else "")
         console.print(Text.assemble(head, (row["name"], "bold"), "  ", (row["reason"], "red")))
         console.print(Text(f"    {row['error']}", style="dim"))
     if row is None:
