@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ _NOWHERE: Final = 1
 # Reasons that ``--all`` ignores: those that a list decides. Not "disabled", since options may be missing then; and not
 # those of event types that only Segment takes.
 _BY_LIST: Final = frozenset({NOT_ON_ALLOWLIST, EXCLUDED, INTERNAL})
-# Shown without ``--all``: the event is on the list, and waits for the browser.
+# A UUID, as ids of events are, also as others write one.
+_ID: Final = re.compile(r"\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.IGNORECASE)
 
 
 @click.command()
@@ -82,6 +84,12 @@ def explain(
         raise click.UsageError("give the NAME of an event, or --with FILE")
     if source is None and (everything or happens_now):
         raise click.UsageError(f"{'--all' if everything else '--now'} needs --with")
+    if name is not None and _ID.fullmatch(name):
+        raise click.UsageError(
+            f"{name} is the id of one event, and explain takes the name of events. Where that one went: its line is "
+            f"in the tracking log (grep {name} tracking.log), and what was not delivered is in `dispatcher dead list "
+            "DESTINATION` and `dispatcher waiting list`"
+        )
     loaded = read()
     chosen = _chosen(only, loaded.settings)
     if source is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +53,7 @@ _MAX_NAMES: Final = 20
     help="Pause while more events than that wait for the destination.",
 )
 @click.option("--run", default="", metavar="NAME", help="A new name sends events again that an earlier run has sent.")
+@click.option("--yes", is_flag=True, help="Do not ask about lines without ids.")
 @click.option("--dry-run", is_flag=True, help="Only count events, as if none had been replayed before. Needs no Redis.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def replay(
@@ -64,28 +66,41 @@ def replay(
     rate: float,
     most_waiting: int,
     run: str,
+    yes: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Send events of a tracking log to a destination again, such as those that its allowlist names only now.
 
-    They keep their times, and their ids if the log has them (ids = true). Without ids, each event gets one that is made
-    of its line, and is the same in every replay. An interrupted replay continues if you run it again in the same way
-    within 30 days.
+    They keep their times, and their ids if the log has them, as it has unless ids = false. Of a line without, the
+    event gets an id that is made of the line and is the same in every replay, but that no destination knows: this wants
+    --yes.
+    An interrupted replay continues if you run it again in the same way within 30 days.
 
     \b
     Examples:
       dispatcher replay --from tracking.log --to segment --events "edx.course.*" --dry-run
       dispatcher replay --from tracking.log --to segment --events "edx.course.*" --since 2026-01-31
       dispatcher replay --from tracking.log-20260131.gz --from tracking.log --to segment
-      zcat old/*.gz | dispatcher replay --from - --to segment --rate 200
+      zcat old/*.gz | dispatcher replay --from - --to segment --rate 200 --yes
 
     Exit code 0 if all lines could be read, 1 if some could not.
     """
     wanted = Filter(events=events, since=utc(since), until=utc(until), unlisted=everything)
-    process = Replay(config.load(), destination, wanted, rate=rate, max_waiting=most_waiting, run=run)
+    progress = _progress()
+    may_ask = not yes and sys.stdin.isatty() and not any(str(path) == "-" for path in sources)
+    process = Replay(
+        config.load(),
+        destination,
+        wanted,
+        rate=rate,
+        max_waiting=most_waiting,
+        run=run,
+        confirm_new_ids=None if yes else lambda place: _confirm_new_ids(place, destination, progress, may_ask=may_ask),
+    )
     try:
-        _replay(process, [Source(path) for path in sources], dry_run=dry_run)
+        with progress:
+            _replay(process, [Source(path) for path in sources], progress, dry_run=dry_run)
     finally:
         process.close()
     totals = process.totals
@@ -96,7 +111,21 @@ def replay(
     raise SystemExit(1 if totals.unreadable else 0)
 
 
-def _replay(process: Replay, sources: list[Source], *, dry_run: bool) -> None:
+def _confirm_new_ids(place: str, destination: str, progress: Progress, *, may_ask: bool) -> None:
+    """Have the user agree that events get new ids. Ends the command otherwise."""
+    message = (
+        f"{place}: the line does not hold its event's id (context.event_id), so the event gets a new one. If "
+        f"{destination} has had the event before, it counts it twice: Segment tells repeats by their ids alone. Choose "
+        "what it did not have by --events, --since and --until"
+    )
+    if not may_ask:
+        raise click.UsageError(f"{message}; then add --yes. Nothing from this line on was sent")
+    progress.stop()
+    click.confirm(f"{message}. Send events with new ids?", abort=True, err=True)
+    progress.start()
+
+
+def _progress() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -104,15 +133,18 @@ def _replay(process: Replay, sources: list[Source], *, dry_run: bool) -> None:
         TextColumn("{task.fields[events]:,} events"),
         TimeRemainingColumn(),
     )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _replay(process: Replay, sources: list[Source], progress: Progress, *, dry_run: bool) -> None:
     sizes = [source.size for source in sources]
     total = None if None in sizes else sum(size for size in sizes if size is not None)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("counting" if dry_run else "replaying", total=total, events=0)
-        done = 0
-        for source, size in zip(sources, sizes, strict=True):
-            errors = process.count(source) if dry_run else process.run(source)
-            _follow(errors, process, source, progress, task, done)
-            done += size or 0
+    task = progress.add_task("counting" if dry_run else "replaying", total=total, events=0)
+    done = 0
+    for source, size in zip(sources, sizes, strict=True):
+        errors = process.count(source) if dry_run else process.run(source)
+        _follow(errors, process, source, progress, task, done)
+        done += size or 0
 
 
 def _follow(
@@ -134,6 +166,7 @@ def _as_json(totals: ReplayTotals) -> dict[str, Any]:
         "lines": totals.lines,
         "chosen": totals.chosen,
         "put": totals.put,
+        "without_ids": totals.without_ids,
         "unreadable": totals.unreadable,
         "earlier_bytes": totals.earlier_bytes,
         "by_name": dict(totals.by_name.most_common()),
@@ -150,5 +183,11 @@ def _print(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
     else:
         earlier = f"; {totals.earlier_bytes:,} bytes were replayed before" if totals.earlier_bytes else ""
         click.echo(f"{totals.put:,} of {totals.lines:,} lines are on their way to {destination}{earlier}")
+    if totals.without_ids:
+        click.echo(
+            f"{totals.without_ids:,} of these lines do not hold their events' ids: what {destination} has had before, "
+            "it takes for new",
+            err=True,
+        )
     if totals.unreadable:
         click.echo(f"{totals.unreadable:,} lines could not be read", err=True)

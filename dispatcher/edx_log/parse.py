@@ -20,6 +20,10 @@ from dispatcher.event import MAX_NAME_CHARACTERS, Event, is_id, to_utc
 # What edX's log moves out of the context to the top of a line, and fills with "" where the context does not have it.
 _REQUEST_FIELDS: Final = ("username", "session", "ip", "agent", "host", "referer", "accept_language")
 
+# Where a UUID has its version (RFC 9562 §4.2).
+_UUID_CHARACTERS: Final = 36
+_VERSION_AT: Final = 14
+
 _decode_json: Final = msgspec.json.Decoder().decode
 _encode_json: Final = msgspec.json.Encoder().encode
 
@@ -58,6 +62,11 @@ def derived_id(body: bytes) -> str:
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
     return str(UUID(bytes=bytes(digest)))
+
+
+def is_derived(event_id: str) -> bool:
+    """Whether an id is one of ``derived_id``. Emit makes ids of version 7."""
+    return len(event_id) == _UUID_CHARACTERS and event_id[_VERSION_AT] == "8"
 
 
 def _decode_object(body: bytes) -> dict[str, Any]:
@@ -132,7 +141,7 @@ def _restore_data(event: Any) -> Any:
 
 
 def _take_id(context: dict[str, Any]) -> str | None:
-    """The event's own id, taken out of the context. With ``ids = true`` the log writes it there."""
+    """The event's own id, taken out of the context, where the log writes it unless ``ids = false``."""
     # What somebody else may keep under that key need not be unique.
     try:
         own_id = str(UUID(context[ID_KEY]))

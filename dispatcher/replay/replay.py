@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.edx_log.parse import is_derived
 from dispatcher.edx_log.reader import LineError, ParsedLine, parse_lines
 from dispatcher.edx_log.source import Source
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
@@ -56,6 +57,7 @@ class ReplayTotals:
         lines: Lines that were read.
         chosen: Events that the filter takes.
         put: Those of them that are in the batch store.
+        without_ids: Chosen events whose lines do not hold their ids, so that each got a new one.
         unreadable: Lines without a readable event.
         earlier_bytes: Bytes of the logs that an earlier run has put.
         by_name: The chosen events by name.
@@ -64,6 +66,7 @@ class ReplayTotals:
     lines: int = 0
     chosen: int = 0
     put: int = 0
+    without_ids: int = 0
     unreadable: int = 0
     earlier_bytes: int = 0
     by_name: Counter[str] = field(default_factory=Counter)
@@ -80,6 +83,8 @@ class Replay:
         max_waiting: While more events than these wait for the destination, no more are put.
         run: A name; under another one, what an earlier run has put is put again.
         max_wait_seconds: For how long Redis may be away.
+        confirm_new_ids: Called by ``run`` with the place of the first chosen event whose line does not hold its id,
+            before that event is put. What it raises ends the run.
 
     Raises:
         SettingsError: The destination does not exist, is disabled, or takes no replay.
@@ -95,6 +100,7 @@ class Replay:
         max_waiting: int = 100_000,
         run: str = "",
         max_wait_seconds: float = 60.0,
+        confirm_new_ids: Callable[[str], None] | None = None,
     ) -> None:
         _check(settings, destination)
         self._destination = destination
@@ -105,6 +111,7 @@ class Replay:
         self._max_bytes = settings.destinations[destination].batch_bytes
         self._max_waiting = max_waiting
         self._max_wait = max_wait_seconds
+        self._confirm_new_ids = confirm_new_ids
         self._pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
         self._store = BatchStore(self._pool)
         self._checkpoints = Checkpoints(self._pool, destination)
@@ -147,6 +154,9 @@ class Replay:
                 if parsed.line is None or parsed.is_unfinished:
                     # A line that is half written, or cannot be read today, is left for another run.
                     break
+                if self.totals.without_ids and self._confirm_new_ids is not None:
+                    self._confirm_new_ids(f"{source.name}:{parsed.line.number}")
+                    self._confirm_new_ids = None
                 payload = None if event is None else encode(event)
                 if not batch.has_room_for(payload, self._max_bytes):
                     yield from self._put(batch, progress)
@@ -164,6 +174,7 @@ class Replay:
         if parsed.event is None or not self._matcher.matches(parsed.event):
             return None
         totals.chosen += 1
+        totals.without_ids += is_derived(parsed.event.id)
         totals.by_name[parsed.event.name] += 1
         return parsed.event
 

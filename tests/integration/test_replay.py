@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
@@ -34,11 +35,11 @@ EMITTED = [
 ]
 
 
-def a_line(number: int, name: str = "shop.order.paid") -> bytes:
-    """A line of the log with its own time."""
+def a_line(number: int, name: str = "shop.order.paid", *, ids: bool = True) -> bytes:
+    """A line of the log with its own time and id."""
     moment = datetime(2026, 3, 4, 5, tzinfo=UTC) + timedelta(seconds=number, microseconds=1)
-    one = Event(id="no-uuid", name=name, timestamp=moment, data={"n": number}, context={"user_id": 7})
-    return renderer("edx")(encode(one)) + b"\n"
+    one = Event(id=str(UUID(int=number)), name=name, timestamp=moment, data={"n": number}, context={"user_id": 7})
+    return renderer("edx", ids=ids)(encode(one)) + b"\n"
 
 
 def write_log(path: Path, count: int) -> Path:
@@ -69,7 +70,6 @@ for name, data, ctx in EMITTED:
         tracker.emit(name, data)
 """
     sent = site.directory / "segment.jsonl"
-    site.environ["DISPATCHER_DESTINATIONS__TRACKING_LOG__IDS"] = "true"
     site.emitting(f"EMITTED = {EMITTED!r}\n{code}").succeed()
     site.worker()
     site.wait_until_delivered()
@@ -140,6 +140,7 @@ def test_a_second_run_sends_only_new_lines(in_site: Site, tmp_path: Path) -> Non
         "lines": 0,
         "chosen": 0,
         "put": 0,
+        "without_ids": 0,
         "unreadable": 0,
         "earlier_bytes": log.stat().st_size,
         "by_name": {},
@@ -205,6 +206,36 @@ def test_another_log_with_the_same_beginning_needs_a_name_of_its_own(site: Site,
         replay(site, picked)
     assert replay(site, picked, run="picked") == []
     assert site.counts(SEGMENT).accepted == 600
+
+
+@pytest.mark.parametrize("before", [0, 5, 150])
+def test_lines_without_ids_want_a_word_before_any_of_them_is_sent(in_site: Site, tmp_path: Path, before: int) -> None:
+    log = tmp_path / "tracking.log"
+    lines = [a_line(number) for number in range(before)] + [a_line(number, ids=False) for number in range(before, 200)]
+    log.write_bytes(b"".join(lines))
+    arguments = ("--from", str(log), "--to", SEGMENT, "--rate", "1000000")
+
+    counted = run(*arguments, "--dry-run")
+    assert f"{200 - before} of these lines do not hold their events' ids" in counted.stderr
+
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert f"tracking.log:{before + 1}: the line does not hold its event's id" in refused.stderr
+    assert "then add --yes" in " ".join(refused.stderr.split())
+    assert in_site.counts(SEGMENT).accepted <= before
+
+    done = run(*arguments, "--yes")
+    assert (done.exit_code, in_site.counts(SEGMENT).accepted) == (0, 200)
+    assert f"{200 - before} of these lines do not hold their events' ids" in done.stderr
+    assert numbers(in_site) == Counter(range(200))
+
+
+def test_lines_without_ids_that_are_not_chosen_need_no_word(in_site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "tracking.log"
+    log.write_bytes(a_line(0, "shop.basket.seen", ids=False) + a_line(1))
+    assert run("--from", str(log), "--to", SEGMENT).exit_code == 0
+    assert run("--from", "-", "--to", SEGMENT, "--all", stdin=log.read_bytes()).exit_code == 2
+    assert numbers(in_site) == Counter([1])
 
 
 def test_damaged_lines_are_reported_and_do_not_stop_the_rest(in_site: Site, tmp_path: Path) -> None:

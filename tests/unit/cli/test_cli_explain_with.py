@@ -354,6 +354,20 @@ def test_an_empty_input_is_an_error(own: Path, arguments: list[str], said: str) 
     assert (result.exit_code, said in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("event_id", [EVENT["id"], EVENT["id"].upper(), EVENT["id"].replace("-", "")])
+@pytest.mark.parametrize("more", [(), ("--json",), ("--with", "-")])
+def test_an_id_in_place_of_a_name_is_told_what_to_use(own: Path, event_id: str, more: tuple[str, ...]) -> None:
+    result = run(own, event_id, *more, given="{}", COLUMNS="5000")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    for word in (f"grep {event_id} tracking.log", "dispatcher dead list", "dispatcher waiting list", "takes the name"):
+        assert word in result.stderr
+
+
+def test_a_name_that_resembles_an_id_is_a_name(own: Path) -> None:
+    assert run(own, f"shop.{EVENT['id']}", "--json").exit_code == 0
+
+
 def test_wrong_options_are_reported_as_by_settings_check(own: Path) -> None:
     wrong = {"DISPATCHER_DESTINATIONS__SEGMENT__HOTS": "http://h"}
 
