@@ -79,6 +79,10 @@ class StoreUnavailableError(DispatcherError):
     """Redis did not answer, or answered that it cannot now. What was asked may or may not have happened."""
 
 
+class UntrustedSocketError(StoreUnavailableError):
+    """The socket of the embedded Redis is another user's, or could be: nothing was sent to it."""
+
+
 class BatchDamagedError(DispatcherError):
     """What the batch store has of a batch is not what was put: its events become dead letters, ``damaged``."""
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 # middle of that, the child gets a lock that is never released, and its own relay waits for it.
 import email.parser  # noqa: F401
 import encodings.idna  # noqa: F401
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import redis
@@ -26,6 +28,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from dispatcher.connections.embedded import check_socket
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
 from dispatcher.connections.urls import redis_url, without_password
 from dispatcher.errors import StoreUnavailableError
@@ -36,6 +39,17 @@ version("redis")
 
 #: A Redis command: its name and its arguments, which may be texts, bytes and numbers.
 Command = tuple[Any, ...]
+
+
+class CheckedSocketConnection(redis.UnixDomainSocketConnection):
+    """redis-py's connection to a socket, which is checked before each connect.
+
+    Overrides, of redis-py 6.4 to 8: _connect.
+    """
+
+    def _connect(self):  # type: ignore[no-untyped-def]
+        check_socket(Path(os.fsdecode(self.path)))
+        return super()._connect()
 
 
 class RedisPool:
@@ -70,6 +84,8 @@ class RedisPool:
             if is_sentinel(url)
             else redis.ConnectionPool.from_url(redis_url(url), **options)
         )
+        if self._pool.connection_class is redis.UnixDomainSocketConnection:
+            self._pool.connection_class = CheckedSocketConnection
         # redis-py notices a fork at the next command. Until then the child would hold the connections open, and a
         # greenlet in it that waits for an answer would take the answer from the parent.
         release_after_fork(self, RedisPool._leave_sockets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from dispatcher.connections.embedded import socket_path
+from dispatcher.connections.embedded import make_socket_directory
 from dispatcher.errors import DispatcherError
 from dispatcher.installation.extras import install_command
 
@@ -96,17 +95,12 @@ def server_command(server: ServerProgram, state_directory: Path) -> list[str]:
         state_directory: Where its data and its socket go; the directories are made for this user only.
 
     Raises:
-        DispatcherError: The socket's directory belongs to another user.
+        UntrustedSocketError: The socket's directory belongs to another user.
         OSError: A directory cannot be made.
     """
     data = _data_directory(state_directory)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    socket = socket_path(state_directory)
-    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if socket.parent.stat().st_uid != os.getuid():
-        raise DispatcherError(
-            f"{socket.parent} belongs to another user; set DISPATCHER_STATE_DIRECTORY to another place"
-        )
+    socket = make_socket_directory(state_directory)
     (data / _WRITTEN_BY).write_text(f"{server}\n")
     return [
         server.path,

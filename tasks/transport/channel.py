@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from queue import Empty
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from dispatcher.connections.embedded import check_socket
+from dispatcher.errors import UntrustedSocketError
 from dispatcher.tasks.transport.intake import UnknownMessageError, check_control_message, doorbell
 from dispatcher.tasks.transport.liveness import LIVENESS
 from dispatcher.tasks.transport.qos import QoS
@@ -88,6 +91,11 @@ class Channel(kombu_redis.Channel):
         if self.connection is None or self.connection.client is None:
             raise RedisConnectionError("the channel's connection is gone")
         parameters: dict[str, Any] = super()._connparams(asynchronous=asynchronous)
+        if "path" in parameters:
+            try:
+                check_socket(Path(parameters["path"]))
+            except (OSError, UntrustedSocketError) as error:
+                raise RedisConnectionError(str(error)) from error
         # redis-py itself would try ten times to reach a Redis that does not answer, and block the worker's loop for a
         # minute. Celery reconnects.
         return {**parameters, "retry": Retry(NoBackoff(), 0)}

@@ -15,7 +15,7 @@ class Place:
 
     @property
     def redis_socket(self) -> Path:
-        return self.directory / "redis.sock"
+        return self.directory / "embedded.sock"
 
     @property
     def broker_url(self) -> str:

@@ -135,7 +135,7 @@ def test_kill_9_of_up_leaves_no_process_and_loses_nothing(machine: Machine) -> N
 
 def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
     up = machine.up()
-    for part in (b"redis.sock", b"\0dispatcher.tasks\0"):
+    for part in (b"embedded.sock", b"\0dispatcher.tasks\0"):
         [pid] = [pid for pid in left_over(str(machine.state)) if part in cmdline(pid)]
         os.kill(pid, signal.SIGKILL)
     up.wait_for_output("worker ended with signal SIGKILL")

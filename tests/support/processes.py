@@ -167,7 +167,7 @@ def left_over(mark: str) -> list[int]:
             with suppress(OSError):  # it has ended, or belongs to another user
                 # Redis overwrites its variables with its title, which names its socket.
                 variables, title = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
-                if wanted in variables.split(b"\0") or f"{mark}/redis.sock".encode() in title:
+                if wanted in variables.split(b"\0") or f"{mark}/embedded.sock".encode() in title:
                     found.append(int(entry.name))
     return found
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.connections.embedded import socket_path
-from dispatcher.errors import DispatcherError
 from dispatcher.local import redis_server
 from dispatcher.local.redis_server import NoRedisServerError, ServerProgram, find_server, server_command
 
@@ -164,11 +162,3 @@ def test_a_directory_without_data_takes_any_server(own_state: Path, only: Path) 
     install(only / "redis-server", "Redis server v=6.2.14 sha=0:0")
 
     assert str(find_server(own_state)) == "Redis 6.2.14"
-
-
-def test_a_socket_directory_of_another_user_is_refused(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
-
-    with pytest.raises(DispatcherError, match="belongs to another user"):
-        server_command(VALKEY_9, own_state)
-    assert not socket_path(own_state).exists()
