@@ -139,17 +139,15 @@ def proxy_to(scheme: str, host: str, port: int) -> Proxy | None:
     variable = f"{name.upper()}_PROXY"
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        proxy_port = parts.port
-    except ValueError:
-        parts, proxy_port = urlsplit(""), None
-    if not parts.hostname:
-        raise SetupError(f"{variable} is not the URL of a proxy: write it as http://proxy.example.com:3128")
+        proxy_host, proxy_port = to_ascii(parts.hostname or ""), parts.port
+    except (ValueError, SetupError):
+        raise SetupError(f"{variable} is not the URL of a proxy: write it as http://proxy.example.com:3128") from None
     if parts.scheme not in _PORTS:
         known = ", ".join(_PORTS)
         raise SetupError(f"{variable} has the scheme {parts.scheme!r}, and a proxy's is one of {known}")
     return Proxy(
         scheme=parts.scheme,
-        host=to_ascii(parts.hostname),
+        host=proxy_host,
         port=proxy_port or _PORTS[parts.scheme],
         user=None if parts.username is None else unquote(parts.username),
         password=unquote(parts.password or ""),

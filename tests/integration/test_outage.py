@@ -13,6 +13,7 @@ from tests.support.deliveries import LOG, SEGMENT
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 from tests.support.tracking_lines import assert_each_once
+from tests.support.trickle import Trickle
 from tests.support.waiting import wait_for
 
 EMIT = "for n in range(int(sys.argv[1]), int(sys.argv[2])): tracker.emit('shop.order.paid', {'n': n})"
@@ -72,6 +73,30 @@ def test_a_hanging_destination_leaves_a_shared_worker_free_for_the_others(
     assert_each_once(site.log, 260)
     assert worker.running
     site.assert_ledger_closes()
+
+
+@pytest.mark.parametrize(
+    ("answer", "delivers"),
+    # The first never comes to a status; the second has one, and a body without an end.
+    [(b"HTTP/1.1 103 E\r\n\r\n", False), (b"HTTP/1.1 200 OK\r\nX-A: b" + b"b" * 5000, True)],
+    ids=["no status", "no end"],
+)
+def test_a_receiver_that_trickles_holds_no_worker(site: Site, answer: bytes, delivers: bool) -> None:
+    with Trickle(answer) as receiver:
+        site.environ["DISPATCHER_DESTINATIONS__SEGMENT__HOST"] = f"http://{receiver.address}"
+        site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "100"
+        worker = site.worker("--concurrency", "2")
+        emit(site, 0, 100)
+        site.wait_for_lines(100)
+        if delivers:
+            site.wait_until_delivered(timeout=30)
+            assert site.counts(SEGMENT).delivered == 100
+        else:
+            wait_for(partial(breaker_is, site, "open"), timeout=30)
+            shown = site.processes.run("status").stdout
+            assert "gave no answer within 1.4 s" in " ".join(shown.split()), shown
+            assert site.counts(SEGMENT).waiting == 100
+    assert worker.running
 
 
 def test_refused_credentials_open_the_breaker_at_once_and_lose_nothing(site: Site, sink: ScriptedSink) -> None:
