@@ -26,6 +26,7 @@ from dispatcher.tasks.transport import Amqp, serves
 from dispatcher.tasks.worker.bell import Bell
 from dispatcher.tasks.worker.consumer import refuse_compressed
 from dispatcher.tasks.worker.filing import Filing
+from dispatcher.tasks.worker.presence import Presence
 from dispatcher.tasks.worker.sentry import WorkerSentry
 from dispatcher.tasks.worker.shutdown import Shutdown
 from dispatcher.tasks.worker.watchdog import Watchdog
@@ -116,6 +117,7 @@ def _on_ready(sender: object, **_: object) -> None:
     bell.start()
     filing.start()
     watchdog.start()
+    presence.start(str(getattr(sender, "hostname", "") or "a worker"))
     shutdown.prepare()
 
 
@@ -123,6 +125,7 @@ def _on_stopping(sender: object, **_: object) -> None:
     bell.stop()
     filing.stop()
     watchdog.stop()
+    presence.stop()
     shutdown.begin()
 
 
@@ -131,6 +134,7 @@ app = make_app(_settings)
 bell = Bell(app, _settings)
 filing = Filing(_settings)
 watchdog = Watchdog(_settings)
+presence = Presence(app, _settings)
 shutdown = Shutdown(_STOP_SECONDS)
 
 WorkerSentry(_settings).connect()

@@ -44,6 +44,11 @@ class SettingsWatch:
         logger.info("the settings have changed and were read again")
         return settings
 
+    @property
+    def changed_ms(self) -> int | None:
+        """When the latest of the files changed, in milliseconds since 1970, as last seen; None without files."""
+        return max((stamp[0] // 1_000_000 for stamp in self._stamps if stamp[0]), default=None)
+
     def _take_stamps(self) -> list[tuple[int, int]]:
         """The time and the inode of each file; zeros for one that does not exist."""
         stamps = []

@@ -55,6 +55,7 @@ class Snapshot:
         memory: None if Redis did not say.
         problem: Why Redis did not answer; empty if it did.
         forbidden: What Redis does not let its user see, so that it is missing here; empty if nothing is.
+        settings_changed_ms: When a settings file of this machine last changed; None if they cannot be read.
         settings_problems: Why the settings cannot be used. The destinations are then those that Redis knows.
     """
 
@@ -67,6 +68,7 @@ class Snapshot:
     memory: Memory | None = None
     problem: str = ""
     forbidden: str = ""
+    settings_changed_ms: int | None = None
     settings_problems: tuple[str, ...] = ()
 
     @property
@@ -163,6 +165,7 @@ class Observer:
             doorbells=doorbells,
             memory=self._memory(),
             forbidden=forbidden,
+            settings_changed_ms=self._watch.changed_ms,
             settings_problems=self._problems,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
 from dispatcher.outcomes import FILED, UNKEPT
+from dispatcher.store.workers import ServingWorker
 
 #: The ledger's name for events that emit could not take or a processor dropped, before any destination was chosen.
 NOT_TAKEN: Final = "emit"
@@ -128,6 +129,8 @@ class Counts:
         batches: How many batches wait.
         oldest_ms: When the oldest waiting batch was put.
         due_ms: When the next parked batch is due.
+        since_ms: When the ledger began to count; None if that is not known.
+        workers: Those that serve it; None if that is not known.
         last_delivered_ms: When an event was last delivered.
         last_error: What the destination said last, or what went wrong there.
         last_error_ms: When that was.
@@ -153,6 +156,8 @@ class Counts:
     batches: int = 0
     oldest_ms: int | None = None
     due_ms: int | None = None
+    since_ms: int | None = None
+    workers: tuple[ServingWorker, ...] | None = None
     last_delivered_ms: int | None = None
     last_error: str = ""
     last_error_ms: int | None = None
@@ -214,6 +219,11 @@ class Counts:
             batches=number("batches"),
             oldest_ms=optional("oldest"),
             due_ms=optional("due"),
+            since_ms=optional("since"),
+            workers=ServingWorker.from_fields(
+                ((name[len("serving:") :], seen) for name, seen in fields.items() if name.startswith("serving:")),
+                now_ms=int(fields["now"]),
+            ),
             last_delivered_ms=optional("last_delivered_at"),
             last_error=fields.get("last_error", ""),
             last_error_ms=optional("last_error_at"),

@@ -79,8 +79,8 @@ COUNTS: Final = Key(
     "the ledger, in events: accepted, delivered, dead, filtered, retried; queued, claimed, parked; dead:<reason>, "
     "filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; dead_bytes of the dead "
     "letters, dead_limit (how many these may have), dead_cut (dead letters that lost their events to that). Then "
-    "last_error, last_error_at, last_delivered_at, and last_claimed_ring_at: the latest time at which a batch was "
-    "rung for that has been claimed since",
+    "last_error, last_error_at, last_delivered_at; last_claimed_ring_at: the latest time at which a batch was rung for "
+    "that has been claimed since; and since: when it began to count",
 )
 JOURNAL: Final = Key(
     "journal:<name>",
@@ -129,6 +129,11 @@ RATE: Final = Key(
     " happened), changed (when factor did), error (what the destination said then); per_second and burst as last "
     "asked with. Goes two days after the last permit",
 )
+WORKERS: Final = Key(
+    "workers",
+    "zset",
+    "description of a worker that serves it (store/workers.py), as JSON: when it was last there; goes after a minute",
+)
 REPORTER: Final = Key(
     "reporter",
     "string",
@@ -166,6 +171,7 @@ KEYS: Final = (
     FILING,
     BELL,
     RATE,
+    WORKERS,
     REPORTER,
     REPORTED,
     REPLAY,

@@ -117,6 +117,7 @@ OVERDUE: Final = _of_the_store("overdue", "dead_letters")
 FILED: Final = _of_the_store("filed", "dead_letters")
 FORGET_FILED: Final = _of_the_store("forget_filed", "dead_letters")
 TRANSFER: Final = _of_the_store("transfer", "journal", "batch", "dead_letters")
+ANNOUNCE: Final = _of_the_store("announce")
 PAUSE: Final = _of_the_store("pause", "breaker")
 RETRY: Final = _of_the_store("retry", "breaker")
 RATE_LIMIT: Final = Script("rate_limit")
@@ -135,6 +136,7 @@ SCRIPTS: Final = (
     FILED,
     FORGET_FILED,
     TRANSFER,
+    ANNOUNCE,
     PAUSE,
     RETRY,
     RATE_LIMIT,

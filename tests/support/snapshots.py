@@ -9,6 +9,7 @@ from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.counts import NOT_TAKEN, Breaker, Counts, Pause, RateLimit
+from dispatcher.store.workers import ServingWorker
 
 #: When every snapshot was taken.
 NOW = 1_795_442_400.0
@@ -39,7 +40,10 @@ def quiet() -> Snapshot:
 
 def troubled() -> Snapshot:
     """Segment is down, there are dead letters, a destination was removed, and outboxes hold events."""
+    worker = ServingWorker(name="celery@one", pid=17, version="0.1", settings_ms=NOW_MS - 7_200_000, seen_ms=NOW_MS)
     log = Counts(
+        workers=(worker,),
+        since_ms=NOW_MS - 86_400_000,
         accepted=12_345_678,
         delivered=12_345_000,
         queued=400,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -16,9 +16,12 @@ from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.monitoring.units import count_text, duration_text, size_text
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.counts import NOT_TAKEN, Counts, RateLimit
+from dispatcher.store.workers import ServingWorker
 
 # Outboxes that get a line each; a machine may have hundreds.
 _SHOWN_OUTBOXES: Final = 8
+# Workers that get a line each.
+_SHOWN_WORKERS: Final = 8
 # For so long an error has a line although no event waits because of it any more.
 _RECENT_SECONDS: Final = 3600
 # Time that an event may take from an outbox to the batch store.
@@ -58,10 +61,16 @@ class LedgerScreen:
         if self.snapshot.ledger.destinations:
             yield _fitting(self._ledger_table, console, options)
             yield self._sum()
+            since = [counts.since_ms for _, counts, _ in self._rows() if counts.since_ms is not None]
+            if since:
+                began = datetime.fromtimestamp(min(since) / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
+                yield Text(
+                    f"Counted since {began}, for {duration_text(self.snapshot.at - min(since) / 1000)}.", style="dim"
+                )
             yield Text()
             yield _fitting(self._waiting_table, console, options)
             yield Text()
-        notes = [self._line(note) for note in self._notes()]
+        notes = [self._line(note) for note in (*self._workers(), *self._notes())]
         if notes:
             yield from (*notes, Text())
         if self.snapshot.ledger.problem:
@@ -145,6 +154,28 @@ class LedgerScreen:
     def _until(self, timestamp_ms: int) -> str:
         seconds = timestamp_ms / 1000 - self.snapshot.at
         return "now" if seconds <= 0 else duration_text(seconds)
+
+    def _workers(self) -> Iterator[Text]:
+        """A line for each worker, and one for each destination without any."""
+        served: dict[ServingWorker, list[str]] = {}
+        destinations = self.snapshot.ledger.destinations
+        for name, counts in destinations.items():
+            for worker in counts.workers or ():
+                served.setdefault(replace(worker, seen_ms=0), []).append(name)
+        changed = self.snapshot.settings_changed_ms or 0
+        for worker, names in list(served.items())[:_SHOWN_WORKERS]:
+            listed = "all destinations" if len(names) == len(destinations) - 1 > 1 else ", ".join(names)
+            age = f"settings read {duration_text(self.snapshot.at - worker.settings_ms / 1000)} ago"
+            old = Text(f", before they changed here: restart it ({age})", style="yellow")
+            text = Text.assemble((f"worker {_printable(worker.name)}", "bold"), f": {listed}")
+            yield text.append_text(old if worker.settings_ms < changed else Text(f", {age}", style="dim"))
+        if len(served) > _SHOWN_WORKERS:
+            yield Text(f"and {count_text(len(served) - _SHOWN_WORKERS, 'more worker')}", style="dim")
+        for name, counts in destinations.items():
+            # While the settings cannot be used, nobody knows which destinations are to be served.
+            if name != NOT_TAKEN and counts.workers == () and (counts.waiting or not self.snapshot.settings_problems):
+                style = "bold red" if counts.waiting else "yellow"
+                yield Text.assemble((name, "bold"), ": ", ("no worker serves it", style))
 
     def _notes(self) -> Iterator[Text]:
         for name, counts, _ in self._rows():

@@ -1,8 +1,9 @@
 -- The counters of a destination.
 --
 -- Returns {field, value, …}: all of `counts`; batches (how many wait); oldest (when the oldest of them was put); due
---   (when the next parked one is); dead_oldest (when the oldest dead letter died); now; and the fields of the breaker
---   and of the rate, with breaker_ and rate_ before their names.
+--   (when the next parked one is); dead_oldest (when the oldest dead letter died); now; the fields of the breaker and of
+--   the rate, with breaker_ and rate_ before their names; and each worker's description, with serving: before it, and
+--   when it was last there.
 
 local fields = redis.call('HGETALL', key('counts'))
 local function add(field, value)
@@ -23,4 +24,6 @@ if dead then add('dead_oldest', fields_of(dead)['at']) end
 add('now', now)
 add_all('breaker')
 add_all('rate')
+local workers = redis.call('ZRANGE', key('workers'), 0, -1, 'WITHSCORES')
+for index = 1, #workers, 2 do add('serving:' .. workers[index], workers[index + 1]) end
 return fields

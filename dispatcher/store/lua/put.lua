@@ -27,6 +27,10 @@ end
 local filtered = count_filtered(arguments.filtered)
 local dead = add_dead_letters(arguments.dead, 3, 0)
 if dead > 0 then stay_open(journal, start) end
+-- A journal that this Redis does not know may be the first one of all.
+if position < 0 and not redis.call('HMGET', key('counts'), 'accepted')[1] then
+  redis.call('HSET', key('counts'), 'since', now)
+end
 count('accepted', n + filtered + dead)
 if arguments.restored then count('accepted', -forget('filed', n)) end
 return 1

@@ -22,6 +22,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
         ("A destination", ["destinations", "segment"]),
         ("A destination", ["unserved", "google_analytics"]),
         ("breaker", ["destinations", "segment", "breaker"]),
+        ("workers", ["destinations", "tracking_log", "workers", 0]),
         ("pause", ["unserved", "google_analytics", "pause"]),
         ("rate", ["destinations", "segment", "rate"]),
         ("outbox", ["outbox"]),

@@ -23,8 +23,9 @@
 --                             claimed, parked; dead:<reason>, filtered:<reason>, of which dead:filed went to a file,
 --                             and dead:unkept are only counted; dead_bytes of the dead letters, dead_limit (how many
 --                             these may have), dead_cut (dead letters that lost their events to that). Then
---                             last_error, last_error_at, last_delivered_at, and last_claimed_ring_at: the latest time
---                             at which a batch was rung for that has been claimed since
+--                             last_error, last_error_at, last_delivered_at; last_claimed_ring_at: the latest time at
+--                             which a batch was rung for that has been claimed since; and since: when it began to
+--                             count
 --   journal:<name>            string: the position up to which a journal was put; goes a week after it was last put
 --                             or asked for, but not while a batch of it is open
 --   open:<journal>            zset: batch id: where it starts in the journal; its batches that are not settled
@@ -43,6 +44,8 @@
 --                             less while it is slowed down), slowdowns (how often that happened), changed (when
 --                             factor did), error (what the destination said then); per_second and burst as last asked
 --                             with. Goes two days after the last permit
+--   workers                   zset: description of a worker that serves it (store/workers.py), as JSON: when it was last
+--                             there; goes after a minute
 --   reporter                  string: there while a worker has had its turn to report to Sentry; expires
 --   reported                  hash: what was reported to Sentry: dead:<reason> (how many dead letters), breaker (the
 --                             cause of its opening)
