@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.config import DEFAULT_ENVIRONMENT, LoadedSettings, Settings, mask_url, read, source_files
+from dispatcher.config.environment_file import environment_file, parse_environment
 from dispatcher.config.layers import Leaf, file_leaves
 from dispatcher.destinations.options import check_options
 from dispatcher.doctor.deployment import Deployment
@@ -38,7 +39,7 @@ BROKER: Final = Check(
 )
 READABLE: Final = Check(
     "settings.readable",
-    "Whether every user of the machine can read a settings file with credentials.",
+    "Whether every user of the machine can read a settings file, or the environment file, with credentials.",
     "run `chmod o-rwx {file}`, or move the credentials into DISPATCHER_ variables",
 )
 WRITABLE: Final = Check(
@@ -97,10 +98,12 @@ def environment(settings: Settings) -> Finding:
 
 def check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Who may read and change the settings files. Works with wrong settings too."""
+    variables = environment_file(environ)
     try:
         paths = [path for path in source_files(environ) if path.is_file()]
     except SettingsError:
-        return
+        paths = []
+    paths += [] if variables is None else [variables]
     yield from (readable(path) for path in paths)
     yield from (writable(path) for path in paths)
 
@@ -126,9 +129,12 @@ def writable(path: Path) -> Finding:
 
 def _leaves(path: Path) -> list[Leaf]:
     try:
-        return file_leaves(path)
-    except SettingsError:
+        if path.suffix == ".toml":
+            return file_leaves(path)
+        variables = parse_environment(path.read_text(encoding="utf-8-sig"), str(path))
+    except (SettingsError, OSError, UnicodeDecodeError):
         return []  # settings.valid has reported it
+    return [Leaf(tuple(name.lower().split("__")), value, str(path)) for name, value in variables.items()]
 
 
 def _is_credential(leaf: Leaf) -> bool:

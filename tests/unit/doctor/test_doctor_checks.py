@@ -214,6 +214,16 @@ CASES: Final = [
         lambda tmp: settings.readable(with_mode(tmp / "s.toml", 0o640, '[destinations.segment]\nwrite_key = "k"')),
     ),
     Case(
+        "settings.readable",
+        lambda tmp: settings.readable(with_mode(tmp / "environment", 0o644, "DISPATCHER_BROKER_URL=redis://:hush@h/0")),
+        lambda tmp: settings.readable(with_mode(tmp / "environment", 0o640, "DISPATCHER_BROKER_URL=redis://:hush@h/0")),
+    ),
+    Case(
+        "settings.readable",
+        lambda tmp: settings.readable(with_mode(tmp / "environment", 0o644, "FLOWER_BASIC_AUTH=ops:hush")),
+        lambda tmp: settings.readable(with_mode(tmp / "environment", 0o644, "DISPATCHER_ENV=production")),
+    ),
+    Case(
         "settings.writable",
         lambda tmp: settings.writable(with_mode(tmp / "s.toml", 0o666)),
         lambda tmp: settings.writable(with_mode(tmp / "s.toml", 0o644)),
