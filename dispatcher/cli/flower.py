@@ -9,6 +9,9 @@ from typing import Final
 
 import click
 
+from dispatcher import config
+from dispatcher.destinations.options import check_options
+from dispatcher.errors import SettingsError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
 
@@ -89,6 +92,11 @@ def flower(address: str, port: int, basic_auth: str, max_tasks: int, allow_contr
             "it must be user:password, neither of them empty; a comma separates two logins",
             param_hint="--basic-auth",
         )
+    # Flower's process reads the settings again. Here a mistake in them is said as every command says it.
+    loaded = config.read()
+    problems = check_options(loaded.settings, loaded.source)
+    if problems:
+        raise SettingsError(problems)
     os.environ["FLOWER_BASIC_AUTH"] = basic_auth
     arguments = flower_arguments(address=address, port=port, max_tasks=max_tasks, allow_control=allow_control)
     os.execv(sys.executable, arguments)  # noqa: S606 - the process becomes Flower, so that signals reach it

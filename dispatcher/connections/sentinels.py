@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Self
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from dispatcher.connections.redis_address import database_number, read_options
 
 SCHEME: Final = "sentinel"
 
 _DEFAULT_PORT: Final = 26379
 _EXAMPLE: Final = "sentinel://host:26379;host2:26379;host3:26379/0?master_name=mymaster"
-_OPTIONS: Final = frozenset({"master_name", "sentinel_username", "sentinel_password"})
+_OPTIONS: Final = ("master_name", "sentinel_username", "sentinel_password", "db", "virtual_host")
+_SCHEME: Final = re.compile(rf"^{SCHEME}://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +46,34 @@ class Sentinels:
         Raises:
             ValueError: It cannot be read; says what it has to look like.
         """
-        first, *others = (part.strip().removeprefix(f"{SCHEME}://") for part in url.split(";"))
+        first, *others = (_SCHEME.sub("", part.strip()) for part in url.split(";"))
         *_, last = (first, *others)
+        if not url.isprintable():
+            raise ValueError(f"it has a line end or an invisible character in it; it must look like {_EXAMPLE}")
         try:
             # What stands behind the last host holds for all of them.
             tail, login = urlsplit(f"//{last}"), urlsplit(f"//{first}")
-            query = {key: values[-1] for key, values in parse_qs(tail.query, strict_parsing=bool(tail.query)).items()}
             hosts = tuple(_host(part) for part in (first, *others))
-            database = int(tail.path.strip("/") or 0)
-        except ValueError as error:
-            raise ValueError(f"it cannot be read ({error}); it must look like {_EXAMPLE}") from None
-        if "master_name" not in query:
+        except ValueError:
+            # Python's own words hold what it could not read, which may be a piece of a password.
+            raise ValueError(f"a host or port cannot be read; it must look like {_EXAMPLE}") from None
+        options = read_options(tail.query, _OPTIONS)
+        if not options.get("master_name"):
             raise ValueError(f"it does not say which primary is meant; it must look like {_EXAMPLE}")
-        if unknown := sorted(query.keys() - _OPTIONS):
-            raise ValueError(f"it knows no {', '.join(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
+        if login.username and not login.password:
+            raise ValueError("it has a user and no password; a password alone is written :password@host")
+        numbers = [options[name] for name in ("db", "virtual_host") if name in options]
+        number = tail.path.strip("/") or next(iter(numbers), "0")
+        if any(other != number for other in numbers):
+            raise ValueError(f"it names two databases; it must look like {_EXAMPLE}")
         return cls(
             hosts=hosts,
-            database=database,
+            database=database_number(number),
             username=_unquote(login.username),
             password=_unquote(login.password),
-            master_name=query["master_name"],
-            sentinel_username=query.get("sentinel_username"),
-            sentinel_password=query.get("sentinel_password"),
+            master_name=options["master_name"],
+            sentinel_username=options.get("sentinel_username"),
+            sentinel_password=options.get("sentinel_password"),
         )
 
     @property
@@ -90,7 +100,7 @@ class Sentinels:
 
 def is_sentinel(url: str) -> bool:
     """Whether a URL names sentinels."""
-    return url.strip().startswith(f"{SCHEME}://")
+    return _SCHEME.match(url.strip()) is not None
 
 
 def _host(part: str) -> tuple[str, int]:

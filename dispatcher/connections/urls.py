@@ -6,17 +6,21 @@ import ssl
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from dispatcher.connections.redis_address import RedisAddress, certificate_check, read_options, split_url
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
 
-_SOCKET_SCHEMES: Final = frozenset({"redis+socket", "unix"})
 _AMQP_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
+_AMQP_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 
 #: Where the batch store can live.
 REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix", "sentinel")
 #: What the doorbells can be carried by.
 BROKER_SCHEMES: Final = (*REDIS_SCHEMES, *_AMQP_SCHEMES, "sqs")
+
+# How other clients spell the same.
+_ALIASES: Final = {"valkey": "redis", "valkeys": "rediss", "redis+sentinel": "sentinel", "socket": "redis+socket"}
 
 
 def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
@@ -33,19 +37,21 @@ def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
     if is_sentinel(url):
         Sentinels.from_url(url)
         return
-    for part in url.split(";"):
+    parts = url.split(";")
+    for part in parts:
         scheme = _scheme(part)
+        if not scheme and part is not parts[0]:
+            raise ValueError("what stands behind its ; is another server's URL; write ; inside a password as %3B")
         if scheme not in schemes:
             raise ValueError(_wrong_scheme(scheme, schemes, word))
-        try:
-            parts = urlsplit(part)
-            _ = parts.port
-        except ValueError:
+        if scheme in _AMQP_SCHEMES:
+            _check_amqp(part)
+    if is_redis(url):
+        if len(parts) > 1:
             raise ValueError(
-                "its host or port cannot be read; write / # ? @ and : inside a password as %2F %23 %3F %40 and %3A"
-            ) from None
-        if scheme in _SOCKET_SCHEMES and (parts.hostname is not None or len(parts.path) < 2):
-            raise ValueError(f"a socket needs an absolute path after three slashes: {scheme}:///run/redis/redis.sock")
+                "a URL names one Redis: several sentinels are written sentinel://host:26379;host2:26379/0?master_name=…"
+            )
+        RedisAddress.from_url(url)
 
 
 def is_redis(url: str) -> bool:
@@ -69,56 +75,58 @@ def is_local(host: str | None) -> bool:
 
 
 def redis_url(url: str) -> str:
-    """Spell a URL as redis-py does: kombu's ``redis+socket://`` becomes ``unix://``."""
-    if not url.startswith("redis+socket://"):
-        return url
-    parts = urlsplit(url)
-    database = parse_qs(parts.query).get("virtual_host", ["0"])[0]
-    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return f"unix://{login}{parts.path}?db={database}"
+    """Spell the URL of a Redis as redis-py does, whatever dialect it is in. Raises ValueError as ``check_url``."""
+    return RedisAddress.from_url(url).redis_url()
 
 
 def kombu_url(url: str) -> str:
-    """Spell a URL as kombu does: ``unix://`` becomes ``redis+socket://``, every sentinel gets a scheme of its own, and
-    ``rediss://`` says that certificates are verified.
+    """Spell a URL as kombu does: every sentinel gets a scheme of its own, and ``rediss://`` says how certificates are
+    verified. Raises ValueError as ``check_url``.
     """
     if is_sentinel(url):
         return Sentinels.from_url(url).kombu_url()
-    parts = urlsplit(url)
-    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
-        # redis-py verifies certificates unless it is told not to; kombu only if it is told to.
-        return f"{url}{'&' if parts.query else '?'}ssl_cert_reqs=required"
-    if parts.scheme == "amqps":
-        # kombu knows these for Redis only: broker_tls has them.
-        query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if not key.startswith("ssl_")])
-        return parts._replace(query=query).geturl()
-    if parts.scheme != "unix":
-        return url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+    if is_redis(url):
+        return RedisAddress.from_url(url).kombu_url()
+    # kombu knows the options of TLS for Redis only: broker_tls has them.
+    return ";".join(part.strip().partition("?")[0] if is_amqp(part) else part for part in url.split(";"))
 
 
 def broker_tls(url: str) -> dict[str, Any] | None:
     """Celery's ``broker_use_ssl`` for an ``amqps://`` broker, whose host name kombu would not verify; None elsewhere.
 
-    ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` behind the URL's ``?`` mean what they do for ``rediss://``.
+    ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile`` and ``ssl_cert_reqs`` behind the URL's ``?`` mean what they do
+    for ``rediss://``.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "amqps":
+    if _scheme(url) != "amqps":
         return None
-    options = {key.removeprefix("ssl_"): value for key, value in parse_qsl(parts.query) if key.startswith("ssl_")}
-    # kombu puts the URL's host where it finds None.
-    return {"server_hostname": None, "cert_reqs": ssl.CERT_REQUIRED, **options}
+    # Celery takes one answer for all of several brokers.
+    options = read_options(split_url(url.partition(";")[0]).query, _AMQP_OPTIONS)
+    checked = ssl.VerifyMode[f"CERT_{certificate_check(options.pop('ssl_cert_reqs', 'required')).upper()}"]
+    files = {name.removeprefix("ssl_"): value for name, value in options.items()}
+    # kombu puts the URL's host where it finds None. A certificate that is not checked has no name to check.
+    host = {} if checked is ssl.CERT_NONE else {"server_hostname": None}
+    return {**host, "cert_reqs": checked, **files}
 
 
 def without_password(url: str) -> str:
     """The URL with its password masked, for logs and error messages."""
     if is_sentinel(url):
         return str(Sentinels.from_url(url))
+    if is_redis(url):
+        return str(RedisAddress.from_url(url))
     parts = urlsplit(url)
     if parts.password is None:
         return url
     return url.replace(f":{parts.password}@", ":***@").replace(f":{unquote(parts.password)}@", ":***@")
+
+
+def _check_amqp(url: str) -> None:
+    """Refuse what kombu would refuse at the first connection, or what it would give on as a text for a number."""
+    parts = split_url(url)
+    options = read_options(parts.query, _AMQP_OPTIONS)
+    if options and parts.scheme != "amqps":
+        raise ValueError(f"{next(iter(options))} is for amqps://, with which a connection is encrypted; write that")
+    certificate_check(options.get("ssl_cert_reqs", "required"))
 
 
 def _scheme(url: str) -> str:
@@ -130,6 +138,6 @@ def _wrong_scheme(scheme: str, schemes: tuple[str, ...], word: str) -> str:
     allowed = ", ".join(f"{name}://" for name in schemes)
     if not scheme:
         return f"it must be a URL with one of {allowed}, such as redis://localhost:6379/0"
-    close = get_close_matches(scheme, schemes, n=1)
+    close = [_ALIASES[scheme]] if scheme in _ALIASES else get_close_matches(scheme, schemes, n=1)
     hint = f"; did you mean {close[0]}://?" if close else ""
     return f"{scheme}:// cannot be {word}: use one of {allowed}{hint}"

@@ -67,7 +67,7 @@ class SecuredRedis(Server):
         tls = [f"--tls-{word}" if at % 2 == 0 else str(word) for at, word in enumerate(certificates)]
         self._process = subprocess.Popen(
             [
-                *("redis-server", *ports, str(self.port), "--bind", "127.0.0.1"),
+                *("redis-server", *ports, str(self.port), "--bind", "127.0.0.1", "-::1"),
                 *("--dir", str(self.directory), "--save", "", "--aclfile", str(self._users), "--loglevel", "warning"),
                 *((*tls, "--tls-auth-clients", "no") if self._tls else ()),
             ],

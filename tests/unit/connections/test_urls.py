@@ -7,9 +7,10 @@ import ssl
 import pytest
 
 from dispatcher import config
+from dispatcher.connections.redis_address import RedisAddress
 from dispatcher.connections.redis_pool import kombu_options
 from dispatcher.connections.sentinels import Sentinels
-from dispatcher.connections.urls import broker_tls, is_local, kombu_url, without_password
+from dispatcher.connections.urls import broker_tls, is_local, kombu_url, redis_url, without_password
 from dispatcher.errors import SettingsError
 
 ALL = "sentinel://user:p%40ss@s1:26379;s2;[::1]:5000/3?master_name=events&sentinel_password=secret"
@@ -56,9 +57,9 @@ def test_kombu_gets_its_own_url_form_and_messages_get_no_password() -> None:
     [
         ("sentinel://s1:26379/0", "it does not say which primary is meant"),
         ("sentinel://s1:x/0?master_name=m", "it must look like sentinel://host:26379"),
-        ("sentinel://;s2/0?master_name=m", "a sentinel has no host"),
-        ("sentinel://s1/events?master_name=m", "it must look like"),
-        ("sentinel://s1/0?master_name=m&master=m", "it knows no master; there are master_name"),
+        ("sentinel://;s2/0?master_name=m", "a host or port cannot be read; it must look like sentinel://host"),
+        ("sentinel://s1/events?master_name=m", "its database must be a number"),
+        ("sentinel://s1/0?master_name=m&master=m", "unknown option master: take it away. It takes master_name, "),
     ],
 )
 def test_an_unusable_url_is_refused_with_the_expected_form(url: str, problem: str) -> None:
@@ -81,7 +82,7 @@ def test_a_sentinel_broker_is_also_the_store() -> None:
         ("rediss://h/0", "rediss://h/0?ssl_cert_reqs=required"),
         ("rediss://h/0?ssl_ca_certs=/ca", "rediss://h/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
         ("rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none"),
-        ("amqps://u:p@h//?ssl_ca_certs=/ca&heartbeat=3", "amqps://u:p@h//?heartbeat=3"),
+        ("amqps://u:p@h//?ssl_ca_certs=/ca;amqps://u:p@i//", "amqps://u:p@h//;amqps://u:p@i//"),
         ("amqp://h//", "amqp://h//"),
     ],
 )
@@ -96,6 +97,34 @@ def test_host_names_of_rabbitmq_are_verified() -> None:
         "cert_reqs": ssl.CERT_REQUIRED,
         "ca_certs": "/ca",
     }
+
+
+def test_a_rabbitmq_whose_certificate_is_not_checked_has_no_host_name_to_check() -> None:
+    assert broker_tls("amqps://h//?ssl_cert_reqs=CERT_NONE") == {"cert_reqs": ssl.CERT_NONE}
+
+
+@pytest.mark.parametrize(
+    ("url", "redis_py", "kombu"),
+    [
+        ("REDIS://H/?db=2", "redis://h/2", "redis://h/2"),
+        ("redis://h//1", "redis://h/1", "redis://h/1"),
+        ("redis://h?username=u&password=p%40", "redis://u:p%40@h/0", "redis://u:p%40@h/0"),
+        ("redis://:%25@[::1]:6/0", "redis://:%25@[::1]:6/0", "redis://:%25@[::1]:6/0"),
+        ("rediss://h?SSL_CERT_REQS=CERT_NONE", "rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none"),
+        ("redis+socket:///a%23?db=1", "unix:///a%23?db=1", "redis+socket:///a%23?virtual_host=1"),
+        ("unix://u:p@/a?virtual_host=1", "unix://u:p@/a?db=1", "redis+socket://u:p@/a?virtual_host=1"),
+    ],
+)
+def test_both_dialects_mean_the_same_server_to_both_clients(url: str, redis_py: str, kombu: str) -> None:
+    assert (redis_url(url), kombu_url(url)) == (redis_py, kombu)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://u:hush@h/0", "rediss://h?password=hush&ssl_password=hush", "unix://:hush@/r.sock"]
+)
+def test_messages_about_a_redis_hold_no_password(url: str) -> None:
+    assert "hush" not in without_password(url)
+    assert "hush" not in repr(RedisAddress.from_url(url))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
