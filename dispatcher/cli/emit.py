@@ -15,7 +15,7 @@ from dispatcher import tracker
 from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
 from dispatcher.cli.output.remedy import settings_note
 from dispatcher.edx_log.source import Source
-from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError
+from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError, SettingsError
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20
@@ -63,7 +63,10 @@ def emit(
     if (name is None) == (source is None):
         raise click.UsageError("give either the NAME of an event or --from FILE")
     # Who makes a mistake here should see it, rather than find it among the dead letters.
-    tracker.configure(strict=True)
+    if tracker.configure(strict=True).outbox.storage == "memory":
+        raise SettingsError(
+            ['outbox.storage is "memory", as for tests: the event would be lost. Unset DISPATCHER_OUTBOX__STORAGE']
+        )
     if source is not None:
         _emit_file(source, timeout=timeout, as_json=as_json)
         return

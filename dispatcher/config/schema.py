@@ -65,6 +65,9 @@ class OutboxSettings(Table):
     directory: Annotated[Path | None, BeforeValidator(_expand)] = Field(
         None, description="Where the journals are; <state_directory>/outbox when absent."
     )
+    storage: Literal["disk", "memory"] = Field(
+        "disk", description="`memory` is for an app's own tests: nothing is written, relayed or delivered."
+    )
     max_bytes: Count = Field(
         2048 * MIB, description="What the journals of all processes may take together; then emit refuses."
     )

@@ -1,4 +1,4 @@
-"""The memory twin of the outbox, for tests: it keeps the payloads in a list."""
+"""The memory twin of the outbox, for tests."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from typing import Final
 
 
 class MemoryOutbox:
-    """Takes events as ``Outbox`` does, and keeps them as long as the process lives. Safe in threads."""
+    """Takes events as ``Outbox`` does, and keeps them as long as the process lives. Safe in threads.
 
-    def __init__(self) -> None:
+    Args:
+        limit: How many payloads are kept, the newest ones; None keeps all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
         self.payloads: Final[list[bytes]] = []
+        self._limit = limit
 
     @property
     def position(self) -> int:
         return len(self.payloads)
 
     def has_relayed(self, position: int) -> bool:
-        return position <= len(self.payloads)
+        """True: nobody relays them, so nobody need wait for it."""
+        return True
 
     def append(self, payload: bytes) -> None:
         self.payloads.append(payload)
+        if self._limit is not None and len(self.payloads) > self._limit:
+            del self.payloads[0]
 
     def close(self) -> None:
         """Does nothing: there are no files to close."""

@@ -59,7 +59,7 @@ def configure(settings: Settings | None = None, **overrides: Any) -> Settings:
     elif overrides:
         raise TypeError(f"give either settings or overrides ({', '.join(overrides)}), not both")
     processors.load(settings.processors)
-    if settings.relay.mode == "thread":
+    if settings.relay.mode == "thread" and settings.outbox.storage == "disk":
         # Here rather than during the first request.
         import dispatcher.relay.thread  # noqa: F401, PLC0415
         from dispatcher.store.celery_producer import load_celery  # noqa: PLC0415

@@ -5,6 +5,7 @@ The one rule of this file: nothing that ``emit`` does may wait for a network, an
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -20,7 +21,7 @@ from dispatcher.emit.error_log import ErrorLog
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import EventType, is_id
-from dispatcher.outbox import Outbox, abandon_inherited
+from dispatcher.outbox import MemoryOutbox, Outbox, abandon_inherited
 from dispatcher.outbox.base import OutboxLike
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import release_inherited
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 _REOPEN_SECONDS: Final = 1.0
 # The settings' own default, for as long as no settings were read, and for the memory twin, which reads none.
 _MAX_EVENT_BYTES: Final = 1 << 20
+# Events that are kept where outbox.storage is "memory": more than a test emits, and some megabytes.
+_MEMORY_EVENTS: Final = 10_000
+
+logger = logging.getLogger(__name__)
 
 # The arguments of Tracker._take.
 _Submission = tuple[str, EventType, str, Any, datetime, BoundContext, Mapping[str, Any] | None]
@@ -271,6 +276,13 @@ class Tracker:
             max_bytes=settings.outbox.max_event_bytes,
             processors=(*processors.load(settings.processors), *self._given_processors),
         )
+        if settings.outbox.storage == "memory":
+            level = logging.INFO if settings.environment == "development" else logging.WARNING
+            logger.log(level, 'outbox.storage is "memory", as for tests: events of this process are not delivered')
+            self._outbox = MemoryOutbox(limit=_MEMORY_EVENTS)
+            self._is_open_here[0] = 1
+            used_trackers.add(self)
+            return
         outbox = Outbox(
             settings.outbox_directory,
             journal_bytes=settings.outbox.journal_bytes,

@@ -79,6 +79,11 @@ REFUSED: Final = Check(
     "Whether emit has refused events because an outbox was full: these are lost.",
     "make room as for outbox.filling; the count disappears when the process that refused them ends",
 )
+STORAGE: Final = Check(
+    "outbox.storage",
+    "Whether emitted events are kept on disk, from where they are delivered, and not only in memory, as for tests.",
+    'unset DISPATCHER_OUTBOX__STORAGE, or set outbox.storage to "disk"',
+)
 RELAYED: Final = Check(
     "outbox.relayed",
     "Whether a relay reads every outbox in which events wait, including those of dead processes.",
@@ -106,6 +111,7 @@ LEFT_OVER: Final = Check(
 )
 
 CHECKS: Final = (
+    STORAGE,
     DIRECTORY,
     FILE_SYSTEM,
     PERMISSIONS,
@@ -124,6 +130,7 @@ def check(deployment: Deployment) -> Iterator[Finding]:
     """The directory, its contents, and its relay."""
     settings = deployment.settings
     root = settings.outbox_directory
+    yield storage(settings.outbox.storage)
     yield directory(root)
     yield local_disk(root)
     if not os.path.isdir(root):
@@ -140,6 +147,12 @@ def check(deployment: Deployment) -> Iterator[Finding]:
     yield from left_over(root)
     max_wait = 0.0 if deployment.quick else settings.relay.adopt_seconds + _GRACE_SECONDS
     yield from relays(root, external=settings.relay.mode == "external", max_wait_seconds=max_wait)
+
+
+def storage(where: str) -> Finding:
+    if where == "memory":
+        return STORAGE.error("outbox.storage is memory: nothing that is emitted with these settings is delivered")
+    return STORAGE.ok("emitted events are kept on disk")
 
 
 def directory(root: Path) -> Finding:

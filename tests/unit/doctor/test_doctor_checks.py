@@ -322,6 +322,7 @@ CASES: Final = [
         lambda tmp: outbox.enough_room(tmp, room(GB // 10), wanted=2 * GB),
         lambda tmp: outbox.enough_room(tmp, room(3 * GB), wanted=2 * GB),
     ),
+    Case("outbox.storage", lambda _: outbox.storage("memory"), lambda _: outbox.storage("disk")),
     Case("outbox.filling", lambda _: outbox.filling(95, 100), lambda _: outbox.filling(10, 100)),
     Case("outbox.refused", lambda _: refused(3), lambda _: refused(0)),
     Case(
