@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Seconds that an address of a host gets at least before the next one is tried, if so much is left.
 _ADDRESS_SECONDS: Final = 1.0
+_NO_HOST: Final = "the URL is not usable: its host cannot be the name of one; write it as DNS knows it"
 
 
 def to_ascii(host: str) -> str:
@@ -29,7 +30,7 @@ def to_ascii(host: str) -> str:
     except (UnicodeError, ImportError):
         host = ""
     if not host or any(character <= " " or character == "\x7f" for character in host):
-        raise SetupError("the URL is not usable: its host cannot be the name of one; write it as DNS knows it")
+        raise SetupError(_NO_HOST)
     return host
 
 
@@ -87,6 +88,8 @@ def look_up(host: str, port: int, deadline: Deadline) -> list[Any]:
     thread.join(deadline.left())
     if not found:
         raise socket.gaierror(socket.EAI_AGAIN, "the name service does not answer in time")
+    if isinstance(found[0], UnicodeError):
+        raise SetupError(_NO_HOST) from None
     if isinstance(found[0], BaseException):
         raise found[0]
     return found[0]

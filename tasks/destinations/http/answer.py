@@ -25,6 +25,10 @@ _STATUS: Final = re.compile(rb"HTTP/(\d+)(?:\.(\d+))?[ \t]+(\d{3})(?=[ \t\r\n])"
 _MAX_STATUS_BYTES: Final = 64
 # Bytes of informational answers, and of the headers of the final one.
 _MAX_HEAD_BYTES: Final = 1 << 18
+# Lines of headers. Servers send up to a hundred or two; more would only cost time.
+_MAX_HEADER_LINES: Final = 2000
+# Codings of a body, one inside of the other. A real one has one.
+_MAX_CODINGS: Final = 2
 # Bytes of a body that are read where it matters. No vendor needs more, and a hostile one could send without end.
 _MAX_BODY_BYTES: Final = 1 << 20
 # Where only the status matters, the rest is read for so many seconds and bytes, so that the connection can be used
@@ -155,10 +159,12 @@ def _read_status(channel: Channel, deadline: Deadline) -> tuple[int, bool]:
 def _read_headers(channel: Channel, deadline: Deadline, headers: Headers) -> None:
     """Read the rest of the status line, and the headers. A line that has no form of its own is left out."""
     left_bytes = _MAX_HEAD_BYTES - len(channel.read_line(deadline, max_bytes=_MAX_HEAD_BYTES))
-    name, value = "", ""
+    name, value, lines = "", "", 0
     try:
         while line := channel.read_line(deadline, max_bytes=max(left_bytes, 0)).decode("latin-1"):
-            left_bytes -= len(line)
+            left_bytes, lines = left_bytes - len(line), lines + 1
+            if lines > _MAX_HEADER_LINES:
+                raise ProtocolError(f"has more than {_MAX_HEADER_LINES} lines of headers")
             if line[0] in " \t":
                 value = f"{value} {line.strip()}"  # a value that goes on, as in older servers' answers
                 continue
@@ -224,10 +230,10 @@ def _read_chunks(channel: Channel, deadline: Deadline, body: bytearray, max_byte
 
 def _decode(body: bytes, codings: str) -> bytes:
     """A body before it was compressed, up to its first MiB. Raises ProtocolError if it is not what its header says."""
-    for coding in reversed([word.strip().lower() for word in codings.split(",")]):
-        if coding in {"", "identity"} or not body:
-            continue
-        if coding not in {"gzip", "x-gzip", "deflate"}:
+    words = [word.strip().lower() for word in codings.split(",")]
+    needed = [word for word in words if word not in {"", "identity"}] if body else []
+    for coding in reversed(needed):
+        if coding not in {"gzip", "x-gzip", "deflate"} or len(needed) > _MAX_CODINGS:
             raise ProtocolError("has a body in a coding that nobody asked for")
         # Some servers mean zlib's form by deflate, others the bare one.
         forms = (_ZLIB, _RAW) if coding == "deflate" else (_GZIP,)

@@ -62,9 +62,14 @@ class HttpOptions(Options):
     """The settings that every HTTP destination has."""
 
     timeout_seconds: float = Field(
-        default=10, gt=0, description="How long a request may take, from sending it to the end of its answer."
+        default=10,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long a request may take, from sending it to the end of its answer.",
     )
-    connect_timeout_seconds: float = Field(default=3, gt=0, description="How long connecting may take, TLS included.")
+    connect_timeout_seconds: float = Field(
+        default=3, gt=0, allow_inf_nan=False, description="How long connecting may take, TLS included."
+    )
     concurrency: int | None = Field(
         default=None,
         ge=1,
