@@ -1,4 +1,4 @@
-"""Answers as they come over a connection: what is read, when the connection can be used again, what hostile ones cost."""
+"""Answers as they come: what is read, when the connection can be used again, and what hostile ones cost."""
 
 from __future__ import annotations
 
