@@ -5,9 +5,10 @@ What counts as an id, an address or a URL is the same everywhere: dispatcher/des
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+import msgspec
 
 from dispatcher.destinations.identifiers import to_address, to_id, to_path, to_referrer, to_user_agent, to_web_url
 from dispatcher.event import DIRECT_TYPES, data_fields
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _IN_PATHS = "/:@!$&'()*+,;=~%"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class Person(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whom an event is about. What the event does not say, or says in a form that cannot be, is None.
 
     Args:
@@ -61,14 +61,14 @@ class Person:
                 (call, "userId"), (context, "user_id"), (data, "user_id"), (context, "username"), (data, "username")
             ),
             anonymous_id=_first((call, "anonymousId"), (context, "anonymous_id"), (context, "session")),
-            client_id=to_id(context.get("client_id")),
             email=_first((traits, "email"), (data, "email"), (context, "email")),
-            ip=to_address(context.get("ip")),
-            user_agent=to_user_agent(context.get("agent")),
-            page_url=to_web_url(context.get("page")) or _join(context.get("host"), context.get("path")),
-            page_path=to_path(context.get("path")),
-            referrer=to_referrer(context.get("referer")),
+            **_browser(context),
         )
+
+    @classmethod
+    def of_browser(cls, event: Event) -> Person:
+        """Only what the browser of an event says: client_id, address, name and pages, without who is before it."""
+        return cls(**_browser(event.context))
 
 
 def segment_ids(event: Event) -> dict[str, str]:
@@ -86,6 +86,17 @@ def segment_ids(event: Event) -> dict[str, str]:
         return {"userId": user_id}
     anonymous_id = _first((context, "anonymous_id"), (context, "session"), (context, "client_id"))
     return {} if anonymous_id is None else {"anonymousId": anonymous_id}
+
+
+def _browser(context: Mapping[str, Any]) -> dict[str, str | None]:
+    return {
+        "client_id": to_id(context.get("client_id")),
+        "ip": to_address(context.get("ip")),
+        "user_agent": to_user_agent(context.get("agent")),
+        "page_url": to_web_url(context.get("page")) or _join(context.get("host"), context.get("path")),
+        "page_path": to_path(context.get("path")),
+        "referrer": to_referrer(context.get("referer")),
+    }
 
 
 def _first(*places: tuple[Mapping[str, Any], str]) -> str | None:

@@ -112,7 +112,7 @@ def to_message(event: Event, *, properties: Literal["data", "edx"] = "data") -> 
         message["properties"] = _edx_properties(event) if properties == "edx" else _to_numbers(as_object(event.data))
     if integrations := stated_integrations(event):
         message["integrations"] = integrations
-    message["context"] = _context(call.get("context"), Person.of(event))
+    message["context"] = _context(call.get("context"), Person.of_browser(event))
     if (consent := stated_consent(event)) is not None:
         message["context"]["consent"] = consent
     return message
