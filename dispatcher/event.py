@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 
 from dispatcher import wire
+
+if not TYPE_CHECKING:
+    # msgspec decodes a timestamp as the type that this name has as the module is imported. freezegun may have put its
+    # own there by then, which is no type of JSON.
+    datetime = wire.STANDARD["datetime"]
 
 #: What an event is: ``event`` comes from ``tracker.emit``; ``dead`` is one that emit could not take, with its reason;
 #: ``dropped`` is all that is left of one that a processor dropped, to be counted; the rest are Segment's own calls (https://segment.com/docs/connections/spec/).

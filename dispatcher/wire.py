@@ -41,11 +41,11 @@ RARE_BYTE: Final = 0x7F
 
 def _make_plain_datetime(value: Any) -> object:
     fields = value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond
-    return _STANDARD["datetime"](*fields, value.tzinfo, fold=value.fold)
+    return STANDARD["datetime"](*fields, value.tzinfo, fold=value.fold)
 
 
 def _make_plain_time(value: Any) -> object:
-    return _STANDARD["time"](value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
+    return STANDARD["time"](value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
 
 
 def _make_plain_numpy_time(value: Any) -> object:
@@ -57,10 +57,12 @@ def _make_plain_numpy_time(value: Any) -> object:
     raise ValueError("it is no time")
 
 
-# The standard library's own types: freezegun puts others in the place of those that a module imports.
-_STANDARD: Final[dict[str, Any]] = {
-    kind.__name__: next(base for base in kind.__mro__ if base.__module__ == "datetime")
+#: The standard library's own types of times: freezegun puts others in the place of those that a module imports.
+STANDARD: Final[dict[str, Any]] = {
+    base.__name__: base
     for kind in (datetime, date, time, timedelta)
+    for base in kind.__mro__
+    if base.__module__ == "datetime"
 }
 
 # How a value of a subclass becomes one of a type that msgspec encodes, by the type that it is a subclass of. None of
@@ -73,10 +75,10 @@ _MAKE_PLAIN: Final[dict[object, Callable[[Any], object]]] = {
     Decimal: Decimal.__str__,
     bytes: lambda value: bytes(memoryview(value)),
     bytearray: lambda value: bytes(memoryview(value)),
-    _STANDARD["datetime"]: _make_plain_datetime,
-    _STANDARD["date"]: lambda value: _STANDARD["date"](value.year, value.month, value.day),
-    _STANDARD["time"]: _make_plain_time,
-    _STANDARD["timedelta"]: lambda value: _STANDARD["timedelta"].__add__(value, timedelta()),
+    STANDARD["datetime"]: _make_plain_datetime,
+    STANDARD["date"]: lambda value: STANDARD["date"](value.year, value.month, value.day),
+    STANDARD["time"]: _make_plain_time,
+    STANDARD["timedelta"]: lambda value: STANDARD["timedelta"].__add__(value, timedelta()),
     # Types of packages that need not be here, so by the names of their modules.
     ("numpy", "bool"): bool,
     ("numpy", "bool_"): bool,  # the same in numpy 1
@@ -119,7 +121,7 @@ def plain_datetime(timestamp: datetime) -> datetime:
     Raises:
         TypeError: It is not a time although its type is (pandas' NaT).
     """
-    return timestamp if type(timestamp) is _STANDARD["datetime"] else cast("datetime", json_fallback(timestamp))
+    return timestamp if type(timestamp) is STANDARD["datetime"] else cast("datetime", json_fallback(timestamp))
 
 
 #: Compact JSON of any value. Raises TypeError, ValueError or RecursionError for a value that has no JSON form.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import SettingsError
+from dispatcher.process.clock import monotonic
 
 if TYPE_CHECKING:
     from dispatcher.config.schema import Settings
@@ -21,16 +21,16 @@ class SettingsWatch:
         self._every = settings.relay.reload_seconds
         self._origin = settings.origin
         self._stamps = self._take_stamps()
-        self._checked_at = time.monotonic()
+        self._checked_at = monotonic()
 
     def changed(self) -> Settings | None:
         """The new settings, once after each change; None otherwise, and while the new ones cannot be used.
 
         Cheap until the time of the next check; then it asks the file system about two files.
         """
-        if time.monotonic() - self._checked_at < self._every:
+        if monotonic() - self._checked_at < self._every:
             return None
-        self._checked_at = time.monotonic()
+        self._checked_at = monotonic()
         stamps = self._take_stamps()
         if stamps == self._stamps:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from dispatcher.process.clock import monotonic
 
 
 class Deadline:
@@ -16,7 +16,7 @@ class Deadline:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
+        self._at = monotonic() + seconds
 
     def left(self) -> float:
         """The seconds that are left, more than 0.
@@ -24,7 +24,7 @@ class Deadline:
         Raises:
             TimeoutError: None is left.
         """
-        left = self._at - time.monotonic()
+        left = self._at - monotonic()
         if left <= 0:
             raise TimeoutError("the time is over")
         return left

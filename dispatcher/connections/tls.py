@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import SetupError
+from dispatcher.process.clock import monotonic
 
 if TYPE_CHECKING:
     from dispatcher.connections.deadline import Deadline
@@ -63,18 +63,18 @@ class _BoundedConnection:
 
     def settimeout(self, seconds: float) -> None:
         """Say how long the next call may take."""
-        self._until = time.monotonic() + seconds
+        self._until = monotonic() + seconds
 
     def recv(self, count: int) -> bytes:
         """Receive up to so many bytes."""
-        self._connection.settimeout(max(self._until - time.monotonic(), 1e-6))
+        self._connection.settimeout(max(self._until - monotonic(), 1e-6))
         return self._connection.recv(count)
 
     def sendall(self, data: bytes) -> None:
         """Send all of the bytes."""
         unsent = memoryview(data)
         while unsent:
-            self._connection.settimeout(max(self._until - time.monotonic(), 1e-6))
+            self._connection.settimeout(max(self._until - monotonic(), 1e-6))
             unsent = unsent[self._connection.send(unsent) :]
 
     def fileno(self) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Final
 
 from dispatcher.errors import InvalidEventError, OutboxError, SettingsError
+from dispatcher.process.clock import monotonic
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class ErrorLog:
 
     def refused(self, error: OutboxError | SettingsError, circumstances: str) -> None:
         """Log that events are refused because the outbox is full or missing. At most once a minute."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _REFUSED_SECONDS
             logger.error("events are refused, %s: %s", circumstances, error)

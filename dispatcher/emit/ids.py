@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from time import time_ns
 from typing import Final
+
+from dispatcher.process.clock import time_ns
 
 # The low twelve bits of the counter, as text: looking one up takes a third of the time of formatting it.
 _LOW: Final = tuple(f"{number:03x}" for number in range(4096))
@@ -33,7 +34,9 @@ class IdSource:
         milliseconds = time_ns() // 1_000_000
         then, stamp = self._stamp
         if milliseconds != then:
-            digits = f"{milliseconds:012x}"
+            digits = (
+                f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}"  # before 1970, where a test has set the clock, it is negative
+            )
             stamp = f"{digits[:8]}-{digits[8:]}-7"
             self._stamp = (milliseconds, stamp)
         block, rest = self._block

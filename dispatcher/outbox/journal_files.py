@@ -11,7 +11,6 @@ import mmap
 import os
 import queue
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,6 +21,7 @@ from dispatcher.outbox.journal import NOTES_SUFFIX, SUFFIX, Journal, journal_pat
 from dispatcher.outbox.listing import journals_bytes, names, size_bytes
 from dispatcher.outbox.memory_map import prefault, sync_file
 from dispatcher.outbox.state import State
+from dispatcher.process.clock import monotonic
 from dispatcher.process.inheritance import OwnThread
 from dispatcher.process.system_calls import sync_pages
 
@@ -69,7 +69,7 @@ class JournalFiles:
         # Not a threading.Event: a signal handler that raises could leave its lock taken, and the next emit would wait.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._current: tuple[int, Journal]
-        self._taken_at = time.monotonic()
+        self._taken_at = monotonic()
         # Whether the file before the current one was filled so fast that the next one is made ahead at once.
         self._is_busy = False
         self._closed = False
@@ -92,7 +92,7 @@ class JournalFiles:
         else:
             self._spare_path.rename(path)
             taken.path = path
-        now = time.monotonic()
+        now = monotonic()
         self._current = (index, taken)
         self._is_busy = index > 0 and now - self._taken_at < _BUSY_SECONDS
         self._taken_at = now
@@ -113,7 +113,7 @@ class JournalFiles:
             upto = min(self._size, max(end + mmap.PAGESIZE - 1 & -mmap.PAGESIZE, _GROWTH * journal.allocated))
             self._check_room(upto - journal.allocated)
             journal.allocate(upto)
-        if end > self._size // 2 and not self._is_busy and time.monotonic() - self._taken_at < _BUSY_SECONDS:
+        if end > self._size // 2 and not self._is_busy and monotonic() - self._taken_at < _BUSY_SECONDS:
             self._want_spare()
         return self.limit(journal, end)
 
@@ -181,12 +181,12 @@ class JournalFiles:
             self._retired.get_nowait()
 
     def _run(self, sync_seconds: float, written: Callable[[], int]) -> None:
-        synced_at = time.monotonic()
+        synced_at = monotonic()
         while not self._closed and os.getpid() == self._pid:
             self._tidy()
-            if time.monotonic() - synced_at >= sync_seconds:
+            if monotonic() - synced_at >= sync_seconds:
                 self._sync(written())
-                synced_at = time.monotonic()
+                synced_at = monotonic()
             with suppress(queue.Empty):
                 self._wakes.get(timeout=sync_seconds)
 

@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.listing import remove_outbox
 from dispatcher.outbox.permissions import pass_on_group
 from dispatcher.outbox.state import State
+from dispatcher.process.clock import monotonic
 from dispatcher.process.inheritance import release_after_fork
 
 _pack = HEADER.pack_into
@@ -146,7 +146,7 @@ class Outbox:
                 f"an event of {len(payload):,} bytes does not fit into a journal of {self.journal_bytes:,}: "
                 "raise DISPATCHER_OUTBOX__JOURNAL_BYTES"
             )
-        if self._refusal is not None and time.monotonic() < self._refuse_until:
+        if self._refusal is not None and monotonic() < self._refuse_until:
             self._refuse(self._refusal)
         self._rotating = True
         try:
@@ -155,7 +155,7 @@ class Outbox:
             else:
                 self._rotate(end)
         except OSError as error:
-            self._refusal, self._refuse_until = error, time.monotonic() + _REFUSE_SECONDS
+            self._refusal, self._refuse_until = error, monotonic() + _REFUSE_SECONDS
             self._refuse(error)
         finally:
             self._rotating = False

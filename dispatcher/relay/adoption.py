@@ -16,6 +16,7 @@ from typing import Final
 
 from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
 from dispatcher.outbox.permissions import pass_on_group
+from dispatcher.process.clock import monotonic
 from dispatcher.process.inheritance import release_after_fork
 
 #: Outboxes of dead processes that are open at once: some four descriptors each.
@@ -38,7 +39,7 @@ class Adoption:
         clock: Gives seconds that never go back.
     """
 
-    def __init__(self, root: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], float] = monotonic) -> None:
         self._root = root
         self._clock = clock
         self._lock_fd = -1

@@ -8,7 +8,6 @@ them gets these again.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import DispatcherError
+from dispatcher.process.clock import monotonic
 from dispatcher.relay.batching import make_batcher
 from dispatcher.relay.outboxes import Outboxes
 from dispatcher.store import doorbell
@@ -63,7 +63,7 @@ class Relay:
         own: Path | None = None,
         pause: Callable[[], None] = lambda: None,
         store: BatchStore | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._settings = settings
         self._pause = pause

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.outbox import Outbox
+from dispatcher.process.clock import monotonic
 from dispatcher.process.inheritance import OwnThread, release_inherited
 from dispatcher.relay.loop import RelayLoop
 from dispatcher.relay.relay import Relay
@@ -80,10 +81,10 @@ class RelayThread:
         if self._slices_without_pause > 0:
             self._slices_without_pause -= 1
             return
-        began = time.monotonic()
+        began = monotonic()
         time.sleep(_YIELD_SECONDS)
         self._thread.check()
         # A thread that computes without a pause gives the interpreter up only every few milliseconds. To wait for that
         # at each slice would be to fall ever further behind.
-        if time.monotonic() - began > _STARVED_SECONDS:
+        if monotonic() - began > _STARVED_SECONDS:
             self._slices_without_pause = _SLICES_WITHOUT_PAUSE

@@ -23,6 +23,7 @@ from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, Setting
 from dispatcher.event import EventType, is_id
 from dispatcher.outbox import MemoryOutbox, Outbox, abandon_inherited
 from dispatcher.outbox.base import OutboxLike
+from dispatcher.process.clock import monotonic
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import release_inherited
 from dispatcher.wire import NULL, Envelope, encode_json, plain_text
@@ -139,12 +140,11 @@ class Tracker:
         timestamp = datetime.now(UTC)  # looked up here, so that a test can freeze it
         try:
             payload = encode_json(Envelope(event_id, "event", name, timestamp, data or {}, context_json))
-            refused = len(payload) > encoder.max_bytes or (
+            if len(payload) > encoder.max_bytes or (
                 payload.find(NULL, 0, bound.data_end) >= 0 and holds_non_finite(data)
-            )
-        except ENCODING_ERRORS:
-            refused = True
-        if refused:  # _take finds out why, and raises it or makes a dead letter
+            ):
+                raise ValueError("too large, or with a number that JSON does not have")
+        except ENCODING_ERRORS:  # _take finds out why, and raises it or makes a dead letter
             return self._take(event_id, "event", name, data, timestamp, bound)
         try:
             outbox.append(payload)
@@ -247,13 +247,13 @@ class Tracker:
         with self._lock:
             if self._is_open_here[0] or self._opener == threading.get_ident():
                 return
-            if time.monotonic() < self._reopen_at and not self._strict:
+            if monotonic() < self._reopen_at and not self._strict:
                 return
             self._opener = threading.get_ident()
             try:
                 self._start()
             except (OutboxError, SettingsError) as error:
-                self._reopen_at = time.monotonic() + _REOPEN_SECONDS
+                self._reopen_at = monotonic() + _REOPEN_SECONDS
                 self._raise_or_log(error, "since there is no outbox")
             finally:
                 self._opener = 0
@@ -321,9 +321,9 @@ class Tracker:
         if outbox is None or not self._is_open_here[0]:
             return True
         target, pid = outbox.position, os.getpid()
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         while not outbox.has_relayed(target):
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 return False
             if self._relay is not None:
                 self._relay.wake()

@@ -19,6 +19,7 @@ from dispatcher.destinations.types import load_type
 from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.process.clock import time_ns
 from dispatcher.tasks.destinations.http import HttpDestination, Limits
 from dispatcher.tasks.testing.vendor import POISON, Call, Vendor
 
@@ -30,7 +31,7 @@ NAME: Final = "contract"
 
 _new_id = IdSource().new
 # Old enough to be no event of the future, young enough for vendors that take no old ones.
-_BEGINNING: Final = datetime.now(UTC) - timedelta(minutes=5)
+_BEGINNING: Final = datetime.fromtimestamp(time_ns() / 1e9, UTC) - timedelta(minutes=5)
 
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
