@@ -81,7 +81,7 @@ def list_dead_letters(destination: str | None, file: Path | None, limit: int, as
         last = letters[limit - 1]
         place = last.id if destination is not None else f"{last.destination}/{last.id}"
         click.echo(f"more follow: give --after {place}, or a higher --limit", err=True)
-    elif not as_json and file is None and destination is not None:
+    if not as_json and file is None and destination is not None:
         _print_counts_elsewhere(destination)
 
 
@@ -141,7 +141,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
     for batch in with_progress(batches, "replaying", total):
         throttle.wait(len(batch))
         done += letters.replay([letter for _, letter in batch])
-    click.echo(f"{done:,} of {total:,} dead letters are on their way; `dispatcher status` shows how they fare")
+    click.echo(f"on the way: {done:,} of {count_text(total, 'dead letter')}; `dispatcher status` shows how they fare")
     raise SystemExit(0 if done >= total else 1)
 
 
@@ -215,9 +215,9 @@ def _print_counts_elsewhere(destination: str) -> None:
     counts = BatchStore(pool).counts([destination])[destination]
     if counts.dead_filed:
         directory = directory_of(settings.state_directory)
-        click.echo(f"{counts.dead_filed:,} more are in files on the workers' machines, in {directory}", err=True)
+        click.echo(f"in files on the workers' machines, in {directory}: {counts.dead_filed:,} more", err=True)
     if counts.dead_unkept:
-        click.echo(f"{counts.dead_unkept:,} more were beyond every limit: they are counted, but not kept", err=True)
+        click.echo(f"counted, but not kept, since they were beyond every limit: {counts.dead_unkept:,} more", err=True)
 
 
 def _replay_file(
@@ -239,7 +239,9 @@ def _replay_file(
             raise click.ClickException(f"somebody else replays {file} too: run it again, and it goes on from there")
         done += len(batch)
     earlier = ", and the others by an earlier run" if start else ""
-    click.echo(f"{done:,} dead letters of {file} are on their way{earlier}; `dispatcher status` shows how they fare")
+    click.echo(
+        f"on the way: {count_text(done, 'dead letter')} of {file}{earlier}; `dispatcher status` shows how they fare"
+    )
 
 
 def _batch_limits(destination: str, throttle: Throttle) -> tuple[int, int]:

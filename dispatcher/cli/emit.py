@@ -16,6 +16,7 @@ from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
 from dispatcher.cli.output.remedy import settings_note
 from dispatcher.edx_log.source import Source
 from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError, SettingsError
+from dispatcher.monitoring.units import count_text
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20
@@ -116,7 +117,7 @@ def _emit_file(path: Path, *, timeout: float, as_json: bool) -> None:
             if (emitted + failed) % _PROGRESS_LINES == 0:
                 progress.update(task, completed=source.consumed, events=emitted)
     if failed > _MAX_LINE_ERRORS:
-        click.echo(f"{failed - _MAX_LINE_ERRORS:,} more lines could not be emitted", err=True)
+        click.echo(f"and {count_text(failed - _MAX_LINE_ERRORS, 'more line')} could not be emitted", err=True)
     put = tracker.flush(timeout)
     if not put:
         click.echo(settings_note(), err=True)
@@ -124,7 +125,9 @@ def _emit_file(path: Path, *, timeout: float, as_json: bool) -> None:
         click.echo(json.dumps({"emitted": emitted, "failed": failed, "put": put}))
     else:
         where = "in the batch store" if put else "in the outbox, since Redis did not answer"
-        click.echo(f"{emitted:,} events were emitted and are {where}; {failed:,} lines could not be emitted")
+        click.echo(
+            f"emitted: {count_text(emitted, 'event')}, now {where}; could not be emitted: {count_text(failed, 'line')}"
+        )
     raise SystemExit(1 if failed else 0)
 
 

@@ -12,6 +12,7 @@ import click
 from dispatcher import config
 from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.monitoring.sentry.start import start_sentry
+from dispatcher.monitoring.units import count_text
 from dispatcher.relay.loop import RelayLoop
 from dispatcher.relay.relay import PutRefusedError, Relay
 
@@ -58,7 +59,7 @@ def _drain(process: Relay, timeout: float, root: Path) -> bool:
             moved = process.step()
             total += moved
             if moved == 0 and process.is_drained():
-                click.echo(f"{total:,} deliveries were put into the batch store", err=True)
+                click.echo(f"put into the batch store: {count_text(total, 'delivery', 'deliveries')}", err=True)
                 return True
         except (StoreUnavailableError, PutRefusedError) as error:
             if time.monotonic() >= deadline:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from dispatcher import config
 from dispatcher.cli.input.times import TIMESTAMP, utc
+from dispatcher.monitoring.units import count_text
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
 
 # Lines whose errors are printed; further ones are only counted.
@@ -175,14 +176,14 @@ def _as_json(totals: ReplayTotals) -> dict[str, Any]:
 
 def _print(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
     if dry_run:
-        click.echo(f"{totals.chosen:,} of {totals.lines:,} lines would be sent to {destination}")
+        click.echo(f"would be sent to {destination}: {totals.chosen:,} of {count_text(totals.lines, 'line')}")
         for name, count in totals.by_name.most_common(_MAX_NAMES):
             click.echo(f"{count:>12,}  {name}")
         if len(totals.by_name) > _MAX_NAMES:
             click.echo(f"{'':>12}  and {len(totals.by_name) - _MAX_NAMES:,} other names")
     else:
         earlier = f"; {totals.earlier_bytes:,} bytes were replayed before" if totals.earlier_bytes else ""
-        click.echo(f"{totals.put:,} of {totals.lines:,} lines are on their way to {destination}{earlier}")
+        click.echo(f"on the way to {destination}: {totals.put:,} of {count_text(totals.lines, 'line')}{earlier}")
     if totals.without_ids:
         click.echo(
             f"{totals.without_ids:,} of these lines do not hold their events' ids: what {destination} has had before, "
@@ -190,4 +191,4 @@ def _print(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
             err=True,
         )
     if totals.unreadable:
-        click.echo(f"{totals.unreadable:,} lines could not be read", err=True)
+        click.echo(f"could not be read: {count_text(totals.unreadable, 'line')}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import signal
 import socket
@@ -35,6 +36,10 @@ from dispatcher.store.batches import BatchStore
 
 # Seconds that Redis has to load its data.
 _REDIS_SECONDS = 60.0
+# How a line begins to speak of an error, in the logs of all parts and of Python.
+_ERROR = re.compile(r"ERROR|CRITICAL|FATAL|Traceback|\bError\b|ended with")
+# Seconds after which it is said which part is not there yet.
+_PATIENCE_SECONDS = 20.0
 _COLOURS = {
     "redis": "magenta",
     "worker": "green",
@@ -99,11 +104,16 @@ class _Up:
         self._settings = settings
         self._console = console
         self._quiet = quiet
-        self._supervisor = Supervisor(self._say, on_end=report_ended_process)
+        self._supervisor = Supervisor(self._relay_line, on_end=report_ended_process)
         self._pool = RedisPool(settings.store, timeout_seconds=2)
         self._store = BatchStore(self._pool)
         self._segment_stub: SegmentStub | None = None
         self._ledger_line = ""
+        self._started_ms = int(time.time() * 1000)
+        # The ports on which the parts have to answer before all is ready.
+        self._ports: dict[str, int] = {}
+        self._is_ready = self._is_stopping = False
+        self._failing: set[str] = set()
 
     def start(
         self,
@@ -129,15 +139,24 @@ class _Up:
             port = _free_port(metrics_port)
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
             self._supervisor.start(Child("exporter", command))
+            self._ports["exporter"] = port
         for name, table in settings.destinations.items():
             log = table.traits.log
             if table.enabled and log is not None:
                 self._tell(name, f"writing {table.options[log]}")
-        self._tell("up", "ready: `dispatcher emit NAME` from another terminal; Ctrl-C stops everything")
 
     def run(self, stopped: threading.Event) -> None:
+        told_at = time.monotonic()
         while not stopped.wait(0.25):
             self._supervisor.restart_ended()
+            if not self._is_ready:
+                missing = self._missing_parts()
+                if not missing:
+                    self._is_ready = True
+                    self._tell("up", "ready: `dispatcher emit NAME` from another terminal; Ctrl-C stops everything")
+                elif time.monotonic() - told_at >= _PATIENCE_SECONDS:
+                    told_at = time.monotonic()
+                    self._say("up", f"not ready yet: {', '.join(missing)}")
             if not self._quiet:
                 self._tell_ledger()
 
@@ -145,6 +164,7 @@ class _Up:
         if self._supervisor.is_idle:
             self._pool.close()
             return
+        self._is_stopping = True
         self._tell("up", "stopping")
         self._supervisor.stop()
         if self._segment_stub is not None:
@@ -204,8 +224,35 @@ class _Up:
         port = _free_port(port)
         password = _flower_password(self._settings.state_directory)
         environ = {"FLOWER_BASIC_AUTH": f"dispatcher:{password}"}
+        self._ports["flower"] = port
         self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
         self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
+
+    def _missing_parts(self) -> list[str]:
+        """The parts that were started and do not answer yet."""
+        missing = []
+        try:
+            counts = self._store.counts(list(self._settings.served_destinations))
+        except StoreUnavailableError:
+            return ["redis"]
+        for name, one in counts.items():
+            # Not a worker of an earlier run, which has had no time to be forgotten.
+            if not any(worker.settings_ms >= self._started_ms for worker in one.workers or ()):
+                missing.append(f"a worker for {name}")
+        for part, port in self._ports.items():
+            with socket.socket() as probe:
+                probe.settimeout(0.2)
+                if probe.connect_ex(("127.0.0.1", port)) != 0:
+                    missing.append(part)
+        return missing
+
+    def _relay_line(self, name: str, line: str) -> None:
+        """Show a line of a part. With --quiet, only errors and what follows them, while it starts or stops."""
+        if _ERROR.search(line):
+            self._failing.add(name)
+        is_routine = self._is_stopping or not self._is_ready or " INFO " in line or not line.strip()
+        if not self._quiet or name in self._failing or not is_routine:
+            self._say(name, line)
 
     def _tell_ledger(self) -> None:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import email.parser  # noqa: F401
 import encodings.idna  # noqa: F401
 import os
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,8 @@ from redis.exceptions import (
     ClusterDownError,
     NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -36,6 +39,9 @@ from dispatcher.process.inheritance import abandon_socket, release_after_fork
 
 # The same: redis-py asks for its own version at its first connection, and Python 3.13 imports more for that.
 version("redis")
+
+# What a Redis says, from a script too, that takes no writes now: at maxmemory, as a replica, or with a disk that fails.
+_REFUSED_WRITE: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS)\b")
 
 #: A Redis command: its name and its arguments, which may be texts, bytes and numbers.
 Command = tuple[Any, ...]
@@ -153,7 +159,12 @@ class RedisPool:
         if isinstance(error, AskError | ClusterDownError | ClusterCrossSlotError):
             return f"Redis at {self.url} is part of a Redis Cluster, which cannot be the batch store: {error}"
         # redis-py ends some of its sentences with a full stop, and ours goes on.
-        return f"Redis at {self.url} did not take it: {str(error).rstrip('.') or type(error).__name__}"
+        what = str(error).rstrip(".") or type(error).__name__
+        if isinstance(error, OutOfMemoryError | ReadOnlyError) or _REFUSED_WRITE.search(what):
+            return f"Redis at {self.url} did not take it: {what}"
+        if isinstance(error, ResponseError):
+            return f"Redis at {self.url} answered with an error: {what}"
+        return f"Redis at {self.url} does not answer: {what}"
 
 
 def _sentinel_pool(sentinels: Sentinels, options: dict[str, Any]) -> redis.ConnectionPool:

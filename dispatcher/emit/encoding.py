@@ -12,6 +12,7 @@ from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
 from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, to_utc
+from dispatcher.secrecy.safe_text import shorten
 from dispatcher.wire import NULL, Envelope, encode_json, plain_text
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class EventEncoder:
         unsafe = isinstance(error, ProcessorError)
         letter = {
             "reason": error.reason,
-            "error": _escape_surrogates(str(error))[:_MAX_ERROR],
+            "error": shorten(_escape_surrogates(str(error)), _MAX_ERROR),
             # JSON may take four bytes for a character.
             "data": "" if unsafe else describe(data, limit=min(_MAX_DESCRIPTION, self.max_bytes // 4)),
         }

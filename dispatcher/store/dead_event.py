@@ -9,6 +9,7 @@ import msgspec
 import zstandard
 
 from dispatcher.event import Event, decode, encode
+from dispatcher.secrecy.safe_text import shorten
 
 # Bytes from which an event is packed. A smaller one gets hardly smaller alone.
 _PACKED_FROM_BYTES: Final = 1000
@@ -36,7 +37,7 @@ class DeadEvent:
     @property
     def why(self) -> tuple[str, str]:
         """The reason and the error, as the store's scripts take them."""
-        return self.reason, self.error[:_ERROR_LENGTH]
+        return self.reason, shorten(self.error, _ERROR_LENGTH)
 
     @property
     def data(self) -> tuple[bytes, bytes]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.outcomes import Outcome, RetryAfter
+from dispatcher.secrecy.safe_text import shorten
 from dispatcher.store import script
 from dispatcher.store.keys import RATE
 from dispatcher.store.script import ScriptCaller
@@ -140,7 +141,7 @@ class SharedRate:
                 "command": "decrease",
                 "slowdowns": permit.slowdowns,
                 "asked_ms": int(asked * 1000),
-                "error": outcome.error[:_ERROR_LENGTH],
+                "error": shorten(outcome.error, _ERROR_LENGTH),
             }
         )
         is_enough = is_slowed and asked <= _SHORT_COOLDOWN_SECONDS

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from dispatcher.secrecy.safe_text import shorten
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.packing import pack
@@ -75,7 +76,7 @@ class Settlement:
             "rest": len(claim.rest),
             "due_ms": self.due_ms,
             "burns_attempt": self.burns_attempt,
-            "error": self.error[:_ERROR_LENGTH],
+            "error": shorten(self.error, _ERROR_LENGTH),
             "result": signal.result,
             "failures": signal.failures,
             "first_ms": int(signal.first_seconds * 1000),

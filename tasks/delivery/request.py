@@ -11,6 +11,8 @@ from typing import Any, Final
 from celery.exceptions import Retry
 from celery.worker.request import Request
 
+from dispatcher.secrecy.safe_text import shorten
+
 # Characters of an error that fit into a table.
 _MAX_ERROR: Final = 300
 # Flower puts errors into its table as HTML, and they may quote an HTTP answer.
@@ -55,4 +57,4 @@ def retry_fields(retry: Retry) -> dict[str, Any]:
 def safe_text(error: str) -> str:
     """An error as one line of at most 300 characters, without HTML."""
     line = " ".join(error.translate(_NO_HTML).split())
-    return line if len(line) <= _MAX_ERROR else line[: _MAX_ERROR - 1] + "…"
+    return shorten(line, _MAX_ERROR)

@@ -106,7 +106,7 @@ def test_the_oldest_dead_letters_go_to_a_file_that_only_its_owner_reads(
     assert [*read(path, NAME), *letters(pool)] == before
     assert filing.file_overdue(pool) == 0
     listed = run_dead("list", NAME)
-    assert f"{filed} more are in files" in listed.output
+    assert f": {filed} more" in listed.output
     assert str(tmp_path / "dead") in listed.output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -188,8 +189,8 @@ def test_a_replay_keeps_to_the_batches_of_its_destination(store: BatchStore, mon
     add_dead_letters(store, *(an_event(number) for number in range(10)))
     newest = json.loads(run_dead("list", NAME, "--json").stdout.splitlines()[-1])["dead_letter"]
 
-    assert "1 of 1 dead letters are on their way" in run_dead("replay", NAME, "--dead-letter", newest).stdout
-    assert "9 of 9 dead letters are on their way" in run_dead("replay", NAME, "--rate", "1000").stdout
+    assert "on the way: 1 of 1 dead letter;" in run_dead("replay", NAME, "--dead-letter", newest).stdout
+    assert "on the way: 9 of 9 dead letters;" in run_dead("replay", NAME, "--rate", "1000").stdout
 
     counts = store.counts([NAME])[NAME]
     assert (counts.queued, counts.batches) == (10, 4)
@@ -208,6 +209,7 @@ def add_at(store: BatchStore, destination: str, number: int, **contents: Any) ->
     claim = store.claim(destination, put.batch_id, token="t", lease_seconds=60)
     assert isinstance(claim, Claim)
     assert store.settle(claim, Settlement(dead=[DeadEvent("invalid", "no", encode(event))]))
+    time.sleep(0.002)  # so that no two die in the same millisecond
 
 
 def listed(*arguments: str) -> list[str]:

@@ -163,7 +163,7 @@ def test_the_exporter_stays_healthy_without_redis_and_shows_the_outboxes(in_site
     assert done.exit_code == 4
     answer = json.loads(done.stdout)
     assert (answer["destinations"], answer["outbox"]["waiting"]) == ({}, 5)
-    assert "did not take it" in answer["problem"]
+    assert "does not answer" in answer["problem"]
 
     site.redis.start()
     site.relay_once()

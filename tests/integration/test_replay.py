@@ -247,7 +247,7 @@ def test_damaged_lines_are_reported_and_do_not_stop_the_rest(in_site: Site, tmp_
     assert done.exit_code == 1
     assert f"{log}:2: it is not JSON" in done.stderr
     assert f"{log}:5: it is not JSON" in done.stderr
-    assert "2 lines could not be read" in done.stderr
+    assert "could not be read: 2 lines" in done.stderr
     assert numbers(in_site) == Counter([0, 1])
     # The last line was still being written when it was read.
     with log.open("ab") as more:
@@ -281,7 +281,7 @@ def test_a_dry_run_needs_no_redis(in_site: Site, tmp_path: Path) -> None:
     log = str(write_log(tmp_path / "log", 30))
     in_site.redis.stop()
     done = run("--from", log, "--to", SEGMENT, "--dry-run")
-    assert "30 of 30 lines would be sent to segment" in done.stdout
+    assert "would be sent to segment: 30 of 30 lines" in done.stdout
     assert "30  shop.order.paid" in done.stdout
 
 

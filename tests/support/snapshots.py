@@ -111,7 +111,7 @@ def away() -> Snapshot:
     return replace(
         snapshot_of({}, outbox(waiting=5, bytes=5_000, oldest_ms=NOW_MS - 60_000)),
         memory=None,
-        problem="Redis at redis://redis:6379/0 did not take it: Error 111 connecting to redis:6379. Connection refused",
+        problem="Redis at redis://redis:6379/0 does not answer: Error 111 connecting to redis:6379. Connection refused",
     )
 
 

@@ -24,6 +24,8 @@ _SHOWN_OUTBOXES: Final = 8
 _SHOWN_WORKERS: Final = 8
 # For so long an error has a line although no event waits because of it any more.
 _RECENT_SECONDS: Final = 3600
+# The same on a screen that is drawn again and again, once the destination takes events again.
+_OVER_SECONDS: Final = 10
 # Time that an event may take from an outbox to the batch store.
 _PASSING_SECONDS: Final = 3
 # The fraction of a limit from which a number is red.
@@ -196,8 +198,7 @@ class LedgerScreen:
                 yield Text.assemble(title, ": breaker open for ", since, words)
             if counts.rate is not None:
                 yield Text.assemble(title, ": ", self._limit(counts.rate))
-            recent = counts.last_error_ms and self.snapshot.at - counts.last_error_ms / 1000 < _RECENT_SECONDS
-            if counts.last_error and (counts.waiting or counts.dead or recent):
+            if counts.last_error and not self._is_over(counts):
                 style = "red" if counts.waiting else "dim"
                 age = self._age(counts.last_error_ms)
                 yield Text.assemble(title, ", ", age, " ago: ", (_printable(counts.last_error), style))
@@ -210,6 +211,15 @@ class LedgerScreen:
 
             if counts.dead_filed or counts.dead_unkept or _is_nearly_full(counts):
                 yield Text.assemble(title, " dead letters: ", (_room(counts), "yellow"))
+
+    def _is_over(self, counts: Counts) -> bool:
+        """Whether the last error says nothing any more about how the destination fares."""
+        age = self.snapshot.at - (counts.last_error_ms or 0) / 1000
+        if self.live:
+            # Somebody looks on: what has been delivered since is over, but for a moment in which to read it.
+            has_recovered = (counts.last_delivered_ms or 0) > (counts.last_error_ms or 0)
+            return age > _OVER_SECONDS and (has_recovered or not counts.waiting)
+        return not (counts.waiting or counts.dead or age < _RECENT_SECONDS)
 
     def _limit(self, rate: RateLimit) -> Text:
         if not rate.is_slowed:
@@ -263,10 +273,25 @@ class LedgerScreen:
     def _age(self, since_ms: int | None) -> Text:
         return _NOTHING if since_ms is None else Text(duration_text(self.snapshot.at - since_ms / 1000))
 
-    def _line(self, text: Text) -> Text:
-        if self.live:
-            text.no_wrap, text.overflow = True, "ellipsis"
-        return text
+    def _line(self, text: Text) -> RenderableType:
+        return _MiddleCut(text) if self.live else text
+
+
+@dataclass(frozen=True, slots=True)
+class _MiddleCut:
+    """A line that is cut in its middle where it is wider than the terminal: an error ends with its cause."""
+
+    text: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        text, width = self.text, options.max_width
+        text.no_wrap, text.overflow = True, "ellipsis"
+        if len(text) > width > 2:
+            end = (width - 1) // 2
+            text = Text.assemble(
+                text[: width - 1 - end], "…", text[len(text) - end :], no_wrap=True, overflow="ellipsis"
+            )
+        yield text
 
 
 def _fitting(table: Callable[[Callable[[int], str]], Table], console: Console, options: ConsoleOptions) -> Table:

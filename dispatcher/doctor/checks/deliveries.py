@@ -147,7 +147,7 @@ def dead(name: str, counts: Counts) -> Finding:
 def room(name: str, counts: Counts) -> Finding:
     if counts.dead_unkept:
         return ROOM.error(
-            f"{counts.dead_unkept:,} dead letters of {name} were beyond every limit: they are counted, but not kept"
+            f"counted, but not kept, since they were beyond every limit: {counts.dead_unkept:,} more for {name}"
         )
     limit = counts.dead_limit_bytes
     if not counts.dead_bytes:

@@ -193,7 +193,7 @@ def test_without_redis_the_outboxes_are_shown() -> None:
 
 
 def test_a_live_screen_keeps_the_last_snapshot_and_says_that_it_is_old() -> None:
-    text = shown(troubled(), live=True, problem="Redis at redis://redis:6379/0 did not take it")
+    text = shown(troubled(), live=True, problem="Redis at redis://redis:6379/0 does not answer")
 
     assert "Redis does not answer; trying again. These are its last answers:" in text
     assert "12,345,678" in text
@@ -242,3 +242,29 @@ def test_a_reset_ledger_and_a_new_destination_have_no_negative_rate() -> None:
     rates = Rates()
     rates.add(0, {"log": 1_000})
     assert rates.add(1, {"log": 10, "segment": 7}) == {"log": 0, "segment": 0}
+
+
+def test_a_line_that_is_too_wide_for_a_live_screen_keeps_its_end() -> None:
+    error = f"Segment at https://api.segment.io answered 400 {'and so on ' * 20}because the key is wrong"
+    counts = Counts(accepted=1, parked=1, last_error=error, last_error_ms=NOW_MS - 1_000)
+
+    text = line(shown(snapshot_of({"segment": counts}), live=True), "segment, 1 s ago")
+
+    assert len(text) == 80
+    assert text.endswith("because the key is wrong")
+
+
+@pytest.mark.parametrize(("delivered_ago", "waiting", "is_there"), [(60, 0, False), (60, 3, False), (200, 3, True)])
+def test_a_live_screen_drops_an_error_that_is_over(delivered_ago: int, waiting: int, is_there: bool) -> None:
+    counts = Counts(
+        accepted=9,
+        delivered=9 - waiting,
+        queued=waiting,
+        last_error="answered 503",
+        last_error_ms=NOW_MS - 100_000,
+        last_delivered_ms=NOW_MS - delivered_ago * 1000,
+    )
+    found = snapshot_of({"segment": counts})
+
+    assert ("answered 503" in shown(found, live=True)) is is_there
+    assert "answered 503" in shown(found)

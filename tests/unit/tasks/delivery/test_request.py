@@ -41,7 +41,7 @@ def test_a_retry_without_an_error_text_gets_one():
         ("answered 500 <script>alert(1)</script>", "answered 500 (script)alert(1)(/script)"),
         ("a &lt; b", "a +lt; b"),
         ("two\nlines,\r\n\ttabs", "two lines, tabs"),
-        ("x" * 1_000, "x" * 299 + "…"),
+        ("x" * 1_000 + " because of y", "x" * 150 + "…" + "x" * 136 + " because of y"),
     ],
 )
 def test_an_error_is_one_short_line_that_is_safe_in_html(error: str, told: str):
