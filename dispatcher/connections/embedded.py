@@ -16,8 +16,8 @@ from dispatcher.errors import UntrustedSocketError
 #: The file name of its socket, and of no other socket: what is connected to under this name is checked.
 SOCKET_NAME: Final = "embedded.sock"
 
-# The kernel takes 108 bytes for the path of a socket, with the zero at its end.
-_MAX_SOCKET_PATH: Final = 107
+# What the kernel takes for the path of a socket, less the zero at its end: Linux 108 bytes, macOS and the BSDs 104.
+_MAX_SOCKET_PATH: Final = 103
 # The name of the directory below the temporary one.
 _TEMPORARY: Final = re.compile(r"dispatcher-\d{1,10}-[0-9a-f]{16}")
 _ELSEWHERE: Final = "set DISPATCHER_STATE_DIRECTORY to a directory of your own with a shorter path"
