@@ -136,6 +136,20 @@ def test_an_error_that_repeats_data_is_recorded_without_it() -> None:
     assert errors(outcomes).endswith("the request is not valid (no code); and 1 more")
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_verdict_of_the_validation_server_that_breaks_off_is_asked_for_again(status: int) -> None:
+    with GoogleCollect() as server:
+        server.transfer = lambda _: [
+            b'HTTP/1.1 %d A\r\nContent-Length: 99\r\n\r\n{"validationMessages": []}' % status,
+            None,
+        ]
+        destination = an_analytics(server, debug=True, at_most_once=True)
+        (outcome,) = destination.deliver(a_batch([an_event()]))
+        assert isinstance(outcome, RetryAfter)
+        assert outcome.retry_class == "transient"
+        assert [call.path for call in server.calls] == ["/debug/mp/collect"]
+
+
 @pytest.mark.parametrize(
     ("reply", "retry_class"),
     [

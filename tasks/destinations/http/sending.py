@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # Transient failures in a row after which the rest of the batch waits.
 _FAILURES: Final = 3
-# Statuses of a request that was not carried out: RFC 9110 §15.5.9 and §15.6.4, RFC 8470 §5.2.
-_NOT_DONE: Final = frozenset({408, 425, 503})
+# Status of a request that was not carried out (RFC 9110 §15.6.4).
+_UNAVAILABLE: Final = 503
 # Fraction of the lease in which requests may wait for a permit; the rest is for the requests themselves.
 _WAITING_FRACTION: Final = 0.5
 # Seconds that a request waits for a permit. Beyond that the batch waits in the store, and its thread serves others.
@@ -218,5 +218,5 @@ class Round:
 def _may_be_done(answer: Answer | NoAnswer | None, outcome: RetryAfter) -> bool:
     if answer is None or isinstance(answer, NoAnswer):
         return answer is not None and answer.maybe_taken
-    # These statuses say that it was not done. A gateway's 502 and 504, and a 500, leave that open.
-    return outcome.retry_class == "transient" and answer.status not in _NOT_DONE
+    # A status of 4xx, and 503, says that it was not done. A gateway's 502 and 504, and a 500, leave that open.
+    return outcome.retry_class == "transient" and answer.status != _UNAVAILABLE and not 400 <= answer.status < 500

@@ -96,10 +96,10 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
         answer = self._client.send(self.request_to(f"{self.options.endpoint}/debug/mp/collect", body))
         if isinstance(answer, NoAnswer):
             return NoAnswer(answer.outcome, maybe_taken=False)
-        if answer.fault is not None and 200 <= answer.status < 300:
-            error = f"{self.label} answered {answer.status} to be asked about hits, and {answer.fault}"
-            return NoAnswer(RetryAfter(error), maybe_taken=False)
         outcome = self.outcome(answer, items)
+        if answer.fault is not None and not isinstance(outcome, RetryAfter):
+            error = f"{self.label} was asked about hits, answered {answer.status} and {answer.fault}"
+            return NoAnswer(RetryAfter(error), maybe_taken=False)
         if isinstance(outcome, RetryAfter):
             return NoAnswer(outcome, maybe_taken=False)
         if isinstance(outcome, Dead):

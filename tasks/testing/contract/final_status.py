@@ -13,15 +13,19 @@ import pytest
 
 from dispatcher.destinations.base import Destination
 from dispatcher.tasks.destinations.http import HttpDestination
+from dispatcher.tasks.testing.contract.answers import OUTCOMES
 from dispatcher.tasks.testing.contract.subject import Subject, batch_of, errors_of, fates
 from dispatcher.tasks.testing.vendor import Reply, Transfer, Vendor
 
 #: How a reply goes over the wire.
 Way: TypeAlias = Callable[[Reply], Transfer]
 
-# Seconds that a request may take here; and those after which it hangs for certain, on a machine with other work.
-_TIMEOUT_SECONDS: Final = 0.6
-_HANGS_SECONDS: Final = 20.0
+# Seconds that a request may take here: where an answer comes, where its status does, and where none does.
+_ANSWER_SECONDS: Final = 10.0
+_STATUS_SECONDS: Final = 2.0
+_NO_ANSWER_SECONDS: Final = 0.5
+# Seconds after which it hangs for certain, on a machine with other work.
+_HANGS_SECONDS: Final = 30.0
 # Statuses of events that were not taken, and what becomes of these.
 _REFUSALS: Final = {307: "setup", 401: "setup", 429: "throttled", 503: "transient"}
 # A byte now and then, for longer than anybody should wait.
@@ -135,7 +139,7 @@ class FinalStatusContract(Subject):
 
     @pytest.mark.parametrize("way", READABLE)
     def test_an_answer_counts_in_each_form_that_servers_give_it(self, way: str, server: Vendor) -> None:
-        found = self._deliver_answered(server, READABLE[way])
+        found = self._deliver_answered(server, READABLE[way], timeout_seconds=_ANSWER_SECONDS)
 
         assert found == ["delivered", "delivered"]
 
@@ -150,7 +154,8 @@ class FinalStatusContract(Subject):
     def test_at_most_once_sends_nothing_again_whose_answer_was_lost(self, way: str, server: Vendor) -> None:
         found = self._deliver_answered(server, BODY_LOST[way], at_most_once=True)
 
-        assert found == (["unanswered"] * 2 if self._reads_body() else ["delivered"] * 2)
+        # Where each event has a request of its own, the second may not have been sent any more.
+        assert found[0] == ("unanswered" if self._reads_body() else "delivered")
 
     @pytest.mark.parametrize(
         ("status", "fate", "way"),
@@ -165,13 +170,24 @@ class FinalStatusContract(Subject):
         # None of these statuses leaves open whether the events were taken.
         assert self._deliver_answered(server, BODY_LOST[way], at_most_once=True, seconds=7.0) == [fate] * 2
 
+    @pytest.mark.parametrize("way", FEW)
+    def test_no_event_dies_of_an_answer_that_could_not_be_read(self, way: str, server: Vendor) -> None:
+        server.always = Reply(status=400, body=b"{}")
+
+        # The body may say that it is about the account. Where nobody reads it, the status says all.
+        fate = "transient" if self._reads_body() else {**OUTCOMES, **self.answers}[400]
+        assert self._deliver_answered(server, BODY_LOST[way], at_most_once=True) == [fate] * 2
+
     @pytest.mark.parametrize("way", NO_ANSWER)
     def test_what_is_no_answer_leaves_its_events_waiting(self, way: str, server: Vendor) -> None:
-        assert self._deliver_answered(server, NO_ANSWER[way]) == ["transient", "transient"]
+        assert self._deliver_answered(server, NO_ANSWER[way], timeout_seconds=_NO_ANSWER_SECONDS) == [
+            "transient",
+            "transient",
+        ]
 
     @pytest.mark.parametrize("way", [*READABLE, *FEW])
     def test_the_next_request_is_answered_for_itself(self, way: str, server: Vendor) -> None:
-        with self._open_briefly(server) as destination:
+        with self._open_briefly(server, timeout_seconds=_ANSWER_SECONDS) as destination:
             server.transfer = {**READABLE, **BODY_LOST}[way]
             destination.deliver(batch_of(self.events(1)))
             server.transfer = None
@@ -187,7 +203,7 @@ class FinalStatusContract(Subject):
     def _open_briefly(self, server: Vendor, **options: Any) -> AbstractContextManager[Destination[Any]]:
         if not issubclass(self.destination_class(), HttpDestination):
             pytest.skip("it reads answers in a way of its own")
-        return self.open_destination(server.url, timeout_seconds=_TIMEOUT_SECONDS, **options)
+        return self.open_destination(server.url, **{"timeout_seconds": _STATUS_SECONDS, **options})
 
     def _deliver_answered(self, server: Vendor, way: Way, *, seconds: float | None = None, **options: Any) -> list[str]:
         """What becomes of two events that are answered in a way."""
