@@ -7,16 +7,18 @@ a message and 500 KB a request
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
+import logging
 import re
 from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import cached_property
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import msgspec
 from pydantic import Field, SecretStr
+from requests import PreparedRequest, Session
+from requests.adapters import BaseAdapter
+from segment.analytics.request import post
 
 from dispatcher.destinations.base import reveal
 from dispatcher.destinations.identifiers import to_id
@@ -33,7 +35,7 @@ from dispatcher.templates.number import with_numbers
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dispatcher.event import Event
 
@@ -63,8 +65,12 @@ class SegmentOptions(HttpOptions):
     )
 
 
-# What Segment's own package calls itself in requests.
-_USER_AGENT: Final = f"analytics-python/{version('segment-analytics-python')}"
+# Headers that requests adds by itself, and that are the connection's business.
+_OF_REQUESTS: Final = frozenset({"Connection", "Content-Length", "Accept-Encoding"})
+
+# Segment's package logs whole request bodies at DEBUG: what people did, with their ids and addresses.
+logging.getLogger("segment").setLevel(logging.CRITICAL)
+
 LIBRARY: Final = {"name": "dispatcher", "version": __version__}
 
 # Fields of a direct call beside whom it is about and when it happened, and the field that has its payload.
@@ -204,7 +210,11 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
 
     def body_bytes(self, items: Sequence[dict[str, Any]], items_bytes: int) -> int:
         # A comma and a blank stand between two items.
-        return len(self.request([]).body) + items_bytes + 2 * (len(items) - 1)
+        return self._empty_body_bytes + items_bytes + 2 * (len(items) - 1)
+
+    @cached_property
+    def _empty_body_bytes(self) -> int:
+        return len(self.request([]).body)
 
     def request(self, items: Sequence[dict[str, Any]]) -> Request:
         """The request as the package makes it, before compression and without sentAt, the time of sending."""
@@ -220,16 +230,56 @@ class Segment(HttpDestination[SegmentOptions, dict[str, Any]]):
     def _request(
         self, items: Sequence[dict[str, Any]], *, sent_at: str, attempt: int = 0, gzipped: bool = False
     ) -> Request:
-        write_key = reveal(self.options.write_key)
-        body = json.dumps({"batch": items, "sentAt": sent_at, "writeKey": write_key}).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": _USER_AGENT,
-            "Authorization": f"Basic {base64.b64encode(f'{write_key}:'.encode()).decode()}",
-        }
-        if attempt > 0:
-            headers["X-Retry-Count"] = str(attempt)
-        if gzipped:
-            headers["Content-Encoding"] = "gzip"
-            body = gzip.compress(body, mtime=0)
-        return Request(url=self.endpoint, body=body, headers=headers)
+        try:
+            _post(
+                reveal(self.options.write_key),
+                self.options.host,
+                gzip=gzipped,
+                retry_count=attempt,
+                batch=list(items),
+                sentAt=sent_at,
+            )
+        except _Built as built:
+            return built.request
+        raise AssertionError("Segment's package has posted nothing")
+
+
+class _Built(Exception):  # noqa: N818 - not an error
+    """Ends the package's ``post`` where it would send: with the request that it has built."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+
+class _Builder(BaseAdapter):
+    """In the place of the package's connections, which have no deadline and no limit for what they read."""
+
+    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> NoReturn:
+        body = request.body
+        assert isinstance(body, str | bytes), "the package sends its body at once"
+        raise _Built(
+            Request(
+                url=str(request.url),
+                body=body.encode() if isinstance(body, str) else body,
+                headers={name: str(text) for name, text in request.headers.items() if name not in _OF_REQUESTS},
+                method=str(request.method),
+            )
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def _post_that_builds() -> Callable[..., Any]:
+    """The package's ``post``, with a session of our own in the place of the one that it shares with all its users.
+
+    So it follows no redirect with the write key, and no ~/.netrc takes the place of the write key.
+    """
+    session = Session()
+    session.trust_env = False
+    session.mount("https://", _Builder())
+    session.mount("http://", _Builder())
+    return FunctionType(post.__code__, {**post.__globals__, "_session": session}, post.__name__, post.__defaults__)
+
+
+_post: Final = _post_that_builds()
