@@ -96,7 +96,8 @@ def _from_edx(record: dict[str, Any], body: bytes) -> Event:
     if not isinstance(name, str):
         raise UnreadableLineError("it has neither a name nor an event_type")
     context = _restore_context(record)
-    data = _restore_data(record.get("event"))
+    # Some of edX's pipelines write the data under the name that it has in the event.
+    data = _restore_data(record["event"] if "event" in record else record.get("data"))
     event_type = record.get("event_type", name)
     is_legacy = isinstance(data, dict) and isinstance(event_type, str) and from_legacy(name, event_type, data, context)
     if event_type != name and not is_legacy:

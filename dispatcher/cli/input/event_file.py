@@ -22,6 +22,8 @@ _FIELDS: Final = ("id", "type", "name", "timestamp", "time", "data", "context")
 # As large as an event can be: a file with more, and with a mistake in its first line, is taken for JSON lines.
 _MAX_DOCUMENT_BYTES: Final = 32 << 20
 _TYPES: Final = ("event", *sorted(DIRECT_TYPES))
+# What Tutor's logging puts before a line.
+_TRACKING_MARK: Final = b" [tracking] "
 # Unknown keys that an error names.
 _MAX_NAMED: Final = 5
 
@@ -125,7 +127,7 @@ class EventFile:
                 continue
             if not opening:
                 opening = content.strip()[:1]
-                is_whole = _is_json(content) or _is_tracking_line(_after_prefix(content))
+                is_whole = _is_json(content) or _TRACKING_MARK in content or _is_tracking_line(_after_prefix(content))
             # In a list, each item may have a line of its own. In an object, none stands in the first column.
             elif is_whole or (opening != b"[" and content.startswith(b"{") and _is_json(content)):
                 return head, False
@@ -136,7 +138,7 @@ class EventFile:
             # utf-8-sig: some editors begin a file with a byte order mark.
             record = json.loads(content.decode("utf-8-sig"))
         except json.JSONDecodeError as error:
-            if _is_tracking_line(_after_prefix(content)):
+            if _TRACKING_MARK in content or _is_tracking_line(_after_prefix(content)):
                 return BadRecord(place, _TRACKING_LINE)
             where = f"{place}:{error.lineno}" if content.strip().count(b"\n") else place
             return BadRecord(where, f"it is not JSON ({error.msg}, column {error.colno}): {_FORM}")
@@ -198,8 +200,10 @@ _TRACKING_LINE: Final = (
 
 
 def _is_tracking_line(record: Any) -> bool:
-    # What edX's oldest lines have too, before events had names.
-    return isinstance(record, dict) and {"event", "event_type", "event_source"} <= record.keys()
+    # What edX's oldest lines have too, before events had names; and those that have `data` in place of `event`.
+    if not isinstance(record, dict) or not {"event_type", "event_source"} <= record.keys():
+        return False
+    return not record.keys().isdisjoint(("event", "data", "context", "time"))
 
 
 def _after_prefix(content: bytes) -> Any:

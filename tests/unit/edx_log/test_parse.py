@@ -186,3 +186,9 @@ def test_an_id_that_is_not_a_uuid_stays_in_the_context() -> None:
 def test_a_line_that_cannot_be_parsed_gives_a_reason(line: bytes, error: str) -> None:
     with pytest.raises(UnreadableLineError, match=error):
         read_line(line)
+
+
+def test_a_line_that_has_its_data_under_data_keeps_it() -> None:
+    line = b'{"name": "a", "data": {"n": 1}, "context": {}, "time": "2014-05-16T18:52:20", "event_type": "a"}'
+    assert read_line(line).data == {"n": 1}
+    assert read_line(line.replace(b'"data"', b'"event": {"n": 2}, "data"')).data == {"n": 2}

@@ -143,6 +143,23 @@ def test_a_tracking_log_is_refused_with_the_command_for_it(
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        {"event_type": "problem_check", "event_source": "server", "event": {}, "time": "2014-05-16T18:52:20", "ip": ""},
+        {"name": "a", "event_type": "a", "event_source": "server", "data": {}, "context": {}, "page": None},
+        '2023-05-23 13:53:13,495 INFO 20 [tracking] [user 7] [ip ::1] logger.py:41 - {"name": "a", "context": "a": 1}',
+        'Nov 28 18:00:00 host tracking: {"name": "a", "event": {}, "event_type": "a", "event_source": "server"}',
+    ],
+)
+def test_lines_that_edx_wrote_are_known_too(run: Callable[..., Result], tmp_path: Path, line: Any) -> None:
+    text = line if isinstance(line, str) else json.dumps(line)
+    result = run(emit, "--from", "-", "--timeout", "0", given=f"{text}\n{SEEN}\n{text}".encode())
+    for number in (1, 3):
+        assert f"standard input:{number}: it is a line of a tracking log" in result.stderr
+    assert len(events_in(tmp_path / "outbox")) == 1
+
+
+@pytest.mark.parametrize(
     ("record", "said"),
     [
         ({"name": "a", "nmae": 1}, "unknown key 'nmae': did you mean 'name'? An event has id, type, name, timestamp"),
