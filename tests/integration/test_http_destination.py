@@ -292,6 +292,41 @@ def test_an_event_that_crashes_the_mapping_is_dead_and_no_other_is(make: Any, ve
     assert "person" not in outcomes[3].error
 
 
+class Unbuildable(TenEach):
+    error: ClassVar[Exception] = KeyError("person@example.org")
+
+    def request(self, items: Sequence[dict[str, Any]]) -> Request:
+        if any(item["n"] == 3 for item in items):
+            raise self.error
+        return super().request(items)
+
+
+class TooDeep(Unbuildable):
+    error = RecursionError("person@example.org")
+
+
+@pytest.mark.parametrize("request_bytes", [None, 100_000])
+def test_a_request_that_cannot_be_built_was_not_taken(make: Any, vendor: Taker, request_bytes: int | None) -> None:
+    destination = make(Unbuildable, at_most_once=True)
+    destination.limits = Limits(events=10, request_bytes=request_bytes)
+    outcomes = destination.deliver(a_batch(some_events(20)))
+    assert fates(outcomes) == {"transient": 20}
+    assert "KeyError in Unbuildable" in outcomes[0].error
+    assert "person" not in outcomes[0].error
+
+
+@pytest.mark.parametrize("request_bytes", [None, 100_000])
+def test_the_event_that_nests_too_deeply_is_dead_alone(make: Any, vendor: Taker, request_bytes: int | None) -> None:
+    destination = make(TooDeep, at_most_once=True)
+    destination.limits = Limits(events=10, request_bytes=request_bytes)
+    events = some_events(20)
+    outcomes = destination.deliver(a_batch(events))
+    assert fates(outcomes) == {"delivered": 19, "invalid": 1}
+    assert isinstance(outcomes[3], Dead)
+    assert not outcomes[3].asked
+    assert vendor.sent == Counter(event.id for number, event in enumerate(events) if number != 3)
+
+
 def test_an_answer_that_crashes_the_module_is_retried_and_undoes_no_other(make: Any, vendor: Taker) -> None:
     vendor.script = [Reply(status=299)]
     outcomes = make(Mistaken, concurrency=1).deliver(a_batch([*some_events(3)]))
