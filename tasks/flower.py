@@ -21,6 +21,7 @@ from flower.urls import settings
 from tornado.ioloop import IOLoop
 from tornado.options import parse_command_line
 
+from dispatcher.secrecy.safe_text import foreign_text
 from dispatcher.tasks.celery import app
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Receiver(Events):
                     receiver.capture(limit=None, timeout=None, wakeup=True)
             except Exception as error:  # it must not end before the process does
                 if not failing:
-                    logger.warning("nothing new is shown until this is mended: %s", error)
+                    logger.warning("nothing new is shown until this is mended: %s", foreign_text(str(error)))
                 failing = True
             time.sleep(_PAUSE_SECONDS)
 

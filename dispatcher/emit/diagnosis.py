@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import PurePath
-from typing import Any, Final
+from traceback import walk_tb
+from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
 
+from dispatcher.secrecy.safe_text import one_line
 from dispatcher.wire import encode_json, json_fallback
 
 #: What encoding may raise: anything, since it reads the attributes and items of objects that are not ours.
@@ -51,6 +54,9 @@ _SHOWN: Final[dict[type, Callable[[Any], object] | None]] = {
     },
 }
 _ORDERED: Final = (list, tuple)
+# A key that may stand in an error, and an index.
+_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.: -]{0,63}|[0-9]{1,6}")
+_MAX_INDEX: Final = 1_000_000
 # Made once: written out in isinstance, it would be made anew for each value.
 _SEQUENCES: Final = (list, tuple, set, frozenset)
 
@@ -89,7 +95,7 @@ def diagnose(root: str, value: object) -> Problem | None:
             if problem is not None:
                 return problem
     except Exception as error:  # an object's own code, or another thread that changes the value
-        what = f"cannot be examined: {type(error).__name__} {_short(str(error))}"
+        what = f"cannot be examined: {type(error).__name__}"
         return Problem(root, what, "pass plain dicts and lists that nothing changes meanwhile")
     return None
 
@@ -182,7 +188,7 @@ class _Place:
         self.keys: list[object] = []
 
     def __str__(self) -> str:
-        return self._root + "".join(f"[{_short(key)}]" for key in self.keys)
+        return self._root + "".join(f"[{_key(key)}]" for key in self.keys)
 
 
 def _walk(root: str, value: object) -> Iterator[tuple[_Place, object, Set[int]]]:
@@ -245,16 +251,16 @@ def _examine(place: _Place, item: Any, parents: Set[int]) -> Problem | None:  # 
     if issubclass(kind, _ORDERED):
         return None
     if issubclass(kind, float) and not math.isfinite(item):
-        what = f"is {_short(item)}, which JSON has no number for"
+        what = f"is {float.__repr__(item)}, which JSON has no number for"
         return Problem(str(place), what, "pass None, or leave the key out")
     if issubclass(kind, str) and not issubclass(kind, enum.Enum):
         return _examine_text(place, str.__str__(item))
     try:
         encode_json(item)
     except ENCODING_ERRORS as error:
-        return Problem(str(place), f"is {_with_article(item)} ({_short(item)}): {error}", _remedy(item))
+        return Problem(str(place), f"is {kind_of(item)}: {encoder_text(error)}", _remedy(item))
     if holds_non_finite(item):
-        what = f"is {_with_article(item)} ({_short(item)}) with NaN or infinity in it, which JSON has no number for"
+        what = f"is {kind_of(item)} with NaN or infinity in it, which JSON has no number for"
         return Problem(str(place), what, "pass None, or leave it out")
     return None
 
@@ -262,17 +268,17 @@ def _examine(place: _Place, item: Any, parents: Set[int]) -> Problem | None:  # 
 def _examine_keys(place: _Place, item: Mapping[Any, Any]) -> Problem | None:
     for key in dict.keys(item) if isinstance(item, dict) else item:
         if issubclass(type(key), str):
-            problem = _examine_text(f"the key {_short(key)} of {place}", str.__str__(key))
+            problem = _examine_text(f"the key {_key(key)} of {place}", str.__str__(key))
             if problem is not None:
                 return problem
             continue
         try:
             encode_json({key: None})
         except ENCODING_ERRORS:
-            path = f"the key {_short(key)} of {place}"
-            return Problem(path, f"is {_with_article(key)}", "keys must be strings: pass str(key)")
+            path = f"the key {_key(key)} of {place}"
+            return Problem(path, f"is {kind_of(key)}", "keys must be strings: pass str(key)")
     if not isinstance(item, dict):
-        return Problem(str(place), f"is {_with_article(item)}, not a dict", "pass dict(value)")
+        return Problem(str(place), f"is {kind_of(item)}, not a dict", "pass dict(value)")
     return None
 
 
@@ -304,10 +310,30 @@ def _remedy(item: object) -> str:
     return "pass str(value), its id, or a dict of the fields that matter"
 
 
-def _with_article(item: object) -> str:
-    name = type(item).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+def kind_of(value: object) -> str:
+    """The type of a value, for an error: the value itself may be anybody's name or password. Runs none of its code.
+
+    Returns:
+        Such as ``a dict`` or ``a str of 300 characters``.
+    """
+    kind = type(value)
+    name = one_line(kind.__name__, 80)
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    if issubclass(kind, str):
+        return f"{article} {name} of {str.__len__(cast('str', value)):,} characters"
+    return f"{article} {name}"
 
 
-def _short(item: object) -> str:
-    return describe(item, limit=80)
+def _key(key: object) -> str:
+    # A key that looks like a name in code is one. Any other may be data: an address, the text of a form.
+    if type(key) is int and key < _MAX_INDEX:
+        return str(key)
+    text = str.__str__(key) if issubclass(type(key), str) else ""  # type: ignore[arg-type]
+    return repr(text) if _NAME.fullmatch(text) else f"<{kind_of(key)}>"
+
+
+def encoder_text(error: Exception) -> str:
+    """What the encoder says of a value; of an error in the value's own code only its type, since it may quote."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    is_encoders = all(f"{module}.".startswith(("dispatcher.", "msgspec.")) for module in frames)
+    return one_line(str(error), 200) if is_encoders else f"its own code raised {type(error).__name__}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from dispatcher.emit.context import BoundContext
-from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, holds_non_finite
+from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, encoder_text, holds_non_finite, kind_of
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
 from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, to_utc
-from dispatcher.secrecy.safe_text import shorten
+from dispatcher.secrecy.masking import mask_addresses
+from dispatcher.secrecy.safe_text import one_line, shorten
 from dispatcher.wire import NULL, Envelope, encode_json, plain_text
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class EventEncoder:
                 f"the event {short_name(name)} is {len(payload):,} bytes of JSON, more than outbox.max_event_bytes "
                 f"({self.max_bytes:,}): send a reference to the large value instead of the value, or raise "
                 "DISPATCHER_OUTBOX__MAX_EVENT_BYTES",
-                event_name=name,
+                event_name=short_name(name),
             )
         return payload
 
@@ -112,7 +113,7 @@ class EventEncoder:
         if type(name) is str and name in self.known_names:
             return
         if type(name) is not str:
-            what = f"is {describe(name, limit=80)}, not a string"
+            what = "is not a string"
         elif not name:
             what = "is empty"
         elif len(name) > MAX_NAME_CHARACTERS:
@@ -140,11 +141,11 @@ class EventEncoder:
             except DropEvent:
                 raise
             except Exception as error:
-                label = getattr(processor, "__name__", processor)
+                label = getattr(processor, "__name__", type(processor).__name__)
                 raise ProcessorError(
                     f"the processor {label!r} failed on the event {short_name(name)} "
                     f"with {type(error).__name__}: mend it, and have it return the event",
-                    event_name=name,
+                    event_name=short_name(name),
                 ) from error
         return payload
 
@@ -174,34 +175,34 @@ def _encode_envelope(envelope: Envelope, bound: BoundContext) -> bytes:
                 return payload
             problem = diagnose("data", data) or "data holds NaN or infinity, which JSON has no number for; pass None"
     except ENCODING_ERRORS as error:
-        problem = diagnose("data", data) or error
+        problem = diagnose("data", data) or encoder_text(error)
     name = envelope.name
-    raise NotEncodableError(f"the event {short_name(name)} cannot be encoded: {problem}", event_name=name)
+    raise NotEncodableError(f"the event {short_name(name)} cannot be encoded: {problem}", event_name=short_name(name))
 
 
 def _check_id(name: str, event_id: object) -> None:
     if not is_id(event_id):
         raise InvalidEventError(
-            f"the id {describe(event_id, limit=80)} of the event {short_name(name)} must be text of 1 to "
-            f"{MAX_ID_CHARACTERS} printable characters: leave it out to have one made",
-            event_name=name,
+            f"the id of the event {short_name(name)} must be text of 1 to {MAX_ID_CHARACTERS} printable "
+            f"characters, not {kind_of(event_id)}: leave it out to have one made",
+            event_name=short_name(name),
         )
 
 
 def _read_timestamp(name: str, timestamp: object) -> datetime:
     if not issubclass(type(timestamp), datetime):
         raise InvalidEventError(
-            f"the timestamp of the event {short_name(name)} must be a datetime, not {describe(timestamp, limit=80)}: "
+            f"the timestamp of the event {short_name(name)} must be a datetime, not {kind_of(timestamp)}: "
             "pass datetime.fromisoformat(text), or leave it out for the present time",
-            event_name=name,
+            event_name=short_name(name),
         )
     try:
         return to_utc(cast("datetime", timestamp))
     except Exception as error:  # out of range in UTC, not a time (NaT), or raised by a time zone that is not ours
         raise InvalidEventError(
-            f"the timestamp {describe(timestamp, limit=80)} of the event {short_name(name)} cannot be converted to UTC "
+            f"the timestamp of the event {short_name(name)} cannot be converted to UTC "
             f"({type(error).__name__}): leave it out for the present time",
-            event_name=name,
+            event_name=short_name(name),
         ) from error
 
 
@@ -216,9 +217,8 @@ def _read_data(event_type: EventType, name: str, data: Any, bound: BoundContext)
         if issubclass(type(source), str) and source == "browser":
             return data
     raise InvalidEventError(
-        f"the data of the event {short_name(name)} must be a dict, not {type(data).__name__} "
-        f"({describe(data, limit=80)}): pass {{'value': …}}",
-        event_name=name,
+        f"the data of the event {short_name(name)} must be a dict, not {kind_of(data)}: pass {{'value': …}}",
+        event_name=short_name(name),
     )
 
 
@@ -236,7 +236,7 @@ def read_context(name: str, context: object) -> BoundContext:
         what = f"the context of the event {short_name(name)}"
         return BoundContext((("own", _copy_mapping(cast("Mapping[Any, Any]", context), what, name)),))
     raise InvalidEventError(
-        f"the context of the event {short_name(name)} must be a dict, not {describe(context, limit=80)}: "
+        f"the context of the event {short_name(name)} must be a dict, not {kind_of(context)}: "
         "pass {'user_id': …} or the like",
         event_name=short_name(name),
     )
@@ -253,9 +253,14 @@ def _copy_mapping(mapping: Mapping[Any, Any], what: str, name: object) -> dict[A
 
 
 def short_name(name: object) -> str:
-    """A name that can stand in a message or a dead letter: as it is, or described in up to 80 characters."""
+    """A name that can stand in a message or a dead letter: as it is, or else its type and length.
+
+    A name that is long, or holds an address or a line break, was put together from data.
+    """
     text = plain_text(name)
-    return text if type(text) is str and 0 < len(text) <= 80 and text.isprintable() else describe(name, limit=80)
+    if type(text) is str and 0 < len(text) <= 80 and one_line(mask_addresses(text)) == text and text.isprintable():
+        return text
+    return f"({kind_of(name)})"
 
 
 def _escape_surrogates(text: str) -> str:

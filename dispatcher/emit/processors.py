@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dispatcher.errors import SettingsError
 from dispatcher.event import Event
+from dispatcher.secrecy.foreign_error import describe_error
 
 #: Runs in emit, in the thread of the caller, so it must be quick and touch no network. Called by several threads at
 #: once. Returns the event that is taken, changed or not; raises DropEvent to drop it.
@@ -32,10 +33,10 @@ def load(names: Sequence[str]) -> tuple[Processor, ...]:
         try:
             processor = getattr(importlib.import_module(module), attribute)
         except Exception as error:  # whatever the module does as it is imported
-            problems.append(
-                f"processors: {name!r} cannot be imported ({type(error).__name__}: {error}): "
-                "write it as 'package.module:callable'"
-            )
+            # The import system names what it did not find; others may quote what they worked on.
+            is_missing = isinstance(error, ImportError | AttributeError)
+            what = f"{type(error).__name__}: {error}" if is_missing else describe_error(error)
+            problems.append(f"processors: {name!r} cannot be imported ({what}): write it as 'package.module:callable'")
             continue
         if callable(processor):
             loaded.append(processor)

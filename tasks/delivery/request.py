@@ -11,7 +11,7 @@ from typing import Any, Final
 from celery.exceptions import Retry
 from celery.worker.request import Request
 
-from dispatcher.secrecy.safe_text import shorten
+from dispatcher.secrecy.safe_text import foreign_text
 
 # Characters of an error that fit into a table.
 _MAX_ERROR: Final = 300
@@ -55,6 +55,5 @@ def retry_fields(retry: Retry) -> dict[str, Any]:
 
 
 def safe_text(error: str) -> str:
-    """An error as one line of at most 300 characters, without HTML."""
-    line = " ".join(error.translate(_NO_HTML).split())
-    return shorten(line, _MAX_ERROR)
+    """An error as one line of at most 300 characters, without HTML, credentials and addresses."""
+    return foreign_text(error, _MAX_ERROR).translate(_NO_HTML)

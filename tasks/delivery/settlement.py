@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dispatcher.outcomes import EXPIRED, Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.secrecy.safe_text import foreign_text
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.settlement import BreakerResult, BreakerSignal, Settlement
@@ -15,6 +16,9 @@ from dispatcher.tasks.delivery.retry import is_expired, pause_seconds
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
+
+# Characters of what a destination says of an event. The longest of ours are sentences of 500.
+_MAX_ERROR: Final = 1_000
 
 
 def settlement_of(
@@ -76,18 +80,25 @@ class _Sorter:
     waits_for: str = ""
     asked_seconds: float = 0.0
     permit_seconds: float = 0.0
+    shown: dict[str, str] = field(default_factory=dict)
+
+    def show(self, text: str) -> str:
+        """What a destination says, as Redis, logs, Flower and dead letters may have it: anybody may have written it."""
+        if text not in self.shown:
+            self.shown[text] = foreign_text(text, _MAX_ERROR)
+        return self.shown[text]
 
     def add(self, outcome: Outcome, payload: bytes) -> None:
         match outcome:
             case Delivered():
                 self.delivered += 1
             case Filtered():
-                self.filtered[outcome.reason] += 1
+                self.filtered[self.show(outcome.reason)] += 1
             case Dead():
                 self._add_dead(outcome, payload)
             case RetryAfter() if outcome.retry_class == "rate_limited":
                 # It was not sent: that is neither a failure, nor a try after which to give up.
-                self.waits_for = outcome.error
+                self.waits_for = self.show(outcome.error)
                 self.permit_seconds = max(self.permit_seconds, outcome.seconds or 0.0)
                 self.left.append(payload)
             case RetryAfter():
@@ -96,15 +107,15 @@ class _Sorter:
     def _add_dead(self, outcome: Dead, payload: bytes) -> None:
         if outcome.retry_class is not None and outcome.retry_class != "rate_limited":
             self.retry_classes.add(outcome.retry_class)
-        self.dead.append(DeadEvent(outcome.reason, outcome.error, payload))
-        self.error = self.error or outcome.error
+        self.dead.append(DeadEvent(self.show(outcome.reason), self.show(outcome.error), payload))
+        self.error = self.error or self.show(outcome.error)
 
     def _add_failed(self, outcome: RetryAfter, payload: bytes) -> None:
         assert outcome.retry_class != "rate_limited"
         self.retry_classes.add(outcome.retry_class)
-        self.error = outcome.error
+        self.error = self.show(outcome.error)
         if self.expired:
-            self.dead.append(DeadEvent(EXPIRED, f"{self.tries} and still: {outcome.error}", payload))
+            self.dead.append(DeadEvent(EXPIRED, f"{self.tries} and still: {self.error}", payload))
             return
         self.left.append(payload)
         self.asked_seconds = max(self.asked_seconds, outcome.seconds or 0.0)

@@ -20,6 +20,7 @@ from dispatcher.errors import BatchDamagedError, StoreUnavailableError
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
+from dispatcher.secrecy.foreign_error import describe_error, describe_traceback
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import BreakerOpen, Claim, Damaged, Paused
 from dispatcher.store.doorbell import task_name
@@ -135,9 +136,11 @@ class Delivery(Task):
             return self.destination.deliver(batch), traces
         except Exception as error:
             report_failed_delivery(self._destination, error)
-            exc_info = logger.isEnabledFor(logging.DEBUG)
-            logger.warning("delivery to %s failed: %s", self._destination, error, exc_info=exc_info)
-            return [RetryAfter(_describe(error))] * len(claim.payloads), traces
+            # Its text may quote the event, or a URL with its key. So may those of requests, which are OSErrors.
+            described = describe_error(error)
+            logger.warning("delivery to %s failed: %s", self._destination, described)
+            logger.debug("delivery to %s failed: %s", self._destination, describe_traceback(error))
+            return [RetryAfter(described)] * len(claim.payloads), traces
 
     def _log_breaker(self, settled: Settled, settlement: Settlement) -> None:
         name, signal = self._destination, settlement.signal
@@ -191,13 +194,6 @@ def _dead_with_workers(claim: Claim) -> Dead:
         "with it alone: see their logs and the kernel's for why, then have it replayed"
     )
     return Dead(WORKER_LOST, error, asked=False)
-
-
-def _describe(error: Exception) -> str:
-    # Flower shows the text, and Redis keeps it. The operating system's texts hold no event; those of others may.
-    if isinstance(error, OSError):
-        return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}, which the worker's log has in full"
 
 
 def _utc(milliseconds: int) -> datetime:

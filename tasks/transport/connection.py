@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final
 
 from celery.app.amqp import AMQP
 from kombu import connection
 
+from dispatcher.secrecy.masking import mask, mask_url
+
 # Seconds between two tries to connect: kombu's own grow to thirty.
 _FIRST_SECONDS: Final = 0.2
 _STEP_SECONDS: Final = 0.4
 _MAX_SECONDS: Final = 2.0
+_URI_FIELDS: Final = itemgetter("port", "userid", "password", "virtual_host", "transport")
 
 
 class Connection(connection.Connection):
-    """The connection of workers and Flower, for any broker."""
+    """The connection of workers and Flower, for any broker.
+
+    Overrides, of kombu 5.7: info, as_uri, ensure_connection, ensure. Uses: _info.
+    """
+
+    def info(self) -> dict[str, Any]:
+        """What Flower's page of a worker and ``inspect stats`` show, with credentials masked.
+
+        kombu leaves out the password of ``redis://`` alone: that of a socket stands in its host, those of sentinels in
+        the options.
+        """
+        shown: dict[str, Any] = mask("", super().info())
+        return shown
+
+    def as_uri(self, include_password: bool = False, **options: Any) -> str:
+        """The URL, for logs and for Flower's page of the broker; with its password only if that is asked for."""
+        # kombu would take the fields from ``info``, where they are masked.
+        options.setdefault("getfields", lambda _masked: _URI_FIELDS(self._info()))
+        uri: str = super().as_uri(include_password, **options)
+        return uri if include_password else mask_url(uri)
 
     def ensure_connection(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 from dispatcher.destinations.base import Destination
 from dispatcher.monitoring.sentry.errors import report_failed_delivery
+from dispatcher.secrecy.foreign_error import describe_error, describe_traceback
 
 logger = logging.getLogger(__name__)
 
@@ -19,5 +20,6 @@ def report_mistake(destination: Destination[Any], error: Exception) -> str:
     """
     report_failed_delivery(destination.name, error)
     mistake = f"{type(error).__name__} in {type(destination).__name__}, a mistake of the destination's"
-    logger.warning("delivery to %s failed: %s", destination.name, mistake, exc_info=logger.isEnabledFor(logging.DEBUG))
+    logger.warning("delivery to %s failed: %s: %s", destination.name, mistake, describe_error(error))
+    logger.debug("delivery to %s failed: %s", destination.name, describe_traceback(error))
     return mistake

@@ -58,26 +58,26 @@ def own_parent() -> dict[str, Any]:
 
 
 PROBLEMS = [
-    (Order(), "data is an Order (<Order>): Encoding objects of type Order is unsupported; pass str(value), its id"),
-    ({"a": {"b": [1, Order()]}}, "data['a']['b'][1] is an Order (<Order>)"),
+    (Order(), "data is an Order: Encoding objects of type Order is unsupported; pass str(value), its id"),
+    ({"a": {"b": [1, Order()]}}, "data['a']['b'][1] is an Order"),
     ({"a": (1, {2: Order()})}, "data['a'][1][2] is an Order"),
     ({"a": NAN}, "data['a'] is nan, which JSON has no number for; pass None, or leave the key out"),
     ({"a": [0.5, -INFINITY]}, "data['a'][1] is -inf"),
     ({"a": Real("inf")}, "data['a'] is inf"),
-    ({"a": {NAN}}, "data['a'] is a set ({nan}) with NaN or infinity in it"),
+    ({"a": {NAN}}, "data['a'] is a set with NaN or infinity in it"),
     ({"a": Point(NAN)}, "with NaN or infinity in it"),
-    ({"a": Odd.NAN}, "data['a'] is an Odd (<Odd.NAN>) with NaN or infinity in it"),
-    ({"a": Odd.OBJECT}, "data['a'] is an Odd (<Odd.OBJECT>): Encoding objects of type Order"),
+    ({"a": Odd.NAN}, "data['a'] is an Odd with NaN or infinity in it"),
+    ({"a": Odd.OBJECT}, "data['a'] is an Odd: Encoding objects of type Order"),
     (
         {"a": {Order()}},
-        "data['a'] is a set ({<Order>}): Encoding objects of type Order is unsupported; pass a sor",
+        "data['a'] is a set: Encoding objects of type Order is unsupported; pass a sor",
     ),
-    ({"a": 10**5000}, "data['a'] is an int (<int whose repr raised ValueError>): Exceeds the limit"),
-    ({("a", 1): 2}, "the key ('a', 1) of data is a tuple; keys must be strings: pass str(key)"),
-    ({None: 2}, "the key None of data is a NoneType; keys must be strings"),
+    ({"a": 10**5000}, "data['a'] is an int: Exceeds the limit"),
+    ({("a", 1): 2}, "the key <a tuple> of data is a tuple; keys must be strings: pass str(key)"),
+    ({None: 2}, "the key <a NoneType> of data is a NoneType; keys must be strings"),
     ({"a": {b"\xff": {frozenset(): 2}}}, "is a frozenset; keys must be strings"),
     ({"a": "x\udc80"}, "data['a'] holds the lone surrogate \\udc80 at character 1; decode the text properly"),
-    ({"x\ud800": 1}, "the key 'x\\ud800' of data holds the lone surrogate \\ud800 at character 1"),
+    ({"x\ud800": 1}, "the key <a str of 2 characters> of data holds the lone surrogate \\ud800 at character 1"),
     ({"a": MappingProxyType({})}, "data['a'] is a mappingproxy, not a dict; pass dict(value)"),
     ({"a": Broken()}, "data['a'] is a Broken, not a dict; pass dict(value)"),
     (own_parent(), "data['children'][0] contains itself; pass the ids of the things, not the things"),
@@ -119,7 +119,7 @@ def test_a_value_that_raises_during_inspection_is_a_problem_of_its_own() -> None
 
     assert diagnose("data", {"a": Shy()}) == Problem(
         "data",
-        "cannot be examined: RuntimeError 'no \\udc80'",
+        "cannot be examined: RuntimeError",
         "pass plain dicts and lists that nothing changes meanwhile",
     )
 
