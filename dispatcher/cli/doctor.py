@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from dispatcher.doctor import AREAS, FLOWER_ADDRESS, Area, Finding, Level, examine
+from dispatcher.secrecy.terminal import Console
 
 _FAILED: Final = 1
 _LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "note", "ok")

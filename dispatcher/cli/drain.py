@@ -6,7 +6,6 @@ import json
 import time
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dispatcher import config
@@ -15,6 +14,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.monitoring.ledger import Ledger, take_ledger
 from dispatcher.monitoring.units import count_text
+from dispatcher.secrecy.terminal import Console
 from dispatcher.store.batches import BatchStore
 
 # Between two counts: longer than an event is on its way from an outbox to the store.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dispatcher import tracker
@@ -17,6 +16,7 @@ from dispatcher.cli.output.remedy import settings_note
 from dispatcher.edx_log.source import Source
 from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError, SettingsError
 from dispatcher.monitoring.units import count_text
+from dispatcher.secrecy.terminal import Console
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20

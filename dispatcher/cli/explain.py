@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
 
 from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
 from dispatcher.cli.output.explanation import print_explanation
@@ -27,6 +26,7 @@ from dispatcher.errors import DropEvent, InvalidEventError, SettingsError
 from dispatcher.event import Event, decode
 from dispatcher.outcomes import BROWSER_ONLY, DISABLED, EXCLUDED, INTERNAL, NOT_ON_ALLOWLIST
 from dispatcher.routing import Router
+from dispatcher.secrecy.terminal import Console
 
 if TYPE_CHECKING:
     from dispatcher.config import LoadedSettings, Settings

@@ -28,6 +28,7 @@ from dispatcher.cli.waiting import waiting
 from dispatcher.cli.worker import worker
 from dispatcher.config.environment_file import with_environment_file
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.secrecy.terminal import guarded
 from dispatcher.version import __version__
 
 #: 0 is success, 1 a negative answer such as "not drained", and 2 is what click uses for wrong usage.
@@ -37,6 +38,11 @@ EXIT_ERROR = 5
 
 
 class _Group(click.Group):
+    def main(self, *args: Any, **options: Any) -> Any:
+        # Around click's own messages too, which repeat what was typed.
+        with guarded():
+            return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

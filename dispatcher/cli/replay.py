@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dispatcher import config
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.monitoring.units import count_text
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
+from dispatcher.secrecy.terminal import Console
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from dispatcher import config
@@ -18,6 +17,7 @@ from dispatcher.cli.output.rates import Rates
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import OutboxError, SettingsError, StoreUnavailableError
 from dispatcher.monitoring.snapshot import Observer, Snapshot
+from dispatcher.secrecy.terminal import Console
 from dispatcher.store.counts import Counts
 
 # For each of the four round trips of a snapshot.

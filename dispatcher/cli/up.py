@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from dispatcher import config
@@ -32,6 +31,7 @@ from dispatcher.local.supervisor import Child, Supervisor
 from dispatcher.monitoring.ledger import take_ledger
 from dispatcher.monitoring.sentry.errors import report_ended_process
 from dispatcher.monitoring.sentry.start import start_sentry
+from dispatcher.secrecy.terminal import Console
 from dispatcher.store.batches import BatchStore
 
 # Seconds that Redis has to load its data.

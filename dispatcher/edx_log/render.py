@@ -19,6 +19,7 @@ from msgspec import UNSET
 from dispatcher.edx_log.edx_line import ID_KEY, isoformat, make_line, write_line
 from dispatcher.edx_log.legacy import PREFIXES
 from dispatcher.edx_log.python_json import as_python_writes, dump, may_have_odd_float, parse_float
+from dispatcher.secrecy.safe_text import escape_payload
 from dispatcher.wire import (
     AFTER_CONTEXT,
     BEFORE_CONTEXT,
@@ -247,7 +248,7 @@ def _render_envelope(envelope: _Envelope, *, ids: bool) -> bytes:
 
 def _render_event(payload: bytes) -> bytes:
     _decode_whole(payload)
-    return on_one_line(payload)
+    return escape_payload(on_one_line(payload))
 
 
 def _tutor_prefix(envelope: _Envelope) -> bytes:

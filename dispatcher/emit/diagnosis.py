@@ -328,7 +328,7 @@ def _key(key: object) -> str:
     # A key that looks like a name in code is one. Any other may be data: an address, the text of a form.
     if type(key) is int and key < _MAX_INDEX:
         return str(key)
-    text = str.__str__(key) if issubclass(type(key), str) else ""  # type: ignore[arg-type]
+    text = str.__str__(key) if issubclass(type(key), str) else ""
     return repr(text) if _NAME.fullmatch(text) else f"<{kind_of(key)}>"
 
 

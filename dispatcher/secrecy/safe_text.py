@@ -22,19 +22,34 @@ _CLASS: Final = (
 )
 _UNSAFE: Final = re.compile(f"[{_CLASS}]")
 _UNSAFE_IN_LINE: Final = re.compile(rf"[\t\n{_CLASS}]")
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 # All that str.splitlines and terminals take for the end of a line, and tabs.
 _BREAKS: Final = re.compile(r"[\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]+")
 # The same without what JSON escapes by itself. As UTF-8, for payloads.
 _UNSAFE_BYTES: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
-def safe_lines(text: str) -> str:
-    """The text with every character escaped that could do something to a terminal; line feeds stay."""
-    return _UNSAFE.sub(_escape, text)
+def safe_lines(text: str, encoding: str | None = None) -> str:
+    """The text with every character escaped that could do something to a terminal; tabs and line feeds stay.
+
+    The form is JSON's, ``\\u001b``: JSON stays JSON.
+
+    Args:
+        text: Anything.
+        encoding: That of a terminal or a file, which may not have all characters; None stands for UTF-8.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    text = _UNSAFE.sub(_escape, text)
+    try:
+        text.encode(encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return _BEYOND_ASCII.sub(_escape, text)
+    return text
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """The text as one line: line breaks and tabs become blanks, other controls are escaped as Python writes them.
+    """The text as one line: line breaks and tabs become blanks, other controls are escaped.
 
     Args:
         text: Anything.
@@ -66,7 +81,7 @@ def shorten(text: str, limit: int) -> str:
 def to_json(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
     """JSON for a terminal or a line of a file: letters of any script as they are, unsafe characters as ``\\u001b``."""
     text = json.dumps(value, indent=indent, default=default, ensure_ascii=False)
-    return _UNSAFE.sub(_escape_in_json, text)
+    return _UNSAFE.sub(_escape, text)
 
 
 def escape_payload(payload: bytes) -> bytes:
@@ -82,10 +97,5 @@ def escape_payload(payload: bytes) -> bytes:
 
 
 def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _escape_in_json(found: re.Match[str]) -> str:
-    # Outside of the BMP, JSON has a pair of surrogates.
-    return json.dumps(found[0])[1:-1] if ord(found[0]) != 0x7F else "\\u007f"
+    # As JSON has it, so that JSON which is printed stays JSON: beyond U+FFFF there are two halves.
+    return "".join(f"\\u{unit:04x}" for unit in memoryview(found[0].encode("utf-16", "surrogatepass")[2:]).cast("H"))

@@ -1,56 +1,78 @@
-"""Terminal: the one way to a terminal. What is printed cannot control it, and prints in any encoding."""
+"""Terminal: the one way to a terminal. What is printed cannot control it, and prints in any encoding.
+
+Everything goes through ``guarded``: click's messages, errors, and prints of code that is not ours. ``Console`` alone
+passes it, since it writes escape sequences itself: its texts are made safe one after another.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
-import click
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich import console
+from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from dispatcher.secrecy.safe_text import safe_lines
 
 
-def echo(text: str = "", *, err: bool = False) -> None:
-    """Print a text and a line feed, as ``click.echo`` does. Line feeds stay, other controls are escaped.
+class Guard:
+    """A text stream that writes no control characters to another one but line feeds and tabs.
 
     Args:
-        text: May hold what somebody else wrote, without any markup or colour of ours.
-        err: To stderr in place of stdout.
+        unguarded: The stream that is written to; everything else that is asked of this one is answered by it.
     """
-    stream = sys.stderr if err else sys.stdout
-    click.echo(printable(text, getattr(stream, "encoding", None)), err=err)
+
+    def __init__(self, unguarded: Any) -> None:
+        self.unguarded = unguarded
+
+    def write(self, text: str) -> int:
+        """Write the text as ``safe_lines`` makes it. Returns how many characters were given, as streams do."""
+        self.unguarded.write(safe_lines(text, getattr(self.unguarded, "encoding", None)))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write one text after another."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "buffer":
+            # click writes past a text stream of ASCII, into its bytes.
+            raise AttributeError(name)
+        return getattr(self.unguarded, name)
 
 
-def printable(text: str, encoding: str | None) -> str:
-    """The text as a terminal of that encoding may have it: what it cannot express is written as ``\\u2713``.
-
-    Args:
-        text: Anything.
-        encoding: The stream's; None stands for UTF-8.
-    """
-    text = safe_lines(text)
-    if text.isascii():
-        return text
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Have stdout and stderr of this process write no control characters while it lasts."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Guard(sys.stdout), Guard(sys.stderr)
     try:
-        return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
-    except LookupError:  # an encoding that Python does not know
-        return text.encode("ascii", "backslashreplace").decode()
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
-class TerminalConsole(Console):
-    """Rich's console, whose texts are made printable one after another; its own colours and cursor movements stay.
+class Console(console.Console):
+    """Rich's console, whose texts are made safe one after another; its own colours and cursor movements stay.
 
-    Overrides, of rich 13.9: render, through which everything is printed, whatever it is nested in.
-
-    Args:
-        options: As of rich's console. Without ``highlight``, numbers in texts get no colours.
+    Overrides, of rich 13.9 to 14: file; and render, through which everything is printed, whatever it is nested in.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"highlight": False, **options})
+    @property
+    def file(self) -> IO[str]:
+        """The stream that it writes to, without a guard."""
+        stream: Any = super().file
+        while (inner := getattr(stream, "rich_proxied_file", None) or getattr(stream, "unguarded", None)) is not None:
+            stream = inner
+        return stream  # type: ignore[no-any-return]
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of a renderable, as rich writes them."""
@@ -58,4 +80,4 @@ class TerminalConsole(Console):
             if segment.control:
                 yield segment
             else:
-                yield Segment(printable(segment.text, self.encoding), segment.style)
+                yield Segment(safe_lines(segment.text, self.encoding), segment.style)

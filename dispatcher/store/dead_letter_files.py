@@ -22,6 +22,7 @@ import msgspec
 from dispatcher.errors import DispatcherError
 from dispatcher.outbox.memory_map import sync_file
 from dispatcher.process.system_calls import sync
+from dispatcher.secrecy.safe_text import escape_payload
 from dispatcher.store.dead_letters import DeadLetter
 
 # Seconds after which an unfinished file belongs to a worker that was killed.
@@ -91,7 +92,7 @@ def write(directory: Path, destination: str, dead_letters: Iterable[DeadLetter])
         with os.fdopen(descriptor, "wb") as file:
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL) as packed:
                 for dead_letter in dead_letters:
-                    packed.write(_encode(_Line.from_dead_letter(dead_letter)) + b"\n")
+                    packed.write(escape_payload(_encode(_Line.from_dead_letter(dead_letter))) + b"\n")
             file.flush()
             sync(file.fileno())
         unfinished.rename(directory / name)

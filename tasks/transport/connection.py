@@ -9,7 +9,7 @@ from typing import Any, Final
 from celery.app.amqp import AMQP
 from kombu import connection
 
-from dispatcher.secrecy.masking import mask, mask_url
+from dispatcher.secrecy import masking
 
 # Seconds between two tries to connect: kombu's own grow to thirty.
 _FIRST_SECONDS: Final = 0.2
@@ -30,15 +30,14 @@ class Connection(connection.Connection):
         kombu leaves out the password of ``redis://`` alone: that of a socket stands in its host, those of sentinels in
         the options.
         """
-        shown: dict[str, Any] = mask("", super().info())
+        shown: dict[str, Any] = masking.mask("", super().info())
         return shown
 
-    def as_uri(self, include_password: bool = False, **options: Any) -> str:
+    def as_uri(self, include_password: bool = False, mask: str = masking.MASK, getfields: Any = None) -> str:
         """The URL, for logs and for Flower's page of the broker; with its password only if that is asked for."""
         # kombu would take the fields from ``info``, where they are masked.
-        options.setdefault("getfields", lambda _masked: _URI_FIELDS(self._info()))
-        uri: str = super().as_uri(include_password, **options)
-        return uri if include_password else mask_url(uri)
+        uri: str = super().as_uri(include_password, mask, getfields or (lambda _masked: _URI_FIELDS(self._info())))
+        return uri if include_password else masking.mask_url(uri)
 
     def ensure_connection(
         self,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sized
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dispatcher.secrecy.terminal import Console
 from dispatcher.store.dead_letters import DeadLetter
 
 Batch = TypeVar("Batch", bound=Sized)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dispatcher.config import Settings
 from dispatcher.monitoring.units import count_text, duration_text
+from dispatcher.secrecy.terminal import Console
 from dispatcher.store.counts import Counts
 from dispatcher.store.waiting_batches import WaitingBatch
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from dispatcher import config
 from dispatcher.errors import DispatcherError
@@ -20,6 +19,7 @@ from dispatcher.local.demo.stage import Stage, clear
 from dispatcher.local.demo.tally import Check, Tally, read_lines
 from dispatcher.local.demo.visits import VISITORS, DemoError, plan, visit_all
 from dispatcher.routing import Router
+from dispatcher.secrecy.terminal import Console
 
 if TYPE_CHECKING:
     from dispatcher.local.demo.visits import Emitted

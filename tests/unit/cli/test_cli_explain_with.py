@@ -303,7 +303,7 @@ def test_processors_are_applied(own: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ("event.json", '{"name": "a", "data": [1]}', "event.json: the data of the event a must be a dict"),
         ("event.json", '{"name": "a", "context": 1}', "event.json: the context of the event a must be a dict"),
-        ("event.json", '{"name": "a", "id": ""}', "event.json: the id '' of the event a must be text"),
+        ("event.json", '{"name": "a", "id": ""}', "event.json: the id of the event a must be text"),
         ("event.json", '{"name": "a", "data": {"x": NaN}}', "event.json: the event a cannot be encoded"),
         ("event.json", "[" * 100_000, "event.json: it is not JSON"),
         ("events.jsonl", '{"name": "a"}\n\n{"name" "b"}', "events.jsonl:3: it is not JSON"),

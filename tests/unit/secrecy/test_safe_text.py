@@ -52,7 +52,7 @@ def test_no_payload_holds_what_ends_a_line(character: str) -> None:
 
 def test_an_escape_sequence_shows_as_what_it_is() -> None:
     assert one_line(f"{ESC}[31mred{ESC}]0;title\x07\n\u2028 next\u202e") == (
-        "\\x1b[31mred\\x1b]0;title\\x07  next\\u202e"
+        "\\u001b[31mred\\u001b]0;title\\u0007  next\\u202e"
     )
 
 
