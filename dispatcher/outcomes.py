@@ -31,11 +31,13 @@ class RetryAfter:
         error: What went wrong, as a sentence for a person.
         seconds: How long the destination asked to wait; None leaves that to the backoff.
         retry_class: Why, for the breaker and the count of attempts.
+        answer: What the destination answered, in its own words; kept with the event should it become a dead letter.
     """
 
     error: str
     seconds: float | None = None
     retry_class: RetryClass = "transient"
+    answer: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Dead:
             destination, and leaves its breaker as it is.
         retry_class: What the breaker makes of it where the destination was asked and gave no final answer; None where
             it refused the event.
+        answer: What the destination answered, in its own words; kept with the event and shown by `dead show` alone.
     """
 
     reason: str
@@ -57,6 +60,7 @@ class Dead:
     whole: bool = False
     asked: bool = field(default=True, compare=False)
     retry_class: RetryClass | None = field(default=None, compare=False)
+    answer: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

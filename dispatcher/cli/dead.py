@@ -19,6 +19,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
 from dispatcher.monitoring.units import count_text
 from dispatcher.replay.throttle import Throttle
+from dispatcher.secrecy.safe_text import to_json
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, read
@@ -90,12 +91,15 @@ def list_dead_letters(destination: str | None, file: Path | None, limit: int, as
 @click.argument("id")
 @FROM_FILE
 def show(destination: str, id: str, file: Path | None) -> None:
-    """Show the dead letter ID with its event, as JSON. Exit code 1 if it does not exist."""
+    """Show the dead letter ID with its event, as JSON, and what the destination answered, in its own words.
+
+    Exit code 1 if it does not exist.
+    """
     letter = next(_select(destination, file, DeadLetterFilter(ids=[id])), None)
     if letter is None:
         raise click.ClickException(f"{destination} has no dead letter {id}: see `dispatcher dead list {destination}`")
     event: Any = letter.payload.decode("utf-8", "replace") if letter.event is None else json.loads(letter.payload)
-    click.echo(json.dumps({**summary(letter), "event": event}, indent=2, ensure_ascii=False))
+    click.echo(to_json({**summary(letter), "answer": letter.answer or None, "event": event}, indent=2))
 
 
 @dead.command()

@@ -25,7 +25,9 @@ _PURGE_SECONDS: Final = 3_600
 # Milliseconds for workers to answer questions, which busy ones need.
 _INSPECT_MILLISECONDS: Final = 3_000
 # Flower's own default leaves out args, result, retries, exception and eta, which are what this dashboard is for.
-_COLUMNS: Final = "name,state,args,retries,eta,exception,result,received,runtime,worker,uuid"
+# Those of first interest come first, so that they are on a screen of 1,440 pixels. The name is not among them: a task's
+# UUID begins with its destination.
+_COLUMNS: Final = "uuid,state,result,retries,eta,exception,args,received,runtime,worker"
 
 
 def flower_arguments(*, address: str, port: int, max_tasks: int = _MAX_TASKS, allow_control: bool = False) -> list[str]:

@@ -28,16 +28,25 @@ _ERROR_LENGTH: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """An event that will not be delivered, and why: in a word, as the ledger counts it, and in a sentence."""
+    """An event that will not be delivered, and why: in a word, as the ledger counts it, and in a sentence.
+
+    Args:
+        reason: The word.
+        error: The sentence.
+        payload: The event.
+        answer: What the destination answered, in its own words; empty if it was not asked, or said nothing.
+    """
 
     reason: str
     error: str
     payload: bytes
+    answer: str = ""
 
     @property
-    def why(self) -> tuple[str, str]:
-        """The reason and the error, as the store's scripts take them."""
-        return self.reason, shorten(self.error, _ERROR_LENGTH)
+    def why(self) -> tuple[str, ...]:
+        """The reason, the error and the answer if there is one, as the store's scripts take them."""
+        why = (self.reason, shorten(self.error, _ERROR_LENGTH))
+        return (*why, shorten(self.answer, _ERROR_LENGTH)) if self.answer else why
 
     @property
     def data(self) -> tuple[bytes, bytes]:

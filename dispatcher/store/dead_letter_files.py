@@ -46,10 +46,12 @@ class _Line(msgspec.Struct):
     event: msgspec.Raw = msgspec.Raw(_NULL)
     #: In base64: a payload without an event in it.
     other: str = ""
+    answer: str = ""
 
     @classmethod
     def from_dead_letter(cls, dead_letter: DeadLetter) -> Self:
         line = cls(dead_letter.id, dead_letter.reason, dead_letter.error, dead_letter.attempts, dead_letter.count)
+        line.answer = dead_letter.answer
         if dead_letter.event is None or b"\n" in dead_letter.payload:
             line.other = base64.b64encode(dead_letter.payload).decode()
         else:
@@ -66,6 +68,7 @@ class _Line(msgspec.Struct):
             attempts=self.attempts,
             payload=base64.b64decode(self.other) if event == _NULL else event,
             count=self.count,
+            answer=self.answer,
         )
 
 

@@ -39,6 +39,7 @@ class DeadLetter:
         attempts: How often it was tried.
         payload: The event.
         count: How many events it stands for; more than one where these are gone.
+        answer: What the destination answered, in its own words, cut and without credentials; may be empty.
     """
 
     destination: str
@@ -48,6 +49,7 @@ class DeadLetter:
     attempts: int
     payload: bytes
     count: int = 1
+    answer: str = ""
 
     @classmethod
     def from_entry(cls, destination: str, entry: Sequence[Any]) -> Self:
@@ -74,6 +76,7 @@ class DeadLetter:
             attempts=int(fields["attempts"]),
             payload=payload,
             count=int(fields.get("n", 1)),
+            answer=fields.get("answer", b"").decode(),
         )
 
     @property

@@ -108,8 +108,8 @@ BREAKER: Final = Key(
 DEAD: Final = Key(
     "dead",
     "stream",
-    "a dead letter each: reason, error, event (dead_event.py), attempts, at, bytes; n where it stands for several "
-    "events, which are gone",
+    "a dead letter each: reason, error, event (dead_event.py), attempts, at, bytes; answer where the destination said "
+    "something; n where it stands for several events, which are gone",
 )
 FILING: Final = Key(
     "filing",

@@ -107,7 +107,9 @@ class _Sorter:
     def _add_dead(self, outcome: Dead, payload: bytes) -> None:
         if outcome.retry_class is not None and outcome.retry_class != "rate_limited":
             self.retry_classes.add(outcome.retry_class)
-        self.dead.append(DeadEvent(self.show(outcome.reason), self.show(outcome.error), payload))
+        self.dead.append(
+            DeadEvent(self.show(outcome.reason), self.show(outcome.error), payload, self.show(outcome.answer))
+        )
         self.error = self.error or self.show(outcome.error)
 
     def _add_failed(self, outcome: RetryAfter, payload: bytes) -> None:
@@ -115,7 +117,9 @@ class _Sorter:
         self.retry_classes.add(outcome.retry_class)
         self.error = self.show(outcome.error)
         if self.expired:
-            self.dead.append(DeadEvent(EXPIRED, f"{self.tries} and still: {self.error}", payload))
+            self.dead.append(
+                DeadEvent(EXPIRED, f"{self.tries} and still: {self.error}", payload, self.show(outcome.answer))
+            )
             return
         self.left.append(payload)
         self.asked_seconds = max(self.asked_seconds, outcome.seconds or 0.0)

@@ -113,7 +113,7 @@ def test_up_delivers_after_a_restart_what_was_waiting(machine: Machine) -> None:
     up = machine.up()
     wait_for(lambda: count_lines(machine.log) == 2, what=lambda: up.output)
     drained = machine.processes.run("drain", "--timeout", "10", "--json")
-    assert json.loads(drained.stdout) == {"drained": True, "waiting": 0}
+    assert json.loads(drained.stdout) == {"drained": True, "waiting": 0, "problem": None}
     found = json.loads(machine.processes.run("status", "--json").stdout)
     assert found["destinations"][LOG]["delivered"] == 2, "the ledger did not outlive the restart"
     assert_each_once(machine.log, 2)

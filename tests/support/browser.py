@@ -13,8 +13,8 @@ from selenium.webdriver.chrome.service import Service
 
 #: Programs that must be installed; .ci/run installs them.
 PROGRAMS = ("chromium", "chromedriver")
-# Pixels. Wide enough for a table of many columns.
-_SIZE = (1700, 800)
+# Pixels: those of a laptop.
+_SIZE = (1440, 800)
 
 
 def missing() -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.connections.channel import ProtocolError
+from dispatcher.secrecy.safe_text import foreign_text
 
 if TYPE_CHECKING:
     from dispatcher.connections.channel import Channel
@@ -35,6 +36,8 @@ _MAX_BODY_BYTES: Final = 1 << 20
 # again. A body that is larger, or slower, costs a connection instead.
 _REST_SECONDS: Final = 0.5
 _REST_BYTES: Final = 1 << 16
+# Characters of an answer that are kept with an event that it refuses.
+_MAX_WORDS: Final = 1000
 # Statuses whose answers have no body (RFC 9110 §15.3.5, §15.4.5).
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _SWITCHING_PROTOCOLS: Final = 101
@@ -90,6 +93,17 @@ class Answer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+
+def own_words(answer: Answer) -> str:
+    """What a vendor says in its answer, as one line of at most 1,000 characters without credentials and addresses.
+
+    Empty if the body is empty, or not text: one that was packed, and is not read here.
+    """
+    text = answer.body.decode("utf-8", "replace")
+    if text.count("\N{REPLACEMENT CHARACTER}") > len(text) // 20:
+        return ""
+    return foreign_text(text, _MAX_WORDS)
 
 
 def read_answer(channel: Channel, deadline: Deadline, *, reads_body: bool) -> tuple[Answer, bool]:

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dispatcher.outcomes import UNANSWERED, Dead, Outcome, RetryAfter
 from dispatcher.store.rate_limit import Permit
-from dispatcher.tasks.destinations.http.answer import Answer
+from dispatcher.tasks.destinations.http.answer import Answer, own_words
 from dispatcher.tasks.destinations.http.bisection import send_bisected
 from dispatcher.tasks.destinations.http.client import NoAnswer
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
@@ -104,7 +105,7 @@ class Sender(Generic[ItemT]):
         at_most_once = self._destination.options.at_most_once
         if at_most_once and isinstance(outcome, RetryAfter) and _may_be_done(answer, outcome):
             error = f"{outcome.error}; it may have it, and at_most_once is on: not sent again"
-            return Dead(UNANSWERED, error, whole=True, retry_class=outcome.retry_class)
+            return Dead(UNANSWERED, error, whole=True, retry_class=outcome.retry_class, answer=outcome.answer)
         return outcome
 
     def _ask(self, items: Sequence[ItemT], attempt: int) -> tuple[Answer | NoAnswer | None, Outcome]:
@@ -115,6 +116,8 @@ class Sender(Generic[ItemT]):
             if isinstance(answer, NoAnswer):
                 return answer, answer.outcome
             outcome = destination.outcome(answer, items)
+            if isinstance(outcome, Dead | RetryAfter):
+                outcome = replace(outcome, answer=own_words(answer))
         except RecursionError:
             # Sent again in halves, of which only the one with the event that nests too deeply fails again.
             return None, too_deep("an event")

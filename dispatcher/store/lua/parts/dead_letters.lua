@@ -16,7 +16,7 @@ local function count_filtered(by_reason)
   return sum
 end
 
--- Makes dead letters: `dead` has the reason and the error of each, and ARGV from `first` on its event and a short
+-- Makes dead letters: `dead` has the reason, the error and perhaps the answer of each, and ARGV from `first` on its event and a short
 -- description of the event. Returns how many there are. Should no worker take dead letters to a file in time, they must
 -- not fill Redis: beyond twice the limit only the description is kept, and beyond three times they are only counted.
 local function add_dead_letters(dead, first, attempts)
@@ -25,9 +25,9 @@ local function add_dead_letters(dead, first, attempts)
   local bytes, limit = tonumber(counted[1] or '0'), tonumber(counted[2] or DEFAULT_LIMIT_BYTES)
   local added, cut = 0, 0
   for index, why in ipairs(dead) do
-    local reason, problem = why[1], why[2]
+    local reason, problem, answer = why[1], why[2], why[3]
     local event, description = ARGV[first + 2 * (index - 1)], ARGV[first + 2 * (index - 1) + 1]
-    local envelope = ENVELOPE_BYTES + #reason + #problem
+    local envelope = ENVELOPE_BYTES + #reason + #problem + #(answer or '')
     if bytes + added + envelope + #event > 2 * limit and #description < #event then
       event = description
     end
@@ -35,8 +35,12 @@ local function add_dead_letters(dead, first, attempts)
     if bytes + added + size > 3 * limit then
       reason = 'unkept'
     else
-      redis.call('XADD', key('dead'), '*', 'reason', reason, 'error', problem, 'event', event, 'attempts', attempts,
-        'at', now, 'bytes', size)
+      local fields = {'reason', reason, 'error', problem, 'event', event, 'attempts', attempts, 'at', now, 'bytes', size}
+      if answer then
+        fields[#fields + 1] = 'answer'
+        fields[#fields + 1] = answer
+      end
+      redis.call('XADD', key('dead'), '*', unpack(fields))
       added = added + size
       if event == description then cut = cut + 1 end
     end

@@ -36,7 +36,8 @@
 --                             tried), probe_until; and while it is paused: paused (since when), paused_until (0
 --                             without an end), pause_reason
 --   dead                      stream: a dead letter each: reason, error, event (dead_event.py), attempts, at, bytes;
---                             n where it stands for several events, which are gone
+--                             answer where the destination said something; n where it stands for several events, which
+--                             are gone
 --   filing                    string: there while a worker has the turn to take dead letters to a file; expires
 --   bell                      string: there while a bell has had its turn to ring; expires
 --   rate                      hash: the rate limit: permits (in the bucket at the time `at`; below 0 where later ones
