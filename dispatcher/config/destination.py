@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from dispatcher.config.allowlists import Allowlist
-from dispatcher.config.base import Count, Seconds, Size, Table
+from dispatcher.config.base import Count, Seconds, Size, Table, checked_by
 from dispatcher.config.delivery import BreakerSettings, DeadSettings, RateSettings, RetrySettings
 from dispatcher.config.destination_types import traits_of
 from dispatcher.config.rules import Category, MappingRule, PrivacySettings
 from dispatcher.config.traits import Traits
 from dispatcher.errors import SettingsError
 
-DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+# Names that mean something else: the dead letters of what emit could not take, in commands, metrics and the ledger; and
+# Celery's own exchange and keys, beside which the queue of a destination stands.
+RESERVED_NAMES: Final = frozenset({"emit", "celeryev", "unacked", "unacked_index", "unacked_mutex"})
+
+
+def _check_name(name: str) -> None:
+    if name in RESERVED_NAMES:
+        raise ValueError(f"{name} cannot be the name of a destination, since it means something else; take another")
+    if "__" in name or name.endswith("_"):
+        raise ValueError(
+            "the name of a destination has no two underscores in a row and none at its end, since these end it in "
+            "variables such as DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY"
+        )
+
+
+DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), checked_by(_check_name)]
 
 
 class DestinationSettings(Table):

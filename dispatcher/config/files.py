@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -53,23 +55,40 @@ def locate(environ: Mapping[str, str], environment: str) -> Location:
     if not named:
         return Location(environment, SHIPPED / "base.toml", SHIPPED / f"{environment}.toml", SHIPPED)
     try:
-        path = expand(named, environ)
+        path = expand(named, environ, is_variable=True)
     except ValueError as error:
         raise SettingsError([f"{DIRECTORY_VARIABLE}: {named}: {error}"]) from None
-    if path.suffix == ".toml" and not path.is_dir():
+    if path.suffix == ".toml" and not os.path.isdir(path):
         return Location(environment, SHIPPED / "base.toml", path, None)
     base = path / "base.toml"
-    base = base if base.is_file() else SHIPPED / "base.toml"
+    base = SHIPPED / "base.toml" if obstacle(base) == "" else base
     return Location(environment, base, path / f"{environment}.toml", path)
+
+
+def obstacle(path: Path) -> str | None:
+    """Why a path is no file to read; None for a file, and empty for one that does not exist."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return "it is a directory, not a file"
+    return None if stat.S_ISREG(mode) else "it is not a file"
 
 
 def missing_files(location: Location) -> list[str]:
     """One line for each file that should be there and is not, with what exists instead."""
     problems = []
-    if not location.base.is_file():
-        problems.append(f"{location.base}: the settings that come with dispatcher are missing; install it again")
-    if not location.own.is_file():
-        problems.append(_missing_environment(location))
+    for path in (location.base, location.own):
+        reason = obstacle(path)
+        if reason:
+            problems.append(f"{path}: {reason}")
+        elif reason is not None and path == location.base:
+            problems.append(f"{path}: the settings that come with dispatcher are missing; install it again")
+        elif reason is not None:
+            problems.append(_missing_environment(location))
     return problems
 
 
@@ -77,8 +96,10 @@ def _missing_environment(location: Location) -> str:
     directory, environment = location.directory, location.environment
     if directory is None:
         return f"{DIRECTORY_VARIABLE}: {location.own}: the file does not exist"
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         return f"{DIRECTORY_VARIABLE}: {directory}: neither a directory nor a .toml file of that name exists"
+    if not os.access(directory, os.R_OK | os.X_OK):
+        return f"{DIRECTORY_VARIABLE}: {directory}: this user may not read the directory"
     known = sorted(path.stem for path in directory.glob("*.toml") if path.stem != "base")
     close = nearest(environment, known)
     hint = f"did you mean {close!r}? " if close else ""

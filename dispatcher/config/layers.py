@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
+from dispatcher.config.credential import trim
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.problems import problem
 from dispatcher.config.schema import Settings
-from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, FILE_VARIABLE, PREFIX
+from dispatcher.config.variables import DIRECTORY_VARIABLE, ENVIRONMENT_VARIABLE, FILE_VARIABLE, PREFIX, SERVICE_LINK
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ DEFAULT_SOURCE: Final = "default"
 
 # Kubernetes gives every pod such variables for a service named dispatcher or dispatcher-something; no setting has
 # these names, and a typo check that stops the start for them would be of no use to anyone.
-_SERVICE_LINK: Final = re.compile(r"DISPATCHER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
+_SERVICE_LINK: Final = re.compile(PREFIX + SERVICE_LINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ class Tree:
         found = {source for known, source in self._sources.items() if known[: len(path)] == path}
         return ", ".join(sorted(found)) or DEFAULT_SOURCE
 
+    def is_variable(self, path: KeyPath) -> bool:
+        """Whether a variable of the environment set the value at a path."""
+        return self.source(path).upper().startswith(PREFIX)
+
     def problem(self, path: KeyPath, message: str, *value: Any) -> str:
         """The line for a mistake at a path, with the value if it is given."""
         return problem(self.source(path), ".".join(path), message, *value)
@@ -87,8 +93,11 @@ class Tree:
 def file_leaves(path: Path) -> list[Leaf]:
     """What a TOML file says. Raises SettingsError when it cannot be read or is not TOML."""
     try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise SettingsError([f"{path}: it is UTF-16: save it as UTF-8"])
+        # Some editors begin a file with a byte order mark, which TOML does not know.
+        values = tomllib.loads(content.removeprefix(codecs.BOM_UTF8).decode())
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([f"{path}: not TOML: {error}"]) from None
     except UnicodeDecodeError as error:
@@ -107,21 +116,27 @@ def override_leaves(overrides: Mapping[str, Any]) -> list[Leaf]:
 
 
 def environment_leaves(environ: Mapping[str, str]) -> list[Leaf]:
-    """What ``DISPATCHER_*`` variables say. An empty one counts as not set, since Compose passes those on."""
+    """What ``DISPATCHER_*`` variables say. An empty one counts as not set, since Compose passes those on.
+
+    The blanks and line ends around a value do not count: a file with the line ends of Windows leaves one at each.
+    """
     leaves: list[Leaf] = []
     # The more exact path wins, and the usual spelling over another one of the same name.
     for name, text in sorted(environ.items(), key=lambda item: (item[0].count("__"), item[0].isupper())):
-        if text and _is_setting(name):
+        value = trim(text)
+        if value and _is_setting(name):
             path = tuple(name[len(PREFIX) :].lower().split("__"))
-            leaves += _flatten(path, _parse(path, text), name)
+            leaves += _flatten(path, _parse(path, value), name)
     return leaves
 
 
 def _is_setting(name: str) -> bool:
     upper = name.upper()
+    first = name[len(PREFIX) :].lower().partition("__")
     if upper in (ENVIRONMENT_VARIABLE, DIRECTORY_VARIABLE, FILE_VARIABLE):
         return False
-    return upper.startswith(PREFIX) and ("__" in name or _SERVICE_LINK.fullmatch(upper) is None)
+    is_setting = bool(first[1]) and first[0] in Settings.model_fields
+    return upper.startswith(PREFIX) and (is_setting or _SERVICE_LINK.fullmatch(upper) is None)
 
 
 def _flatten(path: KeyPath, value: Any, source: str) -> Iterator[Leaf]:

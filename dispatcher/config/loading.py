@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
+from dispatcher.config.credential import clean
 from dispatcher.config.destination_types import traits_of, unknown_type
 from dispatcher.config.environment_file import with_environment_file
-from dispatcher.config.files import DEFAULT_ENVIRONMENT, locate, missing_files
+from dispatcher.config.files import DEFAULT_ENVIRONMENT, locate, missing_files, obstacle
 from dispatcher.config.layers import (
     CODE,
     DEFAULT_SOURCE,
@@ -28,9 +29,14 @@ from dispatcher.config.schema import Settings
 from dispatcher.config.suggestions import Subject
 from dispatcher.config.variables import ENVIRONMENT_VARIABLE, KeyPath, value_of
 from dispatcher.errors import SettingsError
+from dispatcher.secrecy.masking import MASK
+from dispatcher.secrecy.secret_names import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+# The settings that are paths, beside those of destinations.
+_PATHS: Final[tuple[KeyPath, ...]] = (("state_directory",), ("outbox", "directory"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ def read(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] 
     origin = _Origin(with_environment_file(os.environ) if environ is None else environ, overrides or {})
     location = locate(origin.environ, origin.environment)
     problems = missing_files(location)
-    files = tuple(file for file in (location.base, location.own) if file.is_file())
+    files = tuple(file for file in (location.base, location.own) if obstacle(file) is None)
 
     layers = [partial(file_leaves, file) for file in files]
     layers += [partial(environment_leaves, origin.environ), partial(override_leaves, origin.overrides)]
@@ -103,8 +109,11 @@ def read(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] 
 
     problems += _place_environment(tree, origin)
     problems += _check_types(tree, origin.environ)
+    problems += _clean_credentials(tree)
     try:
-        settings = Settings.model_validate(tree.values, context={"environ": origin.environ})
+        variables = [path[-1] for path in _PATHS if tree.is_variable(path)]
+        context = {"environ": origin.environ, "variables": variables}
+        settings = Settings.model_validate(tree.values, context=context)
     except ValidationError as error:
         subject = Subject(model=Settings, source=tree.source, destinations=tuple(tree.destinations))
         raise SettingsError([*problems, *describe(error, subject)]) from None
@@ -154,6 +163,26 @@ def _check_types(tree: Tree, environ: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _clean_credentials(tree: Tree) -> list[str]:
+    """Trim URLs and what looks like a credential by its name, and refuse what is none.
+
+    Here relays and web processes do too, which import no destination type. ``Options`` looks more closely.
+    """
+    problems = []
+    tables: list[tuple[KeyPath, dict[str, Any]]] = [((), tree.values), (("sentry",), tree.values.get("sentry", {}))]
+    tables += [(("destinations", name), table) for name, table in tree.destinations.items()]
+    for path, table in tables:
+        for key, value in list(table.items()) if isinstance(table, dict) else ():
+            if isinstance(value, str) and (is_secret(key) or (not path and key.endswith("_url"))):
+                try:
+                    table[key] = clean(value)
+                except ValueError as error:
+                    problems.append(tree.problem((*path, key), str(error), MASK))
+                    # One line is enough for it.
+                    del table[key]
+    return problems
+
+
 def _expand_paths(tree: Tree, name: str, type_name: str, environ: Mapping[str, str]) -> list[str]:
     table = tree.destinations[name]
     problems = []
@@ -165,7 +194,8 @@ def _expand_paths(tree: Tree, name: str, type_name: str, environ: Mapping[str, s
         given = table.get(option)
         try:
             if isinstance(given, str | Path):
-                table[option] = str(expand(given, environ))
+                is_variable = tree.is_variable(("destinations", name, option))
+                table[option] = str(expand(given, environ, is_variable=is_variable))
         except ValueError as error:
             problems.append(tree.problem(("destinations", name, option), str(error), str(given)))
     return problems

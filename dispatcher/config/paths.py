@@ -7,19 +7,30 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dispatcher.config.credential import QUOTES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
-def expand(path: str | Path, environ: Mapping[str, str]) -> Path:
+def expand(path: str | Path, environ: Mapping[str, str], *, is_variable: bool = False) -> Path:
     """The absolute path, with ``~``, ``$NAME`` and ``${NAME}`` replaced, and ``$$`` by a dollar sign.
 
+    Args:
+        path: As it is written.
+        environ: The environment.
+        is_variable: Whether a variable says it. Then it must not be relative: the processes that share a variable start
+            in different directories.
+
     Raises:
-        ValueError: A variable is not set, a user has no home directory, or the path is empty; the message says which.
+        ValueError: A variable is not set, a user has no home directory, or the path is empty, relative or in quotation
+            marks; the message says which.
     """
     text = os.fspath(path)
+    if text and text[0] in QUOTES:
+        raise ValueError("it has quotation marks around it; take them away")
     for name in {found[2] or found[3] for found in _VARIABLE.finditer(text) if not found[1]}:
         if name not in environ:
             raise ValueError(f"it uses ${name}, and no environment variable of that name is set; a dollar sign is $$")
@@ -30,6 +41,8 @@ def expand(path: str | Path, environ: Mapping[str, str]) -> Path:
         raise ValueError("it must not hold a NUL character")
     if text == "~" or text.startswith("~/"):
         text = str(_home(environ)) + text[1:]
+    if is_variable and not text.startswith(("/", "~")):
+        raise ValueError("it is relative, and would be another path in each current directory; begin it with / or ~/")
     try:
         # Made absolute now: a later chdir of the web server would otherwise move the outbox.
         return Path(text).expanduser().absolute()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import SecretBytes, SecretStr
-
+from dispatcher.config.credential import secret_types
 from dispatcher.config.spelling import nearest
 from dispatcher.config.suggestions import Subject, children, known_paths, meant_path, model_at
 from dispatcher.config.variables import PREFIX, KeyPath, variable_name
@@ -82,7 +81,7 @@ def is_credential(model: type[BaseModel], name: str) -> bool:
     field = model.model_fields.get(name)
     if field is None:
         return False
-    return not {SecretStr, SecretBytes}.isdisjoint((field.annotation, *get_args(field.annotation)))
+    return bool(secret_types(field.annotation))
 
 
 def _lines(details: ErrorDetails, subject: Subject) -> Iterator[str]:

@@ -29,7 +29,11 @@ def _environ(info: ValidationInfo) -> Mapping[str, str]:
 
 
 def _expand(value: Any, info: ValidationInfo) -> Any:
-    return expand(value, _environ(info)) if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    # Of each path the name of its field is enough.
+    is_variable = info.context is not None and info.field_name in info.context.get("variables", ())
+    return expand(value, _environ(info), is_variable=is_variable)
 
 
 def _check_dsn(dsn: SecretStr | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from dispatcher.config.credential import trim
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,6 +17,9 @@ ENVIRONMENT_VARIABLE: Final = "DISPATCHER_ENV"
 DIRECTORY_VARIABLE: Final = "DISPATCHER_SETTINGS"
 #: Names the environment file; one that does not exist is an error then.
 FILE_VARIABLE: Final = "DISPATCHER_ENVIRONMENT_FILE"
+
+#: What Kubernetes and Docker set behind ``PREFIX`` for a service of that name, or of one that begins so, as a pattern.
+SERVICE_LINK: Final = r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 
 
 def variable_name(path: KeyPath) -> str:
@@ -40,7 +45,7 @@ def value_of(environ: Mapping[str, str], name: str) -> str:
         name: The variable in capitals.
 
     Returns:
-        Its value, or an empty text if it is not set.
+        Its value without the blanks and line ends around it, or an empty text if it is not set.
     """
     spellings = sorted((key for key in environ if key.upper() == name), key=str.isupper)
-    return environ[spellings[-1]] if spellings else ""
+    return trim(environ[spellings[-1]]) if spellings else ""

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator
 
+from dispatcher.config.credential import clean, secret_types
 from dispatcher.config.traits import Traits
 from dispatcher.config.variables import option_variable
 
@@ -52,6 +53,14 @@ class Options(BaseModel):
 
     # What was given may be a credential, so that an error does not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _clean_credentials(cls, value: Any, info: ValidationInfo) -> Any:
+        """Trim every secret, whatever its option is called, and refuse what no credential is."""
+        assert info.field_name is not None
+        types = secret_types(cls.model_fields[info.field_name].annotation)
+        return clean(value, is_single_word=types == {SecretStr}) if types else value
 
 
 def reveal(credential: SecretStr | None) -> str:

@@ -238,7 +238,6 @@ def test_headers_and_query_of_the_settings_are_sent(server: Vendor) -> None:
         ({"url": "https://example.org:0/"}, "port"),
         ({"headers": {"X Source": "hidden-value"}}, "not a header's name"),
         ({"headers": {"X-Source": "hidden-value\r\nX-Other: 1"}}, "X-Source"),
-        ({"headers": {"X-Source": " hidden-value"}}, "X-Source"),
         ({"headers": {"X-Source": "hidden-välue"}}, "X-Source"),
         ({"headers": {"webhook-ID": "hidden-value"}}, "leave it out"),
         ({"headers": {"Content-Type": "hidden-value"}}, "leave it out"),

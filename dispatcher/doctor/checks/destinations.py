@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from dispatcher.config import DestinationSettings
+from dispatcher.config.credential import SecretText, check_credential
 from dispatcher.config.variables import option_variable
 from dispatcher.connections.endpoint import Endpoint
 from dispatcher.connections.urls import is_local
@@ -128,7 +129,7 @@ def credentials(
 ) -> Iterator[Finding]:
     for option, value in _values(options):
         if isinstance(value, SecretStr):
-            flaw = flaw_of(value.get_secret_value())
+            flaw = flaw_of(value.get_secret_value(), is_single_word=not isinstance(value, SecretText))
         elif value is None and option in table.traits.needs:
             flaw = "is not set, so that its events wait"
         else:
@@ -154,18 +155,14 @@ def missing_settings(name: str, table: DestinationSettings) -> Iterator[Finding]
         yield CREDENTIALS.error(missing, variable=option_variable(name, "…"))
 
 
-def flaw_of(secret: str) -> str | None:
+def flaw_of(secret: str, *, is_single_word: bool = True) -> str | None:
     """What is wrong with a credential, without any part of it; None if it is plausible."""
     if not secret:
         return "is not set, so that its events wait"
-    # A webhook has several while one replaces another.
-    parts = secret.split(" ") if secret.startswith("whsec_") else [secret]
-    if not all(parts) or any(character.isspace() for part in parts for character in part):
-        return "has blanks or a line end in it"
-    if secret[0] in "\"'" or secret[-1] in "\"'":
-        return "has quotation marks around it"
-    if not secret.isprintable() or not secret.isascii():
-        return "has characters that credentials do not have"
+    try:
+        check_credential(secret, is_single_word=is_single_word)
+    except ValueError as error:
+        return str(error).removeprefix("it ").partition(":")[0]
     return "is a placeholder" if _PLACEHOLDER.match(secret) else None
 
 

@@ -51,6 +51,19 @@ class SettingsContract(Subject):
 
                 assert not leaks(str(wrong.value), options)
 
+    def test_what_sticks_to_a_credential_is_taken_off_and_quotes_are_refused(self, server: Vendor) -> None:
+        options = self.make_options(server.url)
+        for name in type(options).model_fields:
+            given = getattr(options, name)
+            if isinstance(given, SecretStr):
+                secret = given.get_secret_value()
+                pasted = self.make_options(server.url, **{name: f"\ufeff {secret}\u200b\r\n"})
+                assert getattr(pasted, name).get_secret_value() == secret
+                for quoted in (f'"{secret}"', f"'{secret}'", f"\u201c{secret}\u201d", f"{secret}\n{secret}"):
+                    with pytest.raises(ValidationError) as wrong:
+                        self.make_options(server.url, **{name: quoted})
+                    assert not leaks(str(wrong.value), options)
+
     def test_without_a_required_setting_events_wait_and_its_variable_is_named(self, server: Vendor) -> None:
         for name in self.required_options(server.url):
             with self.open_destination(server.url, **{name: None}) as destination:

@@ -355,7 +355,7 @@ CASES: Final = [
     ),
     Case(
         "destinations.credentials",
-        lambda _: worst(destinations.credentials("segment", table(), segment(write_key=" k1\n"))),
+        lambda _: worst(destinations.credentials("segment", table(), segment(write_key="changeme"))),
         lambda _: worst(destinations.credentials("segment", table(), segment(write_key="k1"))),
     ),
     Case(
