@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli import main
 from dispatcher.cli.flower import flower_arguments
-from dispatcher.tasks.flower import on_one_line
+from dispatcher.tasks.flower import drop_unreadable, on_one_line
 
 
 @pytest.mark.parametrize("login", ["", "ops", "ops:", ":secret", "ops:secret,", "ops:secret,guest"])
@@ -48,3 +48,27 @@ def test_the_due_time_stays_on_one_line_of_the_page():
     assert "-" not in task.eta
     assert " " not in task.eta
     assert on_one_line(Task("segment.1")).eta is None
+
+
+@pytest.mark.parametrize(
+    "name", ["PORT", "DEBUG", "MAX_TASKS", "FORMAT_TASK", "INSPECT_TIMEOUT", "XHEADERS", "BROKER_API"]
+)
+@pytest.mark.parametrize("value", ["tcp://10.0.0.1:5555", "rubbish", " "])
+def test_a_variable_that_flower_cannot_read_is_left_out_and_named_without_its_value(name: str, value: str):
+    environ = {f"FLOWER_{name}": value, "FLOWER_URL_PREFIX": "flower", "FLOWER_NOTHING": "x"}
+
+    lines = drop_unreadable(environ)
+
+    assert environ == {"FLOWER_URL_PREFIX": "flower", "FLOWER_NOTHING": "x"}
+    if name == "PORT" and value.startswith("tcp"):
+        assert lines == [], "a service named flower is nobody's mistake"
+    else:
+        assert [line.partition(" ")[0] for line in lines] == [f"FLOWER_{name}"]
+        assert value.strip() not in lines[0] or not value.strip()
+
+
+def test_what_flower_can_read_stays():
+    environ = {"FLOWER_PORT": "5556", "FLOWER_DEBUG": "true", "FLOWER_TASK_RUNTIME_METRIC_BUCKETS": "0.1,2"}
+
+    assert drop_unreadable(environ) == []
+    assert environ["FLOWER_PORT"] == "5556"

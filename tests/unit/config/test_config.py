@@ -222,6 +222,9 @@ def test_kubernetes_service_variables_are_ignored(site: Path) -> None:
             "DISPATCHER_PORT": "tcp://10.0.0.1:80",
             "DISPATCHER_PORT_80_TCP_ADDR": "10.0.0.1",
             "DISPATCHER_WEB_SERVICE_PORT_HTTP": "80",
+            "DISPATCHER__WEB_PORT": "tcp://10.0.0.1:80",
+            "DISPATCHER_A__B_PORT_80_SCTP_PROTO": "sctp",
+            "DISPATCHER_DESTINATIONS_PORT": "tcp://10.0.0.1:80",
         },
     )
 
