@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -843,6 +844,25 @@ def test_a_lease_as_short_as_one_slow_request_is_a_warning() -> None:
 )
 def test_an_unreachable_destination_is_explained_in_plain_words(error: Exception, words: str) -> None:
     assert words in endpoint.describe(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://vendor.example", "HTTPS_PROXY has the scheme 'ftp'"),
+        ("http://a..b", "cannot be the name of one"),
+        (f"http://{'a' * 70}.example", "cannot be the name of one"),
+        ("http://vendor.example:99999", "the port of vendor.example"),
+    ],
+)
+def test_what_keeps_this_machine_from_connecting_is_a_finding(
+    url: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://user:hidden@proxy")
+    (found,) = destinations.reach("shop", urlsplit(url))
+    assert found.level == "error"
+    assert words in found.what
+    assert "hidden" not in found.what
 
 
 # Tracking log
