@@ -1,8 +1,8 @@
 """A line of the tracking log from an event's payload: pure, and the same bytes whenever and wherever it is rendered.
 
-``edx`` is to the byte what edX's logger writes, which is Python's ``json.dumps`` with its defaults. Data without an odd
-float is not even decoded, but stands in the line as it came; and what follows from the context alone is rendered once
-for all the events of a request.
+``edx`` without ids is to the byte what edX's logger writes, which is Python's ``json.dumps`` with its defaults. Data
+without an odd float is not even decoded, but stands in the line as it came; and what follows from the context alone is
+rendered once for all the events of a request.
 """
 
 from __future__ import annotations

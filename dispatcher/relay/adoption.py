@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 
 from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
 from dispatcher.outbox.permissions import pass_on_group
-from dispatcher.process.clock import monotonic
+from dispatcher.process.clock import monotonic, time_ns
 from dispatcher.process.inheritance import release_after_fork
 
 #: Outboxes of dead processes that are open at once: some four descriptors each.
@@ -121,7 +120,7 @@ def _find_litter(root: Path) -> Iterator[Path]:
     """Directories that have no state file, or were never given their name, for longer than that takes."""
     for directory in directories(root):
         with suppress(OSError):  # removed in the meantime
-            if time.time() - directory.stat().st_mtime < _LITTER_SECONDS:
+            if time_ns() / 1e9 - directory.stat().st_mtime < _LITTER_SECONDS:
                 continue
             if directory.name.startswith("."):
                 _remove_unlocked(directory / STATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from dispatcher import segment, tracker
 from dispatcher.connections.deadline import Deadline
 from dispatcher.testing import Captured
 from tests.support.outboxes import events_in, make_tracker
-from tests.support.scripts import run_script
+from tests.support.scripts import ROOT, run_script
 
 THEN = datetime(2001, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 
@@ -104,3 +105,11 @@ print("fine")
 
 def test_an_import_in_frozen_time_harms_nothing_later(tmp_path: Path) -> None:
     assert run_script(EMIT, tmp_path / "outbox", first=IMPORT_FROZEN) == "fine\n"
+
+
+def test_what_runs_in_an_app_waits_by_clocks_that_no_test_freezes() -> None:
+    rooms = ("tracker", "emit", "outbox", "relay", "connections")
+    paths = [path for room in rooms for path in (ROOT / "dispatcher" / room).rglob("*.py")]
+    assert len(paths) > 20
+    frozen = re.compile(r"\btime\.(monotonic|time|perf_counter)(_ns)?\b(?!``)|from time import (?!sleep)")
+    assert [str(path) for path in paths if frozen.search(path.read_text())] == []
