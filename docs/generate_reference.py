@@ -64,7 +64,10 @@ that takes the environment's place. Without it the files that come with dispatch
 `dispatcher settings show` prints every value and its source. `dispatcher settings check` names every mistake at once.
 A wrong or unknown setting stops every command with exit code 3.
 
-`~` and `$NAME` are replaced in paths.
+`~` and `$NAME` are replaced in paths, and `$$` is a dollar sign. In a variable a path must not be relative.
+
+Blanks, line ends and invisible characters around variables and credentials are taken off. A credential in quotation
+marks, or with a line end in it, is refused.
 """
 
 

@@ -123,7 +123,8 @@ def environment_leaves(environ: Mapping[str, str]) -> list[Leaf]:
     leaves: list[Leaf] = []
     # The more exact path wins, and the usual spelling over another one of the same name.
     for name, text in sorted(environ.items(), key=lambda item: (item[0].count("__"), item[0].isupper())):
-        value = trim(text)
+        # A caller may pass on what a YAML file has for a number.
+        value = trim(str(text)) if text else ""
         if value and _is_setting(name):
             path = tuple(name[len(PREFIX) :].lower().split("__"))
             leaves += _flatten(path, _parse(path, value), name)
