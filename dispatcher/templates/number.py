@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from math import isfinite
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def to_number(value: object) -> int | float | None:
 
 
 def with_numbers(
-    fields: dict[str, Any], names: Collection[str], lists: Mapping[str, Collection[str]] | None = None
+    fields: dict[str, Any], names: Set[str], lists: Mapping[str, Set[str]] | None = None
 ) -> dict[str, Any]:
     """An object in which the fields that a vendor reads as numbers are numbers, where they are the text of one.
 
@@ -58,8 +58,8 @@ def with_numbers(
     """
     numbers: dict[str, Any] = {
         name: number
-        for name in names
-        if isinstance(fields.get(name), str) and (number := to_number(fields[name])) is not None
+        for name in names & fields.keys()
+        if isinstance(fields[name], str) and (number := to_number(fields[name])) is not None
     }
     for name, inner_names in (lists or {}).items():
         if isinstance(items := fields.get(name), list):
