@@ -89,6 +89,8 @@ class Browser:
 
     def photograph(self, path: Path) -> None:
         """Write the whole page as a PNG."""
+        # A table that has just been filled fits its head to its columns when the window changes.
+        self.run("window.dispatchEvent(new Event('resize'))")
         height = self.run("return document.querySelector('.page-section').getBoundingClientRect().bottom + scrollY")
         clip = {"x": 0, "y": 0, "width": _SIZE[0], "height": height, "scale": 1}
         picture = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
