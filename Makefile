@@ -16,7 +16,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format bench faults screenshots clean
+.PHONY: help venv demo test pythons servers lint format bench faults screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -29,6 +29,12 @@ demo: $(INSTALLED) ## show the whole way of some events; DEMO_EVENTS=file.jsonl 
 
 test: $(INSTALLED) ## run all tests; ARGS="tests/unit -x" runs some
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
+
+pythons: $(INSTALLED) ## run unit and contract tests on every other CPython from 3.11 on that the machine has
+	@.ci/pythons $(ARGS)
+
+servers: $(INSTALLED) ## fetch Redis 6.2 to 8 and Valkey 8 into .servers, for the tests; installs nothing
+	@.ci/servers
 
 lint: $(INSTALLED) ## check style, types and the direction of imports
 	@$(BIN)/ruff check
@@ -50,7 +56,7 @@ screenshots: $(INSTALLED) ## take the pictures of docs/operations.md again; need
 	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -p no:randomly tests/integration/test_flower.py -k outage
 
 clean: ## remove .venv and all that was made
-	@rm -rf $(VENV) .demo .bench .faults dist build *.egg-info
+	@rm -rf $(VENV) .venvs .servers .demo .bench .faults dist build *.egg-info
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find dispatcher tasks tests -type d -name __pycache__ -prune -exec rm -rf {} +
 

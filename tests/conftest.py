@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from dispatcher import tracker
 from dispatcher.emit import context
 from tests.support.redis_server import RedisServer
+from tests.support.server_programs import program_of, server_programs
 from tests.support.site import Site, open_site
 
 # The time of an example depends more on the load of the machine than on the code.
@@ -32,10 +33,18 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     context._bound.set(context.EMPTY)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked ``every_server`` on each server that this machine has."""
+    if metafunc.definition.get_closest_marker("every_server") is None:
+        return
+    for fixture in {"server", "redis_server", "secured"} & set(metafunc.fixturenames):
+        metafunc.parametrize(fixture, server_programs(), indirect=True, ids=str)
+
+
 @pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A Redis for this test alone."""
-    with RedisServer() as server:
+    with RedisServer(program=program_of(request)) as server:
         yield server
 
 

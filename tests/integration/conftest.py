@@ -10,12 +10,13 @@ from dispatcher.connections.redis_pool import RedisPool
 from tests.support.clock import Clock
 from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
+from tests.support.server_programs import program_of
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A Redis that the tests of one module share."""
-    with RedisServer() as server:
+    with RedisServer(program=program_of(request)) as server:
         yield server
 
 

@@ -33,6 +33,8 @@ from tests.support.clock import Clock
 from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.every_server
+
 NAME = "tracking_log"
 LEASE = 60.0
 START = 1_000_000.0
@@ -361,28 +363,27 @@ def test_events_of_any_bytes_come_back_unchanged(store: OpenStore) -> None:
     assert claim(store, put.batch_id).payloads == payloads
 
 
-def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered() -> None:
-    with RedisServer() as server:
-        pool = RedisPool(server.url, timeout_seconds=5)
-        store = OpenStore(pool)
-        ids = [put_one(store, start, events=4) for start in range(0, 100, 10)]
-        before = counts(store)
-        server.call("CONFIG", "SET", "maxmemory", "1")
-        with pytest.raises(StoreUnavailableError, match="maxmemory"):
-            store.put([a_put(100, 110, b"refused")])
-        assert counts(store) == before
-        assert store.progress([NAME], "7-a")[NAME].put == 100
-        parked = claim(store, ids[0], lease=0.001)
-        store.settle(parked, Settlement(delivered=1, left=parked.payloads[1:], due_ms=0, error="503"))
-        assert [ring.batch_id for ring in store.due(NAME, idle=True, every_seconds=0.001)] == [ids[0]]
-        for batch_id in ids:
-            claimed = claim(store, batch_id)
-            assert store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
-        assert (counts(store).delivered, counts(store).waiting) == (40, 0)
-        server.call("CONFIG", "SET", "maxmemory", "0")
-        assert store.put([a_put(100, 110, b"taken")]) == [None]
-        assert counts(store).closes
-        pool.close()
+def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered(redis_server: RedisServer) -> None:
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    store = OpenStore(pool)
+    ids = [put_one(store, start, events=4) for start in range(0, 100, 10)]
+    before = counts(store)
+    redis_server.call("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreUnavailableError, match="maxmemory"):
+        store.put([a_put(100, 110, b"refused")])
+    assert counts(store) == before
+    assert store.progress([NAME], "7-a")[NAME].put == 100
+    parked = claim(store, ids[0], lease=0.001)
+    store.settle(parked, Settlement(delivered=1, left=parked.payloads[1:], due_ms=0, error="503"))
+    assert [ring.batch_id for ring in store.due(NAME, idle=True, every_seconds=0.001)] == [ids[0]]
+    for batch_id in ids:
+        claimed = claim(store, batch_id)
+        assert store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
+    assert (counts(store).delivered, counts(store).waiting) == (40, 0)
+    redis_server.call("CONFIG", "SET", "maxmemory", "0")
+    assert store.put([a_put(100, 110, b"taken")]) == [None]
+    assert counts(store).closes
+    pool.close()
 
 
 def test_a_redis_that_refuses_or_does_not_answer_is_reported_as_unavailable(redis_server: RedisServer) -> None:

@@ -29,6 +29,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture
 def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RedisPool]:
@@ -175,16 +177,16 @@ def test_without_filing_dead_letters_lose_their_events_then_are_only_counted(poo
     assert "counted, but not kept" in run_dead("list", NAME).output
 
 
-def test_two_hundred_oversized_events_do_not_fill_redis() -> None:
-    with RedisServer(maxmemory=24_000_000) as server:
-        pool = RedisPool(server.url, timeout_seconds=5)
-        store = BatchStore(pool)
-        DeadLetters(pool).overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
-        for number in range(200):
-            add_dead_letters(store, an_event(number, text=noise(480_000, number)), start=number * 8)
-        assert counts(pool).dead == 200
-        assert counts(pool).closes
-        pool.close()
+def test_two_hundred_oversized_events_do_not_fill_redis(redis_server: RedisServer) -> None:
+    redis_server.call("CONFIG", "SET", "maxmemory", "24000000")
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    store = BatchStore(pool)
+    DeadLetters(pool).overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
+    for number in range(200):
+        add_dead_letters(store, an_event(number, text=noise(480_000, number)), start=number * 8)
+    assert counts(pool).dead == 200
+    assert counts(pool).closes
+    pool.close()
 
 
 def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(

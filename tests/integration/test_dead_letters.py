@@ -23,6 +23,8 @@ from dispatcher.store.settlement import Settlement
 from tests.support.dead_letters import NAME, add_dead_letters, an_event, run_dead
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture
 def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisPool]:

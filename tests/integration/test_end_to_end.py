@@ -33,6 +33,7 @@ def at_segment(site: Site) -> list[dict[str, Any]]:
     return read_lines(site.directory / "segment.jsonl")
 
 
+@pytest.mark.every_server
 def test_an_event_becomes_a_line_and_a_segment_message_as_the_allowlists_say(site: Site) -> None:
     site.worker()
     site.emitting(

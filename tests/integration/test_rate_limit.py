@@ -21,6 +21,8 @@ from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.every_server
+
 NAME = "sailthru"
 START = 1_000_000.0
 THROTTLED = RetryAfter("answered 429", None, "throttled")
@@ -231,34 +233,32 @@ def test_without_redis_no_permit_is_given_and_throttling_goes_to_the_breaker() -
     assert rate.record(Permit(is_slowed=True), DELIVERED) == DELIVERED
 
 
-def test_a_full_redis_still_gives_permits_as_deliveries_make_room() -> None:
-    with RedisServer() as server:
-        pool = RedisPool(server.url, timeout_seconds=5)
-        rate = SharedRate(pool, NAME, per_second=1000)
-        server.call("SET", "ballast", b"x" * 100_000)
-        server.call("CONFIG", "SET", "maxmemory", "1")
-        permit = rate.take(10)
-        assert permit.is_granted, permit
-        assert rate.record(permit, THROTTLED) == RetryAfter("answered 429", None, "rate_limited")
-        pool.close()
+def test_a_full_redis_still_gives_permits_as_deliveries_make_room(redis_server: RedisServer) -> None:
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    rate = SharedRate(pool, NAME, per_second=1000)
+    redis_server.call("SET", "ballast", b"x" * 100_000)
+    redis_server.call("CONFIG", "SET", "maxmemory", "1")
+    permit = rate.take(10)
+    assert permit.is_granted, permit
+    assert rate.record(permit, THROTTLED) == RetryAfter("answered 429", None, "rate_limited")
+    pool.close()
 
 
-def test_an_emptied_redis_gives_permits_again() -> None:
-    with RedisServer() as server:
-        pool = RedisPool(server.url, timeout_seconds=5)
-        rate = SharedRate(pool, NAME, per_second=1000)
-        used = rate.take(10)
-        rate.record(used, THROTTLED)
-        slowed = rate.take(10)
-        server.wipe()
-        assert wait_for(lambda: rate.take(10).is_granted)
-        # The lower rate is forgotten, and an earlier permit makes nobody wait.
-        assert rate.is_valid(slowed)
-        rate.record(slowed, THROTTLED)
-        limit = BatchStore(pool).counts([NAME])[NAME].rate
-        assert limit is not None
-        assert limit.current_per_second == 500
-        pool.close()
+def test_an_emptied_redis_gives_permits_again(redis_server: RedisServer) -> None:
+    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    rate = SharedRate(pool, NAME, per_second=1000)
+    used = rate.take(10)
+    rate.record(used, THROTTLED)
+    slowed = rate.take(10)
+    redis_server.wipe()
+    assert wait_for(lambda: rate.take(10).is_granted)
+    # The lower rate is forgotten, and an earlier permit makes nobody wait.
+    assert rate.is_valid(slowed)
+    rate.record(slowed, THROTTLED)
+    limit = BatchStore(pool).counts([NAME])[NAME].rate
+    assert limit is not None
+    assert limit.current_per_second == 500
+    pool.close()
 
 
 TAKE = """
@@ -290,26 +290,27 @@ def redis_seconds(server: RedisServer) -> float:
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["undisturbed", "Redis restarted"])
-def test_processes_that_share_a_rate_keep_to_it_together(tmp_path: Path, restart: bool) -> None:
+def test_processes_that_share_a_rate_keep_to_it_together(
+    tmp_path: Path, redis_server: RedisServer, restart: bool
+) -> None:
     go, end = tmp_path / "go", tmp_path / "end"
     processes = Processes(tmp_path, {**os.environ, "DISPATCHER_STATE_DIRECTORY": str(tmp_path)})
-    with RedisServer() as server:
-        try:
-            children = [processes.python(TAKE, server.url, str(go), str(end)) for _ in range(3)]
-            for child in children:
-                child.wait_for_output("ready")
-            began = redis_seconds(server)
-            go.touch()
-            for child in children:
-                child.wait_for_output("begun")
-            if restart:
-                server.restart()
-            wait_for(lambda: redis_seconds(server) > began + 1, what="a second to pass")
-            end.touch()
-            taken = sum(int(child.succeed().splitlines()[-1]) for child in children)
-            seconds = redis_seconds(server) - began
-        finally:
-            processes.close()
+    try:
+        children = [processes.python(TAKE, redis_server.url, str(go), str(end)) for _ in range(3)]
+        for child in children:
+            child.wait_for_output("ready")
+        began = redis_seconds(redis_server)
+        go.touch()
+        for child in children:
+            child.wait_for_output("begun")
+        if restart:
+            redis_server.restart()
+        wait_for(lambda: redis_seconds(redis_server) > began + 1, what="a second to pass")
+        end.touch()
+        taken = sum(int(child.succeed().splitlines()[-1]) for child in children)
+        seconds = redis_seconds(redis_server) - began
+    finally:
+        processes.close()
     # The burst, a permit every 20 ms, and the permits of the next 0.2 s, the maximum wait.
     assert taken <= 5 + 50 * (seconds + 0.2)
     assert taken >= 9

@@ -18,7 +18,8 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.store import keys
 from tests.support.deliveries import LOG, SEGMENT
-from tests.support.secured_redis import SecuredRedis, find_tls_server
+from tests.support.secured_redis import SecuredRedis, find_tls_server, knows_tls
+from tests.support.server_programs import program_of
 from tests.support.site import open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
 from tests.support.waiting import wait_for
@@ -47,9 +48,11 @@ class Secured:
 
 
 @pytest.fixture
-def secured() -> Iterator[SecuredRedis]:
-    """A Redis with TLS, if one that supports it is installed."""
-    with SecuredRedis(documented_users(), tls=find_tls_server() is not None) as server:
+def secured(request: pytest.FixtureRequest) -> Iterator[SecuredRedis]:
+    """A Redis with TLS, if it was built with it."""
+    program = program_of(request)
+    assert program is not None
+    with SecuredRedis(documented_users(), tls=knows_tls(program), program=program) as server:
         yield server
 
 
@@ -58,6 +61,7 @@ def as_user(server: SecuredRedis, user: str) -> dict[str, str]:
     return {"DISPATCHER_BROKER_URL": server.url(user, f"{user}-password")}
 
 
+@pytest.mark.every_server
 def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, tmp_path: Path) -> None:
     with open_site(tmp_path, Secured(secured)) as site:  # type: ignore[arg-type]
         port = site.segment_stub.port
@@ -89,6 +93,7 @@ def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, 
         site.assert_ledger_closes()
 
 
+@pytest.mark.every_server
 def test_a_forbidden_command_fails_with_an_error_about_rights(secured: SecuredRedis) -> None:
     for user, command in (
         ("relay", ("HGETALL", keys.COUNTS.of(LOG))),

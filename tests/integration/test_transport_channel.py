@@ -18,6 +18,8 @@ from dispatcher.store.doorbell import Ring, commands
 from dispatcher.tasks.transport import REFUSALS
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.every_server
+
 LOG, SEGMENT = "tracking_log", "segment"
 
 

@@ -22,13 +22,15 @@ class RedisServer(Server):
 
     Args:
         maxmemory: In bytes. At this limit it refuses commands that need memory, as a production server should.
+        program: The path of its program; the one that ``dispatcher up`` would take if none is given.
     """
 
-    def __init__(self, *, maxmemory: int = 0) -> None:
+    def __init__(self, *, maxmemory: int = 0, program: str | None = None) -> None:
         # Not under pytest's tmp_path, since the path of a socket may have at most 107 characters.
         self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-redis-"))
         self.socket = self.directory / "redis.sock"
         self._maxmemory = maxmemory
+        self._program = program or find_server().path
         self._process: subprocess.Popen[bytes] | None = None
         #: Variables for it in addition to this process's own.
         self.environ: dict[str, str] = {}
@@ -49,7 +51,7 @@ class RedisServer(Server):
         assert self._process is None, "it runs already"
         self._process = subprocess.Popen(
             [
-                find_server().path,
+                self._program,
                 *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
                 # Written before each answer, so that a killed server still has what it acknowledged.
                 *("--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),

@@ -26,7 +26,7 @@ def find_tls_server() -> str | None:
     # Debian's package redis-tools has the whole server in it, under the name of one of its tools.
     for program in ("redis-server", "valkey-server", "redis-check-rdb"):
         found = shutil.which(program)
-        if found is not None and _knows_tls(found):
+        if found is not None and knows_tls(found):
             return found
     return None
 
@@ -37,12 +37,14 @@ class SecuredRedis(Server):
     Args:
         users: Lines of an ACL file, ``user NAME …``.
         tls: Whether it accepts TLS connections only.
+        program: The path of its program; without one, any server that is installed and knows TLS, if it has to.
     """
 
-    def __init__(self, users: str, *, tls: bool) -> None:
+    def __init__(self, users: str, *, tls: bool, program: str | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-secured-"))
         (self.port,) = free_ports(1)
         self._tls = tls
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._users = self.directory / "users.acl"
         self._users.write_text(f"{users.strip()}\nuser default off\nuser {ADMIN[0]} on >{ADMIN[1]} ~* &* +@all\n")
@@ -60,7 +62,7 @@ class SecuredRedis(Server):
 
     def start(self) -> Self:
         """Start it, and wait until it answers."""
-        program = find_tls_server() if self._tls else find_server().path
+        program = self._program or (find_tls_server() if self._tls else find_server().path)
         assert program is not None
         ports = ("--port", "0", "--tls-port") if self._tls else ("--port",)
         certificates = ("cert-file", self._certificate, "key-file", self._certificate, "ca-cert-file", self.authority)
@@ -113,11 +115,12 @@ class SecuredRedis(Server):
             return False
 
 
-def _knows_tls(program: str) -> bool:
-    # The invalid port ends it in any case; without TLS it fails before, at the TLS option.
-    words = ["redis-server", "--tls-auth-clients", "no", "--port", "none"]
-    done = subprocess.run(words, executable=program, capture_output=True, check=False, timeout=20)
-    return done.returncode != 0 and b"'tls-auth-clients" not in done.stdout + done.stderr
+def knows_tls(program: str) -> bool:
+    """Whether this server was built with TLS."""
+    # Without a certificate it ends in any case; whether for want of that, or of TLS, it says.
+    words = ["redis-server", "--port", "0", "--tls-port", "1", "--tls-cert-file", "/nonexistent", "--save", ""]
+    done = subprocess.run(words, executable=program, cwd="/", capture_output=True, check=False, timeout=20)
+    return b"Failed to configure TLS" in done.stdout
 
 
 def _text(value: object) -> str:
