@@ -16,7 +16,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test pythons servers lint format bench faults screenshots clean
+.PHONY: help venv demo test pythons servers constraints lint format bench faults screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -35,6 +35,9 @@ pythons: $(INSTALLED) ## run unit and contract tests on every other CPython from
 
 servers: $(INSTALLED) ## fetch Redis 6.2 to 8 and Valkey 8 into .servers, for the tests; installs nothing
 	@.ci/servers
+
+constraints: $(INSTALLED) ## write constraints.txt anew: the newest release of all that is needed
+	@.ci/constraints
 
 lint: $(INSTALLED) ## check style, types and the direction of imports
 	@$(BIN)/ruff check
@@ -60,14 +63,14 @@ clean: ## remove .venv and all that was made
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find dispatcher tasks tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 $(BENCH_INSTALLED): $(INSTALLED)
-	@$(PIP) --editable '.[bench]'
+	@$(PIP) --constraint constraints.txt --editable '.[bench]'
 	@touch $@

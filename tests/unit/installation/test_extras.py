@@ -28,6 +28,8 @@ SUFFIXES: Final = {".py", ".md", ".toml", ".yaml", ".yml", ".lua", "", ".sh"}
 _COMMAND: Final = re.compile(r"""pip3? install (?P<rest>(?:'[^'\n]*'|"[^"\n]*"|[^\s`"),;]+| (?!or\b|and\b))+)""")
 #: An extra of ours, asked for by whatever name.
 _WITH_EXTRA: Final = re.compile(r"(?P<what>[\w./{}-]*)\[(?P<extras>[a-z_,]+)\]$")
+#: Releases that what is installed is kept to.
+_CONSTRAINTS: Final = re.compile(r"(?:-c|--constraint) \S+")
 #: In this repository these stand for a command that is put together when it is shown.
 _COMPOSED: Final = re.compile(r"install_command\([\"'](\w+)[\"']\)")
 
@@ -44,7 +46,7 @@ def pages() -> Iterator[tuple[str, str]]:
 def commands() -> list[tuple[str, list[str]]]:
     """What each ``pip install`` of those texts installs, by path; options are left out."""
     return [
-        (name, [word for word in shlex.split(match["rest"]) if not word.startswith(("-", "$"))])
+        (name, [word for word in shlex.split(_CONSTRAINTS.sub("", match["rest"])) if not word.startswith(("-", "$"))])
         for name, text in pages()
         for match in _COMMAND.finditer(text)
     ]

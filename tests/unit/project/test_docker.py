@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 COMPOSE = ROOT / "docker" / "compose.yaml"
 #: What an operator has to set, and what is all that has to be set.
-OPERATOR = {"FLOWER_BASIC_AUTH": "ops:secret"}
+OPERATOR = {"FLOWER_BASIC_AUTH": "ops:secret", "REDIS_PASSWORD": "r3d15", "GRAFANA_PASSWORD": "gr4f4n4"}
 OURS = ["web", "relay", "worker-tracking-log", "worker-http", "flower", "exporter"]
 #: Of others, and only with the profile: most sites have theirs already.
 MONITORING = ["prometheus", "grafana"]
@@ -115,9 +115,23 @@ def test_the_compose_file_has_the_documented_services():
     assert [name for name in compose()["services"] if "profiles" in service(name)] == MONITORING
 
 
-def test_nothing_starts_until_the_dashboard_has_a_login():
-    with pytest.raises(RequiredVariableError, match="FLOWER_BASIC_AUTH"):
-        compose({})
+@pytest.mark.parametrize("name", OPERATOR)
+def test_nothing_starts_until_every_password_is_set(name):
+    with pytest.raises(RequiredVariableError, match=name):
+        compose({key: value for key, value in OPERATOR.items() if key != name})
+
+
+def test_redis_lets_nobody_in_without_the_operators_password():
+    command = service("redis")["command"]
+
+    assert command[command.index("--requirepass") + 1] == OPERATOR["REDIS_PASSWORD"]
+    assert service("redis")["environment"] == {"REDISCLI_AUTH": OPERATOR["REDIS_PASSWORD"]}
+
+
+def test_no_password_has_a_default():
+    texts = [COMPOSE.read_text(), *(path.read_text() for path in COMPOSE.parent.glob("grafana/provisioning/**/*.yaml"))]
+
+    assert [text for text in texts if re.search(r"\w*(PASSWORD|AUTH|SECRET)\w*:-[^}]", text)] == []
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -162,8 +176,8 @@ def test_services_that_work_without_redis_do_not_wait_for_it(name):
 
 
 @pytest.mark.parametrize("name", ["redis", *MONITORING])
-def test_images_of_others_have_a_fixed_version(name):
-    assert re.search(r":v?\d", service(name)["image"])
+def test_images_of_others_have_a_version_and_a_digest(name):
+    assert re.fullmatch(r"[\w/]+:v?\d+(\.\d+)+[\w.-]*@sha256:[0-9a-f]{64}", service(name)["image"])
 
 
 @pytest.mark.parametrize("name", ["redis", *OURS, *MONITORING])
@@ -211,7 +225,7 @@ def test_the_variables_of_every_service_are_settings(name):
     settings = settings_of(name)
 
     assert settings.environment == "production"
-    assert settings.broker == "redis://redis:6379/0"
+    assert settings.broker == f"redis://:{OPERATOR['REDIS_PASSWORD']}@redis:6379/0"
     assert check_options(settings) == []
 
 
@@ -275,12 +289,18 @@ def test_every_mounted_directory_is_made_in_the_image_for_its_user():
     assert "--owner=10001" in made
 
 
-def test_the_image_has_one_base_with_a_fixed_version():
-    bases = {rest.split()[0] for rest in said("FROM")}
+def test_the_image_has_one_base_with_a_version_and_a_digest():
+    assert {rest.split()[0] for rest in said("FROM")} == {"$PYTHON"}
+    assert [re.sub("[0-9a-f]{64}$", "DIGEST", rest) for rest in said("ARG")] == [
+        "PYTHON=python:3.12.14-slim-bookworm@sha256:DIGEST"
+    ]
 
-    assert len(bases) == 1
-    _, _, tag = bases.pop().partition(":")
-    assert re.match(r"\d+\.\d+", tag)
+
+def test_the_image_is_built_of_what_was_tested():
+    [wheels] = [rest for rest in said("RUN") if "pip wheel" in rest]
+
+    assert "--constraint constraints.txt" in wheels
+    assert "constraints.txt" in copied()
 
 
 def test_the_image_runs_as_a_user_that_is_a_number_other_than_zero():
