@@ -28,6 +28,7 @@ from dispatcher.cli.waiting import waiting
 from dispatcher.cli.worker import worker
 from dispatcher.config.environment_file import with_environment_file
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.installation.versions import versions_text
 from dispatcher.secrecy.terminal import guarded
 from dispatcher.version import __version__
 
@@ -61,8 +62,21 @@ class _Group(click.Group):
         sys.exit(code)
 
 
+def _show_versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(versions_text(__version__))
+        ctx.exit()
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="dispatcher")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show which releases run here, also of what dispatcher stands on.",
+)
 def main() -> None:
     """Events from web apps to the tracking log, Segment and other destinations. None is lost on the way.
 

@@ -241,6 +241,11 @@ CASES: Final = [
         lambda _: installation.distribution(None),
         level="warning",
     ),
+    Case(
+        "installation.versions",
+        lambda _: next(installation.versions({"redis": "7.2.0"})),
+        lambda _: next(installation.versions({"redis": "7.2.1"})),
+    ),
     # Redis
     Case("redis.latency", lambda _: redis_server.slow(0.3, 0.5), lambda _: redis_server.slow(0.001, 0.5)),
     Case(
