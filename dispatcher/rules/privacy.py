@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from dispatcher.event import DIRECT_TYPES
 from dispatcher.rules.hashing import hash_text, hash_value
 from dispatcher.secrecy.masking import MASK
 from dispatcher.templates.field_path import MISSING, FieldPath, change_at, field_paths
@@ -56,7 +57,10 @@ class Privacy:
         """The event without what the destination must not get. It has copies of what changes, and shares the rest."""
         fields = {"data": event.data, "context": event.context}
         for path, change in self._changes:
-            fields = change_at(fields, path, change)
+            fields = change_at(fields, path, change, widely=True)
+            if path[0] == "context" and event.type in DIRECT_TYPES:
+                # A call to Segment may have a context of its own, which stands in its data.
+                fields = change_at(fields, ("data", *path), change, widely=True)
         if self._emails is not None:
             fields = {root: _treat_addresses(value, self._emails, under_key=False) for root, value in fields.items()}
         data, context = fields["data"], fields["context"]
@@ -96,8 +100,14 @@ def _treat_addresses(value: Any, treat: Callable[[str], Any], *, under_key: bool
         return treat(value) if value and (under_key or is_address(value)) else value
     if isinstance(value, dict):
         treated = {key: _treat_addresses(inner, treat, under_key=is_address_key(key)) for key, inner in value.items()}
-        if all(new is value[key] for key, new in treated.items()):
+        # The names of fields come from callers too, as in {"ada@example.org": 3}.
+        named = [key for key in value if "@" in key and is_address(key)]
+        if not named and all(new is value[key] for key, new in treated.items()):
             return value
+        for number, key in enumerate(named):
+            name, inner = treat(key), treated.pop(key)
+            if name is not MISSING:
+                treated[f"{name}{number + 1}" if name in treated else name] = inner
         return {key: new for key, new in treated.items() if new is not MISSING}
     if isinstance(value, list):
         items = [_treat_addresses(item, treat, under_key=under_key) for item in value]

@@ -73,27 +73,34 @@ def read(value: object, path: FieldPath) -> Any:
     return value
 
 
-def change_at(value: Any, path: FieldPath, change: Callable[[Any], Any]) -> Any:
+def change_at(value: Any, path: FieldPath, change: Callable[[Any], Any], *, widely: bool = False) -> Any:
     """The value with what stands at the path changed; the value itself where that makes no difference.
 
     Args:
         value: An object, a list or anything else of JSON.
         path: May hold EVERY. Where nothing stands, nothing changes.
         change: Gets what stands there and returns what is to stand there; MISSING takes it away.
+        widely: Whether keys that differ by upper and lower case are meant too, and a key of the items of a list by a
+            path that leads to the list.
     """
     if not path:
         return change(value)
     part, rest = path[0], path[1:]
     if isinstance(value, dict):
         keys: Iterable[str] = value if part == EVERY else (part,) if part in value else ()
-        changed = value | {key: change_at(value[key], rest, change) for key in keys}
+        if widely and part != EVERY:
+            lowered, length = part.lower(), len(part)
+            keys = [key for key in value if len(key) == length and key.lower() == lowered]
+        changed = value | {key: change_at(value[key], rest, change, widely=widely) for key in keys}
         if all(changed[key] is value[key] for key in keys):
             return value
         return {key: new for key, new in changed.items() if new is not MISSING}
     if isinstance(value, list):
         index = _index(part)
+        if widely and index is None and part != EVERY:
+            rest = path
         items = [
-            change_at(item, rest, change) if part == EVERY or position == index else item
+            change_at(item, rest, change, widely=widely) if rest is path or part == EVERY or position == index else item
             for position, item in enumerate(value)
         ]
         if all(new is old for new, old in zip(items, value, strict=True)):

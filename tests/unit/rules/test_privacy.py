@@ -174,3 +174,42 @@ def test_keys_of_email_addresses_are_recognised(key: str) -> None:
 @pytest.mark.parametrize("key", ["email_opt_in", "emailed", "email_count", "mailing_list", "name", "", "email_type"])
 def test_other_keys_are_not_taken_for_address_keys(key: str) -> None:
     assert not is_address_key(key)
+
+
+@pytest.mark.parametrize(("treatment", "names"), [("hash", {ADA}), ("mask", {"***"}), ("drop", set())])
+def test_an_address_in_the_name_of_a_field_is_treated_at_every_depth(treatment: str, names: set[str]) -> None:
+    for data in ({"ada@example.org": 3}, {"a": [{"b": {"Ada@example.org": {"c": 1}}}]}):
+        text = repr(cleaned({"emails": treatment}, data).data)
+
+        assert "@" not in text
+        assert all(name in text for name in names)
+
+
+def test_two_masked_names_do_not_become_one() -> None:
+    data = cleaned({"emails": "mask"}, {"ada@example.org": 1, "bob@example.org": 2, "x": 3}).data
+
+    assert sorted(data.values()) == [1, 2, 3]
+    assert not any("@" in key for key in data)
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "left"),
+    [
+        ("ip", {"IP": 1, "Ip": 2, "x": 3}, {"x": 3}),
+        ("user.email", {"User": {"EMAIL": 1, "x": 2}}, {"User": {"x": 2}}),
+        ("items.email", {"items": [{"email": 1, "x": 2}, {"Email": 3}]}, {"items": [{"x": 2}, {}]}),
+        ("items.0.email", {"items": [{"email": 1}, {"email": 2}]}, {"items": [{}, {"email": 2}]}),
+        ("a.b", {"a": [[{"b": 1}], {"b": [1]}]}, {"a": [[{}], {}]}),
+    ],
+)
+def test_a_path_finds_keys_of_any_case_and_in_lists(path: str, data: Any, left: Any) -> None:
+    assert cleaned({"emails": "keep", "drop": [path]}, data).data == left
+
+
+@pytest.mark.parametrize("rule", ["drop", "mask", "hash"])
+def test_a_rule_for_the_context_holds_for_that_of_a_segment_call(rule: str) -> None:
+    call = {"event": "a.b", "context": {"IP": "203.0.113.9", "page": 1}}
+    event = Event(id="1", type="track", name="a.b", timestamp=datetime.now(UTC), data=call, context={})
+    table = PrivacySettings.model_validate({rule: ["context.ip"], "emails": "keep"})
+
+    assert "203.0.113.9" not in repr(Privacy(table, emails="keep").apply(event))
