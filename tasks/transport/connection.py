@@ -36,7 +36,9 @@ class Connection(connection.Connection):
     def as_uri(self, include_password: bool = False, mask: str = masking.MASK, getfields: Any = None) -> str:
         """The URL, for logs and for Flower's page of the broker; with its password only if that is asked for."""
         # kombu would take the fields from ``info``, where they are masked.
-        uri: str = super().as_uri(include_password, mask, getfields or (lambda _masked: _URI_FIELDS(self._info())))
+        uri: str = super().as_uri(
+            include_password, mask, getfields or (lambda _masked: _URI_FIELDS(dict(self._info())))
+        )
         return uri if include_password else masking.mask_url(uri)
 
     def ensure_connection(
