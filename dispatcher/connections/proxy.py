@@ -13,6 +13,7 @@ from dispatcher.connections.channel import ProtocolError
 from dispatcher.connections.hosts import is_address, look_up, to_ascii
 from dispatcher.connections.urls import is_local
 from dispatcher.errors import SetupError
+from dispatcher.installation.extras import install_command
 
 if TYPE_CHECKING:
     import socket
@@ -100,7 +101,7 @@ class Proxy:
         try:
             import socks  # type: ignore[import-untyped]  # noqa: PLC0415 - a package of its own, for those who have such a proxy
         except ImportError:
-            remedy = "pip install PySocks, or name a proxy that begins with http://"
+            remedy = f"{install_command('socks')}, or name a proxy that begins with http://"
             raise SetupError(
                 f"the proxy {self.host}:{self.port} speaks SOCKS, whose package is missing: {remedy}"
             ) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import platform
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -57,7 +58,8 @@ BAD_RELEASES: Final = (
 
 def installed_versions() -> dict[str, str]:
     """The version of each part that is installed, Python's first. Reads metadata only; takes some milliseconds."""
-    found = {"Python": f"{platform.python_version()} ({platform.python_implementation()})"}
+    number = ".".join(map(str, sys.version_info[:3]))
+    found = {"Python": f"{number} ({sys.implementation.name})"}
     for name in _DISTRIBUTIONS:
         try:
             found[name] = version(name)
@@ -79,7 +81,8 @@ def versions_text(own: str) -> str:
     """
     installed = installed_versions()
     lines = [f"dispatcher {own}", *(f"{name} {number}" for name, number in installed.items())]
-    lines.append(f"{platform.system()} {platform.release()} {platform.machine()}")
+    system = os.uname()
+    lines.append(f"{system.sysname} {system.release} {system.machine}")
     for bad in bad_releases(installed):
         lines.append(f"{bad.name} {bad.version} is known to be bad: {bad.fault} ({bad.source})")
     return "\n".join(lines)

@@ -50,7 +50,8 @@ def elsewhere(code: str, **environ: str) -> str:
 def test_only_one_file_asks_for_what_some_systems_lack() -> None:
     found = []
     for path in [*ROOT.glob("dispatcher/**/*.py"), *ROOT.glob("tasks/**/*.py")]:
-        if path.name == "system_calls.py":
+        # The second only prints what the system is called.
+        if path.name in {"system_calls.py", "versions.py"}:
             continue
         with path.open("rb") as source:
             for token in tokenize.tokenize(source.readline):
