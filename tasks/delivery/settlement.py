@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from dispatcher.event import decode
 from dispatcher.outcomes import EXPIRED, Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.secrecy.quoted_values import mask_values, values_of
 from dispatcher.secrecy.safe_text import foreign_text
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
@@ -22,7 +28,7 @@ _MAX_ERROR: Final = 1_000
 
 
 def settlement_of(
-    claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSettings, now: float
+    claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSettings, now: float, is_foreign: bool = False
 ) -> Settlement:
     """The settlement of a batch that was handed to its destination. Pure, but for the randomness of the pause.
 
@@ -31,11 +37,14 @@ def settlement_of(
         outcomes: One for each of the claim's payloads, in their order.
         settings: The destination's table.
         now: Seconds since 1970, by the clock of the batch store.
+        is_foreign: Whether the destination's code is not ours, so that its errors may quote events, as vendors do.
     """
     age_seconds = now - claim.put_ms / 1000
     sorter = _Sorter(
         expired=is_expired(settings.retry, age_seconds=age_seconds),
         tries=f"tried {claim.attempts + 1} times in {age_seconds / 3600:,.1f} hours",
+        is_foreign=is_foreign,
+        payloads=claim.payloads,
     )
     for outcome, payload in zip(outcomes, claim.payloads, strict=True):
         sorter.add(outcome, payload)
@@ -67,10 +76,14 @@ class _Sorter:
     Args:
         expired: Whether the batch is too old to be tried again.
         tries: How often and for how long it has been tried, for a person.
+        is_foreign: Whether errors may quote events.
+        payloads: The events.
     """
 
     expired: bool
     tries: str
+    is_foreign: bool
+    payloads: Sequence[bytes]
     delivered: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
     dead: list[DeadEvent] = field(default_factory=list)
@@ -85,8 +98,23 @@ class _Sorter:
     def show(self, text: str) -> str:
         """What a destination says, as Redis, logs, Flower and dead letters may have it: anybody may have written it."""
         if text not in self.shown:
-            self.shown[text] = foreign_text(text, _MAX_ERROR)
+            unquoted = mask_values(text, self._values) if text and self.is_foreign else text
+            self.shown[text] = foreign_text(unquoted, _MAX_ERROR)
         return self.shown[text]
+
+    def show_answer(self, text: str) -> str:
+        """The same for a vendor's own words."""
+        return self.show(mask_values(text, self._values) if text else "")
+
+    @cached_property
+    def _values(self) -> list[str]:
+        """What the events of the batch say. Found once, and only where something went wrong."""
+        objects: list[Any] = []
+        for payload in self.payloads:
+            with suppress(msgspec.DecodeError, RecursionError):  # what is no event says nothing
+                event = decode(payload)
+                objects += [event.data, event.context]
+        return values_of(objects)
 
     def add(self, outcome: Outcome, payload: bytes) -> None:
         match outcome:
@@ -108,7 +136,7 @@ class _Sorter:
         if outcome.retry_class is not None and outcome.retry_class != "rate_limited":
             self.retry_classes.add(outcome.retry_class)
         self.dead.append(
-            DeadEvent(self.show(outcome.reason), self.show(outcome.error), payload, self.show(outcome.answer))
+            DeadEvent(self.show(outcome.reason), self.show(outcome.error), payload, self.show_answer(outcome.answer))
         )
         self.error = self.error or self.show(outcome.error)
 
@@ -118,7 +146,7 @@ class _Sorter:
         self.error = self.show(outcome.error)
         if self.expired:
             self.dead.append(
-                DeadEvent(EXPIRED, f"{self.tries} and still: {self.error}", payload, self.show(outcome.answer))
+                DeadEvent(EXPIRED, f"{self.tries} and still: {self.error}", payload, self.show_answer(outcome.answer))
             )
             return
         self.left.append(payload)

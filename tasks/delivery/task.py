@@ -99,7 +99,9 @@ class Delivery(Task):
         outcomes, traces = self._deliver(claim, lease_until)
         # By the store's clock, which decides when a batch is due.
         now = claim.claimed_ms / 1000 + time.monotonic() - began
-        settlement = settlement_of(claim, outcomes, settings=self._settings, now=now)
+        built = self._built
+        is_foreign = built is None or not type(built[1]).__module__.startswith("dispatcher.")
+        settlement = settlement_of(claim, outcomes, settings=self._settings, now=now, is_foreign=is_foreign)
         settled = self._settle(claim, settlement, lease_until)
         send_traces(self._destination, traces, settlement, seconds=time.monotonic() - began)
         if settled is not None and settled.breaker:

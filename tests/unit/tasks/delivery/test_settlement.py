@@ -111,3 +111,29 @@ def test_the_tracking_log_never_gives_up() -> None:
     table = DestinationSettings.model_validate({"type": "tracking_log", "retry": {"first_seconds": 2}})
     assert table.retry.max_age_seconds == "never"
     assert settle(TRANSIENT, age=1e9, table=table).left
+
+
+def test_values_of_events_are_masked_in_what_others_say_of_them() -> None:
+    payload = (
+        b'{"id":"i","type":"event","name":"a.b","timestamp":"2026-11-23T00:00:00Z",'
+        b'"data":{"who":"Ada Lovelace"},"context":{"user_id":"u-4711"}}'
+    )
+    claim = Claim(
+        destination="crm",
+        batch_id="7-a-0",
+        token="me",
+        payloads=(payload, payload),
+        attempts=0,
+        maybe_delivered=False,
+        put_ms=int(NOW * 1000),
+        claimed_ms=int(NOW * 1000),
+    )
+    outcomes = [RetryAfter("u-4711 is unknown"), Dead("invalid", "no", answer="who: Ada Lovelace is too long")]
+
+    ours = settlement_of(claim, outcomes, settings=settings(), now=NOW)
+    foreign = settlement_of(claim, outcomes, settings=settings(), now=NOW, is_foreign=True)
+
+    # Our own errors quote nothing; a vendor's words may, wherever they come from.
+    assert ours.error == "u-4711 is unknown"
+    assert foreign.error == "*** is unknown"
+    assert [one.dead[0].answer for one in (ours, foreign)] == ["who: *** is too long"] * 2
