@@ -55,8 +55,8 @@ class Adoption:
         except OSError:
             return False  # no process has an outbox yet, or the directory is another user's
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pass_on_group(fd, self._root)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(fd)
             return False

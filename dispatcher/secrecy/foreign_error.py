@@ -57,7 +57,17 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen and len(seen) < _MAX_CAUSES:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        current = current.__cause__ or _context(current)
+
+
+def _context(error: BaseException) -> BaseException | None:
+    """The error in whose handling this one was raised; not one that somebody further up is handling all the while."""
+    context = None if error.__suppress_context__ else error.__context__
+    if context is None or context.__traceback__ is None:
+        return None
+    # What handled it: the traceback of what was raised there comes through the same frame.
+    handler = context.__traceback__.tb_frame
+    return context if any(frame is handler for frame, _ in walk_tb(error.__traceback__)) else None
 
 
 def _type_and_cause(error: BaseException) -> str:

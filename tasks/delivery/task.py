@@ -21,6 +21,7 @@ from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_l
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
 from dispatcher.secrecy.foreign_error import describe_error, describe_traceback
+from dispatcher.secrecy.safe_text import foreign_text
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import BreakerOpen, Claim, Damaged, Paused
 from dispatcher.store.doorbell import task_name
@@ -99,9 +100,7 @@ class Delivery(Task):
         outcomes, traces = self._deliver(claim, lease_until)
         # By the store's clock, which decides when a batch is due.
         now = claim.claimed_ms / 1000 + time.monotonic() - began
-        built = self._built
-        is_foreign = built is None or not type(built[1]).__module__.startswith("dispatcher.")
-        settlement = settlement_of(claim, outcomes, settings=self._settings, now=now, is_foreign=is_foreign)
+        settlement = settlement_of(claim, outcomes, settings=self._settings, now=now, is_foreign=self._is_foreign)
         settled = self._settle(claim, settlement, lease_until)
         send_traces(self._destination, traces, settlement, seconds=time.monotonic() - began)
         if settled is not None and settled.breaker:
@@ -138,11 +137,18 @@ class Delivery(Task):
             return self.destination.deliver(batch), traces
         except Exception as error:
             report_failed_delivery(self._destination, error)
-            # Its text may quote the event, or a URL with its key. So may those of requests, which are OSErrors.
-            described = describe_error(error)
+            # Its text may quote the event, or a URL with its key. So may those of requests, which are OSErrors. Only
+            # the system's errors of our own destinations name a file, and what is wrong with it.
+            is_ours = not self._is_foreign and isinstance(error, OSError)
+            described = foreign_text(str(error)) if is_ours else describe_error(error)
             logger.warning("delivery to %s failed: %s", self._destination, described)
             logger.debug("delivery to %s failed: %s", self._destination, describe_traceback(error))
             return [RetryAfter(described)] * len(claim.payloads), traces
+
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether the destination's code is not ours, so that its errors may quote what it was given."""
+        return self._built is None or not type(self._built[1]).__module__.startswith("dispatcher.")
 
     def _log_breaker(self, settled: Settled, settlement: Settlement) -> None:
         name, signal = self._destination, settlement.signal

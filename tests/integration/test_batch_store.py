@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -85,7 +86,8 @@ def rings(store: OpenStore, clock: Clock, *, idle: bool = False, limit: int = 50
 
 def test_a_claim_returns_the_events_of_a_put_in_order(store: OpenStore) -> None:
     batch_id = put_one(store, events=3)
-    assert counts(store) == Counts(accepted=3, queued=3, batches=1, oldest_ms=int(START * 1000))
+    found = replace(counts(store), since_ms=None, workers=None)
+    assert found == Counts(accepted=3, queued=3, batches=1, oldest_ms=int(START * 1000))
     claimed = claim(store, batch_id)
     assert claimed.payloads == (b"0", b"1", b"2")
     assert (claimed.attempts, claimed.maybe_delivered, claimed.batch_id) == (0, False, batch_id)

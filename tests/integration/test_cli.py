@@ -325,7 +325,7 @@ def test_status_shows_the_ledger_and_says_when_redis_does_not_answer(site: Site)
     assert LOG in run(site, "status")
     site.redis.stop()
     done = site.processes.run("status")
-    assert (done.returncode, "dispatcher up" in done.stderr) == (4, True)
+    assert (done.returncode, "look at DISPATCHER_BROKER_URL" in done.stderr) == (4, True)
     assert run(site, "status", "--json", code=4)
 
 

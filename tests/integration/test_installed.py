@@ -284,7 +284,7 @@ def test_a_worker_that_finds_another_dispatcher_package_says_so_and_ends(folder:
     done = processes.run(command)
     told = json.loads(processes.run("doctor", "--json", "--only", "installation").stdout)
 
-    [line] = done.stderr.splitlines()
+    line, *_ = done.stderr.splitlines()
     assert f"`import dispatcher` finds another package, {other}, instead of {ROOT / 'dispatcher'}" in line
     assert done.returncode == (NEVER_STARTS if command == "worker" else 5)
     assert [finding["level"] for finding in told["findings"] if finding["check"] == "installation.package"] == ["error"]

@@ -227,7 +227,7 @@ def test_without_redis_no_permit_is_given_and_throttling_goes_to_the_breaker() -
     rate = SharedRate(pool, NAME, per_second=10)
     permit = rate.take(1000)
     assert not permit.is_granted
-    assert "the rate is not known: Redis at redis://127.0.0.1:1 does not answer" in permit.error
+    assert "the rate is not known: Redis at redis://127.0.0.1:1/0 does not answer" in permit.error
     assert not rate.is_valid(Permit())
     assert rate.record(Permit(), THROTTLED) == THROTTLED
     assert rate.record(Permit(is_slowed=True), DELIVERED) == DELIVERED

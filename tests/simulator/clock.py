@@ -24,5 +24,9 @@ class Clock:
 
     monotonic = time
 
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return int(self.now * 1e9)
+
     def sleep(self, seconds: float) -> None:
         """Return at once: a simulated process has no other threads to wait for."""

@@ -22,6 +22,7 @@ from dispatcher.config import Settings
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.state import State
+from dispatcher.process import clock as process_clock
 from dispatcher.routing import Router
 from dispatcher.store.script import SCRIPTS
 from tests.simulator.clock import Clock
@@ -166,6 +167,8 @@ class Ground:
         for name, module in list(sys.modules.items()):
             if name.startswith(_SIMULATED):
                 self._replace(module, "time", time, self.clock)
+                for clock in ("monotonic", "time_ns"):
+                    self._replace(module, clock, getattr(process_clock, clock), getattr(self.clock, clock))
                 self._replace(module, "os", os, CrossingOs(self.crossings))
                 if "uuid4" in vars(module):
                     self._set(module, "uuid4", lambda: UUID(int=self.random.getrandbits(128)))

@@ -76,3 +76,19 @@ def test_the_causes_are_named() -> None:
     assert describe_error(caught.value).startswith(
         "QuotingError after KeyError, raised in secrecy/test_foreign_error.py:"
     )
+
+
+def test_an_error_that_is_being_handled_further_up_is_no_cause() -> None:
+    def work() -> str:
+        try:
+            chained()
+        except QuotingError as error:
+            return describe_error(error)
+        return ""
+
+    try:
+        raise BlockingIOError(11, "a loop waits")
+    except BlockingIOError:
+        described = work()
+
+    assert described.startswith("QuotingError after KeyError, raised in "), described
