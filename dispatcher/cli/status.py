@@ -67,7 +67,7 @@ def _observer() -> Observer:
     try:
         settings = config.load()
     except SettingsError as error:
-        # A mistake in a file is no reason not to see where the events are: that needs the URL of Redis alone.
+        # Where the events are can be seen in spite of a mistake in a file: that needs the URL of Redis alone.
         settings, problems = config.rescue(error), error.problems
     return Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS), problems=problems)
 

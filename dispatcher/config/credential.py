@@ -88,7 +88,7 @@ def clean(value: Any, *, is_single_word: bool = False) -> Any:
 
 
 def secret_types(annotation: Any) -> set[type]:
-    """The types of secrets in a field's annotation, at any depth; empty for a field that is none."""
+    """The types of secrets in a field's annotation, at any depth; empty for other fields."""
     if isinstance(annotation, type):
         return {annotation} if issubclass(annotation, SecretStr | SecretBytes) else set()
     return {found for inner in get_args(annotation) for found in secret_types(inner)}

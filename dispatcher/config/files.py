@@ -66,7 +66,7 @@ def locate(environ: Mapping[str, str], environment: str) -> Location:
 
 
 def obstacle(path: Path) -> str | None:
-    """Why a path is no file to read; None for a file, and empty for one that does not exist."""
+    """Why a path cannot be read as a file; None for a file, and empty for one that does not exist."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

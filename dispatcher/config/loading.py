@@ -164,7 +164,7 @@ def _check_types(tree: Tree, environ: Mapping[str, str]) -> list[str]:
 
 
 def _clean_credentials(tree: Tree) -> list[str]:
-    """Trim URLs and what looks like a credential by its name, and refuse what is none.
+    """Trim URLs and what looks like a credential by its name, and refuse what cannot be one.
 
     Here relays and web processes do too, which import no destination type. ``Options`` looks more closely.
     """

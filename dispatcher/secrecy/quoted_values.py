@@ -20,7 +20,7 @@ _MAX_VALUES: Final = 20_000
 
 
 def values_of(objects: Iterable[Any]) -> list[str]:
-    """Texts and numbers in JSON values, at every depth, and the keys of their objects that are no plain words.
+    """Texts and numbers in JSON values, at every depth, and keys of their objects other than plain words.
 
     Args:
         objects: JSON values, such as the data and the context of events.

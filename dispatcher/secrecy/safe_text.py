@@ -66,7 +66,7 @@ def foreign_text(text: str, limit: int = 300) -> str:
         text: Anything.
         limit: The most characters.
     """
-    # The whole is masked first: half a URL is none any more. So long a text is no message of anybody.
+    # The whole is masked first, since half a URL would not be known as one. Nobody writes a longer message.
     return one_line(mask_addresses(mask_url(text[:100_000])), limit)
 
 

@@ -111,7 +111,7 @@ class _Sorter:
         """What the events of the batch say. Found once, and only where something went wrong."""
         objects: list[Any] = []
         for payload in self.payloads:
-            with suppress(msgspec.DecodeError, RecursionError):  # what is no event says nothing
+            with suppress(msgspec.DecodeError, RecursionError):  # other bytes than an event say nothing
                 event = decode(payload)
                 objects += [event.data, event.context]
         return values_of(objects)

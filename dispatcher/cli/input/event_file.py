@@ -106,7 +106,7 @@ class EventFile:
                 yield place, BadRecord(place, _TOO_LONG) if line.is_too_long else line.content
 
     def _lines(self) -> Iterator[Line | BadRecord]:
-        """The lines, and at the end why there are no more if the file cannot be read on."""
+        """The lines, and at the end why the file cannot be read on, if so."""
         try:
             yield from self._source.lines()
         except READ_ERRORS as error:
@@ -207,7 +207,7 @@ def _is_tracking_line(record: Any) -> bool:
 
 
 def _after_prefix(content: bytes) -> Any:
-    """The JSON value behind what Tutor's logging and syslog put before it; None where there is none."""
+    """The JSON value behind what Tutor's logging and syslog put before it; None without one."""
     try:
         return json.loads(content[content.find(b"{") :])
     except (ValueError, RecursionError):

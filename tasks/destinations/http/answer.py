@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Version and status, once it is certain that the status has no more digits. The reason may be absent.
 _STATUS: Final = re.compile(rb"HTTP/(\d+)(?:\.(\d+))?[ \t]+(\d{3})(?=[ \t\r\n])")
-# Bytes by which a status line must have begun, or it is none.
+# Bytes by which a status line must have begun.
 _MAX_STATUS_BYTES: Final = 64
 # Bytes of informational answers, and of the headers of the final one.
 _MAX_HEAD_BYTES: Final = 1 << 18

@@ -122,7 +122,7 @@ BODY_LOST: Final[Mapping[str, Way]] = {
 #: Of these, those that stand for the others where each costs time.
 FEW: Final = ("a short body", "a broken coding", "headers that break off")
 
-#: What is no answer.
+#: What does not count as an answer.
 NO_ANSWER: Final[Mapping[str, Way]] = {
     "a body alone, as in HTTP/0.9": lambda reply: [reply.body or b"{}", None],
     "another protocol": lambda reply: [b"SSH-2.0-OpenSSH_9.6\r\n", None],
