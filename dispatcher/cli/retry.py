@@ -42,6 +42,7 @@ def retry(names: tuple[str, ...], at_once: bool) -> None:
         else:
             closed = "the breaker is closed, and " if found.breaker_was_open else ""
             number = count_text(found.batches, "batch", "batches")
-            click.echo(f"{name}: {closed}{number} of what was parked {'is' if found.batches == 1 else 'are'} due now")
+            now = f"{number} {'is' if found.batches == 1 else 'are'} due now instead of later"
+            click.echo(f"{name}: {closed}{now if found.batches else 'what waits is due already'}")
         refused = refused or found.outcome != "retried"
     raise SystemExit(1 if refused else 0)

@@ -19,8 +19,8 @@ def settings_note() -> str:
     file = environment_file(os.environ)
     try:
         files = ", ".join(str(path) for path in config.source_files())
-    except SettingsError:
-        files = "files that cannot be found"
+    except SettingsError:  # they have been told, and no file was read
+        return "No settings were read"
     variables = "" if file is None else f", variables of {file}"
     if chosen:
         return f"These are the settings of the environment {chosen}: {files}{variables}"

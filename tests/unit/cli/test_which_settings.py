@@ -60,6 +60,13 @@ def test_a_mistake_in_the_environment_file_is_an_error_of_the_settings(tmp_path:
     assert (ended.returncode, f"settings: {file}:1: " in ended.stderr, "hush" in ended.stderr) == (3, True, False)
 
 
+def test_no_files_are_named_if_none_was_read(tmp_path: Path) -> None:
+    ended = run(tmp_path, "status", DISPATCHER_ENVIRONMENT_FILE=str(tmp_path / "nothing"))
+
+    assert (ended.returncode, "No settings were read" in ended.stderr) == (3, True)
+    assert "development" not in ended.stderr
+
+
 def test_settings_check_names_the_environment_file(tmp_path: Path) -> None:
     file = tmp_path / "environment"
     file.write_text("DISPATCHER_ENV=edge\n")
