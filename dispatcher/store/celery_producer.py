@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from dispatcher.connections.redis_pool import kombu_options
@@ -47,6 +49,10 @@ def load_celery(settings: Settings) -> None:
 
     For a process that may fork: a child that is forked while another thread imports waits for ever for that import.
     """
+    # kombu looks for this package at each connection to AMQP. If it is missing, each look takes the import's lock,
+    # which a child that is forked meanwhile would never get; known to be missing, it is not looked for.
+    if "librabbitmq" not in sys.modules and find_spec("librabbitmq") is None:
+        sys.modules["librabbitmq"] = None  # type: ignore[assignment]
     app = make_producer(settings)
     if app is None:
         return

@@ -224,8 +224,17 @@ assert emit(3000) == parents, "the child has cut the parent's connection"
 def test_the_relay_thread_imports_no_celery_that_a_fork_could_interrupt(rabbit_site: Site) -> None:
     rabbit_site.emitting(
         """
+import threading
 from dispatcher.relay.thread import RelayThread
 start = RelayThread.start
+# What is not there is looked for in vain, and under a lock just the same.
+looked_for = []
+class Spy:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if threading.current_thread().name == "dispatcher-relay":
+            looked_for.append(name)
+sys.meta_path.insert(0, Spy)
 def spy(self):
     known.update(sys.modules)
     start(self)
@@ -235,6 +244,7 @@ tracker.emit("shop.order.paid", {"n": 0})
 assert dispatcher.flush(20)
 tracker.get_tracker().close()  # the ring comes after the put
 assert not set(sys.modules) - known, set(sys.modules) - known
+assert not looked_for, looked_for
 """
     ).succeed(timeout=60)
 
@@ -242,12 +252,15 @@ assert not set(sys.modules) - known, set(sys.modules) - known
 def test_a_child_forked_while_the_relay_imports_celery_rings_too(rabbit_site: Site, rabbitmq: RabbitMQServer) -> None:
     rabbit_site.emitting(
         """
+import faulthandler
 pids = []
 tracker.emit("shop.order.paid", {"n": 0})
 for turn in range(6):
     time.sleep(0.03)
     pid = os.fork()
     if pid == 0:
+        # Should it hang, its output says where.
+        faulthandler.dump_traceback_later(35, exit=True)
         tracker.emit("shop.order.paid", {"n": 1 + turn})
         os._exit(0 if dispatcher.flush(20) else 1)
     pids.append(pid)
