@@ -29,8 +29,6 @@ from tests.support.batches_model import Model, RefusedError
 from tests.support.redis_keys import owner_of
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.every_server
-
 SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "300"))
 ONLY_SEED: Final = os.environ.get("DISPATCHER_MODEL_SEED")
 STEPS: Final = 40
