@@ -58,6 +58,8 @@ _TOO_BROAD: Final = (
 )
 _CLICK_OR_BROWSER_ID: Final = re.compile(r"fb\.[0-9]\.\d{13}\.[\w.-]+", re.ASCII)
 _LONGEST_TEXT: Final = 4096
+# Not str.isprintable, which knows the letters of one version of Unicode.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class MetaVendor(Vendor):
@@ -178,7 +180,7 @@ def _is_plain(key: str, value: object) -> bool:
         except ValueError:
             return False
         return not (isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped))
-    return len(value) <= _LONGEST_TEXT and value.isprintable()
+    return len(value) <= _LONGEST_TEXT and _CONTROL.search(value) is None
 
 
 def _of_website(event: dict[str, Any]) -> Reply | None:

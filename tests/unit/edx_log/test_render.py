@@ -346,8 +346,8 @@ def test_the_event_format_is_the_payload() -> None:
         b'{"id":"i","name":"x","timestamp":"2026-03-04T05:06:07Z","data":{},"context":[]}',
         b'{"id":"i","name":"\xff","timestamp":"2026-03-04T05:06:07Z","data":{},"context":{}}',
         b'{"id":"i","name":"x","timestamp":"2026-03-04T05:06:07Z","context":{},"data":'
-        + b"[" * 5000
-        + b"]" * 5000
+        + b"[" * 100_000
+        + b"]" * 100_000
         + b"}",
     ],
 )
