@@ -50,7 +50,8 @@ def mask_values(text: str, values: Iterable[str]) -> str:
         values: What ``values_of`` has found.
     """
     for value in values:
-        for spelling in {value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value), quote_plus(value)}:
+        in_url = {quote(value), quote(value, safe=""), quote_plus(value)}
+        for spelling in {value, json.dumps(value)[1:-1], repr(value)[1:-1], *in_url}:
             if spelling in text:
                 text = text.replace(spelling, MASK)
     return text

@@ -7,11 +7,13 @@ import gzip
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, quote, quote_plus
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, SecretStr
 
 from dispatcher.secrecy.masking import MASK
+from dispatcher.secrecy.quoted_values import mask_values
+from dispatcher.secrecy.secret_names import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 # Characters. A shorter credential is not masked, since its text would be found in too much else.
 _MIN_CHARACTERS: Final = 4
-# Headers whose value is a credential, or holds one in a form of its own.
-_SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
 def secrets_of(options: BaseModel) -> frozenset[str]:
@@ -31,10 +31,7 @@ def secrets_of(options: BaseModel) -> frozenset[str]:
 
 def mask(text: str, secrets: frozenset[str]) -> str:
     """Replace credentials in a text by ``***``, as they are and as URLs and JSON spell them."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        for spelling in {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}:
-            text = text.replace(spelling, MASK)
-    return text
+    return mask_values(text, sorted(secrets, key=len, reverse=True))
 
 
 def request_to_show(request: Request, secrets: frozenset[str]) -> dict[str, Any]:
@@ -56,10 +53,7 @@ def request_to_show(request: Request, secrets: frozenset[str]) -> dict[str, Any]
         }
     else:
         body = _json_or_text(text)
-    headers = {
-        name: MASK if name.lower() in _SECRET_HEADERS else mask(value, secrets)
-        for name, value in request.headers.items()
-    }
+    headers = {name: MASK if is_secret(name) else mask(value, secrets) for name, value in request.headers.items()}
     return {"method": request.method, "url": mask(request.full_url, secrets), "headers": headers, "body": body}
 
 
