@@ -14,6 +14,7 @@ import click
 
 from dispatcher import config
 from dispatcher.cli.input.dead_letters import FROM_FILE, filter_options, read_after, to_filter
+from dispatcher.cli.input.rate import RATE
 from dispatcher.cli.output.dead_letters import print_list, summary, with_progress
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
@@ -106,14 +107,7 @@ def show(destination: str, id: str, file: Path | None) -> None:
 @click.argument("destination")
 @filter_options
 @FROM_FILE
-@click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    default=1000.0,
-    show_default=True,
-    metavar="EVENTS",
-    help="Events a second.",
-)
+@RATE
 @click.option("--dry-run", is_flag=True, help="Only say how many it would replay.")
 def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **options: Any) -> None:
     """Have dead letters delivered again, with their own ids and times. An event that fails again dies again.

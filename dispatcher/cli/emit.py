@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dispatcher import tracker
 from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
+from dispatcher.cli.output.file_progress import file_progress
 from dispatcher.cli.output.remedy import settings_note
 from dispatcher.edx_log.source import Source
 from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError, SettingsError
 from dispatcher.monitoring.units import count_text
-from dispatcher.secrecy.terminal import Console
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20
@@ -98,7 +97,7 @@ def _object(option: str, text: str) -> dict[str, Any]:
 def _emit_file(path: Path, *, timeout: float, as_json: bool) -> None:
     emitted = failed = 0
     source = Source(path)
-    with source, _progress() as progress:
+    with source, file_progress() as progress:
         task = progress.add_task(source.name, total=source.size, events=0)
         for record in EventFile(source):
             try:
@@ -129,17 +128,6 @@ def _emit_file(path: Path, *, timeout: float, as_json: bool) -> None:
             f"emitted: {count_text(emitted, 'event')}, now {where}; could not be emitted: {count_text(failed, 'line')}"
         )
     raise SystemExit(1 if failed else 0)
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[events]:,} events"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _emit_record(record: RecordedEvent | BadRecord) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from dispatcher import config
+from dispatcher.cli.input.rate import RATE
 from dispatcher.cli.input.times import TIMESTAMP, utc
+from dispatcher.cli.output.file_progress import file_progress
 from dispatcher.monitoring.units import count_text
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
-from dispatcher.secrecy.terminal import Console
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20
@@ -38,14 +39,7 @@ _MAX_NAMES: Final = 20
 @click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option("--events", multiple=True, metavar="GLOB", help="Only these names; * ? and ! as in an allowlist.")
 @click.option("--all", "everything", is_flag=True, help="Also events that the destination's allowlist does not name.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    default=1000.0,
-    show_default=True,
-    metavar="EVENTS",
-    help="Events a second.",
-)
+@RATE
 @click.option(
     "--most-waiting",
     type=click.IntRange(0),
@@ -88,7 +82,7 @@ def replay(
     Exit code 0 if all lines could be read, 1 if some could not.
     """
     wanted = Filter(events=events, since=utc(since), until=utc(until), unlisted=everything)
-    progress = _progress()
+    progress = file_progress()
     may_ask = not yes and sys.stdin.isatty() and not any(str(path) == "-" for path in sources)
     process = Replay(
         config.load(),
@@ -124,17 +118,6 @@ def _confirm_new_ids(place: str, destination: str, progress: Progress, *, may_as
     progress.stop()
     click.confirm(f"{message}. Send events with new ids?", abort=True, err=True)
     progress.start()
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[events]:,} events"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _replay(process: Replay, sources: list[Source], progress: Progress, *, dry_run: bool) -> None:

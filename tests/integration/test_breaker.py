@@ -7,14 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store.claim import BreakerOpen, Claim
 from dispatcher.store.counts import Breaker, Counts
-from dispatcher.store.packing import pack
-from dispatcher.store.put import Put
 from dispatcher.store.settlement import BreakerSignal, Settled, Settlement
 from tests.support.clock import Clock
-from tests.support.open_store import OpenStore
+from tests.support.open_store import OpenStore, store_of_ten
 from tests.support.redis_server import RedisServer
 
 NAME = "segment"
@@ -24,14 +21,8 @@ PATIENT = BreakerSignal(failures=3, first_seconds=5, max_seconds=20)
 
 @pytest.fixture
 def store(redis_server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
-    store = OpenStore(pool, clock=clock)
-    for number in range(10):
-        start = number * 10
-        store.put([Put(destination=NAME, journal="7-a", start=start, end=start + 10, packed=pack([b"{}"]), count=1)])
-    yield store
-    assert counts(store).closes
-    pool.close()
+    with store_of_ten(redis_server, NAME, clock) as store:
+        yield store
 
 
 def counts(store: OpenStore) -> Counts:

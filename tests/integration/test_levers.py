@@ -16,7 +16,7 @@ from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import BreakerSignal, Settlement
 from tests.support.clock import Clock
-from tests.support.open_store import OpenStore
+from tests.support.open_store import OpenStore, store_of_ten
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
@@ -29,14 +29,8 @@ PATIENT = BreakerSignal(failures=2, first_seconds=50, max_seconds=200)
 @pytest.fixture
 def open_store(redis_server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
     """A store with ten batches of one event."""
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
-    store = OpenStore(pool, clock=clock)
-    for number in range(10):
-        start = number * 10
-        store.put([Put(destination=NAME, journal="7-a", start=start, end=start + 10, packed=pack([b"{}"]), count=1)])
-    yield store
-    assert counts(store).closes
-    pool.close()
+    with store_of_ten(redis_server, NAME, clock) as store:
+        yield store
 
 
 @pytest.fixture
