@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_val
 from dispatcher.config.credential import clean, secret_types
 from dispatcher.config.traits import Traits
 from dispatcher.config.variables import option_variable
+from dispatcher.outcomes import RetryAfter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +136,7 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
 
 
 class Destination(BaseDestination[OptionsT_co]):
-    """One place that workers deliver to. Made once in each worker process; ``deliver`` is called from threads."""
+    """One place that workers deliver to. Made once in each worker process; its methods are called from threads."""
 
     @abstractmethod
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
@@ -143,3 +145,31 @@ class Destination(BaseDestination[OptionsT_co]):
         Raises:
             Exception: Whatever it raises parks the whole batch, to be tried again.
         """
+
+    def deliver_all(self, batches: Sequence[Batch]) -> Sequence[Sequence[Outcome] | Exception]:
+        """Deliver batches that were claimed together, and say what became of each. May block up to the lease.
+
+        By default ``deliver`` is called for each, one after another, for as long as the lease leaves the time that the
+        longest one took; what is left waits without being tried. A subclass that takes several batches along at less
+        cost overrides it, and keeps to this: what happens to one batch changes nothing for the others.
+
+        Args:
+            batches: At least one, all to this destination. Each keeps its id, attempt and lease.
+
+        Returns:
+            For each batch, in order, the outcomes of its events; or what ``deliver`` raised for it, which parks it.
+        """
+        results: list[Sequence[Outcome] | Exception] = []
+        longest = 0.0
+        for batch in batches:
+            began = time.monotonic()
+            if results and began + longest > batch.lease_until:
+                late = RetryAfter("the lease leaves no time for another batch", 0.0, "rate_limited")
+                results.append([late] * len(batch.payloads))
+                continue
+            try:
+                results.append(self.deliver(batch))
+            except Exception as error:  # else the outcomes of the others would be lost
+                results.append(error)
+            longest = max(longest, time.monotonic() - began)
+        return results
