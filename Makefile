@@ -49,8 +49,8 @@ format: $(INSTALLED) ## put the code into the one style
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(BENCH_INSTALLED) ## measure against the peers; takes some minutes
-	@$(BIN)/python -m tests.benchmarks
+bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measures some rows
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; takes some twenty minutes
 	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)

@@ -1,14 +1,22 @@
-"""Run the benchmarks: ``python -m tests.benchmarks``, in the checkout, with ``pip install -e '.[dev,bench]'``.
+"""Run the benchmarks: ``python -m tests.benchmarks [ROW]…``, in the checkout, with ``pip install -e '.[dev,bench]'``.
 
 Ours and the peers take turns in the same run, each in its own process with its own Redis. Ratios mean more than times,
 which depend on the machine. Nothing is asserted.
+
+\b
+Examples:
+  python -m tests.benchmarks                              all rows, once, as `make bench`
+  python -m tests.benchmarks crowd rest                   some rows
+  python -m tests.benchmarks emit --rounds 7              what a call takes: idle and paced
+  python -m tests.benchmarks segment --beside ~/before    ours of this checkout and of another one, by turns
+  python -m tests.benchmarks --from .bench/results.json --markdown docs/performance.md
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,72 +24,98 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.benchmarks import child, end_to_end, idle, latency, memory, outage, paced, redis_bytes
+from tests.benchmarks import child
+from tests.benchmarks.beside import other_root
 from tests.benchmarks.emitters import TITLES
+from tests.benchmarks.markdown import fill
+from tests.benchmarks.measurements import GROUPS, MEASUREMENTS
 from tests.benchmarks.report import as_json, tables
 from tests.benchmarks.step import QUICK, Plan, Step
 from tests.benchmarks.summary import Row, summarise
 from tests.benchmarks.targets import targets
 
-MEASUREMENTS: Final[dict[str, Callable[[Plan], Iterator[Step]]]] = {
-    "idle": idle.steps,
-    "paced": paced.steps,
-    "outage": outage.steps,
-    "end_to_end": end_to_end.steps,
-    "latency": latency.steps,
-    "memory": memory.steps,
-    "redis_bytes": redis_bytes.steps,
-}
-_EMIT: Final = ("idle", "paced")
-_LONG: Final = frozenset({"end_to_end", "latency", "memory", "redis_bytes", "outage"})
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(help=__doc__)
+@click.argument("rows", nargs=-1, metavar="[ROW]...", type=click.Choice([*MEASUREMENTS, *GROUPS]))
 @click.option("--quick", is_flag=True, help="One short round of each, to check that it runs: the numbers mean little.")
-@click.option(
-    "--only", multiple=True, type=click.Choice(["emit", *MEASUREMENTS]), help="emit: idle and paced. Repeatable."
-)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of everything.")
+@click.option("--seconds", type=click.FloatRange(0.5), help="How long whole sites run: crowd, rest, growth.")
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another checkout, such as that of the commit before: its code takes turns with this one's.",
+)
+@click.option(
+    "--subject", "subjects", multiple=True, type=click.Choice(list(TITLES)), help="These subjects only. Repeatable."
+)
 @click.option(
     "--json",
     "file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     default=Path(".bench/results.json"),
     show_default=True,
     help="Where the results go, with those of each round.",
 )
-def main(quick: bool, only: tuple[str, ...], rounds: int | None, file: Path) -> None:
+@click.option("--from", "earlier", type=_FILE, help="Measure nothing: show the results of this file.")
+@click.option("--markdown", type=_FILE, help="Fill in the tables of this page that are marked with names of rows.")
+def main(
+    rows: tuple[str, ...],
+    quick: bool,
+    rounds: int | None,
+    seconds: float | None,
+    beside: Path | None,
+    subjects: tuple[str, ...],
+    file: Path,
+    earlier: Path | None,
+    markdown: Path | None,
+) -> None:
     """Measure, print, write."""
-    plan = QUICK if quick else Plan()
-    wanted = [name for name in MEASUREMENTS if not only or name in only or ("emit" in only and name in _EMIT)]
-    turns = [
-        (step, number)
-        for name in wanted
-        for number in range(rounds or (plan.long_rounds if name in _LONG else plan.rounds))
-        for step in MEASUREMENTS[name](plan)
-    ]
-    rows = _run(turns)
-    found = targets(rows)
     console = Console()
-    # Wide enough for the tables if the output is a file.
-    tables(console if console.is_terminal else Console(width=180), rows, found)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(as_json(rows, found, quick=quick), indent=1) + "\n")
-    console.print(f"written to {file}")
+    if not console.is_terminal:
+        # Wide enough for the tables if the output is a file.
+        console = Console(width=200)
+    wanted = [name for row in rows or MEASUREMENTS for name in GROUPS.get(row, (row,))]
+    if earlier is not None:
+        found = [Row(**row) for row in json.loads(earlier.read_text())["rows"]]
+        found = [row for row in found if row.measurement in wanted]
+    else:
+        plan = QUICK if quick else Plan()
+        if seconds is not None:
+            plan = replace(plan, crowd_seconds=seconds, rest_seconds=seconds)
+        turns = [
+            (step, number)
+            for name in dict.fromkeys(wanted)
+            for number in range(rounds or getattr(plan, MEASUREMENTS[name].rounds))
+            for step in MEASUREMENTS[name].steps(plan)
+            if not subjects or step.subject in subjects
+        ]
+        found = _run(turns, beside)
+    reached = targets(found)
+    tables(console, found, reached)
+    if earlier is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(as_json(found, reached, quick=quick), indent=1) + "\n")
+        console.print(f"written to {file}")
+    if markdown is not None:
+        filled = fill(markdown, found, reached)
+        console.print(f"filled in {markdown}: {', '.join(filled) or 'it has no marks for these rows'}")
 
 
-def _run(turns: list[tuple[Step, int]]) -> list[Row]:
+def _run(turns: list[tuple[Step, int]], beside: Path | None) -> list[Row]:
     results: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, other_root(beside) as other:
         task = progress.add_task("", total=len(turns))
         for step, number in turns:
             what = f"{step.measurement}: {TITLES[step.subject]}, {step.case}"
             progress.update(task, description=f"round {number + 1}, {what}")
-            result = child.run(
-                step.measure, timeout_seconds=step.timeout_seconds, environ=step.environ, arguments=step.arguments
-            )
-            results[step.measurement, step.subject, step.case].append(result)
+            checkouts = {step.subject: child.ROOT}
+            if other is not None and step.subject == "ours":
+                checkouts["before"] = other
+            for subject, root in checkouts.items():
+                results[step.measurement, subject, step.case].append(child.run(step, root=root))
             progress.advance(task)
     return [summarise(*key, rounds) for key, rounds in results.items()]
 

@@ -13,46 +13,48 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.benchmarks.place import Place
+from tests.benchmarks.step import Result, Step
 
-Result = dict[str, Any]
-Measure = Callable[..., Result]
-
-_ROOT: Final = Path(__file__).resolve().parents[2]
+#: The checkout that this belongs to.
+ROOT: Final = Path(__file__).resolve().parents[2]
 # Lines of a failed child's output that are shown.
 _TAIL_LINES: Final = 15
 
 
-def run(measure: Measure, *, timeout_seconds: float, environ: dict[str, str], arguments: dict[str, Any]) -> Result:
-    """Call ``measure(place, **arguments)`` in a new process. Errors there are returned, not raised.
+def run(step: Step, *, root: Path = ROOT) -> Result:
+    """Call ``measure(place, **arguments)`` of a step in a new process. Errors there are returned, not raised.
+
+    Args:
+        root: Where the process starts: it imports what is there.
 
     Returns:
         Its result; ``{"not_installed": MODULE}`` if a package is missing; ``{"failed": TEXT}`` for other errors.
     """
     place = Place(Path(tempfile.mkdtemp(prefix="bench-")))
+    measure = step.measure
     command = [sys.executable, "-m", __name__, str(place.directory), measure.__module__, measure.__qualname__]
     output = place.directory / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [*command, json.dumps(arguments)],
-            cwd=_ROOT,
-            env=place.environ() | environ,
+            [*command, json.dumps(step.arguments)],
+            cwd=root,
+            env=place.environ() | step.environ,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        process.wait(timeout_seconds)
+        process.wait(step.timeout_seconds)
         answer: Result = json.loads((place.directory / "result.json").read_bytes())
         return answer
     except subprocess.TimeoutExpired:
-        return {"failed": f"it took more than {timeout_seconds:g} s. {_tail(output)}"}
+        return {"failed": f"it took more than {step.timeout_seconds:g} s. {_tail(output)}"}
     except FileNotFoundError:
         return {"failed": f"exit code {process.returncode}. {_tail(output)}"}
     finally:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
 
-from tests.benchmarks.child import Result
 from tests.benchmarks.cpu import cpu_seconds
 from tests.benchmarks.emitters import Emitter, open_emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.sample import contexts, data
 from tests.benchmarks.servers import RedisServer, SegmentSink
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 from tests.benchmarks.tail import Tail, account
 from tests.benchmarks.workers import RelayProcess, Workers
 
@@ -79,7 +78,7 @@ def measure(place: Place, *, emitter: str, kind: str, workers: int, events: int,
         emitted = time.perf_counter()
         found = tail.wait_for(events, timeout_seconds=_PATIENCE_SECONDS)
         if sink is not None:
-            _wait_for_sink(sink, _WARM_UP + events)
+            sink.wait_for(_WARM_UP + events, timeout_seconds=_PATIENCE_SECONDS)
         seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
         result: Result = {
             "events_per_second": round(found / seconds),
@@ -104,9 +103,3 @@ def emit_all(emitter: Emitter, *, first: int, events: int, a_request: int = _EVE
         if number % a_request == 0:
             bind(next(requests))
         emit(one)
-
-
-def _wait_for_sink(sink: SegmentSink, messages: int) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while sink.counts()["unique"] < messages and time.monotonic() < deadline:
-        time.sleep(0.01)

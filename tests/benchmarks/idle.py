@@ -6,14 +6,13 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from tests.benchmarks.child import Result
-from tests.benchmarks.emitters import TITLES, open_emitter
+from tests.benchmarks.emitters import CALLS, open_emitter
 from tests.benchmarks.pacing import unpaced, warm_up
 from tests.benchmarks.place import Place
 from tests.benchmarks.quantiles import quantiles
 from tests.benchmarks.sample import data
 from tests.benchmarks.servers import RedisServer
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 
 
 def steps(plan: Plan) -> Iterator[Step]:
@@ -23,7 +22,7 @@ def steps(plan: Plan) -> Iterator[Step]:
         "events": plan.idle_burst_events,
         "seconds": plan.idle_seconds,
     }
-    for name in TITLES:
+    for name in CALLS:
         yield Step(
             measurement="idle",
             subject=name,

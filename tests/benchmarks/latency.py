@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from tests.benchmarks.child import Result
 from tests.benchmarks.emitters import open_emitter
 from tests.benchmarks.end_to_end import emit_all
 from tests.benchmarks.place import Place
 from tests.benchmarks.quantiles import quantiles
 from tests.benchmarks.sample import data
 from tests.benchmarks.servers import RedisServer
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 from tests.benchmarks.tail import Tail, sequence_of
 from tests.benchmarks.workers import Workers
 

@@ -9,12 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.child import Result
 from tests.benchmarks.emitters import open_emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.sample import contexts, data
 from tests.benchmarks.servers import RedisServer
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 
 _WARM_UP: Final = 2_000
 # How often the memory is measured on the way.

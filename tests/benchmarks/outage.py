@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from tests.benchmarks.child import Result
 from tests.benchmarks.emitters import Emit, open_emitter
 from tests.benchmarks.pacing import paced, warm_up
 from tests.benchmarks.place import Place
 from tests.benchmarks.quantiles import quantiles
 from tests.benchmarks.sample import data
 from tests.benchmarks.servers import RedisServer
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 
 STATES: Final = ("up", "refusing", "stopped")
 # Calls of delay() while Redis is up, when none of them has to wait.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.benchmarks.child import Result
-from tests.benchmarks.emitters import TITLES, open_emitter
+from tests.benchmarks.emitters import CALLS, open_emitter
 from tests.benchmarks.pacing import paced, warm_up
 from tests.benchmarks.place import Place
 from tests.benchmarks.quantiles import quantiles
 from tests.benchmarks.servers import RedisServer
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 
 # A call must be able to reach this many times the rate, or it will not keep it.
 _HEADROOM = 1.1
@@ -19,7 +18,7 @@ _HEADROOM = 1.1
 def steps(plan: Plan) -> Iterator[Step]:
     """Each emitter at each rate."""
     for rate in plan.rates:
-        for name in TITLES:
+        for name in CALLS:
             yield Step(
                 measurement="paced",
                 subject=name,

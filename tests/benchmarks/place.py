@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+SEGMENT_URL: Final = "BENCH_SEGMENT_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,15 @@ class Place:
     def log(self) -> Path:
         """The tracking log, or a peer's equivalent."""
         return self.directory / "tracking.log"
+
+    @property
+    def segment_url(self) -> str | None:
+        """Where peers find the stand-in for Segment that the measurement has started; None if it has started none."""
+        return os.environ.get(SEGMENT_URL)
+
+    def use_segment(self, url: str) -> None:
+        """Have everybody that is opened or started from now on send to this stand-in for Segment."""
+        os.environ[SEGMENT_URL] = os.environ["DISPATCHER_DESTINATIONS__SEGMENT__HOST"] = url
 
     def environ(self) -> dict[str, str]:
         """The environment of every process of the measurement: this one's, with all DISPATCHER_* variables replaced."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.benchmarks.child import Result
 from tests.benchmarks.emitters import open_emitter
 from tests.benchmarks.end_to_end import emit_all
 from tests.benchmarks.place import Place
 from tests.benchmarks.servers import RedisServer
-from tests.benchmarks.step import Plan, Step
+from tests.benchmarks.step import Plan, Result, Step
 
 # Enough that all keys and connections exist.
 _WARM_UP = 1_000

@@ -15,31 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.emitters import TITLES
+from tests.benchmarks.measurements import MEASUREMENTS
 from tests.benchmarks.summary import Row
 from tests.benchmarks.targets import Target
 
-_HEADINGS: Final = {
-    "idle": "A call, one after another, with the relay at rest",
-    "paced": "A call at a steady rate, with the relay thread at work",
-    "outage": "A call with Redis up, refusing and stopped (ours at 5,000/s)",
-    "end_to_end": "From emit to the line in the log, all processes on this machine",
-    "latency": "From the call to the line in the log, at light load",
-    "memory": "Growth of the emitting process while events wait",
-    "redis_bytes": "Redis memory for an event that waits",
-}
-# The column by which subjects are compared.
-_COMPARED: Final = {
-    "idle": "p50_us",
-    "paced": "p50_us",
-    "outage": "p50_us",
-    "end_to_end": "events_per_second",
-    "latency": "p50_us",
-    "memory": "bytes_per_event",
-    "redis_bytes": "bytes_per_event",
-}
 _UNITS: Final = {"us": "µs", "cpu": "CPU", "mib": "MiB", "second": "s"}
 # Columns that are only shown if they are not zero.
-_FAULTS: Final = frozenset({"missing", "doubled", "dropped", "segment_missing", "segment_doubled"})
+_FAULTS: Final = frozenset({"missing", "doubled", "dropped", "late", "segment_missing", "segment_doubled"})
 _PACKAGES: Final = (
     "event-dispatcher",
     "celery",
@@ -52,10 +34,11 @@ _PACKAGES: Final = (
 
 
 def tables(console: Console, rows: Sequence[Row], found: Sequence[Target]) -> None:
-    """Print a table for each measurement, and the targets."""
+    """Print a table for each measurement, and the targets that were measured."""
     for measurement in dict.fromkeys(row.measurement for row in rows):
         console.print(_table(measurement, [row for row in rows if row.measurement == measurement]))
-    console.print(_target_table(found))
+    if any(one.measured is not None for one in found):
+        console.print(_target_table([one for one in found if one.measured is not None]))
 
 
 def as_json(rows: Sequence[Row], found: Sequence[Target], *, quick: bool) -> dict[str, Any]:
@@ -76,28 +59,15 @@ def as_json(rows: Sequence[Row], found: Sequence[Target], *, quick: bool) -> dic
     }
 
 
-def _table(measurement: str, rows: Sequence[Row]) -> Table:
-    table = Table(title=_HEADINGS[measurement], title_justify="left")
-    compared = _COMPARED[measurement]
-    names = [
-        name
-        for name in dict.fromkeys(name for row in rows for name in row.metrics)
-        if name not in _FAULTS or any(row.metrics.get(name) for row in rows)
-    ]
-    table.add_column("what")
-    table.add_column("case")
-    for name in names:
-        table.add_column(_title(name), justify="right")
-    table.add_column("times ours", justify="right")
-    table.add_column("")
-    for row in rows:
-        cells = [_number(row.metrics.get(name)) for name in names]
-        table.add_row(TITLES[row.subject], row.case, *cells, _ratio(row, rows, compared), row.note)
-    return table
+def columns(rows: Sequence[Row]) -> list[str]:
+    """The metrics of a table, without faults that did not occur."""
+    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    return [name for name in names if name not in _FAULTS or any(row.metrics.get(name) for row in rows)]
 
 
-def _ratio(row: Row, rows: Sequence[Row], compared: str) -> str:
-    # Our row of the same case, or else our first row.
+def ratio(row: Row, rows: Sequence[Row]) -> str:
+    """How many times ours a peer's row is: of the same case, or else our first row. Empty for our own."""
+    compared = MEASUREMENTS[row.measurement].compared
     ours = [one for one in rows if one.subject == "ours" and compared in one.metrics]
     base = next((one for one in ours if one.case == row.case), ours[0] if ours else None)
     if row.subject == "ours" or base is None or compared not in row.metrics or not base.metrics[compared]:
@@ -105,29 +75,46 @@ def _ratio(row: Row, rows: Sequence[Row], compared: str) -> str:
     return f"{row.metrics[compared] / base.metrics[compared]:.3g}"
 
 
-def _target_table(found: Sequence[Target]) -> Table:
-    table = Table(title="Targets", title_justify="left")
-    for title in ("what", "target", "measured", "", "margin"):
-        table.add_column(title, justify="left" if title in ("what", "") else "right")
-    words = {True: "[green]reached[/]", False: "[red]not reached[/]", None: "not measured"}
-    for one in found:
-        margin = "" if one.margin is None else f"{one.margin:.2f}"
-        wanted, measured = f"{one.kind} {_number(one.wanted)} {one.unit}", _number(one.measured)
-        table.add_row(one.name, wanted, measured and f"{measured} {one.unit}", words[one.reached], margin)
-    return table
-
-
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """The heading of a metric's column: its unit is the last part of its name."""
     words = [_UNITS.get(word, word) for word in name.replace("p999", "p99.9").split("_")]
     return " ".join(words).replace(" per ", "/")
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """For people: three digits, or more of large numbers. Empty for None."""
     if value is None:
         return ""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def _table(measurement: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=MEASUREMENTS[measurement].heading, title_justify="left")
+    names = columns(rows)
+    table.add_column("what")
+    table.add_column("case")
+    for name in names:
+        table.add_column(title(name), justify="right")
+    table.add_column("times ours", justify="right")
+    table.add_column("")
+    for row in rows:
+        cells = [number(row.metrics.get(name)) for name in names]
+        table.add_row(TITLES[row.subject], row.case, *cells, ratio(row, rows), row.note)
+    return table
+
+
+def _target_table(found: Sequence[Target]) -> Table:
+    table = Table(title="Targets", title_justify="left")
+    for heading in ("what", "target", "measured", "", "margin"):
+        table.add_column(heading, justify="left" if heading in ("what", "") else "right")
+    words = {True: "[green]reached[/]", False: "[red]not reached[/]", None: ""}
+    for one in found:
+        margin = "" if one.margin is None else f"{one.margin:.2f}"
+        wanted, measured = f"{one.kind} {number(one.wanted)} {one.unit}", number(one.measured)
+        table.add_row(one.name, wanted, measured and f"{measured} {one.unit}", words[one.reached], margin)
+    return table
 
 
 def _version(package: str) -> str | None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Self
+from typing import Any, Self
 from urllib.request import urlopen
 
 import redis
@@ -62,6 +62,20 @@ class RedisServer:
         """The memory that Redis uses, as it reports it."""
         return int(self.client.info("memory")["used_memory"])
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def commands(self) -> dict[str, int]:
+        """How often each command was called, also from scripts; without those that ask for this."""
+        found: dict[str, dict[str, Any]] = self.client.info("commandstats")
+        return {
+            name.removeprefix("cmdstat_"): int(counts["calls"])
+            for name, counts in found.items()
+            if name != "cmdstat_info"
+        }
+
     def _wait_until_ready(self, seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
         while True:
@@ -76,10 +90,17 @@ class RedisServer:
 
 
 class SegmentSink:
-    """``tests.benchmarks.sink`` in its own process."""
+    """``tests.benchmarks.sink`` in its own process.
+
+    Args:
+        latency_seconds: How long each request waits for its answer.
+    """
+
+    def __init__(self, latency_seconds: float = 0.0) -> None:
+        self._latency_seconds = latency_seconds
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.benchmarks.sink"]
+        command = [sys.executable, "-m", "tests.benchmarks.sink", str(self._latency_seconds)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
@@ -88,13 +109,35 @@ class SegmentSink:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill it: connections are refused from now on. May be called twice."""
         self._process.kill()
         self._process.wait()
 
     def counts(self) -> dict[str, int]:
-        """The number of ``messages`` that have come, and how many were ``unique`` by their messageId."""
-        with urlopen(self.url) as answer:  # noqa: S310 - our own, on the loopback
-            found: dict[str, int] = json.load(answer)
+        """The numbers of ``requests``, their ``bytes``, ``messages``, and those ``unique`` by their messageId."""
+        return self._ask("/")
+
+    def waits(self) -> dict[str, Any]:
+        """``counts``, the quantiles of the seconds from call to request (``waits``), and the longest ``by_second``."""
+        return self._ask("/waits")
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._ask("/forget")
+
+    def wait_for(self, messages: int, *, timeout_seconds: float) -> int:
+        """Wait until so many different messages have come, or for the timeout. Returns how many did."""
+        deadline = time.monotonic() + timeout_seconds
+        while (found := self.counts()["unique"]) < messages and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        with urlopen(f"{self.url}{path}") as answer:  # noqa: S310 - our own, on the loopback
+            found: dict[str, Any] = json.load(answer)
             return found

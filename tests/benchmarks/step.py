@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.benchmarks.child import Measure
+Result = dict[str, Any]
+Measure = Callable[..., Result]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Plan:
     rounds: int = 5
     #: Rounds of measurements that take long and vary little.
     long_rounds: int = 3
+    #: Rounds of whole sites, which take longest.
+    site_rounds: int = 1
     idle_bursts: int = 10
     idle_burst_events: int = 2_000
     idle_seconds: float = 1.0
@@ -53,6 +57,14 @@ class Plan:
     memory_events: int = 1_000_000
     redis_events: int = 200_000
     redis_tasks: int = 5_000
+    crowd_processes: int = 40
+    crowd_rates: tuple[int, ...] = (200, 5_000)
+    crowd_seconds: float = 20.0
+    crowd_latency_seconds: float = 0.2
+    rest_processes: tuple[int, ...] = (1, 8, 40, 100)
+    rest_workers: tuple[int, ...] = (2, 8)
+    rest_seconds: float = 10.0
+    destinations: tuple[int, ...] = (10, 20)
 
 
 #: Only checks that everything runs: its numbers mean little.
@@ -74,4 +86,11 @@ QUICK = Plan(
     memory_events=20_000,
     redis_events=5_000,
     redis_tasks=200,
+    crowd_processes=4,
+    crowd_rates=(40,),
+    crowd_seconds=2.0,
+    rest_processes=(1, 4),
+    rest_workers=(),
+    rest_seconds=2.0,
+    destinations=(10,),
 )

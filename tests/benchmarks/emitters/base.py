@@ -16,12 +16,25 @@ Emit = Callable[[dict[str, Any]], object]
 #: The titles of the emitters by their modules, in the order of the tables.
 TITLES: Final = {
     "ours": "dispatcher, tracker.emit",
+    "before": "dispatcher, the other checkout",
     "floor": "the floor: encode, copy into a map",
     "segment_analytics": "segment-analytics-python, track",
     "event_tracking_log": "event-tracking, LoggerBackend",
     "event_tracking_async": "event-tracking, AsyncRoutingBackend",
     "celery_delay": "Celery, delay()",
+    "celery_post": "Celery, a task for each event",
+    "event_tracking_segment": "event-tracking, async to Segment",
 }
+
+#: Those whose calls are compared: the others call what one of these does, and differ in their workers only.
+CALLS: Final = (
+    "ours",
+    "floor",
+    "segment_analytics",
+    "event_tracking_log",
+    "event_tracking_async",
+    "celery_delay",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

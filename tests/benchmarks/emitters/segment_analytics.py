@@ -1,10 +1,13 @@
-"""segment-analytics-python's client with its consumer thread, which posts to a sink in another process."""
+"""segment-analytics-python's client with its consumer thread, which posts to a sink in another process.
+
+It takes the sink that the measurement has started, or starts one.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from segment.analytics.client import Client
@@ -21,8 +24,9 @@ _LOOK_SECONDS = 0.01
 @contextmanager
 def opened(place: Place) -> Iterator[Emitter]:
     """With the client's own defaults: its queue holds 10,000 events, and further ones are dropped."""
-    with SegmentSink() as sink:
-        client = Client("key", host=sink.url)
+    with ExitStack() as stack:
+        sink = None if place.segment_url else stack.enter_context(SegmentSink())
+        client = Client("key", host=sink.url if sink is not None else place.segment_url)
         context: dict[str, Any] = {}
         dropped = 0
 
@@ -40,4 +44,4 @@ def opened(place: Place) -> Iterator[Emitter]:
             while not client.queue.empty():
                 time.sleep(_LOOK_SECONDS)
 
-        yield Emitter(emit=emit, settle=settle, dropped=lambda: dropped, bind=bind, refuse=sink.kill)
+        yield Emitter(emit=emit, settle=settle, dropped=lambda: dropped, bind=bind, refuse=sink.kill if sink else int)

@@ -1,0 +1,83 @@
+"""Measurements: all rows by name, with what they are called in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.benchmarks import crowd, end_to_end, idle, latency, memory, outage, paced, redis_bytes, rest
+from tests.benchmarks.step import Plan, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One table.
+
+    Args:
+        heading: The title of the table.
+        steps: What is measured in one round.
+        compared: The metric of the column "times ours".
+        rounds: The attribute of the plan that says how many rounds there are.
+    """
+
+    heading: str
+    steps: Callable[[Plan], Iterator[Step]]
+    compared: str
+    rounds: str = "long_rounds"
+
+
+MEASUREMENTS: Final = {
+    "idle": Measurement(
+        heading="A call, one after another, with the relay at rest",
+        steps=idle.steps,
+        compared="p50_us",
+        rounds="rounds",
+    ),
+    "paced": Measurement(
+        heading="A call at a steady rate, with the relay thread at work",
+        steps=paced.steps,
+        compared="p50_us",
+        rounds="rounds",
+    ),
+    "outage": Measurement(
+        heading="A call with Redis up, refusing and stopped (ours at 5,000/s)",
+        steps=outage.steps,
+        compared="p50_us",
+    ),
+    "end_to_end": Measurement(
+        heading="From emit to the line in the log, all processes on this machine",
+        steps=end_to_end.steps,
+        compared="events_per_second",
+    ),
+    "latency": Measurement(
+        heading="From the call to the line in the log, at light load",
+        steps=latency.steps,
+        compared="p50_us",
+    ),
+    "memory": Measurement(
+        heading="Growth of the emitting process while events wait",
+        steps=memory.steps,
+        compared="bytes_per_event",
+    ),
+    "redis_bytes": Measurement(
+        heading="Redis memory for an event that waits",
+        steps=redis_bytes.steps,
+        compared="bytes_per_event",
+    ),
+    "crowd": Measurement(
+        heading="Many processes, a Segment that answers in 200 ms, 16 places",
+        steps=crowd.steps,
+        compared="messages_per_request",
+        rounds="site_rounds",
+    ),
+    "rest": Measurement(
+        heading="At rest: CPU of each process in ms a second, and commands that Redis gets",
+        steps=rest.steps,
+        compared="emitting_ms_s",
+        rounds="site_rounds",
+    ),
+}
+
+#: Several rows by one name.
+GROUPS: Final = {"emit": ("idle", "paced")}
