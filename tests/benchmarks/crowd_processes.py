@@ -18,6 +18,8 @@ from tests.benchmarks.sample import contexts, data
 _FORK: Final = multiprocessing.get_context("fork")
 # Numbers of events that processes have for themselves.
 _NUMBERS: Final = 10_000_000
+# How often a process that emits as fast as it can looks for room.
+_ROOM: Final = 500
 _START_SECONDS: Final = 60.0
 
 
@@ -59,13 +61,29 @@ class CrowdProcesses:
     def emit(self, *, rate: float, seconds: float) -> dict[str, float]:
         """Emit ``rate`` events a second in each process, each at moments of its own, and wait until all are done.
 
+        Each event belongs to a request of its own.
+
         Returns:
             How many ``events`` were emitted, how many of them were ``dropped``, and for how many ``seconds`` the last
             process emitted: more than wanted where it cannot keep the rate.
         """
+        wanted = {"events": round(rate * seconds), "interval": 1 / rate, "a_request": 1}
         for number, end in enumerate(self._ends):
-            end.send({"rate": rate, "seconds": seconds, "phase": number / self._count / rate})
-        answers = self._answers(seconds * 10 + _START_SECONDS)
+            end.send(wanted | {"phase": number / self._count / rate})
+        return self._sums(seconds * 10 + _START_SECONDS)
+
+    def emit_all(self, events: int, *, a_request: int, timeout_seconds: float) -> dict[str, float]:
+        """Emit ``events`` in each process as fast as it can, ``a_request`` of them in each request.
+
+        Returns:
+            As ``emit`` does. None is dropped for lack of room in a queue: the callers wait.
+        """
+        for end in self._ends:
+            end.send({"events": events, "interval": 0.0, "a_request": a_request, "phase": 0.0})
+        return self._sums(timeout_seconds)
+
+    def _sums(self, timeout_seconds: float) -> dict[str, float]:
+        answers = self._answers(timeout_seconds)
         return {
             "events": sum(one["events"] for one in answers),
             "dropped": sum(one["dropped"] for one in answers),
@@ -91,14 +109,16 @@ def _serve(end: Connection, emitter: str, place: Place, number: int) -> None:
         end.send({})
         while True:
             wanted = end.recv()
-            interval = 1 / wanted["rate"]
-            count = round(wanted["rate"] * wanted["seconds"])
             start = time.monotonic()
-            for position, one in enumerate(islice(events, count)):
-                ahead = start + wanted["phase"] + position * interval - time.monotonic()
-                if ahead > 0:
-                    time.sleep(ahead)
-                opened.bind(next(requests))
+            for position, one in enumerate(islice(events, wanted["events"])):
+                if wanted["interval"]:
+                    ahead = start + wanted["phase"] + position * wanted["interval"] - time.monotonic()
+                    if ahead > 0:
+                        time.sleep(ahead)
+                elif position % _ROOM == 0:
+                    opened.make_room()
+                if position % wanted["a_request"] == 0:
+                    opened.bind(next(requests))
                 opened.emit(one | {"emitted_at": time.monotonic()})
             seconds = time.monotonic() - start
-            end.send({"events": count, "dropped": opened.dropped(), "seconds": seconds})
+            end.send({"events": wanted["events"], "dropped": opened.dropped(), "seconds": seconds})

@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tests.benchmarks import crowd, end_to_end, idle, latency, memory, outage, paced, redis_bytes, rest
+from tests.benchmarks import (
+    crowd,
+    deliver,
+    end_to_end,
+    growth,
+    idle,
+    latency,
+    memory,
+    outage,
+    paced,
+    redis_bytes,
+    rest,
+    segment,
+)
 from tests.benchmarks.step import Plan, Step
 
 
@@ -65,6 +78,16 @@ MEASUREMENTS: Final = {
         steps=redis_bytes.steps,
         compared="bytes_per_event",
     ),
+    "segment": Measurement(
+        heading="From emit to Segment alone, all processes on this machine, the stand-in's CPU left out",
+        steps=segment.steps,
+        compared="events_per_second",
+    ),
+    "deliver": Measurement(
+        heading="Delivering batches alone, in one thread of a worker, the stand-in's CPU left out",
+        steps=deliver.steps,
+        compared="cpu_us_per_event",
+    ),
     "crowd": Measurement(
         heading="Many processes, a Segment that answers in 200 ms, 16 places",
         steps=crowd.steps,
@@ -77,7 +100,34 @@ MEASUREMENTS: Final = {
         compared="emitting_ms_s",
         rounds="site_rounds",
     ),
+    "by_processes": Measurement(
+        heading="Growth with the number of processes at 5 events/s each, Segment answering in 200 ms, 16 places",
+        steps=growth.by_processes,
+        compared="requests_per_1000",
+        rounds="site_rounds",
+    ),
+    "by_destinations": Measurement(
+        heading="Growth with the number of destinations, each a tracking log, 1 worker",
+        steps=growth.by_destinations,
+        compared="cpu_us_per_event",
+        rounds="site_rounds",
+    ),
+    "by_waiting": Measurement(
+        heading="Growth with the number of events that wait in Redis",
+        steps=growth.by_waiting,
+        compared="bytes_per_event",
+        rounds="site_rounds",
+    ),
+    "by_size": Measurement(
+        heading="Growth with the size of an event, from emit to the line, 1 worker",
+        steps=growth.by_size,
+        compared="cpu_us_per_event",
+        rounds="site_rounds",
+    ),
 }
 
 #: Several rows by one name.
-GROUPS: Final = {"emit": ("idle", "paced")}
+GROUPS: Final = {
+    "emit": ("idle", "paced"),
+    "growth": ("by_processes", "by_destinations", "by_waiting", "by_size"),
+}

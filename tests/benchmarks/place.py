@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,11 @@ class Place:
     def use_segment(self, url: str) -> None:
         """Have everybody that is opened or started from now on send to this stand-in for Segment."""
         os.environ[SEGMENT_URL] = os.environ["DISPATCHER_DESTINATIONS__SEGMENT__HOST"] = url
+
+    def use_logs(self, paths: Sequence[Path]) -> None:
+        """Say where the destinations ``log1``, ``log2`` and so on write, to all that starts from now on."""
+        for number, path in enumerate(paths, start=1):
+            os.environ[f"DISPATCHER_DESTINATIONS__LOG{number}__PATH"] = str(path)
 
     def environ(self) -> dict[str, str]:
         """The environment of every process of the measurement: this one's, with all DISPATCHER_* variables replaced."""

@@ -63,6 +63,16 @@ class RedisServer:
         return int(self.client.info("memory")["used_memory"])
 
     @property
+    def peak_bytes(self) -> int:
+        """The most memory that it has used."""
+        return int(self.client.info("memory")["used_memory_peak"])
+
+    def script_times(self) -> tuple[int, int]:
+        """How many scripts it has run so far, and the microseconds that they took."""
+        counts = self.client.info("commandstats").get("cmdstat_evalsha", {})
+        return int(counts.get("calls", 0)), int(counts.get("usec", 0))
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

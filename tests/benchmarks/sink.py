@@ -22,7 +22,8 @@ _GZIP: Final = 31
 _ID_KEY: Final = b'"messageId":'
 _EMITTED_KEY: Final = b'"emitted_at":'
 # Meta's API says how many events it has received; all others look at the status only.
-_TAKEN: Final = b'{"success": true, "events_received": 1}'
+_TAKEN: Final = b'{"success": true, "events_received": %d}'
+_META_KEY: Final = b'"event_name":'
 _LEVELS: Final = {"p50": 0.5, "p99": 0.99, "longest": 1.0}
 
 
@@ -56,10 +57,11 @@ class Sink:
                 lower = head.lower()
                 length = _LENGTH.search(lower)
                 body = await reader.readexactly(int(length[1])) if length is not None else b""
-                self._take(decompress(body, _GZIP) if b"content-encoding: gzip" in lower else body, len(body))
+                text = decompress(body, _GZIP) if b"content-encoding: gzip" in lower else body
+                self._take(text, len(body))
                 if self._latency_seconds:
                     await asyncio.sleep(self._latency_seconds)
-                writer.write(_response(_TAKEN))
+                writer.write(_response(_TAKEN % text.count(_META_KEY)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -57,6 +57,8 @@ class Plan:
     memory_events: int = 1_000_000
     redis_events: int = 200_000
     redis_tasks: int = 5_000
+    segment_events: int = 60_000
+    deliver_events: int = 10_000
     crowd_processes: int = 40
     crowd_rates: tuple[int, ...] = (200, 5_000)
     crowd_seconds: float = 20.0
@@ -65,6 +67,12 @@ class Plan:
     rest_workers: tuple[int, ...] = (2, 8)
     rest_seconds: float = 10.0
     destinations: tuple[int, ...] = (10, 20)
+    growth_processes: tuple[int, ...] = (1, 10, 40, 100)
+    growth_destinations: tuple[int, ...] = (2, 10, 20)
+    growth_waiting: tuple[int, ...] = (100_000, 1_000_000, 5_000_000)
+    growth_kilobytes: tuple[float, ...] = (0.2, 1, 10, 100)
+    growth_events: int = 100_000
+    growth_bytes: int = 100_000_000
 
 
 #: Only checks that everything runs: its numbers mean little.
@@ -86,6 +94,8 @@ QUICK = Plan(
     memory_events=20_000,
     redis_events=5_000,
     redis_tasks=200,
+    segment_events=3_000,
+    deliver_events=500,
     crowd_processes=4,
     crowd_rates=(40,),
     crowd_seconds=2.0,
@@ -93,4 +103,10 @@ QUICK = Plan(
     rest_workers=(),
     rest_seconds=2.0,
     destinations=(10,),
+    growth_processes=(1, 4),
+    growth_destinations=(2,),
+    growth_waiting=(5_000,),
+    growth_kilobytes=(0.2, 100),
+    growth_events=3_000,
+    growth_bytes=3_000_000,
 )

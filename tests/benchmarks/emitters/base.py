@@ -15,7 +15,7 @@ Emit = Callable[[dict[str, Any]], object]
 
 #: The titles of the emitters by their modules, in the order of the tables.
 TITLES: Final = {
-    "ours": "dispatcher, tracker.emit",
+    "ours": "dispatcher",
     "before": "dispatcher, the other checkout",
     "floor": "the floor: encode, copy into a map",
     "segment_analytics": "segment-analytics-python, track",
@@ -46,6 +46,7 @@ class Emitter:
         settle: Waits until the background work of the calls so far is done.
         dropped: The number of events that it could not take so far.
         bind: Binds another request's context.
+        make_room: Waits while a thousand more would be too many for its queue.
         refuse: Ends the server that it sends to, if that is not Redis.
     """
 
@@ -53,6 +54,7 @@ class Emitter:
     settle: Callable[[], object] = lambda: None
     dropped: Callable[[], int] = lambda: 0
     bind: Callable[[dict[str, Any]], object] = lambda context: None
+    make_room: Callable[[], object] = lambda: None
     refuse: Callable[[], object] = lambda: None
 
 

@@ -19,6 +19,8 @@ from tests.benchmarks.servers import SegmentSink
 
 # Seconds between two checks whether its queue is empty.
 _LOOK_SECONDS = 0.01
+# Events that a caller may emit before it asks for room again.
+_ROOM = 1_000
 
 
 @contextmanager
@@ -44,4 +46,15 @@ def opened(place: Place) -> Iterator[Emitter]:
             while not client.queue.empty():
                 time.sleep(_LOOK_SECONDS)
 
-        yield Emitter(emit=emit, settle=settle, dropped=lambda: dropped, bind=bind, refuse=sink.kill if sink else int)
+        def make_room() -> None:
+            while client.queue.qsize() > client.queue.maxsize - _ROOM:
+                time.sleep(_LOOK_SECONDS / 10)
+
+        yield Emitter(
+            emit=emit,
+            settle=settle,
+            dropped=lambda: dropped,
+            bind=bind,
+            make_room=make_room,
+            refuse=sink.kill if sink is not None else int,
+        )
