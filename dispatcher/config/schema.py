@@ -17,7 +17,7 @@ from dispatcher.config.destination import DestinationName, DestinationSettings
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.connections.embedded import embedded_url
-from dispatcher.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, check_url, is_redis
+from dispatcher.connections.urls import BROKER_SCHEMES, STORE_SCHEMES, check_url, is_redis
 
 # What a journal file needs beside its largest event: its header, the frame's and the alignment of both to pages.
 _JOURNAL_OVERHEAD_BYTES: Final = 4096
@@ -219,7 +219,7 @@ class Settings(Table):
     def _check_store(cls, value: str | None, info: ValidationInfo) -> str | None:
         broker = info.data.get("broker_url")
         if value is not None:
-            check_url(value, REDIS_SCHEMES, "the batch store")
+            check_url(value, STORE_SCHEMES, "the batch store")
         elif broker is not None and not is_redis(broker):
             raise ValueError("the broker is not a Redis, so the batch store needs one of its own; set store_url")
         return broker if value is None else value

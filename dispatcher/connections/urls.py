@@ -8,19 +8,35 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from dispatcher.connections.cluster_address import SCHEMES as CLUSTER_SCHEMES
+from dispatcher.connections.cluster_address import ClusterAddress, is_cluster
 from dispatcher.connections.redis_address import RedisAddress, certificate_check, read_options, split_url
 from dispatcher.connections.sentinels import Sentinels, is_sentinel
 
 _AMQP_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 _AMQP_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 
+_REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix", "sentinel")
 #: Where the batch store can live.
-REDIS_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix", "sentinel")
+STORE_SCHEMES: Final = (*_REDIS_SCHEMES, *CLUSTER_SCHEMES)
 #: What the doorbells can be carried by.
-BROKER_SCHEMES: Final = (*REDIS_SCHEMES, *_AMQP_SCHEMES, "sqs")
+BROKER_SCHEMES: Final = (*_REDIS_SCHEMES, *_AMQP_SCHEMES, "sqs")
+
+_NO_BROKER: Final = (
+    "a Redis Cluster cannot carry doorbells, since Celery waits for several queues in one command: let store_url name "
+    "the cluster, and broker_url a plain Redis, RabbitMQ or SQS beside it"
+)
 
 # How other clients spell the same.
-_ALIASES: Final = {"valkey": "redis", "valkeys": "rediss", "redis+sentinel": "sentinel", "socket": "redis+socket"}
+_ALIASES: Final = {
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "redis+sentinel": "sentinel",
+    "socket": "redis+socket",
+    "redis-cluster": "redis+cluster",
+    "rediss-cluster": "rediss+cluster",
+    "valkey+cluster": "redis+cluster",
+}
 
 
 def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
@@ -36,6 +52,11 @@ def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
     """
     if is_sentinel(url):
         Sentinels.from_url(url)
+        return
+    if is_cluster(url):
+        if _scheme(url) not in schemes:
+            raise ValueError(_NO_BROKER)
+        ClusterAddress.from_url(url)
         return
     parts = url.split(";")
     for part in parts:
@@ -56,7 +77,7 @@ def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
 
 def is_redis(url: str) -> bool:
     """Whether every server of the URL (several are separated by ``;``) is a Redis."""
-    return is_sentinel(url) or all(_scheme(part) in REDIS_SCHEMES for part in url.split(";"))
+    return is_sentinel(url) or is_cluster(url) or all(_scheme(part) in _REDIS_SCHEMES for part in url.split(";"))
 
 
 def is_amqp(url: str) -> bool:
@@ -83,6 +104,8 @@ def kombu_url(url: str) -> str:
     """Spell a URL as kombu does: every sentinel gets a scheme of its own, and ``rediss://`` says how certificates are
     verified. Raises ValueError as ``check_url``.
     """
+    if is_cluster(url):
+        raise ValueError(_NO_BROKER)
     if is_sentinel(url):
         return Sentinels.from_url(url).kombu_url()
     if is_redis(url):
@@ -112,6 +135,8 @@ def without_password(url: str) -> str:
     """The URL with its password masked, for logs and error messages."""
     if is_sentinel(url):
         return str(Sentinels.from_url(url))
+    if is_cluster(url):
+        return str(ClusterAddress.from_url(url))
     if is_redis(url):
         return str(RedisAddress.from_url(url))
     parts = urlsplit(url)

@@ -1,8 +1,7 @@
-"""Several Redis servers: a failover by Sentinel under load, and a cluster, which is refused."""
+"""Several Redis servers with a sentinel: a failover under load."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +9,7 @@ import pytest
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.local.redis_server import find_server
-from dispatcher.store.batches import BatchStore
 from tests.support.deliveries import LOG
-from tests.support.ports import free_ports
 from tests.support.sentinel import SentinelServers
 from tests.support.site import Site, open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
@@ -87,27 +83,3 @@ def test_a_failover_that_loses_acknowledged_writes_loses_no_event(
     site.assert_ledger_closes()
     assert worker.running, worker.output
     assert worker.stop(60) == 0
-
-
-def test_a_cluster_node_is_refused_with_a_clear_error(tmp_path: Path) -> None:
-    # Nodes talk to each other on a port that is 10 000 higher and must be valid.
-    port = min(free_ports(20))
-    assert port + 10_000 < 65_536
-    words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
-    server = subprocess.Popen([find_server().path, *words, "--save", ""], stdout=subprocess.DEVNULL)
-    pool = RedisPool(f"redis://127.0.0.1:{port}/0", timeout_seconds=5)
-    try:
-        wait_for(lambda: answers(pool), what="Redis to answer")
-        with pytest.raises(StoreUnavailableError, match="is part of a Redis Cluster"):
-            BatchStore(pool).counts([LOG])
-    finally:
-        pool.close()
-        server.kill()
-        server.wait(10)
-
-
-def answers(pool: RedisPool) -> bool:
-    try:
-        return bool(pool.execute("PING"))
-    except StoreUnavailableError:
-        return False

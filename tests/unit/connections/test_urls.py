@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from dispatcher import config
+from dispatcher.connections.cluster_address import ClusterAddress
 from dispatcher.connections.redis_address import RedisAddress
 from dispatcher.connections.redis_pool import kombu_options
 from dispatcher.connections.sentinels import Sentinels
@@ -135,3 +136,39 @@ def test_loopback_names_and_addresses_are_local(host: str) -> None:
 @pytest.mark.parametrize("host", [None, "", "redis", "127.example.org", "localhost.example.org", "10.0.0.1"])
 def test_other_hosts_are_not_local(host: str | None) -> None:
     assert not is_local(host)
+
+
+def test_a_cluster_url_holds_servers_login_and_options() -> None:
+    url = " rediss+cluster://u:p%40ss@c1;c2:7001;RedisS+Cluster://[::1]:7002/0?ssl_ca_certs=/ca "
+    found = ClusterAddress.from_url(url)
+    tls = {"ssl_ca_certs": "/ca", "ssl_cert_reqs": "required"}
+    assert [(node.host, node.port) for node in found.nodes] == [("c1", None), ("c2", 7001), ("::1", 7002)]
+    assert all((node.username, node.password, node.tls) == ("u", "p@ss", tls) for node in found.nodes)
+    assert found.at("c9", 5).redis_url() == "rediss://u:p%40ss@c9:5/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"
+    assert without_password(url) == "rediss+cluster://u:***@c1;c2:7001;[::1]:7002"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis+cluster://:hush@c1/1", "the database 0 only"),
+        ("redis+cluster://:hush@c1?db=2", "the database 0 only"),
+        ("redis+cluster://:hush@;c2", "has no host"),
+        ("redis+cluster://c1;rediss+cluster://c2", "either all redis+cluster:// or all rediss+cluster://"),
+        ("redis+cluster://:hush@c1?ssl_ca_certs=/ca", "is for rediss://"),
+        ("redis+cluster://user@c1", "a user and no password"),
+        ("redis-cluster://c1", "did you mean redis+cluster://?"),
+    ],
+)
+def test_an_unusable_cluster_is_refused_with_the_expected_form(url: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        config.load(overrides={"broker_url": "redis://h", "store_url": url})
+    assert problem in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_cluster_is_no_broker_and_what_is_one_is_named() -> None:
+    with pytest.raises(SettingsError, match="a plain Redis, RabbitMQ or SQS beside it"):
+        config.load(overrides={"broker_url": "redis+cluster://c1"})
+    settings = config.load(overrides={"broker_url": "redis://h", "store_url": "redis+cluster://c1"})
+    assert (settings.broker, settings.store) == ("redis://h", "redis+cluster://c1")

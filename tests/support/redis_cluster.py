@@ -1,0 +1,174 @@
+"""A real Redis Cluster on loopback ports: three primaries, each with a replica that takes over from it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Final, Self
+
+import redis
+
+from dispatcher.local.redis_server import find_server
+from tests.support.ports import free_ports
+from tests.support.server import Server
+from tests.support.waiting import wait_for
+
+# Milliseconds without an answer after which a server counts as gone.
+_NODE_TIMEOUT_MS: Final = 1000
+_SLOTS: Final = 16_384
+_PRIMARIES: Final = 3
+# Servers talk to each other on a port that is so much higher, and must be valid.
+_BUS: Final = 10_000
+
+
+class RedisClusterServers(Server):
+    """Three primaries with about as many slots each, and their replicas.
+
+    Args:
+        program: The path of their program; the one that ``dispatcher up`` would take if none is given.
+        replicas: Whether each primary has a replica.
+        options: Further words of each server's command line.
+    """
+
+    def __init__(self, *, program: str | None = None, replicas: bool = True, options: tuple[str, ...] = ()) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-cluster-"))
+        self._program = program or find_server().path
+        self._options = options
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.ports = _ports(2 * _PRIMARIES if replicas else _PRIMARIES)
+
+    @property
+    def url(self) -> str:
+        """As ``DISPATCHER_STORE_URL`` takes it; its first server does not exist."""
+        return f"redis+cluster://127.0.0.1:1;127.0.0.1:{self.ports[1]};127.0.0.1:{self.ports[2]}"
+
+    def start(self) -> Self:
+        """Start all of them, and wait until the cluster serves every slot and each replica follows."""
+        for port in self.ports:
+            self._start(port)
+        first = self.ports[0]
+        for index, port in enumerate(self.ports):
+            self.call(port, "CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+            if port != first:
+                self.call(first, "CLUSTER", "MEET", "127.0.0.1", port)
+        for index, port in enumerate(self.ports[:_PRIMARIES]):
+            bounds = index * _SLOTS // _PRIMARIES, (index + 1) * _SLOTS // _PRIMARIES - 1
+            self.call(port, "CLUSTER", "ADDSLOTSRANGE", *bounds)
+        for port, primary in zip(self.ports[_PRIMARIES:], self.ports, strict=False):
+            name = self.name_of(primary)
+            wait_for(lambda port=port, name=name: name in self._text(port, "CLUSTER", "NODES"), 20, what="a meeting")
+            self.call(port, "CLUSTER", "REPLICATE", name)
+        wait_for(self._is_complete, 30, what="the cluster to be complete")
+        return self
+
+    def call(self, port: int, *command: Any) -> Any:
+        """Send one command to one server, and return the answer."""
+        with redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2) as client:
+            return client.execute_command(*command)
+
+    def name_of(self, port: int) -> str:
+        """A server's name within the cluster."""
+        return self._text(port, "CLUSTER", "MYID")
+
+    def owner_of(self, key: str) -> int:
+        """The port of the primary that has a key's slot now."""
+        slot = self.slot_of(key)
+        for first, last, primary, *_ in self.call(self._living(), "CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return int(primary[1])
+        raise AssertionError(f"slot {slot} has no server")
+
+    def primaries(self) -> list[int]:
+        """The ports of all primaries, in the order of their slots."""
+        return list(dict.fromkeys(int(row[2][1]) for row in sorted(self.call(self._living(), "CLUSTER", "SLOTS"))))
+
+    def slot_of(self, key: str) -> int:
+        """A key's slot."""
+        return int(self.call(self._living(), "CLUSTER", "KEYSLOT", key))
+
+    def kill(self, port: int) -> None:
+        """End a server with -9."""
+        self._processes[port].kill()
+        self._processes[port].wait(10)
+
+    def freeze(self, port: int) -> None:
+        """Have a server answer nothing."""
+        self._processes[port].send_signal(signal.SIGSTOP)
+
+    def thaw(self, port: int) -> None:
+        """Have it go on."""
+        self._processes[port].send_signal(signal.SIGCONT)
+
+    def restart(self, port: int) -> None:
+        """Start a server that was killed again, with its data."""
+        self._start(port)
+
+    def wait_for_another(self, key: str, port: int) -> None:
+        """Wait until another server than this one has the slot of a key, and all slots are served."""
+        wait_for(lambda: self._is_served() and self.owner_of(key) != port, 60, what="a replica to take over")
+
+    def close(self) -> None:
+        """End all of them, and delete their data. May be called twice."""
+        for process in self._processes.values():
+            process.kill()
+            process.wait(10)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _start(self, port: int) -> None:
+        directory = self.directory / str(port)
+        directory.mkdir(exist_ok=True)
+        self._processes[port] = subprocess.Popen(
+            [
+                *(self._program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""),
+                *("--cluster-enabled", "yes", "--cluster-node-timeout", str(_NODE_TIMEOUT_MS)),
+                *("--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--loglevel", "warning", *self._options),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_for(lambda: self._answers(port), what=f"the server on port {port} to answer")
+
+    def _answers(self, port: int) -> bool:
+        try:
+            return bool(self.call(port, "PING"))
+        except redis.RedisError:
+            return False
+
+    def _text(self, port: int, *command: Any) -> str:
+        answer = self.call(port, *command)
+        return answer.decode() if isinstance(answer, bytes) else str(answer)
+
+    def _living(self) -> int:
+        return next(port for port, process in self._processes.items() if process.poll() is None)
+
+    def _is_served(self) -> bool:
+        living = [port for port, process in self._processes.items() if process.poll() is None]
+        return all("cluster_state:ok" in self._info(port) for port in living)
+
+    def _is_complete(self) -> bool:
+        replicas = self.ports[_PRIMARIES:]
+        return self._is_served() and all(
+            "master_link_status:up" in self._info(port, "replication") for port in replicas
+        )
+
+    def _info(self, port: int, section: str = "") -> str:
+        with redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2) as client:
+            command = ("INFO", section) if section else ("CLUSTER", "INFO")
+            # As text, before redis-py makes a dict of it.
+            connection = client.connection_pool.get_connection()
+            connection.send_command(*command)
+            return bytes(connection.read_response()).decode()
+
+
+def _ports(count: int) -> list[int]:
+    for _ in range(50):
+        ports = free_ports(count)
+        if max(ports) + _BUS < 65_536:
+            return ports
+    # The system's range of free ports lies too high for the servers' second ports.
+    return list(range(21_000, 21_000 + count))
