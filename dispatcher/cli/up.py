@@ -17,7 +17,7 @@ from rich.markup import escape
 from dispatcher import config
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
-from dispatcher.cli.worker import worker_arguments
+from dispatcher.cli.worker import refuse_cluster, worker_arguments
 from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
@@ -128,6 +128,7 @@ class _Up:
         if settings.broker_url is None:
             self._start_redis()
         self._wait_for_redis(stopped)
+        refuse_cluster(settings)
         environ = self._start_segment_stub()
         worker = worker_arguments(
             queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None
@@ -174,8 +175,10 @@ class _Up:
 
     def _start_redis(self) -> None:
         socket_file = socket_path(self._settings.state_directory)
-        with contextlib.suppress(StoreUnavailableError):
-            self._pool.execute("PING")
+        # Not the store's, which may be another Redis.
+        embedded = RedisPool(self._settings.broker, timeout_seconds=2)
+        with contextlib.suppress(StoreUnavailableError), contextlib.closing(embedded):
+            embedded.execute("PING")
             raise DispatcherError(
                 f"`dispatcher up` is running already for {self._settings.state_directory}; stop it, "
                 "or set DISPATCHER_STATE_DIRECTORY to run another beside it"

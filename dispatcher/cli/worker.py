@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import click
 
 from dispatcher import config
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.connections.urls import NO_BROKER, is_redis
 from dispatcher.destinations.options import check_options
-from dispatcher.errors import SettingsError
+from dispatcher.errors import SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
 
 # Doorbells in hand for each greenlet. With gevent Celery looks for more every two seconds only, once it has all that it
 # may have; elsewhere one is best, and what dispatcher.tasks.celery sets.
 _GEVENT_PREFETCH = "50"
+# Seconds in which a broker has to say what it is, before the worker starts without knowing.
+_ASK_SECONDS = 1.0
 
 
 def worker_arguments(
@@ -75,6 +80,7 @@ def worker(
     problems = check_options(settings, loaded.source)
     if problems:
         raise SettingsError(problems)
+    refuse_cluster(settings)
     pool = pool or settings.worker.pool
     arguments = worker_arguments(
         queues=queues, concurrency=concurrency, pool=pool, loglevel=loglevel, events=events, name=name
@@ -86,6 +92,25 @@ def worker(
         silent = f"--silent-seconds={settings.worker.silent_seconds:g}"
         arguments = launch.command("dispatcher.local.worker_supervisor", silent, *arguments)
     os.execve(sys.executable, arguments, environ)  # noqa: S606 - the process stays, so that signals reach it
+
+
+def refuse_cluster(settings: config.Settings) -> None:
+    """Refuse a broker that is part of a Redis Cluster, which Celery would only show by errors without end.
+
+    Asks it, for two seconds at most; one that does not answer is waited for by the worker.
+
+    Raises:
+        SettingsError: It is; says what to set.
+    """
+    if not is_redis(settings.broker):
+        return
+    pool = RedisPool(settings.broker, timeout_seconds=_ASK_SECONDS)
+    with suppress(StoreUnavailableError):
+        pool.servers()
+    pool.close()
+    if pool.is_cluster:
+        variable = "DISPATCHER_BROKER_URL"
+        raise SettingsError([f"{variable} names {pool.url}, which is part of a Redis Cluster: {NO_BROKER}"])
 
 
 def _check_queues(queues: str | None, settings: config.Settings) -> None:

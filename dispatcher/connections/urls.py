@@ -22,7 +22,8 @@ STORE_SCHEMES: Final = (*_REDIS_SCHEMES, *CLUSTER_SCHEMES)
 #: What the doorbells can be carried by.
 BROKER_SCHEMES: Final = (*_REDIS_SCHEMES, *_AMQP_SCHEMES, "sqs")
 
-_NO_BROKER: Final = (
+#: Why a Redis Cluster cannot be the broker, and what can.
+NO_BROKER: Final = (
     "a Redis Cluster cannot carry doorbells, since Celery waits for several queues in one command: let store_url name "
     "the cluster, and broker_url a plain Redis, RabbitMQ or SQS beside it"
 )
@@ -55,7 +56,7 @@ def check_url(url: str, schemes: tuple[str, ...], word: str) -> None:
         return
     if is_cluster(url):
         if _scheme(url) not in schemes:
-            raise ValueError(_NO_BROKER)
+            raise ValueError(NO_BROKER)
         ClusterAddress.from_url(url)
         return
     parts = url.split(";")
@@ -105,7 +106,7 @@ def kombu_url(url: str) -> str:
     verified. Raises ValueError as ``check_url``.
     """
     if is_cluster(url):
-        raise ValueError(_NO_BROKER)
+        raise ValueError(NO_BROKER)
     if is_sentinel(url):
         return Sentinels.from_url(url).kombu_url()
     if is_redis(url):

@@ -29,7 +29,7 @@ _SCAN_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The memory of the batch store's Redis.
+    """The memory of the batch store's Redis; of all primaries of a cluster together.
 
     Args:
         used_bytes: What it uses.
@@ -194,7 +194,11 @@ class Observer:
 
     def _memory(self) -> Memory | None:
         with suppress(StoreUnavailableError):  # an ACL may forbid INFO
-            answer = self._pool.execute("INFO", "memory")
-            lines = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
-            return Memory(int(lines["used_memory"]), int(lines["maxmemory"]) or None)
+            used, limit = 0, 0
+            # Of a cluster, all servers together.
+            for server in self._pool.servers():
+                answer = server.execute("INFO", "memory")
+                lines = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
+                used, limit = used + int(lines["used_memory"]), limit + int(lines["maxmemory"])
+            return Memory(used, limit or None)
         return None

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher import config
+from dispatcher.cli.worker import refuse_cluster
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.errors import StoreUnavailableError
+from dispatcher.doctor.checks import redis_server
+from dispatcher.doctor.deployment import Deployment
+from dispatcher.errors import SettingsError, StoreUnavailableError
 from dispatcher.local.redis_server import find_server
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim
@@ -114,6 +118,20 @@ def test_a_slot_that_moves_is_followed_and_no_script_sees_half_of_it(
     assert (counts.accepted, counts.batches, counts.closes) == (4, 2, True)
 
 
+def test_batches_move_within_a_server_and_otherwise_stay_as_they_are(
+    cluster: RedisClusterServers, pool: RedisPool
+) -> None:
+    store, owners = BatchStore(pool), {name: cluster.owner_of(COUNTS.of(name)) for name in NAMES}
+    source = NAMES[0]
+    far = next(name for name in NAMES if owners[name] != owners[source])
+    store.put([put(source)])
+    with pytest.raises(StoreUnavailableError, match="which cannot do that with keys of several slots"):
+        WaitingBatches(pool).transfer(source, far, ["7-a-0"])
+    counts = store.counts([source, far])
+    assert (counts[source].queued, counts[source].closes, counts[far].accepted) == (2, True, 0)
+    assert isinstance(store.claim(source, "7-a-0", token="t", lease_seconds=60), Claim)
+
+
 def test_a_child_leaves_the_connections_of_its_parent_alone(pool: RedisPool) -> None:
     assert pool.execute("SET", "a", "1")
     child = os.fork()
@@ -207,3 +225,24 @@ def is_put(store: BatchStore, one: Put) -> bool:
         return store.put([one]) == [None]
     except StoreUnavailableError:
         return False
+
+
+def test_a_worker_refuses_a_cluster_as_its_broker(cluster: RedisClusterServers) -> None:
+    url = f"redis://127.0.0.1:{cluster.ports[0]}"
+    with pytest.raises(SettingsError, match=r"part of a Redis Cluster: .* a plain Redis, RabbitMQ or SQS beside it"):
+        refuse_cluster(config.load({}, overrides={"broker_url": url}))
+    refuse_cluster(config.load({}, overrides={"broker_url": "redis://127.0.0.1:1", "store_url": cluster.url}))
+
+
+def test_the_doctor_looks_at_every_server(cluster: RedisClusterServers, pool: RedisPool) -> None:
+    settings = config.load({}, overrides={"broker_url": "amqp://127.0.0.1:1", "store_url": cluster.url})
+    deployment = Deployment(settings, environ={}, quick=True, flower="")
+    found = {finding.check: finding for finding in redis_server.check(deployment)}
+    assert "3 primaries of a Redis Cluster" in found["redis.reachable"].what
+    assert found["redis.mode"].what == "fine on all 3 servers; " + found["redis.mode"].what.partition("; ")[2]
+    assert "a primary of a Redis Cluster" in found["redis.mode"].what
+    cluster.call(cluster.primaries()[1], "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    (evicting,) = [one for one in redis_server.check(deployment) if one.check == "redis.eviction"]
+    assert (evicting.level, f":{cluster.primaries()[1]}" in evicting.what) == ("error", True)
+    cluster.call(cluster.primaries()[1], "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    deployment.close()

@@ -40,9 +40,12 @@ class Site:
         directory: For state, settings and output.
         redis: A started Redis.
         segment_stub: A started Segment stub.
+        store_url: Of the batch store; None: that Redis.
     """
 
-    def __init__(self, directory: Path, redis: RedisServer, segment_stub: SegmentStub) -> None:
+    def __init__(
+        self, directory: Path, redis: RedisServer, segment_stub: SegmentStub, store_url: str | None = None
+    ) -> None:
         self.directory = directory
         self.redis = redis
         self.segment_stub = segment_stub
@@ -55,6 +58,7 @@ class Site:
             "DISPATCHER_STATE_DIRECTORY": str(directory / "state"),
             "DISPATCHER_SETTINGS": str(self.settings_file),
             "DISPATCHER_BROKER_URL": redis.url,
+            **({} if store_url is None else {"DISPATCHER_STORE_URL": store_url}),
             "DISPATCHER_STRICT": "true",
             # A busy machine may be slow.
             "DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS": "5",
@@ -79,7 +83,7 @@ class Site:
             "DISPATCHER_DESTINATIONS__SEGMENT__BREAKER__MAX_SECONDS": "0.5",
         }
         self.processes = Processes(directory / "output", self.environ)
-        self._pool = RedisPool(redis.url, timeout_seconds=5)
+        self._pool = RedisPool(store_url or redis.url, timeout_seconds=5)
         self.store = BatchStore(self._pool)
 
     def allow(self, events: list[str], *, more: str = "") -> None:
@@ -159,15 +163,16 @@ class Site:
 
 
 @contextmanager
-def open_site(directory: Path, redis: RedisServer) -> Iterator[Site]:
+def open_site(directory: Path, redis: RedisServer, *, store_url: str | None = None) -> Iterator[Site]:
     """A site with its own Segment stub, which writes segment.jsonl. Both have ended afterwards.
 
     Args:
         directory: For all files of the site.
         redis: A started Redis, which the caller ends.
+        store_url: Of the batch store; None: that Redis.
     """
     with SegmentStub(file=directory / "segment.jsonl") as segment_stub:
-        site = Site(directory, redis, segment_stub)
+        site = Site(directory, redis, segment_stub, store_url)
         try:
             yield site
         finally:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from dispatcher.connections.cluster_address import is_cluster
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.connections.sentinels import Sentinels, is_sentinel
-from dispatcher.connections.urls import is_local, redis_url, without_password
+from dispatcher.connections.sentinels import is_sentinel
+from dispatcher.connections.urls import redis_url, without_password
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import Room, free_room
 from dispatcher.doctor.finding import Check, Finding
+from dispatcher.doctor.redis_route import RedisRoute
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.units import size_text
 
@@ -55,8 +57,9 @@ VERSION: Final = Check(
 )
 MODE: Final = Check(
     "redis.mode",
-    "Whether it is a single server or a primary: a replica takes no writes, and a Redis Cluster cannot be used.",
-    "use a single Redis, or an address that follows the primary, such as sentinel://",
+    "Whether it is a single server or a primary: a replica takes no writes, and a Redis Cluster can only be the store.",
+    "use a single Redis, or an address that follows the primary, such as sentinel://; where DISPATCHER_STORE_URL names "
+    "a cluster, let DISPATCHER_BROKER_URL name a plain Redis, RabbitMQ or SQS beside it",
 )
 PERSISTENCE: Final = Check(
     "redis.persistence",
@@ -136,24 +139,50 @@ def _check_one(deployment: Deployment, url: str) -> Iterator[Finding]:
     except StoreUnavailableError as error:
         yield LOADING.error(str(error)) if "LOADING" in str(error) else REACHABLE.error(str(error))
         return
-    yield REACHABLE.ok(f"{without_password(url)} answers")
     yield slow(seconds, deployment.settings.relay.timeout_seconds)
-    facts = info(pool)
-    options = configuration(pool)
+    try:
+        servers = pool.servers()
+    except StoreUnavailableError as error:
+        yield REACHABLE.error(str(error))
+        return
+    is_several = len(servers) > 1
+    which = f", {len(servers)} primaries of a Redis Cluster" if is_several else ""
+    yield REACHABLE.ok(f"{without_password(url)} answers{which}")
+    found: list[Finding] = []
+    for server in servers:
+        findings = _check_server(deployment, url, server)
+        found += [replace(one, what=f"{server.url}: {one.what}") for one in findings] if is_several else findings
+    yield from _summarize(found, len(servers)) if is_several else found
+    yield login(url)
+
+
+def _check_server(deployment: Deployment, url: str, server: RedisPool) -> Iterator[Finding]:
+    """What one server says of itself."""
+    facts = info(server)
+    options = configuration(server)
     yield loading(facts)
     yield version(facts)
-    yield server_mode(facts)
+    yield server_mode(facts, is_broker=url == deployment.settings.broker)
     yield persistence(facts, options)
     yield writes(facts, options)
     yield eviction(facts)
     yield memory(facts)
     if (finding := clients(facts, options)) is not None:
         yield finding
-    yield clock(pool)
-    yield login(url)
+    yield clock(server)
     directory = _directory(deployment, url, options)
     if directory is not None:
         yield disk(directory, free_room(directory))
+
+
+def _summarize(found: list[Finding], servers: int) -> Iterator[Finding]:
+    """What is fine on all servers of a cluster once, and the rest for each server."""
+    for check in dict.fromkeys(finding.check for finding in found):
+        of_check = [finding for finding in found if finding.check == check]
+        if all(finding.level == "ok" for finding in of_check):
+            yield replace(of_check[0], what=f"fine on all {servers} servers; {of_check[0].what}")
+        else:
+            yield from (finding for finding in of_check if finding.level != "ok")
 
 
 def latency(pool: RedisPool, times: int) -> float:
@@ -216,15 +245,24 @@ def version(facts: Facts) -> Finding:
     return VERSION.ok(what) if numbers >= _OLDEST else VERSION.error(what)
 
 
-def server_mode(facts: Facts) -> Finding:
+def server_mode(facts: Facts, *, is_broker: bool = False) -> Finding:
+    """Whether it can be used.
+
+    Args:
+        facts: The answer to INFO.
+        is_broker: Whether it is to carry the doorbells too.
+    """
     mode, role = facts.get("redis_mode", "standalone"), facts.get("role", "master")
-    if mode == "cluster" or facts.get("cluster_enabled") == "1":
-        return MODE.error("it is part of a Redis Cluster, which cannot be the batch store or the broker")
+    in_cluster = mode == "cluster" or facts.get("cluster_enabled") == "1"
+    if in_cluster and is_broker:
+        return MODE.error("it is part of a Redis Cluster, which can be the batch store, and cannot carry doorbells")
     if mode == "sentinel":
         return MODE.error("it is a Sentinel, which holds no data")
     if role != "master":
         return MODE.error("it is a replica, which takes no writes")
     replicas = facts.get("connected_slaves", "0")
+    if in_cluster:
+        return MODE.ok(f"a primary of a Redis Cluster; replicas: {replicas}")
     return MODE.ok("a single server" if replicas == "0" else f"a primary; replicas: {replicas}")
 
 
@@ -305,54 +343,25 @@ def clock(pool: RedisPool) -> Finding:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    """The route to Redis, by its URL. ``host`` is None on this machine."""
-
-    host: str | None
-    encrypted: bool
-    verified: bool
-    password: bool
-
-
 def encryption(url: str) -> Finding:
-    address = _address(url)
-    if address.host is None:
+    route = RedisRoute.of(url)
+    if route.host is None:
         return ENCRYPTION.ok("the connection stays on this machine")
-    if not address.encrypted:
-        return ENCRYPTION.warning(f"events and password go to {address.host} unencrypted")
-    if not address.verified:
-        return ENCRYPTION.warning(f"ssl_cert_reqs=none: anyone on the route to {address.host} can pretend to be it")
+    if not route.encrypted:
+        return ENCRYPTION.warning(f"events and password go to {route.host} unencrypted")
+    if not route.verified:
+        return ENCRYPTION.warning(f"ssl_cert_reqs=none: anyone on the route to {route.host} can pretend to be it")
     return ENCRYPTION.ok("encrypted, and the certificate is verified")
 
 
 def login(url: str) -> Finding:
     """Whether it asks for a password. It has answered: if the URL has none, Redis asked for none."""
-    address = _address(url)
-    if address.host is None:
+    route = RedisRoute.of(url)
+    if route.host is None:
         return LOGIN.ok("only this machine can reach it at this address")
-    if not address.password:
-        return LOGIN.warning(
-            f"{address.host} asks for no password: anyone who reaches it can read and change all events"
-        )
+    if not route.password:
+        return LOGIN.warning(f"{route.host} asks for no password: anyone who reaches it can read and change all events")
     return LOGIN.ok("it asks for a password")
-
-
-def _address(url: str) -> _Address:
-    if is_sentinel(url):
-        sentinels = Sentinels.from_url(url)
-        others = [host for host, _ in sentinels.hosts if not is_local(host)]
-        host = others[0] if others else None
-        return _Address(host=host, encrypted=False, verified=False, password=sentinels.password is not None)
-    parts = urlsplit(redis_url(url))
-    options = parse_qs(parts.query)
-    asked = options.get("ssl_cert_reqs", ["required"])[0].lower().removeprefix("cert_")
-    return _Address(
-        host=None if parts.scheme == "unix" or is_local(parts.hostname) else parts.hostname,
-        encrypted=parts.scheme == "rediss",
-        verified=asked != "none",
-        password=bool(parts.password or "password" in options),
-    )
 
 
 def disk(directory: Path, left: Room) -> Finding:
@@ -364,7 +373,7 @@ def disk(directory: Path, left: Room) -> Finding:
 
 def _directory(deployment: Deployment, url: str, options: Facts) -> Path | None:
     """Where a Redis on this machine keeps its files; None for one elsewhere, whose path would mean nothing here."""
-    if urlsplit(redis_url(url)).scheme != "unix":
+    if is_cluster(url) or is_sentinel(url) or urlsplit(redis_url(url)).scheme != "unix":
         return None
     if deployment.settings.broker_url is None:
         return deployment.settings.state_directory / "redis"

@@ -7,6 +7,8 @@
 -- The only script that changes two destinations: a batch is always at one of them, and both ledgers close. Here its
 -- events count as filtered, since somebody decided so; there they are accepted. It keeps its attempts and its time.
 
+-- In a cluster, whose server here may not have that destination, this fails before anything has changed.
+redis.call('EXISTS', arguments.to .. 'counts')
 local here = prefix
 local batches, events = 0, 0
 -- Memory is given back for what is taken, so this may go on in a full Redis.

@@ -261,7 +261,7 @@ CASES: Final = [
     ),
     Case(
         "redis.mode",
-        lambda _: redis_server.server_mode(info(redis_mode="cluster")),
+        lambda _: redis_server.server_mode(info(redis_mode="cluster"), is_broker=True),
         lambda _: redis_server.server_mode(info()),
     ),
     Case(
@@ -645,8 +645,15 @@ def test_the_kind_of_server_is_recognised_by_its_info(facts: dict[str, str], lev
         ({"role": "master", "connected_slaves": "2"}, "ok"),
     ],
 )
-def test_only_a_primary_outside_a_cluster_is_accepted(facts: dict[str, str], level: str) -> None:
-    assert redis_server.server_mode(facts).level == level
+def test_only_a_primary_outside_a_cluster_carries_doorbells(facts: dict[str, str], level: str) -> None:
+    assert redis_server.server_mode(facts, is_broker=True).level == level
+
+
+@pytest.mark.parametrize(("role", "level"), [("master", "ok"), ("slave", "error")])
+def test_a_primary_of_a_cluster_can_be_the_store(role: str, level: str) -> None:
+    found = redis_server.server_mode({"cluster_enabled": "1", "role": role, "connected_slaves": "1"})
+    assert found.level == level
+    assert level == "error" or found.what == "a primary of a Redis Cluster; replicas: 1"
 
 
 @pytest.mark.parametrize(
