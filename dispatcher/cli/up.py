@@ -22,7 +22,8 @@ from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.destinations.options import check_options
-from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
+from dispatcher.doctor.checks.outbox import are_dead_relayed
+from dispatcher.errors import DispatcherError, OutboxError, SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
 from dispatcher.local.redis_server import find_server, server_command
@@ -134,7 +135,7 @@ class _Up:
             queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None
         )
         self._supervisor.start(Child("worker", worker, environ, silent_seconds=settings.worker.silent_seconds))
-        self._supervisor.start(Child("relay", launch.command("dispatcher", "relay")))
+        self._start_relay()
         self._start_flower(flower_port)
         if metrics_port is not None:
             port = _free_port(metrics_port)
@@ -218,6 +219,18 @@ class _Up:
             environ |= {option_variable(name, option): "local" for option in needs}
         return environ
 
+    def _start_relay(self) -> None:
+        root = self._settings.outbox_directory
+        try:
+            # So that the relay can show by its lock that it runs, also before anybody has emitted.
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise OutboxError(
+                f"the outbox directory {root} cannot be made: {why}; mend it, or set DISPATCHER_OUTBOX__DIRECTORY"
+            ) from error
+        self._supervisor.start(Child("relay", launch.command("dispatcher", "relay")))
+
     def _start_flower(self, port: int | None) -> None:
         if port is None:
             return
@@ -242,6 +255,9 @@ class _Up:
             # Not a worker of an earlier run, which has had no time to be forgotten.
             if not any(worker.settings_ms >= self._started_ms for worker in one.workers or ()):
                 missing.append(f"a worker for {name}")
+        # Of this relay, or of an app that looks after dead processes already.
+        if not are_dead_relayed(self._settings.outbox_directory):
+            missing.append("relay")
         for part, port in self._ports.items():
             with socket.socket() as probe:
                 probe.settimeout(0.2)

@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
-import os
 import re
-import shutil
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatcher.outbox import find_outboxes
-from tests.support.json_lines import read_whole_lines
-from tests.support.processes import Child, Processes, assert_none_left, left_over
 from tests.support.site import Site
-from tests.support.tracking_lines import assert_each_once, count_lines, read_lines
+from tests.support.tracking_lines import count_lines, read_lines
 from tests.support.waiting import wait_for
 
 LOG, SEGMENT = "tracking_log", "segment"
-
-
-class Machine:
-    """A machine without any configuration, on which ``dispatcher up`` may run."""
-
-    def __init__(self, directory: Path) -> None:
-        # So short that the embedded Redis can have its socket in the state directory.
-        self.state = directory / "state"
-        self.log = self.state / "tracking.log"
-        self.kept = self.state / "segment-stub.jsonl"
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "DISPATCHER_STATE_DIRECTORY": str(self.state)}
-        self.processes = Processes(directory / "output", environ)
-
-    def up(self, *arguments: str) -> Child:
-        child = self.processes.dispatcher("up", *(arguments or ("--no-flower",)))
-        child.wait_for_output("ready:")
-        return child
-
-    def emit(self, count: int, first: int = 0) -> None:
-        for n in range(first, first + count):
-            done = self.processes.run("emit", "shop.order.paid", "--data", json.dumps({"n": n}))
-            assert done.returncode == 0, done.stderr
-
-    def none_left(self) -> None:
-        assert_none_left(str(self.state))
-
-
-@pytest.fixture
-def machine() -> Iterator[Machine]:
-    directory = Path(tempfile.mkdtemp(prefix="dispatcher-up-"))
-    machine = Machine(directory)
-    yield machine
-    machine.processes.close()
-    machine.none_left()
-    shutil.rmtree(directory)
 
 
 def run(site: Site, *arguments: str, code: int = 0, stdin: str = "") -> str:
@@ -73,117 +28,6 @@ def run(site: Site, *arguments: str, code: int = 0, stdin: str = "") -> str:
 def status(site: Site) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(run(site, "status", "--json"))
     return found
-
-
-# up
-
-
-def test_up_delivers_to_the_log_and_the_segment_stub_and_ends_with_ctrl_c(machine: Machine) -> None:
-    up = machine.up()
-    machine.emit(1)
-    [line] = wait_for(lambda: read_whole_lines(machine.log), what=lambda: up.output)
-    [message] = wait_for(lambda: read_whole_lines(machine.kept), what=lambda: up.output)
-    assert (line["event"], message["properties"]) == ({"n": 0}, {"n": 0})
-    # Itself, and one process each for redis, worker and relay.
-    assert len(left_over(str(machine.state))) == 4
-    up.send(signal.SIGINT)
-    assert up.wait() == 0, up.output
-    assert "Traceback" not in up.output
-    machine.none_left()
-
-
-def test_a_second_up_says_that_one_is_running_and_does_not_disturb_it(machine: Machine) -> None:
-    up = machine.up()
-    second = machine.processes.run("up", "--no-flower")
-    assert second.returncode == 5
-    assert "is running already" in second.stderr
-    machine.emit(1)
-    wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
-    assert up.stop() == 0
-
-
-def test_up_delivers_after_a_restart_what_was_waiting(machine: Machine) -> None:
-    up = machine.up()
-    machine.emit(1)
-    wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
-    assert up.stop() == 0
-    # Nothing runs now: these wait in the outboxes of ended processes.
-    done = machine.processes.run("emit", "shop.order.paid", "--data", '{"n": 1}', "--timeout", "0")
-    assert (done.returncode, "waits in the outbox" in done.stderr) == (0, True)
-    up = machine.up()
-    wait_for(lambda: count_lines(machine.log) == 2, what=lambda: up.output)
-    drained = machine.processes.run("drain", "--timeout", "10", "--json")
-    assert json.loads(drained.stdout) == {"drained": True, "waiting": 0, "problem": None}
-    found = json.loads(machine.processes.run("status", "--json").stdout)
-    assert found["destinations"][LOG]["delivered"] == 2, "the ledger did not outlive the restart"
-    assert_each_once(machine.log, 2)
-    assert up.stop() == 0
-
-
-def test_kill_9_of_up_leaves_no_process_and_loses_nothing(machine: Machine) -> None:
-    up = machine.up()
-    machine.emit(1)
-    wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
-    up.kill()
-    assert_none_left(str(machine.state), timeout=20)
-    again = machine.up()
-    machine.emit(1, first=1)
-    wait_for(lambda: count_lines(machine.log) == 2, what=lambda: again.output)
-    assert_each_once(machine.log, 2)
-    assert again.stop() == 0
-
-
-def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
-    up = machine.up()
-    for part in (b"embedded.sock", b"\0dispatcher.tasks\0"):
-        [pid] = [pid for pid in left_over(str(machine.state)) if part in cmdline(pid)]
-        os.kill(pid, signal.SIGKILL)
-    up.wait_for_output("worker ended with signal SIGKILL")
-    up.wait_for_output("redis ended with signal SIGKILL")
-    machine.emit(3)
-    wait_for(lambda: count_lines(machine.log) == 3, 30, what=lambda: up.output)
-    assert_each_once(machine.log, 3)
-    assert up.stop() == 0
-
-
-def cmdline(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
-    up = machine.up("--flower-port", "0")
-    found = re.search(r"http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
-    assert found is not None, up.output
-    port, password = int(found[1]), found[2]
-    assert wait_for(lambda: fetch(port)[0], 30, what=lambda: up.output) == 401
-    assert fetch(port, "wrong")[0] == 401
-    assert fetch(port, password)[0] == 200
-    # It shows the worker and the name of the task.
-
-    def shown() -> bool:
-        machine.emit(1)  # again, since it asks the workers for their events every few seconds only
-        tasks = fetch(port, password, path="/api/tasks")[1]
-        return all(f"tasks.{name}.deliver" in tasks for name in (LOG, SEGMENT))
-
-    wait_for(shown, 30)
-    up.send(signal.SIGINT)
-    assert up.wait() == 0
-
-
-def fetch(port: int, password: str | None = None, *, path: str = "/") -> tuple[int, str]:
-    """The status and text of an answer; status 0 while nothing listens."""
-    headers = {}
-    if password is not None:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"dispatcher:{password}".encode()).decode()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    except OSError:
-        return 0, ""
-    finally:
-        connection.close()
 
 
 # worker, relay, flower
