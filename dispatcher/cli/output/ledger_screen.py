@@ -89,7 +89,7 @@ class LedgerScreen:
         for name, counts in self.snapshot.ledger.destinations.items():
             if name != NOT_TAKEN or counts.accepted:
                 yield name, counts, ""
-        yield from ((name, counts, "dim") for name, counts in self.snapshot.unserved.items())
+        yield from ((name, counts, "" if counts.waiting else "dim") for name, counts in self.snapshot.unserved.items())
 
     def _ledger_table(self, number: Callable[[int], str]) -> Table:
         headings = ["accepted", "delivered", "waiting", "dead", "filtered"]
@@ -183,7 +183,8 @@ class LedgerScreen:
         for name, counts, _ in self._rows():
             title = (_title(name), "bold")
             if name in self.snapshot.unserved:
-                yield Text.assemble(title, ": nobody delivers it: disabled, or not in the settings", style="dim")
+                words = ": nobody delivers it: disabled, or not in the settings"
+                yield Text.assemble(title, (words, "bold red" if counts.waiting else "dim"))
             if counts.pause is not None:
                 end = counts.pause.until_ms
                 until = f"`dispatcher resume {name}`" if end is None else f"{self._until(end)} from now"

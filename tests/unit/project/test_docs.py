@@ -24,6 +24,7 @@ import click
 import numpy
 import pendulum
 import pytest
+from click.testing import CliRunner
 from django.utils.functional import SimpleLazyObject, lazy
 from pydantic import BaseModel
 
@@ -429,6 +430,19 @@ def test_the_reference_lists_the_exit_codes_of_the_program() -> None:
         (EXIT_ERROR, "another error"),
     ):
         assert f"| {code} | {words} |" in text
+
+
+def test_every_command_that_is_said_to_need_redis_exits_with_4(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    [row] = re.findall(r"^\| 4 \| [^|]+\| ([^|]+) \|$", text, re.MULTILINE)
+    commands = re.findall(r"`([a-z ]+)`", row.partition(". ")[0])
+    environ = {"DISPATCHER_BROKER_URL": "redis://127.0.0.1:1/0", "DISPATCHER_STATE_DIRECTORY": str(tmp_path)}
+
+    assert len(commands) > 5
+    for command in commands:
+        arguments = [*command.split(), *(["tracking_log"] if re.search("replay|retry|pause|resume", command) else [])]
+        ended = CliRunner().invoke(main, arguments, env=environ)
+        assert (ended.exit_code, "does not answer" in ended.output) == (EXIT_UNAVAILABLE, True), f"{command}: {ended}"
 
 
 def events_page() -> str:

@@ -143,12 +143,15 @@ def test_a_ledger_that_does_not_close_is_red_with_its_numbers() -> None:
     assert f"\x1b[1;31m{said}" in shown(found, 200, styles=True)
 
 
-def test_an_unserved_destination_is_dimmed_with_a_note() -> None:
-    text = shown(troubled(), styles=True)
+def test_an_unserved_destination_for_which_events_wait_is_red() -> None:
+    found = snapshot_of({"segment": Counts()})
+    waiting = shown(replace(found, unserved={"old": Counts(accepted=499, parked=499)}), styles=True)
+    settled = shown(replace(found, unserved={"old": Counts(accepted=1, dead=1)}), styles=True)
 
-    assert "nobody delivers it: disabled, or not in the settings" in text
-    assert "google_analytics" in shown(troubled()).partition("What waits")[2]
-    assert "\x1b[1;2mgoogle_analytics" in text
+    assert "\x1b[1;31m: nobody delivers it: disabled, or not in the settings" in waiting
+    assert "\x1b[1mold" in waiting
+    assert "\x1b[2m: nobody delivers it: disabled, or not in the settings\x1b" in settled
+    assert "\x1b[1;2mold" in settled
 
 
 def test_each_outbox_with_events_has_a_line_and_all_have_a_sum() -> None:
