@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -113,7 +114,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
     """Have dead letters delivered again, with their own ids and times. An event that fails again dies again.
 
     You can interrupt it and run it again: a dead letter is either still there or on its way. A file stays as it is;
-    what was replayed from it is known for a week.
+    what was replayed from it with the same options is known for a week.
 
     Exit code 1 if some were gone before their turn, because somebody else replayed or dropped them.
     """
@@ -222,7 +223,9 @@ def _replay_file(
     letters: DeadLetters, destination: str, file: Path, wanted: DeadLetterFilter, throttle: Throttle
 ) -> None:
     """Have the wanted dead letters of a file delivered again, from where an earlier run ended."""
-    digest = hashlib.sha256(f"{wanted}\n".encode() + file.read_bytes()).hexdigest()[:16]
+    # Only what was given, so that a later release with further options knows an earlier replay.
+    given = json.dumps({name: value for name, value in sorted(asdict(wanted).items()) if value}, default=str)
+    digest = hashlib.sha256(f"{given}\n".encode() + file.read_bytes()).hexdigest()[:16]
     source = f"dead-{digest}"
     start = letters.restored_until(destination, source)
     chosen = (

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.errors import DispatcherError
 from dispatcher.store.keys import REPLAY
 
 # Seconds. Longer than the store remembers a journal, whose name has the token: a token that is made anew keeps the
@@ -52,11 +53,21 @@ class Checkpoints:
         self._destination = destination
 
     def load(self, identity: str) -> Checkpoint:
-        """The checkpoint of a log; a new one, which is saved, where the log has none."""
+        """The checkpoint of a log; a new one, which is saved, where the log has none.
+
+        Raises:
+            DispatcherError: What Redis has is no checkpoint of this release.
+        """
         key = self._key(identity)
         new = _encode(Checkpoint(token=token_hex(4)))
         _, current = self._pool.execute_many([("SET", key, new, "NX", "EX", _KEPT_SECONDS), ("GET", key)])
-        return _decode(current)
+        try:
+            return _decode(current)
+        except msgspec.MsgspecError as error:
+            raise DispatcherError(
+                f"how far this log was replayed to {self._destination} cannot be read in Redis ({key}): it is not of "
+                "this release, or is damaged; `--run NAME` begins anew, and sends again what was sent before"
+            ) from error
 
     def save(self, identity: str, checkpoint: Checkpoint) -> None:
         """Save a checkpoint of what was put already: it must never be ahead of the store."""

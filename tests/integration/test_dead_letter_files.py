@@ -8,6 +8,7 @@ import random
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,21 @@ def test_filed_dead_letters_can_be_listed_shown_and_replayed_once(
     assert len(BatchStore(pool).due(NAME, idle=False)) == 3
     assert run_dead("drop", NAME, "--filed", "--yes").exit_code == 0
     assert (counts(pool).dead, counts(pool).filtered_by_reason) == (0, {"dropped": 2})
+
+
+def test_a_file_is_known_by_its_bytes_and_by_what_was_asked_of_it_alone(
+    pool: RedisPool, server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filing = limit(monkeypatch, max_bytes=1)
+    add_dead_letters(BatchStore(pool), an_event(1), an_event(2))
+    assert filing.file_overdue(pool) == 2
+    [path] = (tmp_path / "dead").iterdir()
+    run_dead("replay", NAME, "--file", str(path), "--reason", "oversized", "--since", "2026-01-31", "--id", "id-1")
+    # Another release has to make the same of it: it would send all of the file again.
+    asked = b'{"event_ids": ["id-1"], "reason": "oversized", "since": "2026-01-31 00:00:00+00:00"}\n'
+    name = f"dead-{sha256(asked + path.read_bytes()).hexdigest()[:16]}"
+
+    assert server.call("EXISTS", keys.JOURNAL.of(NAME, name)) == 1
 
 
 def test_the_ledger_closes_after_a_replay_of_the_same_letter_from_two_files(pool: RedisPool) -> None:

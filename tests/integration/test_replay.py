@@ -18,6 +18,7 @@ from dispatcher.cli import main
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import Event, encode
 from dispatcher.replay import Filter, LineError, Replay, ReplayError, Source
+from dispatcher.store import keys
 from tests.support.deliveries import LOG, SEGMENT, take_all
 from tests.support.edx_contexts import BROWSER, MOBILE, REQUEST
 from tests.support.json_lines import read_whole_lines
@@ -228,6 +229,18 @@ def test_lines_without_ids_want_a_word_before_any_of_them_is_sent(in_site: Site,
     assert (done.exit_code, in_site.counts(SEGMENT).accepted) == (0, 200)
     assert f"{200 - before} of these lines do not hold their events' ids" in done.stderr
     assert numbers(in_site) == Counter(range(200))
+
+
+@pytest.mark.parametrize("kept", ["not JSON", "[]", "{}", '{"token": 7}'])
+def test_a_checkpoint_that_cannot_be_read_is_said_with_the_way_out(in_site: Site, tmp_path: Path, kept: str) -> None:
+    arguments = ("--from", str(write_log(tmp_path / "log", 3)), "--to", SEGMENT, "--all")
+    assert run(*arguments).exit_code == 0
+    [key] = in_site.redis.call("KEYS", keys.REPLAY.of("*", "*"))
+    in_site.redis.call("SET", key, kept)
+    refused = run(*arguments)
+
+    assert (refused.exit_code, "begins anew" in refused.output) == (5, True), refused.output
+    assert run(*arguments, "--run", "again").exit_code == 0
 
 
 def test_lines_without_ids_that_are_not_chosen_need_no_word(in_site: Site, tmp_path: Path) -> None:
