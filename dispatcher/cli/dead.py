@@ -26,6 +26,7 @@ from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, read
 from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
+from dispatcher.store.operator_note import note_command
 from dispatcher.store.waiting_batches import scan_destinations
 
 # Dead letters, and bytes of them, that are dropped in one step.
@@ -140,6 +141,7 @@ def replay(destination: str, file: Path | None, rate: float, dry_run: bool, **op
     for batch in with_progress(batches, "replaying", total):
         throttle.wait(len(batch))
         done += letters.replay([letter for _, letter in batch])
+    _note(destination, f"dead replay: {count_text(done, 'dead letter')}")
     click.echo(f"on the way: {done:,} of {count_text(total, 'dead letter')}; `dispatcher status` shows how they fare")
     raise SystemExit(0 if done >= total else 1)
 
@@ -161,7 +163,9 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any
         if not yes:
             question = f"Count all dead letters of {destination} that have left Redis as dropped?"
             click.confirm(question, abort=True)
-        click.echo(f"{count_text(letters.forget_filed(destination), 'dead letter')} counted as dropped")
+        number = count_text(letters.forget_filed(destination), "dead letter")
+        _note(destination, f"dead drop --filed: {number}")
+        click.echo(f"{number} counted as dropped")
         return
     wanted = to_filter(options)
     total = sum(1 for _ in letters.select(destination, wanted))
@@ -176,6 +180,7 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any
     done = 0
     for batch in with_progress(batches, "dropping", total):
         done += letters.drop(destination, [letter.id for _, letter in batch])
+    _note(destination, f"dead drop: {count_text(done, 'dead letter')}")
     click.echo(f"{count_text(done, 'dead letter')} dropped")
 
 
@@ -239,10 +244,15 @@ def _replay_file(
         if not letters.restore(batch, source):
             raise click.ClickException(f"somebody else replays {file} too: run it again, and it goes on from there")
         done += len(batch)
+    _note(destination, f"dead replay --file: {count_text(done, 'dead letter')}")
     earlier = ", and the others by an earlier run" if start else ""
     click.echo(
         f"on the way: {count_text(done, 'dead letter')} of {file}{earlier}; `dispatcher status` shows how they fare"
     )
+
+
+def _note(destination: str, command: str) -> None:
+    note_command(RedisPool(config.load().store, timeout_seconds=_TIMEOUT_SECONDS), destination, command)
 
 
 def _batch_limits(destination: str, throttle: Throttle) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import click
 from dispatcher.cli.input.destinations import connect_for
 from dispatcher.cli.input.times import Duration
 from dispatcher.store.levers import Levers
+from dispatcher.store.operator_note import note_command
 
 
 @click.command()
@@ -28,10 +29,12 @@ def pause(names: tuple[str, ...], seconds: float | None, reason: str) -> None:
       dispatcher pause segment webhook --for 30m --reason "the receiver is being moved"
       dispatcher resume segment
     """
-    levers = Levers(connect_for(names))
+    pool = connect_for(names)
+    levers = Levers(pool)
     for name in names:
         until_ms = levers.pause(name, seconds=seconds, reason=reason)
         end = "it is resumed" if until_ms is None else clock_text(until_ms)
+        note_command(pool, name, f"pause: until {end}")
         click.echo(f"{name} is paused until {end}; its events wait")
 
 
@@ -46,10 +49,13 @@ def resume(names: tuple[str, ...]) -> None:
     Example:
       dispatcher resume segment
     """
-    levers = Levers(connect_for(names))
+    pool = connect_for(names)
+    levers = Levers(pool)
     were_paused = True
     for name in names:
         was_paused = levers.resume(name)
+        if was_paused:
+            note_command(pool, name, "resume")
         were_paused = were_paused and was_paused
         click.echo(f"{name} is resumed; workers deliver what waits" if was_paused else f"{name} was not paused")
     raise SystemExit(0 if were_paused else 1)

@@ -16,13 +16,17 @@ from dispatcher import config
 from dispatcher.cli.input.rate import RATE
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.file_progress import file_progress
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.monitoring.units import count_text
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
+from dispatcher.store.operator_note import note_command
 
 # Lines whose errors are printed; further ones are only counted.
 _MAX_LINE_ERRORS: Final = 20
 # Event names that a dry run lists.
 _MAX_NAMES: Final = 20
+# Seconds for one answer of Redis.
+_TIMEOUT_SECONDS: Final = 5.0
 
 
 @click.command()
@@ -84,8 +88,9 @@ def replay(
     wanted = Filter(events=events, since=utc(since), until=utc(until), unlisted=everything)
     progress = file_progress()
     may_ask = not yes and sys.stdin.isatty() and not any(str(path) == "-" for path in sources)
+    settings = config.load()
     process = Replay(
-        config.load(),
+        settings,
         destination,
         wanted,
         rate=rate,
@@ -99,6 +104,9 @@ def replay(
     finally:
         process.close()
     totals = process.totals
+    if totals.put and not dry_run:
+        pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
+        note_command(pool, destination, f"replay: {count_text(totals.put, 'event')}")
     if as_json:
         click.echo(json.dumps(_as_json(totals)))
     else:

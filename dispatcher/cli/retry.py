@@ -9,6 +9,7 @@ from dispatcher.cli.pause import clock_text
 from dispatcher.monitoring.units import count_text
 from dispatcher.secrecy.safe_text import one_line
 from dispatcher.store.levers import Levers
+from dispatcher.store.operator_note import note_command
 
 
 @click.command()
@@ -29,7 +30,8 @@ def retry(names: tuple[str, ...], at_once: bool) -> None:
       dispatcher retry segment
       dispatcher retry segment webhook --now
     """
-    levers = Levers(connect_for(names))
+    pool = connect_for(names)
+    levers = Levers(pool)
     refused = False
     for name in names:
         found = levers.retry(name, at_once=at_once)
@@ -42,6 +44,7 @@ def retry(names: tuple[str, ...], at_once: bool) -> None:
         else:
             closed = "the breaker is closed, and " if found.breaker_was_open else ""
             number = count_text(found.batches, "batch", "batches")
+            note_command(pool, name, f"retry: {number}")
             now = f"{number} {'is' if found.batches == 1 else 'are'} due now instead of later"
             click.echo(f"{name}: {closed}{now if found.batches else 'what waits is due already'}")
         refused = refused or found.outcome != "retried"

@@ -21,6 +21,7 @@ from dispatcher.event import DIRECT_TYPES, decode
 from dispatcher.monitoring.units import count_text
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.operator_note import note_command
 from dispatcher.store.waiting_batches import WaitingBatch, WaitingBatches, scan_destinations
 
 # Seconds for one answer of Redis.
@@ -126,6 +127,7 @@ def move(old: str, new: str, dry_run: bool, yes: bool) -> None:
     moved = 0
     for step in with_progress(_steps(chosen), "moving", len(chosen)):
         moved += batches.transfer(old, new, [batch.id for batch in step])[1]
+    note_command(pool, old, f"waiting move: {count_text(moved, 'event')} to {new}")
     click.echo(f"{count_text(moved, 'event')} moved from {old} to {new}; `dispatcher status` shows how they fare")
     raise SystemExit(1 if kept or moved < events else 0)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
 from dispatcher.outcomes import FILED, UNKEPT
+from dispatcher.store.operator_note import OperatorNote
 from dispatcher.store.workers import ServingWorker
 
 #: The ledger's name for events that emit could not take or a processor dropped, before any destination was chosen.
@@ -143,6 +144,7 @@ class Counts:
         breaker: Whether the destination is left alone.
         pause: That somebody has paused it; None where nobody has.
         rate: Its rate limit; None where none is set, or no worker has asked for a permit for two days.
+        commands: What people did to it by commands, the latest first.
     """
 
     accepted: int = 0
@@ -170,6 +172,7 @@ class Counts:
     breaker: Breaker = field(default_factory=Breaker)
     pause: Pause | None = None
     rate: RateLimit | None = None
+    commands: tuple[OperatorNote, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -236,4 +239,5 @@ class Counts:
             breaker=Breaker.from_fields(fields),
             pause=Pause.from_fields(fields),
             rate=RateLimit.from_fields(fields),
+            commands=OperatorNote.from_field(fields.get("commands", "")),
         )

@@ -80,7 +80,7 @@ COUNTS: Final = Key(
     "filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; dead_bytes of the dead "
     "letters, dead_limit (how many these may have), dead_cut (dead letters that lost their events to that). Then "
     "last_error, last_error_at, last_delivered_at; last_claimed_ring_at: the latest time at which a batch was rung for "
-    "that has been claimed since; and since: when it began to count",
+    "that has been claimed since; since: when it began to count; and commands: what people did to it, as JSON",
 )
 JOURNAL: Final = Key(
     "journal:<name>",

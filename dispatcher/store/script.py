@@ -120,6 +120,7 @@ TRANSFER: Final = _of_the_store("transfer", "journal", "batch", "dead_letters")
 ANNOUNCE: Final = _of_the_store("announce")
 PAUSE: Final = _of_the_store("pause", "breaker")
 RETRY: Final = _of_the_store("retry", "breaker")
+NOTE: Final = _of_the_store("note")
 RATE_LIMIT: Final = Script("rate_limit")
 
 #: All of them.
@@ -139,5 +140,6 @@ SCRIPTS: Final = (
     ANNOUNCE,
     PAUSE,
     RETRY,
+    NOTE,
     RATE_LIMIT,
 )

@@ -9,6 +9,7 @@ from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.counts import NOT_TAKEN, Breaker, Counts, Pause, RateLimit
+from dispatcher.store.operator_note import OperatorNote
 from dispatcher.store.workers import ServingWorker
 
 #: When every snapshot was taken.
@@ -68,6 +69,7 @@ def troubled() -> Snapshot:
         last_error_ms=NOW_MS - 3_000,
         dead_by_reason={"oversized": 10, "invalid": 2, "replayed": 0},
         filtered_by_reason={"not_allowed": 10_000_000, "internal": 88},
+        commands=(OperatorNote(at_ms=NOW_MS - 60_000, who="alice@worker-1", command="retry: 456 batches"),),
         breaker=Breaker(
             state="open",
             cause="transient",

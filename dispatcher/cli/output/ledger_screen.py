@@ -210,6 +210,10 @@ class LedgerScreen:
                     listed = ", ".join(f"{_printable(reason)} {number:,}" for number, reason in ordered)
                     yield Text.assemble(title, f" {state}: ", (listed, "red" if state == "dead" else "dim"))
 
+            if counts.commands and self.snapshot.at - counts.commands[0].at_ms / 1000 < _RECENT_SECONDS:
+                latest = counts.commands[0]
+                words = f"`dispatcher {_printable(latest.command)}` by {_printable(latest.who)}"
+                yield Text.assemble(title, ", ", self._age(latest.at_ms), " ago: ", (words, "dim"))
             if counts.dead_filed or counts.dead_unkept or _is_nearly_full(counts):
                 yield Text.assemble(title, " dead letters: ", (_room(counts), "yellow"))
 

@@ -24,6 +24,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
         ("breaker", ["destinations", "segment", "breaker"]),
         ("workers", ["destinations", "tracking_log", "workers", 0]),
         ("pause", ["unserved", "google_analytics", "pause"]),
+        ("commands", ["destinations", "segment", "commands", 0]),
         ("rate", ["destinations", "segment", "rate"]),
         ("outbox", ["outbox"]),
         ("outboxes", ["outboxes", 0]),

@@ -9,7 +9,21 @@ import pytest
 from dispatcher.store.script import SCRIPTS, Script
 
 #: What a script calls without having defined it.
-LUA = {"tonumber", "tostring", "ipairs", "pairs", "unpack", "function", "and", "or", "not", "if", "in", "while"}
+LUA = {
+    "pcall",
+    "tonumber",
+    "tostring",
+    "ipairs",
+    "pairs",
+    "unpack",
+    "function",
+    "and",
+    "or",
+    "not",
+    "if",
+    "in",
+    "while",
+}
 
 
 def code_of(script: Script) -> str:

@@ -24,8 +24,8 @@
 --                             and dead:unkept are only counted; dead_bytes of the dead letters, dead_limit (how many
 --                             these may have), dead_cut (dead letters that lost their events to that). Then
 --                             last_error, last_error_at, last_delivered_at; last_claimed_ring_at: the latest time at
---                             which a batch was rung for that has been claimed since; and since: when it began to
---                             count
+--                             which a batch was rung for that has been claimed since; since: when it began to count;
+--                             and commands: what people did to it, as JSON
 --   journal:<name>            string: the position up to which a journal was put; goes a week after it was last put
 --                             or asked for, but not while a batch of it is open
 --   open:<journal>            zset: batch id: where it starts in the journal; its batches that are not settled
