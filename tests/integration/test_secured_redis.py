@@ -17,6 +17,9 @@ from dispatcher.connections.urls import kombu_url
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.store import keys
+from dispatcher.store.batches import BatchStore
+from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from tests.support.dead_letters import add_dead_letters, an_event
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.secured_redis import SecuredRedis, find_tls_server, knows_tls
 from tests.support.server_programs import program_of
@@ -110,6 +113,25 @@ def test_a_forbidden_command_fails_with_an_error_about_rights(secured: SecuredRe
         pool.close()
     with pytest.raises(StoreUnavailableError, match="refused the login"):
         RedisPool(secured.url("relay", "wrong"), timeout_seconds=5).execute("PING")
+
+
+@pytest.mark.every_server
+def test_a_user_who_may_not_read_dead_letters_sees_the_ledger(request: pytest.FixtureRequest) -> None:
+    program = program_of(request)
+    users = documented_users().replace(" +xrange +xrevrange +info", " +info")
+    assert users != documented_users()
+    with SecuredRedis(users, tls=program is None or knows_tls(program), program=program) as server:
+        admin, status = (
+            RedisPool(server.url(user, f"{user}-password"), timeout_seconds=5) for user in ("admin", "status")
+        )
+        add_dead_letters(BatchStore(admin), an_event(1))
+        counts = BatchStore(status).counts([SEGMENT])[SEGMENT]
+        assert (counts.dead, counts.closes, counts.dead_oldest_ms) == (1, True, None)
+        assert BatchStore(admin).counts([SEGMENT])[SEGMENT].dead_oldest_ms is not None
+        with pytest.raises(StoreUnavailableError, match="does not let its user do that"):
+            next(iter(DeadLetters(status).select(SEGMENT, DeadLetterFilter())))
+        admin.close()
+        status.close()
 
 
 @pytest.mark.skipif(find_tls_server() is None, reason="no Redis with TLS is installed: apt-get install redis-tools")

@@ -19,7 +19,8 @@ local oldest = redis.call('ZRANGE', key('since'), 0, 0, 'WITHSCORES')
 if oldest[2] then add('oldest', oldest[2]) end
 local parked = redis.call('ZRANGE', key('parked'), 0, 0, 'WITHSCORES')
 if parked[2] then add('due', parked[2]) end
-local dead = redis.call('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
+-- A user who may not read dead letters is not told how old they are.
+local dead = redis.pcall('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
 if dead then add('dead_oldest', fields_of(dead)['at']) end
 add('now', now)
 add_all('breaker')

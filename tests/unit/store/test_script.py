@@ -11,6 +11,7 @@ from dispatcher.store.script import SCRIPTS, Script
 #: What a script calls without having defined it.
 LUA = {
     "pcall",
+    "type",
     "tonumber",
     "tostring",
     "ipairs",
