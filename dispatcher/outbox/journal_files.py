@@ -274,11 +274,13 @@ def _off_the_loop(call: Callable[[_T], None], argument: _T) -> None:
     # Where gevent has replaced threads, this one is a greenlet, and a blocking call would hold up all the others.
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
-        error = sys.modules["gevent"].get_hub().threadpool.apply(_error_of, (call, argument))
-        if error is not None:
-            raise error
-    else:
-        call(argument)
+        # An interpreter that is ending starts no thread any more (RuntimeError), and has nobody left to be held up.
+        with suppress(RuntimeError):
+            error = sys.modules["gevent"].get_hub().threadpool.apply(_error_of, (call, argument))
+            if error is not None:
+                raise error
+            return
+    call(argument)
 
 
 def _error_of(call: Callable[[_T], None], argument: _T) -> OSError | None:

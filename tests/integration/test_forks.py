@@ -345,6 +345,26 @@ if __name__ == "__main__":
     assert site.outboxes() == []
 
 
+def test_a_gevent_process_without_new_threads_syncs_its_events_all_the_same(site: Site) -> None:
+    # As from CPython 3.12 on, while the interpreter ends.
+    child = run(
+        site,
+        "gevent",
+        """
+import gevent.threadpool
+def refuse(*arguments):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+gevent.threadpool.start_new_thread = refuse
+tracker.emit("shop.basket.seen", {"n": 0})
+time.sleep(1.5)  # a sync is due each second
+""",
+        DISPATCHER_RELAY__MODE="external",
+    )
+    child.succeed(timeout=40)
+    assert_quiet(child)
+    assert take_everything(site) == each_once(1)
+
+
 def test_a_child_forked_by_c_under_gevent_emits_into_its_own_outbox(site: Site) -> None:
     child = run(
         site,

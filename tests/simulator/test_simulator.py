@@ -25,7 +25,10 @@ from tests.simulator.report import MARKS
 from tests.simulator.run import Totals, run
 
 # A process that is killed while it opens a file leaves it to the garbage collector; a real one leaves it to the system.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. .*ScandirIterator"),
+]
 
 # Seeds of each case: those of all of them take about 80 seconds of two processors.
 _MIXED = 2000
