@@ -524,3 +524,22 @@ def test_a_value_arrives_as_the_table_of_types_says(code: str, shown: str) -> No
 def test_a_value_is_refused_as_the_table_of_types_says(code: str) -> None:
     with capture(), pytest.raises(NotEncodableError):
         tracker.emit("shop.order.paid", {"value": eval(code, dict(SCOPE))})  # noqa: S307 - our own page
+
+
+@pytest.mark.parametrize(
+    ("data", "both", "last"),
+    [
+        ({1: "a", "1": "b"}, b'"1":"a","1":"b"', {"1": "b"}),
+        ({"true": "a", True: "b"}, b'"true":"a","true":"b"', {"true": "b"}),
+        ({"deep": [{2.5: "a", "2.5": "b"}], "n": 3}, b'"2.5":"a","2.5":"b"', {"deep": [{"2.5": "b"}], "n": 3}),
+    ],
+)
+def test_of_two_keys_with_the_same_text_readers_have_the_last_and_lines_both(
+    data: dict[Any, Any], both: bytes, last: dict[str, Any]
+) -> None:
+    outbox = MemoryOutbox()
+    Tracker(outbox=outbox, strict=True).emit("shop.order.paid", data)
+
+    assert both in renderer("event")(outbox.payloads[0])
+    assert both in renderer("edx")(outbox.payloads[0])
+    assert decode(outbox.payloads[0]).data == last
