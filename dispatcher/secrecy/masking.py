@@ -17,6 +17,8 @@ _SCHEME: Final = re.compile(r"(?<![a-zA-Z0-9+.-])[a-zA-Z][a-zA-Z0-9+.-]{0,30}(?:
 _URL_KEY: Final = re.compile(r"(?:ur[il]s?|proxy|broker)$", re.IGNORECASE)
 # What ends a URL in a sentence. A password may hold all of these all the same.
 _END: Final = re.compile(r"[\s\"'`<>]")
+# What may stand between two URLs of a list, before the second one.
+_BETWEEN_URLS: Final = re.compile(r"(?:[,;|=&?#/()\[\]{}]|%[0-9a-fA-F]{2})$")
 _USER: Final = re.compile(r"[^/?#:@\s\[]*:")
 _ENCODED_USER: Final = re.compile(r"(?:(?!%2[fF]|%3[aAfF]|%40)[^/?#:@&\s])*(?:%3[aA]|:)")
 # A port, which stands where a password could; the word stands in examples.
@@ -89,10 +91,24 @@ def _mask_users(text: str) -> str:
     if not schemes:
         return text
     shown = [text[: schemes[0].start()]]
-    for scheme, following in zip(schemes, [*schemes[1:], None], strict=True):
-        rest = text[scheme.end() : None if following is None else following.start()]
-        shown += [scheme[0], _mask_user(rest, is_encoded="%" in scheme[0])]
+    current = schemes[0]
+    for following in [*schemes[1:], None]:
+        rest = text[current.end() : None if following is None else following.start()]
+        is_encoded = "%" in current[0]
+        if following is None or not _is_password(rest, is_encoded=is_encoded):
+            shown += [current[0], _mask_user(rest, is_encoded=is_encoded)]
+            current = following or current
     return "".join(shown)
+
+
+def _is_password(rest: str, *, is_encoded: bool) -> bool:
+    """Whether what looks like the next scheme of a text stands inside a password, which ``rest`` begins."""
+    user = _ENCODED_USER.match(rest) if is_encoded else _USER.match(rest)
+    if user is None or _END.search(rest) is not None:
+        return False
+    if "@" in rest or (is_encoded and "%40" in rest):
+        return _BETWEEN_URLS.search(rest) is None
+    return _PORT.match(rest, user.end()) is None
 
 
 def _mask_user(rest: str, *, is_encoded: bool) -> str:

@@ -65,6 +65,17 @@ PLAIN = [
 ]
 
 
+@pytest.mark.parametrize(
+    "password", ["HUSH://HUSH", "HUSH,HUSH://HUSH", "p@HUSH://HUSH", "/HUSH://", "a://b://HUSH", "HUSH+HUSH://@HUSH"]
+)
+@pytest.mark.parametrize(
+    "frame", ["redis://u:{}@h:6379/0", "no answer of redis://:{}@h", "redis://a:6379,redis://u:{}@h"]
+)
+def test_a_password_that_looks_like_a_url_is_masked(frame: str, password: str) -> None:
+    assert "HUSH" not in mask_url(frame.format(password))
+    assert mask_url(frame.format(password)).endswith(("@h", "@h:6379/0"))
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_credential_in_a_text_is_masked(text: str) -> None:
     masked = mask_url(text)
