@@ -18,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from dispatcher.secrecy.foreign_error import type_name
 from dispatcher.secrecy.safe_text import one_line
 from dispatcher.wire import encode_json, json_fallback
 
@@ -95,7 +96,7 @@ def diagnose(root: str, value: object) -> Problem | None:
             if problem is not None:
                 return problem
     except Exception as error:  # an object's own code, or another thread that changes the value
-        what = f"cannot be examined: {type(error).__name__}"
+        what = f"cannot be examined: {type_name(error)}"
         return Problem(root, what, "pass plain dicts and lists that nothing changes meanwhile")
     return None
 
@@ -140,7 +141,7 @@ def describe(value: object, *, limit: int = 65_536) -> str:
     try:
         text = _BoundedRepr(limit).repr(value)
     except Exception as error:
-        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+        text = f"<{type_name(value)} whose repr raised {type_name(error)}>"
     return text[:limit].encode("utf-8", "backslashreplace").decode()
 
 
@@ -164,10 +165,10 @@ class _BoundedRepr(reprlib.Repr):
             return "…"
         kind = type(x)
         if issubclass(kind, enum.Enum):
-            text = f"<{kind.__name__}.{x._name_}>"
+            text = f"<{type_name(x)}.{x._name_}>"
         else:
             shown = next((base for base in kind.__mro__ if base in _SHOWN), None)
-            text = f"<{kind.__name__}>" if shown is None else self._repr_plain(shown, x, level)
+            text = f"<{type_name(x)}>" if shown is None else self._repr_plain(shown, x, level)
         self._left = before - len(text)
         return text
 
@@ -317,7 +318,7 @@ def kind_of(value: object) -> str:
         Such as ``a dict`` or ``a str of 300 characters``.
     """
     kind = type(value)
-    name = one_line(kind.__name__, 80)
+    name = type_name(value)
     article = "an" if name[:1].lower() in "aeiou" else "a"
     if issubclass(kind, str):
         return f"{article} {name} of {str.__len__(cast('str', value)):,} characters"
@@ -336,4 +337,4 @@ def encoder_text(error: Exception) -> str:
     """What the encoder says of a value; of an error in the value's own code only its type, since it may quote."""
     frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     is_encoders = all(f"{module}.".startswith(("dispatcher.", "msgspec.")) for module in frames)
-    return one_line(str(error), 200) if is_encoders else f"its own code raised {type(error).__name__}"
+    return one_line(str(error), 200) if is_encoders else f"its own code raised {type_name(error)}"

@@ -12,6 +12,7 @@ from dispatcher.emit.context import BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, encoder_text, holds_non_finite, kind_of
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
 from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, to_utc
+from dispatcher.secrecy.foreign_error import type_name
 from dispatcher.secrecy.masking import mask_addresses
 from dispatcher.secrecy.safe_text import one_line, shorten
 from dispatcher.wire import NULL, Envelope, encode_json, plain_text
@@ -141,10 +142,10 @@ class EventEncoder:
             except DropEvent:
                 raise
             except Exception as error:
-                label = getattr(processor, "__name__", type(processor).__name__)
+                label = getattr(processor, "__name__", type_name(processor))
                 raise ProcessorError(
                     f"the processor {label!r} failed on the event {short_name(name)} "
-                    f"with {type(error).__name__}: mend it, and have it return the event",
+                    f"with {type_name(error)}: mend it, and have it return the event",
                     event_name=short_name(name),
                 ) from error
         return payload
@@ -152,7 +153,7 @@ class EventEncoder:
     def _encode_processed(self, event: object) -> bytes:
         # A processor may have returned anything.
         if not isinstance(event, Event):
-            raise TypeError(f"it returned {type(event).__name__}")
+            raise TypeError(f"it returned {type_name(event)}")
         self._check_name(event.name)
         _check_id(event.name, event.id)
         payload = encode(event)
@@ -201,9 +202,23 @@ def _read_timestamp(name: str, timestamp: object) -> datetime:
     except Exception as error:  # out of range in UTC, not a time (NaT), or raised by a time zone that is not ours
         raise InvalidEventError(
             f"the timestamp of the event {short_name(name)} cannot be converted to UTC "
-            f"({type(error).__name__}): leave it out for the present time",
+            f"({type_name(error)}): leave it out for the present time",
             event_name=short_name(name),
         ) from error
+
+
+def unreadable(name: object, error: Exception) -> InvalidEventError:
+    """The error for an event whose values' own classes raised where they were only asked what they are.
+
+    Args:
+        name: The event's, as the caller gave it.
+        error: What was raised; its text is not read.
+    """
+    return NotEncodableError(
+        f"the event {short_name(name)} has a value whose class cannot be looked at ({type_name(error)}): "
+        "pass plain dicts, lists, text and numbers",
+        event_name=short_name(name),
+    )
 
 
 def _read_data(event_type: EventType, name: str, data: Any, bound: BoundContext) -> Any:
@@ -247,7 +262,7 @@ def _copy_mapping(mapping: Mapping[Any, Any], what: str, name: object) -> dict[A
         return dict(mapping)
     except Exception as error:  # the mapping's own code, or another thread that changes it
         raise InvalidEventError(
-            f"{what} is a {type(mapping).__name__} that cannot be read ({type(error).__name__}): pass a dict",
+            f"{what} is a {type_name(mapping)} that cannot be read ({type_name(error)}): pass a dict",
             event_name=short_name(name),
         ) from error
 

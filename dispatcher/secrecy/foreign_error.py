@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from traceback import walk_tb
 from types import FrameType
-from typing import Final
+from typing import Any, Final, cast
 
 from dispatcher.secrecy.safe_text import one_line
 
@@ -20,6 +20,15 @@ _MAX_FRAMES: Final = 50
 _MAX_NAME: Final = 80
 # This package's own frames say nothing about the error.
 _OWN: Final = ("dispatcher.", "celery.", "billiard.", "_pytest.", "pluggy.")
+
+
+# Of type itself: a metaclass may have put its own in their place, which may raise.
+_read_name: Final[Any] = type.__dict__["__name__"].__get__
+
+
+def type_name(value: object) -> str:
+    """The name of a value's type, as one line of at most 80 characters. Runs no code of value, class or metaclass."""
+    return one_line(cast("str", _read_name(type(value))), _MAX_NAME)
 
 
 def describe_error(error: BaseException) -> str:
@@ -71,7 +80,7 @@ def _context(error: BaseException) -> BaseException | None:
 
 
 def _type_and_cause(error: BaseException) -> str:
-    name = one_line(type(error).__name__, _MAX_NAME)
+    name = type_name(error)
     # requests' errors are OSErrors too, and carry their text where others have a number.
     number = error.errno if isinstance(error, OSError) else None
     return f"{name} ({os.strerror(number)})" if type(number) is int and number > 0 else name

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from dispatcher.emit.context import EMPTY, BoundContext, context, current, enter_context, exit_context
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
-from dispatcher.emit.encoding import EventEncoder, read_context, short_name
+from dispatcher.emit.encoding import EventEncoder, read_context, short_name, unreadable
 from dispatcher.emit.error_log import ErrorLog
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
@@ -207,9 +207,10 @@ class Tracker:
             payload = self._encoder.encode(event_id, event_type, name, data, timestamp, bound)
         except DropEvent as drop:
             payload = self._encoder.encode_dropped(event_id, name, timestamp, drop)
-        except InvalidEventError as error:
+        except Exception as raised:  # InvalidEventError; else the metaclass or the ABC of a value, which ran
+            error = raised if isinstance(raised, InvalidEventError) else unreadable(name, raised)
             if self._strict:
-                raise
+                raise error from raised.__cause__
             self._log.dead(error)
             event_id = event_id if is_id(event_id) else self._new_id()
             payload = self._encoder.encode_dead_letter(event_id, name, data, timestamp, bound, error)
