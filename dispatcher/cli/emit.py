@@ -14,6 +14,7 @@ from dispatcher.cli.input.event_file import BadRecord, EventFile, RecordedEvent
 from dispatcher.cli.output.file_progress import file_progress
 from dispatcher.cli.output.remedy import settings_note
 from dispatcher.edx_log.source import Source
+from dispatcher.emit.diagnosis import kind_of
 from dispatcher.errors import InvalidEventError, OutboxError, OutboxFullError, SettingsError
 from dispatcher.monitoring.units import count_text
 
@@ -88,9 +89,9 @@ def _object(option: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise click.BadParameter(f"{text[:80]!r} is not JSON: {error}", param_hint=option) from error
+        raise click.BadParameter(f"it is not JSON: {error}", param_hint=option) from error
     if not isinstance(value, dict):
-        raise click.BadParameter(f"it must be a JSON object, not {text[:80]!r}", param_hint=option)
+        raise click.BadParameter(f"it must be a JSON object, not {kind_of(value)}", param_hint=option)
     return value
 
 

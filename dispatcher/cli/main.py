@@ -16,6 +16,7 @@ from dispatcher.cli.explain import explain
 from dispatcher.cli.exporter import exporter
 from dispatcher.cli.flower import flower
 from dispatcher.cli.output.remedy import redis_remedy, settings_note
+from dispatcher.cli.output.usage import without_value
 from dispatcher.cli.pause import pause, resume
 from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
@@ -47,6 +48,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            error.message = without_value(error.message)  # type: ignore[misc]  # click calls it final
+            raise
         except SettingsError as error:
             for problem in error.problems:
                 click.echo(f"settings: {problem}", err=True)
