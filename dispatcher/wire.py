@@ -26,6 +26,8 @@ import msgspec
 ID_END: Final = len('{"id":"') + 36
 #: How long a timestamp is as msgspec writes one with microseconds, in UTC. Without microseconds it is shorter.
 TIMESTAMP_BYTES: Final = len("2026-01-01T00:00:00.000000Z")
+# And without: 2026-01-01T00:00:00Z.
+_TIMESTAMP_LENGTHS: Final = (TIMESTAMP_BYTES, TIMESTAMP_BYTES - len(".000000"))
 #: What follows the id, the name and the timestamp, where the data is an object.
 AFTER_ID: Final = b'","type":"'
 AFTER_NAME: Final = b'","timestamp":"'
@@ -153,9 +155,23 @@ class _Fields(msgspec.Struct, gc=False):
     context: msgspec.Raw
 
 
+class Parts(msgspec.Struct, gc=False):
+    """An event from ``tracker.emit`` whose data and context are JSON still."""
+
+    id: str
+    type: str
+    name: str
+    timestamp: str
+    data: msgspec.Raw
+    context: msgspec.Raw
+
+
 _decode_fields: Final = msgspec.json.Decoder(_Fields).decode
+_decode_parts: Final = msgspec.json.Decoder(Parts).decode
 _FIELDS: Final = frozenset(_Fields.__struct_fields__)
 _AROUND_FIELDS: Final = len('{"id":,"type":,"name":,"timestamp":,"data":,"context":}')
+# The quotes of the four texts come to that.
+_AROUND_PARTS: Final = _AROUND_FIELDS + 8
 
 
 def head(payload: bytes) -> bytes:
@@ -200,6 +216,29 @@ def on_one_line(payload: bytes) -> bytes:
 def trim(text: bytes) -> bytes:
     """What was written of a file that was allocated as zeros: a payload never ends in a zero byte."""
     return text.rstrip(b"\0")
+
+
+def split(payload: bytes) -> Parts | None:
+    """The parts of a payload as emit writes it, each there once; several times faster than to decode it whole.
+
+    Returns:
+        None where it may look otherwise: a direct call, text with escapes or beyond ASCII in the id or name, a
+        timestamp of another form, a field too many or too few.
+
+    Raises:
+        ValueError, RecursionError: It is not an event.
+    """
+    try:
+        parts = _decode_parts(payload)
+    except msgspec.ValidationError:  # a field is missing, which may have a default
+        return None
+    timestamp = parts.timestamp
+    # A text is never shorter in JSON than it is, so that equal sizes leave no room for anything else.
+    sizes = len(parts.id) + len(parts.type) + len(parts.name) + len(timestamp) + len(parts.data) + len(parts.context)
+    if sizes + _AROUND_PARTS != len(payload) or parts.type != "event":
+        return None
+    is_usual = len(timestamp) in _TIMESTAMP_LENGTHS and timestamp[-1] == "Z" and timestamp[10] == "T"
+    return parts if is_usual else None
 
 
 def check_fields(payload: bytes) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import hashlib
 import hmac
 import re
@@ -84,7 +83,6 @@ class WebhookOptions(HttpOptions):
         default_factory=dict,
         description="More headers, such as Authorization; values are masked where shown.",
     )
-    gzip: bool = Field(default=False, description="Compress bodies.")
 
     @field_validator("url")
     @classmethod
@@ -167,16 +165,13 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
         )
 
     def sign(self, request: Request) -> Request:
-        """Add the time and the signatures, and compress the body if the options say so."""
+        """Add the time and the signatures, which are those of the body before it is compressed."""
         timestamp = str(int(time()))
         headers = {**request.headers, "webhook-timestamp": timestamp}
         if self._keys:
             content = f"{request.headers['webhook-id']}.{timestamp}.".encode() + request.body
             headers["webhook-signature"] = " ".join(_signature(key, content) for key in self._keys)
-        if not self.options.gzip:
-            return replace(request, headers=headers)
-        headers["Content-Encoding"] = "gzip"
-        return replace(request, headers=headers, body=gzip.compress(request.body, mtime=0))
+        return replace(request, headers=headers)
 
     def _body(self, events: Sequence[bytes]) -> bytes:
         if self.options.format == "ndjson":

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from time import monotonic
@@ -22,7 +23,7 @@ from dispatcher.destinations.base import Batch
 from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.local.segment_stub import SegmentStub
-from dispatcher.outcomes import DELIVERED, Dead, RetryAfter
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.segment import (
     MAX_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 WRITE_KEY = "hidden-key"
 SECRET = "hidden-payload"
+#: More than is sent uncompressed where compression is on.
+LARGE = {"note": SECRET * 200, "text": "Grüße, 你好 🎉\u2028\u007f", "amount": 1e-5, "many": 10**17, "none": None}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 #: Steps of a script that are not answers.
 CUT, SILENT = b"cut", b"silent"
@@ -144,6 +147,11 @@ def kept_messages(kept: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in kept.read_text().splitlines()]
 
 
+def compact(value: Any) -> bytes:
+    """JSON as it is sent: without blanks, text beyond ASCII as it is."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def errors(outcomes: Sequence[object]) -> list[str]:
     return [outcome.error for outcome in outcomes if isinstance(outcome, RetryAfter | Dead)]
 
@@ -191,8 +199,8 @@ def test_a_request_looks_like_one_from_segments_own_libraries(compressed: bool) 
     with ScriptedServer(OK, OK) as server:
         segment = a_segment(server.url, gzip=compressed)
         before = datetime.now(UTC)
-        segment.deliver(a_batch([an_event()]))
-        segment.deliver(a_batch([an_event()], attempt=3))
+        segment.deliver(a_batch([an_event(data=LARGE)]))
+        segment.deliver(a_batch([an_event(data=LARGE)], attempt=3))
     (first, body), (second, _) = server.requests
     assert first["Authorization"] == "Basic " + base64.b64encode(b"hidden-key:").decode()
     assert first.get("Content-Encoding") == ("gzip" if compressed else None)
@@ -235,8 +243,8 @@ def test_requests_keep_within_segments_size_limit(stub: SegmentStub) -> None:
 
 @pytest.mark.parametrize("character", ["x", "ü", "\\"])
 def test_an_oversized_event_is_dead_and_no_other_is(stub: SegmentStub, kept: Path, character: str) -> None:
-    empty = len(json.dumps(to_message(an_event(data={"padding": ""}))))
-    each = len(json.dumps(character)) - 2
+    empty = len(compact(to_message(an_event(data={"padding": ""}))))
+    each = len(compact(character)) - 2
     room, rest = divmod(MAX_MESSAGE_BYTES - empty, each)
     fits = an_event(data={"padding": character * room + "x" * rest})
     too_large = an_event(data={"padding": character * room + "x" * (rest + 1)})
@@ -246,7 +254,7 @@ def test_an_oversized_event_is_dead_and_no_other_is(stub: SegmentStub, kept: Pat
     assert outcomes[1].reason == "oversized"
     assert too_large.id in outcomes[1].error
     assert str(MAX_MESSAGE_BYTES + 1) in outcomes[1].error
-    assert len(json.dumps(kept_messages(kept)[1])) == MAX_MESSAGE_BYTES
+    assert len(compact(kept_messages(kept)[1])) == MAX_MESSAGE_BYTES
 
 
 @pytest.mark.parametrize(
@@ -453,7 +461,7 @@ def test_the_write_key_is_not_replaced_by_that_of_netrc(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("gzipped", [False, True])
 @pytest.mark.parametrize("attempt", [0, 2])
 def test_requests_are_those_of_segments_own_package(gzipped: bool, attempt: int) -> None:
-    event = an_event()
+    event = an_event(data=LARGE)
     with ScriptedServer(OK, OK) as server:
         assert list(a_segment(server.url, gzip=gzipped).deliver(a_batch([event], attempt=attempt))) == [DELIVERED]
         post(WRITE_KEY, server.url, gzip=gzipped, retry_count=attempt, batch=[to_message(event)], sentAt="now")
@@ -465,6 +473,90 @@ def test_requests_are_those_of_segments_own_package(gzipped: bool, attempt: int)
     }
     assert {**our_body, "sentAt": "now"} == their_body
     assert list(our_body) == list(their_body)
+
+
+def test_batches_that_are_delivered_together_share_requests() -> None:
+    batches = [a_batch([an_event() for _ in range(count)], attempt) for count, attempt in ((30, 0), (1, 4), (29, 2))]
+    with ScriptedServer(OK) as server:
+        results = a_segment(server.url).deliver_all(batches)
+
+    assert results == [[DELIVERED] * 30, [DELIVERED], [DELIVERED] * 29]
+    ((headers, body),) = server.requests
+    assert headers["X-Retry-Count"] == "4"
+    assert [message["messageId"] for message in body["batch"]] == [
+        json.loads(payload)["id"] for batch in batches for payload in batch.payloads
+    ]
+
+
+def test_one_of_several_batches_is_dead_where_it_may_have_come_before() -> None:
+    first, second, third = (a_batch([an_event(), an_event()]) for _ in range(3))
+    with ScriptedServer(OK) as server:
+        segment = a_segment(server.url, at_most_once=True)
+        results = segment.deliver_all([first, replace(second, maybe_delivered=True), third])
+
+    assert [outcome == DELIVERED for result in results for outcome in result] == [True] * 2 + [False] * 2 + [True] * 2
+    assert {outcome.reason for outcome in results[1] if isinstance(outcome, Dead)} == {"maybe_delivered"}
+    assert len(server.requests[0][1]["batch"]) == 4
+
+
+def test_the_lease_that_ends_first_ends_the_delivery_of_all_batches() -> None:
+    batches = [a_batch([an_event() for _ in range(100)]) for _ in range(3)]
+    batches[1] = replace(batches[1], lease_until=monotonic() - 1)
+    with ScriptedServer() as server:
+        results = a_segment(server.url).deliver_all(batches)
+
+    assert {type(outcome) for result in results for outcome in result} == {RetryAfter}
+    assert server.requests == []
+
+
+def test_a_class_with_a_deliver_of_its_own_keeps_it_for_several_batches() -> None:
+    class Careful(Segment):
+        def deliver(self, batch: Batch) -> Sequence[Outcome]:
+            return [Dead("careful", "none goes")] * len(batch.payloads) if batch.attempt else super().deliver(batch)
+
+    with ScriptedServer() as server:
+        careful = Careful("careful", SegmentOptions(write_key=WRITE_KEY, host=server.url))
+        first, second = careful.deliver_all([a_batch([an_event()]), a_batch([an_event()], attempt=1)])
+
+    assert (first, [type(outcome) for outcome in second]) == ([DELIVERED], [Dead])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["https://api.segment.io", "https://events.eu1.segmentapis.com", "https://cdp.example"]
+)
+def test_requests_are_compressed_by_default_where_segment_takes_them(host: str) -> None:
+    assert a_segment(host).takes_gzip is (host != "https://cdp.example")
+
+
+def test_a_server_that_takes_no_gzip_gets_the_events_uncompressed_the_next_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ScriptedServer(an_answer("415 Unsupported Media Type")) as server:
+        segment = a_segment(server.url, gzip=True)
+        batch = a_batch([an_event(data=LARGE), an_event(data=LARGE)])
+        refused, taken = segment.deliver(batch), segment.deliver(batch)
+
+    assert [outcome.retry_class for outcome in refused if isinstance(outcome, RetryAfter)] == ["transient"] * 2
+    assert "does not take compressed requests" in errors(refused)[0]
+    assert list(taken) == [DELIVERED] * 2
+    assert [headers.get("Content-Encoding") for headers, _ in server.requests] == ["gzip", None]
+    assert "set gzip = false" in caplog.text
+
+
+def test_a_415_of_an_uncompressed_request_is_about_the_setup() -> None:
+    with ScriptedServer(an_answer("415 Unsupported Media Type")) as server:
+        (outcome,) = a_segment(server.url).deliver(a_batch([an_event(data=LARGE)]))
+
+    assert isinstance(outcome, RetryAfter)
+    assert outcome.retry_class == "setup"
+
+
+def test_small_bodies_are_not_compressed() -> None:
+    with ScriptedServer() as server:
+        assert list(a_segment(server.url, gzip=True).deliver(a_batch([an_event()]))) == [DELIVERED]
+
+    assert "Content-Encoding" not in server.requests[0][0]
 
 
 def test_requests_to_this_machine_bypass_the_environments_proxy(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from dispatcher.destinations.base import Batch, Destination, Options
 from dispatcher.event import encode
 from dispatcher.outcomes import MAYBE_DELIVERED, Dead, Filtered, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http.client import HttpClient, NoAnswer
+from dispatcher.tasks.destinations.http.compression import DEFAULT_LEVEL, Compression
 from dispatcher.tasks.destinations.http.masking import request_to_show, secrets_of
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
 from dispatcher.tasks.destinations.http.packing import Packed, pack, too_deep
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 # Requests at a time if the vendor takes one event in each and the settings do not say.
 _CONCURRENCY: Final = 8
-# Connections that are kept open at least, for the threads of the worker.
-_CONNECTIONS: Final = 10
+# Connections that are kept open at least. Only as many as requests were under way at a time are ever opened, which is a
+# worker's places; those that have not been used for a while are closed.
+_CONNECTIONS: Final = 100
 
 ItemT = TypeVar("ItemT")
 
@@ -80,6 +82,13 @@ class HttpOptions(Options):
         default=False,
         description="What may have been taken already is never sent again, but becomes a dead letter.",
     )
+    gzip: bool | None = Field(
+        default=None,
+        description="Compress bodies of 2 KB and more; absent: where the vendor is known to take that, as Segment is.",
+    )
+    gzip_level: int = Field(
+        default=DEFAULT_LEVEL, ge=1, le=9, description="How hard to compress: 1 is fast, 9 saves a little more."
+    )
 
 
 HttpOptionsT = TypeVar("HttpOptionsT", bound=HttpOptions)
@@ -104,6 +113,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
     #: ends, or has no valid form, changes nothing. A class with an ``outcome`` of its own is taken for one that does,
     #: unless it says otherwise.
     body_matters: ClassVar[bool] = False
+    #: Whether events with equal contexts have the same dict as context, so that what follows from it can be made once
+    #: (``per_context.PerContext``). Such a class must never change it, nor anything in it.
+    shares_contexts: ClassVar[bool] = False
+
+    #: Whether the vendor is known to take requests that are compressed with gzip; ``gzip`` in the settings wins.
+    takes_gzip: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -124,6 +139,8 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             answer_seconds=options.timeout_seconds,
             connections=max(self.concurrency, _CONNECTIONS),
         )
+        is_compressed = self.takes_gzip if options.gzip is None else options.gzip
+        self._compression = Compression(label=self.label, is_on=is_compressed, level=options.gzip_level)
         self._sender = Sender(self)
 
     @property
@@ -157,8 +174,8 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         return None
 
     def item_bytes(self, item: ItemT) -> int:
-        """How many bytes of a request's body an item takes; by default its size as JSON."""
-        return len(msgspec.json.encode(item))
+        """How many bytes of a request's body an item takes; by default its size as JSON, or as bytes if it is bytes."""
+        return len(item) if isinstance(item, bytes) else len(msgspec.json.encode(item))
 
     def body_bytes(self, items: Sequence[ItemT], items_bytes: int) -> int:
         """How many bytes the body of a request for some items has. By default the request is made to find out.
@@ -205,7 +222,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             raise
         except Exception as error:
             return NoAnswer(RetryAfter(report_mistake(self, error)), maybe_taken=False)
-        return self._client.send(request, reads_body=self.body_matters)
+        compressed = self._compression.apply(request)
+        answer = self._client.send(compressed, reads_body=self.body_matters)
+        if compressed is request or isinstance(answer, NoAnswer) or not self._compression.is_refused(answer):
+            return answer
+        problem = f"{self.label} does not take compressed requests: from now on they are sent as they are"
+        return NoAnswer(RetryAfter(problem), maybe_taken=False)
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch in as many requests as the vendor's limits require, ``concurrency`` at a time.
@@ -213,20 +235,51 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
         A request that the vendor refuses for its contents is bisected. Once the vendor asks to be left alone, gives no
         answer or fails three times in a row, the rest waits without being tried. Blocks up to the lease.
         """
+        return self._deliver([batch])[0]
+
+    def deliver_all(self, batches: Sequence[Batch]) -> Sequence[Sequence[Outcome] | Exception]:
+        """Send several batches, whose events share requests, as one batch of all of them would be sent.
+
+        Requests say the attempt of the batch that has most of them, and the lease that ends first counts. A class with
+        a ``deliver`` of its own has that called for each batch instead.
+        """
+        if type(self).deliver is not HttpDestination.deliver:
+            return super().deliver_all(batches)
+        return self._deliver(batches)
+
+    def _deliver(self, batches: Sequence[Batch]) -> list[list[Outcome]]:
         if (missing := self.missing_settings()) is not None:
-            return [RetryAfter(missing, None, "setup")] * len(batch.payloads)
-        if self.options.at_most_once and batch.maybe_delivered:
-            error = (
-                f"a worker ended while it sent this, or Redis has lost what became of it, so {self.label} may have it; "
-                "at_most_once is on: not sent again"
+            return [[RetryAfter(missing, None, "setup")] * len(batch.payloads) for batch in batches]
+        to_send = [batch for batch in batches if not (self.options.at_most_once and batch.maybe_delivered)]
+        outcomes = iter(self._send_together(to_send)) if to_send else iter(())
+        error = (
+            f"a worker ended while it sent this, or Redis has lost what became of it, so {self.label} may have it; "
+            "at_most_once is on: not sent again"
+        )
+        unsent = Dead(MAYBE_DELIVERED, error, asked=False)
+        return [
+            [unsent] * len(batch.payloads)
+            if self.options.at_most_once and batch.maybe_delivered
+            else [next(outcomes) for _ in batch.payloads]
+            for batch in batches
+        ]
+
+    def _send_together(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """The outcomes of all events of some batches, in order, whose events go in the same requests."""
+        together = batches[0]
+        if len(batches) > 1:
+            together = replace(
+                together,
+                payloads=tuple(payload for batch in batches for payload in batch.payloads),
+                attempt=max(batch.attempt for batch in batches),
+                lease_until=min(batch.lease_until for batch in batches),
             )
-            return [Dead(MAYBE_DELIVERED, error, asked=False)] * len(batch.payloads)
-        packed = pack(self, batch.payloads)
+        packed = pack(self, together.payloads)
         outcomes: dict[int, Outcome] = {**packed.outcomes}
-        sent = self._sender.send_all([[entry.item for entry in request] for request in packed.requests], batch)
+        sent = self._sender.send_all([[entry.item for entry in request] for request in packed.requests], together)
         for request, request_outcomes in zip(packed.requests, sent, strict=True):
             outcomes |= {entry.position: outcome for entry, outcome in zip(request, request_outcomes, strict=True)}
-        return [outcomes[position] for position in range(len(batch.payloads))]
+        return [outcomes[position] for position in range(len(together.payloads))]
 
     def preview(self, event: Event) -> dict[str, Any]:
         """The request that would be sent for an event, credentials masked; or why none would. Sends nothing.

@@ -128,11 +128,15 @@ class HttpClient:
             channel.close()
 
     def _keep(self, endpoint: Endpoint, channel: Channel) -> None:
+        now = time.monotonic()
+        surplus: list[Channel] = []
         with self._lock:
-            self._idle.append((endpoint, channel, time.monotonic()))
-            surplus = self._idle.popleft()[1] if len(self._idle) > self._connections else None
-        if surplus is not None:
-            surplus.close()
+            self._idle.append((endpoint, channel, now))
+            # The one that was used longest ago is at the left.
+            while len(self._idle) > self._connections or self._idle[0][2] < now - _MAX_IDLE_SECONDS:
+                surplus.append(self._idle.popleft()[1])
+        for idle in surplus:
+            idle.close()
 
     def close(self) -> None:
         """Close the connections. May be called twice; a later request opens new ones."""

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from dispatcher.errors import DropEvent, UndeliverableError
-from dispatcher.event import decode
 from dispatcher.outcomes import INVALID, OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
-from dispatcher.templates.number import may_have_huge_number, tame_numbers
+from dispatcher.tasks.destinations.http.reader import EventReader
 
 if TYPE_CHECKING:
     from dispatcher.tasks.destinations.http.base import HttpDestination
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[ItemT]):
+class Entry(msgspec.Struct, Generic[ItemT], frozen=True):
     """An event that is to be sent.
 
     Args:
@@ -59,8 +57,9 @@ def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) ->
     """
     outcomes: dict[int, Dead | Filtered] = {}
     entries: list[Entry[ItemT]] = []
+    reader = EventReader(shares_contexts=destination.shares_contexts)
     for position, payload in enumerate(payloads):
-        entry = _to_entry(destination, position, payload)
+        entry = _to_entry(destination, reader, position, payload)
         if isinstance(entry, Entry):
             entries.append(entry)
         else:
@@ -72,13 +71,10 @@ def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) ->
 
 
 def _to_entry(
-    destination: HttpDestination[Any, ItemT], position: int, payload: bytes
+    destination: HttpDestination[Any, ItemT], reader: EventReader, position: int, payload: bytes
 ) -> Entry[ItemT] | Dead | Filtered:
     try:
-        event = decode(payload)
-        if may_have_huge_number(payload):
-            # A vendor that cannot read one refuses the whole request.
-            event = msgspec.structs.replace(event, data=tame_numbers(event.data), context=tame_numbers(event.context))
+        event = reader.read(payload)
     except (ValueError, OverflowError, RecursionError) as error:
         problem = f"a payload of {len(payload)} bytes is not an event: {type(error).__name__}"
         return Dead(UNDECODABLE, problem, asked=False)

@@ -127,6 +127,26 @@ class PackingContract(Subject):
         assert _dead_places(outcomes) == bad
         assert all(isinstance(outcome, Dead | Delivered) for outcome in outcomes), errors_of(outcomes)
 
+    def test_batches_that_are_delivered_together_have_outcomes_of_their_own(
+        self, destination: Destination[Any], server: Vendor
+    ) -> None:
+        events = self.events(6)
+        batches = [
+            batch_of(events[:2]),
+            batch_of(self._with_poison(events[2:5], 1)),
+            batch_of([b"no event", events[5]]),
+        ]
+
+        results = destination.deliver_all(batches)
+
+        assert [len(result) for result in results if not isinstance(result, Exception)] == [2, 3, 2]
+        first, second, third = (list(result) for result in results if not isinstance(result, Exception))
+        assert fates(first) == ["delivered"] * 2, errors_of(first)
+        assert _dead_places(second) == [1], errors_of(second)
+        assert isinstance(second[0], Delivered)
+        assert isinstance(second[2], Delivered)
+        assert fates(third) == ["undecodable", "delivered"], errors_of(third)
+
     @pytest.mark.parametrize("payload", [b"", b"no event", b"{}", b"[1]", b"\xff\xfe"], ids=repr)
     def test_an_undecodable_payload_is_dead_and_no_other_is(
         self, payload: bytes, destination: Destination[Any]
