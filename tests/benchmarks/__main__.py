@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.benchmarks import child
-from tests.benchmarks.beside import other_root
+from tests.benchmarks.beside import HERE, other_checkout
 from tests.benchmarks.emitters import TITLES
 from tests.benchmarks.markdown import fill
 from tests.benchmarks.measurements import GROUPS, MEASUREMENTS
@@ -45,7 +45,7 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--beside",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Another checkout, such as that of the commit before: its code takes turns with this one's.",
+    help="Another checkout with a .venv, such as one of the commit before: its code takes turns with this one's.",
 )
 @click.option(
     "--subject", "subjects", multiple=True, type=click.Choice(list(TITLES)), help="These subjects only. Repeatable."
@@ -106,16 +106,16 @@ def main(
 def _run(turns: list[tuple[Step, int]], beside: Path | None) -> list[Row]:
     results: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, other_root(beside) as other:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, other_checkout(beside) as other:
         task = progress.add_task("", total=len(turns))
         for step, number in turns:
             what = f"{step.measurement}: {TITLES[step.subject]}, {step.case}"
             progress.update(task, description=f"round {number + 1}, {what}")
-            checkouts = {step.subject: child.ROOT}
+            checkouts = {step.subject: HERE}
             if other is not None and step.subject == "ours":
                 checkouts["before"] = other
-            for subject, root in checkouts.items():
-                results[step.measurement, subject, step.case].append(child.run(step, root=root))
+            for subject, checkout in checkouts.items():
+                results[step.measurement, subject, step.case].append(child.run(step, checkout=checkout))
             progress.advance(task)
     return [summarise(*key, rounds) for key, rounds in results.items()]
 

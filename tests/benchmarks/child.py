@@ -17,32 +17,31 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from tests.benchmarks.beside import HERE, Checkout
 from tests.benchmarks.place import Place
 from tests.benchmarks.step import Result, Step
 
-#: The checkout that this belongs to.
-ROOT: Final = Path(__file__).resolve().parents[2]
 # Lines of a failed child's output that are shown.
 _TAIL_LINES: Final = 15
 
 
-def run(step: Step, *, root: Path = ROOT) -> Result:
+def run(step: Step, *, checkout: Checkout = HERE) -> Result:
     """Call ``measure(place, **arguments)`` of a step in a new process. Errors there are returned, not raised.
 
     Args:
-        root: Where the process starts: it imports what is there.
+        checkout: The code that is measured.
 
     Returns:
         Its result; ``{"not_installed": MODULE}`` if a package is missing; ``{"failed": TEXT}`` for other errors.
     """
     place = Place(Path(tempfile.mkdtemp(prefix="bench-")))
     measure = step.measure
-    command = [sys.executable, "-m", __name__, str(place.directory), measure.__module__, measure.__qualname__]
+    command = [checkout.python, "-m", __name__, str(place.directory), measure.__module__, measure.__qualname__]
     output = place.directory / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
             [*command, json.dumps(step.arguments)],
-            cwd=root,
+            cwd=checkout.directory,
             env=place.environ() | step.environ,
             stdin=subprocess.DEVNULL,
             stdout=file,
