@@ -78,8 +78,8 @@ def main(
         console = Console(width=200)
     wanted = [name for row in rows or MEASUREMENTS for name in GROUPS.get(row, (row,))]
     if earlier is not None:
-        found = [Row(**row) for row in json.loads(earlier.read_text())["rows"]]
-        found = [row for row in found if row.measurement in wanted]
+        results = json.loads(earlier.read_text())
+        found = [row for row in (Row(**row) for row in results["rows"]) if row.measurement in wanted]
     else:
         plan = QUICK if quick else Plan()
         if seconds is not None:
@@ -95,11 +95,12 @@ def main(
     reached = targets(found)
     tables(console, found, reached)
     if earlier is None:
+        results = as_json(found, reached, quick=quick)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(as_json(found, reached, quick=quick), indent=1) + "\n")
+        file.write_text(json.dumps(results, indent=1) + "\n")
         console.print(f"written to {file}")
     if markdown is not None:
-        filled = fill(markdown, found, reached)
+        filled = fill(markdown, found, reached, results["run"])
         console.print(f"filled in {markdown}: {', '.join(filled) or 'it has no marks for these rows'}")
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.benchmarks.emitters import TITLES
 from tests.benchmarks.report import columns, number, ratio, title
 from tests.benchmarks.summary import Row
 from tests.benchmarks.targets import Target
 
+# What a page need not say.
+_LEFT_OUT: Final = frozenset({"calls", "events", "max_us"})
 _MARKED: Final = re.compile(r"(?P<head><!-- bench (?P<name>\w+) -->\n)(?P<body>.*?)(?P<end><!-- end -->)", re.DOTALL)
 
 
-def fill(page: Path, rows: Sequence[Row], found: Sequence[Target]) -> list[str]:
-    """Replace what stands between the marks of measurements that have rows, and of ``targets``; leave all else.
+def fill(page: Path, rows: Sequence[Row], found: Sequence[Target], run: Mapping[str, Any]) -> list[str]:
+    """Replace what stands between the marks of rows that were measured, of ``targets`` and of ``run``; leave all else.
+
+    Args:
+        run: What ``report.as_json`` says about the run.
 
     Returns:
         The names that were filled in.
@@ -29,6 +35,8 @@ def fill(page: Path, rows: Sequence[Row], found: Sequence[Target]) -> list[str]:
         of_name = [row for row in rows if row.measurement == name]
         if name == "targets" and measured:
             table = _target_table(measured)
+        elif name == "run":
+            table = _sentence(run)
         elif of_name:
             table = _table(of_name)
         else:
@@ -40,8 +48,18 @@ def fill(page: Path, rows: Sequence[Row], found: Sequence[Target]) -> list[str]:
     return filled
 
 
+def _sentence(run: Mapping[str, Any]) -> str:
+    built = "optimised" if "--enable-optimizations" in str(run["python_built"]) else "built without optimisations"
+    packages = ", ".join(f"{name} {version}" for name, version in run["packages"].items() if version)
+    text = (
+        f"Measured on {run['at'][:10]} at {run['commit']}: {run['cores']} processors, CPython {run['python']} "
+        f"({built}), {packages}."
+    )
+    return "\n".join(textwrap.wrap(text, 120)) + "\n"
+
+
 def _table(rows: Sequence[Row]) -> str:
-    names = columns(rows)
+    names = [name for name in columns(rows) if name not in _LEFT_OUT]
     lines = [["what", "case", *map(title, names), "times ours"]]
     for row in rows:
         cells = [number(row.metrics.get(name)) for name in names]

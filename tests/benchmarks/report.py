@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.beside import HERE
 from tests.benchmarks.emitters import TITLES
 from tests.benchmarks.measurements import MEASUREMENTS
 from tests.benchmarks.summary import Row
@@ -46,6 +48,7 @@ def as_json(rows: Sequence[Row], found: Sequence[Target], *, quick: bool) -> dic
     return {
         "run": {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": _commit(),
             "quick": quick,
             "python": platform.python_version(),
             # A Python built without optimizations is up to half as slow again.
@@ -115,6 +118,14 @@ def _target_table(found: Sequence[Target]) -> Table:
         wanted, measured = f"{one.kind} {number(one.wanted)} {one.unit}", number(one.measured)
         table.add_row(one.name, wanted, measured and f"{measured} {one.unit}", words[one.reached], margin)
     return table
+
+
+def _commit() -> str:
+    """The commit of this checkout, with a + if something is not committed; empty where git does not know."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], cwd=HERE.directory, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:
