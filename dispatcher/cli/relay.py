@@ -43,7 +43,7 @@ def relay(once: bool, timeout: float) -> None:
         if once:
             raise SystemExit(0 if _drain(process, timeout, settings.outbox_directory) else 1)
         click.echo(f"relaying {settings.outbox_directory} to {config.mask_url(settings.store)}", err=True)
-        loop = RelayLoop(process, settings)
+        loop = RelayLoop(process, settings, has_process=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         loop.run()

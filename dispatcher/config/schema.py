@@ -109,7 +109,10 @@ class RelaySettings(Table):
     mode: Literal["thread", "external"] = Field(
         "thread", description="A thread of the emitting process, or left to a `dispatcher relay` process."
     )
-    linger_seconds: SecondsOrNone = Field(0.05, description="How long events are collected before they are put.")
+    linger_seconds: SecondsOrNone = Field(
+        0.05,
+        description="How long a busy process collects events before they are put; in light traffic each goes at once.",
+    )
     backoff_max_seconds: Seconds = Field(5.0, description="Longest pause between tries while the store is down.")
     adopt_seconds: Seconds = Field(5.0, description="How often journals of dead processes are searched for.")
     reload_seconds: Seconds = Field(2.0, description="How often the settings files are checked for changes.")

@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,8 @@ from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
 from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.listing import remove_outbox
 from dispatcher.outbox.permissions import pass_on_group
-from dispatcher.outbox.state import State
+from dispatcher.outbox.relay_fifo import APPENDED, wake_relay
+from dispatcher.outbox.state import AWAKE, PROCESS_SLEEPS, SLEEPING, THREAD_SLEEPS, State
 from dispatcher.process.clock import monotonic
 from dispatcher.process.inheritance import release_after_fork
 
@@ -61,6 +63,7 @@ class Outbox:
         self._relayed = 0
         self._rotating = False
         self._late: list[bytes] = []
+        self._wake_thread: Callable[[], None] | None = None
         try:
             self.state: Final = _make_directory(root, self.directory, self.journal_bytes)
             self._files = JournalFiles(self.directory, size=self.journal_bytes, max_bytes=max_bytes, state=self.state)
@@ -71,6 +74,7 @@ class Outbox:
                 "user, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY) to a directory on a local disk with room"
             ) from error
         self._map = self._journal.map
+        self._page = self.state.page
         self._index = 0
         self._offset = 0
         # The offset up to which events may be written now: behind it the file has no space on the disk yet.
@@ -132,6 +136,26 @@ class Outbox:
             except RuntimeError:
                 # A signal handler raised while this waited for the lock: what it raised is what the caller gets.
                 pass
+        # Behind the event, and behind the release, which no processor moves before it.
+        try:
+            if self._page[SLEEPING]:
+                self._wake_relay()
+        except ValueError:
+            pass  # another thread has closed the outbox since
+
+    def wake_by(self, wake: Callable[[], None] | None) -> None:
+        """Set what wakes the relay that is a thread of this process. It must be safe in signal handlers."""
+        self._wake_thread = wake
+
+    def _wake_relay(self) -> None:
+        # Not the other way round: cleared behind the wake, it could be the mark of the next sleep.
+        sleeping, self.state.sleeping = self.state.sleeping, AWAKE
+        if sleeping == PROCESS_SLEEPS:
+            wake_relay(self.directory.parent, APPENDED)
+        elif sleeping == THREAD_SLEEPS:
+            wake = self._wake_thread
+            if wake is not None:
+                wake()
 
     def _make_room(self, payload: bytes) -> bool:
         """Grow the file, or take the next one. False if this very thread is already doing so, and appends it then."""
@@ -216,6 +240,7 @@ class Outbox:
         """In a forked child: release what was inherited, and leave the parent's files alone. Does not block."""
         # The copy of a greenlet may be appending: it finds no room, and then that the outbox is closed.
         self._closed, self._offset = True, self.journal_bytes
+        self._wake_thread = None
         self._files.abandon()
         # A map that the parent's thread was looking into at the moment of the fork cannot be closed, and need not be.
         with suppress(BufferError):

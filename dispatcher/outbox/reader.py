@@ -103,6 +103,11 @@ class Reader:
             elif not self._skip_zeros(index, offset):
                 return [], []
 
+    def has_next(self) -> bool:
+        """Whether something stands where the next ``read`` begins. One system call, and nothing is read ahead."""
+        header = self._pread(*divmod(self.position, self._size), HEADER_BYTES)
+        return bool(header) and header != _NOTHING
+
     def commit(self, position: int) -> None:
         """Record that everything before ``position`` is in the store. The files stay until ``discard_before``."""
         self.state.position = position

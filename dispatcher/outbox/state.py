@@ -25,6 +25,14 @@ _MAGIC: Final = b"DSPTCHR1"
 _SIZE: Final = mmap.PAGESIZE
 _WORD: Final = struct.Struct("@Q")
 _JOURNAL_BYTES, _POSITION, _REFUSED, _PID, _SETTLED = 8, 16, 24, 32, 40
+#: The byte of the page that is one of the three below. The relay sets it before it sleeps, and looks once more then;
+#: whoever appends an event reads it afterwards. So an event and a sleep that cross are seen by one of them at least.
+SLEEPING: Final = 48
+AWAKE: Final = 0
+#: The relay is a thread of the writer, and sleeps.
+THREAD_SLEEPS: Final = 1
+#: The relay is a process of its own, and sleeps.
+PROCESS_SLEEPS: Final = 2
 
 
 class State:
@@ -164,6 +172,20 @@ class State:
     @refused.setter
     def refused(self, value: int) -> None:
         self._write(_REFUSED, value)
+
+    @property
+    def page(self) -> mmap.mmap:
+        """The page itself, for ``append``, which reads one byte of it each time."""
+        return self._map
+
+    @property
+    def sleeping(self) -> int:
+        """Whether the relay sleeps, and which one has to be woken: ``AWAKE``, ``THREAD_SLEEPS``, ``PROCESS_SLEEPS``."""
+        return self._map[SLEEPING]
+
+    @sleeping.setter
+    def sleeping(self, value: int) -> None:
+        self._map[SLEEPING] = value
 
     def sync(self) -> None:
         """Sync the page to disk. Blocks for as long as the disk takes. Raises OSError."""

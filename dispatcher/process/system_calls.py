@@ -21,6 +21,8 @@ from typing import Any, Final
 IS_LINUX: Final = sys.platform == "linux"
 # Functions that release the interpreter while they run, which mmap's own methods do not.
 _libc: Final = ctypes.CDLL(None, use_errno=True) if IS_LINUX else None
+# And functions that keep it.
+_held_libc: Final = ctypes.PyDLL(None) if IS_LINUX else None
 
 # Numbers of Linux, by the man pages of msync, madvise (since 4.14 and 5.14) and prctl. Other systems have others.
 _MS_SYNC: Final = 4
@@ -65,6 +67,18 @@ def allocate(fd: int, start: int, end: int) -> None:
         if written == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         start += written
+
+
+def write_at_once(fd: int, content: bytes) -> None:
+    """Write a few bytes to a non-blocking descriptor, without another thread getting the interpreter meanwhile.
+
+    Where the system has no such call, other threads may run. Nothing is raised where it takes nothing.
+    """
+    if _held_libc is not None:
+        _held_libc.write(fd, content, ctypes.c_size_t(len(content)))
+        return
+    with suppress(OSError):
+        os.write(fd, content)
 
 
 def sync(fd: int, *, contents_only: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import OutboxError, OutboxInUseError
 from dispatcher.outbox import Reader, find_outboxes, journals_bytes
+from dispatcher.outbox.state import PROCESS_SLEEPS, THREAD_SLEEPS
 from dispatcher.outbox.stats import survey
 from dispatcher.relay.adoption import MAX_OPEN, Adoption
 from dispatcher.relay.relayed_outbox import RelayedOutbox
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds between two log lines about an outbox that cannot be read.
 _LOG_SECONDS: Final = 60.0
+# Seconds until this process's own outbox is looked for again while another relay has it: at first, doubled each time.
+_OWN_SECONDS: Final = 0.05
 
 
 class Outboxes:
@@ -41,6 +44,7 @@ class Outboxes:
         self._adoption = Adoption(settings.outbox_directory, clock=clock)
         self._open: dict[Path, RelayedOutbox] = {}
         self._searched_at = float("-inf")
+        self._own_seconds = _OWN_SECONDS
         self._tidied_at = float("-inf")
         self._logged_at: dict[Path, float] = {}
         #: Whether what is kept of dead processes takes the room of what is emitted.
@@ -50,22 +54,24 @@ class Outboxes:
         # A copy, since an outbox may be closed meanwhile.
         return iter(tuple(self._open.values()))
 
-    def search(self, *, now: bool = False) -> None:
+    def search(self, *, now: bool = False) -> bool:
         """Open outboxes that are new and that this relay may relay.
 
         Args:
-            now: Read the disk now; else only every ``relay.adopt_seconds``, or ``relay.linger_seconds`` while this
-                process's own outbox is not open.
+            now: Read the disk now; else only every ``relay.adopt_seconds``, and sooner while this process's own outbox
+                is not open.
+
+        Returns:
+            Whether the disk was read.
         """
-        # Its own may be locked for a moment by another process that checks whether its writer is dead.
-        has_own = self._own is not None and self._own in self._open
-        every = self.settings.relay.adopt_seconds if has_own else self.settings.relay.linger_seconds
-        if not now and self._clock() - self._searched_at < every:
-            return
+        if not now and self.search_in() > 0:
+            return False
         self._searched_at = self._clock()
+        has_own = self._own is not None and self._own in self._open
+        self._own_seconds = _OWN_SECONDS if has_own else 2 * self._own_seconds
         adopts = self._adoption.is_ours()
         if not adopts and has_own:
-            return
+            return True
         if adopts:
             self._tidy()
         has_place = self._has_place()
@@ -73,6 +79,21 @@ class Outboxes:
         for directory in self._adoption.in_order(new):
             if (has_place or not self._adoption.is_dead(directory)) and self._take(directory, adopts=adopts):
                 has_place = self._has_place()
+        return True
+
+    def search_in(self) -> float:
+        """In how many seconds ``search`` reads the disk the next time."""
+        every = self.settings.relay.adopt_seconds
+        if self._own is not None and self._own not in self._open:
+            # It may be locked for a moment by another process that checks whether its writer is dead.
+            every = min(every, self._own_seconds)
+        return max(0.0, self._searched_at + every - self._clock())
+
+    def fall_asleep(self) -> bool:
+        """Have every writer wake this relay at its next event. False where something came in the meantime."""
+        value = PROCESS_SLEEPS if self._own is None else THREAD_SLEEPS
+        quiet = [outbox.is_asleep or (not self.is_adopted(outbox) and outbox.fall_asleep(value)) for outbox in self]
+        return all(quiet)
 
     def is_adopted(self, outbox: RelayedOutbox) -> bool:
         """Whether it is a dead process's outbox."""
@@ -124,6 +145,7 @@ class Outboxes:
     def close(self) -> None:
         """Close all, and let another relay look after dead processes. May be called twice."""
         for outbox in self:
+            outbox.wake_up()
             outbox.reader.close()
         self._open.clear()
         self._adoption.close()

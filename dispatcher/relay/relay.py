@@ -76,14 +76,20 @@ class Relay:
         self._outboxes = Outboxes(settings, own=own, store=self._store, clock=clock)
         self._range_bytes = _RANGE_BYTES
         self._asked_at = float("-inf")
+        self._is_unsettled = False
         self._ask_seconds = _ASK_SECONDS
         #: Whether the last step left something that could have been read: the next one need not wait for more.
         self.is_behind = False
+        #: About how many events the last step read from the journals; 0 only where it found none.
+        self.moved_events = 0
 
-    def step(self) -> int:
+    def step(self, *, search: bool = False) -> int:
         """Relay what waits, up to some megabytes of each outbox. Blocks up to the store's timeout.
 
         An outbox that cannot be read is logged, and keeps no other waiting.
+
+        Args:
+            search: Look for new outboxes now, and not only every ``relay.adopt_seconds``.
 
         Returns:
             How many events were put, counted for each destination.
@@ -92,18 +98,37 @@ class Relay:
             StoreUnavailableError: The store did not answer. Nothing is lost; call again later.
             PutRefusedError: The store had something else than was thought. Nothing is lost; call again later.
         """
-        was_behind, self.is_behind = self.is_behind, False
+        was_behind, self.is_behind, self.moved_events = self.is_behind, False, 0
         self._range_bytes = _BACKLOG_RANGE_BYTES if was_behind else _RANGE_BYTES
         self._reload()
-        self._outboxes.search()
+        # Now and then all are read, and not only those whose writer says that it has appended something.
+        has_searched = self._outboxes.search(now=search)
         put = 0
         for outbox in self._outboxes:
+            if outbox.is_asleep and not has_searched:
+                continue
+            outbox.wake_up()
             try:
                 put += self._relay(outbox)
             except OSError as error:
                 self._outboxes.log_unreadable(outbox.directory, error)
         self._discard_settled()
         return put
+
+    def fall_asleep(self) -> bool:
+        """Have every writer wake this relay at its next event; ``step`` passes it over until then.
+
+        Returns:
+            False where something came in the meantime: step again at once.
+        """
+        return self._outboxes.fall_asleep()
+
+    def next_step_in(self) -> float:
+        """In how many seconds a step is due even if nothing is emitted: for the dead, and for what is settled."""
+        due = self._outboxes.search_in()
+        if self._is_unsettled:
+            due = min(due, max(0.0, self._asked_at + self._ask_seconds - self._clock()))
+        return due
 
     def is_drained(self) -> bool:
         """Whether everything that this relay may put is put. Reads the disk.
@@ -133,6 +158,7 @@ class Relay:
             outbox.doubt()
             raise
         outbox.commit(puts, journal_range.end)
+        self.moved_events += max((1, *(put.count for put in puts)))
         self._ask_seconds = _ASK_SECONDS
         self._keep_within_limits()
         return sum(put.count for put in puts)
@@ -170,13 +196,12 @@ class Relay:
 
     def _discard_settled(self) -> None:
         """Now and then: ask the store what is settled, and delete the files of that."""
-        if self._clock() - self._asked_at < self._ask_seconds:
-            return
         # Dead processes' outboxes are compared when they are opened.
         unsettled = [
-            outbox for outbox in self._outboxes if not self._outboxes.is_adopted(outbox) and not outbox.is_settled
+            outbox for outbox in self._outboxes if not outbox.is_settled and not self._outboxes.is_adopted(outbox)
         ]
-        if not unsettled:
+        self._is_unsettled = bool(unsettled)
+        if not unsettled or self._clock() - self._asked_at < self._ask_seconds:
             return
         self._asked_at = self._clock()
         self._ask_seconds = min(2 * self._ask_seconds, _ASK_SELDOM_SECONDS)

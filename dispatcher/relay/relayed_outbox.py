@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.outbox import Reader
+from dispatcher.outbox.state import AWAKE
 from dispatcher.relay.batching import Batcher, JournalRange
 from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.put_log import PutLog
@@ -34,6 +35,8 @@ class RelayedOutbox:
         self._store = store
         self._log = PutLog(reader.directory, journal_bytes=reader.state.journal_bytes)
         self._progress: JournalProgress | None = None
+        reader.state.sleeping = AWAKE  # a relay that was killed may have left another value
+        self._may_sleep = False
         # Whether the store may have more, or less, of the journal than the progress says.
         self._is_doubtful = True
 
@@ -57,6 +60,33 @@ class RelayedOutbox:
         payloads, _ = self.reader.read()
         self.reader.rewind()
         return not payloads
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether nothing was appended since ``fall_asleep``: its writer has not cleared the mark. No system call."""
+        return self._may_sleep and self.reader.state.sleeping != AWAKE
+
+    def fall_asleep(self, value: int) -> bool:
+        """Have the writer wake the relay at its next event. Reads the disk.
+
+        Args:
+            value: Which relay it is: ``THREAD_SLEEPS`` or ``PROCESS_SLEEPS``.
+
+        Returns:
+            False where there is something to read already; then it stays awake.
+        """
+        # Mark first, look then: the writer appends first and looks at the mark then.
+        self.reader.state.sleeping = value
+        self._may_sleep = True
+        if self.reader.has_next():
+            self.wake_up()
+        return self._may_sleep
+
+    def wake_up(self) -> None:
+        """Take the mark back: this relay is awake and looks for itself."""
+        if self._may_sleep:
+            self._may_sleep = False
+            self.reader.state.sleeping = AWAKE
 
     def doubt(self) -> None:
         """Ask the store before anything else is put, and read again what was not committed."""

@@ -67,6 +67,7 @@ class RelayThread:
     def _run(self) -> None:
         relay = Relay(self._settings, own=self._own.directory, pause=self._yield)
         self._loop = RelayLoop(relay, self._settings)
+        self._own.wake_by(self._loop.wake)
         try:
             # From here on ``stop`` stops the loop; a call before this has left its mark only.
             if not self._stopped:
@@ -76,6 +77,8 @@ class RelayThread:
                 # Forked by something that runs no at-fork hooks: closed by redis-py, a connection would stay open here.
                 release_inherited()
             relay.close()
+            self._own.wake_by(None)
+            self._loop.close()
 
     def _yield(self) -> None:
         if self._slices_without_pause > 0:

@@ -23,6 +23,7 @@ from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, Setting
 from dispatcher.event import EventType, is_id
 from dispatcher.outbox import MemoryOutbox, Outbox, abandon_inherited
 from dispatcher.outbox.base import OutboxLike
+from dispatcher.outbox.relay_fifo import OPENED, wake_relay
 from dispatcher.process.clock import monotonic
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import release_inherited
@@ -295,6 +296,8 @@ class Tracker:
 
             relay = RelayThread(settings, own=outbox)
             self._relay = relay if relay.start() else None
+        else:
+            wake_relay(settings.outbox_directory, OPENED)
         if os.getpid() != outbox.pid:
             # A greenlet was copied in the middle of this, into a child that has abandoned that outbox.
             self._start()
