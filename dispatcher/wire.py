@@ -102,11 +102,11 @@ def json_fallback(value: object) -> object:
         TypeError: It is of another type, or is not a time although its type is (pandas' NaT).
     """
     kind = type(value)
-    bases = kind.__mro__
-    # The types themselves first: module and name of a subclass are asked of its metaclass, which may raise.
-    known = next((base for base in bases if base in _MAKE_PLAIN), None)
-    for place in [known] if known else [(base.__module__, base.__name__) for base in bases]:
-        make_plain = _MAKE_PLAIN.get(place)
+    for base in kind.__mro__:
+        try:
+            make_plain = _MAKE_PLAIN.get(base) or _MAKE_PLAIN.get((base.__module__, base.__name__))
+        except Exception:  # noqa: S112 - a metaclass's own code; a type further up may be one that is known
+            continue
         if make_plain is not None:
             try:
                 return make_plain(value)
