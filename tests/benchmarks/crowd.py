@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests.benchmarks.cpu import cpu_seconds
 from tests.benchmarks.crowd_processes import CrowdProcesses
+from tests.benchmarks.emitters import load
 from tests.benchmarks.place import Place
 from tests.benchmarks.servers import RedisServer, SegmentSink
 from tests.benchmarks.step import Plan, Result, Step
@@ -76,6 +77,8 @@ def measure(
         stack.enter_context(RedisServer(place))
         sink = stack.enter_context(SegmentSink(latency_seconds))
         place.use_segment(sink.url)
+        # Before its worker is started, which would only say that it does not answer.
+        load(emitter)
         kind = WORKERS[emitter]
         if kind is not None:
             stack.enter_context(Workers(kind, 1, places=places))

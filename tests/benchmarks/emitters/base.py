@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Final, cast
 
 from tests.benchmarks.place import Place
@@ -58,7 +59,11 @@ class Emitter:
     refuse: Callable[[], object] = lambda: None
 
 
+def load(name: str) -> ModuleType:
+    """The module of the emitter of this name. Raises ModuleNotFoundError if its package is not installed."""
+    return import_module(f"tests.benchmarks.emitters.{name}")
+
+
 def open_emitter(name: str, place: Place) -> AbstractContextManager[Emitter]:
     """The emitter of this name. Raises ModuleNotFoundError if its package is not installed."""
-    module = import_module(f"tests.benchmarks.emitters.{name}")
-    return cast("AbstractContextManager[Emitter]", module.opened(place))
+    return cast("AbstractContextManager[Emitter]", load(name).opened(place))
