@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``every_server`` on each server that this machine has."""
     if metafunc.definition.get_closest_marker("every_server") is None:
         return
-    for fixture in {"server", "redis_server", "secured"} & set(metafunc.fixturenames):
+    for fixture in {"server", "redis_server", "secured", "cluster"} & set(metafunc.fixturenames):
         metafunc.parametrize(fixture, server_programs(), indirect=True, ids=str)
 
 

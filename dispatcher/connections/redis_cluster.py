@@ -11,7 +11,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from dispatcher.connections.cluster_address import ClusterAddress
 from dispatcher.connections.deadline import Deadline
@@ -225,7 +234,9 @@ class RedisCluster:
                 share = deadline.within(deadline.left() / 2)
                 (answer,) = self.node(place).start([("CLUSTER", "SLOTS")], share).finish(share)
             except (RedisError, OSError) as error:
-                failure = failure or error
+                # That one refuses the login says more than that another one is not there.
+                if failure is None or isinstance(error, AuthenticationError | AuthorizationError):
+                    failure = error
                 continue
             if isinstance(answer, ResponseError):
                 failure = answer

@@ -16,10 +16,15 @@ import msgspec
 from redis.exceptions import NoScriptError
 
 from dispatcher.connections.redis_pool import Command, RedisPool
+from dispatcher.errors import StoreUnavailableError
 from dispatcher.store.keys import prefix
 
 _DIRECTORY: Final = files("dispatcher.store") / "lua"
 _encode: Final = msgspec.json.Encoder().encode
+
+# How often a call is sent: at first, after its script was loaded, and once more in a cluster in which a slot has got
+# another server just then.
+_TRIES: Final = 3
 
 #: A destination, the arguments by name, and the bytes behind them.
 Call = tuple[str, Mapping[str, Any], Sequence[bytes]]
@@ -91,14 +96,17 @@ class ScriptCaller:
             now_ms = int(self._clock() * 1000)
             calls = [(name, {**arguments, "now": now_ms}, data) for name, arguments, data in calls]
         commands = [script.command(*call) for call in calls]
-        try:
-            answers = self._pool.execute_many([*commands, *more])
-        except NoScriptError:
-            # A Redis that has restarted, or that never saw the script: none of the calls has run, but ``more`` has. All
-            # scripts are loaded, so that commands come twice at most once in a run of Redis, and not for each script.
-            loads = [("SCRIPT", "LOAD", known.text) for known in SCRIPTS]
-            answers = self._pool.execute_many([*loads, *commands, *more])[len(loads) :]
-        return answers[: len(commands)]
+        loads: list[Command] = []
+        for _ in range(_TRIES):
+            try:
+                answers = self._pool.execute_many([*loads, *commands, *more])
+                return answers[len(loads) :][: len(commands)]
+            except NoScriptError:
+                # A Redis that has restarted, or that never saw the script: none of the calls has run, but ``more`` has;
+                # of a cluster, another server may have run its calls. All scripts are loaded, so that commands come
+                # twice at most once in a run of Redis, and not for each script.
+                loads = [("SCRIPT", "LOAD", known.text) for known in SCRIPTS]
+        raise StoreUnavailableError(f"Redis at {self._pool.url} forgets the scripts that it has just loaded")
 
 
 def _of_the_store(command: str, *parts: str) -> Script:

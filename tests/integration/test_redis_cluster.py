@@ -28,15 +28,19 @@ from dispatcher.store.settlement import Settlement
 from dispatcher.store.waiting_batches import WaitingBatches, scan_destinations
 from tests.support.ports import free_ports
 from tests.support.redis_cluster import RedisClusterServers
+from tests.support.secured_redis import documented_users, find_tls_server
+from tests.support.server_programs import program_of
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.every_server
 
 # So many that each of the three servers has some.
 NAMES = [f"destination_{number}" for number in range(9)]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[RedisClusterServers]:
-    with RedisClusterServers() as servers:
+def cluster(request: pytest.FixtureRequest) -> Iterator[RedisClusterServers]:
+    with RedisClusterServers(program=program_of(request)) as servers:
         yield servers
 
 
@@ -58,7 +62,7 @@ def put(name: str, start: int = 0) -> Put:
     )
 
 
-def test_a_batch_goes_its_whole_road_on_every_server(cluster: RedisClusterServers, pool: RedisPool) -> None:
+def test_a_batch_goes_its_whole_road_on_each_of_the_servers(cluster: RedisClusterServers, pool: RedisPool) -> None:
     assert {cluster.owner_of(COUNTS.of(name)) for name in NAMES} == set(cluster.primaries())
     store, letters, levers = BatchStore(pool), DeadLetters(pool), Levers(pool)
     assert store.put([put(name, start) for name in NAMES for start in (0, 10)]) == [None] * 18
@@ -234,7 +238,7 @@ def test_a_worker_refuses_a_cluster_as_its_broker(cluster: RedisClusterServers) 
     refuse_cluster(config.load({}, overrides={"broker_url": "redis://127.0.0.1:1", "store_url": cluster.url}))
 
 
-def test_the_doctor_looks_at_every_server(cluster: RedisClusterServers, pool: RedisPool) -> None:
+def test_the_doctor_looks_at_each_of_the_servers(cluster: RedisClusterServers, pool: RedisPool) -> None:
     settings = config.load({}, overrides={"broker_url": "amqp://127.0.0.1:1", "store_url": cluster.url})
     deployment = Deployment(settings, environ={}, quick=True, flower="")
     found = {finding.check: finding for finding in redis_server.check(deployment)}
@@ -246,3 +250,30 @@ def test_the_doctor_looks_at_every_server(cluster: RedisClusterServers, pool: Re
     assert (evicting.level, f":{cluster.primaries()[1]}" in evicting.what) == ("error", True)
     cluster.call(cluster.primaries()[1], "CONFIG", "SET", "maxmemory-policy", "noeviction")
     deployment.close()
+
+
+@pytest.mark.skipif(find_tls_server() is None, reason="no Redis with TLS is installed")
+def test_each_user_needs_two_rights_more_in_a_cluster_with_tls() -> None:
+    users = documented_users().replace(" +evalsha ", " +evalsha +cluster|slots +asking ")
+    assert users.count("+cluster|slots") == 3, "the operator has them by +@all, but for what is dangerous"
+    with RedisClusterServers(program=find_tls_server(), users=users) as servers:
+        relay, worker, status = (
+            RedisPool(servers.url_of(user, f"{user}-password"), timeout_seconds=5)
+            for user in ("relay", "worker", "status")
+        )
+        names = ["tracking_log", "segment"]
+        assert BatchStore(relay).put([put(name) for name in names]) == [None] * 2
+        for name in names:
+            claim = BatchStore(worker).claim(name, "7-a-0", token="t", lease_seconds=60)
+            assert isinstance(claim, Claim)
+            assert BatchStore(worker).settle(claim, Settlement(delivered=2)) is not None
+        assert {counts.delivered for counts in BatchStore(status).counts(names).values()} == {2}
+        assert scan_destinations(status) == sorted(names)
+        denied = [entry for port in servers.ports for entry in servers.call(port, "ACL", "LOG")]
+        assert not [entry for entry in denied if b"client" not in entry], denied
+        wrong = RedisPool(servers.url_of("relay", "hush"), timeout_seconds=5)
+        with pytest.raises(StoreUnavailableError, match="refused the login") as caught:
+            wrong.execute("PING")
+        assert "hush" not in str(caught.value)
+        for pool in (relay, worker, status, wrong):
+            pool.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +20,11 @@ from dispatcher.store.batches import BatchStore
 from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
 from tests.support.dead_letters import add_dead_letters, an_event
 from tests.support.deliveries import LOG, SEGMENT
-from tests.support.secured_redis import SecuredRedis, find_tls_server, knows_tls
+from tests.support.secured_redis import SecuredRedis, documented_users, find_tls_server, knows_tls
 from tests.support.server_programs import program_of
 from tests.support.site import open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
 from tests.support.waiting import wait_for
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def documented_users() -> str:
-    """The ACL file from the guide, without the line for the default user."""
-    page = (ROOT / "docs" / "how-to" / "scale.md").read_text()
-    return "\n".join(line for line in page.splitlines() if re.match(r"user \w+ on ", line))
 
 
 @dataclass

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import redis
+import trustme
 
 from dispatcher.local.redis_server import find_server
 from tests.support.ports import free_ports
+from tests.support.secured_redis import ADMIN
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
@@ -29,14 +31,21 @@ class RedisClusterServers(Server):
 
     Args:
         program: The path of their program; the one that ``dispatcher up`` would take if none is given.
-        replicas: Whether each primary has a replica.
-        options: Further words of each server's command line.
+        users: Lines of an ACL file, ``user NAME …``, for servers that accept TLS connections only, with a certificate
+            for 127.0.0.1, and have no replicas. None: neither logins nor TLS.
     """
 
-    def __init__(self, *, program: str | None = None, replicas: bool = True, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, program: str | None = None, users: str | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dispatcher-cluster-"))
         self._program = program or find_server().path
-        self._options = options
+        self._options: list[str] = []
+        # As redis-py takes it, to inspect the servers.
+        self._login: dict[str, Any] = {}
+        #: The file with the certificate of the authority, where the servers have TLS.
+        self.authority = self.directory / "ca.pem"
+        if users is not None:
+            self._secure(users)
+        replicas = users is None
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self.ports = _ports(2 * _PRIMARIES if replicas else _PRIMARIES)
 
@@ -44,6 +53,10 @@ class RedisClusterServers(Server):
     def url(self) -> str:
         """As ``DISPATCHER_STORE_URL`` takes it; its first server does not exist."""
         return f"redis+cluster://127.0.0.1:1;127.0.0.1:{self.ports[1]};127.0.0.1:{self.ports[2]}"
+
+    def url_of(self, user: str, password: str) -> str:
+        """The same with TLS and a login."""
+        return f"rediss+cluster://{user}:{password}@127.0.0.1:1;127.0.0.1:{self.ports[2]}?ssl_ca_certs={self.authority}"
 
     def start(self) -> Self:
         """Start all of them, and wait until the cluster serves every slot and each replica follows."""
@@ -55,8 +68,8 @@ class RedisClusterServers(Server):
             if port != first:
                 self.call(first, "CLUSTER", "MEET", "127.0.0.1", port)
         for index, port in enumerate(self.ports[:_PRIMARIES]):
-            bounds = index * _SLOTS // _PRIMARIES, (index + 1) * _SLOTS // _PRIMARIES - 1
-            self.call(port, "CLUSTER", "ADDSLOTSRANGE", *bounds)
+            slots = range(index * _SLOTS // _PRIMARIES, (index + 1) * _SLOTS // _PRIMARIES)
+            self.call(port, "CLUSTER", "ADDSLOTS", *slots)
         for port, primary in zip(self.ports[_PRIMARIES:], self.ports, strict=False):
             name = self.name_of(primary)
             wait_for(lambda port=port, name=name: name in self._text(port, "CLUSTER", "NODES"), 20, what="a meeting")
@@ -66,7 +79,7 @@ class RedisClusterServers(Server):
 
     def call(self, port: int, *command: Any) -> Any:
         """Send one command to one server, and return the answer."""
-        with redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2) as client:
+        with self._client(port) as client:
             return client.execute_command(*command)
 
     def name_of(self, port: int) -> str:
@@ -122,16 +135,36 @@ class RedisClusterServers(Server):
         directory.mkdir(exist_ok=True)
         self._processes[port] = subprocess.Popen(
             [
-                *(self._program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""),
+                # Debian has the whole server in a tool of another name.
+                *("redis-server", "--tls-port" if self._login else "--port", str(port), "--bind", "127.0.0.1"),
+                *("--dir", str(directory), "--save", ""),
                 *("--cluster-enabled", "yes", "--cluster-node-timeout", str(_NODE_TIMEOUT_MS)),
                 *("--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--loglevel", "warning", *self._options),
             ],
+            executable=self._program,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         wait_for(lambda: self._answers(port), what=f"the server on port {port} to answer")
+
+    def _client(self, port: int) -> redis.Redis:
+        return redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2, **self._login)
+
+    def _secure(self, users: str) -> None:
+        file, certificate = self.directory / "users.acl", self.directory / "server.pem"
+        user, password = ADMIN
+        file.write_text(f"{users.strip()}\nuser default off\nuser {user} on >{password} ~* &* +@all\n")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.authority))
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        self._options = [
+            *("--port", "0", "--tls-cluster", "yes", "--tls-auth-clients", "no", "--aclfile", str(file)),
+            *("--tls-cert-file", str(certificate), "--tls-key-file", str(certificate)),
+            *("--tls-ca-cert-file", str(self.authority)),
+        ]
+        self._login = {"username": user, "password": password, "ssl": True, "ssl_ca_certs": str(self.authority)}
 
     def _answers(self, port: int) -> bool:
         try:
@@ -157,7 +190,7 @@ class RedisClusterServers(Server):
         )
 
     def _info(self, port: int, section: str = "") -> str:
-        with redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2) as client:
+        with self._client(port) as client:
             command = ("INFO", section) if section else ("CLUSTER", "INFO")
             # As text, before redis-py makes a dict of it.
             connection = client.connection_pool.get_connection()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import ssl
 import subprocess
@@ -14,11 +15,18 @@ import trustme
 
 from dispatcher.local.redis_server import find_server
 from tests.support.ports import free_ports
+from tests.support.scripts import ROOT
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 #: A user with all rights, to inspect the server.
 ADMIN: Final = ("admin", "admin-password")
+
+
+def documented_users() -> str:
+    """The ACL file from the guide, without the line for the default user."""
+    page = (ROOT / "docs" / "how-to" / "scale.md").read_text()
+    return "\n".join(line for line in page.splitlines() if re.match(r"user \w+ on ", line))
 
 
 def find_tls_server() -> str | None:
