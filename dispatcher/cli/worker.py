@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 import click
+from redis.exceptions import ClusterCrossSlotError
 
 from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
@@ -14,6 +14,7 @@ from dispatcher.connections.urls import NO_BROKER, is_redis
 from dispatcher.destinations.options import check_options
 from dispatcher.errors import SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
+from dispatcher.store.keys import NONE
 
 # Doorbells in hand for each greenlet. With gevent Celery looks for more every two seconds only, once it has all that it
 # may have; elsewhere one is best, and what dispatcher.tasks.celery sets.
@@ -105,10 +106,16 @@ def refuse_cluster(settings: config.Settings) -> None:
     if not is_redis(settings.broker):
         return
     pool = RedisPool(settings.broker, timeout_seconds=_ASK_SECONDS)
-    with suppress(StoreUnavailableError):
-        pool.servers()
-    pool.close()
-    if pool.is_cluster:
+    try:
+        # A question that every Redis answers, that a worker's user may ask, and that a cluster refuses.
+        pool.execute("EXISTS", *map(NONE.of, "ab"))
+    except StoreUnavailableError as error:
+        in_cluster = isinstance(error.__cause__, ClusterCrossSlotError)
+    else:
+        in_cluster = False
+    finally:
+        pool.close()
+    if in_cluster:
         variable = "DISPATCHER_BROKER_URL"
         raise SettingsError([f"{variable} names {pool.url}, which is part of a Redis Cluster: {NO_BROKER}"])
 
