@@ -19,6 +19,9 @@ from dispatcher.store.keys import NONE
 # Doorbells in hand for each greenlet. With gevent Celery looks for more every two seconds only, once it has all that it
 # may have; elsewhere one is best, and what dispatcher.tasks.celery sets.
 _GEVENT_PREFETCH = "50"
+# Seconds between two heartbeats for Flower, which takes a worker for gone after twice that. Celery's own two would be
+# a quarter of what a worker at rest asks of Redis.
+_HEARTBEAT_SECONDS = "5"
 # Seconds in which a broker has to say what it is, before the worker starts without knowing.
 _ASK_SECONDS = 1.0
 
@@ -29,6 +32,7 @@ def worker_arguments(
     """The command line of the Celery worker."""
     # Celery's gossip and mingle talk to every other worker and serve nothing here; heartbeats stay, for Flower.
     arguments = launch.command(launch.WORKER, "worker", "--without-gossip", "--without-mingle", "--loglevel", loglevel)
+    arguments += ["--heartbeat-interval", _HEARTBEAT_SECONDS]
     if queues:
         arguments += ["--queues", queues]
     if concurrency is not None:

@@ -121,6 +121,11 @@ BELL: Final = Key(
     "string",
     "there while a bell has had its turn to ring; expires",
 )
+TURN: Final = Key(
+    "turn:<destinations>",
+    "string",
+    'of "emit" alone: there while the bell of one worker looks at all destinations; expires',
+)
 RATE: Final = Key(
     "rate",
     "hash",
@@ -170,6 +175,7 @@ KEYS: Final = (
     DEAD,
     FILING,
     BELL,
+    TURN,
     RATE,
     WORKERS,
     REPORTER,

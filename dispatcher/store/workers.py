@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from dispatcher.connections.redis_pool import RedisPool
 
 #: Seconds between two announcements of a worker.
-EVERY_SECONDS: Final = 5.0
+EVERY_SECONDS: Final = 10.0
 # Milliseconds after which a worker that is silent is not counted: two announcements may come late.
-_SILENT_MS: Final = 20_000
+_SILENT_MS: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store import doorbell
 from dispatcher.store.batches import BatchStore
+from dispatcher.store.bell_turn import BellTurn
 from dispatcher.store.keys import NONE
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ _PUSH = "redis.call('DEL', KEYS[2]) return redis.call('LPUSH', KEYS[1], unpack(A
 
 
 class Bell:
-    """Rings for every destination, not only for those that this worker serves. Any number of bells may run."""
+    """Rings for every destination, not only for those that this worker serves.
+
+    Any number of bells may run: one of them looks, and another takes over within a few rounds once that has ended.
+    """
 
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._app = app
@@ -57,20 +61,28 @@ class Bell:
         store = BatchStore(pool)
         with self._app.connection_for_write() as connection:  # it connects to nothing, but knows the broker's errors
             self._unreachable = (StoreUnavailableError, OperationalError, *connection.connection_errors)
-        resting = False
-        while not self._stopped.wait(self._every):
+        turn = BellTurn(pool, self._destinations, every_seconds=self._every)
+        resting, pause = False, self._every
+        while not self._stopped.wait(pause):
+            pause = self._every
             try:
-                self._ring_all(pool, store)
+                if turn.take():
+                    self._ring_all(pool, store, turn.find_destinations())
+                else:
+                    pause = turn.others_seconds
                 resting = False
             except self._unreachable as error:
+                turn.give_up()
+                if not isinstance(error, StoreUnavailableError):
+                    pause = turn.others_seconds  # only this worker's way to the broker may be broken
                 if not resting:
                     logger.warning("the bell rests until this is mended: %s", error)
                 resting = True
         pool.close()
 
-    def _ring_all(self, pool: RedisPool, store: BatchStore) -> None:
-        """Ring for every destination. If Redis or the broker is away, raises that at once."""
-        for name in self._destinations:
+    def _ring_all(self, pool: RedisPool, store: BatchStore, destinations: list[str]) -> None:
+        """Ring for each of the destinations. If Redis or the broker is away, raises that at once."""
+        for name in destinations:
             try:
                 self._ring(pool, store, name)
                 self._failing.discard(name)

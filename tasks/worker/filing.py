@@ -11,6 +11,8 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, write
 from dispatcher.store.dead_letters import DeadLetters
+from dispatcher.store.keys import DEAD
+from dispatcher.store.occupancy import find_occupied
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 _TIMEOUT_SECONDS: Final = 5.0
 # Seconds between two checks, of all workers together. Dead letters take far longer to grow from the limit to twice it.
 _EVERY_SECONDS: Final = 10.0
+# Checks between which every destination is told its limit, even where it has no dead letter.
+_ALL_CHECKS: Final = 60
 
 
 class Filing:
@@ -40,6 +44,7 @@ class Filing:
         self._url = settings.store
         self._stopped = threading.Event()
         self._failing = False
+        self._checks = 0
 
     def start(self) -> None:
         """Start filing. Returns at once."""
@@ -78,7 +83,11 @@ class Filing:
             OSError: The file cannot be written; its dead letters stay in Redis.
         """
         letters = DeadLetters(pool)
-        return sum(self._file(letters, name, dead) for name, dead in self._limits.items())
+        is_for_all = self._checks % _ALL_CHECKS == 0
+        names = list(self._limits) if is_for_all else find_occupied(pool, self._limits, (DEAD,))
+        filed = sum(self._file(letters, name, self._limits[name]) for name in names)
+        self._checks += 1
+        return filed
 
     def _file(self, letters: DeadLetters, name: str, limits: DeadSettings) -> int:
         filed = 0

@@ -40,6 +40,8 @@
 --                             are gone
 --   filing                    string: there while a worker has the turn to take dead letters to a file; expires
 --   bell                      string: there while a bell has had its turn to ring; expires
+--   turn:<destinations>       string: of "emit" alone: there while the bell of one worker looks at all destinations;
+--                             expires
 --   rate                      hash: the rate limit: permits (in the bucket at the time `at`; below 0 where later ones
 --                             are promised), at, until (no permit before), factor (of the rate that is used: 1, or
 --                             less while it is slowed down), slowdowns (how often that happened), changed (when
