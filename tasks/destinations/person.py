@@ -5,6 +5,8 @@ What counts as an id, an address or a URL is the same everywhere: dispatcher/des
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -88,15 +90,29 @@ def segment_ids(event: Event) -> dict[str, str]:
     return {} if anonymous_id is None else {"anonymousId": anonymous_id}
 
 
-def _browser(context: Mapping[str, Any]) -> dict[str, str | None]:
-    return {
-        "client_id": to_id(context.get("client_id")),
-        "ip": to_address(context.get("ip")),
-        "user_agent": to_user_agent(context.get("agent")),
-        "page_url": to_web_url(context.get("page")) or _join(context.get("host"), context.get("path")),
-        "page_path": to_path(context.get("path")),
-        "referrer": to_referrer(context.get("referer")),
-    }
+def _browser(context: Mapping[str, Any]) -> Mapping[str, str | None]:
+    given = [context.get(key) for key in ("client_id", "ip", "agent", "page", "host", "path", "referer")]
+    try:
+        return _read_browser(*given)
+    except TypeError:  # a list or an object, by which nothing can be remembered
+        return _read_browser.__wrapped__(*given)
+
+
+# The events of one request of an app have the same browser. Types count, since 1 equals True.
+@lru_cache(maxsize=256, typed=True)
+def _read_browser(
+    client_id: object, ip: object, agent: object, page: object, host: object, path: object, referer: object
+) -> Mapping[str, str | None]:
+    return MappingProxyType(
+        {
+            "client_id": to_id(client_id),
+            "ip": to_address(ip),
+            "user_agent": to_user_agent(agent),
+            "page_url": to_web_url(page) or _join(host, path),
+            "page_path": to_path(path),
+            "referrer": to_referrer(referer),
+        }
+    )
 
 
 def _first(*places: tuple[Mapping[str, Any], str]) -> str | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 
 
-class Entry(msgspec.Struct, Generic[ItemT], frozen=True):
+class Entry(msgspec.Struct, Generic[ItemT], frozen=True, gc=False):
     """An event that is to be sent.
 
     Args:
