@@ -12,7 +12,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from dispatcher.destinations.identifiers import to_address, to_id, to_path, to_referrer, to_user_agent, to_web_url
+from dispatcher.destinations.identifiers import (
+    MAX_URL,
+    to_address,
+    to_id,
+    to_path,
+    to_referrer,
+    to_user_agent,
+    to_web_url,
+)
 from dispatcher.event import DIRECT_TYPES, data_fields
 
 if TYPE_CHECKING:
@@ -92,14 +100,13 @@ def segment_ids(event: Event) -> dict[str, str]:
 
 def _browser(context: Mapping[str, Any]) -> Mapping[str, str | None]:
     given = [context.get(key) for key in ("client_id", "ip", "agent", "page", "host", "path", "referer")]
-    try:
+    if all(value is None or (isinstance(value, str) and len(value) <= MAX_URL) for value in given):
         return _read_browser(*given)
-    except TypeError:  # a list or an object, by which nothing can be remembered
-        return _read_browser.__wrapped__(*given)
+    return _read_browser.__wrapped__(*given)
 
 
-# The events of one request of an app have the same browser. Types count, since 1 equals True.
-@lru_cache(maxsize=256, typed=True)
+# The events of one request of an app have the same browser.
+@lru_cache(maxsize=256)
 def _read_browser(
     client_id: object, ip: object, agent: object, page: object, host: object, path: object, referer: object
 ) -> Mapping[str, str | None]:

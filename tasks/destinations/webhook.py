@@ -129,6 +129,7 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
     """
 
     Options = WebhookOptions
+    shares_contexts = True
 
     def __init__(
         self, name: str, options: WebhookOptions, *, rules: Rules | None = None, rate: Rate | None = None

@@ -63,6 +63,7 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
 
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
     advertising = True
+    shares_contexts = True
     #: Whether hits go to an app's stream, and not to a web site's.
     app: ClassVar[bool] = False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from dispatcher.errors import UndeliverableError
@@ -58,6 +59,8 @@ _RESERVED_USER_PROPERTIES: Final = frozenset(
     {"first_open_time", "first_visit_time", "last_deep_link_referrer", "user_id", "first_open_after_install"}
 )
 
+# Characters of a name that is remembered. Longer ones are refused anyway.
+_MAX_REMEMBERED: Final = 256
 # Characters of a name that an error shows.
 _MAX_SHOWN: Final = 80
 
@@ -95,6 +98,11 @@ def user_property_name(name: str) -> str:
 
 
 def _clean(name: str, what: str, limit: int) -> str:
+    # Names come from the code of apps, so most events have the same ones.
+    return _clean_short(name, what, limit) if len(name) <= _MAX_REMEMBERED else _clean_any(name, what, limit)
+
+
+def _clean_any(name: str, what: str, limit: int) -> str:
     cleaned = _NOT_IN_NAMES.sub("_", name) if name.isascii() else _clean_foreign(name, what)
     # The name as it was given is checked too, because cleaning turns the dot of "gtag." into an underscore.
     reserved = next((prefix for prefix in _RESERVED_PREFIXES if name.startswith(prefix)), None)
@@ -106,6 +114,9 @@ def _clean(name: str, what: str, limit: int) -> str:
     if len(cleaned) > limit:
         raise _invalid(what, name, f"it has {len(cleaned)} characters, and Google takes {limit}")
     return cleaned
+
+
+_clean_short: Final = lru_cache(maxsize=4096)(_clean_any)
 
 
 def _clean_foreign(name: str, what: str) -> str:

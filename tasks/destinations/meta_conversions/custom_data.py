@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,8 @@ _PERSONAL: Final = re.compile(
 )
 # Whole keys that are personal, or that this destination uses itself.
 _NOT_CUSTOM: Final = frozenset({"ip", "city", "state", "country", "agent", "action_source", "event_source_url"})
+# Characters of a key that is remembered.
+_MAX_REMEMBERED: Final = 256
 # What Meta reads as a number in each of ``contents``.
 _CONTENT_NUMBERS: Final = frozenset({"item_price", "quantity"})
 # An e-mail address, or the hash that privacy rules may have made of one.
@@ -81,11 +84,17 @@ def _complete_value(custom: dict[str, Any], currency: str | None) -> None:
 
 
 def _is_custom(key: str, value: object) -> bool:
-    if key in _NOT_CUSTOM or _PERSONAL.search(key.lower()):
+    if _sounds_personal(key) if len(key) <= _MAX_REMEMBERED else _sounds_personal.__wrapped__(key):
         return False
     if isinstance(value, str):
         return 0 < len(value) <= _MAX_TEXT and not re.search(r"\s", value) and not _PERSONAL_TEXT.fullmatch(value)
     return isinstance(value, bool) or to_number(value) is not None
+
+
+# Names come from the code of apps, so most events have the same ones.
+@lru_cache(maxsize=4096)
+def _sounds_personal(key: str) -> bool:
+    return key in _NOT_CUSTOM or _PERSONAL.search(key.lower()) is not None
 
 
 def _whole_number(value: object) -> int | None:

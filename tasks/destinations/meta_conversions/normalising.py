@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
@@ -28,6 +29,8 @@ _BIRTHDAYS: Final = (
     re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})"),
     re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})(?:[t ].*)?"),
 )
+# Characters of a value that is remembered with its hash.
+_MAX_REMEMBERED: Final = 256
 _FIRST_BIRTH_YEAR: Final = 1900
 _GENDERS: Final = MappingProxyType({"m": "m", "male": "m", "f": "f", "female": "f"})
 
@@ -42,6 +45,13 @@ def hashed(field: str, value: str | int) -> str | None:
     Returns:
         Lower-case hexadecimal digits; None if the field cannot have such a value, as a phone number with letters.
     """
+    is_short = isinstance(value, int) or len(value) <= _MAX_REMEMBERED
+    return _hash(field, value) if is_short else _hash.__wrapped__(field, value)
+
+
+# A person's events come together. Types count, since 1 equals True.
+@lru_cache(maxsize=1024, typed=True)
+def _hash(field: str, value: str | int) -> str | None:
     text = str(value).lower().strip()
     if _SHA256.fullmatch(text):
         return text

@@ -103,8 +103,14 @@ def user_data(event: Event, person: Person) -> dict[str, Any]:
         known = ", ".join((*HASHED_FIELDS, *UNHASHED_FIELDS))
         raise UndeliverableError(INVALID, f"Meta has no user_data.{unknown[0]}: its names are {known}")
     values = {**_traits(event, data), **_person_fields(person), **_cookies(event, person), **explicit}
-    fields: dict[str, Any] = {field: hashes for field in HASHED_FIELDS if (hashes := _hashes(field, values.get(field)))}
-    fields |= {field: text for field in UNHASHED_FIELDS if (text := _unhashed(field, values.get(field))) is not None}
+    values = {field: value for field, value in values.items() if value is not None}
+    fields: dict[str, Any] = {}
+    for field in HASHED_FIELDS:
+        if field in values and (hashes := _hashes(field, values[field])):
+            fields[field] = hashes
+    for field in UNHASHED_FIELDS:
+        if field in values and (text := _unhashed(field, values[field])) is not None:
+            fields[field] = text
     if any(fields.keys() <= broad for broad in TOO_BROAD):
         has = ", ".join(fields) or "nothing"
         raise UndeliverableError(
@@ -117,13 +123,15 @@ def user_data(event: Event, person: Person) -> dict[str, Any]:
 
 def _traits(event: Event, data: Mapping[str, Any]) -> dict[str, Any]:
     call_context = _dict(data.get("context")) if event.type in DIRECT_TYPES else {}
-    traits = (_dict(data.get("traits")), _dict(call_context.get("traits")), _dict(event.context.get("traits")))
-    addresses = [_dict(holder.get("address")) for holder in (*traits, data)]
-    return {
-        **{field: _first((*traits, data), names) for field, names in _NAMES.items()},
-        **{field: _first((*addresses, *traits), names) for field, names in _ADDRESS_NAMES.items()},
-        "em": _first(traits, ("email",)),
-    }
+    holders = (_dict(data.get("traits")), _dict(call_context.get("traits")), _dict(event.context.get("traits")))
+    # Most events have none of these, and then there is nowhere to look.
+    traits = [holder for holder in holders if holder]
+    places = [address for holder in (*traits, data) if (address := _dict(holder.get("address")))] + traits
+    fields = {field: _first((*traits, data), names) for field, names in _NAMES.items()}
+    if places:
+        fields |= {field: _first(places, names) for field, names in _ADDRESS_NAMES.items()}
+        fields["em"] = _first(traits, ("email",))
+    return fields
 
 
 def _person_fields(person: Person) -> dict[str, Any]:
@@ -174,8 +182,11 @@ def _unhashed(field: str, value: object) -> str | None:
 
 
 def _first(places: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> object:
-    found = (place.get(name) for place in places for name in names)
-    return next((value for value in found if _is_value(value)), None)
+    for place in places:
+        for name in names:
+            if name in place and _is_value(place[name]):
+                return place[name]
+    return None
 
 
 def _is_value(value: object) -> TypeGuard[str | int]:

@@ -428,7 +428,7 @@ def test_a_request_has_the_token_in_its_body_and_no_secret_in_its_url() -> None:
     )
     meta = MetaConversions("meta", options)
 
-    request = meta.request([sent(an_event())])
+    request = meta.request([msgspec.json.encode(sent(an_event()))])
 
     assert request.full_url == "https://graph.facebook.com/v26.0/123/events"
     body = msgspec.json.decode(request.body)
