@@ -8,6 +8,7 @@ Examples:
   python -m tests.benchmarks                              all rows, once, as `make bench`
   python -m tests.benchmarks crowd rest                   some rows
   python -m tests.benchmarks emit --rounds 7              what a call takes: idle and paced
+  python -m tests.benchmarks rest --subject ours --case "100 processes"
   python -m tests.benchmarks segment --beside ~/before    ours of this checkout and of another one, by turns
   python -m tests.benchmarks --from .bench/results.json --markdown docs/performance.md
 """
@@ -50,6 +51,7 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--subject", "subjects", multiple=True, type=click.Choice(list(TITLES)), help="These subjects only. Repeatable."
 )
+@click.option("--case", "cases", multiple=True, help="Cases whose names have this in them only. Repeatable.")
 @click.option(
     "--json",
     "file",
@@ -67,6 +69,7 @@ def main(
     seconds: float | None,
     beside: Path | None,
     subjects: tuple[str, ...],
+    cases: tuple[str, ...],
     file: Path,
     earlier: Path | None,
     markdown: Path | None,
@@ -89,7 +92,7 @@ def main(
             for name in dict.fromkeys(wanted)
             for number in range(rounds or getattr(plan, MEASUREMENTS[name].rounds))
             for step in MEASUREMENTS[name].steps(plan)
-            if not subjects or step.subject in subjects
+            if (not subjects or step.subject in subjects) and (not cases or any(case in step.case for case in cases))
         ]
         found = _run(turns, beside)
     reached = targets(found)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -32,7 +33,8 @@ def run(step: Step, *, checkout: Checkout = HERE) -> Result:
         checkout: The code that is measured.
 
     Returns:
-        Its result; ``{"not_installed": MODULE}`` if a package is missing; ``{"failed": TEXT}`` for other errors.
+        Its result; ``{"not_installed": MODULE}`` if a package is missing; for other errors ``{"failed": TEXT}`` and the
+        end of its ``output``.
     """
     place = Place(Path(tempfile.mkdtemp(prefix="bench-")))
     measure = step.measure
@@ -53,9 +55,9 @@ def run(step: Step, *, checkout: Checkout = HERE) -> Result:
         answer: Result = json.loads((place.directory / "result.json").read_bytes())
         return answer
     except subprocess.TimeoutExpired:
-        return {"failed": f"it took more than {step.timeout_seconds:g} s. {_tail(output)}"}
+        return {"failed": f"it took more than {step.timeout_seconds:g} s", "output": _tail(output)}
     except FileNotFoundError:
-        return {"failed": f"exit code {process.returncode}. {_tail(output)}"}
+        return {"failed": f"it ended with {process.returncode}", "output": _tail(output)}
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -73,6 +75,8 @@ def _main(directory: str, module: str, name: str, arguments: str) -> None:
         result: Result = getattr(import_module(module), name)(place, **json.loads(arguments))
     except ModuleNotFoundError as error:
         result = {"not_installed": error.name}
+    except Exception as error:
+        result = {"failed": f"{type(error).__name__}: {error}", "output": traceback.format_exc()}
     unfinished = place.directory / "result.part"
     unfinished.write_text(json.dumps(result))
     unfinished.rename(place.directory / "result.json")

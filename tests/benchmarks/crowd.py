@@ -59,7 +59,7 @@ def step(measurement: str, subject: str, case: str, *, seconds: float, **argumen
             "DISPATCHER_DESTINATIONS__SEGMENT__ENABLED": "true",
             "DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY": "bench",
         },
-        timeout_seconds=seconds * 4 + 180.0,
+        timeout_seconds=seconds * 4 + 300.0,
     )
 
 

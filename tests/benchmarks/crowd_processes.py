@@ -20,7 +20,7 @@ _FORK: Final = multiprocessing.get_context("fork")
 _NUMBERS: Final = 10_000_000
 # How often a process that emits as fast as it can looks for room.
 _ROOM: Final = 500
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 120.0
 
 
 class CrowdProcesses:

@@ -96,7 +96,7 @@ def by_waiting(plan: Plan) -> Iterator[Step]:
             case=f"{depth:,} events wait",
             measure=measure_waiting,
             arguments={"depth": depth},
-            timeout_seconds=600.0,
+            timeout_seconds=1_200.0,
         )
         for depth in plan.growth_waiting
     )

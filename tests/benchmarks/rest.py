@@ -64,7 +64,7 @@ def _step(
             "seconds": plan.rest_seconds,
         },
         environ=several_destinations(destinations) | (_RELAY_ALONE if relay else {}),
-        timeout_seconds=plan.rest_seconds + 120.0,
+        timeout_seconds=plan.rest_seconds + 240.0,
     )
 
 

@@ -58,5 +58,4 @@ def _one(name: str, values: list[float]) -> float:
 def _note(result: dict[str, Any]) -> str:
     if "not_installed" in result:
         return f"not installed ({result['not_installed']})"
-    # The last line names the error; the rounds have the rest.
-    return str(result.get("failed", "")).strip().rpartition("\n")[2] or str(result.get("note", ""))
+    return str(result.get("failed") or result.get("note") or "")

@@ -36,7 +36,7 @@ COMMANDS: Final = {
 }
 _APPS: Final = {"ours": "tasks", "event_tracking": "tests.benchmarks.event_tracking_celery"}
 _PLAIN_APP: Final = "tests.benchmarks.plain_celery"
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0
 
 
