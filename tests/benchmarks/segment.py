@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from tests.benchmarks.cpu import cpu_seconds
+from tests.benchmarks.cpu import busy_seconds, cpu_seconds
 from tests.benchmarks.crowd_processes import CrowdProcesses
 from tests.benchmarks.place import Place
 from tests.benchmarks.servers import RedisServer, SegmentSink
@@ -65,7 +65,7 @@ def measure(place: Place, *, emitter: str, workers: int, processes: int, events:
         crowd.emit_all(100, a_request=_EVENTS_PER_REQUEST, timeout_seconds=_PATIENCE_SECONDS)
         sink.wait_for(101 * processes, timeout_seconds=_PATIENCE_SECONDS)
         sink.forget()
-        start, cpu = time.monotonic(), cpu_seconds(without=[sink.pid])
+        start, cpu, stand_in = time.monotonic(), cpu_seconds(without=[sink.pid]), busy_seconds(sink.pid)
         emitted = crowd.emit_all(events, a_request=_EVENTS_PER_REQUEST, timeout_seconds=_PATIENCE_SECONDS)
         there = sink.wait_for(events * processes, timeout_seconds=_PATIENCE_SECONDS)
         seconds, cpu = time.monotonic() - start, cpu_seconds(without=[sink.pid]) - cpu
@@ -74,6 +74,7 @@ def measure(place: Place, *, emitter: str, workers: int, processes: int, events:
             "events_per_second": round(there / seconds),
             "emitted_per_second": round(emitted["events"] / emitted["seconds"]),
             "cpu_us_per_event": round(cpu / there * 1e6, 1),
+            "stand_in_us_per_event": round((busy_seconds(sink.pid) - stand_in) / there * 1e6, 1),
             "requests_per_1000": round(found["requests"] / found["messages"] * 1000, 1),
             "sent_bytes_per_event": round(found["bytes"] / found["messages"]),
             "events": events * processes,
