@@ -68,7 +68,8 @@ def _print_problems(problems: list[str] | tuple[str, ...]) -> None:
 
 def _print_summary(loaded: LoadedSettings) -> None:
     summary = _summary(loaded)
-    click.echo(f"ok: environment {summary['environment']}, broker {summary['broker_url'] or 'embedded'}")
+    store = "" if summary["store_url"] == summary["broker_url"] else f", store {summary['store_url']}"
+    click.echo(f"ok: environment {summary['environment']}, broker {summary['broker_url'] or 'embedded'}{store}")
     for name, takes in summary["destinations"].items():
         click.echo(f"  {name}: {takes}")
     for file in (*summary["files"], summary["environment_file"]):
@@ -83,6 +84,7 @@ def _summary(loaded: LoadedSettings | None) -> dict[str, Any]:
     return {
         "environment": settings.environment,
         "broker_url": None if settings.broker_url is None else mask_url(settings.broker_url),
+        "store_url": None if settings.store_url is None else mask_url(settings.store_url),
         "destinations": {name: _takes(table) for name, table in settings.destinations.items()},
         "files": [str(file) for file in loaded.files],
         "environment_file": None if variables is None else str(variables),

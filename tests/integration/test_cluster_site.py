@@ -58,3 +58,41 @@ def test_a_primary_that_is_killed_under_load_loses_and_doubles_nothing(
     site.assert_ledger_closes()
     assert worker.running, worker.output
     assert worker.stop(60) == 0
+
+
+def test_a_failover_that_loses_acknowledged_writes_loses_no_event(
+    cluster_site: Site, cluster: RedisClusterServers
+) -> None:
+    site = cluster_site
+    worker = site.worker()
+    child = site.emitting(
+        "for n in range(600):\n"
+        "    tracker.emit('shop.order.paid', {'n': n})\n"
+        "    if n in (200, 400):\n"
+        "        while not os.path.exists(sys.argv[1] + str(n)): time.sleep(0.02)\n"
+        "while not os.path.exists(sys.argv[1] + 'end'): time.sleep(0.02)\n"
+        "assert dispatcher.flush(60)\n",
+        str(site.directory / "go"),
+    )
+    site.wait_for_lines(200, timeout=60)
+    before = cluster.owner_of(COUNTS.of(LOG))
+    replica = cluster.cut_replication(before)
+    (site.directory / "go200").touch()
+    # The old primary knows them as put, delivered and settled. The new one knows nothing of them.
+    site.wait_for_lines(400, timeout=60)
+
+    cluster.kill(before)
+    cluster.thaw(replica)
+    cluster.wait_for_another(COUNTS.of(LOG), before)
+    (site.directory / "go400").touch()
+
+    site.wait_for_lines(600, timeout=90)
+    wait_for(lambda: site.counts(LOG).delivered >= 600, 90, what=site.ledger)
+    (site.directory / "goend").touch()
+    assert "has lost what was put" in child.succeed(timeout=60)
+    site.wait_until_delivered(timeout=90)
+    assert_each_once(site.log, 600)
+    assert {line["properties"]["n"] for line in read_lines(site.directory / "segment.jsonl")} == set(range(600))
+    site.assert_ledger_closes()
+    assert worker.running, worker.output
+    assert worker.stop(60) == 0

@@ -115,6 +115,18 @@ class RedisClusterServers(Server):
         """Have it go on."""
         self._processes[port].send_signal(signal.SIGCONT)
 
+    def cut_replication(self, port: int) -> int:
+        """From now on a primary's replica gets nothing, so later writes are lost with the primary.
+
+        Returns:
+            The replica's port.
+        """
+        rows = self.call(port, "CLUSTER", "SLOTS")
+        replica = next(int(row[3][1]) for row in rows if int(row[2][1]) == port)
+        self.freeze(replica)
+        self.call(port, "CLIENT", "KILL", "TYPE", "REPLICA")
+        return replica
+
     def restart(self, port: int) -> None:
         """Start a server that was killed again, with its data."""
         self._start(port)
