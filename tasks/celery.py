@@ -80,7 +80,8 @@ def make_app(settings: config.Settings) -> CeleryApp:
         _use_transport(app, settings)
     store = BatchStore(RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS))
     for name, build in destinations.items():
-        delivery = Delivery(store, name, settings.destinations[name], build)
+        rings_here = settings.broker == settings.store
+        delivery = Delivery(store, name, settings.destinations[name], build, rings_here=rings_here)
         if settings.worker.pool == "prefork":
             # The parent ends a child whose interpreter is held, with SIGKILL. After twice the lease another worker has
             # taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).

@@ -173,3 +173,17 @@ class Destination(BaseDestination[OptionsT_co]):
                 results.append(error)
             longest = max(longest, time.monotonic() - began)
         return results
+
+
+def joins_batches(destination: type[Destination[Any]]) -> bool:
+    """Whether workers hand several batches at a time to a destination of this class.
+
+    They do where it delivers them together. Where each would be delivered after the other, as ``deliver_all`` does by
+    default, or as a ``deliver`` in a subclass would be called, several workers side by side are faster.
+    """
+    for each in destination.__mro__:
+        if "deliver_all" in vars(each):
+            return each is not Destination
+        if "deliver" in vars(each):
+            return False
+    return False

@@ -20,7 +20,6 @@ from dispatcher.outcomes import UNDECODABLE, UNKNOWN
 from dispatcher.routing import Router
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
-from dispatcher.store.doorbell import Ring
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 
@@ -183,8 +182,6 @@ class JournalRange:
         self.end = start
         #: What the store is to get, in order.
         self.puts: list[Put] = []
-        #: A ring for each put that holds events.
-        self.rings: list[Ring] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:
         """Add events to the batches of their destinations. Pure.
@@ -279,9 +276,5 @@ class JournalRange:
             dead=batch.dead,
         )
         self.puts.append(put)
-        if batch.payloads:
-            self.rings.append(
-                Ring(destination=batch.name, batch_id=put.batch_id, count=put.count, example=batch.example)
-            )
         batch.start = batch.after = end
         batch.clear()

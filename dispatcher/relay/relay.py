@@ -26,7 +26,6 @@ from dispatcher.store.put import Put
 if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.relay.relayed_outbox import RelayedOutbox
-    from dispatcher.store.doorbell import Ring
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ class Relay:
             return 0
         puts = outbox.record(journal_range)
         try:
-            self._publish(puts, journal_range.rings)
+            self._publish(puts)
         except BaseException:
             # The store may have some of it.
             outbox.doubt()
@@ -163,16 +162,16 @@ class Relay:
         self._keep_within_limits()
         return sum(put.count for put in puts)
 
-    def _publish(self, puts: list[Put], rings: list[Ring]) -> None:
+    def _publish(self, puts: list[Put]) -> None:
         if not puts:
             return
-        more = doorbell.commands(rings) if self._celery is None else []
-        if any(position is not None for position in self._store.put(puts, *more)):
+        positions, rings = self._store.put_and_ring(puts, here=self._celery is None)
+        if any(position is not None for position in positions):
             raise PutRefusedError(
                 f"the batch store has the journal {puts[0].journal} up to another position than this relay knew; "
                 "it is asked for it, and then gets the rest"
             )
-        if self._celery is None:
+        if self._celery is None or not rings:
             return
         try:
             doorbell.send(self._celery, rings)

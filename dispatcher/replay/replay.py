@@ -208,10 +208,7 @@ class Replay:
             time.sleep(_PAUSE_SECONDS)
         self._throttle.wait(len(batch.payloads))
         put = batch.to_put(self._destination, progress)
-        ring = doorbell.Ring(destination=put.destination, batch_id=put.batch_id, count=put.count, example=put.example)
-        rings = [ring] if batch.payloads else []
-        more = doorbell.commands(rings) if self._celery is None else []
-        (refused,) = self._retry(lambda: self._store.put([put], *more))
+        (refused,), rings = self._retry(lambda: self._store.put_and_ring([put], here=self._celery is None))
         if refused is not None:
             raise ReplayError(
                 "the batch store is not where this replay has left it: Redis has lost its latest changes, or somebody "

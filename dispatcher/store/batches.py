@@ -7,33 +7,26 @@ Redis does not answer: then the step may or may not have happened, and it is har
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dispatcher.connections.redis_pool import Command, RedisPool
 from dispatcher.errors import BatchDamagedError
 from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
-from dispatcher.store.claim import BreakerOpen, Claim, Damaged, Paused
+from dispatcher.store.claim import BreakerOpen, Claim, Claimed, Damaged, JoinLimits, Paused
 from dispatcher.store.counts import Counts
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.doorbell import Ring, template
 from dispatcher.store.packing import unpack
 from dispatcher.store.put import Progress, Put
-from dispatcher.store.script import ScriptCaller
+from dispatcher.store.script import Call, ScriptCaller
 from dispatcher.store.settlement import Settled, Settlement
 
 # Bytes that are kept of a batch that cannot be unpacked: more than a batch of the usual size takes, packed.
 _MAX_DAMAGED_BYTES: Final = 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A batch to ring for; ``example`` is the name of one of its events."""
-
-    batch_id: str
-    count: int
-    attempts: int
-    example: str = ""
+# The answer of put.lua where the caller has to ring.
+_RING: Final = 2
 
 
 class BatchStore:
@@ -48,7 +41,7 @@ class BatchStore:
         self._scripts = ScriptCaller(pool, clock)
 
     def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
-        """Put several ranges in one round trip, and carry out ``more`` commands after them.
+        """Put several ranges in one round trip, and carry out ``more`` commands after them. Rings for nothing.
 
         Returns:
             For each range None if it is in the store now, whether by this call or an earlier one. Otherwise the
@@ -57,6 +50,26 @@ class BatchStore:
         calls = [(put.destination, put.arguments, put.data) for put in puts]
         answers = self._scripts.call_many(script.PUT, calls, *more)
         return [int(answer[0]) if isinstance(answer, list) else None for answer in answers]
+
+    def put_and_ring(self, puts: Sequence[Put], *, here: bool) -> tuple[list[int | None], list[Ring]]:
+        """Put several ranges in one round trip, and ring for a destination where no ring is under way.
+
+        Args:
+            puts: The ranges, in order.
+            here: Whether the broker is this Redis too, so that the store rings in the same step.
+
+        Returns:
+            What ``put`` does, and the doorbells that the caller has to send.
+        """
+        calls = [
+            (put.destination, {**put.arguments, "queue": put.destination}, [*put.data, template(put.destination)])
+            if here
+            else (put.destination, put.arguments, put.data)
+            for put in puts
+        ]
+        answers = self._scripts.call_many(script.PUT, calls)
+        positions = [int(answer[0]) if isinstance(answer, list) else None for answer in answers]
+        return positions, [put.ring for put, answer in zip(puts, answers, strict=True) if answer == _RING]
 
     def restore(self, put: Put) -> int | None:
         """Put events that were dead letters in a file, and are dead no longer. Returns what ``put`` does."""
@@ -73,41 +86,84 @@ class BatchStore:
     def claim(
         self, destination: str, batch_id: str, *, token: str, lease_seconds: float, spread_seconds: float = 0.0
     ) -> Claim | BreakerOpen | Paused | Damaged | str:
-        """Claim a batch for ``lease_seconds``.
+        """Claim one batch for ``lease_seconds``, and no other. Answers a doorbell, and rings for nothing.
 
         Args:
             destination: The one that the batch is for.
             batch_id: The name of the batch.
             token: A name for this claim, which no other claim has.
             lease_seconds: After which another worker may claim it.
-            spread_seconds: By how much longer the lease is where leases were lost over the batch; random, so that it
-                does not end again at the same time as another that was lost together with it.
+            spread_seconds: As ``claim_all`` takes it.
 
         Returns:
-            The claim. Where several leases in a row were lost over the batch, it is of a part only: a half, then a
-            half of that, until the event is found that does it. Or what keeps the batch from being claimed, which may
-            be one word: claimed, parked or settled.
+            The claim, or what keeps the batch from being claimed, which may be one word: claimed, parked or settled.
         """
-        arguments = {
-            "id": batch_id,
-            "lease_ms": int(lease_seconds * 1000),
-            "token": token,
-            "spread_ms": int(spread_seconds * 1000),
-        }
-        answer = self._scripts.call(script.CLAIM, destination, arguments)
-        if isinstance(answer, bytes):
-            return answer.decode()
-        if answer[0] == b"paused":
-            return Paused(int(answer[1]) or None, (answer[2] or b"").decode())
-        if answer[0] == b"breaker open":
-            return BreakerOpen(int(answer[1]), (answer[2] or b"").decode())
-        packed, count, damage = answer[0], int(answer[1]), ""
-        try:
-            payloads = unpack(packed, count)
-        except BatchDamagedError as error:
-            payloads, damage = (), str(error)
-        claim = Claim.from_answer(destination, batch_id, token, answer, payloads)
-        return self._settle_damaged(claim, packed or b"", count, damage) if damage else claim
+        arguments = _claim_arguments(batch_id, token, lease_seconds, spread_seconds) | {"alone": True}
+        found = self._claim(destination, token, arguments)
+        if isinstance(found, Claimed):
+            return found.claims[0] if found.claims else found.damaged[0]
+        return found
+
+    def claim_all(
+        self,
+        destination: str,
+        batch_id: str,
+        *,
+        token: str,
+        lease_seconds: float,
+        spread_seconds: float = 0.0,
+        limits: JoinLimits | None = None,
+        here: bool = False,
+    ) -> Claimed | BreakerOpen | Paused | str:
+        """Answer a doorbell: claim its batch for ``lease_seconds``, and others of the destination together with it.
+
+        Where the batch is gone, the one is claimed that has waited longest. The others are those that wait or are due,
+        the oldest first; a batch that was claimed before without an answer always comes alone. Where something still
+        waits after that, the doorbell rings for the next place.
+
+        Args:
+            destination: The one that the batch is for.
+            batch_id: The batch of the doorbell.
+            token: A name for this claim, which no other claim has.
+            lease_seconds: After which another worker may claim what was claimed.
+            spread_seconds: By how much longer the lease is where leases were lost over the batch; random, so that it
+                does not end again at the same time as another that was lost together with it.
+            limits: What all of them may have together; None for one batch only.
+            here: Whether the broker is this Redis too, so that the store rings in the same step.
+
+        Returns:
+            What was claimed. A batch over which several leases in a row were lost comes as a part only: a half, then a
+            half of that, until the event is found that does it. Or what keeps all from being claimed, which may be one
+            word of the batch: claimed, parked or settled.
+        """
+        arguments = _claim_arguments(batch_id, token, lease_seconds, spread_seconds)
+        if limits is not None:
+            arguments |= {"events": limits.events, "bytes": limits.bytes}
+        return self._claim(destination, token, arguments, here=here)
+
+    def _claim(
+        self, destination: str, token: str, arguments: dict[str, Any], *, here: bool = False
+    ) -> Claimed | BreakerOpen | Paused | str:
+        message = [template(destination)] if here else []
+        if here:
+            arguments["queue"] = destination
+        word, *answer = self._scripts.call(script.CLAIM, destination, arguments, *message)
+        if word == b"paused":
+            return Paused(int(answer[0]) or None, (answer[1] or b"").decode())
+        if word == b"breaker open":
+            return BreakerOpen(int(answer[0]), (answer[1] or b"").decode())
+        if not answer:
+            return str(word.decode())
+        claims: list[Claim] = []
+        damaged: list[Damaged] = []
+        for row in answer[1:]:
+            packed, count = row[1], int(row[2])
+            try:
+                claims.append(Claim.from_row(destination, token, row, unpack(packed, count)))
+            except BatchDamagedError as error:
+                claim = Claim.from_row(destination, token, row, ())
+                damaged.append(self._settle_damaged(claim, packed or b"", count, str(error)))
+        return Claimed(claims, damaged, _ring_of(destination, answer[0]))
 
     def _settle_damaged(self, claim: Claim, packed: bytes, count: int, damage: str) -> Damaged:
         error = f"the batch {claim.batch_id} of {count} events is damaged in Redis: {damage}"
@@ -119,45 +175,82 @@ class BatchStore:
         return Damaged(count, error)
 
     def settle(self, claim: Claim, settlement: Settlement) -> Settled | None:
-        """Record what became of a batch.
+        """Record what became of a batch. Rings for nothing.
 
         Returns:
             What it did to the breaker; None where the lease was lost: then nothing was recorded.
         """
-        answer = self._scripts.call(
-            script.SETTLE, claim.destination, settlement.arguments(claim), *settlement.data(claim)
-        )
-        return None if answer is None else Settled(answer.decode())
+        arguments, data = settlement.arguments(claim), settlement.data(claim)
+        answer = self._scripts.call(script.SETTLE, claim.destination, arguments, *data)
+        return None if answer is None else Settled(answer[0].decode())
 
-    def due(
-        self,
-        destination: str,
-        *,
-        idle: bool,
-        limit: int = 500,
-        overtaken_seconds: float = 60.0,
-        every_seconds: float = 1.0,
-    ) -> list[Due]:
-        """Find the batches to ring for now. Every worker asks, and one of them in ``every_seconds`` gets an answer.
+    def settle_all(
+        self, settlements: Sequence[tuple[Claim, Settlement]], *, here: bool = False
+    ) -> list[Settled | None]:
+        """Record what became of batches that were claimed together, each in a step of its own, in one round trip.
+
+        The last step rings for the next place where something waits for the destination and no ring is under way.
+
+        Args:
+            settlements: The batches, all of one destination. Only one of them should say something to the breaker.
+            here: Whether the broker is this Redis too, so that the store rings in the same step.
+
+        Returns:
+            For each batch, what ``settle`` does. The last one may have a doorbell that the caller has to send.
+        """
+        calls: list[Call] = []
+        for index, (claim, settlement) in enumerate(settlements, 1):
+            arguments, data = settlement.arguments(claim), settlement.data(claim)
+            if index == len(settlements):
+                arguments["rings"] = True
+                if here:
+                    arguments["queue"] = claim.destination
+                    data.append(template(claim.destination))
+            calls.append((claim.destination, arguments, data))
+        answers = self._scripts.call_many(script.SETTLE, calls)
+        name = settlements[0][0].destination
+        return [
+            None if answer is None else Settled(answer[0].decode(), _ring_of(name, (*answer, None)[1]))
+            for answer in answers
+        ]
+
+    def due(self, destination: str, *, idle: bool, every_seconds: float = 1.0) -> Ring | None:
+        """The doorbell to ring now: where something waits, or is due, and no ring is under way, or one that is lost.
+
+        Every worker asks, and one of them in ``every_seconds`` gets an answer.
 
         Args:
             destination: The one to ring for.
             idle: Whether the Celery queue is empty, so that a ring of a few seconds ago is lost.
-            limit: How many batches at the most.
-            overtaken_seconds: A ring is lost if another one that came so much later was answered by a claim.
-            every_seconds: All others get an empty list for so long.
+            every_seconds: All others get None for so long.
         """
-        arguments = {
-            "limit": limit,
-            "idle": idle,
-            "overtaken_ms": int(overtaken_seconds * 1000),
-            "every_ms": int(every_seconds * 1000),
-        }
-        answer = self._scripts.call(script.DUE, destination, arguments)
-        rows = zip(*[iter(answer)] * 4, strict=True)
-        return [Due(name.decode(), int(n), int(attempts), example.decode()) for name, n, attempts, example in rows]
+        arguments = {"idle": idle, "every_ms": int(every_seconds * 1000)}
+        return _ring_of(destination, self._scripts.call(script.DUE, destination, arguments))
 
     def counts(self, destinations: Sequence[str]) -> dict[str, Counts]:
         """The ledger of each destination."""
         answers = self._scripts.call_many(script.COUNTS, [(name, {}, ()) for name in destinations])
         return {name: Counts.from_answer(answer) for name, answer in zip(destinations, answers, strict=True)}
+
+
+def _claim_arguments(batch_id: str, token: str, lease_seconds: float, spread_seconds: float) -> dict[str, Any]:
+    return {
+        "id": batch_id,
+        "lease_ms": int(lease_seconds * 1000),
+        "token": token,
+        "spread_ms": int(spread_seconds * 1000),
+    }
+
+
+def _ring_of(destination: str, row: list[Any] | None) -> Ring | None:
+    """The doorbell that a script wants to be sent."""
+    if not row:
+        return None
+    batch_id, count, attempts, example = row
+    return Ring(
+        destination=destination,
+        batch_id=batch_id.decode(),
+        count=int(count),
+        attempts=int(attempts),
+        example=example.decode(),
+    )

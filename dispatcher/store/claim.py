@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from dispatcher.store.doorbell import Ring
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -42,19 +44,17 @@ class Claim:
     rest: tuple[bytes, ...] = ()
 
     @classmethod
-    def from_answer(
-        cls, destination: str, batch_id: str, token: str, answer: Sequence[Any], payloads: tuple[bytes, ...]
-    ) -> Self:
-        """Read the answer of claim.lua to a batch that was claimed.
+    def from_row(cls, destination: str, token: str, row: Sequence[Any], payloads: tuple[bytes, ...]) -> Self:
+        """Read what claim.lua says of a batch that was claimed.
 
         Args:
             destination: Whose batch it is.
-            batch_id: The batch.
             token: What the claim is known by when the batch is settled.
-            answer: As Redis gives it.
+            row: As Redis gives it.
             payloads: The events that were packed in it, oldest first.
         """
-        _, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, answer[1:])
+        batch_id = row[0].decode()
+        _, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, row[2:])
         return cls(
             destination=destination,
             batch_id=batch_id,
@@ -69,6 +69,34 @@ class Claim:
             first=first,
             rest=payloads[part:],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinLimits:
+    """What the batches may have together that are claimed by one delivery.
+
+    Args:
+        events: How many events; one batch alone may have more.
+        bytes: How many bytes, unpacked.
+    """
+
+    events: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a worker got to deliver together.
+
+    Args:
+        claims: The batches, that of the doorbell or the one that has waited longest first. All have the same lease.
+        damaged: Those that could not be read; they are settled.
+        ring: The doorbell that the caller has to send for what still waits; None where it was sent, or nothing does.
+    """
+
+    claims: Sequence[Claim]
+    damaged: Sequence[Damaged]
+    ring: Ring | None
 
 
 @dataclass(frozen=True, slots=True)

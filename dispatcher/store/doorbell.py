@@ -1,4 +1,4 @@
-"""Doorbell: the small Celery task that names a batch. It carries no events; these are in the batch store.
+"""Doorbell: the small Celery task that says that a destination has work. It names a batch, and carries no events.
 
 A lost doorbell is rung again, and a doubled one finds nothing to do, so ringing needs no guarantee of its own.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -76,7 +77,7 @@ def commands(rings: Sequence[Ring]) -> list[Command]:
     """
     messages: dict[str, list[bytes]] = {}
     for ring in rings:
-        messages.setdefault(ring.destination, []).append(_message(ring))
+        messages.setdefault(ring.destination, []).append(_message(ring, summary=ring.summary, tag=uuid4().hex))
     return [("LPUSH", queue, *encoded) for queue, encoded in messages.items()]
 
 
@@ -149,21 +150,31 @@ def body(batch_id: str) -> str:
     return _encoder.encode([[batch_id], {}, _EMBED]).decode()
 
 
-def _message(ring: Ring) -> bytes:
+@cache
+def template(destination: str) -> bytes:
+    """The message of a doorbell as the store's scripts ring with it: they fill in what stands in ``<>``.
+
+    ``<id>`` is the batch's, ``<summary>`` what Flower shows of it, ``<tag>`` is another one for each message; and the
+    number of retries, which is 0 here.
+    """
+    return _message(Ring(destination=destination, batch_id="<id>", count=0), summary="<summary>", tag="<tag>")
+
+
+def _message(ring: Ring, *, summary: str, tag: str) -> bytes:
     properties = {
         "correlation_id": ring.task_id,
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": ring.destination},
         "priority": 0,
         # kombu keeps what is not acknowledged under this key, so it must be another for each message.
-        "delivery_tag": uuid4().hex,
+        "delivery_tag": tag,
     }
     return _encoder.encode(
         {
             "body": body(ring.batch_id),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": headers(ring, summary=ring.summary),
+            "headers": headers(ring, summary=summary),
             "properties": properties,
         }
     )

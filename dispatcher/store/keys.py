@@ -49,14 +49,15 @@ BATCH: Final = Key(
     "hash",
     "a batch: packed (packing.py), n (how many events are left), example (one's name), attempts, claims (that ended "
     "with their lease, or go on), put_at, token (of the last claim, while nobody has said how it ended), error; "
-    "finish (where it ends in its journal); first (how many events are settled). Where leases were lost over it: lost"
-    " (how many in a row), within (one of its first so many events may be to blame), part (how many of these were "
-    "handed out), condemned (that one is to become a dead letter)",
+    "bytes (of its events, unpacked, or more), without which it comes alone; finish (where it ends in its journal); "
+    "first (how many events are settled). Where leases were lost over it: lost (how many in a row), within (one "
+    "of its first so many events may be to blame), part (how many of these were handed out), condemned (that one is to "
+    "become a dead letter)",
 )
 QUEUED: Final = Key(
     "queued",
     "zset",
-    "batch id: when it was last rung for",
+    "batch id: when it was put; 0 for what goes first",
 )
 CLAIMED: Final = Key(
     "claimed",
@@ -79,8 +80,8 @@ COUNTS: Final = Key(
     "the ledger, in events: accepted, delivered, dead, filtered, retried; queued, claimed, parked; dead:<reason>, "
     "filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; dead_bytes of the dead "
     "letters, dead_limit (how many these may have), dead_cut (dead letters that lost their events to that). Then "
-    "last_error, last_error_at, last_delivered_at; last_claimed_ring_at: the latest time at which a batch was rung for "
-    "that has been claimed since; since: when it began to count; and commands: what people did to it, as JSON",
+    "last_error, last_error_at, last_delivered_at; since: when it began to count; and commands: what people did to it, as "
+    "JSON",
 )
 JOURNAL: Final = Key(
     "journal:<name>",
@@ -115,6 +116,13 @@ FILING: Final = Key(
     "filing",
     "string",
     "there while a worker has the turn to take dead letters to a file; expires",
+)
+RING: Final = Key(
+    "ring",
+    "hash",
+    "at: when a doorbell was sent that no claim has answered yet, the ring under way. Of the last claim: chained (its "
+    "worker rings for what it leaves), events (how many it takes together; 0 where it joins no batches). Goes an hour "
+    "after the last claim",
 )
 BELL: Final = Key(
     "bell",
@@ -174,6 +182,7 @@ KEYS: Final = (
     BREAKER,
     DEAD,
     FILING,
+    RING,
     BELL,
     TURN,
     RATE,

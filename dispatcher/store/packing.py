@@ -22,6 +22,8 @@ _LEVEL: Final = 1
 # no head: it was a zstd frame, which begins with a magic number, of events joined by line breaks.
 _HEAD: Final = Struct("<BI")
 _VERSION: Final = 1
+# The longest head of a zstd frame (RFC 8878, 3.1.1).
+_FRAME_HEAD_BYTES: Final = 18
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 # Length and bytes of each event: a batch is taken apart the same way whatever its events hold.
 _frame: Final = msgspec.msgpack.Encoder().encode
@@ -58,6 +60,14 @@ def unpack(packed: bytes | None, count: int | None = None) -> tuple[bytes, ...]:
     if count is not None and len(payloads) != count:
         raise BatchDamagedError(f"its payload holds {len(payloads)} events")
     return payloads
+
+
+def unpacked_bytes(packed: bytes) -> int:
+    """The size of a batch's events as the batch itself says it; 0 for one that does not. Takes a microsecond."""
+    try:
+        return max(0, zstandard.frame_content_size(packed[_HEAD.size :][:_FRAME_HEAD_BYTES]))
+    except zstandard.ZstdError:
+        return 0
 
 
 def _unpack_lines(packed: bytes, count: int | None) -> tuple[bytes, ...]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.doorbell import Ring
+from dispatcher.store.packing import unpacked_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,11 @@ class Put:
         return f"{self.journal}-{self.start:x}"
 
     @property
+    def ring(self) -> Ring:
+        """The doorbell for the batch."""
+        return Ring(destination=self.destination, batch_id=self.batch_id, count=self.count, example=self.example)
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """As put.lua takes them."""
         return {
@@ -56,6 +63,7 @@ class Put:
             "finish": self.end,
             "id": self.batch_id,
             "n": self.count,
+            "bytes": unpacked_bytes(self.packed),
             "example": self.example,
             "filtered": dict(self.filtered),
             "dead": [one.why for one in self.dead],

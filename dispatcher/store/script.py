@@ -113,11 +113,11 @@ def _of_the_store(command: str, *parts: str) -> Script:
     return Script("parts/head", *(f"parts/{part}" for part in parts), command)
 
 
-PUT: Final = _of_the_store("put", "journal", "batch", "dead_letters")
+PUT: Final = _of_the_store("put", "journal", "batch", "dead_letters", "ring")
 PROGRESS: Final = _of_the_store("progress", "journal")
-CLAIM: Final = _of_the_store("claim", "journal", "batch", "repair", "breaker")
-SETTLE: Final = _of_the_store("settle", "journal", "batch", "dead_letters", "breaker")
-DUE: Final = _of_the_store("due", "journal", "batch", "repair", "breaker")
+CLAIM: Final = _of_the_store("claim", "journal", "batch", "repair", "breaker", "ring", "next_ring")
+SETTLE: Final = _of_the_store("settle", "journal", "batch", "dead_letters", "breaker", "ring", "next_ring")
+DUE: Final = _of_the_store("due", "journal", "batch", "repair", "breaker", "ring")
 COUNTS: Final = _of_the_store("counts", "dead_letters")
 REVIVE: Final = _of_the_store("revive", "batch", "dead_letters")
 DROP: Final = _of_the_store("drop", "dead_letters")

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from dispatcher.secrecy.safe_text import shorten
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.doorbell import Ring
 from dispatcher.store.packing import pack
 
 # Characters of the destination's last error, as the ledger keeps it.
@@ -51,6 +52,7 @@ class Settlement:
         error: Kept as the destination's last one.
         waits_for: Why events are left where nothing is wrong, for people who look at the task.
         signal: What the breaker is told.
+        breaker_error: Why, where it is not this batch's ``error``.
     """
 
     delivered: int = 0
@@ -62,6 +64,7 @@ class Settlement:
     error: str = ""
     waits_for: str = ""
     signal: BreakerSignal = field(default_factory=BreakerSignal)
+    breaker_error: str = ""
 
     def arguments(self, claim: Claim) -> dict[str, Any]:
         """As settle.lua takes them."""
@@ -77,6 +80,7 @@ class Settlement:
             "due_ms": self.due_ms,
             "burns_attempt": self.burns_attempt,
             "error": shorten(self.error, _ERROR_LENGTH),
+            "breaker_error": shorten(self.breaker_error or self.error, _ERROR_LENGTH),
             "result": signal.result,
             "failures": signal.failures,
             "first_ms": int(signal.first_seconds * 1000),
@@ -94,6 +98,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An outcome that was recorded, and what it did to the breaker."""
+    """An outcome that was recorded, what it did to the breaker, and the doorbell that the caller has to send."""
 
     breaker: Literal["", "opened", "closed"] = ""
+    ring: Ring | None = None

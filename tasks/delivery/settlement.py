@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,18 +27,65 @@ if TYPE_CHECKING:
 _MAX_ERROR: Final = 1_000
 
 
-def settlement_of(
-    claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSettings, now: float, is_foreign: bool = False
-) -> Settlement:
-    """The settlement of a batch that was handed to its destination. Pure, but for the randomness of the pause.
+def settlements_of(
+    claims: Sequence[Claim],
+    outcomes: Sequence[Sequence[Outcome]],
+    *,
+    settings: DestinationSettings,
+    now: float,
+    is_foreign: bool = False,
+) -> list[Settlement]:
+    """The settlements of batches that were delivered together. Pure, but for the randomness of the pauses.
+
+    The breaker is told once what all of them say of the destination: by the last one.
 
     Args:
-        claim: The batch.
-        outcomes: One for each of the claim's payloads, in their order.
+        claims: The batches.
+        outcomes: For each batch, one outcome for each of the claim's payloads, in their order.
         settings: The destination's table.
         now: Seconds since 1970, by the clock of the batch store.
         is_foreign: Whether the destination's code is not ours, so that its errors may quote events, as vendors do.
     """
+    settlements: list[Settlement] = []
+    retry_classes: set[BreakerResult] = set()
+    asked_seconds = 0.0
+    for claim, of_batch in zip(claims, outcomes, strict=True):
+        sorter = _sort(claim, of_batch, settings=settings, now=now, is_foreign=is_foreign)
+        retry_classes |= sorter.retry_classes
+        asked_seconds = max(asked_seconds, sorter.asked_seconds)
+        pause = pause_seconds(
+            settings.retry,
+            attempts=claim.attempts,
+            asked_seconds=max(sorter.asked_seconds, sorter.permit_seconds),
+        )
+        settlements.append(
+            Settlement(
+                delivered=sorter.delivered,
+                filtered=sorter.filtered,
+                dead=sorter.dead,
+                left=sorter.left,
+                due_ms=int((now + pause) * 1000),
+                burns_attempt="transient" in sorter.retry_classes,
+                error=sorter.error,
+                waits_for=sorter.waits_for,
+            )
+        )
+    signal = BreakerSignal(
+        result=_breaker_result(retry_classes, [outcome for of_batch in outcomes for outcome in of_batch]),
+        failures=settings.breaker.failures,
+        first_seconds=settings.breaker.first_seconds,
+        max_seconds=settings.breaker.max_seconds,
+        asked_seconds=asked_seconds,
+    )
+    # What opens the breaker has its error in it.
+    error = settlements[-1].error or next((one.error for one in settlements if one.error), "")
+    settlements[-1] = replace(settlements[-1], signal=signal, breaker_error=error)
+    return settlements
+
+
+def _sort(
+    claim: Claim, outcomes: Sequence[Outcome], *, settings: DestinationSettings, now: float, is_foreign: bool
+) -> _Sorter:
     age_seconds = now - claim.put_ms / 1000
     sorter = _Sorter(
         expired=is_expired(settings.retry, age_seconds=age_seconds),
@@ -48,25 +95,7 @@ def settlement_of(
     )
     for outcome, payload in zip(outcomes, claim.payloads, strict=True):
         sorter.add(outcome, payload)
-    asked_seconds = max(sorter.asked_seconds, sorter.permit_seconds)
-    pause = pause_seconds(settings.retry, attempts=claim.attempts, asked_seconds=asked_seconds)
-    return Settlement(
-        delivered=sorter.delivered,
-        filtered=sorter.filtered,
-        dead=sorter.dead,
-        left=sorter.left,
-        due_ms=int((now + pause) * 1000),
-        burns_attempt="transient" in sorter.retry_classes,
-        error=sorter.error,
-        waits_for=sorter.waits_for,
-        signal=BreakerSignal(
-            result=_breaker_result(sorter.retry_classes, outcomes),
-            failures=settings.breaker.failures,
-            first_seconds=settings.breaker.first_seconds,
-            max_seconds=settings.breaker.max_seconds,
-            asked_seconds=sorter.asked_seconds,
-        ),
-    )
+    return sorter
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The task of a destination: claim a batch, hand it to the destination, and record what became of each event."""
+"""The task of a destination: claim what waits, hand it to the destination, and record what became of each event."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from uuid import uuid4
 from celery import Task
 from celery.exceptions import Retry
 
-from dispatcher.destinations.base import Batch, Destination
+from dispatcher.destinations.base import Batch, Destination, joins_batches
 from dispatcher.errors import BatchDamagedError, StoreUnavailableError
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
 from dispatcher.secrecy.foreign_error import describe_error, describe_traceback
 from dispatcher.secrecy.safe_text import foreign_text
+from dispatcher.store import doorbell
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.claim import BreakerOpen, Claim, Damaged, Paused
-from dispatcher.store.doorbell import task_name
+from dispatcher.store.claim import BreakerOpen, Claim, Damaged, JoinLimits, Paused
+from dispatcher.store.doorbell import Ring, task_name
 from dispatcher.store.settlement import Settled, Settlement
+from dispatcher.tasks.delivery.result import Result
 from dispatcher.tasks.delivery.sentry_trace import send_traces
-from dispatcher.tasks.delivery.settlement import settlement_of
+from dispatcher.tasks.delivery.settlement import settlements_of
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
@@ -41,10 +43,10 @@ _SETTLE_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 
 
 class Delivery(Task):
-    """The task ``tasks.<destination>.deliver``. Its one argument is a batch's id.
+    """The task ``tasks.<destination>.deliver``. Its one argument is a batch's id: the destination has work.
 
-    Nothing is lost when it fails or its worker dies: the batch stays claimed until the lease runs out, and is rung
-    for again.
+    Nothing is lost when it fails or its worker dies: batches stay claimed until the lease runs out, and are rung for
+    again.
     """
 
     Request = "dispatcher.tasks.delivery.request:DeliveryRequest"
@@ -58,57 +60,67 @@ class Delivery(Task):
         destination: str,
         settings: DestinationSettings,
         build: Callable[[], Destination[Any]],
+        *,
+        rings_here: bool = False,
     ) -> None:
         self.name = task_name(destination)
         self._store = store
         self._destination = destination
         self._settings = settings
         self._build = build
+        # Whether the broker is the store's Redis, so that the store's scripts ring.
+        self._rings_here = rings_here
         self._built: tuple[int, Destination[Any]] | None = None
         self._building = threading.Lock()
 
     def run(self, batch_id: str) -> str:
-        """Deliver one batch. Returns a line for the log.
+        """Deliver the batch of a doorbell, and others that wait together with it. Returns a line for the log.
 
         Raises:
             Retry: Some of it is parked, to be tried again.
-            StoreUnavailableError: Redis does not answer; the batch stays where it is.
+            StoreUnavailableError: Redis does not answer; the batches stay where they are.
         """
         # Before the claim, so that the lease ends here no later than in the store.
         began = time.monotonic()
         lease_until = began + self._settings.lease_seconds
-        claim = self._store.claim(
+        found = self._store.claim_all(
             self._destination,
             batch_id,
             token=uuid4().hex,
             lease_seconds=self._settings.lease_seconds,
             spread_seconds=random.uniform(0, _SPREAD * self._settings.lease_seconds),
+            limits=self._limits,
+            here=self._rings_here,
         )
-        if isinstance(claim, str):
-            return f"nothing to do: the batch is {claim}"
-        if isinstance(claim, Paused):
-            why = f": {claim.reason}" if claim.reason else ""
+        if isinstance(found, str):
+            return f"nothing to do: the batch is {found}"
+        if isinstance(found, Paused):
+            why = f": {found.reason}" if found.reason else ""
             raise Retry(
-                f"the destination is paused{why}", when=None if claim.until_ms is None else _utc(claim.until_ms)
+                f"the destination is paused{why}", when=None if found.until_ms is None else _utc(found.until_ms)
             )
-        if isinstance(claim, BreakerOpen):
-            raise Retry(f"the breaker is open: {claim.error}", when=_utc(claim.until_ms))
-        if isinstance(claim, Damaged):
-            return self._report_damage(claim)
-        if claim.lost:
+        if isinstance(found, BreakerOpen):
+            raise Retry(f"the breaker is open: {found.error}", when=_utc(found.until_ms))
+        self._ring(found.ring)
+        damage = [self._report_damage(damaged) for damaged in found.damaged]
+        if not found.claims:
+            return "; ".join(damage)
+        if any(claim.lost for claim in found.claims):
             report_lost_worker(self._destination)
-        outcomes, traces = self._deliver(claim, lease_until)
+        outcomes, traces = self._deliver(found.claims, lease_until)
         # By the store's clock, which decides when a batch is due.
-        now = claim.claimed_ms / 1000 + time.monotonic() - began
-        settlement = settlement_of(claim, outcomes, settings=self._settings, now=now, is_foreign=self._is_foreign)
-        settled = self._settle(claim, settlement, lease_until)
-        send_traces(self._destination, traces, settlement, seconds=time.monotonic() - began)
-        if settled is not None and settled.breaker:
-            self._log_breaker(settled, settlement)
-        if settlement.left:
-            raise Retry(settlement.error or settlement.waits_for, when=_utc(settlement.due_ms))
-        rest = f", {len(claim.rest)} of the batch come next" if claim.rest else ""
-        return f"{settlement.delivered} delivered, {len(settlement.dead)} dead{rest}"
+        now = found.claims[0].claimed_ms / 1000 + time.monotonic() - began
+        settlements = settlements_of(
+            found.claims, outcomes, settings=self._settings, now=now, is_foreign=self._is_foreign
+        )
+        settled = self._settle(list(zip(found.claims, settlements, strict=True)), lease_until)
+        for settlement, of_batch in zip(settlements, traces, strict=True):
+            send_traces(self._destination, of_batch, settlement, seconds=time.monotonic() - began)
+        self._log_breaker(settled, settlements[-1])
+        result = Result(found.claims, settlements)
+        if result.left:
+            raise Retry(result.retry_text, when=_utc(result.due_ms))
+        return "; ".join([str(result), *damage])
 
     def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Drop the frames that a retry was raised in. Called by Celery.
@@ -119,42 +131,89 @@ class Delivery(Task):
         getattr(einfo.exception, "exc", einfo.exception).__traceback__ = None
         einfo.tb = None
 
-    def _deliver(self, claim: Claim, lease_until: float) -> tuple[Sequence[Outcome], Sequence[Trace]]:
-        """What became of each event, and the sampled requests that they came from."""
-        if claim.condemned:
-            return [_dead_with_workers(claim)] * len(claim.payloads), ()
-        payloads, traces = remove_traces(claim.payloads)
-        batch = Batch(
-            destination=claim.destination,
-            id=claim.batch_id,
-            payloads=payloads,
-            attempt=claim.attempts,
-            maybe_delivered=claim.maybe_delivered,
-            lease_until=lease_until,
-            first=claim.first,
-        )
+    @property
+    def _limits(self) -> JoinLimits | None:
+        """What batches may have together; None where the destination gains nothing by several at a time."""
         try:
-            return self.destination.deliver(batch), traces
+            joins = joins_batches(type(self.destination))
+        except Exception:  # the delivery that follows tries again, and says what is wrong
+            return None
+        return JoinLimits(events=self._settings.batch_events, bytes=self._settings.batch_bytes) if joins else None
+
+    def _deliver(
+        self, claims: Sequence[Claim], lease_until: float
+    ) -> tuple[Sequence[Sequence[Outcome]], Sequence[Sequence[Trace]]]:
+        """What became of each batch's events, and the sampled requests that they came from."""
+        if claims[0].condemned:  # it came alone
+            return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)], [()]
+        batches: list[Batch] = []
+        traces: list[Sequence[Trace]] = []
+        for claim in claims:
+            payloads, of_batch = remove_traces(claim.payloads)
+            traces.append(of_batch)
+            batches.append(
+                Batch(
+                    destination=claim.destination,
+                    id=claim.batch_id,
+                    payloads=payloads,
+                    attempt=claim.attempts,
+                    maybe_delivered=claim.maybe_delivered,
+                    lease_until=lease_until,
+                    first=claim.first,
+                )
+            )
+        found: Sequence[Sequence[Outcome] | Exception]
+        try:
+            # A batch alone goes the way that every destination has.
+            if len(batches) == 1:
+                found = [self.destination.deliver(batches[0])]
+            else:
+                found = self.destination.deliver_all(batches)
         except Exception as error:
+            found = [error] * len(batches)
+        reported: set[int] = set()
+        outcomes: list[Sequence[Outcome]] = []
+        for claim, one in zip(claims, found, strict=True):
+            if isinstance(one, Exception):
+                described = self._describe(one, report=id(one) not in reported)
+                reported.add(id(one))
+                outcomes.append([RetryAfter(described)] * len(claim.payloads))
+            else:
+                outcomes.append(one)
+        return outcomes, traces
+
+    def _describe(self, error: Exception, *, report: bool) -> str:
+        """What a destination raised, in words that may be shown; reported and logged if it was not before."""
+        # Its text may quote the event, or a URL with its key. So may those of requests, which are OSErrors. Only the
+        # system's errors of our own destinations name a file, and what is wrong with it.
+        is_ours = not self._is_foreign and isinstance(error, OSError)
+        described = foreign_text(str(error)) if is_ours else describe_error(error)
+        if report:
             report_failed_delivery(self._destination, error)
-            # Its text may quote the event, or a URL with its key. So may those of requests, which are OSErrors. Only
-            # the system's errors of our own destinations name a file, and what is wrong with it.
-            is_ours = not self._is_foreign and isinstance(error, OSError)
-            described = foreign_text(str(error)) if is_ours else describe_error(error)
             logger.warning("delivery to %s failed: %s", self._destination, described)
             logger.debug("delivery to %s failed: %s", self._destination, describe_traceback(error))
-            return [RetryAfter(described)] * len(claim.payloads), traces
+        return described
+
+    def _ring(self, ring: Ring | None) -> None:
+        """Ring for what still waits, through a broker that is not the store's Redis."""
+        if ring is None:
+            return
+        try:
+            doorbell.send(self.app, [ring])
+        except Exception as error:  # whatever the broker's client raises: the bell rings instead
+            logger.warning("the broker did not take a doorbell; the bell will ring it: %s", error)
 
     @property
     def _is_foreign(self) -> bool:
         """Whether the destination's code is not ours, so that its errors may quote what it was given."""
         return self._built is None or not type(self._built[1]).__module__.startswith("dispatcher.")
 
-    def _log_breaker(self, settled: Settled, settlement: Settlement) -> None:
+    def _log_breaker(self, settled: Sequence[Settled | None], settlement: Settlement) -> None:
         name, signal = self._destination, settlement.signal
-        if settled.breaker == "opened":
-            logger.warning("the breaker of %s is open (%s): %s", name, signal.result, settlement.error)
-        else:
+        change = next((one.breaker for one in settled if one is not None and one.breaker), "")
+        if change == "opened":
+            logger.warning("the breaker of %s is open (%s): %s", name, signal.result, settlement.breaker_error)
+        elif change:
             logger.warning("the breaker of %s is closed again", name)
 
     def _report_damage(self, damaged: Damaged) -> str:
@@ -162,28 +221,31 @@ class Delivery(Task):
         logger.error("%s dead letters of %s: %s", damaged.count, self._destination, damaged.error)
         return f"{damaged.count} dead: {damaged.error}"
 
-    def _settle(self, claim: Claim, settlement: Settlement, deadline: float) -> Settled | None:
+    def _settle(self, settlements: Sequence[tuple[Claim, Settlement]], deadline: float) -> Sequence[Settled | None]:
         # Waiting for Redis is worth it: what is delivered and not recorded is delivered again.
         pauses = iter(_SETTLE_PAUSES)
         pause = next(pauses)
         while True:
             try:
-                settled = self._store.settle(claim, settlement)
+                settled = self._store.settle_all(settlements, here=self._rings_here)
+                break
             except StoreUnavailableError:
                 if time.monotonic() + pause >= deadline:
                     raise
-            else:
-                if settled is None:
-                    logger.warning(
-                        "the lease on batch %s of %r ran out and another worker has it now; "
-                        "raise destinations.%s.lease_seconds if deliveries take that long",
-                        claim.batch_id,
-                        claim.destination,
-                        claim.destination,
-                    )
-                return settled
             time.sleep(pause)
             pause = next(pauses, pause)
+        lost = [claim for (claim, _), one in zip(settlements, settled, strict=True) if one is None]
+        if lost:
+            logger.warning(
+                "the lease on batch %s of %r%s ran out and another worker has it now; "
+                "raise destinations.%s.lease_seconds if deliveries take that long",
+                lost[0].batch_id,
+                self._destination,
+                f" and {len(lost) - 1} more" if len(lost) > 1 else "",
+                self._destination,
+            )
+        self._ring(next((one.ring for one in settled if one is not None and one.ring), None))
+        return settled
 
     @property
     def destination(self) -> Destination[Any]:

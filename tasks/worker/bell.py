@@ -101,23 +101,13 @@ class Bell:
 
     def _ring(self, pool: RedisPool, store: BatchStore, destination: str) -> None:
         idle = (pool.execute("LLEN", destination) if self._on_redis else doorbell.waiting(self._app, destination)) == 0
-        due = store.due(destination, idle=idle, every_seconds=self._every * 0.9)
-        rings = [
-            doorbell.Ring(
-                destination=destination,
-                batch_id=batch.batch_id,
-                count=batch.count,
-                attempts=batch.attempts,
-                example=batch.example,
-            )
-            for batch in due
-        ]
-        if not rings:
+        ring = store.due(destination, idle=idle, every_seconds=self._every * 0.9)
+        if ring is None:
             return
         if self._on_redis:
-            pushes = doorbell.commands(rings)
+            pushes = doorbell.commands([ring])
             pool.execute_many(
                 [("EVAL", _PUSH, 2, queue, NONE.of(destination), *messages) for _, queue, *messages in pushes]
             )
         else:
-            doorbell.send(self._app, rings)
+            doorbell.send(self._app, [ring])

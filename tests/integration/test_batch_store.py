@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store import keys
-from dispatcher.store.batches import Due
 from dispatcher.store.claim import Claim
 from dispatcher.store.counts import Counts
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letters import DeadLetters
+from dispatcher.store.doorbell import Ring
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Progress, Put
 from dispatcher.store.settlement import Settlement
@@ -74,14 +74,15 @@ def put_one(store: OpenStore, start: int = 0, events: int = 2, journal: str = "7
     return put.batch_id
 
 
-def due(store: OpenStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[str]:
-    """The batches to ring for now. By the clock of Redis itself, one bell excludes others for a millisecond only."""
-    return [entry.batch_id for entry in rings(store, clock, idle=idle, limit=limit)]
+def due(store: OpenStore, *, idle: bool = False) -> str | None:
+    """The batch to ring for now. By the clock of Redis itself, one bell excludes others for a millisecond only."""
+    ring = ring_of(store, idle=idle)
+    return None if ring is None else ring.batch_id
 
 
-def rings(store: OpenStore, clock: Clock, *, idle: bool = False, limit: int = 500) -> list[Due]:
+def ring_of(store: OpenStore, *, idle: bool = False) -> Ring | None:
     store.end_turn(NAME)
-    return store.due(NAME, idle=idle, limit=limit, every_seconds=60)
+    return store.due(NAME, idle=idle, every_seconds=60)
 
 
 def test_a_claim_returns_the_events_of_a_put_in_order(store: OpenStore) -> None:
@@ -197,9 +198,9 @@ def test_a_worker_may_settle_after_its_lease_expired_if_nobody_took_over(store: 
 def test_a_worker_loses_a_batch_that_was_rung_for_again(store: OpenStore, clock: Clock) -> None:
     first = claim(store, put_one(store))
     clock.advance(LEASE)
-    assert due(store, clock) == [first.batch_id]
-    assert not store.settle(first, Settlement(delivered=2))
+    assert due(store) == first.batch_id
     assert claim(store, first.batch_id, token="second").maybe_delivered
+    assert not store.settle(first, Settlement(delivered=2))
 
 
 def test_settling_twice_counts_once(store: OpenStore) -> None:
@@ -240,10 +241,11 @@ def test_each_outcome_is_counted_and_the_remaining_events_are_parked(store: Open
 def test_a_parked_batch_cannot_be_claimed_before_it_is_due(store: OpenStore, clock: Clock) -> None:
     claimed = claim(store, put_one(store, events=3))
     store.settle(claimed, Settlement(delivered=1, left=(b"1", b"2"), due_ms=int((START + 5) * 1000), error="503"))
-    assert due(store, clock) == []
+    assert due(store) is None
     assert store.claim(NAME, claimed.batch_id, token="me", lease_seconds=LEASE) == "parked"
     clock.advance(5)
-    [ring] = rings(store, clock)
+    ring = ring_of(store)
+    assert ring is not None
     assert (ring.batch_id, ring.count, ring.attempts) == (claimed.batch_id, 2, 1)
     again = claim(store, claimed.batch_id)
     assert (again.payloads, again.attempts, again.maybe_delivered) == ((b"1", b"2"), 1, False)
@@ -273,7 +275,7 @@ def test_a_batch_parked_until_now_is_rung_for_at_once_as_if_never_claimed(store:
         Settlement(left=claimed.payloads, due_ms=int(clock.now * 1000), burns_attempt=False, waits_for="others"),
     )
     assert counts(store).parked == 2
-    assert due(store, clock, idle=True) == [claimed.batch_id]
+    assert due(store, idle=True) == claimed.batch_id
     assert not claim(store, claimed.batch_id).maybe_delivered
 
 
@@ -291,42 +293,33 @@ def test_rate_limited_batches_are_rung_for_in_order_before_newer_ones(store: Ope
     assert (counts.last_error, counts.due_ms) == ("", int((START + 5) * 1000))
     clock.advance(60)
     younger = put_one(store, 60)
-    assert [due(store, clock, limit=1) for _ in batches] == [[batch_id] for batch_id in batches]
-    assert claim(store, batches[0]).attempts == 0
+    clock.advance(6)
+    for batch_id in batches:
+        assert due(store, idle=True) == batch_id
+        assert claim(store, batch_id).attempts == 0
     assert claim(store, younger).attempts == 0
 
 
 def test_a_batch_is_not_rung_for_twice_in_a_row(store: OpenStore, clock: Clock) -> None:
     put_one(store)
     clock.advance(4)
-    assert due(store, clock, idle=True) == []
+    assert due(store, idle=True) is None
 
 
 def test_with_an_empty_queue_a_ring_is_repeated_after_a_few_seconds(store: OpenStore, clock: Clock) -> None:
     batch_id = put_one(store)
     clock.advance(6)
-    assert due(store, clock, idle=False) == []
-    assert due(store, clock, idle=True) == [batch_id]
-    assert due(store, clock, idle=True) == []
-
-
-def test_a_batch_overtaken_by_a_minute_is_rung_for_again(store: OpenStore, clock: Clock) -> None:
-    lost = put_one(store, 0)
-    clock.advance(30)
-    early = put_one(store, 10)
-    claim(store, early)
-    assert due(store, clock) == []
-    clock.advance(31)
-    claim(store, put_one(store, 20))
-    assert due(store, clock) == [lost]
+    assert due(store, idle=False) is None
+    assert due(store, idle=True) == batch_id
+    assert due(store, idle=True) is None
 
 
 def test_a_ring_unanswered_for_ten_minutes_is_always_repeated(store: OpenStore, clock: Clock) -> None:
     batch_id = put_one(store)
     clock.advance(599)
-    assert due(store, clock) == []
+    assert due(store) is None
     clock.advance(2)
-    assert due(store, clock) == [batch_id]
+    assert due(store) == batch_id
 
 
 def test_only_one_of_many_bells_rings(store: OpenStore, clock: Clock, server: RedisServer) -> None:
@@ -335,15 +328,7 @@ def test_only_one_of_many_bells_rings(store: OpenStore, clock: Clock, server: Re
     clock.advance(6)
     server.call("DEL", keys.BELL.of(NAME))
     answers = [store.due(NAME, idle=True, every_seconds=60) for _ in range(3)]
-    assert [len(answer) for answer in answers] == [5, 0, 0]
-
-
-def test_a_ring_is_limited_in_size_and_the_next_one_continues(store: OpenStore, clock: Clock) -> None:
-    ids = [put_one(store, start) for start in range(0, 50, 10)]
-    clock.advance(6)
-    first = due(store, clock, idle=True, limit=3)
-    assert len(first) == 3
-    assert sorted(first + due(store, clock, idle=True, limit=3)) == sorted(ids)
+    assert [answer is not None for answer in answers] == [True, False, False]
 
 
 def test_the_script_is_loaded_again_when_redis_has_forgotten_it(store: OpenStore, server: RedisServer) -> None:
@@ -377,7 +362,9 @@ def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered(r
     assert store.progress([NAME], "7-a")[NAME].put == 100
     parked = claim(store, ids[0], lease=0.001)
     store.settle(parked, Settlement(delivered=1, left=parked.payloads[1:], due_ms=0, error="503"))
-    assert [ring.batch_id for ring in store.due(NAME, idle=True, every_seconds=0.001)] == [ids[0]]
+    ring = store.due(NAME, idle=True, every_seconds=0.001)
+    assert ring is not None
+    assert ring.batch_id == ids[0]
     for batch_id in ids:
         claimed = claim(store, batch_id)
         assert store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
@@ -449,7 +436,7 @@ def test_a_batch_that_lost_its_events_becomes_dead_letters_and_blocks_nothing(
     server.call("DEL", keys.BATCH.of(NAME, gone))
     clock.advance(6)
     if found_by == "bell":
-        assert due(store, clock, idle=True) == [other]
+        assert due(store, idle=True) == other
     assert store.claim(NAME, gone, token="me", lease_seconds=LEASE) == "settled"
     found = counts(store)
     assert (found.accepted, found.queued, found.dead, found.batches) == (5, 2, 3, 1)
@@ -471,7 +458,7 @@ def test_the_bell_repairs_waiting_batches_after_any_key_is_lost(
     store.settle(parked, Settlement(left=parked.payloads, due_ms=int(clock.now * 1000), error="no"))
     server.call("DEL", f"{keys.prefix(NAME)}{lost}")
     clock.advance(700)
-    due(store, clock, idle=True)
+    due(store, idle=True)
     for batch_id in ids:
         store.settle(claim(store, batch_id), Settlement(delivered=2))
     found = counts(store)
@@ -488,7 +475,7 @@ def test_the_bell_leaves_a_batch_in_one_state_only(store: OpenStore, clock: Cloc
     ):
         server.call(command[0], command[1].of(NAME), *command[2:])
     store.settle(claim(store, batch_id), Settlement(delivered=2))
-    due(store, clock)
+    due(store)
     assert (counts(store).waiting, counts(store).delivered, counts(store).batches) == (0, 2, 0)
     assert counts(store).closes
 
@@ -522,7 +509,7 @@ def test_a_clock_set_back_does_not_repeat_rings_endlessly(store: OpenStore, cloc
     clock.advance(-86_400)
     put_one(store, 10)
     clock.advance(30)
-    assert due(store, clock) == []
+    assert due(store) is None
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -626,7 +613,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(idle=st.booleans())
     def ring(self, idle: bool) -> None:
-        for entry in rings(self.store, self.clock, idle=idle):
+        entry = ring_of(self.store, idle=idle)
+        if entry is not None:
             assert entry.count == sum(self.waiting[entry.batch_id].values())
 
     @rule()
@@ -650,11 +638,10 @@ class StoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         # A batch whose lease was lost several times comes in parts.
-        for _ in range(8):
-            self.clock.advance(1000)
-            for batch_id in due(self.store, self.clock, idle=True):
-                claimed = claim(self.store, batch_id)
-                assert self.store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
+        self.clock.advance(1000)
+        while batch_id := due(self.store, idle=True):
+            claimed = claim(self.store, batch_id)
+            assert self.store.settle(claimed, Settlement(delivered=len(claimed.payloads)))
         assert counts(self.store).waiting == 0
         self.pool.close()
 

@@ -67,7 +67,8 @@ def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, lette
     counts = store.counts([NAME])[NAME]
     assert (counts.dead, counts.queued, counts.accepted) == (0, 2, 2)
     assert counts.closes
-    (due,) = store.due(NAME, idle=False)
+    due = store.due(NAME, idle=False)
+    assert due is not None
     claim = store.claim(NAME, due.batch_id, token="again", lease_seconds=60)
     assert isinstance(claim, Claim)
     assert [json.loads(payload)["id"] for payload in claim.payloads] == ["id-1", "id-2"]
@@ -77,7 +78,8 @@ def test_the_next_bell_rings_for_a_replayed_dead_letter(store: BatchStore, lette
 def test_an_event_that_fails_again_is_a_dead_letter_again(store: BatchStore, letters: DeadLetters) -> None:
     add_dead_letters(store, an_event(1))
     letters.replay(list(letters.select(NAME, DeadLetterFilter())))
-    (due,) = store.due(NAME, idle=False)
+    due = store.due(NAME, idle=False)
+    assert due is not None
     claim = store.claim(NAME, due.batch_id, token="again", lease_seconds=60)
     assert isinstance(claim, Claim)
 

@@ -98,7 +98,8 @@ def test_a_moved_batch_is_delivered_there_with_its_events_and_attempts(
     assert (new.accepted, new.queued) == (2, 2)
     # A relay that asks finds nothing open there, and puts nothing again.
     assert store.progress([OLD], "17-a")[OLD].open == -1
-    (due,) = store.due(NEW, idle=False)
+    due = store.due(NEW, idle=False)
+    assert due is not None
     moved = store.claim(NEW, due.batch_id, token="u", lease_seconds=60)
     assert isinstance(moved, Claim)
     assert [json.loads(payload)["id"] for payload in moved.payloads] == ["id-1", "id-2"]
@@ -136,7 +137,8 @@ def test_a_batch_under_way_stays_until_its_lease_has_run_out(
 
     # Its worker comes back too late: what it says is not recorded, and the other one knows that it may be a repeat.
     assert store.settle(claim, Settlement(delivered=1)) is None
-    (due,) = store.due(NEW, idle=False)
+    due = store.due(NEW, idle=False)
+    assert due is not None
     moved = store.claim(NEW, due.batch_id, token="u", lease_seconds=60)
     assert isinstance(moved, Claim)
     assert moved.maybe_delivered

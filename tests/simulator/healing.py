@@ -82,9 +82,8 @@ def _work(world: World, random: Random) -> bool:
         return False
     world.clock.now += max(LEASE_SECONDS, _BELL_SECONDS)
     for name, batches in waiting.items():
-        missed = set(batches) - set(world.workers.ring(name, idle=True))
-        if missed:
-            world.problems.append(f"stuck: no bell of {name} rings for {len(missed)} batches")
+        if not world.workers.ring(name, idle=True):
+            world.problems.append(f"stuck: no bell of {name} rings for {len(batches)} batches")
         for batch_id in batches:
             work = world.workers.claim(name, batch_id)
             if work is not None:

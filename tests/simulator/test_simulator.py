@@ -14,7 +14,6 @@ from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.relay import Relay
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
-from dispatcher.store.doorbell import Ring
 from dispatcher.store.put import Put
 from tests.simulator.__main__ import main, summary
 from tests.simulator.ground import Ground
@@ -121,9 +120,9 @@ def test_the_simulator_notices_a_relay_that_does_not_wait_for_the_store(
 ) -> None:
     publish = Relay._publish
 
-    def hasty(relay: Relay, puts: list[Put], rings: list[Ring]) -> None:
+    def hasty(relay: Relay, puts: list[Put]) -> None:
         try:
-            publish(relay, puts, rings)
+            publish(relay, puts)
         except Exception:
             return
 

@@ -63,15 +63,16 @@ class Workers:
         # By the time of this real Redis it may have rung a moment ago.
         self._world.ground.line.execute("DEL", BELL.of(destination))
         try:
-            found = [due.batch_id for due in self._store.due(destination, idle=idle)]
+            ring = self._store.due(destination, idle=idle)
         except (StoreUnavailableError, ValueError) as error:
             self._world.say(f"the bell of {destination} does not ring: {error}")
             self._world.problems.append(f"failed: {type(error).__name__} in a bell: {error}")
             return []
-        if found:
-            self._world.ground.line.execute("LPUSH", destination, *found)
-            self._world.say(f"the bell of {destination} rings for {short(found)}")
-        return found
+        if ring is None:
+            return []
+        self._world.ground.line.execute("LPUSH", destination, ring.batch_id)
+        self._world.say(f"the bell of {destination} rings for {short([ring.batch_id])}")
+        return [ring.batch_id]
 
     def claim(self, destination: str, batch_id: str) -> Work | None:
         """A worker answers a doorbell."""

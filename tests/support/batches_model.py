@@ -18,9 +18,8 @@ from dispatcher.store.settlement import Settlement
 
 #: Milliseconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000
-#: Milliseconds after which a ring counts as lost, in an empty queue and in any queue; and by how much a later ring must
-#: have overtaken it.
-IDLE_MS, LOST_MS, OVERTAKEN_MS = 5_000, 600_000, 60_000
+#: Milliseconds after which a ring counts as lost, in an empty queue and in any queue.
+IDLE_MS, LOST_MS = 5_000, 600_000
 #: Leases lost in a row after which a claim gives half of the batch, and after which an isolated event is condemned.
 SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
 
@@ -97,7 +96,7 @@ class Model:
     cut: int = 0
     filed: int = 0
     unkept: int = 0
-    heard_ms: int = 0
+    ring_ms: int | None = None
     last_error: str = ""
     last_error_ms: int | None = None
     last_delivered_ms: int | None = None
@@ -111,7 +110,7 @@ class Model:
         opened = self._open(journal)
         return max(opened, key=lambda batch: batch.start).end if opened else -1
 
-    def put(self, put: Put, payloads: Sequence[bytes]) -> int | None:
+    def put(self, put: Put, payloads: Sequence[bytes], *, restored: bool = False) -> int | None:
         """None if it is in the store now, else the position to put from. Raises RefusedError."""
         position = self.position(put.journal)
         if put.end <= position:
@@ -133,6 +132,8 @@ class Model:
                 end=put.end,
                 unheard=int(put.again),
             )
+            if not restored:
+                self.ring_ms = self.now_ms
         self.filtered.update(put.filtered)
         self._add_letters(put.dead, 0)
         if put.dead:
@@ -156,13 +157,12 @@ class Model:
 
     def claim(self, batch_id: str, token: str, lease_ms: int) -> str | Batch:
         """The batch, or the reason why it cannot be claimed. ``unheard`` counts earlier claims without an answer."""
+        self.ring_ms = None
         batch = self.batches.get(batch_id)
         if batch is None:
             return "settled"
         if batch.state in ("claimed", "parked") and batch.score > self.now_ms:
             return batch.state
-        if batch.state == "queued":
-            self.heard_ms = max(self.heard_ms, batch.score)
         if batch.token:
             self._lose_lease(batch)
         batch.part = math.ceil(min(batch.within, len(batch.payloads)) / 2) if batch.within else None
@@ -230,16 +230,22 @@ class Model:
             batch.lost = SUSPECT_LEASES - 1 if batch.condemned else 0
             batch.condemned = False
 
-    def due(self, *, idle: bool, limit: int) -> list[Batch]:
-        """The batches to ring for now, in order. They count as rung for."""
-        lost_before = max(min(self.heard_ms, self.now_ms) - OVERTAKEN_MS, self.now_ms - (IDLE_MS if idle else LOST_MS))
-        found: list[Batch] = []
-        for state, before in (("parked", self.now_ms), ("claimed", self.now_ms), ("queued", lost_before)):
-            taken = [batch for batch in self._in(state) if batch.score <= before and batch not in found]
-            for batch in taken[: limit - len(found)]:
-                batch.state, batch.score = "queued", self.now_ms
-                found.append(batch)
-        return found
+    def due(self, *, idle: bool) -> Batch | None:
+        """The batch to ring for now, which is the oldest one; None while a ring is under way, or nothing waits."""
+        oldest = self._oldest_waiting()
+        if oldest is None or self._is_ringing(idle=idle):
+            return None
+        self.ring_ms = self.now_ms
+        return oldest
+
+    def _is_ringing(self, *, idle: bool) -> bool:
+        age = math.inf if self.ring_ms is None else self.now_ms - self.ring_ms
+        return 0 <= age < (IDLE_MS if idle else LOST_MS)
+
+    def _oldest_waiting(self) -> Batch | None:
+        heads = [batch for state in ("queued", "claimed", "parked") for batch in self._in(state)[:1]]
+        waiting = [batch for batch in heads if batch.state == "queued" or batch.score <= self.now_ms]
+        return min(waiting, key=lambda batch: batch.score, default=None)
 
     # Dead letters.
 
@@ -285,7 +291,7 @@ class Model:
     def restore(self, put: Put, payloads: Sequence[bytes]) -> int | None:
         """Like ``put``, for events of a file, which are no longer dead. Raises RefusedError."""
         before = self.accepted
-        answer = self.put(put, payloads)
+        answer = self.put(put, payloads, restored=True)
         if self.accepted > before:
             known = min(self.filed, len(payloads))
             self.filed -= known

@@ -8,6 +8,8 @@ local was = holds(fields[1], fields[2])
 write_even_when_full()
 if arguments.resume then
   redis.call('HDEL', key('breaker'), 'paused', 'paused_until', 'pause_reason')
+  -- So that the next bell rings.
+  redis.call('HDEL', key('ring'), 'at')
   return {was and 1 or 0, -1}
 end
 local ends = arguments.for_ms > 0 and now + arguments.for_ms or 0

@@ -3,9 +3,10 @@
 --
 -- Arguments: journal, start, finish; after: up to where the journal was put for this destination before; id, n and
 --   example of the batch, n = 0 for none; filtered: {reason: how many}; dead: [[reason, error], …]; again: this Redis
---   had the range before and has lost it; restored: the events were dead letters in a file and are dead no longer.
--- Bytes: the packed batch; then, for each of dead, its event and a description of the event.
--- Returns 1, or 0 where the range was put before. Or {position}: nothing was put, and the journal has to be put anew
+--   had the range before and has lost it; restored: the events were dead letters in a file and are dead no longer;
+--   bytes of the events, unpacked; queue: the list to ring in, where that is in this Redis.
+-- Bytes: the packed batch; then, for each of dead, its event and a description of the event; with a queue, the message.
+-- Returns 1, or 0 where the range was put before; 2 where the caller has to ring for the batch. Or {position}: nothing was put, and the journal has to be put anew
 --   from that position on. Either the range was put in part; or the journal was put up to there only, and not up to
 --   `after`, because a put before this one was refused, or this Redis has lost it.
 
@@ -19,6 +20,7 @@ if n > 0 then
   -- A batch that was lost counts as claimed before: it may have been delivered.
   redis.call('HSET', key('batch:' .. id), 'packed', ARGV[2], 'n', n, 'example', arguments.example, 'attempts', 0,
     'claims', arguments.again and 1 or 0, 'put_at', now, 'finish', finish)
+  if arguments.bytes > 0 then redis.call('HSET', key('batch:' .. id), 'bytes', arguments.bytes) end
   redis.call('ZADD', key('since'), now, id)
   redis.call('ZADD', key('open:' .. journal), start, id)
   -- Events from a file are queued as if they had been rung for long ago, so that the next bell rings for them.
@@ -32,5 +34,10 @@ if position < 0 and not redis.call('HMGET', key('counts'), 'accepted')[1] then
   redis.call('HSET', key('counts'), 'since', now)
 end
 count('accepted', n + filtered + dead)
-if arguments.restored then count('accepted', -forget('filed', n)) end
-return 1
+if arguments.restored then
+  count('accepted', -forget('filed', n))
+  return 1
+end
+-- Workers of an older version claim only the batch that is named: as long as no other has claimed, each put rings.
+if n == 0 or (redis.call('HGET', key('ring'), 'chained') and (is_ringing() or is_held_back())) then return 1 end
+return send_ring(note_ring(id)) and 2 or 1

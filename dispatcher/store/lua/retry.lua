@@ -18,6 +18,8 @@ if not arguments.at_once then
 end
 write_even_when_full()
 close_breaker()
+-- So that the next bell rings.
+redis.call('HDEL', key('ring'), 'at')
 if arguments.at_once then redis.call('HDEL', key('rate'), 'until') end
 local ids = redis.call('ZRANGEBYSCORE', key('parked'), string.format('(%d', now), '+inf', 'LIMIT', 0, arguments.limit)
 for _, id in ipairs(ids) do redis.call('ZADD', key('parked'), now, id) end

@@ -2,10 +2,11 @@
 --
 -- Arguments: id, token; delivered: how many events; filtered: {reason: how many}; dead: [[reason, error], …]; left: how
 --   many events are to be parked until due_ms, which burns an attempt or not (burns_attempt); rest: how many were not
---   handed out; error; and what record_result in breaker.lua takes.
+--   handed out; error; and what record_result in breaker.lua takes; rings: whether to ring for what waits; queue: the
+--   list to ring in, where that is in this Redis.
 -- Bytes: what is left of the batch, packed, or '' where it is as it was; then, for each of dead, its event and a
---   description of the event.
--- Returns what it did to the breaker. Or false where the lease was lost: then nothing is recorded.
+--   description of the event; with a queue, the message.
+-- Returns {what it did to the breaker, the ring that the caller has to send or false}. Or false where the lease was lost: then nothing is recorded.
 --
 -- The rest is parked with the events that are left; without any left, it is queued at once.
 
@@ -57,7 +58,7 @@ local change = record_result()
 local left, remaining = arguments.left, arguments.left + arguments.rest
 if remaining == 0 then
   close(id)
-  return change
+  return {change, arguments.rings and ring_for_next()}
 end
 count('retried', left)
 redis.call('HSET', batch, 'n', remaining, 'attempts', attempts + (arguments.burns_attempt and 1 or 0), 'error', problem)
@@ -69,7 +70,7 @@ clear_suspicion(batch, n - remaining)
 if left > 0 then
   move(id, nil, 'parked', arguments.due_ms, remaining)
 else
-  -- As if it had been rung for long ago, so that the next bell rings for it.
+  -- As if it had waited for long, so that it is the next one that is rung for.
   move(id, nil, 'queued', 0, remaining)
 end
-return change
+return {change, arguments.rings and ring_for_next()}

@@ -102,6 +102,10 @@ class TrackingLog(Destination[TrackingLogOptions]):
             self._appender.append(lines, key=key, first=batch.first, again=again, alone_until=until)
         return outcomes
 
+    def deliver_all(self, batches: Sequence[Batch]) -> Sequence[Sequence[Outcome] | Exception]:
+        """Append several batches, each on its own: one takes some ten microseconds, a task a hundred times that."""
+        return super().deliver_all(batches)
+
     def preview(self, event: Event) -> dict[str, Any]:
         """The line that would be written, or why none would be. Touches no file."""
         try:

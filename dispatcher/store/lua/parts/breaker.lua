@@ -20,9 +20,9 @@ local function close_breaker()
   redis.call('HDEL', key('breaker'), 'failures', 'openings', 'until', 'since', 'cause', 'error', 'probe', 'probe_until')
 end
 
--- Records what a try says of the destination, from the arguments `token`, `result`, `error`, `failures`, `first_ms`,
--- `max_ms` and `asked_ms` (BreakerSignal in settlement.py). Returns 'opened' or 'closed' where that changed the
--- breaker, else ''.
+-- Records what a try says of the destination, from the arguments `token`, `result`, `breaker_error`, `failures`,
+-- `first_ms`, `max_ms` and `asked_ms` (BreakerSignal in settlement.py). Returns 'opened' or 'closed' where that changed
+-- the breaker, else ''.
 local function record_result()
   local breaker, result = key('breaker'), arguments.result
   local fields = redis.call('HMGET', breaker, 'until', 'probe', 'openings')
@@ -42,7 +42,7 @@ local function record_result()
   pause = math.max(arguments.asked_ms, pause)
   if result == 'throttled' and arguments.asked_ms > 0 then pause = arguments.asked_ms end
   redis.call('HSET', breaker, 'openings', openings + 1, 'until', math.floor(now + pause), 'cause', result,
-    'error', arguments.error)
+    'error', arguments.breaker_error)
   if open_until then return '' end
   redis.call('HSET', breaker, 'since', now)
   redis.call('HINCRBY', breaker, 'opened', 1)

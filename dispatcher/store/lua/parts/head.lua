@@ -11,11 +11,12 @@
 -- Keys behind the prefix, as in dispatcher/store/keys.py:
 --   batch:<id>                hash: a batch: packed (packing.py), n (how many events are left), example (one's name),
 --                             attempts, claims (that ended with their lease, or go on), put_at, token (of the last
---                             claim, while nobody has said how it ended), error; finish (where it ends in its
---                             journal); first (how many events are settled). Where leases were lost over it: lost
---                             (how many in a row), within (one of its first so many events may be to blame), part
---                             (how many of these were handed out), condemned (that one is to become a dead letter)
---   queued                    zset: batch id: when it was last rung for
+--                             claim, while nobody has said how it ended), error; bytes (of its events, unpacked, or
+--                             more), without which it comes alone; finish (where it ends in its journal); first (how
+--                             many events are settled). Where leases were lost over it: lost (how many in a row),
+--                             within (one of its first so many events may be to blame), part (how many of these were
+--                             handed out), condemned (that one is to become a dead letter)
+--   queued                    zset: batch id: when it was put; 0 for what goes first
 --   claimed                   zset: batch id: when the lease runs out
 --   parked                    zset: batch id: when it is due
 --   since                     zset: batch id: when it was put; every batch that is not settled
@@ -23,11 +24,10 @@
 --                             claimed, parked; dead:<reason>, filtered:<reason>, of which dead:filed went to a file,
 --                             and dead:unkept are only counted; dead_bytes of the dead letters, dead_limit (how many
 --                             these may have), dead_cut (dead letters that lost their events to that). Then
---                             last_error, last_error_at, last_delivered_at; last_claimed_ring_at: the latest time at
---                             which a batch was rung for that has been claimed since; since: when it began to count;
---                             and commands: what people did to it, as JSON
---   journal:<name>            string: the position up to which a journal was put; goes a week after it was last put
---                             or asked for, but not while a batch of it is open
+--                             last_error, last_error_at, last_delivered_at; since: when it began to count; and
+--                             commands: what people did to it, as JSON
+--   journal:<name>            string: the position up to which a journal was put; goes a week after it was last put or
+--                             asked for, but not while a batch of it is open
 --   open:<journal>            zset: batch id: where it starts in the journal; its batches that are not settled
 --   dead_letters:<journal>    zset: start of a range of the journal: when it left dead letters; each goes after ten
 --                             seconds
@@ -39,16 +39,19 @@
 --                             answer where the destination said something; n where it stands for several events, which
 --                             are gone
 --   filing                    string: there while a worker has the turn to take dead letters to a file; expires
+--   ring                      hash: at: when a doorbell was sent that no claim has answered yet, the ring under way.
+--                             Of the last claim: chained (its worker rings for what it leaves), events (how many it
+--                             takes together; 0 where it joins no batches). Goes an hour after the last claim
 --   bell                      string: there while a bell has had its turn to ring; expires
 --   turn:<destinations>       string: of "emit" alone: there while the bell of one worker looks at all destinations;
 --                             expires
 --   rate                      hash: the rate limit: permits (in the bucket at the time `at`; below 0 where later ones
 --                             are promised), at, until (no permit before), factor (of the rate that is used: 1, or
---                             less while it is slowed down), slowdowns (how often that happened), changed (when
---                             factor did), error (what the destination said then); per_second and burst as last asked
---                             with. Goes two days after the last permit
---   workers                   zset: description of a worker that serves it (store/workers.py), as JSON: when it was last
---                             there; goes after a minute
+--                             less while it is slowed down), slowdowns (how often that happened), changed (when factor
+--                             did), error (what the destination said then); per_second and burst as last asked with.
+--                             Goes two days after the last permit
+--   workers                   zset: description of a worker that serves it (store/workers.py), as JSON: when it was
+--                             last there; goes after a minute
 --   reporter                  string: there while a worker has had its turn to report to Sentry; expires
 --   reported                  hash: what was reported to Sentry: dead:<reason> (how many dead letters), breaker (the
 --                             cause of its opening)

@@ -10,7 +10,7 @@ from dispatcher.config import DestinationSettings
 from dispatcher.outcomes import DELIVERED, Dead, Filtered, Outcome, RetryAfter
 from dispatcher.store.claim import Claim
 from dispatcher.store.settlement import Settlement
-from dispatcher.tasks.delivery.settlement import settlement_of
+from dispatcher.tasks.delivery.settlement import settlements_of
 
 NOW = 2_000_000.0
 TRANSIENT = RetryAfter("503")
@@ -39,7 +39,7 @@ def settle(
         put_ms=int((NOW - age) * 1000),
         claimed_ms=int(NOW * 1000),
     )
-    return settlement_of(claim, outcomes, settings=table or settings(), now=NOW)
+    return settlements_of([claim], [outcomes], settings=table or settings(), now=NOW)[0]
 
 
 def test_each_event_is_counted_by_its_own_outcome() -> None:
@@ -130,8 +130,8 @@ def test_values_of_events_are_masked_in_what_others_say_of_them() -> None:
     )
     outcomes = [RetryAfter("u-4711 is unknown"), Dead("invalid", "no", answer="who: Ada Lovelace is too long")]
 
-    ours = settlement_of(claim, outcomes, settings=settings(), now=NOW)
-    foreign = settlement_of(claim, outcomes, settings=settings(), now=NOW, is_foreign=True)
+    (ours,) = settlements_of([claim], [outcomes], settings=settings(), now=NOW)
+    (foreign,) = settlements_of([claim], [outcomes], settings=settings(), now=NOW, is_foreign=True)
 
     # Our own errors quote nothing; a vendor's words may, wherever they come from.
     assert ours.error == "u-4711 is unknown"
