@@ -80,8 +80,8 @@ COUNTS: Final = Key(
     "the ledger, in events: accepted, delivered, dead, filtered, retried; queued, claimed, parked; dead:<reason>, "
     "filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; dead_bytes of the dead "
     "letters, dead_limit (how many these may have), dead_cut (dead letters that lost their events to that). Then "
-    "last_error, last_error_at, last_delivered_at; since: when it began to count; and commands: what people did to it, as "
-    "JSON",
+    "last_error, last_error_at, last_delivered_at; since: when it began to count; and commands: what people did to it, "
+    "as JSON",
 )
 JOURNAL: Final = Key(
     "journal:<name>",
