@@ -5,7 +5,6 @@ The thread does so in order that emit need not.
 
 from __future__ import annotations
 
-import errno
 import logging
 import mmap
 import os
@@ -17,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from dispatcher.outbox.disk_usage import DiskUsage
 from dispatcher.outbox.journal import NOTES_SUFFIX, SUFFIX, Journal, journal_path
-from dispatcher.outbox.listing import journals_bytes, names, size_bytes
+from dispatcher.outbox.listing import names, size_bytes
 from dispatcher.outbox.memory_map import prefault, sync_file
 from dispatcher.outbox.state import State
 from dispatcher.process.clock import monotonic
@@ -57,11 +57,14 @@ class JournalFiles:
         self._directory = directory
         self._size = size
         self._max_bytes = max_bytes
+        self._usage = DiskUsage(directory.parent)
         self._state = state
         self._synced = 0
         # The last file whose name is synced. With the first one the state page is, without which no file can be read.
         self._named = -1
         self._notes_synced: dict[str, int] = {}
+        # The position up to which everything was written and put when everything was synced the last time.
+        self._rest_at = -1
         self._spare_path = directory / f"spare{SUFFIX}"
         self._spare: queue.SimpleQueue[Journal] = queue.SimpleQueue()
         self._spare_wanted = False
@@ -111,7 +114,7 @@ class JournalFiles:
         """
         if end > journal.allocated:
             upto = min(self._size, max(end + mmap.PAGESIZE - 1 & -mmap.PAGESIZE, _GROWTH * journal.allocated))
-            self._check_room(upto - journal.allocated)
+            self._usage.add(upto - journal.allocated, self._max_bytes)
             journal.allocate(upto)
         if end > self._size // 2 and not self._is_busy and monotonic() - self._taken_at < _BUSY_SECONDS:
             self._want_spare()
@@ -213,18 +216,16 @@ class JournalFiles:
         self._spare.put(spare)
 
     def _create(self, path: Path, allocated: int, *, leave: int = 0) -> Journal:
-        self._check_room(allocated + leave)
+        self._usage.add(allocated, self._max_bytes - leave)
         return Journal.create(path, self._size, allocated=allocated)
-
-    def _check_room(self, wanted: int) -> None:
-        in_use = journals_bytes(self._directory.parent)
-        if in_use + wanted > self._max_bytes:
-            raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
 
     def _sync(self, written: int) -> None:
         """Sync the events up to position ``written`` that are neither synced nor relayed."""
         try:
-            position = max(self._synced, self._state.position)
+            put = self._state.position
+            if put == written == self._rest_at:
+                return  # at rest: two numbers in memory, and no system call
+            position = max(self._synced, put)
             while position < written and not self._closed:
                 index, start = divmod(position, self._size)
                 end = min(self._size, start + written - position)
@@ -235,6 +236,7 @@ class JournalFiles:
                 # There may be hundreds of files behind, while emit goes on to the next one every few milliseconds.
                 self._tidy()
             self._sync_notes()
+            self._rest_at = put
         except (OSError, ValueError) as error:
             # The state is closed under it where a slow disk has held it for longer than close waits.
             if not self._closed:

@@ -60,20 +60,21 @@ def find_outboxes(root: Path) -> list[Path]:
     Raises:
         OSError: ``root`` cannot be read.
     """
-    found = []
-    for path in directories(root):
-        if path.name.startswith("."):
-            continue
-        try:
-            os.stat(path / STATE)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            # Such as lost+found, where the root is a volume of its own.
-            if not _OUTBOX.fullmatch(path.name):
-                continue
-        found.append(path)
-    return found
+    return [path for path in directories(root) if is_outbox(root, path.name)]
+
+
+def is_outbox(root: Path, name: str) -> bool:
+    """Whether there is an outbox of that name under ``root``, also one that this user may not look into."""
+    if name.startswith("."):
+        return False
+    try:
+        os.stat(root / name / STATE)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # Such as lost+found, where the root is a volume of its own.
+        return _OUTBOX.fullmatch(name) is not None
+    return True
 
 
 def journal_indexes(directory: Path) -> list[int]:

@@ -207,14 +207,30 @@ class State:
         _WORD.pack_into(self._map, at, value)
 
 
+def has_writer(directory: Path) -> bool:
+    """Whether the process that writes to an outbox lives. Three system calls; no lock is kept.
+
+    Raises:
+        OSError: The state file does not exist, or this user may not read it.
+    """
+    fd = os.open(directory / STATE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def journal_bytes_of(directory: Path) -> int:
     """The size of the journals of an outbox, by their files: those that a power cut left have it. 0 without any."""
     return max((size_bytes(journal_path(directory, index)) for index in journal_indexes(directory)), default=0) & -8
 
 
-def pid_of(directory: Path) -> int:
+def pid_of(directory: Path | str) -> int:
     """The process that made an outbox, by the name that it gave it; 0 where that does not say."""
-    pid = directory.name.partition("-")[0]
+    pid = Path(directory).name.partition("-")[0]
     return int(pid) if pid.isdigit() else 0
 
 

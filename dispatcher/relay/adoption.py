@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from dispatcher.outbox.listing import ADOPTION_LOCK, STATE, directories, names, remove_litter
+from dispatcher.outbox.listing import ADOPTION_LOCK, DAMAGED, STATE, is_outbox, names, remove_litter
 from dispatcher.outbox.permissions import pass_on_group
+from dispatcher.outbox.state import pid_of
 from dispatcher.process.clock import monotonic, time_ns
 from dispatcher.process.inheritance import release_after_fork
+from dispatcher.process.system_calls import is_running
 
 #: Outboxes of dead processes that are open at once: some four descriptors each.
 MAX_OPEN: Final = 8
@@ -26,6 +28,8 @@ _FIRST_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 60.0
 # Seconds for which a directory without a state file is left alone: its process may be about to remove it.
 _LITTER_SECONDS: Final = 60.0
+# Seconds in which one outbox of a process that seems to live is looked at: a thousand take some 20 ms in all.
+_LOOK_SECONDS: Final = 0.05
 
 
 class Adoption:
@@ -45,6 +49,17 @@ class Adoption:
         # When each outbox that is put is opened again, and for how many seconds it was postponed.
         self._postponed: dict[Path, tuple[float, float]] = {}
         self._queued: set[Path] = set()
+        # When each outbox that a living process or another relay has is looked at again, by name.
+        self._left: dict[str, float] = {}
+        self._every_seconds = 0.0
+        # What may be litter, and what each other name under the root is.
+        self._suspects: set[str] = set()
+        self._known: set[str] = set()
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether this relay adopts at present. No system call."""
+        return self._lock_fd >= 0
 
     def is_ours(self) -> bool:
         """Whether this relay is the one that adopts. Takes the lock where it is free, and keeps it until ``close``."""
@@ -64,15 +79,50 @@ class Adoption:
         release_after_fork(self, Adoption.close)
         return True
 
-    def in_order(self, outboxes: Collection[Path]) -> list[Path]:
-        """The outboxes that may be opened now, first those that were never put.
+    def find(self, opened: Collection[Path], *, every_seconds: float) -> list[Path]:
+        """The outboxes that may be opened now, first those that were never put. Reads the names under the root.
+
+        One that was left to a living process costs one system call, which says whether that process exists. Whether it
+        is the same one is asked every ``every_seconds`` too, and more seldom where there are hundreds.
 
         Args:
-            outboxes: All that are closed, of living processes too.
+            opened: Those that are open already.
+            every_seconds: How often this is called.
+
+        Raises:
+            OSError: The root cannot be read.
         """
         now = self._clock()
-        due = (outbox for outbox in outboxes if now >= self._postponed.get(outbox, (now, 0.0))[0])
-        return sorted(due, key=self.has_put)
+        present = set(names(self._root)) - {DAMAGED}
+        self._forget_all_but(present)
+        self._every_seconds = max(every_seconds, _LOOK_SECONDS * len(self._left))
+        taken = {directory.name for directory in opened}
+        found = []
+        for name in sorted(present - taken):
+            if now < self._left.get(name, now) and is_running(pid_of(name)):
+                continue
+            if name not in self._known:
+                if not is_outbox(self._root, name):
+                    self._suspects.add(name)
+                    continue
+                self._known.add(name)
+                self._suspects.discard(name)
+            directory = self._root / name
+            if now >= self._postponed.get(directory, (now, 0.0))[0]:
+                found.append(directory)
+        return sorted(found, key=self.has_put)
+
+    def _forget_all_but(self, present: set[str]) -> None:
+        self._known &= present
+        self._suspects &= present
+        self._left = {name: until for name, until in self._left.items() if name in present}
+        for directory in [*self._postponed, *self._queued]:
+            if directory.name not in present:
+                self.forget(directory)
+
+    def leave(self, directory: Path) -> None:
+        """Leave an outbox to the living process, or to the other relay, that has it."""
+        self._left[directory.name] = self._clock() + self._every_seconds
 
     def is_dead(self, directory: Path) -> bool:
         """Whether the outbox is known to be a dead process's."""
@@ -102,30 +152,24 @@ class Adoption:
         self._postponed = {directory: (self._clock(), seconds) for directory, (_, seconds) in self._postponed.items()}
 
     def clear_litter(self) -> None:
-        """Remove directories that a process and a relay, or two that were killed, have left. They hold no event."""
-        for directory in _find_litter(self._root):
-            remove_litter(directory)
-        for directory in [*self._postponed, *self._queued]:
-            if not directory.exists():
-                self.forget(directory)
+        """Remove directories that a process and a relay, or two that were killed, have left. They hold no event.
+
+        They have no state file, or were never given their name, for longer than that takes.
+        """
+        for directory in (self._root / name for name in self._suspects):
+            with suppress(OSError):  # removed in the meantime
+                if not directory.is_dir() or time_ns() / 1e9 - directory.stat().st_mtime < _LITTER_SECONDS:
+                    continue
+                if directory.name.startswith("."):
+                    _remove_unlocked(directory / STATE)
+                if STATE not in names(directory):
+                    remove_litter(directory)
 
     def close(self) -> None:
         """Let another relay adopt. May be called twice."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
-
-
-def _find_litter(root: Path) -> Iterator[Path]:
-    """Directories that have no state file, or were never given their name, for longer than that takes."""
-    for directory in directories(root):
-        with suppress(OSError):  # removed in the meantime
-            if time_ns() / 1e9 - directory.stat().st_mtime < _LITTER_SECONDS:
-                continue
-            if directory.name.startswith("."):
-                _remove_unlocked(directory / STATE)
-            if STATE not in names(directory):
-                yield directory
 
 
 def _remove_unlocked(state: Path) -> None:

@@ -84,7 +84,7 @@ class RelayLoop:
     def _step(self) -> float | None:
         """Step once. Returns how many seconds to wait for the next step; None to sleep until there is something."""
         try:
-            self._watch.check()
+            self._watch.check(self._relay.only_outbox)
             self._relay.step(search=self._is_outbox_new)
             self._is_outbox_new = False
         except (StoreUnavailableError, PutRefusedError) as error:

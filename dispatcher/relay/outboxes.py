@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import OutboxError, OutboxInUseError
-from dispatcher.outbox import Reader, find_outboxes, journals_bytes
-from dispatcher.outbox.state import PROCESS_SLEEPS, THREAD_SLEEPS
+from dispatcher.outbox import Reader
+from dispatcher.outbox.disk_usage import DiskUsage
+from dispatcher.outbox.state import PROCESS_SLEEPS, THREAD_SLEEPS, has_writer
 from dispatcher.outbox.stats import survey
 from dispatcher.relay.adoption import MAX_OPEN, Adoption
 from dispatcher.relay.relayed_outbox import RelayedOutbox
@@ -41,6 +42,7 @@ class Outboxes:
         self._own = own
         self._store = store
         self._clock = clock
+        self._usage = DiskUsage(settings.outbox_directory)
         self._adoption = Adoption(settings.outbox_directory, clock=clock)
         self._open: dict[Path, RelayedOutbox] = {}
         self._searched_at = float("-inf")
@@ -53,6 +55,11 @@ class Outboxes:
     def __iter__(self) -> Iterator[RelayedOutbox]:
         # A copy, since an outbox may be closed meanwhile.
         return iter(tuple(self._open.values()))
+
+    @property
+    def only_outbox(self) -> Path | None:
+        """This process's own outbox; None where this relay looks after the dead, or has none of its own."""
+        return None if self._adoption.has_lock else self._own
 
     def search(self, *, now: bool = False) -> bool:
         """Open outboxes that are new and that this relay may relay.
@@ -67,18 +74,18 @@ class Outboxes:
         if not now and self.search_in() > 0:
             return False
         self._searched_at = self._clock()
-        has_own = self._own is not None and self._own in self._open
-        self._own_seconds = _OWN_SECONDS if has_own else 2 * self._own_seconds
+        if self._own is not None and self._own not in self._open:
+            has_own = self._take(self._own, adopts=False)
+            self._own_seconds = _OWN_SECONDS if has_own else 2 * self._own_seconds
         adopts = self._adoption.is_ours()
-        if not adopts and has_own:
+        if not adopts and self._own is not None:
             return True
-        if adopts:
-            self._tidy()
         has_place = self._has_place()
-        new = [directory for directory in find_outboxes(self.settings.outbox_directory) if directory not in self._open]
-        for directory in self._adoption.in_order(new):
+        for directory in self._adoption.find(self._open, every_seconds=self.settings.relay.adopt_seconds):
             if (has_place or not self._adoption.is_dead(directory)) and self._take(directory, adopts=adopts):
                 has_place = self._has_place()
+        if adopts:
+            self._tidy()
         return True
 
     def search_in(self) -> float:
@@ -101,7 +108,7 @@ class Outboxes:
 
     def are_filling(self) -> bool:
         """Whether what is kept may soon take the room of what is emitted."""
-        return journals_bytes(self.settings.outbox_directory) > self.settings.outbox.max_bytes // 2
+        return self._usage.exceeds(self.settings.outbox.max_bytes // 2)
 
     def is_drained(self) -> bool:
         """Whether everything that this relay may put is put. Reads the disk.
@@ -156,15 +163,23 @@ class Outboxes:
             return
         self._tidied_at = self._clock()
         self._adoption.clear_litter()
+        self._usage.count_now_and_then()
         self.is_room_needed = self.are_filling()
         if self.is_room_needed:
             self._adoption.wake()
 
     def _take(self, directory: Path, *, adopts: bool) -> bool:
         try:
+            # Without a reader, whose lock a living process's own relay would miss for a moment.
+            if self._own is not None and directory != self._own and has_writer(directory):
+                self._adoption.leave(directory)
+                return False
             reader = Reader(directory)
-        except (OutboxInUseError, FileNotFoundError):
-            return False  # another relay has it, or has removed it in the meantime
+        except OutboxInUseError:
+            self._adoption.leave(directory)
+            return False
+        except FileNotFoundError:
+            return False  # another relay has removed it in the meantime, or it was never whole
         except (OutboxError, OSError) as error:
             self.log_unreadable(directory, error)
             return False

@@ -114,6 +114,11 @@ class Relay:
         self._discard_settled()
         return put
 
+    @property
+    def only_outbox(self) -> Path | None:
+        """The one outbox that concerns this relay: its own. None where it looks after all of the machine."""
+        return self._outboxes.only_outbox
+
     def fall_asleep(self) -> bool:
         """Have every writer wake this relay at its next event; ``step`` passes it over until then.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import OutboxError
 from dispatcher.monitoring.sentry.report import Report, active_client, send
-from dispatcher.outbox.listing import find_outboxes, outbox_disk_bytes
+from dispatcher.outbox.disk_usage import DiskUsage
+from dispatcher.outbox.listing import find_outboxes
 from dispatcher.outbox.state import State
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 # The fraction of outbox.max_bytes in use that is reported, and the one below which the next time is reported again.
 _NEARLY_FULL: Final = 0.8
 _ROOM_AGAIN: Final = 0.6
-# Seconds between two checks, each of which asks for the size of every journal.
+# Seconds between two checks.
 _CHECK_SECONDS: Final = 10.0
 
 
@@ -42,6 +43,7 @@ class OutboxWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = settings.outbox_directory
+        self._usage = DiskUsage(self._root)
         self._max_bytes = settings.outbox.max_bytes
         self._quiet_seconds = settings.sentry.interval_seconds
         self._every = every_seconds
@@ -52,15 +54,22 @@ class OutboxWatch:
         self._refused: dict[Path, int] = {}
         self._unreported = 0
 
-    def check(self) -> None:
-        """Check, if it is time for that and this process has a Sentry. Blocks for some system calls; never raises."""
+    def check(self, own: Path | None = None) -> None:
+        """Check, if it is time for that and this process has a Sentry. Blocks for some system calls; never raises.
+
+        Args:
+            own: The only outbox that is asked for refused events; None asks all. One process of a machine asks all, as
+                what that costs grows with their number.
+        """
         now = self._clock()
         if now - self._checked_at < self._every or active_client() is None:
             return
         self._checked_at = now
         try:
-            directories = find_outboxes(self._root)
-            in_use = sum(outbox_disk_bytes(directory) for directory in directories)
+            directories = find_outboxes(self._root) if own is None else [own]
+            in_use = self._usage.bytes()
+            if in_use >= _NEARLY_FULL * self._max_bytes:
+                in_use = self._usage.count()
         except OSError as error:
             logger.debug("%s cannot be read: %s", self._root, error)
             return

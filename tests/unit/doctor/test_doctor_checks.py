@@ -32,7 +32,7 @@ from dispatcher.doctor.checks import (
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check
-from dispatcher.outbox import Reader
+from dispatcher.outbox import Reader, find_outboxes
 from dispatcher.store.counts import Breaker, Counts, Pause
 from dispatcher.tasks.destinations.segment import SegmentOptions
 from tests.support.outboxes import make_outbox
@@ -139,7 +139,7 @@ def ended_pid() -> int:
 
 def relayed(check: Check, tmp_path: Path, *, by_relay: bool, external: bool = False) -> Finding:
     root = journal_root(tmp_path)
-    readers = [Reader(path) for path in root.iterdir()] if by_relay else []
+    readers = [Reader(path) for path in find_outboxes(root)] if by_relay else []
     try:
         return of(check, outbox.relays(root, external=external, max_wait_seconds=0))
     finally:
@@ -742,7 +742,7 @@ def test_the_outbox_of_a_living_process_is_fine_while_it_relays(tmp_path: Path) 
 
 def test_an_outbox_that_a_relay_adopts_in_time_is_not_an_orphan(tmp_path: Path) -> None:
     root = journal_root(tmp_path)
-    reader = Reader(next(root.iterdir()))
+    reader = Reader(find_outboxes(root)[0])
     try:
         assert of(outbox.RELAYED, outbox.relays(root, external=False, max_wait_seconds=30)).level == "ok"
     finally:
