@@ -88,11 +88,17 @@ class BatchDamagedError(DispatcherError):
 
 
 class DropEvent(Exception):  # noqa: N818 - it is a decision of a processor, not an error
-    """Raised by a processor to filter an event out. ``reason`` is counted in the ledger."""
+    """Raised by a processor to filter an event out. ``reason`` is counted in the ledger.
+
+    A reason that is not text, and a subclass that sets none, count as ``processor``.
+    """
+
+    reason: str = PROCESSOR
 
     def __init__(self, reason: str = PROCESSOR) -> None:
         super().__init__(reason)
-        self.reason = reason
+        if issubclass(type(reason), str):
+            self.reason = str.__str__(reason)
 
 
 class UndeliverableError(DispatcherError):

@@ -6,10 +6,11 @@ and the Google Analytics client id come from the tracking context where the call
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from dispatcher import tracker
+from dispatcher.wire import plain_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +21,10 @@ __all__ = ["alias", "group", "identify", "page", "screen", "track"]
 
 #: None and "" stand for nobody in particular.
 Id = int | str | UUID | None
+# Fields of a call that are absent where their text is empty.
+_TEXTS: Final = frozenset({"userId", "anonymousId", "groupId", "previousId", "name"})
+# Values of JSON that are no text. Most name nobody, but a float does where it is whole.
+_NO_IDS: Final = (type(None), bool, float, list, tuple, dict, set, frozenset, bytes, bytearray, type, BaseException)
 
 
 def track(
@@ -74,9 +79,7 @@ def page(
 ) -> str:
     """Record that a user saw a page. Returns the event's id; see ``track`` for the rest."""
     # The title goes into the call only: it may be longer, and hold other characters, than the name of an event.
-    body = _make_body(
-        user_id, anonymous_id, context, integrations, name=name or None, category=category, properties=properties
-    )
+    body = _make_body(user_id, anonymous_id, context, integrations, name=name, category=category, properties=properties)
     return _submit("page", "page", body, timestamp)
 
 
@@ -92,9 +95,7 @@ def screen(
     timestamp: datetime | None = None,
 ) -> str:
     """Record that a user saw a screen of a mobile app. Returns the event's id; see ``track`` for the rest."""
-    body = _make_body(
-        user_id, anonymous_id, context, integrations, name=name or None, category=category, properties=properties
-    )
+    body = _make_body(user_id, anonymous_id, context, integrations, name=name, category=category, properties=properties)
     return _submit("screen", "screen", body, timestamp)
 
 
@@ -109,7 +110,7 @@ def group(
     timestamp: datetime | None = None,
 ) -> str:
     """Put a user into a group, which has ``traits`` of its own. Returns the event's id; see ``track`` for the rest."""
-    body = _make_body(user_id, anonymous_id, context, integrations, groupId=_text(group_id), traits=traits)
+    body = _make_body(user_id, anonymous_id, context, integrations, groupId=_to_id(group_id), traits=traits)
     return _submit("group", "group", body, timestamp)
 
 
@@ -122,7 +123,7 @@ def alias(
     timestamp: datetime | None = None,
 ) -> str:
     """Say that ``previous_id`` is known as ``user_id`` from now on. Returns the event's id."""
-    body = _make_body(user_id, None, context, integrations, previousId=_text(previous_id))
+    body = _make_body(user_id, None, context, integrations, previousId=_to_id(previous_id))
     return _submit("alias", "alias", body, timestamp)
 
 
@@ -134,17 +135,33 @@ def _make_body(
     **rest: Any,
 ) -> dict[str, Any]:
     body = {
-        "userId": _text(user_id),
-        "anonymousId": _text(anonymous_id),
+        "userId": _to_id(user_id),
+        "anonymousId": _to_id(anonymous_id),
         **rest,
         "context": context,
         "integrations": integrations,
     }
-    return {key: value for key, value in body.items() if value is not None}
+    return {
+        key: value
+        for key, value in body.items()
+        if value is not None and not (key in _TEXTS and type(value) is str and not value)
+    }
 
 
-def _text(identity: Id) -> str | None:
-    return None if identity is None else str(identity) or None
+def _to_id(identity: object) -> object:
+    """An id as text; what cannot be one stays as it is.
+
+    Whether true, 7.0 or a list names somebody is decided once for all destinations, where they read it, and what has no
+    text of its own is refused as it is everywhere else in an event.
+    """
+    kind = type(identity)
+    if issubclass(kind, str):
+        return plain_text(identity)
+    try:
+        has_text = kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
+        return str(identity) if has_text and not issubclass(kind, _NO_IDS) else identity
+    except Exception:  # the code of its own class, or of its metaclass
+        return identity
 
 
 def _submit(event_type: EventType, name: str, body: dict[str, Any], timestamp: datetime | None) -> str:

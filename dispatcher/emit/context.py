@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from dispatcher import wire
-from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
+from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, holds_non_finite, kind_of
 
 
 class BoundContext:
@@ -97,7 +97,7 @@ def enter_context(name: str, ctx: Mapping[str, Any]) -> None:
         ctx: JSON values by name. A later context wins over an earlier one, key by key.
 
     Raises:
-        TypeError: ``ctx`` is not a mapping.
+        TypeError: ``ctx`` is not a mapping, or cannot be read.
     """
     _bound.set(_bound.get().with_layer(name, _copy(name, ctx)))
 
@@ -116,7 +116,7 @@ def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
         ctx: As in ``enter_context``.
 
     Raises:
-        TypeError: ``ctx`` is not a mapping.
+        TypeError: ``ctx`` is not a mapping, or cannot be read.
     """
     outside = _bound.get()
     inside = outside.with_layer(name, _copy(name, ctx))
@@ -135,9 +135,15 @@ def context(name: str, ctx: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _copy(name: str, ctx: Mapping[str, Any]) -> dict[str, Any]:
-    if type(ctx) is not dict and not issubclass(type(ctx), Mapping):
-        raise TypeError(
-            f"the context {name!r} must be a dict, not {type(ctx).__name__}: "
-            "call tracker.context('request', {'user_id': 7}) or the like"
-        )
-    return dict(ctx)
+    if type(ctx) is dict:
+        return dict(ctx)
+    try:
+        if issubclass(type(ctx), Mapping):
+            return dict(ctx)
+        what = "must be a dict"
+    except Exception:  # the code of its own class, or of its metaclass
+        what = "must be a dict that can be read"
+    raise TypeError(
+        f"the context {describe(name, limit=80)} {what}, not {kind_of(ctx)}: "
+        "call tracker.context('request', {'user_id': 7}) or the like"
+    )

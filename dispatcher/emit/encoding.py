@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -26,6 +27,9 @@ _MAX_DESCRIPTION: Final = 65_536
 _MAX_ERROR: Final = 2_000
 # Valid names that are remembered, so that checking one again is a look-up. Names come from callers, hence the bound.
 _MAX_KNOWN_NAMES: Final = 10_000
+
+# What has a name of its own that runs no code.
+_FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType)
 
 _NO_CONTEXT: Final = msgspec.Raw(b"{}")
 
@@ -142,7 +146,8 @@ class EventEncoder:
             except DropEvent:
                 raise
             except Exception as error:
-                label = getattr(processor, "__name__", type_name(processor))
+                # Of an object its own code would run, and an error in that would leave the data in the dead letter.
+                label = processor.__name__ if type(processor) in _FUNCTIONS else type_name(processor)
                 raise ProcessorError(
                     f"the processor {label!r} failed on the event {short_name(name)} "
                     f"with {type_name(error)}: mend it, and have it return the event",

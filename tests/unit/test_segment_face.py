@@ -109,6 +109,27 @@ def test_ids_become_text(recorder: RecordingTracker, user_id: Any, text: str) ->
     assert recorder.calls[0][2]["userId"] == text
 
 
+@pytest.mark.parametrize("value", [True, 7.0, 7.5, [7], {"id": 7}, b"7", object(), int, KeyError("ada")], ids=repr)
+def test_what_is_no_id_is_left_to_who_reads_ids(recorder: RecordingTracker, value: Any) -> None:
+    segment.track(value, "E", anonymous_id=value)
+    segment.group(value, value)
+    segment.alias(value, value)
+
+    ids = [id_ for _, _, data, _ in recorder.calls for key, id_ in data.items() if key.endswith("Id")]
+    assert len(ids) == 6
+    assert all(id_ is value for id_ in ids)
+
+
+def test_an_object_that_has_a_text_is_an_id(recorder: RecordingTracker) -> None:
+    class ObjectId:
+        def __str__(self) -> str:
+            return "507f1f77bcf86cd799439011"
+
+    segment.track(ObjectId(), "E")  # type: ignore[arg-type]
+
+    assert recorder.calls[0][2]["userId"] == "507f1f77bcf86cd799439011"
+
+
 def test_empty_values_are_passed_on(recorder: RecordingTracker) -> None:
     segment.track(1, "E", {}, {}, integrations={})
     assert recorder.calls[0][2] == {"userId": "1", "event": "E", "properties": {}, "context": {}, "integrations": {}}

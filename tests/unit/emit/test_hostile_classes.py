@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from dispatcher.errors import InvalidEventError
+from dispatcher import segment
+from dispatcher.errors import DropEvent, InvalidEventError
+from dispatcher.event import Event
 from dispatcher.outbox.memory import MemoryOutbox
+from dispatcher.outcomes import PROCESSOR, PROCESSOR_FAILED
 from dispatcher.tracker import Tracker
 
 MARK = "hush"
@@ -100,6 +103,84 @@ def test_strict_raises_its_own_error_alone(kind: str) -> None:
         Tracker(outbox=MemoryOutbox(), strict=True).emit("a.b", VALUES[kind])  # type: ignore[arg-type]
 
     assert MARK not in str(caught.value)
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "a user": lambda v: segment.track(v, "E"),
+    "an anonymous user": lambda v: segment.identify(None, anonymous_id=v),
+    "a title": lambda v: segment.page(1, v),
+    "a category": lambda v: segment.screen(1, "a", category=v),
+    "a group": lambda v: segment.group(1, v),
+    "an alias": lambda v: segment.alias(v, 1),
+    "a context": lambda v: segment.track(1, "E", context=v),
+    "integrations": lambda v: segment.track(1, "E", integrations=v),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_to_segment_with_such_a_class_costs_itself_alone(
+    call: Callable[[Any], object], kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = Tracker(outbox=(outbox := MemoryOutbox()), strict=False)
+    monkeypatch.setattr("dispatcher.tracker.get_tracker", lambda: tracker)
+
+    call(VALUES[kind])
+
+    (event,) = [msgspec.json.decode(payload) for payload in outbox.payloads]
+    # A dict is read as one, whatever its class makes of its methods.
+    assert (event["type"] == "dead") is (kind != "a dict that raises one")
+    assert MARK not in caplog.text + str(event)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_context_of_such_a_class_is_refused_in_words_of_ours(kind: str) -> None:
+    tracker = Tracker(outbox=MemoryOutbox(), strict=False)
+
+    with pytest.raises(TypeError, match=r"the context 'request' must be a dict") as caught:
+        tracker.enter_context("request", VALUES[kind])  # type: ignore[arg-type]
+    assert MARK not in str(caught.value)
+
+
+class UnfinishedDrop(DropEvent):
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_an_event_is_dropped_whatever_the_reason_is(kind: str) -> None:
+    def drop(_: Event) -> Event:
+        raise DropEvent(VALUES[kind])  # type: ignore[arg-type]
+
+    tracker = Tracker(outbox=(outbox := MemoryOutbox()), processors=[drop], strict=False)
+    tracker.emit("a.b", {})
+
+    (event,) = [msgspec.json.decode(payload) for payload in outbox.payloads]
+    assert (event["type"], event["data"]["reason"]) == ("dropped", "kept" if kind == "text" else PROCESSOR)
+
+
+def test_a_drop_of_a_class_that_sets_no_reason_counts_as_the_processors() -> None:
+    def drop(_: Event) -> Event:
+        raise UnfinishedDrop
+
+    tracker = Tracker(outbox=(outbox := MemoryOutbox()), processors=[drop], strict=False)
+    tracker.emit("a.b", {})
+
+    assert msgspec.json.decode(outbox.payloads[0])["data"] == {"reason": PROCESSOR}
+
+
+def test_nothing_of_an_event_is_kept_where_a_processor_has_no_name() -> None:
+    class Redact:
+        __name__ = property(fail)  # type: ignore[assignment]
+
+        def __call__(self, event: Event) -> Event:
+            raise ValueError(MARK)
+
+    tracker = Tracker(outbox=(outbox := MemoryOutbox()), processors=[Redact()], strict=False)
+    tracker.emit("a.b", {"email": "ada@example.org"})
+
+    assert msgspec.json.decode(outbox.payloads[0])["data"]["reason"] == PROCESSOR_FAILED
+    assert b"ada" not in outbox.payloads[0]
 
 
 def test_text_of_a_nameless_class_is_text() -> None:
