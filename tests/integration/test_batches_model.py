@@ -318,9 +318,12 @@ class Seen:
     def __init__(self, pool: RedisPool, name: str) -> None:
         pattern = f"{keys.prefix(name).replace('{', '[{]')}*"
         names = sorted(key.decode() for key in pool.execute("KEYS", pattern))
-        owners = [owner_of(key) for key in names]
         types = pool.execute_many([("TYPE", key) for key in names]) if names else []
-        assert [owner.type for owner in owners] == [answer.decode() for answer in types]
+        # One may expire between the two questions.
+        found = [(key, answer.decode()) for key, answer in zip(names, types, strict=True) if answer != b"none"]
+        names = [key for key, _ in found]
+        owners = [owner_of(key) for key in names]
+        assert [owner.type for owner in owners] == [answer for _, answer in found]
         opens = [key for key, owner in zip(names, owners, strict=True) if owner is keys.OPEN]
         batches = [key for key, owner in zip(names, owners, strict=True) if owner is keys.BATCH]
         zsets = [*(key.of(name) for key in (*keys.STATES, keys.SINCE)), *opens]

@@ -268,8 +268,8 @@ def test_an_oversized_event_is_dead_and_no_other_is(stub: SegmentStub, kept: Pat
         b'{"id":"\xffhidden-payload"}',
         b'{"id":"a","name":"n","timestamp":"0001-01-01T00:00:00+10:00","data":"hidden-payload","context":{}}',
         b'{"id":"a","name":"n","timestamp":"2026-01-01T00:00:00Z","context":{},"data":'
-        + b"[" * 9000
-        + b"]" * 9000
+        + b"[" * 200_000
+        + b"]" * 200_000
         + b"}",
     ],
 )

@@ -173,14 +173,15 @@ def test_a_quiet_up_says_only_what_goes_wrong(machine: Machine) -> None:
     wait_for((machine.state / "embedded.sock").exists, what=lambda: up.output)
     machine.emit(2)
     wait_for(lambda: count_lines(machine.log) == len(read_whole_lines(machine.kept)) == 2, what=lambda: up.output)
-    assert up.output == ""
+    # On a machine that is busy it may say what it waits for.
+    assert [line for line in up.output.splitlines() if "not ready yet" not in line] == []
     [worker] = find_part(machine, "worker")
     os.kill(worker, signal.SIGKILL)
     up.wait_for_output("worker ended with signal SIGKILL")
     machine.emit(1, first=2)
     wait_for(lambda: count_lines(machine.log) == 3, 30, what=lambda: up.output)
     assert up.stop() == 0
-    assert [line for line in up.output.splitlines() if line.split()[0] != "worker"] == []
+    assert [line for line in up.output.splitlines() if not re.match(r" *worker |.*not ready yet", line)] == []
 
 
 def cmdline(pid: int) -> bytes:
