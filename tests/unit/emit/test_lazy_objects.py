@@ -91,6 +91,6 @@ def test_strict_names_the_type_of_a_lazy_object_without_asking_it(make: Callable
 
 def test_a_lazy_user_is_no_context_and_is_not_asked() -> None:
     ASKED.clear()
-    with pytest.raises(TypeError, match="must be a dict, not SimpleLazyObject"):
+    with pytest.raises(TypeError, match="must be a dict, not a SimpleLazyObject"):
         Tracker.enter_context("request", SimpleLazyObject(lambda: _ask("user")))
     assert not ASKED
