@@ -165,7 +165,9 @@ class Settings(Table):
         None, description="Celery's broker. Absent: `dispatcher up` starts a Redis."
     )
     store_url: str | None = Field(
-        None, validate_default=True, description="Redis of the batch store; the broker's when that is a Redis."
+        None,
+        validate_default=True,
+        description="Redis, or Redis Cluster, of the batch store; the broker's when that is a Redis.",
     )
     state_directory: Path = Field(
         default=None,
