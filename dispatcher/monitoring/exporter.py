@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -31,6 +32,8 @@ _PAGES: Final = {
     # Whether the exporter itself is well. A Redis that is away is a metric, and no reason to restart this.
     "/-/healthy": b"ok\n",
 }
+# Seconds between two looks whether to stop, where the system does not say so at once.
+_POLL_SECONDS: Final = 1.0
 
 
 class Exporter:
@@ -64,7 +67,10 @@ class Exporter:
         self._server = _Server((self._address, self._port), _Handler)
         self._server.set_app(self._app)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="dispatcher-exporter", daemon=True
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": _POLL_SECONDS},
+            name="dispatcher-exporter",
+            daemon=True,
         )
         self._thread.start()
 
@@ -72,6 +78,9 @@ class Exporter:
         """Stop listening; a scrape under way is cut off when the process ends. May be called twice."""
         if self._server is None or self._thread is None:
             return
+        with suppress(OSError):
+            # Wakes the thread, on Linux. Otherwise it looks once a second, so that an exporter at rest sleeps.
+            self._server.socket.shutdown(socket.SHUT_RDWR)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
