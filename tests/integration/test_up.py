@@ -181,7 +181,7 @@ def test_a_quiet_up_says_only_what_goes_wrong(machine: Machine) -> None:
     machine.emit(1, first=2)
     wait_for(lambda: count_lines(machine.log) == 3, 30, what=lambda: up.output)
     assert up.stop() == 0
-    assert [line for line in up.output.splitlines() if not re.match(r" *worker |.*not ready yet", line)] == []
+    assert [line for line in up.output.splitlines() if not re.match(r" *(worker|flower) |.*not ready yet", line)] == []
 
 
 def cmdline(pid: int) -> bytes:
