@@ -60,7 +60,13 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Where the results go, with those of each round.",
 )
-@click.option("--from", "earlier", type=_FILE, help="Measure nothing: show the results of this file.")
+@click.option(
+    "--from",
+    "earlier",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure nothing: show the results of this file. Repeatable: a later one wins where both have a case.",
+)
 @click.option("--markdown", type=_FILE, help="Fill in the tables of this page that are marked with names of rows.")
 def main(
     rows: tuple[str, ...],
@@ -71,7 +77,7 @@ def main(
     subjects: tuple[str, ...],
     cases: tuple[str, ...],
     file: Path,
-    earlier: Path | None,
+    earlier: tuple[Path, ...],
     markdown: Path | None,
 ) -> None:
     """Measure, print, write."""
@@ -80,9 +86,13 @@ def main(
         # Wide enough for the tables if the output is a file.
         console = Console(width=200)
     wanted = [name for row in rows or MEASUREMENTS for name in GROUPS.get(row, (row,))]
-    if earlier is not None:
-        results = json.loads(earlier.read_text())
-        found = [row for row in (Row(**row) for row in results["rows"]) if row.measurement in wanted]
+    if earlier:
+        by_key: dict[tuple[str, str, str], Row] = {}
+        for path in earlier:
+            results = json.loads(path.read_text())
+            read = (Row(**row) for row in results["rows"])
+            by_key |= {(row.measurement, row.subject, row.case): row for row in read if row.measurement in wanted}
+        found = [row for row in by_key.values() if not subjects or row.subject in subjects]
     else:
         plan = QUICK if quick else Plan()
         if seconds is not None:
@@ -97,7 +107,7 @@ def main(
         found = _run(turns, beside)
     reached = targets(found)
     tables(console, found, reached)
-    if earlier is None:
+    if not earlier:
         results = as_json(found, reached, quick=quick)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(results, indent=1) + "\n")
