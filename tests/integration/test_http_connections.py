@@ -6,18 +6,25 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import trustme
 
+from dispatcher.connections.channel import Channel
+from dispatcher.connections.deadline import Deadline
 from dispatcher.connections.endpoint import Endpoint
 from dispatcher.doctor.endpoint import describe, probe
+from dispatcher.event import Event, encode
 from dispatcher.tasks.destinations.http import Answer, NoAnswer, Request
 from dispatcher.tasks.destinations.http.client import HttpClient
-from dispatcher.tasks.testing import Vendor
+from dispatcher.tasks.destinations.meta_conversions import MetaConversions
+from dispatcher.tasks.destinations.meta_conversions.destination import MetaConversionsOptions
+from dispatcher.tasks.testing import Vendor, batch_of
 from tests.support.trickle import Trickle
 from tests.support.web_proxy import WebProxy
 
@@ -248,6 +255,42 @@ def test_a_connection_is_used_again_until_the_vendor_hangs_up(client: HttpClient
     vendor.close()
     vendor.start()
     assert status_of(client.send(a_request(vendor.url))) == 200
+
+
+def test_sixteen_places_keep_sixteen_connections(vendor: Vendor) -> None:
+    class Together(MetaConversions):
+        """Its requests are under way together, as those of a worker's places are."""
+
+        together: threading.Barrier
+
+        def request(self, items: Sequence[bytes]) -> Request:
+            if items:
+                self.together.wait(HANGS_SECONDS)
+            return super().request(items)
+
+    options = MetaConversionsOptions(dataset_id="1", access_token="hidden", host=vendor.url)
+    destination = Together("ads", options)
+    payload = encode(
+        Event(id="7", name="paid", timestamp=datetime.now(UTC), data={}, context={"email": "ada@example.org"})
+    )
+    connected: list[int] = []
+    connect = Endpoint.connect
+
+    def counted(endpoint: Endpoint, deadline: Deadline) -> Channel:
+        connected.append(1)
+        return connect(endpoint, deadline)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(16) as places:
+            patch.setattr(Endpoint, "connect", counted)
+            for _ in range(4):
+                destination.together = threading.Barrier(16)
+                list(places.map(destination.deliver, [batch_of([payload])] * 16))
+    finally:
+        destination.close()
+
+    assert len(vendor.calls) == 64
+    assert len(connected) <= 16
 
 
 def test_an_untrusted_certificate_is_a_setup_error(
