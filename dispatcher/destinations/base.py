@@ -174,16 +174,16 @@ class Destination(BaseDestination[OptionsT_co]):
             longest = max(longest, time.monotonic() - began)
         return results
 
+    @property
+    def joins_batches(self) -> bool:
+        """Whether workers claim several batches at a time for it: where ``deliver_all`` takes them at less cost.
 
-def joins_batches(destination: type[Destination[Any]]) -> bool:
-    """Whether workers hand several batches at a time to a destination of this class.
-
-    They do where it delivers them together. Where each would be delivered after the other, as ``deliver_all`` does by
-    default, or as a ``deliver`` in a subclass would be called, several workers side by side are faster.
-    """
-    for each in destination.__mro__:
-        if "deliver_all" in vars(each):
-            return each is not Destination
-        if "deliver" in vars(each):
-            return False
-    return False
+        Where each would be delivered after the other, as ``deliver_all`` does by default, or as a ``deliver`` in a
+        subclass would be called, several workers side by side are faster.
+        """
+        for each in type(self).__mro__:
+            if "deliver_all" in vars(each):
+                return each is not Destination
+            if "deliver" in vars(each):
+                return False
+        return False

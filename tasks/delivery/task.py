@@ -15,7 +15,7 @@ from uuid import uuid4
 from celery import Task
 from celery.exceptions import Retry
 
-from dispatcher.destinations.base import Batch, Destination, joins_batches
+from dispatcher.destinations.base import Batch, Destination
 from dispatcher.errors import BatchDamagedError, StoreUnavailableError
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
@@ -135,7 +135,7 @@ class Delivery(Task):
     def _limits(self) -> JoinLimits | None:
         """What batches may have together; None where the destination gains nothing by several at a time."""
         try:
-            joins = joins_batches(type(self.destination))
+            joins = self.destination.joins_batches
         except Exception:  # the delivery that follows tries again, and says what is wrong
             return None
         return JoinLimits(events=self._settings.batch_events, bytes=self._settings.batch_bytes) if joins else None

@@ -247,6 +247,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return super().deliver_all(batches)
         return self._deliver(batches)
 
+    @property
+    def joins_batches(self) -> bool:
+        """Whether events of several batches may share a request: not where it takes one, or those of one person."""
+        shares = self.limits.events > 1 and type(self).group is HttpDestination.group
+        return shares and super().joins_batches
+
     def _deliver(self, batches: Sequence[Batch]) -> list[list[Outcome]]:
         if (missing := self.missing_settings()) is not None:
             return [[RetryAfter(missing, None, "setup")] * len(batch.payloads) for batch in batches]

@@ -46,3 +46,22 @@ def test_a_batch_for_which_the_lease_leaves_no_time_waits_untried() -> None:
 
 def test_the_first_batch_is_tried_however_short_the_lease_is() -> None:
     assert Slow("slow", Options()).deliver_all(batches(b"0", lease_seconds=-1)) == [[DELIVERED, DELIVERED]]
+
+
+class Together(Slow):
+    """Takes several at less cost."""
+
+    def deliver_all(self, batches: Sequence[Batch]) -> Sequence[Sequence[Outcome] | Exception]:
+        return [[DELIVERED] * len(batch.payloads) for batch in batches]
+
+
+class OneByOne(Together):
+    """A subclass that delivers in a way of its own."""
+
+    def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        return [DELIVERED] * len(batch.payloads)
+
+
+def test_only_a_class_that_takes_several_batches_at_less_cost_is_given_several() -> None:
+    found = {each: each("slow", Options()).joins_batches for each in (Slow, Together, OneByOne)}
+    assert found == {Slow: False, Together: True, OneByOne: False}

@@ -137,3 +137,35 @@ def test_values_of_events_are_masked_in_what_others_say_of_them() -> None:
     assert ours.error == "u-4711 is unknown"
     assert foreign.error == "*** is unknown"
     assert [one.dead[0].answer for one in (ours, foreign)] == ["who: *** is too long"] * 2
+
+
+def several(*outcomes: Outcome) -> list[Settlement]:
+    """The settlements of batches of one event each, which were delivered together."""
+    claims = [
+        Claim(
+            destination="segment",
+            batch_id=f"7-a-{number}",
+            token="me",
+            payloads=(b"{}",),
+            attempts=number,
+            maybe_delivered=False,
+            put_ms=int(NOW * 1000),
+            claimed_ms=int(NOW * 1000),
+        )
+        for number in range(len(outcomes))
+    ]
+    return settlements_of(claims, [[outcome] for outcome in outcomes], settings=settings(), now=NOW)
+
+
+def test_batches_that_were_delivered_together_tell_the_breaker_once() -> None:
+    found = several(THROTTLED, DELIVERED, DELIVERED)
+    assert [one.signal.result for one in found] == ["", "", "throttled"]
+    assert found[-1].signal.asked_seconds == 30
+    assert (found[-1].error, found[-1].breaker_error) == ("", "429")
+    assert [(one.delivered, len(one.left)) for one in found] == [(0, 1), (1, 0), (1, 0)]
+
+
+def test_one_batch_that_was_taken_says_that_the_destination_works() -> None:
+    assert [one.signal.result for one in several(DELIVERED, TRANSIENT)] == ["", "ok"]
+    assert [one.signal.result for one in several(TRANSIENT, TRANSIENT)] == ["", "transient"]
+    assert [one.burns_attempt for one in several(TRANSIENT, RATE_LIMITED)] == [True, False]
