@@ -119,7 +119,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         watched = Watched(site, flower, port, site.segment_stub)
         try:
             # With events enabled from the start, since Flower enables them only every five seconds.
-            site.worker("-E", "-n", "worker@shop-1")
+            # With a limit of one event batches never join, so that tests can have as many tasks as they emit.
+            site.worker("-E", "-n", "worker@shop-1", DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="1")
             wait_for(lambda: "worker@shop-1" in watched.fetch("/metrics").text, PATIENCE, what=lambda: flower.output)
             yield watched
         finally:
