@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -147,6 +148,19 @@ def test_a_batch_over_which_a_lease_was_lost_comes_alone(store: OpenStore, clock
         claimed = Claimed([], [], store.due(NAME, idle=False))
         store.end_turn(NAME)
     assert store.counts([NAME])[NAME].delivered == 6
+
+
+def test_a_batch_that_may_have_been_delivered_neither_joins_nor_is_joined(store: OpenStore, clock: Clock) -> None:
+    killed, again = put(store, 16), replace(a_put(32, b"1"), again=True)
+    assert store.put([again]) == [None]
+    new, newest = put(store, 48), put(store, 64)
+    take(store, killed, limits=None)
+    clock.advance(LEASE)
+    (held,) = take(store, killed, limits=None).claims
+    store.settle(held, Settlement(left=held.payloads, due_ms=int(clock.now * 1000), error="503"))
+    assert ids(take(store, again.batch_id)) == [again.batch_id]
+    assert ids(take(store, new)) == [new, newest]
+    assert ids(take(store, new)) == [killed]
 
 
 def test_a_batch_whose_size_is_unknown_comes_alone(store: OpenStore) -> None:
