@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.connections.redis_pool import Command, RedisPool
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.destinations.base import Batch
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.relay.relay import PutRefusedError, Relay
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim
+from dispatcher.store.doorbell import Ring
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
 from dispatcher.tasks.destinations.tracking_log import TrackingLog
@@ -61,10 +62,10 @@ class CutShort(BatchStore):
         super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
         self._carried_out: int | None = carried_out
 
-    def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
+    def put_and_ring(self, puts: Sequence[Put], *, here: bool) -> tuple[list[int | None], list[Ring]]:
         if self._carried_out is None:
-            return super().put(puts, *more)
-        super().put(puts[: self._carried_out])
+            return super().put_and_ring(puts, here=here)
+        super().put_and_ring(puts[: self._carried_out], here=here)
         self._carried_out = None
         raise StoreUnavailableError("the connection was cut")
 
