@@ -37,8 +37,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``every_server`` on each server that this machine has."""
     if metafunc.definition.get_closest_marker("every_server") is None:
         return
-    for fixture in {"server", "redis_server", "secured", "cluster"} & set(metafunc.fixturenames):
-        metafunc.parametrize(fixture, server_programs(), indirect=True, ids=str)
+    # In one order, so that all processes of a run collect the same; and a test of two servers has two of one kind.
+    fixtures = [name for name in ("server", "redis_server", "secured", "cluster") if name in metafunc.fixturenames]
+    programs = server_programs()
+    if fixtures:
+        each = [(program,) * len(fixtures) for program in programs]
+        metafunc.parametrize(fixtures, each, indirect=True, ids=[str(program) for program in programs])
 
 
 @pytest.fixture
