@@ -9,28 +9,22 @@ from contextlib import suppress
 from typing import Any, Final
 
 from dispatcher.process.inheritance import release_after_fork
-from dispatcher.process.system_calls import write_at_once
+from dispatcher.process.system_calls import open_wake_ends, write_at_once
 
-# What an eventfd takes: a number of eight bytes, which it adds up. A pipe takes it as well.
+# Eight bytes: a number that is added up, or just bytes in a pipe.
 _ONE: Final = (1).to_bytes(8, "little")
 _BYTES: Final = 4096
 
 
 class Sleeper:
-    """A descriptor to sleep on: an eventfd, or a pipe where the system has none. For one sleeping thread.
+    """A descriptor to sleep on, which a write wakes. For one sleeping thread.
 
     A wake that comes before the sleep ends the sleep at once, so that none is lost. In a greenlet the hub goes on
     meanwhile, since gevent and eventlet replace what is waited with.
     """
 
     def __init__(self) -> None:
-        self._writing = -1
-        if hasattr(os, "eventfd"):
-            self._reading = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        else:
-            self._reading, self._writing = os.pipe()
-            for end in (self._reading, self._writing):
-                os.set_blocking(end, False)
+        self._reading, self._writing = open_wake_ends()
         self._fifo = -1
         # Re-entrant, for a signal handler. Without it a wake could go to the next file that gets the number.
         self._lock = threading.RLock()

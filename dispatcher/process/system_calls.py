@@ -69,6 +69,21 @@ def allocate(fd: int, start: int, end: int) -> None:
         start += written
 
 
+def open_wake_ends() -> tuple[int, int]:
+    """Open what a thread can sleep on: an eventfd, or a pipe where the system has none. Raises OSError.
+
+    Returns:
+        The descriptor to read from and the one to write to, which may be the same; both are non-blocking.
+    """
+    if hasattr(os, "eventfd"):
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return fd, fd
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
 def write_at_once(fd: int, content: bytes) -> None:
     """Write a few bytes to a non-blocking descriptor, without another thread getting the interpreter meanwhile.
 

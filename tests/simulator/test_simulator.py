@@ -151,12 +151,12 @@ def test_the_simulator_notices_a_range_that_is_split_differently_later(
 
 
 def test_the_simulator_notices_lost_dead_letters(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    put = BatchStore.put
+    put = BatchStore.put_and_ring
 
-    def forgetful(store: BatchStore, puts: list[object], *more: object) -> object:
-        return put(store, [one for one in puts if one.destination != NOT_TAKEN], *more)  # type: ignore[attr-defined, arg-type]
+    def forgetful(store: BatchStore, puts: list[Put], *, here: bool) -> object:
+        return put(store, [one for one in puts if one.destination != NOT_TAKEN], here=here)
 
-    monkeypatch.setattr(BatchStore, "put", forgetful)
+    monkeypatch.setattr(BatchStore, "put_and_ring", forgetful)
     assert "letters" in kinds(first_failure(ground, ()))
 
 
