@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import sys
 import warnings
 
@@ -20,6 +21,7 @@ from dispatcher.connections.urls import broker_tls, kombu_url
 from dispatcher.destinations.build import build_destinations
 from dispatcher.local.supervisor import STACKS
 from dispatcher.process import heartbeat
+from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.store.batches import BatchStore
 from dispatcher.tasks.delivery.task import Delivery
 from dispatcher.tasks.transport import Amqp, serves
@@ -108,6 +110,10 @@ def _use_transport(app: CeleryApp, settings: config.Settings) -> None:
     }
 
 
+def _on_logging(logger: logging.Logger, **_: object) -> None:
+    guard_handlers(logger)
+
+
 def _on_ready(sender: object, **_: object) -> None:
     # At every reconnection Celery warns at length that its version 6 will end deliveries then unless it is told not to,
     # as it is above. Set here, since Celery sets its own filters after the import of this module.
@@ -139,5 +145,7 @@ presence = Presence(app, _settings)
 shutdown = Shutdown(_STOP_SECONDS)
 
 WorkerSentry(_settings).connect()
+signals.after_setup_logger.connect(_on_logging, weak=False)
+signals.after_setup_task_logger.connect(_on_logging, weak=False)
 signals.worker_ready.connect(_on_ready, weak=False)
 signals.worker_shutting_down.connect(_on_stopping, weak=False)

@@ -14,6 +14,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
 from dispatcher.monitoring.snapshot import Observer
+from dispatcher.secrecy.log_lines import guard_handlers
 
 #: The port in docker/prometheus.
 DEFAULT_PORT: Final = 9450
@@ -65,6 +66,7 @@ def exporter(address: str, port: int, max_age: float) -> None:
     from dispatcher.monitoring.exporter import Exporter  # noqa: PLC0415 - it needs the extra
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    guard_handlers(logging.getLogger())
 
     def make() -> Exporter:
         settings = config.load()

@@ -15,6 +15,7 @@ from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.monitoring.units import count_text
 from dispatcher.relay.loop import RelayLoop
 from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.secrecy.log_lines import guard_handlers
 
 
 @click.command()
@@ -36,6 +37,7 @@ def relay(once: bool, timeout: float) -> None:
       dispatcher relay --once       what is there now, then exit
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    guard_handlers(logging.getLogger())
     settings = config.load()
     start_sentry(settings, role="relay")
     process = Relay(settings)
