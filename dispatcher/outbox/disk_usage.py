@@ -1,8 +1,8 @@
 """DiskUsage: what the journals of all outboxes take of the disk, known without a look at each of them.
 
 Beside the outboxes there is an account: the sum as it was last counted, and what was allocated since. Whoever allocates
-adds to it; what is deleted is seen at the next count. So it is too high rather than too low, and it is counted anew
-before anything is refused for it.
+appends its number, so that none is lost where several do at once; what is deleted is seen at the next count. So it is
+too high rather than too low, and it is counted anew before anything is refused for it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from dispatcher.outbox.permissions import pass_on_group
 from dispatcher.process.clock import monotonic, time_ns
 
 _NAME: Final = ".usage"
-# The sum in bytes, what of it was allocated since the count, and when that was, in nanoseconds since 1970.
-_ACCOUNT: Final = struct.Struct("@qqq")
+# The sum in bytes as it was counted, when that was, in nanoseconds since 1970, and where in the file the numbers begin
+# that came later.
+_COUNTED: Final = struct.Struct("@qqq")
+# A number: the bytes that somebody allocates.
+_ADDED: Final = struct.Struct("@q")
+# A file with more bytes than this is begun anew.
+_LONG: Final = 1 << 20
 # The fraction of the limit up to which the account is believed.
 _BELIEVED: Final = 0.75
 # The age at which nobody believes it any more. One relay of the machine counts more often, as long as much changes.
@@ -34,7 +39,7 @@ _COUNTING: Final = 0.002
 class DiskUsage:
     """The account of all outboxes under one directory. Safe in threads, after a fork and in several processes.
 
-    Two that add in the same moment may lose one of their numbers until the next count: a few hundred kilobytes.
+    What is added in the very moment of a count may be missing until the next one: a step or two of one journal.
 
     Args:
         root: The directory of all outboxes.
@@ -58,27 +63,34 @@ class DiskUsage:
             OSError: EDQUOT: it would be more.
         """
         account = self._read()
-        if account is None or account[0] + wanted > max_bytes * _BELIEVED:
-            in_use = journals_bytes(self._root)
+        if account is None or sum(account) + wanted > max_bytes * _BELIEVED:
+            in_use = self.count()
             if in_use + wanted > max_bytes:
                 raise OSError(errno.EDQUOT, f"{in_use:,} bytes are in use")
-            self._write(in_use + wanted, 0)
-            return
-        self._write(account[0] + wanted, account[1] + wanted, counted_ns=account[2])
+        self._append(wanted)
 
-    def bytes(self) -> int:
+    def total(self) -> int:
         """The sum, as far as it is known. Counts where nobody has for long."""
         account = self._read()
-        return self.count() if account is None else account[0]
+        return self.count() if account is None else sum(account)
 
     def exceeds(self, limit: int) -> bool:
         """Whether the sum is beyond ``limit``. Counts before it says so."""
-        return self.bytes() > limit and self.count() > limit
+        return self.total() > limit and self.count() > limit
 
     def count(self) -> int:
         """Count now: look at the files of every outbox. Returns the sum."""
+        try:
+            # Before the look at the files, which finds what these numbers stand for.
+            known = max(self._path.stat().st_size, _COUNTED.size)
+        except OSError:
+            known = _COUNTED.size
         in_use = journals_bytes(self._root)
-        self._write(in_use, 0)
+        with suppress(OSError):  # on a full disk, or where another user made it, everything is counted each time
+            if known > _LONG:
+                self._path.unlink()
+                known = _COUNTED.size
+            self._write(os.O_WRONLY, _COUNTED.pack(in_use, time_ns(), known))
         return in_use
 
     def count_now_and_then(self) -> None:
@@ -91,31 +103,37 @@ class DiskUsage:
         took = monotonic() - now
         self._next_count_at = now + max(_RECOUNT_SECONDS, took / _COUNTING)
 
-    def _read(self) -> tuple[int, int, int] | None:
+    def _read(self) -> tuple[int, int] | None:
+        """The sum at the last count, and what was added since. None where it is unknown, or too old to be believed."""
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                content = os.pread(fd, _ACCOUNT.size, 0)
+                counted = os.pread(fd, _COUNTED.size, 0)
+                in_use, counted_ns, known = _COUNTED.unpack(counted)
+                numbers = os.pread(fd, 2 * _LONG, known)
             finally:
                 os.close(fd)
-        except OSError:
+        except (OSError, struct.error, OverflowError):
             return None
-        if len(content) != _ACCOUNT.size:
-            return None
-        in_use, added, counted_ns = _ACCOUNT.unpack(content)
+        added = sum(number for (number,) in _ADDED.iter_unpack(numbers[: len(numbers) // _ADDED.size * _ADDED.size]))
         # At rest nothing is allocated, and an old count is as good as a new one. A power cut leaves zeros.
         limit = _OLD_SECONDS if added else _OLD_AT_REST_SECONDS
-        return (in_use, added, counted_ns) if 0 <= time_ns() - counted_ns <= limit * 1e9 else None
+        return (in_use, added) if 0 <= time_ns() - counted_ns <= limit * 1e9 else None
 
-    def _write(self, in_use: int, added: int, *, counted_ns: int | None = None) -> None:
-        content = _ACCOUNT.pack(in_use, added, time_ns() if counted_ns is None else counted_ns)
-        with suppress(OSError):  # on a full disk, or where another user made it, everything is counted each time
-            try:
-                fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                pass_on_group(fd, self._root)
-            try:
-                os.pwrite(fd, content, 0)
-            finally:
-                os.close(fd)
+    def _append(self, number: int) -> None:
+        with suppress(OSError):  # as in ``count``
+            self._write(os.O_WRONLY | os.O_APPEND, _ADDED.pack(number))
+
+    def _write(self, flags: int, content: bytes) -> None:
+        # In one write, which the system does not mix with another one to the same file.
+        try:
+            fd = os.open(self._path, flags | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if flags & os.O_APPEND:
+                return  # nobody has counted
+            fd = os.open(self._path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            pass_on_group(fd, self._root)
+        try:
+            os.write(fd, content)
+        finally:
+            os.close(fd)

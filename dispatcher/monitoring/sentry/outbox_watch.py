@@ -67,7 +67,7 @@ class OutboxWatch:
         self._checked_at = now
         try:
             directories = find_outboxes(self._root) if own is None else [own]
-            in_use = self._usage.bytes()
+            in_use = self._usage.total()
             if in_use >= _NEARLY_FULL * self._max_bytes:
                 in_use = self._usage.count()
         except OSError as error:
