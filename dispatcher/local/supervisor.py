@@ -100,14 +100,18 @@ class Supervisor:
             if child.restart_at is not None and now >= child.restart_at:
                 self._spawn(child)
 
-    def stop(self) -> None:
+    def stop(self, *, asks: bool = True) -> None:
         """End all children, the last started first, each with all that it has started. May be called twice.
 
         Blocks for up to fifteen seconds for each: SIGTERM first, then SIGKILL.
+
+        Args:
+            asks: Send SIGTERM. Not for children that were told to end already: the signal could meet one that is
+                ending, and end it before it has returned its exit code.
         """
         for child in reversed(self._children):
             if child.process is not None:
-                _end(child.process)
+                _end(child.process, asks=asks)
                 child.process = None
             child.restart_at = None
         self._guard_children()
@@ -176,10 +180,11 @@ class Supervisor:
                 self._say(name, line.rstrip())
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[str], *, asks: bool) -> None:
     # Then the whole group: a worker with the prefork pool has children of its own.
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
+    if asks:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_SECONDS)
     with contextlib.suppress(ProcessLookupError, PermissionError):

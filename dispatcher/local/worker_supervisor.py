@@ -37,6 +37,7 @@ class WorkerSupervisor:
         self._child = child
         self._supervisor = Supervisor(say, on_end=on_end)
         self._stopped = threading.Event()
+        self._has_quit = False
 
     def run(self) -> int:
         """Run until the end, and block for so long.
@@ -53,7 +54,7 @@ class WorkerSupervisor:
                 return NEVER_STARTS
             self._supervisor.restart_ended()
         process = self._child.process
-        self._supervisor.stop()
+        self._supervisor.stop(asks=not self._has_quit)
         return 0 if process is None or process.returncode == 0 else 1
 
     def _on_signal(self, number: int, _: object) -> None:
@@ -61,6 +62,7 @@ class WorkerSupervisor:
             self._forward(number)
             return
         if number == signal.SIGQUIT or self._stopped.is_set():
+            self._has_quit = True
             self._forward(signal.SIGQUIT)
         self._stopped.set()
 
