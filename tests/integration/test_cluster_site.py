@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher.store.keys import COUNTS
 from tests.support.deliveries import LOG
+from tests.support.failover import assert_nothing_is_lost
 from tests.support.redis_cluster import RedisClusterServers
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
@@ -63,36 +64,16 @@ def test_a_primary_that_is_killed_under_load_loses_and_doubles_nothing(
 def test_a_failover_that_loses_acknowledged_writes_loses_no_event(
     cluster_site: Site, cluster: RedisClusterServers
 ) -> None:
-    site = cluster_site
-    worker = site.worker()
-    child = site.emitting(
-        "for n in range(600):\n"
-        "    tracker.emit('shop.order.paid', {'n': n})\n"
-        "    if n in (200, 400):\n"
-        "        while not os.path.exists(sys.argv[1] + str(n)): time.sleep(0.02)\n"
-        "while not os.path.exists(sys.argv[1] + 'end'): time.sleep(0.02)\n"
-        "assert dispatcher.flush(60)\n",
-        str(site.directory / "go"),
+    primary = cluster.owner_of(COUNTS.of(LOG))
+    replicas: list[int] = []
+
+    def fail_over() -> None:
+        cluster.kill(primary)
+        cluster.thaw(replicas[0])
+        cluster.wait_for_another(COUNTS.of(LOG), primary)
+
+    assert_nothing_is_lost(
+        cluster_site,
+        cut_replication=lambda: replicas.append(cluster.cut_replication(primary)),
+        fail_over=fail_over,
     )
-    site.wait_for_lines(200, timeout=60)
-    before = cluster.owner_of(COUNTS.of(LOG))
-    replica = cluster.cut_replication(before)
-    (site.directory / "go200").touch()
-    # The old primary knows them as put, delivered and settled. The new one knows nothing of them.
-    site.wait_for_lines(400, timeout=60)
-
-    cluster.kill(before)
-    cluster.thaw(replica)
-    cluster.wait_for_another(COUNTS.of(LOG), before)
-    (site.directory / "go400").touch()
-
-    site.wait_for_lines(600, timeout=90)
-    wait_for(lambda: site.counts(LOG).delivered >= 600, 90, what=site.ledger)
-    (site.directory / "goend").touch()
-    assert "has lost what was put" in child.succeed(timeout=60)
-    site.wait_until_delivered(timeout=90)
-    assert_each_once(site.log, 600)
-    assert {line["properties"]["n"] for line in read_lines(site.directory / "segment.jsonl")} == set(range(600))
-    site.assert_ledger_closes()
-    assert worker.running, worker.output
-    assert worker.stop(60) == 0

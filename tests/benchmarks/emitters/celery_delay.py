@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from celery import Task
+
 from tests.benchmarks.emitters.base import Emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.plain_celery import append
@@ -14,8 +16,13 @@ from tests.benchmarks.sample import NAME
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[Emitter]:
-    """The app finds its broker in the environment."""
+def opened(place: Place, task: Task = append) -> Iterator[Emitter]:
+    """The app finds its broker in the environment.
+
+    Args:
+        place: Not needed.
+        task: What each event is sent to.
+    """
     context: dict[str, Any] = {}
 
     def bind(bound: dict[str, Any]) -> None:
@@ -23,6 +30,6 @@ def opened(place: Place) -> Iterator[Emitter]:
         context = bound
 
     def emit(data: dict[str, Any]) -> None:
-        append.delay({"name": NAME, "timestamp": datetime.now(UTC).isoformat(), "event": data, "context": context})
+        task.delay({"name": NAME, "timestamp": datetime.now(UTC).isoformat(), "event": data, "context": context})
 
     yield Emitter(emit=emit, bind=bind)
