@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from importlib.util import find_spec
 from typing import Final
 
@@ -14,7 +13,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
 from dispatcher.monitoring.snapshot import Observer
-from dispatcher.secrecy.log_lines import guard_handlers
+from dispatcher.secrecy.log_lines import log_to_stderr
 
 #: The port in docker/prometheus.
 DEFAULT_PORT: Final = 9450
@@ -65,8 +64,7 @@ def exporter(address: str, port: int, max_age: float) -> None:
         raise click.ClickException(f"the exporter is not installed: {install_command('metrics')}")
     from dispatcher.monitoring.exporter import Exporter  # noqa: PLC0415 - it needs the extra
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    guard_handlers(logging.getLogger())
+    log_to_stderr()
 
     def make() -> Exporter:
         settings = config.load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.monitoring.units import count_text
 from dispatcher.relay.loop import RelayLoop
 from dispatcher.relay.relay import PutRefusedError, Relay
-from dispatcher.secrecy.log_lines import guard_handlers
+from dispatcher.secrecy.log_lines import log_to_stderr
 
 
 @click.command()
@@ -36,8 +35,7 @@ def relay(once: bool, timeout: float) -> None:
       dispatcher relay              until SIGTERM or Ctrl-C
       dispatcher relay --once       what is there now, then exit
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    guard_handlers(logging.getLogger())
+    log_to_stderr()
     settings = config.load()
     start_sentry(settings, role="relay")
     process = Relay(settings)

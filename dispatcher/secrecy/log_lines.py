@@ -30,8 +30,9 @@ class SafeFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, or lines, of a record. Raises what ``getMessage`` does for arguments that do not fit."""
+        record.message = record.getMessage()  # as every formatter does
         plain = copy.copy(record)
-        plain.msg, plain.args = safe_lines(record.getMessage()), None
+        plain.msg, plain.args = safe_lines(record.message), None
         if record.exc_info:
             plain.exc_text = self.formatException(record.exc_info)
         return self._base.format(plain)
@@ -39,6 +40,13 @@ class SafeFormatter(logging.Formatter):
     def formatException(self, ei: _ErrorInfo) -> str:  # noqa: N802 - logging's name
         """A traceback: the texts of errors may hold URLs with passwords, addresses and escape sequences."""
         return safe_lines(mask_addresses(mask_url(self._base.formatException(ei))))
+
+
+def log_to_stderr() -> None:
+    """Have what is logged at INFO and above written to stderr, for a command. Does nothing where logging is set up."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def guard_handlers(logger: logging.Logger) -> None:

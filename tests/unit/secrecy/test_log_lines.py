@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from celery.utils.log import ColorFormatter
 
-from dispatcher.secrecy.log_lines import guard_handlers
+from dispatcher.secrecy.log_lines import guard_handlers, log_to_stderr
 
 ESCAPE = "\x1b[2J\x9b\u202e"
 
@@ -60,3 +60,11 @@ def test_the_colours_of_celery_stay_and_others_see_the_record(caplog: pytest.Log
     assert written.getvalue().startswith("\x1b[1;31m")
     assert "\\u001b[2J" in written.getvalue()
     assert caplog.records[-1].args == (ESCAPE,)
+    assert caplog.records[-1].message == f"it answered {ESCAPE}"
+
+
+def test_a_command_leaves_handlers_that_are_not_its_own() -> None:
+    before = [handler.formatter for handler in logging.getLogger().handlers]
+    assert before
+    log_to_stderr()
+    assert [handler.formatter for handler in logging.getLogger().handlers] == before
