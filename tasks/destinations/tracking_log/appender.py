@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from dispatcher.process.system_calls import sync
 from dispatcher.tasks.destinations.tracking_log.append_log import Append, AppendLog
-from dispatcher.tasks.destinations.tracking_log.rotation import compress_rotated, rotated_path, siblings
+from dispatcher.tasks.destinations.tracking_log.rotation import compress_rotated, open_sibling, rotated_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -241,15 +241,12 @@ class Appender:
         if inode == self._file[1]:
             yield self._fd
             return
-        for path in siblings(self._path):
-            if path.stat().st_ino == inode:
-                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    yield fd
-                finally:
-                    os.close(fd)
-                return
-        yield None
+        fd = open_sibling(self._path, inode)
+        try:
+            yield fd
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     def _repair_tail(self, size: int) -> int:
         """Repair a last line without a line break that the record does not know: end it if it is whole, else cut it."""

@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import shutil
+import stat
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _COPY_BYTES: Final = 1 << 20
+# How often a directory is read at most, while files in it get other names.
+_LISTINGS: Final = 3
 
 
 def rotated_path(path: Path, now_seconds: float) -> Path:
@@ -32,10 +36,35 @@ def rotated_path(path: Path, now_seconds: float) -> Path:
 
 
 def siblings(path: Path) -> list[Path]:
-    """The files beside the log whose names begin with its name, however they were rotated; newest first."""
-    found = [entry for entry in os.scandir(path.parent) if entry.name.startswith(path.name) and entry.is_file()]
-    found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    return [path.with_name(entry.name) for entry in found]
+    """The files beside the log whose names begin with its name, however they were rotated; newest first.
+
+    Files that another process renames, compresses or removes meanwhile are looked for once more, under all names that
+    there are then, and left out if they are gone.
+    """
+    for _ in range(_LISTINGS):
+        found = []
+        vanished = False
+        for entry in os.scandir(path.parent):
+            if entry.name.startswith(path.name):
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:
+                    vanished = True
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found.append((status.st_mtime_ns, entry.name))
+        if not vanished:
+            break
+    return [path.with_name(name) for _, name in sorted(found, reverse=True)]
+
+
+def open_sibling(path: Path, inode: int) -> int | None:
+    """A descriptor, for reading and writing, of the sibling with this inode; None if no sibling has it."""
+    for sibling in siblings(path):
+        with suppress(FileNotFoundError):  # it was renamed or compressed meanwhile
+            if sibling.stat().st_ino == inode:
+                return os.open(sibling, os.O_RDWR | os.O_CLOEXEC)
+    return None
 
 
 def compress_rotated(path: Path) -> None:
@@ -49,6 +78,8 @@ def compress_rotated(path: Path) -> None:
         if rotated_name.fullmatch(rotated.name):
             try:
                 _compress(rotated)
+            except FileNotFoundError:
+                continue  # Another process has compressed or removed it.
             except OSError as error:
                 logger.warning("cannot compress %s, which stays as it is until the next rotation: %s", rotated, error)
 

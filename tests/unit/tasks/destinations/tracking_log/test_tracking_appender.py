@@ -14,6 +14,7 @@ import pytest
 
 from dispatcher.tasks.destinations.tracking_log.append_log import Append, AppendLog
 from dispatcher.tasks.destinations.tracking_log.appender import Appender
+from dispatcher.tasks.destinations.tracking_log.rotation import compress_rotated, open_sibling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -381,6 +382,33 @@ def test_rotated_files_are_compressed(path: Path, compressing: Appender) -> None
         b'{"number": %d}\n' % number for number in range(7)
     )
     assert not list(path.parent.glob("*.partial"))
+
+
+def test_files_that_are_renamed_and_removed_meanwhile_harm_no_listing(path: Path) -> None:
+    path.write_bytes(b"kept\n")
+    log_inode = path.stat().st_ino
+    stopped = threading.Event()
+
+    def rename_and_remove() -> None:
+        while not stopped.is_set():
+            other = path.with_name("tracking.log-20260101-1767225600")
+            other.write_bytes(b"")
+            path.rename(path.with_name("tracking.log-20260102-1767312000"))
+            other.unlink()
+            path.with_name("tracking.log-20260102-1767312000").rename(path)
+
+    renaming = threading.Thread(target=rename_and_remove)
+    renaming.start()
+    try:
+        for _ in range(2_000):
+            compress_rotated(path.with_name("tracking.log-2026"))  # No rotated file has that name: it lists only.
+            fd = open_sibling(path, log_inode)
+            if fd is not None:
+                assert os.fstat(fd).st_ino == log_inode
+                os.close(fd)
+    finally:
+        stopped.set()
+        renaming.join()
 
 
 def test_an_interrupted_compression_is_repeated(path: Path, compressing: Appender) -> None:
