@@ -24,8 +24,9 @@ from dispatcher.replay.throttle import Throttle
 from dispatcher.secrecy.safe_text import to_json
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.dead_letter import DeadLetter, DeadLetterFilter
 from dispatcher.store.dead_letter_files import directory_of, read
-from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
+from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.operator_note import note_command
 from dispatcher.store.waiting_batches import scan_destinations
 

@@ -19,6 +19,9 @@ from dispatcher.errors import SettingsError
 # Celery's own exchange and keys, beside which the queue of a destination stands.
 RESERVED_NAMES: Final = frozenset({"emit", "celeryev", "unacked", "unacked_index", "unacked_mutex"})
 
+# So many that each of twenty servers has some; each costs the bell a question a second in a cluster.
+MAX_SLOTS: Final = 64
+
 
 def _check_name(name: str) -> None:
     if name in RESERVED_NAMES:
@@ -46,6 +49,9 @@ class DestinationSettings(Table):
     internal: bool = Field(True, description="Whether internal events may go there; false keeps them out.")
     batch_events: Count = Field(100, description="Most events in a batch.")
     batch_bytes: Size = Field(475_000, description="Most bytes in a batch.")
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(
+        1, description="Over how many slots of the store its batches spread; more than one is for a Redis Cluster."
+    )
     lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
     retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
     breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="When it is left alone.")

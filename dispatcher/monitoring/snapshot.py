@@ -17,6 +17,7 @@ from dispatcher.outbox.stats import Surveyor
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
 from dispatcher.store.keys import STATES
+from dispatcher.store.slots import slot_name
 from dispatcher.store.waiting_batches import scan_destinations
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Observer:
             others, forbidden = [], f"destinations that the settings do not name are not looked for: {error}"
         names, unserved = ([*others, *names], []) if self._problems else (names, others)
         counts = self._store.counts([*names, *unserved])
-        batches, doorbells = self._queues(settings, [*names, *unserved])
+        batches, doorbells = self._queues(settings, counts)
         return Snapshot(
             at=self._clock(),
             ledger=replace(ledger, destinations={name: counts[name] for name in names}),
@@ -177,13 +178,19 @@ class Observer:
             self._scanned_at = now
         return self._in_redis
 
-    def _queues(self, settings: Settings, names: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    def _queues(
+        self, settings: Settings, counts: Mapping[str, Counts]
+    ) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
         # A queue bears the name of its destination, and is in this Redis only if that is the broker too.
-        names = [name for name in names if name != NOT_TAKEN]
+        names = [name for name in counts if name != NOT_TAKEN]
         queues = names if settings.broker == settings.store else ()
-        cards = [("ZCARD", state.of(name)) for name in names for state in STATES]
-        answers = iter(self._pool.execute_many(cards))
-        batches = {name: {state.name: int(next(answers)) for state in STATES} for name in names}
+        places = [
+            (name, state, slot_name(name, slot)) for name in names for slot in counts[name].slots for state in STATES
+        ]
+        lengths = self._pool.execute_many([("ZCARD", state.of(place)) for _, state, place in places])
+        batches = {name: {state.name: 0 for state in STATES} for name in names}
+        for (name, state, _), length in zip(places, lengths, strict=True):
+            batches[name][state.name] += int(length)
         try:
             lengths = self._pool.execute_many([("LLEN", name) for name in queues]) if queues else []
         except StoreUnavailableError as error:

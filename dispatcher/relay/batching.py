@@ -44,11 +44,19 @@ class Batcher:
     Args:
         router: Decides where an event goes.
         limits: Of each destination that gets batches.
+        slots: Over how many slots the batches of a destination spread, where that is more than one.
     """
 
-    def __init__(self, router: Router, limits: Mapping[str, BatchLimits]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        limits: Mapping[str, BatchLimits],
+        slots: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._router = router
         self._limits = limits
+        #: Over how many slots the batches of a destination spread, where that is more than one.
+        self.slots: Final = slots
         self._routes: dict[bytes, _Route] = {}
 
     @property
@@ -110,7 +118,8 @@ def make_batcher(settings: Settings) -> Batcher:
         name: BatchLimits(destination.batch_events, destination.batch_bytes)
         for name, destination in settings.served_destinations.items()
     }
-    return Batcher(Router(settings), limits)
+    slots = {name: table.slots for name, table in settings.served_destinations.items() if table.slots > 1}
+    return Batcher(Router(settings), limits, slots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class JournalProgress:
         self.settled: dict[str, int] = {}
         #: Up to where the store has the journal, by destination, as far as this relay knows.
         self.put: dict[str, int] = {}
+        #: The slot of each destination in which the store has the journal, or is to have it.
+        self.slots: dict[str, int] = {}
         # The recorded ranges that are not settled, ordered by start; no two overlap.
         self._ranges: list[PutRange] = []
         # Up to where something was put without an entry: every destination has to have everything before it.
@@ -127,6 +129,7 @@ class JournalProgress:
                 # Nothing was ever put for it, as for a destination that is new in the settings.
                 self.settled[name] = max(self.settled[name], position)
         self.put |= {name: answer.put for name, answer in progress.items()}
+        self.slots |= {name: answer.slot for name, answer in progress.items()}
         self._unrecorded = self._from
         if lost:
             self.has_lost = True

@@ -189,7 +189,7 @@ class Relay:
         if not outbox.is_settled:
             if outbox.has_lost:
                 # Otherwise it is compared only when it is opened, which would find the same loss each time.
-                outbox.compare(self._batcher.destinations)
+                outbox.compare(self._batcher)
                 if not outbox.is_empty():
                     return  # the store has lost it again
             outbox.discard_settled()
@@ -210,7 +210,7 @@ class Relay:
         self._asked_at = self._clock()
         self._ask_seconds = min(2 * self._ask_seconds, _ASK_SELDOM_SECONDS)
         for outbox in unsettled:
-            if outbox.compare(self._batcher.destinations) and outbox.discard_settled():
+            if outbox.compare(self._batcher) and outbox.discard_settled():
                 self._ask_seconds = _ASK_SECONDS
         if self._outboxes.are_filling():
             self._discard_put()

@@ -16,6 +16,7 @@ from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.put_log import PutLog
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.put import Put
+from dispatcher.store.slots import slot_of
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +94,12 @@ class RelayedOutbox:
         self._is_doubtful = True
         self.reader.rewind()
 
-    def compare(self, destinations: Sequence[str]) -> bool:
+    def compare(self, batcher: Batcher) -> bool:
         """Ask the store how far it has the journal, and go back to where it has lost something.
 
         Args:
-            destinations: Those for which it is asked.
+            batcher: Knows the destinations for which it is asked, and how many slots they have. The journal keeps the
+                slot that it has.
 
         Returns:
             False where nothing was ever put and nothing waits: then the store is not asked.
@@ -109,7 +111,9 @@ class RelayedOutbox:
             entries = self._log.read()
             self._progress = JournalProgress(entries, position=reader.state.position, settled=reader.state.settled)
         position = reader.state.position
-        self._progress.update(self._store.progress(destinations, reader.name), position)
+        new = {name: slot_of(reader.name, number) for name, number in batcher.slots.items()}
+        slots = {**new, **self._progress.slots}
+        self._progress.update(self._store.progress(batcher.destinations, reader.name, slots=slots), position)
         self._is_doubtful = False
         if self._progress.lost_from is None:
             return True
@@ -137,7 +141,7 @@ class RelayedOutbox:
         Returns:
             The range, closed, and whether more may follow it.
         """
-        if self._is_doubtful and not self.compare(batcher.destinations):
+        if self._is_doubtful and not self.compare(batcher):
             return batcher.open_range(self.reader.name, self.reader.position), False
         assert self._progress is not None
         start = self.reader.position
@@ -181,12 +185,15 @@ class RelayedOutbox:
             pause()
 
     def record(self, journal_range: JournalRange) -> list[Put]:
-        """Record in the put log what is about to be put, and mark what the store may have had before."""
+        """Record in the put log what is about to be put, with its slots, and mark what the store may have had."""
         assert self._progress is not None
         entry = self._progress.record(journal_range.start, journal_range.end, journal_range.puts)
         if entry is not None:
             self._log.append(entry)
-        return [replace(put, again=True) if self._progress.is_again(put) else put for put in journal_range.puts]
+        puts = [replace(put, again=True) if self._progress.is_again(put) else put for put in journal_range.puts]
+        if not any(self._progress.slots.values()):
+            return puts
+        return [replace(put, slot=self._progress.slots.get(put.destination, 0)) for put in puts]
 
     def commit(self, puts: Sequence[Put], end: int) -> None:
         """Record that the store has taken batches.

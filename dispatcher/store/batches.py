@@ -6,7 +6,8 @@ Redis does not answer: then the step may or may not have happened, and it is har
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.connections.redis_pool import Command, RedisPool
@@ -14,13 +15,14 @@ from dispatcher.errors import BatchDamagedError
 from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
 from dispatcher.store.claim import BreakerOpen, Claim, Claimed, Damaged, JoinLimits, Paused
-from dispatcher.store.counts import Counts
+from dispatcher.store.counts import Counts, join_slots, read_fields
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.doorbell import Ring, template
 from dispatcher.store.packing import unpack
 from dispatcher.store.put import Progress, Put
 from dispatcher.store.script import Call, ScriptCaller
 from dispatcher.store.settlement import Settled, Settlement
+from dispatcher.store.slots import slot_name
 
 # Bytes that are kept of a batch that cannot be unpacked: more than a batch of the usual size takes, packed.
 _MAX_DAMAGED_BYTES: Final = 1024 * 1024
@@ -47,7 +49,7 @@ class BatchStore:
             For each range None if it is in the store now, whether by this call or an earlier one. Otherwise the
             position from which on the journal has to be put anew: nothing of the range was put now.
         """
-        calls = [(put.destination, put.arguments, put.data) for put in puts]
+        calls = [(put.slot_name, put.arguments, put.data) for put in puts]
         answers = self._scripts.call_many(script.PUT, calls, *more)
         return [int(answer[0]) if isinstance(answer, list) else None for answer in answers]
 
@@ -62,9 +64,13 @@ class BatchStore:
             What ``put`` does, and the doorbells that the caller has to send.
         """
         calls = [
-            (put.destination, {**put.arguments, "queue": put.destination}, [*put.data, template(put.destination)])
+            (
+                put.slot_name,
+                {**put.arguments, "queue": put.destination},
+                [*put.data, template(put.destination, put.slot)],
+            )
             if here
-            else (put.destination, put.arguments, put.data)
+            else (put.slot_name, put.arguments, put.data)
             for put in puts
         ]
         answers = self._scripts.call_many(script.PUT, calls)
@@ -74,17 +80,70 @@ class BatchStore:
     def restore(self, put: Put) -> int | None:
         """Put events that were dead letters in a file, and are dead no longer. Returns what ``put`` does."""
         arguments = {**put.arguments, "restored": True}
-        answer = self._scripts.call(script.PUT, put.destination, arguments, *put.data)
+        answer = self._scripts.call(script.PUT, put.slot_name, arguments, *put.data)
         return int(answer[0]) if isinstance(answer, list) else None
 
-    def progress(self, destinations: Sequence[str], journal: str) -> dict[str, Progress]:
-        """How far a journal has come at each destination; forgotten a week after the last call of this or ``put``."""
-        calls = [(name, {"journal": journal}, ()) for name in destinations]
-        answers = self._scripts.call_many(script.PROGRESS, calls)
-        return {name: Progress(*map(int, answer)) for name, answer in zip(destinations, answers, strict=True)}
+    def progress(
+        self, destinations: Sequence[str], journal: str, *, slots: Mapping[str, int] = MappingProxyType({})
+    ) -> dict[str, Progress]:
+        """How far a journal has come at each destination; forgotten a week after the last call of this or ``put``.
+
+        Args:
+            destinations: Which ones.
+            journal: Its name.
+            slots: The slot of each destination in which the journal is, or is to be if it is in none; 0 for the others.
+                It counts as in use from now on.
+
+        Returns:
+            By destination, how far it has come, and in which slot: that is where it is to be put.
+        """
+        wanted = {name: slots[name] for name in destinations if slots.get(name)}
+        calls: list[Call] = [
+            (name, {"journal": journal, "slot": wanted[name]} if name in wanted else {"journal": journal}, ())
+            for name in destinations
+        ]
+        calls += [(slot_name(name, slot), {"journal": journal}, ()) for name, slot in wanted.items()]
+        answers = [[int(one) for one in answer] for answer in self._scripts.call_many(script.PROGRESS, calls)]
+        first = dict(zip(destinations, answers, strict=False))
+        found = {name: [Progress(answer[0], answer[1])] for name, answer in first.items()}
+        for (name, slot), answer in zip(wanted.items(), answers[len(destinations) :], strict=True):
+            found[name].append(Progress(answer[0], answer[1], slot))
+            if slot not in first[name][2:]:
+                self._open_slot(name, slot)
+        # It may be in a slot that it would not get today, since it keeps that as long as it exists.
+        others = [
+            (name, slot)
+            for name, answer in first.items()
+            if all(one.put < 0 for one in found[name])
+            for slot in answer[2:]
+            if slot != wanted.get(name)
+        ]
+        calls = [(slot_name(name, slot), {"journal": journal}, ()) for name, slot in others]
+        for (name, slot), answer in zip(others, self._scripts.call_many(script.PROGRESS, calls), strict=True):
+            found[name].append(Progress(int(answer[0]), int(answer[1]), slot))
+        # The last one that is the furthest: the slot that is wanted, if no slot knows the journal.
+        return {
+            name: max(reversed(of_name), key=lambda one: (one.put, one.slot == wanted.get(name, 0)))
+            for name, of_name in found.items()
+        }
+
+    def _open_slot(self, destination: str, slot: int) -> None:
+        """Note that a slot is in use, so that bells and commands look into it. It is paused where slot 0 is."""
+        # Both before it is used and after it is noted: somebody may pause the destination in between.
+        for arguments in ({}, {"slot": slot}):
+            pause = self._scripts.call(script.OPEN_SLOT, destination, arguments)
+            pause = [part.decode("utf-8", "replace") for part in pause]
+            self._scripts.call(script.FOLLOW_PAUSE, slot_name(destination, slot), {"pause": pause})
 
     def claim(
-        self, destination: str, batch_id: str, *, token: str, lease_seconds: float, spread_seconds: float = 0.0
+        self,
+        destination: str,
+        batch_id: str,
+        *,
+        token: str,
+        lease_seconds: float,
+        spread_seconds: float = 0.0,
+        slot: int = 0,
     ) -> Claim | BreakerOpen | Paused | Damaged | str:
         """Claim one batch for ``lease_seconds``, and no other. Answers a doorbell, and rings for nothing.
 
@@ -94,12 +153,13 @@ class BatchStore:
             token: A name for this claim, which no other claim has.
             lease_seconds: After which another worker may claim it.
             spread_seconds: As ``claim_all`` takes it.
+            slot: The destination's slot in which it is.
 
         Returns:
             The claim, or what keeps the batch from being claimed, which may be one word: claimed, parked or settled.
         """
         arguments = _claim_arguments(batch_id, token, lease_seconds, spread_seconds) | {"alone": True}
-        found = self._claim(destination, token, arguments)
+        found = self._claim(destination, slot, token, arguments)
         if isinstance(found, Claimed):
             return found.claims[0] if found.claims else found.damaged[0]
         return found
@@ -113,9 +173,10 @@ class BatchStore:
         lease_seconds: float,
         spread_seconds: float = 0.0,
         limits: JoinLimits | None = None,
+        slot: int = 0,
         here: bool = False,
     ) -> Claimed | BreakerOpen | Paused | str:
-        """Answer a doorbell: claim its batch for ``lease_seconds``, and others of the destination together with it.
+        """Answer a doorbell: claim its batch for ``lease_seconds``, and others of the slot together with it.
 
         Where the batch is gone, the one is claimed that has waited longest. The others are those that wait or are due,
         the oldest first; a batch that was claimed before without an answer always comes alone. Where something still
@@ -129,6 +190,7 @@ class BatchStore:
             spread_seconds: By how much longer the lease is where leases were lost over the batch; random, so that it
                 does not end again at the same time as another that was lost together with it.
             limits: What all of them may have together; None for one batch only.
+            slot: The destination's slot that the doorbell is for.
             here: Whether the broker is this Redis too, so that the store rings in the same step.
 
         Returns:
@@ -139,15 +201,15 @@ class BatchStore:
         arguments = _claim_arguments(batch_id, token, lease_seconds, spread_seconds)
         if limits is not None:
             arguments |= {"events": limits.events, "bytes": limits.bytes}
-        return self._claim(destination, token, arguments, here=here)
+        return self._claim(destination, slot, token, arguments, here=here)
 
     def _claim(
-        self, destination: str, token: str, arguments: dict[str, Any], *, here: bool = False
+        self, destination: str, slot: int, token: str, arguments: dict[str, Any], *, here: bool = False
     ) -> Claimed | BreakerOpen | Paused | str:
-        message = [template(destination)] if here else []
+        message = [template(destination, slot)] if here else []
         if here:
             arguments["queue"] = destination
-        word, *answer = self._scripts.call(script.CLAIM, destination, arguments, *message)
+        word, *answer = self._scripts.call(script.CLAIM, slot_name(destination, slot), arguments, *message)
         if word == b"paused":
             return Paused(int(answer[0]) or None, (answer[1] or b"").decode())
         if word == b"breaker open":
@@ -159,11 +221,11 @@ class BatchStore:
         for row in answer[1:]:
             packed, count = row[1], int(row[2])
             try:
-                claims.append(Claim.from_row(destination, token, row, unpack(packed, count)))
+                claims.append(Claim.from_row(destination, token, row, unpack(packed, count), slot=slot))
             except BatchDamagedError as error:
-                claim = Claim.from_row(destination, token, row, ())
+                claim = Claim.from_row(destination, token, row, (), slot=slot)
                 damaged.append(self._settle_damaged(claim, packed or b"", count, str(error)))
-        return Claimed(claims, damaged, _ring_of(destination, answer[0]))
+        return Claimed(claims, damaged, _ring_of(destination, slot, answer[0]))
 
     def _settle_damaged(self, claim: Claim, packed: bytes, count: int, damage: str) -> Damaged:
         error = f"the batch {claim.batch_id} of {count} events is damaged in Redis: {damage}"
@@ -181,7 +243,7 @@ class BatchStore:
             What it did to the breaker; None where the lease was lost: then nothing was recorded.
         """
         arguments, data = settlement.arguments(claim), settlement.data(claim)
-        answer = self._scripts.call(script.SETTLE, claim.destination, arguments, *data)
+        answer = self._scripts.call(script.SETTLE, slot_name(claim.destination, claim.slot), arguments, *data)
         return None if answer is None else Settled(answer[0].decode())
 
     def settle_all(
@@ -192,7 +254,7 @@ class BatchStore:
         The last step rings for the next place where something waits for the destination and no ring is under way.
 
         Args:
-            settlements: The batches, all of one destination. Only one of them should say something to the breaker.
+            settlements: The batches, all of one slot. Only one of them should say something to the breaker.
             here: Whether the broker is this Redis too, so that the store rings in the same step.
 
         Returns:
@@ -205,32 +267,46 @@ class BatchStore:
                 arguments["rings"] = True
                 if here:
                     arguments["queue"] = claim.destination
-                    data.append(template(claim.destination))
-            calls.append((claim.destination, arguments, data))
+                    data.append(template(claim.destination, claim.slot))
+            calls.append((slot_name(claim.destination, claim.slot), arguments, data))
         answers = self._scripts.call_many(script.SETTLE, calls)
-        name = settlements[0][0].destination
+        name, slot = settlements[0][0].destination, settlements[0][0].slot
         return [
-            None if answer is None else Settled(answer[0].decode(), _ring_of(name, (*answer, None)[1]))
+            None if answer is None else Settled(answer[0].decode(), _ring_of(name, slot, (*answer, None)[1]))
             for answer in answers
         ]
 
-    def due(self, destination: str, *, idle: bool, every_seconds: float = 1.0) -> Ring | None:
-        """The doorbell to ring now: where something waits, or is due, and no ring is under way, or one that is lost.
+    def due(self, destination: str, *, idle: bool | None, every_seconds: float = 1.0, slot: int = 0) -> Ring | None:
+        """Find the doorbell to ring now: where something waits, or is due, and no ring is under way, or one is lost.
 
         Every worker asks, and one of them in ``every_seconds`` gets an answer.
 
         Args:
             destination: The one to ring for.
-            idle: Whether the Celery queue is empty, so that a ring of a few seconds ago is lost.
+            idle: Whether the Celery queue is empty, so that a ring of a few seconds ago is lost. None where the broker
+                is this Redis too: then the store sees for itself, and rings in the same step.
             every_seconds: All others get None for so long.
+            slot: The destination's slot to look into.
+
+        Returns:
+            The doorbell that the caller has to send; None where nothing is to be rung for, or it was sent.
         """
-        arguments = {"idle": idle, "every_ms": int(every_seconds * 1000)}
-        return _ring_of(destination, self._scripts.call(script.DUE, destination, arguments))
+        arguments: dict[str, Any] = {"every_ms": int(every_seconds * 1000)}
+        arguments |= {"queue": destination} if idle is None else {"idle": idle}
+        message = [template(destination, slot)] if idle is None else []
+        return _ring_of(
+            destination, slot, self._scripts.call(script.DUE, slot_name(destination, slot), arguments, *message)
+        )
 
     def counts(self, destinations: Sequence[str]) -> dict[str, Counts]:
-        """The ledger of each destination."""
+        """The ledger of each destination, all of its slots together. One round trip; two where it has several."""
         answers = self._scripts.call_many(script.COUNTS, [(name, {}, ()) for name in destinations])
-        return {name: Counts.from_answer(answer) for name, answer in zip(destinations, answers, strict=True)}
+        fields = {name: [read_fields(answer)] for name, answer in zip(destinations, answers, strict=True)}
+        others = [(name, slot) for name, [first] in fields.items() for slot in first["slots"].split()]
+        calls: list[Call] = [(slot_name(name, int(slot)), {}, ()) for name, slot in others]
+        for (name, _), answer in zip(others, self._scripts.call_many(script.COUNTS, calls), strict=True):
+            fields[name].append(read_fields(answer))
+        return {name: Counts.from_fields(join_slots(of_name)) for name, of_name in fields.items()}
 
 
 def _claim_arguments(batch_id: str, token: str, lease_seconds: float, spread_seconds: float) -> dict[str, Any]:
@@ -242,7 +318,7 @@ def _claim_arguments(batch_id: str, token: str, lease_seconds: float, spread_sec
     }
 
 
-def _ring_of(destination: str, row: list[Any] | None) -> Ring | None:
+def _ring_of(destination: str, slot: int, row: list[Any] | None) -> Ring | None:
     """The doorbell that a script wants to be sent."""
     if not row:
         return None
@@ -253,4 +329,5 @@ def _ring_of(destination: str, row: list[Any] | None) -> Ring | None:
         count=int(count),
         attempts=int(attempts),
         example=example.decode(),
+        slot=slot,
     )

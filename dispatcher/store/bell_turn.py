@@ -1,10 +1,10 @@
-"""Bell turn: which worker's bell looks, and which destinations it has to look at."""
+"""Bell turn: which worker's bell looks, and into which slots of which destinations."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from hashlib import sha1
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.keys import SINCE, STATES, TURN
 from dispatcher.store.occupancy import find_occupied
+from dispatcher.store.slots import find_slots, forget_empty, slot_names
 
 if TYPE_CHECKING:
     from dispatcher.connections.redis_pool import RedisPool
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _KEPT_ROUNDS: Final = 3
 # Rounds after which a bell that has not got the turn asks again, and takes it over if its holder has died.
 _OTHERS_ROUNDS: Final = (2.0, 4.0)
-# Rounds after which every destination is looked at, even where it has no batch: damage in Redis is found so.
+# Rounds after which every slot is looked at, even where it has no batch: damage in Redis is found so, and slots that
+# are in use although they are not set.
 _ALL_ROUNDS: Final = 60
 
 
@@ -33,15 +35,16 @@ class BellTurn:
 
     Args:
         pool: The connections to use.
-        destinations: Those that the bell rings for.
+        slots: The destinations that the bell rings for, and how many slots each is set to have.
         every_seconds: From one round to the next.
     """
 
-    def __init__(self, pool: RedisPool, destinations: Iterable[str], *, every_seconds: float) -> None:
+    def __init__(self, pool: RedisPool, slots: Mapping[str, int], *, every_seconds: float) -> None:
         self._pool = pool
-        self._destinations = sorted(destinations)
+        self._slots = {name: slots[name] for name in sorted(slots)}
+        self._names: list[str] = []
         self._every = every_seconds
-        names = "\n".join(self._destinations).encode()
+        names = "\n".join(self._slots).encode()
         self._key = TURN.of(NOT_TAKEN, sha1(names, usedforsecurity=False).hexdigest()[:12])
         self._kept_until = self._all_at = float("-inf")
 
@@ -75,16 +78,23 @@ class BellTurn:
         """How long a bell without the turn waits until it asks again: not all of them at once."""
         return self._every * random.uniform(*_OTHERS_ROUNDS)
 
-    def find_destinations(self) -> list[str]:
-        """Find the destinations that may have something to ring for. Blocks for two round trips at the most.
+    def find_slots(self) -> list[str]:
+        """Find the slots that may have something to ring for, by their names. Blocks for two round trips at the most.
 
-        These have a batch that is not settled; all have to be looked at once in a while.
+        These have a batch that is not settled; all have to be looked at once in a while. Then those that are empty and
+        not set any more are forgotten.
 
         Raises:
             StoreUnavailableError: Redis does not answer.
         """
         now = time.monotonic()
         if now >= self._all_at:
+            try:
+                forget_empty(self._pool, self._slots)
+            except StoreUnavailableError as error:
+                if not isinstance(error.__cause__, ResponseError):
+                    raise
+            self._names = slot_names(find_slots(self._pool, self._slots))
             self._all_at = now + _ALL_ROUNDS * self._every
-            return self._destinations
-        return find_occupied(self._pool, self._destinations, (SINCE, *STATES))
+            return self._names
+        return find_occupied(self._pool, self._names, (SINCE, *STATES))

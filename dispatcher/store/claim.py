@@ -28,6 +28,7 @@ class Claim:
             letter.
         first: How many events of the batch are settled already; the others come after these.
         rest: Its other events, which wait until these are settled, as one of the batch ends the workers that take it.
+        slot: The destination's slot in which it is.
     """
 
     destination: str
@@ -42,9 +43,12 @@ class Claim:
     condemned: bool = False
     first: int = 0
     rest: tuple[bytes, ...] = ()
+    slot: int = 0
 
     @classmethod
-    def from_row(cls, destination: str, token: str, row: Sequence[Any], payloads: tuple[bytes, ...]) -> Self:
+    def from_row(
+        cls, destination: str, token: str, row: Sequence[Any], payloads: tuple[bytes, ...], *, slot: int = 0
+    ) -> Self:
         """Read what claim.lua says of a batch that was claimed.
 
         Args:
@@ -52,6 +56,7 @@ class Claim:
             token: What the claim is known by when the batch is settled.
             row: As Redis gives it.
             payloads: The events that were packed in it, oldest first.
+            slot: The destination's slot in which it is.
         """
         batch_id = row[0].decode()
         _, attempts, claims, put_ms, claimed_ms, lost, part, first, condemned = map(int, row[2:])
@@ -68,6 +73,7 @@ class Claim:
             condemned=bool(condemned),
             first=first,
             rest=payloads[part:],
+            slot=slot,
         )
 
 

@@ -145,6 +145,7 @@ class Counts:
         pause: That somebody has paused it; None where nobody has.
         rate: Its rate limit; None where none is set, or no worker has asked for a permit for two days.
         commands: What people did to it by commands, the latest first.
+        slots: The slots of the store in which its batches may be.
     """
 
     accepted: int = 0
@@ -173,6 +174,7 @@ class Counts:
     pause: Pause | None = None
     rate: RateLimit | None = None
     commands: tuple[OperatorNote, ...] = ()
+    slots: tuple[int, ...] = (0,)
 
     @property
     def waiting(self) -> int:
@@ -195,9 +197,8 @@ class Counts:
         return self.accepted == self.delivered + self.waiting + self.dead + self.filtered
 
     @classmethod
-    def from_answer(cls, answer: Sequence[bytes]) -> Self:
-        """Read the answer of counts.lua."""
-        fields = {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
+    def from_fields(cls, fields: Mapping[str, str]) -> Self:
+        """Read the answer of counts.lua, or several that ``join_slots`` has joined."""
 
         def number(name: str) -> int:
             return int(fields.get(name, 0))
@@ -240,4 +241,44 @@ class Counts:
             pause=Pause.from_fields(fields),
             rate=RateLimit.from_fields(fields),
             commands=OperatorNote.from_field(fields.get("commands", "")),
+            slots=(0, *sorted(map(int, fields.get("slots", "").split()))),
         )
+
+
+def read_fields(answer: Sequence[bytes]) -> dict[str, str]:
+    """The answer of counts.lua by its fields."""
+    return {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
+
+
+def join_slots(answers: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+    """Join what counts.lua says of each slot of a destination, that of slot 0 first.
+
+    Numbers are added up. Of the breakers, that counts which stays open longest; the pause, the rate limit, the workers
+    and what people did are those of slot 0.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    joined = dict(answers[0])
+    for fields in answers[1:]:
+        if float(fields.get("breaker_until", 0)) > float(joined.get("breaker_until", 0)):
+            joined |= {name: fields[name] for name in _BREAKER_FIELDS if name in fields}
+        if float(fields.get("last_error_at", 0)) > float(joined.get("last_error_at", 0)):
+            joined |= {name: fields[name] for name in ("last_error", "last_error_at")}
+        for name, value in fields.items():
+            if name in _EARLIEST:
+                joined[name] = min(joined.get(name, value), value, key=float)
+            elif name == "last_delivered_at":
+                joined[name] = max(joined.get(name, value), value, key=float)
+            elif name in _SUMS or name.startswith(("dead:", "filtered:")):
+                joined[name] = str(int(joined.get(name, 0)) + int(value))
+    return joined
+
+
+_BREAKER_FIELDS: Final = ("breaker_until", "breaker_since", "breaker_cause", "breaker_error", "breaker_failures")
+_EARLIEST: Final = frozenset({"oldest", "due", "since", "dead_oldest"})
+_SUMS: Final = frozenset(
+    {
+        *("accepted", "delivered", "dead", "filtered", "queued", "claimed", "parked", "retried", "batches"),
+        *("dead_bytes", "dead_limit", "dead_cut", "breaker_opened"),
+    }
+)

@@ -23,7 +23,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.outbox.memory_map import sync_file
 from dispatcher.process.system_calls import sync
 from dispatcher.secrecy.safe_text import escape_payload
-from dispatcher.store.dead_letters import DeadLetter
+from dispatcher.store.dead_letter import DeadLetter
 
 # Seconds after which an unfinished file belongs to a worker that was killed.
 _ABANDONED_SECONDS: Final = 3600.0

@@ -2,171 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Any, Final, Self
-
-import msgspec
-import zstandard
+from heapq import merge
+from typing import Final
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.event import Event, decode
 from dispatcher.store import script
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.dead_event import unpack_event
+from dispatcher.store.dead_letter import DeadLetter, DeadLetterFilter, place_of
 from dispatcher.store.keys import DEAD
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.script import Script, ScriptCaller
+from dispatcher.store.slots import slot_name, slots_in_use, split_slot, with_slot
 
 # Dead letters read in one round trip, and where each may be large.
 _PAGE: Final = 500
 _SMALL_PAGE: Final = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """One event that will not be delivered unless somebody has it replayed.
-
-    Args:
-        destination: That did not get it.
-        id: Its place in the stream: the time at which it died, in milliseconds, and a number.
-        reason: In a word, as the ledger counts it.
-        error: The last error, as a sentence.
-        attempts: How often it was tried.
-        payload: The event.
-        count: How many events it stands for; more than one where these are gone.
-        answer: What the destination answered, in its own words, cut and without credentials; may be empty.
-    """
-
-    destination: str
-    id: str
-    reason: str
-    error: str
-    attempts: int
-    payload: bytes
-    count: int = 1
-    answer: str = ""
-
-    @classmethod
-    def from_entry(cls, destination: str, entry: Sequence[Any]) -> Self:
-        """Read an entry of the stream.
-
-        Args:
-            destination: Whose dead letter it is.
-            entry: As Redis answers it.
-
-        Returns:
-            The dead letter. Its payload is empty if the event is damaged.
-        """
-        letter_id, pairs = entry
-        fields = {pairs[at].decode(): pairs[at + 1] for at in range(0, len(pairs), 2)}
-        try:
-            payload = unpack_event(fields["event"])
-        except zstandard.ZstdError:
-            payload = b""  # the dead letter can be seen and dropped all the same
-        return cls(
-            destination=destination,
-            id=letter_id.decode(),
-            reason=fields["reason"].decode(),
-            error=fields["error"].decode(),
-            attempts=int(fields["attempts"]),
-            payload=payload,
-            count=int(fields.get("n", 1)),
-            answer=fields.get("answer", b"").decode(),
-        )
-
-    @property
-    def died_ms(self) -> int:
-        """When it died, in milliseconds since 1970."""
-        return int(self.id.partition("-")[0])
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Where it stands in the order in which events died: the numbers of its id."""
-        return _place(self.id)[1:]
-
-    @property
-    def event(self) -> Event | None:
-        """The event, or None where it cannot be decoded."""
-        try:
-            return decode(self.payload)
-        except (msgspec.DecodeError, RecursionError):
-            return None
-
-    @property
-    def can_be_replayed(self) -> bool:
-        """Whether a destination could be given its event. An event that emit could not take is only described."""
-        event = self.event
-        return event is not None and event.type not in ("dead", "dropped")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterFilter:
-    """Which dead letters are meant. Everything that is given has to hold.
-
-    Args:
-        reason: Their reason.
-        name: The event's name, or a glob of it.
-        since: They died then or later.
-        until: They died before then.
-        ids: These only.
-        event_ids: Those of these events.
-        user: Those of events about this user, by the id or the name in the event's context or data.
-        where: Those of events that have this text, number, true, false or null at this path: ``data.course_id``. In a
-            list, one item has to have it.
-        after: Those behind this one in the order of a list: the id of a dead letter and the name of its destination,
-            which may be empty.
-    """
-
-    reason: str | None = None
-    name: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    ids: Sequence[str] = ()
-    event_ids: Sequence[str] = ()
-    user: str | None = None
-    where: Sequence[tuple[str, str]] = ()
-    after: tuple[str, str] | None = None
-
-    def __contains__(self, dead_letter: DeadLetter) -> bool:
-        if self.reason is not None and dead_letter.reason != self.reason:
-            return False
-        if self.ids and dead_letter.id not in self.ids:
-            return False
-        if self.after is not None and _is_at_or_before(dead_letter, *self.after):
-            return False
-        if self.name is None and self.user is None and not self.event_ids and not self.where:
-            return True
-        event = dead_letter.event
-        return event is not None and self._has_event(event)
-
-    def _has_event(self, event: Event) -> bool:
-        whole = {"id": event.id, "name": event.name, "type": event.type, "data": event.data, "context": event.context}
-        return (
-            (self.name is None or fnmatchcase(event.name, self.name))
-            and (not self.event_ids or event.id in self.event_ids)
-            and (self.user is None or self.user in _users_of(event))
-            and all(text in _texts_at(whole, path.split(".")) for path, text in self.where)
-        )
-
-    def has(self, dead_letter: DeadLetter) -> bool:
-        """The same with the times, for dead letters that were not read within the ``bounds``."""
-        if self.since is not None and dead_letter.died_ms < self.since.timestamp() * 1000:
-            return False
-        if self.until is not None and dead_letter.died_ms >= self.until.timestamp() * 1000:
-            return False
-        return dead_letter in self
-
-    @property
-    def bounds(self) -> tuple[str, str]:
-        """The part of the stream to read, as XRANGE takes it."""
-        first = "-" if self.since is None else str(int(self.since.timestamp() * 1000))
-        last = "+" if self.until is None else f"({int(self.until.timestamp() * 1000)}"
-        return first, last
 
 
 class DeadLetters:
@@ -190,18 +42,22 @@ class DeadLetters:
 
         Those that come meanwhile are not among them: an event that is replayed and fails again must not come round.
         """
-        stream = DEAD.of(destination)
+        slots = slots_in_use(self._pool, destination)
+        yield from merge(*(self._select(destination, slot, wanted) for slot in slots), key=lambda one: one.place)
+
+    def _select(self, destination: str, slot: int, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
+        stream = DEAD.of(slot_name(destination, slot))
         newest = self._pool.execute("XREVRANGE", stream, "+", "-", "COUNT", 1)
         if not newest:
             return
         newest_id = newest[0][0].decode()
         first, last = wanted.bounds
-        if _place(newest_id) < _place(last):
+        if place_of(newest_id) < place_of(last):
             last = newest_id
         while True:
             page = self._pool.execute("XRANGE", stream, first, last, "COUNT", _PAGE)
             for entry in page:
-                dead_letter = DeadLetter.from_entry(destination, entry)
+                dead_letter = DeadLetter.from_entry(destination, entry, slot=slot)
                 if dead_letter in wanted:
                     yield dead_letter
             if len(page) < _PAGE:
@@ -218,11 +74,11 @@ class DeadLetters:
         Raises:
             StoreUnavailableError: Redis does not answer.
         """
-        stream = DEAD.of(destination)
         for at in range(0, len(ids), _SMALL_PAGE):
-            commands = [("XRANGE", stream, letter_id, letter_id) for letter_id in ids[at : at + _SMALL_PAGE]]
-            for entries in self._pool.execute_many(commands):
-                yield from (DeadLetter.from_entry(destination, entry) for entry in entries)
+            places = [split_slot(letter_id) for letter_id in ids[at : at + _SMALL_PAGE]]
+            commands = [("XRANGE", DEAD.of(slot_name(destination, slot)), entry, entry) for entry, slot in places]
+            for entries, (_, slot) in zip(self._pool.execute_many(commands), places, strict=True):
+                yield from (DeadLetter.from_entry(destination, entry, slot=slot) for entry in entries)
 
     def replay(self, dead_letters: Sequence[DeadLetter]) -> int:
         """Have dead letters of one destination delivered again, as one batch. Returns how many are on their way.
@@ -232,7 +88,11 @@ class DeadLetters:
         """
         if not dead_letters:
             return 0
-        batch_id = f"replay-{dead_letters[0].id}"
+        slots = {split_slot(dead_letter.id)[1] for dead_letter in dead_letters}
+        if len(slots) > 1:
+            return sum(self.replay([one for one in dead_letters if split_slot(one.id)[1] == slot]) for slot in slots)
+        # Another name in each slot, since the id that a destination knows a batch by must not come twice.
+        batch_id = f"replay-{dead_letters[0].id.replace('@', '.')}"
         payloads = [dead_letter.payload for dead_letter in dead_letters]
         if self.revive(
             dead_letters[0].destination, batch_id, payloads, [dead_letter.id for dead_letter in dead_letters]
@@ -250,7 +110,7 @@ class DeadLetters:
             destination: Whose they are.
             batch_id: The id of the new batch.
             payloads: Their events.
-            ids: The dead letters, which go.
+            ids: The dead letters, which go; all of one slot, in which the batch is then.
 
         Returns:
             False if one of them is gone: nothing has changed then.
@@ -258,8 +118,9 @@ class DeadLetters:
         Raises:
             StoreUnavailableError: Redis does not answer; whether it was done is not known.
         """
-        arguments = {"batch": batch_id, "ids": ids}
-        return bool(self._scripts.call(script.REVIVE, destination, arguments, pack(payloads)))
+        slot = split_slot(ids[0])[1]
+        arguments = {"batch": batch_id, "ids": [split_slot(letter_id)[0] for letter_id in ids]}
+        return bool(self._scripts.call(script.REVIVE, slot_name(destination, slot), arguments, pack(payloads)))
 
     def restore(self, dead_letters: Sequence[tuple[int, DeadLetter]], source: str) -> bool:
         """Have dead letters of a file delivered again, as one batch. False where somebody else does so right now.
@@ -271,14 +132,19 @@ class DeadLetters:
         """
         chosen = [dead_letter for _, dead_letter in dead_letters]
         event = chosen[0].event
+        # Where they count as dead: a file has those of one slot. Slot 0 has taken over what one that is forgotten had.
+        destination, slot = chosen[0].destination, split_slot(chosen[0].id)[1]
+        if slot and slot not in slots_in_use(self._pool, destination):
+            slot = 0
         put = Put(
-            destination=chosen[0].destination,
+            destination=destination,
             journal=source,
             start=dead_letters[0][0],
             end=dead_letters[-1][0] + 1,
             packed=pack([dead_letter.payload for dead_letter in chosen]),
             count=len(chosen),
             example="" if event is None else event.name,
+            slot=slot,
         )
         return self._store.restore(put) is None
 
@@ -307,16 +173,24 @@ class DeadLetters:
         return self._take_out(script.DROP, destination, ids)
 
     def overdue(
-        self, destination: str, *, max_bytes: int, max_age_seconds: float, every_seconds: float, going_on: bool = False
+        self,
+        destination: str,
+        *,
+        max_bytes: int,
+        max_age_seconds: float,
+        every_seconds: float,
+        going_on: bool = False,
+        slot: int = 0,
     ) -> list[str]:
         """The oldest dead letters, which are to go to a file now; a few megabytes of them. Then call ``mark_filed``.
 
         Args:
             destination: Whose they are.
-            max_bytes: What they may take up. The store itself keeps to it from now on.
+            max_bytes: What those of the slot may take up. The store itself keeps to it from now on.
             max_age_seconds: How old they may get; 0: as old as they like.
             every_seconds: It answers once in so many, whoever asks; all others get an empty list.
             going_on: Answer again, to the worker that has just filed some.
+            slot: The destination's slot whose they are.
 
         Returns:
             Their ids.
@@ -327,7 +201,8 @@ class DeadLetters:
             "every_ms": max(1, int(every_seconds * 1000)),
             "going_on": going_on,
         }
-        return [letter_id.decode() for letter_id in self._scripts.call(script.OVERDUE, destination, arguments)]
+        found = self._scripts.call(script.OVERDUE, slot_name(destination, slot), arguments)
+        return [with_slot(letter_id.decode(), slot) for letter_id in found]
 
     def mark_filed(self, destination: str, ids: Sequence[str]) -> int:
         """Take dead letters out of Redis that are in a file now.
@@ -343,44 +218,14 @@ class DeadLetters:
 
     def forget_filed(self, destination: str) -> int:
         """Have dead events count as filtered that went to a file or were only counted. Returns how many."""
-        return int(self._scripts.call(script.FORGET_FILED, destination, {}))
+        slots = slots_in_use(self._pool, destination)
+        return sum(int(self._scripts.call(script.FORGET_FILED, slot_name(destination, slot), {})) for slot in slots)
 
     def _take_out(self, how: Script, destination: str, ids: Sequence[str]) -> int:
-        return int(self._scripts.call(how, destination, {"ids": ids}))
-
-
-def _is_at_or_before(dead_letter: DeadLetter, letter_id: str, destination: str) -> bool:
-    here, there = _place(dead_letter.id), _place(letter_id)
-    return here < there or (here == there and (not destination or dead_letter.destination <= destination))
-
-
-def _users_of(event: Event) -> set[str]:
-    """What names the event's user: as a person would type it."""
-    places = [table for table in (event.context, event.data) if isinstance(table, dict)]
-    keys = ("user_id", "userId", "username", "anonymous_id", "anonymousId")
-    return {str(table[key]) for table in places for key in keys if table.get(key) not in (None, "")}
-
-
-def _texts_at(value: Any, path: Sequence[str]) -> set[str]:
-    """The values at a path, as a person would type them: text, or a number, true, false or null as in JSON."""
-    if isinstance(value, list):
-        return set().union(*(_texts_at(item, path) for item in value)) if value else set()
-    if not path:
-        return set() if isinstance(value, dict) else {value if isinstance(value, str) else json.dumps(value)}
-    if not isinstance(value, dict):
-        return set()
-    # A key may have full stops in it, as the names of some fields do.
-    found: set[str] = set()
-    for end in range(1, len(path) + 1):
-        key = ".".join(path[:end])
-        if key in value:
-            found |= _texts_at(value[key], path[end:])
-    return found
-
-
-def _place(bound: str) -> tuple[bool, int, int]:
-    """A bound of XRANGE as something that can be compared. Those that exclude end before their own place."""
-    if bound == "+":
-        return True, 0, 0
-    milliseconds, _, number = bound.removeprefix("(").partition("-")
-    return False, int(milliseconds), int(number or "-1")
+        by_slot: dict[int, list[str]] = {}
+        for letter_id, slot in map(split_slot, ids):
+            by_slot.setdefault(slot, []).append(letter_id)
+        return sum(
+            int(self._scripts.call(how, slot_name(destination, slot), {"ids": of_slot}))
+            for slot, of_slot in by_slot.items()
+        )

@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from dispatcher.connections.redis_pool import Command
+from dispatcher.store.slots import with_slot
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -30,10 +31,11 @@ class Ring:
 
     Args:
         destination: The queue, and in the task's name.
-        batch_id: The task's one argument.
+        batch_id: The batch that it names.
         count: How many events wait in the batch.
         attempts: How often it was parked: the task's ``retries``.
         example: The name of one of its events, for people who watch.
+        slot: The destination's slot in which the batch waits.
     """
 
     destination: str
@@ -41,6 +43,12 @@ class Ring:
     count: int
     attempts: int = 0
     example: str = ""
+    slot: int = 0
+
+    @property
+    def word(self) -> str:
+        """The task's one argument: the batch, with its slot if that is not 0."""
+        return with_slot(self.batch_id, self.slot)
 
     @property
     def task(self) -> str:
@@ -53,7 +61,7 @@ class Ring:
 
         With the destination in it, since batches of several destinations may have the same id.
         """
-        return f"{self.destination}.{self.batch_id}"
+        return f"{self.destination}.{self.word}"
 
     @property
     def summary(self) -> str:
@@ -93,7 +101,7 @@ def send(app: Celery, rings: Sequence[Ring]) -> None:
         for ring in rings:
             app.send_task(
                 ring.task,
-                args=[ring.batch_id],
+                args=[ring.word],
                 queue=ring.destination,
                 task_id=ring.task_id,
                 retries=ring.attempts,
@@ -145,19 +153,20 @@ def headers(ring: Ring, *, summary: str) -> dict[str, Any]:
     }
 
 
-def body(batch_id: str) -> str:
-    """Make the arguments of the task, as Celery writes them."""
-    return _encoder.encode([[batch_id], {}, _EMBED]).decode()
+def body(word: str) -> str:
+    """Make the arguments of the task, as Celery writes them: the ring's word."""
+    return _encoder.encode([[word], {}, _EMBED]).decode()
 
 
 @cache
-def template(destination: str) -> bytes:
-    """The message of a doorbell as the store's scripts ring with it: they fill in what stands in ``<>``.
+def template(destination: str, slot: int = 0) -> bytes:
+    """The message of a doorbell as the store's scripts of one slot ring with it: they fill in what stands in ``<>``.
 
     ``<id>`` is the batch's, ``<summary>`` what Flower shows of it, ``<tag>`` is another one for each message; and the
     number of retries, which is 0 here.
     """
-    return _message(Ring(destination=destination, batch_id="<id>", count=0), summary="<summary>", tag="<tag>")
+    ring = Ring(destination=destination, batch_id="<id>", count=0, slot=slot)
+    return _message(ring, summary="<summary>", tag=with_slot("<tag>", slot))
 
 
 def _message(ring: Ring, *, summary: str, tag: str) -> bytes:
@@ -171,7 +180,7 @@ def _message(ring: Ring, *, summary: str, tag: str) -> bytes:
     }
     return _encoder.encode(
         {
-            "body": body(ring.batch_id),
+            "body": body(ring.word),
             "content-encoding": "utf-8",
             "content-type": "application/json",
             "headers": headers(ring, summary=summary),

@@ -40,7 +40,7 @@ class Key:
 
 
 def prefix(destination: str) -> str:
-    """What all keys of a destination begin with. The braces keep them on one node of a cluster."""
+    """What all keys of a destination, or of one of its slots, begin with. The braces keep them on one server."""
     return f"dispatcher:{{{destination}}}:"
 
 
@@ -147,6 +147,16 @@ WORKERS: Final = Key(
     "zset",
     "description of a worker that serves it (store/workers.py), as JSON: when it was last there; goes after a minute",
 )
+SLOTS: Final = Key(
+    "slots",
+    "zset",
+    "of slot 0 alone: number of another slot that is in use: when a relay last had a journal there",
+)
+RETIRED: Final = Key(
+    "retired",
+    "hash",
+    "the ledger of a slot that is being forgotten, until slot 0 has it; goes after a day",
+)
 REPORTER: Final = Key(
     "reporter",
     "string",
@@ -187,6 +197,8 @@ KEYS: Final = (
     TURN,
     RATE,
     WORKERS,
+    SLOTS,
+    RETIRED,
     REPORTER,
     REPORTED,
     REPLAY,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from dispatcher.store import script
 from dispatcher.store.script import ScriptCaller
+from dispatcher.store.slots import slot_name, slots_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ class Levers:
 
     What they set is kept in Redis, so that it holds for all workers, also for those that start later. Each method
     blocks up to the pool's timeout, and raises StoreUnavailableError where Redis does not answer: then it may or may
-    not have happened, and it is harmless to call it again.
+    not have happened, or in some slots of the destination only, and it is harmless to call it again.
 
     Args:
         pool: The connections to use.
@@ -52,6 +53,7 @@ class Levers:
     """
 
     def __init__(self, pool: RedisPool, *, clock: Callable[[], float] | None = None) -> None:
+        self._pool = pool
         self._scripts = ScriptCaller(pool, clock)
 
     def pause(self, destination: str, *, seconds: float | None = None, reason: str = "") -> int | None:
@@ -71,11 +73,18 @@ class Levers:
             "for_ms": 0 if seconds is None else max(1, int(seconds * 1000)),
             "reason": reason[:_REASON_LENGTH],
         }
-        return int(self._scripts.call(script.PAUSE, destination, arguments)[1]) or None
+        # Slot 0 first: from then on a slot that comes into use is paused too, and the others are known after that.
+        ends = int(self._scripts.call(script.PAUSE, destination, arguments)[1]) or None
+        for slot in slots_in_use(self._pool, destination)[1:]:
+            self._scripts.call(script.PAUSE, slot_name(destination, slot), arguments)
+        return ends
 
     def resume(self, destination: str) -> bool:
         """End a pause; what waits is delivered then, as the breaker lets it. Returns whether there was one."""
-        return bool(self._scripts.call(script.PAUSE, destination, {"resume": True})[0])
+        was = bool(self._scripts.call(script.PAUSE, destination, {"resume": True})[0])
+        for slot in slots_in_use(self._pool, destination)[1:]:
+            was = bool(self._scripts.call(script.PAUSE, slot_name(destination, slot), {"resume": True})[0]) or was
+        return was
 
     def retry(self, destination: str, *, at_once: bool = False) -> Retried:
         """Close the breaker, and have all that is parked come due: bells ring for it within a second or so.
@@ -87,14 +96,19 @@ class Levers:
             at_once: Also where the destination has asked to be left alone for a while.
         """
         batches, was_open = 0, False
-        while True:
-            # In steps, in each of which what it has to be safe against is looked at again.
-            answer = self._scripts.call(script.RETRY, destination, {"at_once": at_once, "limit": _STEP})
-            outcome = answer[0].decode()
-            if outcome != "retried" and not batches:
-                return Retried(outcome=outcome, until_ms=int(answer[1]) or None, reason=(answer[2] or b"").decode())
-            if outcome == "retried":
-                batches += int(answer[1])
-                was_open = was_open or bool(answer[2])
-            if outcome != "retried" or int(answer[1]) < _STEP:
-                return Retried(outcome="retried", batches=batches, breaker_was_open=was_open)
+        for slot in slots_in_use(self._pool, destination):
+            is_over = False
+            while not is_over:
+                # In steps, in each of which what it has to be safe against is looked at again.
+                arguments = {"at_once": at_once, "limit": _STEP}
+                answer = self._scripts.call(script.RETRY, slot_name(destination, slot), arguments)
+                outcome = answer[0].decode()
+                if outcome == "retried":
+                    batches += int(answer[1])
+                    was_open = was_open or bool(answer[2])
+                    is_over = int(answer[1]) < _STEP
+                elif not batches:
+                    return Retried(outcome=outcome, until_ms=int(answer[1]) or None, reason=(answer[2] or b"").decode())
+                else:
+                    return Retried(outcome="retried", batches=batches, breaker_was_open=was_open)
+        return Retried(outcome="retried", batches=batches, breaker_was_open=was_open)

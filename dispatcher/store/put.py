@@ -9,6 +9,7 @@ from typing import Any
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.doorbell import Ring
 from dispatcher.store.packing import unpacked_bytes
+from dispatcher.store.slots import slot_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Put:
         filtered: How many of the range's events are not for it, by reason.
         dead: Events that emit could not take.
         again: The store had it before and has lost it, so that it may have been delivered.
+        slot: The slot of the destination to which the journal belongs.
     """
 
     destination: str
@@ -42,6 +44,12 @@ class Put:
     filtered: Mapping[str, int] = field(default_factory=dict)
     dead: Sequence[DeadEvent] = ()
     again: bool = False
+    slot: int = 0
+
+    @property
+    def slot_name(self) -> str:
+        """Whose keys it goes to."""
+        return slot_name(self.destination, self.slot)
 
     @property
     def batch_id(self) -> str:
@@ -51,7 +59,13 @@ class Put:
     @property
     def ring(self) -> Ring:
         """The doorbell for the batch."""
-        return Ring(destination=self.destination, batch_id=self.batch_id, count=self.count, example=self.example)
+        return Ring(
+            destination=self.destination,
+            batch_id=self.batch_id,
+            count=self.count,
+            example=self.example,
+            slot=self.slot,
+        )
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -83,7 +97,9 @@ class Progress:
     Args:
         put: The position up to which it was put.
         open: The position where its first batch starts that is not settled; -1 where all are.
+        slot: The slot to which it belongs.
     """
 
     put: int
     open: int
+    slot: int = 0

@@ -26,7 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 # another server just then.
 _TRIES: Final = 3
 
-#: A destination, the arguments by name, and the bytes behind them.
+#: A destination or one of its slots, the arguments by name, and the bytes behind them.
 Call = tuple[str, Mapping[str, Any], Sequence[bytes]]
 
 
@@ -46,7 +46,7 @@ class Script:
         """The Redis command that calls the script, by its SHA.
 
         Args:
-            destination: Whose keys it uses.
+            destination: Whose keys it uses: a destination, or one of its slots by its name.
             arguments: Its named arguments.
             data: Bytes that go behind them as they are, such as packed batches.
         """
@@ -92,6 +92,8 @@ class ScriptCaller:
         Returns:
             The script's answers.
         """
+        if not calls and not more:
+            return []
         if self._clock is not None:
             now_ms = int(self._clock() * 1000)
             calls = [(name, {**arguments, "now": now_ms}, data) for name, arguments, data in calls]
@@ -129,6 +131,10 @@ ANNOUNCE: Final = _of_the_store("announce")
 PAUSE: Final = _of_the_store("pause", "breaker")
 RETRY: Final = _of_the_store("retry", "breaker")
 NOTE: Final = _of_the_store("note")
+OPEN_SLOT: Final = _of_the_store("open_slot", "breaker")
+FOLLOW_PAUSE: Final = _of_the_store("follow_pause")
+RETIRE: Final = _of_the_store("retire")
+ABSORB: Final = _of_the_store("absorb")
 RATE_LIMIT: Final = Script("rate_limit")
 
 #: All of them.
@@ -149,5 +155,9 @@ SCRIPTS: Final = (
     PAUSE,
     RETRY,
     NOTE,
+    OPEN_SLOT,
+    FOLLOW_PAUSE,
+    RETIRE,
+    ABSORB,
     RATE_LIMIT,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from typing import Any, Final, Literal
 
 from dispatcher.connections.redis_pool import RedisPool
@@ -11,6 +12,7 @@ from dispatcher.store import script
 from dispatcher.store.keys import BATCH, CLAIMED, COUNTS, PARKED, SINCE, prefix
 from dispatcher.store.packing import unpack
 from dispatcher.store.script import ScriptCaller
+from dispatcher.store.slots import slot_name, slots_in_use, split_name, split_slot, with_slot
 
 # Batches read in one round trip.
 _PAGE: Final = 200
@@ -23,7 +25,7 @@ class WaitingBatch:
     """One batch that is not settled. Times are in milliseconds since 1970.
 
     Args:
-        id: Its name, as workers log it and Flower shows it.
+        id: Its name, as workers log it and Flower shows it, with ``@`` and its slot behind it where that is not 0.
         state: queued: for a worker to take. claimed: a worker has it. parked: to be tried again.
         count: How many events are left in it.
         example: The name of one of them; empty if the store does not say.
@@ -59,13 +61,17 @@ class WaitingBatches:
 
     def select(self, destination: str) -> Iterator[WaitingBatch]:
         """All batches of a destination, the oldest first. One that is settled meanwhile is left out."""
-        start = 0
-        while page := self._pool.execute("ZRANGE", SINCE.of(destination), start, start + _PAGE - 1, "WITHSCORES"):
+        slots = slots_in_use(self._pool, destination)
+        yield from merge(*(self._select(destination, slot) for slot in slots), key=lambda batch: batch.put_ms)
+
+    def _select(self, destination: str, slot: int) -> Iterator[WaitingBatch]:
+        start, place = 0, slot_name(destination, slot)
+        while page := self._pool.execute("ZRANGE", SINCE.of(place), start, start + _PAGE - 1, "WITHSCORES"):
             ids = [name.decode() for name in page[::2]]
             commands: list[tuple[Any, ...]] = []
             for name in ids:
-                commands.append(("HMGET", BATCH.of(destination, name), "n", "example", "attempts", "error"))
-                commands += [("ZSCORE", key.of(destination), name) for key in (CLAIMED, PARKED)]
+                commands.append(("HMGET", BATCH.of(place, name), "n", "example", "attempts", "error"))
+                commands += [("ZSCORE", key.of(place), name) for key in (CLAIMED, PARKED)]
             answers = self._pool.execute_many(commands)
             for index, name in enumerate(ids):
                 (count, example, attempts, error), claimed, parked = answers[3 * index : 3 * index + 3]
@@ -73,7 +79,7 @@ class WaitingBatches:
                     continue
                 score = parked if claimed is None else claimed
                 yield WaitingBatch(
-                    id=name,
+                    id=with_slot(name, slot),
                     state="claimed" if claimed is not None else "queued" if parked is None else "parked",
                     count=int(count),
                     example=(example or b"").decode("utf-8", "replace"),
@@ -90,11 +96,14 @@ class WaitingBatches:
         Raises:
             BatchDamagedError: Its bytes cannot be read.
         """
-        packed, count = self._pool.execute("HMGET", BATCH.of(destination, batch_id), "packed", "n")
+        name, slot = split_slot(batch_id)
+        packed, count = self._pool.execute("HMGET", BATCH.of(slot_name(destination, slot), name), "packed", "n")
         return None if count is None else unpack(packed, int(count))
 
     def transfer(self, source: str, target: str, ids: Sequence[str]) -> tuple[int, int]:
-        """Move batches to another destination, where they are queued. Atomic; may be repeated without harm.
+        """Move batches to another destination, where they are queued. May be repeated without harm.
+
+        Atomic for each slot of the source. All come into slot 0 of the target.
 
         The ledger counts their events as filtered at the one, ``transferred``, and as accepted at the other.
 
@@ -106,12 +115,18 @@ class WaitingBatches:
         Returns:
             How many batches were moved, and how many events.
         """
-        arguments = {"ids": ids, "to": prefix(target), "suffix": f"~{source}"}
-        batches, events = self._scripts.call(script.TRANSFER, source, arguments)
-        return int(batches), int(events)
+        by_slot: dict[int, list[str]] = {}
+        for name, slot in map(split_slot, ids):
+            by_slot.setdefault(slot, []).append(name)
+        batches = events = 0
+        for slot, names in by_slot.items():
+            arguments = {"ids": names, "to": prefix(target), "suffix": f"~{source}"}
+            moved = self._scripts.call(script.TRANSFER, slot_name(source, slot), arguments)
+            batches, events = batches + int(moved[0]), events + int(moved[1])
+        return batches, events
 
 
 def scan_destinations(pool: RedisPool) -> list[str]:
     """Every destination that has counters in Redis. Scans all keys: a million take about a second."""
     keys = pool.scan(COUNTS.of("*"), count=_SCAN_KEYS)
-    return sorted({COUNTS.destination_of(key.decode("utf-8", "replace")) for key in keys})
+    return sorted({split_name(COUNTS.destination_of(key.decode("utf-8", "replace")))[0] for key in keys})

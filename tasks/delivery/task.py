@@ -27,6 +27,7 @@ from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import BreakerOpen, Claim, Damaged, JoinLimits, Paused
 from dispatcher.store.doorbell import Ring, task_name
 from dispatcher.store.settlement import Settled, Settlement
+from dispatcher.store.slots import split_slot
 from dispatcher.tasks.delivery.result import Result
 from dispatcher.tasks.delivery.sentry_trace import send_traces
 from dispatcher.tasks.delivery.settlement import settlements_of
@@ -43,7 +44,7 @@ _SETTLE_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 
 
 class Delivery(Task):
-    """The task ``tasks.<destination>.deliver``. Its one argument is a batch's id: the destination has work.
+    """The task ``tasks.<destination>.deliver``. Its one argument names a batch: its slot of the destination has work.
 
     Nothing is lost when it fails or its worker dies: batches stay claimed until the lease runs out, and are rung for
     again.
@@ -73,13 +74,14 @@ class Delivery(Task):
         self._built: tuple[int, Destination[Any]] | None = None
         self._building = threading.Lock()
 
-    def run(self, batch_id: str) -> str:
+    def run(self, word: str) -> str:
         """Deliver the batch of a doorbell, and others that wait together with it. Returns a line for the log.
 
         Raises:
             Retry: Some of it is parked, to be tried again.
             StoreUnavailableError: Redis does not answer; the batches stay where they are.
         """
+        batch_id, slot = split_slot(word)
         # Before the claim, so that the lease ends here no later than in the store.
         began = time.monotonic()
         lease_until = began + self._settings.lease_seconds
@@ -90,6 +92,7 @@ class Delivery(Task):
             lease_seconds=self._settings.lease_seconds,
             spread_seconds=random.uniform(0, _SPREAD * self._settings.lease_seconds),
             limits=self._limits,
+            slot=slot,
             here=self._rings_here,
         )
         if isinstance(found, str):

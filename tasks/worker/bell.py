@@ -14,7 +14,7 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.store import doorbell
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.bell_turn import BellTurn
-from dispatcher.store.keys import NONE
+from dispatcher.store.slots import split_name
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 # Seconds that Redis may take to answer.
 _TIMEOUT_SECONDS = 5.0
 
-# At maxmemory Redis refuses to push, but not in a script that has deleted something. Parked batches have to be rung for
-# even then, or nothing would ever free memory.
-_PUSH = "redis.call('DEL', KEYS[2]) return redis.call('LPUSH', KEYS[1], unpack(ARGV))"
-
 
 class Bell:
     """Rings for every destination, not only for those that this worker serves.
@@ -40,7 +36,7 @@ class Bell:
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._app = app
         self._every = settings.worker.bell_seconds
-        self._destinations = list(settings.served_destinations)
+        self._slots = {name: table.slots for name, table in settings.served_destinations.items()}
         self._on_redis = settings.broker == settings.store
         self._url = settings.store
         self._stopped = threading.Event()
@@ -61,13 +57,13 @@ class Bell:
         store = BatchStore(pool)
         with self._app.connection_for_write() as connection:  # it connects to nothing, but knows the broker's errors
             self._unreachable = (StoreUnavailableError, OperationalError, *connection.connection_errors)
-        turn = BellTurn(pool, self._destinations, every_seconds=self._every)
+        turn = BellTurn(pool, self._slots, every_seconds=self._every)
         resting, pause = False, self._every
         while not self._stopped.wait(pause):
             pause = self._every
             try:
                 if turn.take():
-                    self._ring_all(pool, store, turn.find_destinations())
+                    self._ring_all(store, turn.find_slots())
                 else:
                     pause = turn.others_seconds
                 resting = False
@@ -80,11 +76,11 @@ class Bell:
                 resting = True
         pool.close()
 
-    def _ring_all(self, pool: RedisPool, store: BatchStore, destinations: list[str]) -> None:
-        """Ring for each of the destinations. If Redis or the broker is away, raises that at once."""
-        for name in destinations:
+    def _ring_all(self, store: BatchStore, names: list[str]) -> None:
+        """Ring for each of the slots. If Redis or the broker is away, raises that at once."""
+        for name in names:
             try:
-                self._ring(pool, store, name)
+                self._ring(store, *split_name(name))
                 self._failing.discard(name)
             except Exception as error:  # a bell that ends would leave retries waiting for good
                 if isinstance(error, self._unreachable) and not isinstance(error.__cause__, ResponseError):
@@ -99,15 +95,9 @@ class Bell:
                     )
                 self._failing.add(name)
 
-    def _ring(self, pool: RedisPool, store: BatchStore, destination: str) -> None:
-        idle = (pool.execute("LLEN", destination) if self._on_redis else doorbell.waiting(self._app, destination)) == 0
-        ring = store.due(destination, idle=idle, every_seconds=self._every * 0.9)
-        if ring is None:
-            return
-        if self._on_redis:
-            pushes = doorbell.commands([ring])
-            pool.execute_many(
-                [("EVAL", _PUSH, 2, queue, NONE.of(destination), *messages) for _, queue, *messages in pushes]
-            )
-        else:
+    def _ring(self, store: BatchStore, destination: str, slot: int) -> None:
+        # Where the broker is the store's Redis, its script looks into the queue and rings, even at maxmemory.
+        idle = None if self._on_redis else doorbell.waiting(self._app, destination) == 0
+        ring = store.due(destination, idle=idle, every_seconds=self._every * 0.9, slot=slot)
+        if ring is not None:
             doorbell.send(self._app, [ring])

@@ -13,10 +13,10 @@ from dispatcher.store.dead_letter_files import directory_of, write
 from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.keys import DEAD
 from dispatcher.store.occupancy import find_occupied
+from dispatcher.store.slots import find_slots, slot_name, split_name
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
-    from dispatcher.config.delivery import DeadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ class Filing:
             name: table.dead for name, table in settings.destinations.items() if not table.traits.in_browser
         }
         self._limits[NOT_TAKEN] = settings.dead
+        self._slots = {name: settings.destinations[name].slots if name != NOT_TAKEN else 1 for name in self._limits}
+        # By name, how many slots the destination has.
+        self._known: dict[str, int] = {}
         self._url = settings.store
         self._stopped = threading.Event()
         self._failing = False
@@ -84,20 +87,25 @@ class Filing:
         """
         letters = DeadLetters(pool)
         is_for_all = self._checks % _ALL_CHECKS == 0
-        names = list(self._limits) if is_for_all else find_occupied(pool, self._limits, (DEAD,))
-        filed = sum(self._file(letters, name, self._limits[name]) for name in names)
+        if is_for_all:
+            slots = find_slots(pool, self._slots)
+            self._known = {slot_name(name, slot): len(slots[name]) for name in slots for slot in slots[name]}
+        names = list(self._known) if is_for_all else find_occupied(pool, self._known, (DEAD,))
+        filed = sum(self._file(letters, *split_name(name)) for name in names)
         self._checks += 1
         return filed
 
-    def _file(self, letters: DeadLetters, name: str, limits: DeadSettings) -> int:
-        filed = 0
+    def _file(self, letters: DeadLetters, name: str, slot: int) -> int:
+        # A slot's dead letters go to files of their own, so that these say where they count as dead.
+        limits, number, filed = self._limits[name], self._known[slot_name(name, slot)], 0
         while not self._stopped.is_set():
             overdue = letters.overdue(
                 name,
-                max_bytes=limits.max_bytes,
+                max_bytes=max(1, limits.max_bytes // number),
                 max_age_seconds=0.0 if limits.max_age_seconds == "never" else limits.max_age_seconds,
                 every_seconds=self._every * 0.9,
                 going_on=filed > 0,
+                slot=slot,
             )
             if not overdue:
                 break

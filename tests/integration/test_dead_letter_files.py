@@ -20,8 +20,9 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import Counts
+from dispatcher.store.dead_letter import DeadLetter, DeadLetterFilter
 from dispatcher.store.dead_letter_files import read
-from dispatcher.store.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
+from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.tasks.worker.filing import Filing

@@ -16,7 +16,8 @@ from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
-from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from dispatcher.store.dead_letter import DeadLetterFilter
+from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from dispatcher.store.dead_letter import DeadLetterFilter
 from dispatcher.store.dead_letter_files import read, write
-from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.tasks.destinations.http.answer import Answer, own_words
 from tests.support.site import Site
 from tests.support.waiting import wait_for

@@ -19,7 +19,8 @@ from dispatcher.local.redis_server import find_server
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
-from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from dispatcher.store.dead_letter import DeadLetterFilter
+from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.keys import COUNTS
 from dispatcher.store.levers import Levers
 from dispatcher.store.packing import pack

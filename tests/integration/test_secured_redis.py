@@ -17,7 +17,8 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.dead_letters import DeadLetterFilter, DeadLetters
+from dispatcher.store.dead_letter import DeadLetterFilter
+from dispatcher.store.dead_letters import DeadLetters
 from tests.support.dead_letters import add_dead_letters, an_event
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.secured_redis import SecuredRedis, documented_users, find_tls_server, knows_tls

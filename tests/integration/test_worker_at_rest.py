@@ -87,7 +87,7 @@ def test_a_parked_batch_is_rung_for_when_it_is_due(site: Site, pool: RedisPool) 
 
 
 def test_one_bell_looks_and_another_takes_over(pool: RedisPool) -> None:
-    first, second = (BellTurn(pool, [LOG, SEGMENT], every_seconds=EVERY_SECONDS) for _ in range(2))
+    first, second = (BellTurn(pool, {LOG: 1, SEGMENT: 1}, every_seconds=EVERY_SECONDS) for _ in range(2))
     assert first.take()
     assert first.take()
     assert not second.take()
@@ -99,20 +99,20 @@ def test_one_bell_looks_and_another_takes_over(pool: RedisPool) -> None:
 
 
 def test_bells_for_other_destinations_have_a_turn_of_their_own(pool: RedisPool) -> None:
-    assert BellTurn(pool, [LOG, SEGMENT], every_seconds=60).take()
+    assert BellTurn(pool, {LOG: 1, SEGMENT: 1}, every_seconds=60).take()
 
-    assert BellTurn(pool, [LOG, SEGMENT, "new"], every_seconds=60).take()
-    assert not BellTurn(pool, [SEGMENT, LOG], every_seconds=60).take()
+    assert BellTurn(pool, {LOG: 1, SEGMENT: 1, "new": 1}, every_seconds=60).take()
+    assert not BellTurn(pool, {SEGMENT: 1, LOG: 1}, every_seconds=60).take()
 
 
 def test_a_bell_looks_only_where_a_batch_waits(pool: RedisPool) -> None:
-    turn = BellTurn(pool, [LOG, SEGMENT], every_seconds=60)
-    assert turn.find_destinations() == [SEGMENT, LOG], "the first look is at all of them: it finds damage in Redis"
-    assert turn.find_destinations() == []
+    turn = BellTurn(pool, {LOG: 1, SEGMENT: 1}, every_seconds=60)
+    assert turn.find_slots() == [SEGMENT, LOG], "the first look is at all of them: it finds damage in Redis"
+    assert turn.find_slots() == []
 
     put_one(pool, SEGMENT)
 
-    assert turn.find_destinations() == [SEGMENT]
+    assert turn.find_slots() == [SEGMENT]
 
 
 def test_a_full_redis_keeps_no_bell_from_looking(redis_server: RedisServer, pool: RedisPool) -> None:
@@ -120,9 +120,9 @@ def test_a_full_redis_keeps_no_bell_from_looking(redis_server: RedisServer, pool
     redis_server.call("CONFIG", "SET", "maxmemory", "1")
     try:
         for _ in range(2):
-            turn = BellTurn(pool, [LOG, SEGMENT], every_seconds=60)
+            turn = BellTurn(pool, {LOG: 1, SEGMENT: 1}, every_seconds=60)
             assert turn.take()
-            turn.find_destinations()
-            assert turn.find_destinations() == [SEGMENT]
+            turn.find_slots()
+            assert turn.find_slots() == [SEGMENT]
     finally:
         redis_server.call("CONFIG", "SET", "maxmemory", "0")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from dispatcher.cli.input.times import TIMESTAMP, utc
-from dispatcher.store.dead_letters import DeadLetterFilter
+from dispatcher.store.dead_letter import DeadLetterFilter
 
 #: The option ``--file``.
 FROM_FILE: Final = click.option(

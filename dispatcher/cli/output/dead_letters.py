@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dispatcher.secrecy.terminal import Console
-from dispatcher.store.dead_letters import DeadLetter
+from dispatcher.store.dead_letter import DeadLetter
 
 Batch = TypeVar("Batch", bound=Sized)
 

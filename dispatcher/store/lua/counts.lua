@@ -3,7 +3,7 @@
 -- Returns {field, value, …}: all of `counts`; batches (how many wait); oldest (when the oldest of them was put); due
 --   (when the next parked one is); dead_oldest (when the oldest dead letter died); now; the fields of the breaker and of
 --   the rate, with breaker_ and rate_ before their names; and each worker's description, with serving: before it, and
---   when it was last there.
+--   when it was last there; and as slots the numbers of the other slots that are in use, as slot 0 knows them.
 
 local fields = redis.call('HGETALL', key('counts'))
 local function add(field, value)
@@ -25,6 +25,7 @@ if dead then add('dead_oldest', fields_of(dead)['at']) end
 add('now', now)
 add_all('breaker')
 add_all('rate')
+add('slots', table.concat(redis.call('ZRANGE', key('slots'), 0, -1), ' '))
 local workers = redis.call('ZRANGE', key('workers'), 0, -1, 'WITHSCORES')
 for index = 1, #workers, 2 do add('serving:' .. workers[index], workers[index + 1]) end
 return fields

@@ -2,8 +2,9 @@
 -- counters that account for it is atomic. A script is this head, the parts that the command needs, and the command's
 -- own file: dispatcher/store/script.py lists them.
 --
--- KEYS[1]  the prefix of one destination's keys, such as "dispatcher:{tracking_log}:". All keys start with it, and so
---          share a hash slot.
+-- KEYS[1]  the prefix of the keys of one destination, or of one of its slots (store/slots.py), such as
+--          "dispatcher:{tracking_log}:" and "dispatcher:{tracking_log#3}:". All keys start with it, and so are on one
+--          server of a cluster.
 -- ARGV[1]  the arguments by name, as a JSON object. `now` is the time in milliseconds since 1970; without it, it is
 --          Redis' own clock that counts, since the hosts' clocks may differ and leases must not.
 -- ARGV[2…] bytes: events, as the command's file says.
@@ -52,6 +53,9 @@
 --                             Goes two days after the last permit
 --   workers                   zset: description of a worker that serves it (store/workers.py), as JSON: when it was
 --                             last there; goes after a minute
+--   slots                     zset: of slot 0 alone: number of another slot that is in use: when a relay last had a
+--                             journal there
+--   retired                   hash: the ledger of a slot that is being forgotten, until slot 0 has it; goes after a day
 --   reporter                  string: there while a worker has had its turn to report to Sentry; expires
 --   reported                  hash: what was reported to Sentry: dead:<reason> (how many dead letters), breaker (the
 --                             cause of its opening)
