@@ -29,10 +29,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. .*ScandirIterator"),
 ]
 
-# Seeds of each case: those of all of them take about 80 seconds of two processors.
-_MIXED = 2000
-_ALONE = 80
-_TOGETHER = 200
+# Seeds of each case: those of all of them take about 30 seconds of two processors.
+# `python -m tests.simulator` plays as many as are wanted.
+_MIXED = 500
+_ALONE = 30
+_TOGETHER = 60
 
 #: Troubles that belong together: each of these has lost or doubled something once.
 _PAIRS = (
