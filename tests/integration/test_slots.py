@@ -105,9 +105,13 @@ def test_a_journal_keeps_its_slot_when_their_number_changes(store: OpenStore) ->
     for wanted in (0, 1, 2, 5):
         found = store.progress([NAME], "7-a", slots={NAME: wanted})[NAME]
         assert (found.put, found.open, found.slot) == (10, 0, 2)
+    # Even where slot 0 has lost its memory: the relay that lives knows.
+    store.pool.execute("DEL", keys.SLOTS.of(NAME))
+    assert store.progress([NAME], "7-a", slots={NAME: 2})[NAME].put == 10
+    assert slots_in_use(store.pool, NAME) == [0, 2]
     assert store.progress([NAME], "8-b", slots={NAME: 5})[NAME].slot == 5
     assert store.progress([NAME], "9-c")[NAME].slot == 0
-    assert slots_in_use(store.pool, NAME) == [0, 1, 2, 5]
+    assert slots_in_use(store.pool, NAME) == [0, 2, 5]
 
 
 def test_one_slot_asks_no_more_of_redis_than_a_destination(store: OpenStore) -> None:
