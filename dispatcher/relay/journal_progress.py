@@ -59,6 +59,7 @@ class JournalProgress:
         if self._recorded_end() < entry.start <= position:
             self._unrecorded = entry.start
         self._remember(entry)
+        self.slots |= entry.slots
         for name, batches in entry.batches.items():
             for start, end in batches:
                 if start < self._from < end:
@@ -102,7 +103,7 @@ class JournalProgress:
                 batches[name] = [(start, min(there, end))]
         for put in puts:
             batches.setdefault(put.destination, []).append((put.start, put.end))
-        entry = PutRange(start, end, batches)
+        entry = PutRange(start, end, batches, {name: slot for name, slot in self.slots.items() if slot})
         return entry if self._remember(entry) else None
 
     def confirm(self, puts: Sequence[Put]) -> None:

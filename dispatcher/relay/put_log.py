@@ -27,11 +27,13 @@ class PutRange(msgspec.Struct, frozen=True, array_like=True, gc=False):
         start: The position where it begins.
         end: The position where it ends.
         batches: The range of each batch as (start, end), by destination.
+        slots: The slot of each destination to which the journal belongs, where that is not 0.
     """
 
     start: int
     end: int
     batches: Mapping[str, Sequence[tuple[int, int]]]
+    slots: Mapping[str, int] = {}
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.store.keys import SLOTS
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG
 from tests.support.site import ALLOWLIST, Site
@@ -108,3 +109,26 @@ def test_a_store_that_loses_everything_gets_it_again_in_whatever_slots(site: Sit
         site.wait_until_delivered()
     assert_each_once(site.log, emitters.emitted)
     site.assert_ledger_closes()
+
+
+def test_a_new_relay_finds_its_journals_where_slot_0_has_forgotten_their_slots(site: Site) -> None:
+    site.environ["DISPATCHER_RELAY__MODE"] = "external"
+    set_slots(site, 4)
+    with ExitStack() as stack:
+        emitters = Emitters(site, stack)
+        emitters.start(8)
+        emitters.emit()
+        relay = Relay(site.settings())
+        put_all(relay)
+        relay.close()
+        before = site.counts(LOG)
+        with site.redis.client() as client:
+            client.delete(SLOTS.of(LOG))
+        set_slots(site, 1)
+        relay = Relay(site.settings())
+        emitters.emit()
+        put_all(relay)
+        relay.close()
+    counts = site.counts(LOG)
+    assert counts.slots == before.slots != (0,)
+    assert counts.accepted == counts.queued == emitters.emitted

@@ -10,7 +10,7 @@ from typing import Any, Final
 from dispatcher.event import EventType
 from tests.simulator.crossings import Killed
 from tests.simulator.destinations import Log
-from tests.simulator.ground import DESTINATIONS, LOG
+from tests.simulator.ground import DESTINATIONS, LOG, MOST_SLOTS
 from tests.simulator.plan import Action, Setting
 from tests.simulator.wire import Fault, Kind
 from tests.simulator.workers import LEASE_SECONDS, Work
@@ -200,11 +200,18 @@ def _store_down(world: World, setting: Setting, random: Random) -> None:
 
 
 def _roll_back(world: World, setting: Setting, random: Random) -> None:
-    world.store.roll_back(random.randrange(100))
+    at = random.randrange(100)
+    world.store.roll_back(at, _server(world, random))
+
+
+def _server(world: World, random: Random) -> int | None:
+    """The slot whose server something happens to; None for all of Redis."""
+    has_slots = any(version.slots > 1 for version in world.versions)
+    return random.randrange(MOST_SLOTS) if has_slots and random.random() < 0.7 else None
 
 
 def _wipe(world: World, setting: Setting, random: Random) -> None:
-    world.store.wipe()
+    world.store.wipe(_server(world, random))
 
 
 def _week(world: World, setting: Setting, random: Random) -> None:
@@ -251,8 +258,11 @@ def _kill_worker(world: World, setting: Setting, random: Random) -> None:
 
 
 def _settings(world: World, setting: Setting, random: Random) -> None:
-    change = random.choice(("flipped", "small", "late"))
-    if change == "late":
+    change = random.choice(("flipped", "small", "late", "slots"))
+    if change == "slots":
+        number = random.randrange(1, MOST_SLOTS + 1)
+        world.change_settings(lambda version: replace(version, slots=number))
+    elif change == "late":
         world.change_settings(lambda version: replace(version, late=True))
     elif change == "small":
         world.change_settings(lambda version: replace(version, small=not version.small))

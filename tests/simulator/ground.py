@@ -43,11 +43,18 @@ _SIMULATED: Final = (
     "dispatcher.relay",
 )
 
-# Empties the second database and copies every key of the first into it.
+# Empties the second database and copies every key of the first into it; or of one slot of all destinations alone.
 _COPY: Final = """
-redis.call('SELECT', ARGV[2]) redis.call('FLUSHDB') redis.call('SELECT', ARGV[1])
-for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', key, key, 'DB', ARGV[2]) end
+local function is_meant(key) return ARGV[3] == '' or (string.match(key, '#(%d+)}') or '0') == ARGV[3] end
+redis.call('SELECT', ARGV[2])
+for _, key in ipairs(redis.call('KEYS', '*')) do if is_meant(key) then redis.call('DEL', key) end end
+redis.call('SELECT', ARGV[1])
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if is_meant(key) then redis.call('COPY', key, key, 'DB', ARGV[2]) end
+end
 """
+#: The most slots that a destination has: each has a server of its own, which may lose something alone.
+MOST_SLOTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,14 @@ class Version:
         late: Whether the destination that is added later exists.
         small: Whether batches are smaller.
         keeps: Whether journals are kept until their batches are settled.
+        slots: Over how many slots the batches of each destination spread.
     """
 
     flipped: bool = False
     late: bool = False
     small: bool = False
     keeps: bool = True
+    slots: int = 1
 
 
 class Ground:
@@ -118,9 +127,9 @@ class Ground:
         self.set_version(Version())
         self.line.execute("FLUSHDB")
 
-    def copy(self, source: int, target: int) -> None:
-        """Make one Redis database a copy of another."""
-        self.line.execute("EVALSHA", self._copy, 0, source, target)
+    def copy(self, source: int, target: int, slot: int | None = None) -> None:
+        """Make one Redis database a copy of another; with ``slot``, what is in that slot of each destination."""
+        self.line.execute("EVALSHA", self._copy, 0, source, target, "" if slot is None else slot)
 
     def set_version(self, version: Version) -> None:
         """Write the settings files, which relays read at their next step."""
@@ -148,6 +157,8 @@ class Ground:
         }
         if version.late:
             tables[LATE] = {"type": "webhook", "events": events, "batch_events": 2}
+        for table in tables.values():
+            table["slots"] = version.slots
         overrides = {
             "broker_url": self._server.url,
             "state_directory": str(self._directory),

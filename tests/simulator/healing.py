@@ -7,6 +7,7 @@ from typing import Final
 
 from dispatcher.outbox import find_outboxes
 from dispatcher.store import keys
+from dispatcher.store.slots import find_slots, slot_name, with_slot
 from tests.simulator.ground import DESTINATIONS
 from tests.simulator.workers import LEASE_SECONDS
 from tests.simulator.world import RelayProcess, World
@@ -71,8 +72,14 @@ def _has_moved(world: World) -> bool:
 
 
 def _waiting(world: World) -> dict[str, list[str]]:
-    answers = world.ground.line.execute_many([("ZRANGE", keys.SINCE.of(name), 0, -1) for name in DESTINATIONS])
-    return {name: [one.decode() for one in found] for name, found in zip(DESTINATIONS, answers, strict=True) if found}
+    waiting: dict[str, list[str]] = {}
+    for name, slots in find_slots(world.ground.pool, dict.fromkeys(DESTINATIONS, world.ground.version.slots)).items():
+        answers = world.ground.line.execute_many(
+            [("ZRANGE", keys.SINCE.of(slot_name(name, slot)), 0, -1) for slot in slots]
+        )
+        found = [with_slot(one.decode(), slot) for slot, ids in zip(slots, answers, strict=True) for one in ids]
+        waiting |= {name: found} if found else {}
+    return waiting
 
 
 def _work(world: World, random: Random) -> bool:

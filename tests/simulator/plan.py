@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.simulator.ground import Version
+from tests.simulator.ground import MOST_SLOTS, Version
 
 #: What every history has, with the weight of each.
 _LIFE: Final[dict[str, int]] = {
@@ -103,7 +103,9 @@ def setting_of(seed: int) -> Setting:
         journal_bytes=random.choice((1024, 4096, 4096, 16384)),
         has_threads=has_threads,
         has_relays=not has_threads or random.random() < 0.4,
-        version=Version(keeps=random.random() >= 0.04, small=random.random() < 0.5),
+        version=Version(
+            keeps=random.random() >= 0.04, small=random.random() < 0.5, slots=random.choice((1, 1, 2, MOST_SLOTS))
+        ),
     )
 
 

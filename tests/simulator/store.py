@@ -8,9 +8,10 @@ from dispatcher.connections.redis_pool import Command
 from dispatcher.outbox import find_outboxes
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
-from dispatcher.store.keys import DEAD
+from dispatcher.store.keys import DEAD, prefix
+from dispatcher.store.slots import slot_name
 from tests.simulator.destinations import event_id
-from tests.simulator.ground import DESTINATIONS
+from tests.simulator.ground import DESTINATIONS, MOST_SLOTS
 from tests.simulator.wire import Wire
 
 if TYPE_CHECKING:
@@ -57,28 +58,34 @@ class Store:
             self._world.ground.copy(0, free[0])
             self.snapshots.append((self._world.clock.now, free[0]))
 
-    def roll_back(self, at: int) -> None:
-        """Redis loses its last moments: it goes back to one of the snapshots."""
+    def roll_back(self, at: int, slot: int | None = None) -> None:
+        """Redis loses its last moments: it goes back to one of the snapshots. Of a cluster, the server of one slot."""
         recent = [one for one in self.snapshots if one[0] > self._world.clock.now - LOST_SECONDS]
         if not recent:
             return
         when, database = recent[at % len(recent)]
-        self._world.say(f"Redis loses its last {self._world.clock.now - when:.2f} s")
+        whose = "" if slot is None else f" in slot {slot}"
+        self._world.say(f"Redis loses its last {self._world.clock.now - when:.2f} s{whose}")
         self.losses += 1
-        self._world.ground.copy(database, 0)
+        self._world.ground.copy(database, 0, slot)
         # What was on the disk then cannot be lost any more.
-        self.snapshots = [(when, database)]
+        self.snapshots = [(when, database)] if slot is None else []
 
-    def wipe(self) -> None:
-        """Redis loses everything."""
-        self._world.say("Redis comes back empty")
+    def wipe(self, slot: int | None = None) -> None:
+        """Redis loses everything. Of a cluster, the server of one slot does."""
+        self._world.say("Redis comes back empty" if slot is None else f"the server of slot {slot} comes back empty")
         self.losses += 1
         for name in (*DESTINATIONS, NOT_TAKEN):
             self.dead_letters_wiped |= {(name, one) for one in self.dead_letters(name)}
         there = {directory.name for directory in find_outboxes(self._world.ground.root)}
         self.gone_at_wipe |= {event.journal for event in self._world.events.values()} - there
-        self._world.ground.line.execute("FLUSHDB")
         self.snapshots = []
+        if slot is None:
+            self._world.ground.line.execute("FLUSHDB")
+            return
+        for name in (*DESTINATIONS, NOT_TAKEN):
+            for key in self._world.ground.line.execute("KEYS", f"{prefix(slot_name(name, slot))}*"):
+                self._world.ground.line.execute("DEL", key)
 
     def pass_a_week(self) -> None:
         """More than a week passes, in which only living relays ask for what they have put."""
@@ -106,5 +113,6 @@ class Store:
 
     def dead_letters(self, destination: str) -> list[str]:
         """The ids of the events among a destination's dead letters."""
-        found = self._world.ground.line.execute("XRANGE", DEAD.of(destination), "-", "+")
-        return [event_id(fields[fields.index(b"event") + 1]) for _, fields in found]
+        streams = [DEAD.of(slot_name(destination, slot)) for slot in range(MOST_SLOTS)]
+        answers = self._world.ground.line.execute_many([("XRANGE", stream, "-", "+") for stream in streams])
+        return [event_id(fields[fields.index(b"event") + 1]) for found in answers for _, fields in found]

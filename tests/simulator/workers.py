@@ -16,6 +16,7 @@ from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.keys import BELL
 from dispatcher.store.settlement import Settlement
+from dispatcher.store.slots import find_slots, slot_name, split_slot
 from tests.simulator.destinations import Outcome, event_id
 from tests.simulator.wire import Fault, Wire
 
@@ -53,32 +54,39 @@ class Workers:
         self._wire.fault = fault
 
     def take_doorbells(self, destinations: Sequence[str], limit: int) -> list[tuple[str, str]]:
-        """Take up to ``limit`` doorbells of each destination. Returns each destination and the id of its batch."""
+        """Take up to ``limit`` doorbells of each destination. Returns each destination and the word of its batch."""
         answers = self._world.ground.line.execute_many([("RPOP", name, limit) for name in destinations])
         found = zip(destinations, answers, strict=True)
         return [(name, _batch_of(message)) for name, messages in found for message in messages or ()]
 
     def ring(self, destination: str, *, idle: bool) -> list[str]:
-        """A worker's bell rings."""
+        """A worker's bell rings for every slot that it knows of."""
+        number = self._world.ground.version.slots
+        slots = find_slots(self._world.ground.pool, {destination: number})[destination]
+        return [word for slot in slots for word in self._ring(destination, slot, idle=idle)]
+
+    def _ring(self, destination: str, slot: int, *, idle: bool) -> list[str]:
         # By the time of this real Redis it may have rung a moment ago.
-        self._world.ground.line.execute("DEL", BELL.of(destination))
+        self._world.ground.line.execute("DEL", BELL.of(slot_name(destination, slot)))
         try:
-            ring = self._store.due(destination, idle=idle)
+            ring = self._store.due(destination, idle=idle, slot=slot)
         except (StoreUnavailableError, ValueError) as error:
             self._world.say(f"the bell of {destination} does not ring: {error}")
             self._world.problems.append(f"failed: {type(error).__name__} in a bell: {error}")
             return []
         if ring is None:
             return []
-        self._world.ground.line.execute("LPUSH", destination, ring.batch_id)
-        self._world.say(f"the bell of {destination} rings for {short([ring.batch_id])}")
-        return [ring.batch_id]
+        self._world.ground.line.execute("LPUSH", destination, ring.word)
+        self._world.say(f"the bell of {destination} rings for {short([ring.batch_id])}, slot {slot}")
+        return [ring.word]
 
-    def claim(self, destination: str, batch_id: str) -> Work | None:
+    def claim(self, destination: str, word: str) -> Work | None:
         """A worker answers a doorbell."""
         self._tokens += 1
+        batch_id, slot = split_slot(word)
+        token = str(self._tokens)
         try:
-            found = self._store.claim(destination, batch_id, token=str(self._tokens), lease_seconds=LEASE_SECONDS)
+            found = self._store.claim(destination, batch_id, token=token, lease_seconds=LEASE_SECONDS, slot=slot)
         except StoreUnavailableError as error:
             self._world.say(f"{destination}: {short([batch_id])} is not claimed: {error}")
             return None
