@@ -11,13 +11,16 @@ import pytest
 import trustme
 
 from dispatcher import config
+from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.doctor import examine
 from dispatcher.local.segment_stub import SegmentStub
+from dispatcher.store.batches import BatchStore
 from dispatcher.store.celery_producer import make_producer
 from dispatcher.tasks.celery import make_app
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.hostile_messages import hostile_bodies
 from tests.support.rabbitmq_server import RabbitMQServer, find_rabbitmq
+from tests.support.redis_cluster import RedisClusterServers
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 from tests.support.tracking_lines import assert_each_once, read_lines
@@ -122,6 +125,34 @@ def test_a_restart_of_rabbitmq_under_load_loses_and_doubles_nothing(
     assert_each_once(site.log, 1100)
     assert_segment_has(site, 1100)
     site.assert_ledger_closes()
+
+
+def test_beside_a_cluster_rings_lead_to_the_slots_in_which_batches_wait(
+    rabbit_site: Site, rabbitmq: RabbitMQServer
+) -> None:
+    site = rabbit_site
+    with RedisClusterServers() as cluster:
+        site.environ["DISPATCHER_STORE_URL"] = cluster.url
+        for name in (LOG, SEGMENT):
+            site.environ[f"DISPATCHER_DESTINATIONS__{name.upper()}__SLOTS"] = "4"
+        # The bell does not look: what arrives was rung for by relays, and by the worker in a chain.
+        worker = site.worker("-c", "2", DISPATCHER_WORKER__BELL_SECONDS="900")
+        code = (
+            "for n in range(int(sys.argv[1]), 300, 6): tracker.emit('shop.order.paid', {'n': n})\n"
+            "assert dispatcher.flush(20)"
+        )
+        children = [site.emitting(code, str(first)) for first in range(6)]
+        for child in children:
+            child.succeed(timeout=60)
+        site.wait_for_lines(300, timeout=60)
+        assert worker.stop(60) == 0
+        pool = RedisPool(cluster.url, timeout_seconds=5)
+        counts = BatchStore(pool).counts([LOG])[LOG]
+        pool.close()
+    assert_each_once(site.log, 300)
+    assert len(counts.slots) > 1, "six journals are all in one of four slots once in a thousand runs"
+    assert (counts.delivered, counts.waiting) == (300, 0)
+    assert rabbitmq.messages(LOG) == 0
 
 
 def test_the_doctor_reaches_the_broker_and_asks_the_workers_over_it(rabbit_site: Site) -> None:
