@@ -9,10 +9,14 @@ BENCH_INSTALLED := $(VENV)/.installed-bench
 # Twice, or it warns of everything that an index of its own does not have; errors are still shown.
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
-# The tests mostly wait for servers, so a few files at a time take half the time. Empty: one after another.
-WORKERS ?= -n 3 --dist loadfile
+# Half of the tests' time is spent waiting, so twice as many files at a time as two processors could run. Empty: one
+# after another.
+WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # Words for pytest, such as: make test ARGS="tests/unit -x"
 ARGS ?=
+
+# Images of Python often set it. The tests start a thousand processes, each of which would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

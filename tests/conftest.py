@@ -33,6 +33,11 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     context._bound.set(context.EMPTY)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put short files last: at the end of a run no process waits long for the last file of another."""
+    items.sort(key=lambda item: item.path.parent.name not in ("integration", "faults", "simulator"))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``every_server`` on each server that this machine has."""
     if metafunc.definition.get_closest_marker("every_server") is None:

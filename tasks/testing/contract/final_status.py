@@ -22,7 +22,7 @@ Way: TypeAlias = Callable[[Reply], Transfer]
 
 # Seconds that a request may take here: where an answer comes, where its status does, and where none does.
 _ANSWER_SECONDS: Final = 10.0
-_STATUS_SECONDS: Final = 2.0
+_STATUS_SECONDS: Final = 1.0
 _NO_ANSWER_SECONDS: Final = 0.5
 # Seconds after which it hangs for certain, on a machine with other work.
 _HANGS_SECONDS: Final = 30.0
