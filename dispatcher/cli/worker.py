@@ -10,7 +10,7 @@ from redis.exceptions import ClusterCrossSlotError
 
 from dispatcher import config
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.connections.urls import NO_BROKER, is_redis
+from dispatcher.connections.urls import NO_BROKER, is_redis, missing_for
 from dispatcher.destinations.options import check_options
 from dispatcher.errors import SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
@@ -86,6 +86,9 @@ def worker(
     if problems:
         raise SettingsError(problems)
     refuse_cluster(settings)
+    missing = missing_for(settings.broker)
+    if missing:
+        raise SettingsError([f"DISPATCHER_BROKER_URL: {missing}"])
     pool = pool or settings.worker.pool
     arguments = worker_arguments(
         queues=queues, concurrency=concurrency, pool=pool, loglevel=loglevel, events=events, name=name

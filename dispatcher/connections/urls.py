@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from difflib import get_close_matches
+from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -84,6 +85,15 @@ def is_redis(url: str) -> bool:
 def is_amqp(url: str) -> bool:
     """Whether the broker, or the first of several, speaks AMQP, as RabbitMQ does."""
     return _scheme(url) in _AMQP_SCHEMES
+
+
+def missing_for(url: str) -> str:
+    """What a broker needs that is not installed here, with the way out; empty where nothing is missing.
+
+    Of the brokers only SQS needs more than Celery itself brings.
+    """
+    missing = [name for name in ("boto3", "pycurl") if _scheme(url) == "sqs" and find_spec(name) is None]
+    return f"SQS needs {' and '.join(missing)}: pip install 'celery[sqs]'" if missing else ""
 
 
 def is_local(host: str | None) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from dispatcher.connections.redis_pool import kombu_options
-from dispatcher.connections.urls import broker_tls, is_amqp, kombu_url
+from dispatcher.connections.urls import broker_tls, is_amqp, kombu_url, missing_for
 from dispatcher.process.inheritance import abandon_socket, release_after_fork
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from dispatcher.config import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def make_producer(settings: Settings) -> Celery | None:
@@ -48,7 +51,12 @@ def load_celery(settings: Settings) -> None:
     """Import all that ringing through Celery needs, which takes a quarter of a second. Connects to nothing.
 
     For a process that may fork: a child that is forked while another thread imports waits for ever for that import.
+    What is missing for it is logged and no reason not to emit: the workers' bell rings for what this process puts.
     """
+    missing = missing_for(settings.broker)
+    if missing:
+        logger.error("no doorbell can be sent from here, so the workers' bell rings, seconds later: %s", missing)
+        return
     # kombu looks for this package at each connection to AMQP. If it is missing, each look takes the import's lock,
     # which a child that is forked meanwhile would never get; known to be missing, it is not looked for.
     if "librabbitmq" not in sys.modules and find_spec("librabbitmq") is None:
