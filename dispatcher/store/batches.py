@@ -22,7 +22,7 @@ from dispatcher.store.packing import unpack
 from dispatcher.store.put import Progress, Put
 from dispatcher.store.script import Call, ScriptCaller
 from dispatcher.store.settlement import Settled, Settlement
-from dispatcher.store.slots import slot_name
+from dispatcher.store.slots import read_slots, slot_name
 
 # Bytes that are kept of a batch that cannot be unpacked: more than a batch of the usual size takes, packed.
 _MAX_DAMAGED_BYTES: Final = 1024 * 1024
@@ -103,19 +103,20 @@ class BatchStore:
             for name in destinations
         ]
         calls += [(slot_name(name, slot), {"journal": journal}, ()) for name, slot in wanted.items()]
-        answers = [[int(one) for one in answer] for answer in self._scripts.call_many(script.PROGRESS, calls)]
+        answers = self._scripts.call_many(script.PROGRESS, calls)
         first = dict(zip(destinations, answers, strict=False))
-        found = {name: [Progress(answer[0], answer[1])] for name, answer in first.items()}
+        found = {name: [Progress(int(answer[0]), int(answer[1]))] for name, answer in first.items()}
+        in_use = {name: read_slots(answer[2:]) for name, answer in first.items()}
         for (name, slot), answer in zip(wanted.items(), answers[len(destinations) :], strict=True):
-            found[name].append(Progress(answer[0], answer[1], slot))
-            if slot not in first[name][2:]:
+            found[name].append(Progress(int(answer[0]), int(answer[1]), slot))
+            if slot not in in_use[name]:
                 self._open_slot(name, slot)
         # It may be in a slot that it would not get today, since it keeps that as long as it exists.
         others = [
             (name, slot)
-            for name, answer in first.items()
+            for name, slots_of_name in in_use.items()
             if all(one.put < 0 for one in found[name])
-            for slot in answer[2:]
+            for slot in slots_of_name[1:]
             if slot != wanted.get(name)
         ]
         calls = [(slot_name(name, slot), {"journal": journal}, ()) for name, slot in others]
@@ -302,8 +303,8 @@ class BatchStore:
         """The ledger of each destination, all of its slots together. One round trip; two where it has several."""
         answers = self._scripts.call_many(script.COUNTS, [(name, {}, ()) for name in destinations])
         fields = {name: [read_fields(answer)] for name, answer in zip(destinations, answers, strict=True)}
-        others = [(name, slot) for name, [first] in fields.items() for slot in first["slots"].split()]
-        calls: list[Call] = [(slot_name(name, int(slot)), {}, ()) for name, slot in others]
+        others = [(name, slot) for name, [one] in fields.items() for slot in read_slots(one["slots"].split())[1:]]
+        calls: list[Call] = [(slot_name(name, slot), {}, ()) for name, slot in others]
         for (name, _), answer in zip(others, self._scripts.call_many(script.COUNTS, calls), strict=True):
             fields[name].append(read_fields(answer))
         return {name: Counts.from_fields(join_slots(of_name)) for name, of_name in fields.items()}

@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 
 from dispatcher.outcomes import FILED, UNKEPT
 from dispatcher.store.operator_note import OperatorNote
+from dispatcher.store.slots import read_slots
 from dispatcher.store.workers import ServingWorker
 
 #: The ledger's name for events that emit could not take or a processor dropped, before any destination was chosen.
@@ -241,13 +242,14 @@ class Counts:
             pause=Pause.from_fields(fields),
             rate=RateLimit.from_fields(fields),
             commands=OperatorNote.from_field(fields.get("commands", "")),
-            slots=(0, *sorted(map(int, fields.get("slots", "").split()))),
+            slots=tuple(read_slots(fields.get("slots", "").split())),
         )
 
 
 def read_fields(answer: Sequence[bytes]) -> dict[str, str]:
     """The answer of counts.lua by its fields."""
-    return {answer[at].decode(): answer[at + 1].decode() for at in range(0, len(answer), 2)}
+    words = [word.decode("utf-8", "replace") for word in answer]
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def join_slots(answers: Sequence[Mapping[str, str]]) -> Mapping[str, str]:

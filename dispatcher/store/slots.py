@@ -56,13 +56,19 @@ def slot_of(journal: str, number: int) -> int:
     return crc32(journal.encode()) % number if number > 1 else 0
 
 
+def read_slots(members: Iterable[bytes | str]) -> list[int]:
+    """The slots in use as slot 0 lists them, itself first, without what somebody's hand has put there."""
+    words = (one if isinstance(one, str) else one.decode("utf-8", "replace") for one in members)
+    return [0, *sorted({int(word) for word in words if word.isdecimal()} - {0})]
+
+
 def slots_in_use(pool: RedisPool, destination: str) -> list[int]:
     """The slots of a destination in which something may be: slot 0 first. Blocks for a round trip.
 
     Raises:
         StoreUnavailableError: Redis does not answer.
     """
-    return [0, *sorted(int(slot) for slot in pool.execute("ZRANGE", SLOTS.of(destination), 0, -1))]
+    return read_slots(pool.execute("ZRANGE", SLOTS.of(destination), 0, -1))
 
 
 def find_slots(pool: RedisPool, numbers: Mapping[str, int]) -> dict[str, list[int]]:
@@ -85,7 +91,7 @@ def find_slots(pool: RedisPool, numbers: Mapping[str, int]) -> dict[str, list[in
             raise
         answers = [[] for _ in commands]
     return {
-        name: sorted({*range(number), *map(int, answer)})
+        name: sorted({*range(number), *read_slots(answer)})
         for (name, number), answer in zip(numbers.items(), answers, strict=True)
     }
 
@@ -111,7 +117,7 @@ def forget_empty(pool: RedisPool, numbers: Mapping[str, int], *, clock: Callable
     old = pool.execute_many([("ZRANGEBYSCORE", SLOTS.of(name), "-inf", before) for name in numbers])
     scripts, forgotten = ScriptCaller(pool), []
     for (destination, number), slots in zip(numbers.items(), old, strict=True):
-        for slot in map(int, slots):
+        for slot in read_slots(slots)[1:]:
             name = slot_name(destination, slot)
             # The ledger is moved in two steps, as both may be on different servers: nothing counts twice, since only
             # the process that takes the slot out of the set adds it.

@@ -290,6 +290,16 @@ def test_a_batch_that_comes_while_its_slot_is_forgotten_is_not_forgotten(
     assert (counts.slots, counts.queued, counts.delivered) == ((0, 2), 1, 2)
 
 
+def test_what_somebody_has_put_among_the_slots_is_passed_over(store: OpenStore) -> None:
+    put(store, 2)
+    store.pool.execute("ZADD", keys.SLOTS.of(NAME), 1, "not a number", 2, b"\xff", 3, "-1", 4, "0")
+    assert slots_in_use(store.pool, NAME) == [0, 2]
+    assert store.counts([NAME])[NAME].slots == (0, 2)
+    assert store.progress([NAME], "2-a")[NAME].slot == 2
+    turn = BellTurn(store.pool, {NAME: 1}, every_seconds=60)
+    assert turn.find_slots() == [NAME, f"{NAME}#2"]
+
+
 def test_a_user_who_may_not_see_the_slots_sees_those_that_are_set(store: OpenStore) -> None:
     store.pool.execute("ACL", "SETUSER", "half", "on", ">word", "~*", "+@all", "-zrange")
     url = store.pool.url.replace("redis://", "redis://half:word@")
