@@ -37,7 +37,9 @@ TRACKING_LOG: Final = Traits(
     log="path",
 )
 
-SEGMENT: Final = Traits(takes_direct_calls=True, needs=("write_key",), has_stub=True)
+# As many of 1 KB as 475 KB hold: what a task, a claim and a request cost is shared by four times as many events as in
+# the 100 of Segment's own libraries.
+SEGMENT: Final = Traits(defaults={"batch_events": 400}, takes_direct_calls=True, needs=("write_key",), has_stub=True)
 
 # A request holds a thousand.
 META_CONVERSIONS: Final = Traits(defaults={"batch_events": 1000, "batch_bytes": 900_000})

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES: Final = 32_768
 # Segment takes 500 KB a request; the difference is for what it may count in another way.
 MAX_REQUEST_BYTES: Final = 475_000
-# Segment's own libraries send no more; of a request with more than 2 500 it answers 200 and drops the messages.
-MAX_REQUEST_MESSAGES: Final = 100
+# Segment takes 2 500; of a request with more it answers 200 and drops the messages. Its libraries send 100 by default,
+# or 250. More than 400 of 1 KB would seldom fit, and what a refusal or a killed worker repeats stays small.
+MAX_REQUEST_MESSAGES: Final = 400
 # Hosts that are Segment's own, which takes gzip: its libraries have that as an option
 # (https://segment.com/docs/connections/sources/catalog/libraries/server/python/#options).
 _HOSTS: Final = (".segment.io", ".segmentapis.com", ".segment.com")

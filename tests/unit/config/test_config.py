@@ -406,7 +406,7 @@ def test_a_destination_has_the_defaults_of_its_type(site: Path) -> None:
 
     log, segment, second = (settings.destinations[name] for name in ("tracking_log", "segment", "second"))
     assert (log.type, log.batch_events, log.batch_bytes) == ("tracking_log", 1000, 2_000_000)
-    assert (segment.type, segment.batch_events, segment.batch_bytes) == ("segment", 100, 475_000)
+    assert (segment.type, segment.batch_events, segment.batch_bytes) == ("segment", 400, 475_000)
     assert second.type == "segment"
     assert segment.events is None
     assert segment.internal
