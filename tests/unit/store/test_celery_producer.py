@@ -24,7 +24,8 @@ def test_without_the_packages_of_sqs_emit_works_and_says_once_what_to_install(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     urls = {"broker_url": SQS, "store_url": "redis://127.0.0.1:1/0"}
-    settings = config.load(overrides={**urls, "state_directory": str(tmp_path), "strict": True})
+    outbox = {"exit_flush_seconds": 0.01}
+    settings = config.load(overrides={**urls, "state_directory": str(tmp_path), "strict": True, "outbox": outbox})
     tracker = Tracker(settings)
     tracker.emit("shop.order.paid", {"n": 1})
     tracker.emit("shop.order.paid", {"n": 2})
