@@ -188,7 +188,10 @@ def test_dead_letters_of_all_slots_are_one_list(store: OpenStore) -> None:
     assert (counts.dead, counts.queued, counts.filtered) == (1, 6, 3)
     waiting = list(WaitingBatches(store.pool).select(NAME))
     assert sorted(split_slot(one.id)[1] for one in waiting) == [0, 1, 2]
-    assert len({split_slot(one.id)[0] for one in waiting}) == 3, "a destination knows what it has by these names"
+    # A destination knows what it has by these names, and in two slots events may die in the same millisecond.
+    names = {slot: name for name, slot in (split_slot(one.id) for one in waiting)}
+    assert names[1].endswith(".1")
+    assert names[2].endswith(".2")
 
 
 def test_dead_letters_in_a_file_come_back_into_the_slot_that_counts_them(store: OpenStore) -> None:
@@ -266,6 +269,9 @@ def test_a_ledger_counts_once_although_its_slot_was_half_forgotten(store: OpenSt
     clock.now += WEEK + 2 * DAY
     assert forget_empty(store.pool, {NAME: 1}, clock=clock) == [f"{NAME}#2"]
     assert forget_empty(store.pool, {NAME: 1}, clock=clock) == []
+    # Another process that has read the same ledger comes later.
+    late = {"slot": 2, "ledger": {"accepted": 3, "delivered": 3}}
+    assert ScriptCaller(store.pool).call(script.ABSORB, NAME, late) == 0
     assert store.counts([NAME])[NAME].delivered == 3
 
 
