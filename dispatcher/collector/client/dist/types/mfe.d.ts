@@ -1,0 +1,34 @@
+/** An analyticsService for the micro-frontends of Open edX: frontend-platform and frontend-base take it by configuration. */
+interface HttpClient {
+    post(url: string, body: string, options: object): Promise<unknown>;
+}
+interface Service {
+    httpClient: HttpClient;
+    loggingService: {
+        logError(error: unknown): void;
+    };
+    config: Record<string, unknown>;
+}
+export declare class DispatcherAnalyticsService {
+    private http;
+    private logging;
+    private config;
+    hasIdentifyBeenCalled: boolean;
+    /**
+     * `config` is the MFE's own, with TRACKER_KEY and, where they differ, TRACKER_URL (default LMS_BASE_URL/v1/events)
+     * and TRACKER_TRANSPORT "httpClient": events are then posted to LMS_BASE_URL/event as before, with the user's session.
+     */
+    constructor({ httpClient, loggingService, config }: Service);
+    /** To the tracking log. Resolves when the event is safe in the page's queue, or was posted. */
+    sendTrackingLogEvent(eventName: string, properties?: unknown): Promise<unknown>;
+    /** Throws an Error without a user's id. */
+    identifyAuthenticatedUser(userId: string | number, traits?: object): void;
+    /** Never waits for another vendor's script. */
+    identifyAnonymousUser(traits?: object): Promise<void>;
+    /** To Segment only. */
+    sendTrackEvent(eventName: string, properties?: object): void;
+    /** To Segment only. */
+    sendPageEvent(category?: string, name?: string, properties?: object): void;
+    checkIdentifyCalled(): void;
+}
+export default DispatcherAnalyticsService;

@@ -1,0 +1,26 @@
+/** The classic script: window.Tracker, started by the attributes of its own script element. */
+
+import { type Options, Tracker } from "./tracker.js";
+
+declare global {
+  interface Window {
+    Tracker: Tracker & { q?: Parameters<Tracker["drain"]>[0] };
+  }
+}
+
+const before = window.Tracker;
+// Loaded twice: the first one goes on.
+if (!before || before.q) {
+  const tracker = (window.Tracker = new Tracker());
+  const set = (document.currentScript as HTMLScriptElement | null)?.dataset;
+  if (set?.key)
+    tracker.init({
+      key: set.key,
+      url: set.url || "/v1/events",
+      delay: +(set.delay || 2000),
+      consent: set.consent === "unknown" ? null : set.consent !== "denied",
+      gpc: set.gpc as Options["gpc"] || "advertising",
+      history: set.history !== undefined,
+    });
+  if (before) tracker.drain(before.q!);
+}

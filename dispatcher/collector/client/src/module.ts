@@ -1,0 +1,11 @@
+/** The ES module: a Tracker that the page starts by `Tracker.init({key: "…"})`, and its class. */
+
+import { Tracker as TrackerClass } from "./tracker.js";
+
+export * from "./tracker.js";
+export { TrackerClass };
+
+/** The page's one tracker: the classic script's, if that is there too. */
+const existing = (globalThis as { Tracker?: unknown }).Tracker;
+const tracker: TrackerClass = existing instanceof TrackerClass ? existing : new TrackerClass();
+export default tracker;
