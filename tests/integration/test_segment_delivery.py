@@ -229,6 +229,16 @@ def test_threads_deliver_concurrently(stub: SegmentStub) -> None:
     assert stub.counts() == {"requests": 64, "messages": 1280, "unique": 1280}
 
 
+def test_a_request_is_as_long_as_was_counted() -> None:
+    events = [an_event(data={"padding": "x" * size}) for size in (0, 10, 1_000)]
+    with ScriptedServer() as server:
+        segment = a_segment(server.url)
+        segment.deliver(a_batch(events))
+    items = [segment.item(event) for event in events]
+    ((headers, _),) = server.requests
+    assert int(headers["Content-Length"]) == segment.body_bytes(items, sum(map(len, items)))
+
+
 def test_requests_keep_within_segments_size_limit(stub: SegmentStub) -> None:
     with ScriptedServer() as server:
         events = [an_event(data={"padding": "x" * 30_000}) for _ in range(40)]

@@ -110,7 +110,8 @@ class Segment(HttpDestination[SegmentOptions, bytes]):
 
     @cached_property
     def _empty_body_bytes(self) -> int:
-        return len(self.request([]).body)
+        # With a time of sending, which is as long at any time.
+        return len(self._request([], sent_at=_now()).body)
 
     def request(self, items: Sequence[bytes]) -> Request:
         """The request as the package makes it, before compression and without sentAt, the time of sending."""
