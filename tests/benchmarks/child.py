@@ -56,7 +56,7 @@ def run(step: Step, *, checkout: Checkout = HERE) -> Result:
         return answer
     except subprocess.TimeoutExpired:
         return {"failed": f"it took more than {step.timeout_seconds:g} s", "output": _tail(output)}
-    except FileNotFoundError:
+    except (OSError, ValueError):  # it has left no result, or half of one
         return {"failed": f"it ended with {process.returncode}", "output": _tail(output)}
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ _FRAME_BYTES: Final = 190
 _KILOBYTE: Final = 1_000
 # Events that are put, and then claimed, at each depth of the queue to see what one costs there.
 _SAMPLE_EVENTS: Final = 20_000
+# Bytes that an event takes that waits: in Redis' memory, and in its file, which may be on a tmpfs.
+_MEMORY_PER_EVENT: Final = 400
 
 
 def by_processes(plan: Plan) -> Iterator[Step]:
@@ -97,7 +100,7 @@ def by_waiting(plan: Plan) -> Iterator[Step]:
             case=f"{depth:,} events wait",
             measure=measure_waiting,
             arguments={"depth": depth},
-            timeout_seconds=1_200.0,
+            timeout_seconds=300.0,
         )
         for depth in plan.growth_waiting
     )
@@ -105,6 +108,9 @@ def by_waiting(plan: Plan) -> Iterator[Step]:
 
 def measure_waiting(place: Place, *, depth: int) -> Result:
     """What Redis holds for each event, and how long its scripts take for a put, and for a claim and a settlement."""
+    needed, free = depth * _MEMORY_PER_EVENT >> 20, _free_mebibytes()
+    if free < needed:
+        return {"note": f"not measured: it needs {needed:,} MiB of memory, and {free:,} are free"}
     with RedisServer(place) as redis, open_emitter("ours", place) as opened:
         emit_all(opened, first=0, events=_WARM_UP)
         opened.settle()
@@ -177,6 +183,11 @@ def measure_size(place: Place, *, size: int, events: int) -> Result:
 
 def _wait(tails: Sequence[Tail], lines: int) -> int:
     return sum(tail.wait_for(lines, timeout_seconds=_PATIENCE_SECONDS) for tail in tails)
+
+
+def _free_mebibytes() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) >> 10
 
 
 def _watch(tail: Tail, taken: list[float]) -> None:

@@ -70,7 +70,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _target_table(found: Sequence[Target]) -> str:
-    words = {True: "yes", False: "**no**", None: ""}
+    words = {True: "✓", False: "**✗**", None: ""}
     lines = [["what", "target", "measured", "reached"]]
     for one in found:
         unit = f" {one.unit}"

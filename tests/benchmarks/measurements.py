@@ -112,16 +112,16 @@ MEASUREMENTS: Final = {
         compared="cpu_us_per_event",
         rounds="site_rounds",
     ),
-    "by_waiting": Measurement(
-        heading="Growth with the number of events that wait in Redis",
-        steps=growth.by_waiting,
-        compared="bytes_per_event",
-        rounds="site_rounds",
-    ),
     "by_size": Measurement(
         heading="Growth with the size of an event, from emit to the line, 1 worker",
         steps=growth.by_size,
         compared="cpu_us_per_event",
+        rounds="site_rounds",
+    ),
+    "by_waiting": Measurement(
+        heading="Growth with the number of events that wait in Redis",
+        steps=growth.by_waiting,
+        compared="bytes_per_event",
         rounds="site_rounds",
     ),
 }

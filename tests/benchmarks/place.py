@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 SEGMENT_URL: Final = "BENCH_SEGMENT_URL"
+#: The variable with the most messages of a request of Segment's own package; its default where it is not set.
+UPLOAD_SIZE: Final = "BENCH_UPLOAD_SIZE"
 
 
 @dataclass(frozen=True, slots=True)

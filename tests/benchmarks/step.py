@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How often and how long. The defaults are those of the full run, which takes about ten minutes."""
+    """How often and how long. The defaults are those of the full run, which takes some forty minutes."""
 
     rounds: int = 5
     #: Rounds of measurements that take long and vary little.
@@ -44,9 +44,9 @@ class Plan:
     idle_burst_events: int = 2_000
     idle_seconds: float = 1.0
     rates: tuple[int, ...] = (500, 5_000, 50_000)
-    paced_seconds: float = 4.0
+    paced_seconds: float = 2.0
     outage_rate: int = 5_000
-    outage_seconds: float = 4.0
+    outage_seconds: float = 2.0
     outage_calls: int = 5
     outage_patience_seconds: float = 5.0
     end_to_end_events: int = 200_000
@@ -61,11 +61,11 @@ class Plan:
     deliver_events: int = 10_000
     crowd_processes: int = 40
     crowd_rates: tuple[int, ...] = (200, 5_000)
-    crowd_seconds: float = 20.0
+    crowd_seconds: float = 10.0
     crowd_latency_seconds: float = 0.2
     rest_processes: tuple[int, ...] = (1, 8, 40, 100)
     rest_workers: tuple[int, ...] = (2, 8)
-    rest_seconds: float = 10.0
+    rest_seconds: float = 5.0
     destinations: tuple[int, ...] = (10, 20)
     growth_processes: tuple[int, ...] = (1, 10, 40, 100)
     growth_destinations: tuple[int, ...] = (2, 10, 20)

@@ -43,6 +43,19 @@ def test_a_quick_run_compares_every_emitter_and_writes_its_results_as_json(tmp_p
     assert "A call, one after another" in done.stdout
 
 
+def test_what_no_time_is_left_for_is_named_and_the_rest_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    chosen = ["segment", "idle", "--subject", "ours", "--subject", "floor"]
+    done = run(*chosen, "--quick", "--minutes", "0.1", "--rounds", "4", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert rows
+    assert all(row["metrics"] or "it took more than" in row["note"] for row in rows)
+    measured = {(row["measurement"], row["subject"], row["case"]) for row in rows}
+    assert len(measured) + done.stderr.count("not measured, for lack of time: ") == 4
+    assert "not measured, for lack of time: idle: " in done.stderr
+
+
 def test_a_crowd_has_every_event_at_segment_once(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     command = ["crowd", "--quick", "--subject", "ours", "--subject", "segment_analytics", "--json", str(file)]

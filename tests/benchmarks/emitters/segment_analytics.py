@@ -5,6 +5,7 @@ It takes the sink that the measurement has started, or starts one.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 from segment.analytics.client import Client
 
 from tests.benchmarks.emitters.base import Emitter
-from tests.benchmarks.place import Place
+from tests.benchmarks.place import UPLOAD_SIZE, Place
 from tests.benchmarks.sample import NAME
 from tests.benchmarks.servers import SegmentSink
 
@@ -28,7 +29,8 @@ def opened(place: Place) -> Iterator[Emitter]:
     """With the client's own defaults: its queue holds 10,000 events, and further ones are dropped."""
     with ExitStack() as stack:
         sink = None if place.segment_url else stack.enter_context(SegmentSink())
-        client = Client("key", host=sink.url if sink is not None else place.segment_url)
+        size = int(os.environ.get(UPLOAD_SIZE, "100"))
+        client = Client("key", host=sink.url if sink is not None else place.segment_url, upload_size=size)
         context: dict[str, Any] = {}
         dropped = 0
 
