@@ -15,6 +15,10 @@ import msgspec
 
 from dispatcher import wire
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, holds_non_finite, kind_of
+from dispatcher.emit.expansion import encode_bounded, may_expand
+
+#: Bytes beyond which a context is not even encoded: the most that outbox.max_event_bytes can be set to.
+MAX_CONTEXT_BYTES: Final = 1 << 25
 
 
 class BoundContext:
@@ -73,7 +77,7 @@ class BoundContext:
 
 def _encode(merged: dict[str, Any]) -> bytes | None:
     try:
-        encoded = wire.encode_json(merged)
+        encoded = encode_bounded(merged, MAX_CONTEXT_BYTES) if may_expand(merged) else wire.encode_json(merged)
     except ENCODING_ERRORS:
         return None
     if wire.NULL in encoded and holds_non_finite(merged):

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from dispatcher.emit.expansion import expands_beyond, may_expand
 from dispatcher.secrecy.foreign_error import type_name
 from dispatcher.secrecy.safe_text import one_line
 from dispatcher.wire import encode_json, json_fallback
@@ -30,6 +31,8 @@ MAX_DEPTH: Final = 200
 
 # Values that are examined at most, which takes some tenth of a second.
 _MAX_EXAMINED: Final = 100_000
+# Bytes of JSON that a single object is encoded to, to see whether it can be.
+_MAX_BYTES: Final = 1 << 20
 
 # Types that hold no float. For JSON that an app has encoded itself, the app answers.
 _FINITE: Final = frozenset({str, int, bool, type(None), msgspec.Raw})
@@ -80,18 +83,19 @@ class Problem:
         return f"{self.path} {self.what}; {self.remedy}"
 
 
-def diagnose(root: str, value: object) -> Problem | None:
+def diagnose(root: str, value: object, *, limit: int = _MAX_EXAMINED) -> Problem | None:
     """Find the first value inside ``value`` that has no JSON form. Never raises.
 
     Args:
         root: The name of ``value`` in a path, such as ``data``.
         value: Anything. An object's own code may run, such as its ``repr``.
+        limit: How many values are looked at, at most: the caller of emit waits for this.
 
     Returns:
-        None if nothing was found among the first 100,000 values: the caller of emit waits for this.
+        None if nothing was found among them.
     """
     try:
-        for place, item, parents in islice(_walk(root, value), _MAX_EXAMINED):
+        for place, item, parents in islice(_walk(root, value), limit):
             problem = None if _is_surely_encodable(item) else _examine(place, item, parents)
             if problem is not None:
                 return problem
@@ -256,6 +260,9 @@ def _examine(place: _Place, item: Any, parents: Set[int]) -> Problem | None:  # 
         return Problem(str(place), what, "pass None, or leave the key out")
     if issubclass(kind, str) and not issubclass(kind, enum.Enum):
         return _examine_text(place, str.__str__(item))
+    if may_expand(item) and expands_beyond(item, _MAX_BYTES):
+        what = f"is {kind_of(item)} that would be more than {_MAX_BYTES:,} bytes of JSON, or contains itself"
+        return Problem(str(place), what, "pass the ids of the things, not the things")
     try:
         encode_json(item)
     except ENCODING_ERRORS as error:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from dispatcher.emit.context import BoundContext
+from dispatcher.emit.context import MAX_CONTEXT_BYTES, BoundContext
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, describe, diagnose, encoder_text, holds_non_finite, kind_of
+from dispatcher.emit.expansion import ExpansionError, encode_bounded, expands_beyond, may_expand
 from dispatcher.errors import DropEvent, EventTooLargeError, InvalidEventError, NotEncodableError, ProcessorError
-from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, encode, is_id, to_utc
+from dispatcher.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Event, EventType, decode, is_id, to_utc
 from dispatcher.secrecy.foreign_error import type_name
 from dispatcher.secrecy.masking import mask_addresses
 from dispatcher.secrecy.safe_text import one_line, shorten
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _MAX_DESCRIPTION: Final = 65_536
 # Characters that it keeps of the error, which names a path of any length.
 _MAX_ERROR: Final = 2_000
+# Values of one that expands which are searched for a better reason: a cycle is among the first, or is not told apart.
+_MAX_EXAMINED_IN_VAIN: Final = 2_000
 # Valid names that are remembered, so that checking one again is a look-up. Names come from callers, hence the bound.
 _MAX_KNOWN_NAMES: Final = 10_000
 
@@ -44,6 +47,8 @@ class EventEncoder:
 
     def __init__(self, *, max_bytes: int, processors: Sequence[Processor] = ()) -> None:
         self.max_bytes: Final = max_bytes
+        #: Bytes beyond which nothing is encoded. Below, the encoder tells how large an event is, or what else is wrong.
+        self.max_encoded: Final = 8 * max_bytes
         self.processors: Final = tuple(processors)
         #: Names that were checked and are valid. Emit skips the check for these.
         self.known_names: Final[set[str]] = set()
@@ -61,7 +66,8 @@ class EventEncoder:
         _check_id(name, event_id)
         timestamp = _read_timestamp(name, timestamp)
         data = _read_data(event_type, name, data, bound)
-        payload = _encode_envelope(Envelope(event_id, event_type, name, timestamp, data, _NO_CONTEXT), bound)
+        envelope = Envelope(event_id, event_type, name, timestamp, data, _NO_CONTEXT)
+        payload = _encode_envelope(envelope, bound, self.max_encoded)
         if self.processors:
             payload = self._process(name, payload)
         if len(payload) > self.max_bytes:
@@ -161,29 +167,49 @@ class EventEncoder:
             raise TypeError(f"it returned {type_name(event)}")
         self._check_name(event.name)
         _check_id(event.name, event.id)
-        payload = encode(event)
+        payload = encode_bounded(event, self.max_encoded, event.name)
         if NULL in payload and holds_non_finite((event.data, event.context)):
             raise ValueError("NaN or infinity")
         decode(payload)
         return payload
 
 
-def _encode_envelope(envelope: Envelope, bound: BoundContext) -> bytes:
-    data = envelope.data
+def _encode_envelope(envelope: Envelope, bound: BoundContext, limit: int) -> bytes:
+    data, name = envelope.data, envelope.name
     problem: object
     try:
         if bound.json is None:
+            if expands_beyond(bound.merged, MAX_CONTEXT_BYTES):
+                raise _expansion_error(name, "context", bound.merged, MAX_CONTEXT_BYTES)
             problem = diagnose("context", bound.merged) or "its context has a value that JSON has no form for"
         else:
             envelope.context = bound.json
-            payload = encode_json(envelope)
+            payload = encode_bounded(envelope, limit, name) if may_expand(data) else encode_json(envelope)
             if NULL not in payload or not holds_non_finite(data):
                 return payload
             problem = diagnose("data", data) or "data holds NaN or infinity, which JSON has no number for; pass None"
+    except InvalidEventError:
+        raise
+    except ExpansionError as error:
+        raise _expansion_error(name, "data", data, limit) from error
     except ENCODING_ERRORS as error:
         problem = diagnose("data", data) or encoder_text(error)
-    name = envelope.name
     raise NotEncodableError(f"the event {short_name(name)} cannot be encoded: {problem}", event_name=short_name(name))
+
+
+def _expansion_error(name: str, what: str, value: object, limit: int) -> InvalidEventError:
+    """The error for data or a context that was not encoded, since what is shared in it would take for ever."""
+    problem = diagnose(what, value, limit=_MAX_EXAMINED_IN_VAIN)
+    if problem is not None:  # most often, that it contains itself
+        return NotEncodableError(
+            f"the event {short_name(name)} cannot be encoded: {problem}", event_name=short_name(name)
+        )
+    return EventTooLargeError(
+        f"the {what} of the event {short_name(name)} would be more than {limit:,} bytes of JSON: each list or dict is "
+        "written once for every place where it stands, and some stand in a great many; pass ids of the things, not the "
+        "things",
+        event_name=short_name(name),
+    )
 
 
 def _check_id(name: str, event_id: object) -> None:

@@ -18,6 +18,7 @@ from dispatcher.emit.context import EMPTY, BoundContext, context, current, enter
 from dispatcher.emit.diagnosis import ENCODING_ERRORS, holds_non_finite
 from dispatcher.emit.encoding import EventEncoder, read_context, short_name, unreadable
 from dispatcher.emit.error_log import ErrorLog
+from dispatcher.emit.expansion import encode_bounded, may_expand
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import EventType, is_id
@@ -140,7 +141,8 @@ class Tracker:
         event_id = self._new_id()
         timestamp = datetime.now(UTC)  # looked up here, so that a test can freeze it
         try:
-            payload = encode_json(Envelope(event_id, "event", name, timestamp, data or {}, context_json))
+            envelope = Envelope(event_id, "event", name, timestamp, data or {}, context_json)
+            payload = encode_bounded(envelope, encoder.max_encoded, name) if may_expand(data) else encode_json(envelope)
             if len(payload) > encoder.max_bytes or (
                 payload.find(NULL, 0, bound.data_end) >= 0 and holds_non_finite(data)
             ):
