@@ -249,9 +249,12 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
 
     @property
     def joins_batches(self) -> bool:
-        """Whether events of several batches may share a request: not where it takes one, or those of one person."""
-        shares = self.limits.events > 1 and type(self).group is HttpDestination.group
-        return shares and super().joins_batches
+        """Whether events of several batches may share a request: not where a request takes one.
+
+        Where it takes those of one person, a person's events of several batches go together, and one task sends as many
+        requests at a time as ``concurrency`` says, not one for each batch.
+        """
+        return self.limits.events > 1 and super().joins_batches
 
     def _deliver(self, batches: Sequence[Batch]) -> list[list[Outcome]]:
         if (missing := self.missing_settings()) is not None:

@@ -23,7 +23,7 @@ GIVEN = {
         ("segment", True),
         ("meta_conversions", True),
         ("sailthru", False),
-        ("google_analytics", False),
+        ("google_analytics", True),
     ],
 )
 def test_batches_join_only_where_their_events_share_requests_or_a_file(name: str, joins: bool) -> None:
