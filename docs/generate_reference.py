@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from dispatcher import outcomes
 from dispatcher.cli.main import main as command_line
 from dispatcher.config import DestinationSettings, Settings, installed_types
+from dispatcher.config.collector import SourceSettings
 from dispatcher.config.destination_types import traits_of
 from dispatcher.config.variables import variable_name
 from dispatcher.destinations.types import load_type
@@ -155,6 +156,11 @@ def _settings_page() -> str:
         model = _model_of(field)
         if model is not None:
             parts += [f"## [{name}]\n", f"{_first_line(model)}\n", _table(model, (name,))]
+    parts += [
+        f"## [sources.{_ANY_DESTINATION}]\n",
+        f"{_first_line(SourceSettings)} `{_ANY_DESTINATION}` is yours to choose, as of a destination.\n",
+        _table(SourceSettings, ("sources", _ANY_DESTINATION)),
+    ]
     own = ("destinations", _ANY_DESTINATION)
     parts += [
         f"## [destinations.{_ANY_DESTINATION}]\n",
@@ -213,7 +219,7 @@ def _rows(model: type[BaseModel], files: Mapping[str, str | None] | None = None)
     for name, field in model.model_fields.items():
         if _model_of(field) is not None or _item_model_of(field) is not None:
             continue
-        if model is Settings and name in ("environment", "destinations"):
+        if model is Settings and name in ("environment", "destinations", "sources"):
             continue
         meaning = field.description or described.get(name, "")
         file = (files or {}).get(name)

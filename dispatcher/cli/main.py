@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dispatcher.cli.collector import collector
 from dispatcher.cli.dead import dead
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.drain import drain
@@ -116,6 +117,7 @@ for command in (
     settings,
     worker,
     relay,
+    collector,
     flower,
     exporter,
     segment_stub,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
+from dispatcher.config.collector import SourceSettings
 from dispatcher.config.credential import trim
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.problems import problem
@@ -163,8 +164,10 @@ def _parse(path: KeyPath, text: str) -> Any:
 def _type_at(model: type[BaseModel], path: KeyPath) -> type | None:
     """What a setting takes: ``list``, ``dict`` for a table, ``str`` for anything else; None: unknown."""
     head, rest = path[0], path[1:]
-    if model is Settings and head == "destinations":
-        return _type_at(DestinationSettings, rest[1:]) if rest[1:] else dict
+    tables: dict[str, type[BaseModel]] = {"destinations": DestinationSettings, "sources": SourceSettings}
+    if model is Settings and head in tables:
+        named = tables[head]
+        return _type_at(named, rest[1:]) if rest[1:] else dict
     field = model.model_fields.get(head)
     if field is None:
         return None

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class OutboxLike(Protocol):
-    """A queue of payloads with one writing process. All of it is safe in threads; only ``close`` may block."""
+    """A queue of payloads with one writing process. Safe in threads; only ``sync`` and ``close`` may block."""
 
     @property
     def position(self) -> int:
@@ -19,6 +19,10 @@ class OutboxLike(Protocol):
 
     def append(self, payload: bytes) -> None:
         """Take one encoded event. Raises OutboxError where it cannot."""
+        ...
+
+    def sync(self) -> None:
+        """Wait until every event so far is on the disk. Raises OSError where the disk does not take it."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import mmap
 import os
 import queue
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -60,6 +61,9 @@ class JournalFiles:
         self._usage = DiskUsage(directory.parent)
         self._state = state
         self._synced = 0
+        # The same of those who wait for the disk, one after another.
+        self._synced_by_caller = 0
+        self._sync_lock = threading.Lock()
         # The last file whose name is synced. With the first one the state page is, without which no file can be read.
         self._named = -1
         self._notes_synced: dict[str, int] = {}
@@ -241,6 +245,24 @@ class JournalFiles:
             # The state is closed under it where a slow disk has held it for longer than close waits.
             if not self._closed:
                 logger.warning("%s could not be synced to disk: %s", self._directory, error)
+
+    def sync(self, written: int) -> None:
+        """Sync all events up to position ``written`` that no call of this has synced yet. Blocks for the disk.
+
+        Unlike the thread's own sync it leaves nothing to the batch store, whose disk may be behind.
+
+        Raises:
+            OSError: The disk did not take them.
+        """
+        with self._sync_lock:
+            position = self._synced_by_caller
+            while position < written:
+                index, start = divmod(position, self._size)
+                end = min(self._size, start + written - position)
+                with suppress(FileNotFoundError):  # settled in the meantime
+                    self._sync_frames(index, start, end)
+                    self._sync_names(index)
+                position = self._synced_by_caller = position + end - start
 
     def _sync_frames(self, index: int, start: int, end: int) -> None:
         # Of the file that is being written, sync only the pages that were written.

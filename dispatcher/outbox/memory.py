@@ -29,6 +29,9 @@ class MemoryOutbox:
         if self._limit is not None and len(self.payloads) > self._limit:
             del self.payloads[0]
 
+    def sync(self) -> None:
+        """Nothing: there is no disk."""
+
     def close(self) -> None:
         """Does nothing: there are no files to close."""
 

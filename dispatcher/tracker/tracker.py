@@ -308,6 +308,26 @@ class Tracker:
         self._is_open_here[0] = 1
         used_trackers.add(self)
 
+    def open(self) -> None:
+        """Open the outbox before the first event, and its relay. Blocks for some milliseconds; may be called twice.
+
+        Raises:
+            OutboxError: Only with ``strict = true``; as in ``emit``.
+            SettingsError: Only with ``strict = true``: the settings that are read here are wrong.
+        """
+        self._open()
+
+    def sync(self) -> None:
+        """Wait until everything emitted so far is on the disk, where it survives a loss of power. Blocks.
+
+        Raises:
+            OSError: The disk did not take it.
+            OutboxError: The outbox is closed.
+        """
+        outbox = self._outbox
+        if outbox is not None and self._is_open_here[0]:
+            outbox.sync()
+
     def after_fork(self) -> None:
         """In a forked child: abandon the parent's outbox. Runs by itself; may be called twice."""
         if self._outbox is not None:

@@ -1,0 +1,181 @@
+"""App: the collector as raw ASGI. One look-up of the path; the routes are plain functions, the rest is done here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from dispatcher.collector.address import Proxies
+from dispatcher.collector.answer import Headers, accepted_body, refused_body
+from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
+from dispatcher.collector.commit import Committer, retry_after
+from dispatcher.collector.cors import cors_headers, preflight_headers
+from dispatcher.collector.counts import Counts
+from dispatcher.collector.route import Accepted, Refused, Rejected, Request
+from dispatcher.collector.routes import Routes
+from dispatcher.collector.sources import Sources
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_BUSY: Final = "the collector has as many requests as it can hold: send this one again later"
+
+
+class App:
+    """The ASGI application of one process. For one event loop.
+
+    Args:
+        settings: Of the collector, its sources, and the outbox.
+        committer: Its outbox, open.
+    """
+
+    def __init__(self, settings: Settings, committer: Committer) -> None:
+        self._settings = settings.collector
+        self._committer = committer
+        self._sources = Sources(settings.sources)
+        self._routes = Routes(settings.collector)
+        self._proxies = Proxies(settings.collector.proxies)
+        #: What came in and what was refused.
+        self.counts: Final = Counts()
+        #: Set at the end: /readyz says 503, and everything else goes on.
+        self.is_draining = False
+        self._requests = 0
+        self._bytes = 0
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        raw = scope["headers"]
+        headers: dict[str, str] = {}
+        for name, value in raw:
+            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        method, path = scope["method"], scope["path"]
+        origin = headers.get("origin", "")
+        route = self._routes.find(path)
+        if method == "OPTIONS":
+            methods = sorted(route.methods) if route is not None else ["GET", "POST"]
+            asked = headers.get("access-control-request-headers", "")
+            await self._send(send, 204, b"", preflight_headers(origin, asked, methods, self._sources))
+            return
+        if path in _PROBES and method in ("GET", "HEAD"):
+            await self._answer_probe(path, send, is_head=method == "HEAD")
+            return
+        if route is None:
+            outcome: Accepted | Refused | None = Refused(404, "unknown_path", "the path is unknown")
+        elif method not in route.methods:
+            allowed = {"allow": ", ".join(sorted(route.methods))}
+            outcome = Refused(405, "wrong_method", "the path does not take this method", allowed)
+        else:
+            outcome = await self._take(scope, headers, receive, route)
+        if outcome is None:
+            self.counts.refuse("client_gone")
+            return
+        if isinstance(outcome, Refused):
+            self.counts.refuse(outcome.code)
+            status, (body, extra) = outcome.status, refused_body(outcome)
+        else:
+            self._count(outcome)
+            status, (body, extra) = outcome.status, accepted_body(outcome)
+        if "access-control-allow-origin" not in getattr(outcome, "headers", ()):
+            extra = [*extra, *cors_headers(origin, self._sources)]
+        await self._send(send, status, b"" if method == "HEAD" else body, extra, length=len(body))
+
+    async def _take(
+        self, scope: Mapping[str, Any], headers: dict[str, str], receive: Receive, route: Callable[..., Any]
+    ) -> Accepted | Refused | None:
+        """Admit, read, hand to the route, and commit. None where the client has gone."""
+        settings = self._settings
+        length = headers.get("content-length", "0")
+        # A body of chunks may become as large as any.
+        expected = int(length) if length.isdecimal() and len(length) < 16 else 0
+        if "transfer-encoding" in headers:
+            expected = settings.body_bytes
+        if expected > settings.body_bytes:
+            return too_large(settings.body_bytes, "body_bytes")
+        if self._requests >= settings.requests or self._bytes + expected > settings.request_bytes:
+            return Refused(429, "busy", _BUSY, retry_after())
+        self._requests += 1
+        self._bytes += expected
+        try:
+            body = await read_body(receive, settings)
+            self.counts.body_bytes += len(body)
+            if "content-encoding" in headers:
+                body = inflate(body, headers["content-encoding"], settings.inflated_bytes)
+            client = scope.get("client")
+            peer = client[0] if client else ""
+            if "x-forwarded-for" in headers and settings.proxies:
+                hops = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+                peer = self._proxies.address_of(peer, b",".join(hops).decode("latin-1"))
+            request = Request(
+                scope["method"], scope["path"], headers, scope["query_string"], body, peer, datetime.now(UTC)
+            )
+            outcome: Accepted | Refused = route(request, self._sources)
+            if isinstance(outcome, Refused) or not outcome.events:
+                return outcome
+            self._check_names(outcome)
+            return await self._committer.commit(outcome) or outcome
+        except BodyRefusedError as error:
+            return error.refused
+        except Exception:
+            # Its text could hold parts of the request.
+            logger.error("a route failed on %s; its request is answered 500", scope["path"], exc_info=False)
+            logger.debug("the traceback", exc_info=True)
+            return Refused(500, "failed", "the collector failed on this request", retry_after())
+        finally:
+            self._requests -= 1
+            self._bytes -= expected
+
+    def _check_names(self, accepted: Accepted) -> None:
+        """Move the events whose names the source may not send to ``rejected``."""
+        source = accepted.source
+        if source is None or source.settings.names is None:
+            return
+        places = accepted.indexes if accepted.indexes is not None else range(len(accepted.events))
+        kept = [
+            (place, event)
+            for place, event in zip(places, accepted.events, strict=True)
+            if source.takes_name(event.name)
+        ]
+        for place, event in zip(places, accepted.events, strict=True):
+            if not source.takes_name(event.name):
+                message = f"the name is not in sources.{source.name}.names"
+                accepted.rejected.append(Rejected(place, event.id[:100], "name_not_listed", message))
+        accepted.events = [event for _, event in kept]
+        accepted.indexes = [place for place, _ in kept]
+
+    def _count(self, accepted: Accepted) -> None:
+        source = accepted.source
+        if source is not None:
+            self.counts.accepted[source.name] += len(accepted.events)
+            for item in accepted.rejected:
+                self.counts.reject(source.name, item.code)
+
+    async def _answer_probe(self, path: str, send: Send, *, is_head: bool) -> None:
+        status, body, kind = 200, b"ok\n", _TEXT
+        if path == "/readyz" and self.is_draining:
+            status, body = 503, b"draining\n"
+        elif path == "/metrics":
+            body, kind = self.counts.render(), _METRICS
+        await self._send(
+            send, status, b"" if is_head else body, [kind, (b"cache-control", b"no-store")], length=len(body)
+        )
+
+    async def _send(self, send: Send, status: int, body: bytes, headers: Headers, *, length: int | None = None) -> None:
+        self.counts.requests[status] += 1
+        size = len(body) if length is None else length
+        if status not in (204, 304):
+            headers = [*headers, (b"content-length", b"%d" % size)]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -1,0 +1,136 @@
+"""Route: what one path of the collector does with a request, and what it may answer. Pure: nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import parse_qsl
+
+if TYPE_CHECKING:
+    from dispatcher.collector.sources import Source, Sources
+    from dispatcher.event import Event
+
+#: Fields of a query beyond which it is not read.
+_MAX_FIELDS: Final = 100
+
+
+@dataclass(slots=True)
+class Request:
+    """A request whose body was read and inflated within the limits.
+
+    Attributes:
+        method: In capitals.
+        path: Without the query, decoded.
+        headers: By name in lower case; of a header that comes twice, the first.
+        query: As it was sent, without the question mark.
+        body: The whole body, without gzip or deflate.
+        address: Who sent it, by the proxies of the settings; empty where that is unknown. ``context`` obeys the
+            source's policy, this does not.
+        received_at: When its body had come, in UTC.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: bytes
+    body: bytes
+    address: str
+    received_at: datetime
+
+    def fields(self) -> dict[str, str]:
+        """The fields of the query; of one that comes twice, the last. Text that is not UTF-8 is replaced."""
+        try:
+            return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+        except ValueError:  # more fields than that
+            return {}
+
+    def context(self, source: Source) -> dict[str, Any]:
+        """The tracking context of the request, which goes into each of its events; see docs/reference/events.md.
+
+        Args:
+            source: Its policy decides what is kept of the address.
+
+        Returns:
+            A new dict: ``ip``, ``agent``, ``referer``, ``host``, ``accept_language``, as far as they are known.
+        """
+        headers = self.headers
+        values = {
+            "ip": source.shown_address(self.address),
+            "agent": headers.get("user-agent"),
+            "referer": headers.get("referer"),
+            "host": headers.get("host"),
+            "accept_language": headers.get("accept-language"),
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One item of a batch that was not taken; the others were.
+
+    Attributes:
+        index: Its place in the batch, from 0.
+        id: The id that it brought, or empty.
+        code: A reason such as ``bad_timestamp``: a counter of that name grows.
+        message: What is wrong with it and what to do, without any value of it.
+    """
+
+    index: int
+    id: str
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Accepted:
+    """What a route makes of a good request: its events, and what of it was not taken.
+
+    Attributes:
+        source: Whose request it is; None where no event is in it, as of a file that is served.
+        events: In the order in which they came. An empty id has one made.
+        rejected: The items that are no events.
+        indexes: The place in the batch of each event; None: 0, 1, 2 …
+        body: The answer; None: JSON with ``accepted`` and ``rejected``.
+        headers: Of the answer, in lower case, beside those that every answer has.
+        status: 200, or 304 and the like for what is served.
+    """
+
+    source: Source | None
+    events: Sequence[Event] = ()
+    rejected: list[Rejected] = field(default_factory=list)
+    indexes: Sequence[int] | None = None
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request of which nothing was taken.
+
+    Attributes:
+        status: 4xx only for what will never be taken; what may pass is 429 or 503.
+        code: A reason such as ``unknown_key``: a counter of that name grows.
+        message: What is wrong and what to do, without any value of the request.
+        headers: Of the answer, in lower case.
+    """
+
+    status: int
+    code: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Route(Protocol):
+    """A function of a request: synchronous, and without I/O. It may raise nothing."""
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """Which it answers; OPTIONS is answered before."""
+        ...
+
+    def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
+        """Read the request. ``sources.admit(key, request)`` gives its source, or the refusal to return."""
+        ...

@@ -1,0 +1,40 @@
+"""Routes: which path goes to which route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.collector.route import Route
+from dispatcher.collector.script import ScriptRoute
+from dispatcher.collector.segment_api.batch import BatchRoute
+
+if TYPE_CHECKING:
+    from dispatcher.config.collector import CollectorSettings
+
+
+class Routes:
+    """All routes, found by one look into a dict, and by a few prefixes where a path holds more than a name.
+
+    Args:
+        settings: Some paths are settings.
+    """
+
+    def __init__(self, settings: CollectorSettings) -> None:
+        #: By path.
+        self.exact: Final[dict[str, Route]] = {
+            "/v1/batch": BatchRoute(),
+            "/v1/import": BatchRoute(),
+        }
+        #: By the beginning of a path; the longest first.
+        self.prefixes: Final[list[tuple[str, Route]]] = []
+        self._script = ScriptRoute(settings)
+
+    def find(self, path: str) -> Route | None:
+        """The route of a path; None where the path is unknown."""
+        route = self.exact.get(path)
+        if route is not None:
+            return route
+        for prefix, candidate in self.prefixes:
+            if path.startswith(prefix):
+                return candidate
+        return self._script if self._script.has(path) else None

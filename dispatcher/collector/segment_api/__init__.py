@@ -1,0 +1,1 @@
+"""Segment's HTTP Tracking API (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)."""

@@ -1,0 +1,129 @@
+"""Sources: who may send, known by a write key. Keys are public, and read nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from dispatcher.collector.route import Refused
+from dispatcher.routing import Allowlist
+
+if TYPE_CHECKING:
+    from dispatcher.collector.route import Request
+    from dispatcher.config.collector import SourceSettings
+
+_UNKNOWN_KEY: Final = Refused(
+    401, "unknown_key", "the write key is missing or unknown: send that of a table [sources.NAME] of the settings"
+)
+
+
+class Source:
+    """One source as the settings describe it.
+
+    Args:
+        name: Of its table.
+        settings: Its table.
+    """
+
+    def __init__(self, name: str, settings: SourceSettings) -> None:
+        self.name: Final = name
+        self.settings: Final = settings
+        self._exact = frozenset(origin for origin in settings.origins if "*" not in origin)
+        # "https://*.example.org" as ("https://", ".example.org")
+        self._wild = [tuple(origin.split("*", 1)) for origin in settings.origins if "*" in origin]
+        self._names = None if settings.names is None else Allowlist(settings.names)
+        self._tokens, self._filled_at = float(settings.burst), time.monotonic()
+
+    def has_origin(self, origin: str) -> bool:
+        """Whether the settings list the origin; never without a list."""
+        return origin in self._exact or any(
+            origin.startswith(scheme) and origin.endswith(domain) and len(origin) > len(scheme) + len(domain)
+            for scheme, domain in self._wild
+        )
+
+    def takes_name(self, name: str) -> bool:
+        """Whether events of that name may come from it."""
+        return self._names is None or name in self._names
+
+    def shown_address(self, address: str) -> str:
+        """What its policy leaves of an address."""
+        policy = self.settings.ip
+        if policy == "keep" or not address:
+            return address
+        if policy == "drop":
+            return ""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return ""
+        prefix = 24 if parsed.version == 4 else 48
+        return str(ipaddress.ip_network((address.partition("%")[0], prefix), strict=False).network_address)
+
+    def take_token(self) -> float:
+        """Count a request against ``per_second``. Returns 0, or the seconds after which there is room again."""
+        rate = self.settings.per_second
+        if rate is None:
+            return 0.0
+        now = time.monotonic()
+        self._tokens = min(self.settings.burst, self._tokens + (now - self._filled_at) * rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / rate
+        self._tokens -= 1
+        return 0.0
+
+
+class Sources:
+    """All sources, by key. For one thread.
+
+    Args:
+        tables: ``[sources]`` of the settings.
+    """
+
+    def __init__(self, tables: Mapping[str, SourceSettings]) -> None:
+        self.all: Final = [Source(name, table) for name, table in tables.items()]
+        self._by_key = {key: source for source in self.all for key in source.settings.write_key}
+
+    def admit(self, key: str | None, request: Request) -> Source | Refused:
+        """The source of a key, if a request from there may be taken.
+
+        Args:
+            key: As the client sent it; None where it sent none.
+            request: Its Origin, else its Referer, must be listed where a browser's source lists any.
+
+        Returns:
+            The source; or the refusal, which the route returns.
+        """
+        source = self._by_key.get(key) if isinstance(key, str) else None
+        if source is None:
+            return _UNKNOWN_KEY
+        settings = source.settings
+        if settings.kind == "browser" and settings.origins:
+            origin = request.headers.get("origin") or _origin_of(request.headers.get("referer", ""))
+            if not source.has_origin(origin):
+                return Refused(
+                    403,
+                    "foreign_origin",
+                    f"the page's origin is not in sources.{source.name}.origins: add it there",
+                )
+        wait = source.take_token()
+        if wait:
+            return Refused(
+                429, "rate", "the source sends more than its per_second", {"retry-after": str(int(wait) + 1)}
+            )
+        return source
+
+    def lists_origin(self, origin: str) -> bool:
+        """Whether any source lists the origin, so that its pages may send cookies."""
+        return any(source.has_origin(origin) for source in self.all)
+
+
+def _origin_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
