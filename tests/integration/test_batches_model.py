@@ -29,7 +29,7 @@ from tests.support.batches_model import Model, RefusedError
 from tests.support.redis_keys import owner_of
 from tests.support.redis_server import RedisServer
 
-SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "300"))
+SEEDS: Final = int(os.environ.get("DISPATCHER_MODEL_SEEDS", "150"))
 ONLY_SEED: Final = os.environ.get("DISPATCHER_MODEL_SEED")
 STEPS: Final = 40
 

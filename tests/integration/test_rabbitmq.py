@@ -291,13 +291,13 @@ for turn in range(6):
     pid = os.fork()
     if pid == 0:
         # Should it hang, its output says where.
-        faulthandler.dump_traceback_later(35, exit=True)
+        faulthandler.dump_traceback_later(75, exit=True)
         tracker.emit("shop.order.paid", {"n": 1 + turn})
-        os._exit(0 if dispatcher.flush(20) else 1)
+        os._exit(0 if dispatcher.flush(60) else 1)
     pids.append(pid)
 assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 6, "a child could not flush"
 """
-    ).succeed(timeout=60)
+    ).succeed(timeout=90)
     rabbit_site.worker()
     rabbit_site.wait_for_lines(7)
     assert_each_once(rabbit_site.log, 7)
