@@ -5,13 +5,14 @@ Flower's own options also come from ``FLOWER_`` variables, as Flower reads them,
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from celery.events import EventReceiver
@@ -35,6 +36,7 @@ from tornado.options import parse_command_line
 
 from dispatcher.config.variables import SERVICE_LINK
 from dispatcher.installation.launch import NEVER_STARTS
+from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.secrecy.safe_text import foreign_text
 from dispatcher.tasks.celery import app
 
@@ -116,8 +118,22 @@ def missing_file() -> str | None:
     return None
 
 
+def explain_start(error: Exception, environ: Mapping[str, str]) -> str:
+    """One line on why Flower did not start.
+
+    Args:
+        error: What was raised while it was set up.
+        environ: Whose ``FLOWER_`` variables are named, without their values.
+    """
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        return f"Flower cannot listen at {options.address}:{options.port}, which is in use: take another --port"
+    names = ", ".join(sorted(set(filter(is_flower_envvar, environ)) - {"FLOWER_BASIC_AUTH"}))
+    remedy = f"mend or take away one of these: {names}" if names else "see its options"
+    return f"Flower does not start ({type(error).__name__}: {foreign_text(str(error))}); {remedy}"
+
+
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises OSError if the port is taken."""
+    """Serve until SIGTERM or Ctrl-C. Exits with a message if the port is taken, or an option cannot be used."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for line in drop_unreadable(os.environ):
         print(line, file=sys.stderr)
@@ -133,17 +149,22 @@ def main() -> None:
         apply_options("dispatcher flower", sys.argv[1:])
     if options.format_task is None:
         options.format_task = on_one_line
-    extract_settings()
-    setup_logging()
-    receiver = Receiver(
-        app,
-        IOLoop.current(),
-        enable_events=options.enable_events,
-        max_workers_in_memory=options.max_workers,
-        max_tasks_in_memory=options.max_tasks,
-    )
-    flower = Flower(options=options, capp=app, events=receiver, **settings)
-    flower.start_http_server()
+    try:
+        extract_settings()
+        setup_logging()
+        guard_handlers(logging.getLogger())
+        receiver = Receiver(
+            app,
+            IOLoop.current(),
+            enable_events=options.enable_events,
+            max_workers_in_memory=options.max_workers,
+            max_tasks_in_memory=options.max_tasks,
+        )
+        flower = Flower(options=options, capp=app, events=receiver, **settings)
+        flower.start_http_server()
+    except Exception as error:  # whatever a value leads to in Flower, tornado or the metrics
+        print(explain_start(error, os.environ), file=sys.stderr)
+        sys.exit(1 if getattr(error, "errno", None) == errno.EADDRINUSE else NEVER_STARTS)
     try:
         flower.start()
     except (KeyboardInterrupt, SystemExit):

@@ -170,7 +170,10 @@ def drop(destination: str, dry_run: bool, yes: bool, filed: bool, **options: Any
         return
     wanted = to_filter(options)
     total = sum(1 for _ in letters.select(destination, wanted))
-    if dry_run or not total:
+    if not total:
+        click.echo("no dead letter matches: nothing to drop")
+        return
+    if dry_run:
         click.echo(f"{count_text(total, 'dead letter')} would be dropped")
         return
     if not yes:

@@ -112,7 +112,8 @@ def _chosen(only: tuple[str, ...], settings: Settings) -> frozenset[str]:
     for name in only:
         if name not in settings.destinations:
             known = ", ".join(settings.destinations) or "none"
-            raise click.BadParameter(f"{name!r} is not configured; configured are: {known}", param_hint="--destination")
+            # What was typed may be a secret that was meant for another place, so it is not repeated.
+            raise click.BadParameter(f"it is not configured; configured are: {known}", param_hint="--destination")
     return frozenset(only or settings.destinations)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 from celery.events.state import Task
 from click.testing import CliRunner
 
 from dispatcher.cli import main
 from dispatcher.cli.flower import flower_arguments
-from dispatcher.tasks.flower import drop_unreadable, on_one_line
+from dispatcher.installation.launch import NEVER_STARTS
+from dispatcher.tasks.flower import drop_unreadable, explain_start, on_one_line
 
 
 @pytest.mark.parametrize("login", ["", "ops", "ops:", ":secret", "ops:secret,", "ops:secret,guest"])
@@ -72,3 +78,28 @@ def test_what_flower_can_read_stays():
 
     assert drop_unreadable(environ) == []
     assert environ["FLOWER_PORT"] == "5556"
+
+
+def test_a_value_that_flower_cannot_start_with_is_one_line_without_a_traceback():
+    environ = {
+        **os.environ,
+        "FLOWER_BASIC_AUTH": "ops:pa55word",
+        "FLOWER_TASK_RUNTIME_METRIC_BUCKETS": "3,2,1",
+        "DISPATCHER_STORE_URL": "redis://127.0.0.1:1/0",
+    }
+    command = [sys.executable, "-m", "dispatcher.tasks.flower", "--port=0"]
+
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+
+    assert ended.returncode == NEVER_STARTS
+    assert ended.stderr.splitlines()[-1].startswith("Flower does not start (ValueError: ")
+    assert ended.stderr.endswith("mend or take away one of these: FLOWER_TASK_RUNTIME_METRIC_BUCKETS\n")
+    assert "Traceback" not in ended.stderr
+    assert "pa55word" not in ended.stderr
+
+
+def test_a_port_in_use_is_said_with_the_option_that_takes_another():
+    line = explain_start(OSError(errno.EADDRINUSE, "Address already in use"), {})
+
+    assert "which is in use" in line
+    assert "--port" in line
