@@ -69,6 +69,27 @@ class Browser:
         """Run a script in the page, and return its result."""
         return self._driver.execute_script(script, *arguments)
 
+    def devtools(self, command: str, **arguments: object) -> Any:
+        """Run a command of the DevTools protocol in the tab, and return its result."""
+        return self._driver.execute_cdp_cmd(command, arguments)
+
+    def new_tab(self) -> str:
+        """Open a tab, go on in it, and return the name of the one before."""
+        before = self._driver.current_window_handle
+        self._driver.switch_to.new_window("tab")
+        return before
+
+    def go_to_tab(self, tab: str, *, close: bool = False) -> None:
+        """Go on in another tab.
+
+        Args:
+            tab: what ``new_tab`` returned
+            close: whether the tab that is left is closed, as a user does it
+        """
+        if close:
+            self._driver.close()
+        self._driver.switch_to.window(tab)
+
     def table(self, element_id: str) -> list[dict[str, str]]:
         """The rows of a table, by the headings of its columns. Read in one script, since pages redraw their tables."""
         rows = self.run(

@@ -105,8 +105,15 @@ export class Store {
     for (const name of [...this.memory.keys()]) this.remove(name);
   }
 
-  /** Writes what was held in memory while consent was unknown. */
-  persist(): void {
-    this.memory.forEach((text, name) => this.write(name, text));
+  /** Writes what was held in memory while consent was unknown, with the preferences that were given since. */
+  persist(categoryPreferences?: object): void {
+    this.memory.forEach((text, name) => {
+      if (categoryPreferences) {
+        const event = JSON.parse(text);
+        event.context = { ...event.context, consent: { categoryPreferences } };
+        this.memory.set(name, (text = JSON.stringify(event)));
+      }
+      this.write(name, text);
+    });
   }
 }

@@ -221,7 +221,7 @@ export class Tracker {
   private check(): void {
     const value = this.decision();
     if (value === false) this.store?.clear(), this.reset(), this.sender?.cancel();
-    if (value && !this.wasAllowed) this.store?.persist(), this.sender?.wake();
+    if (value && !this.wasAllowed) this.store?.persist(isObject(value) ? value : undefined), this.sender?.wake();
     this.wasAllowed = !!value;
   }
 
@@ -236,7 +236,10 @@ export class Tracker {
     const context: Record<string, unknown> = { ...event.context };
     if (isObject(consent)) context.consent = { categoryPreferences: consent };
     if (navigator.webdriver) context.webdriver = true;
-    this.store.add(event.id, toJson({ ...event, context: Object.keys(context).length ? context : undefined }), !!consent);
+    let text = toJson({ ...event, context: Object.keys(context).length ? context : undefined });
+    // A value whose own toJSON or getter throws: the event goes without it.
+    if (text === "null") text = toJson({ ...event, data: null, context: undefined });
+    this.store.add(event.id, text, !!consent);
     this.sender!.wake();
   }
 

@@ -21,6 +21,6 @@ export declare class Store {
     /** The stored events of pages that are gone, or of other tabs: at least `age` ms old, oldest first. */
     leftovers(age: number): [string, string][];
     clear(): void;
-    /** Writes what was held in memory while consent was unknown. */
-    persist(): void;
+    /** Writes what was held in memory while consent was unknown, with the preferences that were given since. */
+    persist(categoryPreferences?: object): void;
 }
