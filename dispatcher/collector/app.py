@@ -158,6 +158,8 @@ class App:
             self.counts.accepted[source.name] += len(accepted.events)
             for item in accepted.rejected:
                 self.counts.reject(source.name, item.code)
+            for reason, count in accepted.dropped.items():
+                self.counts.drop(source.name, reason, count)
 
     async def _answer_probe(self, path: str, send: Send, *, is_head: bool) -> None:
         status, body, kind = 200, b"ok\n", _TEXT

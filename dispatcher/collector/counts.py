@@ -17,6 +17,8 @@ class Counts:
         self.accepted: Final[Counter[str]] = Counter()
         #: Items of batches that were not taken, by source and code.
         self.rejected: Final[Counter[tuple[str, str]]] = Counter()
+        #: Events that pages had to drop before they could send them, by source and reason.
+        self.dropped: Final[Counter[tuple[str, str]]] = Counter()
         #: Requests by status.
         self.requests: Final[Counter[int]] = Counter()
         #: Requests of which nothing was taken, by code.
@@ -28,6 +30,11 @@ class Counts:
         """Count items of a batch that were not taken."""
         key = (source, code)
         self.rejected[key if key in self.rejected or len(self.rejected) < _MAX_KEYS else (source, "other")] += count
+
+    def drop(self, source: str, reason: str, count: int) -> None:
+        """Count events that a page had to drop."""
+        key = (source, reason)
+        self.dropped[key if key in self.dropped or len(self.dropped) < _MAX_KEYS else (source, "other")] += count
 
     def refuse(self, code: str) -> None:
         """Count a request of which nothing was taken."""
@@ -44,6 +51,12 @@ class Counts:
             *(
                 f'dispatcher_collector_rejected_total{{source="{name}",reason="{code}"}} {n}'
                 for (name, code), n in self.rejected.items()
+            ),
+            "# HELP dispatcher_collector_dropped_total Events that pages had to drop before they could send them.",
+            "# TYPE dispatcher_collector_dropped_total counter",
+            *(
+                f'dispatcher_collector_dropped_total{{source="{name}",reason="{reason}"}} {n}'
+                for (name, reason), n in self.dropped.items()
             ),
             "# HELP dispatcher_collector_refused_total Requests of which nothing was taken.",
             "# TYPE dispatcher_collector_refused_total counter",

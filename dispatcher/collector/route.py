@@ -95,6 +95,7 @@ class Accepted:
         body: The answer; None: JSON with ``accepted`` and ``rejected``.
         headers: Of the answer, in lower case, beside those that every answer has.
         status: 200, or 304 and the like for what is served.
+        dropped: How many events the client says that it had to drop, by reason.
     """
 
     source: Source | None
@@ -104,6 +105,7 @@ class Accepted:
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

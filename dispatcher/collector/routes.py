@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dispatcher.collector.edx.event import EventRoute
+from dispatcher.collector.page.events import EventsRoute
 from dispatcher.collector.route import Route
 from dispatcher.collector.script import ScriptRoute
 from dispatcher.collector.segment_api.batch import BatchRoute
@@ -24,6 +26,8 @@ class Routes:
         self.exact: Final[dict[str, Route]] = {
             "/v1/batch": BatchRoute(),
             "/v1/import": BatchRoute(),
+            settings.events_path: EventsRoute(),
+            settings.edx_path: EventRoute(),
         }
         #: By the beginning of a path; the longest first.
         self.prefixes: Final[list[tuple[str, Route]]] = []

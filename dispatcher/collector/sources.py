@@ -109,16 +109,32 @@ class Sources:
                     "foreign_origin",
                     f"the page's origin is not in sources.{source.name}.origins: add it there",
                 )
-        wait = source.take_token()
-        if wait:
-            return Refused(
-                429, "rate", "the source sends more than its per_second", {"retry-after": str(int(wait) + 1)}
-            )
-        return source
+        return _within_rate(source)
+
+    def of_origin(self, request: Request) -> Source | Refused:
+        """The browser's source that lists the origin of a request without a key; or the refusal.
+
+        Args:
+            request: Its Origin, else its Referer, must be listed. A browser's source without origins takes any, if it
+                is the only source of browsers.
+        """
+        browsers = [source for source in self.all if source.settings.kind == "browser"]
+        origin = request.headers.get("origin") or _origin_of(request.headers.get("referer", ""))
+        for source in browsers:
+            if source.has_origin(origin) or (len(browsers) == 1 and not source.settings.origins):
+                return _within_rate(source)
+        return Refused(403, "foreign_origin", "no source lists the page's origin: add it to the origins of one")
 
     def lists_origin(self, origin: str) -> bool:
         """Whether any source lists the origin, so that its pages may send cookies."""
         return any(source.has_origin(origin) for source in self.all)
+
+
+def _within_rate(source: Source) -> Source | Refused:
+    wait = source.take_token()
+    if wait:
+        return Refused(429, "rate", "the source sends more than its per_second", {"retry-after": str(int(wait) + 1)})
+    return source
 
 
 def _origin_of(url: str) -> str:

@@ -34,6 +34,8 @@ _MAX_KNOWN_NAMES: Final = 10_000
 # What has a name of its own that runs no code.
 _FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType)
 
+# What a browser's event may have for data beside an object: edX's pages send JSON of any type.
+_BROWSER_DATA: Final = (str, list, int, float)
 _NO_CONTEXT: Final = msgspec.Raw(b"{}")
 
 
@@ -258,7 +260,7 @@ def _read_data(event_type: EventType, name: str, data: Any, bound: BoundContext)
     # Only types are asked: isinstance would have a lazy object, such as Django's, look up what it stands for.
     if issubclass(type(data), Mapping):
         return data if type(data) is dict else _copy_mapping(data, f"the data of the event {short_name(name)}", name)
-    if issubclass(type(data), str) and event_type == "event":
+    if issubclass(type(data), _BROWSER_DATA) and event_type == "event":
         source = bound.merged.get("event_source")
         if issubclass(type(source), str) and source == "browser":
             return data

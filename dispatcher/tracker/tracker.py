@@ -112,7 +112,7 @@ class Tracker:
             name: Such as ``edx.course.enrollment.activated``: 1 to 255 printable characters. Names that start with
                 ``edx.bi.`` are internal.
             data: The details, as a dict of JSON values; dates, UUIDs and the like become text. With
-                ``event_source`` "browser" in the context it may be text, as edX's browser events are.
+                ``event_source`` "browser" in the context it may be JSON of any type, as edX's browser events are.
 
         Returns:
             The event's id, a UUID of version 7.

@@ -34,7 +34,7 @@ class BatchRoute:
         indexes: list[int] = []
         context = request.context(source)
         for index, item in enumerate(cast("list[Any]", body["batch"])):
-            if not isinstance(item, dict) or item.get("type") not in DIRECT_TYPES:
+            if not isinstance(item, dict) or str(item.get("type")) not in DIRECT_TYPES:
                 accepted.rejected.append(Rejected(index, "", "bad_type", "the item is no call with a known type"))
                 continue
             kind = cast("EventType", item["type"])

@@ -1,0 +1,135 @@
+"""Events: ``/v1/events``, to which tracker.js sends: events of the tracking log, and calls for Segment alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, cast
+
+import msgspec
+
+from dispatcher.collector.course import course_fields
+from dispatcher.collector.route import Accepted, Refused, Rejected, Request
+from dispatcher.collector.sources import Sources
+from dispatcher.collector.timestamps import corrected_time
+from dispatcher.event import Event, EventType, is_id
+
+#: The calls of tracker.js that go to Segment only, and the field of Segment's that has what they say.
+_CALLS: Final = {"track": "properties", "page": "properties", "identify": "traits"}
+#: By which deprecated call an event came. In its context, and in no line of edX's log.
+DEPRECATED_CALL: Final = "deprecated_call"
+#: What a page may not say of itself: who the user is and where the request came from is known here.
+_OURS: Final = frozenset(
+    {
+        *("user_id", "username", "session", "anonymous_id", "client_id", "ip", "agent", "host", "path", "referer"),
+        DEPRECATED_CALL,
+        *("accept_language", "event_source", "event_type", "event_id", "timestamp", "received_at", "page"),
+    }
+)
+#: Reasons for which a page drops events are a few words of tracker.js; others are not counted.
+_MAX_REASONS: Final = 10
+_MAX_SCRIPT_CHARACTERS: Final = 500
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class EventsRoute:
+    """Takes ``{"key": …, "sentAt": …, "dropped": {…}, "events": [{"id": …, "name": …, "data": …}]}``.
+
+    The body is text/plain, so that no page has to ask before it sends. An item without ``type`` is an event; with the
+    type ``track``, ``page`` or ``identify`` it is Segment's call of that name.
+    """
+
+    methods: Final = frozenset({"POST"})
+
+    def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
+        """The events of the request; see ``Route``."""
+        try:
+            body = _decode(request.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return Refused(400, "not_json", "the body must be JSON")
+        if not isinstance(body, dict) or not isinstance(body.get("events"), list):
+            return Refused(400, "no_events", 'the body must be an object with a list "events"')
+        source = sources.admit(body.get("key"), request)
+        if isinstance(source, Refused):
+            return source
+        items = cast("list[Any]", body["events"])
+        if len(items) > source.settings.batch_events:
+            most = source.settings.batch_events
+            return Refused(413, "too_many", f"a request has at most {most} events: send the rest in another one")
+        accepted = Accepted(source, dropped=_dropped(body.get("dropped")))
+        events: list[Event] = []
+        indexes: list[int] = []
+        context = request.context(source)
+        for index, item in enumerate(items):
+            made = _to_event(item, context, body.get("sentAt"), request.received_at)
+            if isinstance(made, Event):
+                events.append(made)
+                indexes.append(index)
+            else:
+                code, message = made
+                item_id = item.get("id") if isinstance(item, dict) else None
+                accepted.rejected.append(Rejected(index, cast("str", item_id) if is_id(item_id) else "", code, message))
+        accepted.events, accepted.indexes = events, indexes
+        return accepted
+
+
+def _to_event(item: Any, shared: dict[str, Any], sent_at: Any, received_at: datetime) -> Event | tuple[str, str]:
+    if not isinstance(item, dict):
+        return "not_an_object", "each of the events must be an object"
+    if not is_id(item.get("id")):
+        return "bad_id", "an id must have 1 to 100 printable characters"
+    timestamp = corrected_time(item.get("timestamp"), sent_at, received_at)
+    kind = item.get("type")
+    page = item.get("page")
+    told = item.get("context")
+    told = told if isinstance(told, dict) else {}
+    if isinstance(kind, str) and kind in _CALLS:
+        return _to_call(kind, item, told, shared, timestamp)
+    name = item.get("name")
+    if kind not in (None, "event") or not isinstance(name, str) or not name:
+        return "bad_type", 'an event has a name, and no type but "track", "page" or "identify"'
+    context = shared | {key: value for key, value in told.items() if key not in _OURS}
+    context |= course_fields(page, context.pop("courserun_key", None) or context.get("course_id"))
+    context |= {"event_source": "browser", "page": page if isinstance(page, str) else None}
+    for key, field in (("anonymous_id", "anonymousId"), ("integrations", "integrations")):
+        if item.get(field):
+            context[key] = item[field]
+    via, script = item.get("via"), item.get("script")
+    if isinstance(via, str) and via:
+        script = script[:_MAX_SCRIPT_CHARACTERS] if isinstance(script, str) else ""
+        context[DEPRECATED_CALL] = {"via": via[:100], "script": script}
+    return Event(id=item["id"], name=name, timestamp=timestamp, data=item.get("data"), context=context)
+
+
+def _to_call(
+    kind: str, item: dict[str, Any], told: dict[str, Any], shared: dict[str, Any], timestamp: datetime
+) -> Event:
+    name = item.get("name")
+    context = dict(told)
+    if isinstance(item.get("page"), str):
+        page = context.get("page")
+        context["page"] = {"url": item["page"], **(page if isinstance(page, dict) else {})}
+    call = {
+        _CALLS[kind]: item.get("data"),
+        "userId": item.get("userId"),
+        "anonymousId": item.get("anonymousId"),
+        "name": name if kind == "page" else None,
+        "category": item.get("category"),
+        "integrations": item.get("integrations"),
+        "context": context or None,
+    }
+    return Event(
+        id=item["id"],
+        type=cast("EventType", kind),
+        name=name if kind == "track" and isinstance(name, str) else kind,
+        timestamp=timestamp,
+        data={key: value for key, value in call.items() if value is not None},
+        context=shared,
+    )
+
+
+def _dropped(counts: Any) -> dict[str, int]:
+    """How many events the page had to drop since it last said so, by reason."""
+    if not isinstance(counts, dict):
+        return {}
+    good = [(reason, count) for reason, count in counts.items() if type(count) is int and 0 < count < 1_000_000]
+    return {reason: count for reason, count in good[:_MAX_REASONS] if reason.isidentifier() and len(reason) < 30}

@@ -1,0 +1,47 @@
+"""Timestamps: when something happened, by clocks of others that may be wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from dispatcher.event import to_utc
+
+
+def parse_time(value: object) -> datetime | None:
+    """The time that a client said, in UTC; None where it is no time of ISO 8601 with a date and a time of day.
+
+    One without a zone is taken for UTC.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        return to_utc(msgspec.convert(value, datetime))
+    except (msgspec.ValidationError, OverflowError):
+        return None
+
+
+def corrected_time(happened_at: object, sent_at: object, received_at: datetime) -> datetime:
+    """When it happened by our clock: as long before the request came as it was before it was sent.
+
+    Segment does the same with ``sentAt`` (https://segment.com/docs/connections/spec/common/#timestamps).
+
+    Args:
+        happened_at: The event's time by the client's clock.
+        sent_at: The request's time by the same clock; None or anything that is no time leaves the clock as it is.
+        received_at: By our clock, in UTC.
+
+    Returns:
+        In UTC, and never later than ``received_at``: nothing has happened yet that will. ``received_at`` where
+        ``happened_at`` is no time.
+    """
+    happened = parse_time(happened_at)
+    if happened is None:
+        return received_at
+    sent = parse_time(sent_at)
+    age = max((received_at if sent is None else sent) - happened, timedelta())
+    try:
+        return received_at - age
+    except OverflowError:  # before the year 1
+        return datetime.min.replace(tzinfo=UTC)
