@@ -133,6 +133,7 @@ def test_the_commands_list_show_replay_and_drop_dead_letters(store: BatchStore, 
     assert store.counts([NAME])[NAME].queued == 1
     assert run_dead("drop", NAME, "--yes").exit_code == 0
     assert store.counts([NAME])[NAME].dead == 0
+    assert run_dead("drop", NAME, "--yes").stdout == "no dead letter matches: nothing to drop\n"
 
 
 def test_events_that_emit_refused_can_be_read_but_not_replayed(store: BatchStore) -> None:
