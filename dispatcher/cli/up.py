@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from dispatcher import config
 from dispatcher.cli import exporter
+from dispatcher.cli.collector import collector_arguments
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import refuse_cluster, worker_arguments
 from dispatcher.config.variables import option_variable
@@ -47,6 +48,7 @@ _COLOURS = {
     "relay": "cyan",
     "flower": "yellow",
     "exporter": "yellow",
+    "collector": "blue",
     "segment stub": "blue",
 }
 
@@ -142,6 +144,8 @@ class _Up:
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
             self._supervisor.start(Child("exporter", command))
             self._ports["exporter"] = port
+        if settings.collector.enabled:
+            self._start_collector()
         for name, table in settings.destinations.items():
             log = table.traits.log
             if table.enabled and log is not None:
@@ -243,6 +247,13 @@ class _Up:
         self._ports["flower"] = port
         self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
         self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
+
+    def _start_collector(self) -> None:
+        table = self._settings.collector
+        port = _free_port(table.port) if table.processes == 1 else table.port
+        self._ports["collector"] = port
+        self._supervisor.start(Child("collector", collector_arguments("--port", str(port))))
+        self._tell("collector", f"http://{table.host}:{port} for {', '.join(self._settings.sources)}")
 
     def _missing_parts(self) -> list[str]:
         """The parts that were started and do not answer yet."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector.address import Proxies
 from dispatcher.collector.answer import Headers, accepted_body, refused_body
-from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
+from dispatcher.collector.body import BodyRefusedError, Receive, check_depth, inflate, read_body, too_large
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
 from dispatcher.collector.counts import Counts
@@ -110,6 +110,7 @@ class App:
             self.counts.body_bytes += len(body)
             if "content-encoding" in headers:
                 body = inflate(body, headers["content-encoding"], settings.inflated_bytes)
+            check_depth(body, settings.depth)
             client = scope.get("client")
             peer = client[0] if client else ""
             if "x-forwarded-for" in headers and settings.proxies:

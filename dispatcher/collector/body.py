@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +20,10 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 _MAX_RATIO: Final = 100
 # Up to that size it may.
 _ANY_RATIO_BYTES: Final = 64 * 1024
+# A body may take so many times body_seconds altogether.
+_MAX_PAUSES: Final = 6
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
 class BodyRefusedError(Exception):
@@ -49,8 +55,10 @@ async def read_body(receive: Receive, settings: CollectorSettings) -> bytes:
             raise BodyRefusedError(too_large(settings.body_bytes, "body_bytes"))
         return body
     parts, size = [body], len(body)
+    # Or a byte every few seconds would hold a place for days.
+    ends_at = time.monotonic() + _MAX_PAUSES * settings.body_seconds
     while message.get("more_body"):
-        message = await _next(receive, settings.body_seconds)
+        message = await _next(receive, min(settings.body_seconds, ends_at - time.monotonic()))
         part = message.get("body", b"")
         size += len(part)
         if size > settings.body_bytes:
@@ -113,3 +121,25 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     if not decompressor.eof:
         raise BodyRefusedError(Refused(400, "damaged_body", "the body cannot be inflated: its end is missing"))
     return inflated
+
+
+def check_depth(body: bytes, limit: int) -> None:
+    """Refuse JSON that nests deeper than ``limit``: what reads it later would need more stack than it has.
+
+    Args:
+        body: JSON, or anything else, in which brackets are counted all the same.
+        limit: The most objects and lists within one another.
+
+    Raises:
+        BodyRefusedError: It is deeper.
+    """
+    # Most bodies have fewer brackets altogether, which is known a hundred times faster.
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
+            raise BodyRefusedError(
+                Refused(400, "too_deep", f"the body nests deeper than collector.depth ({limit}): flatten it")
+            )

@@ -12,6 +12,7 @@ import uvicorn
 
 from dispatcher.collector.app import App
 from dispatcher.collector.commit import Committer
+from dispatcher.collector.protocol import make_protocol
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -20,14 +21,22 @@ if TYPE_CHECKING:
 _SHUTDOWN_SECONDS: Final = 10
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A socket on the address of the settings, which other processes may share. Raises OSError."""
+def listen(settings: Settings, *, is_shared: bool = False) -> socket.socket:
+    """A socket on the address of the settings, bound and not listening yet.
+
+    Args:
+        settings: The host and port.
+        is_shared: Whether other processes of this user bind it too; the kernel gives each a part of the connections.
+
+    Raises:
+        OSError: It is taken, or is no address of this machine.
+    """
     table = settings.collector
     family = socket.AF_INET6 if ":" in table.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if table.processes > 1:
+        if is_shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((table.host, table.port))
         listener.setblocking(False)
@@ -57,7 +66,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         access_log=table.access_log,
         lifespan="off",
         ws="none",
-        http="httptools",
+        http=make_protocol(table, app.counts),
         loop="uvloop",
         server_header=False,
         date_header=False,

@@ -30,6 +30,7 @@ from pydantic import BaseModel
 
 from dispatcher import NotEncodableError, config, errors, tracker
 from dispatcher.cli.main import EXIT_ERROR, EXIT_SETTINGS, EXIT_UNAVAILABLE, main
+from dispatcher.config.collector import SourceSettings
 from dispatcher.config.destination import DestinationSettings
 from dispatcher.config.schema import Settings
 from dispatcher.destinations.options import check_options
@@ -322,9 +323,10 @@ def parse(words: list[str]) -> None:
             return
         if not isinstance(command, click.Group):
             return
-        found_name, found, rest = command.resolve_command(
-            context, [*getattr(context, "_protected_args", ()), *context.args]
-        )
+        left = [*getattr(context, "_protected_args", ()), *context.args]
+        if command.invoke_without_command and not left:
+            return
+        found_name, found, rest = command.resolve_command(context, left)
         assert found is not None
         name, command = found_name or "", found
 
@@ -377,6 +379,8 @@ def test_every_variable_on_a_page_is_a_setting() -> None:
 
 def is_setting(variable: str) -> bool:
     path = variable.removeprefix("DISPATCHER_").lower().split("__")
+    if path[0] == "sources" and path[1:]:
+        return has_field(SourceSettings, path[2:])
     if path[0] != "destinations":
         return has_field(Settings, path)
     return has_field(DestinationSettings, path[2:]) or any(

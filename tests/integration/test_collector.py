@@ -1,0 +1,198 @@
+"""The collector as a process of its own: what it answers, what it refuses, and what survives kill -9."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.outbox.journal import parse
+from tests.support.processes import Child, Processes
+
+SOURCES = {
+    "web": {"write_key": ["k1", "k1-new"], "origins": ["https://*.example.org"], "names": ["Click*"], "ip": "truncate"},
+    "server": {"write_key": "k2", "kind": "server"},
+}
+
+
+class Collector:
+    """A running collector and its outbox."""
+
+    def __init__(self, processes: Processes, state: Path, *arguments: str, **environ: str) -> None:
+        self._state = state
+        self.child: Child = processes.dispatcher("collector", "--port", "0", *arguments, **environ)
+        self.child.wait_for_output("Started server process", 60)
+        self.port = int(self.child.output.split("http://127.0.0.1:")[1].split()[0])
+
+    def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """The status, the headers in lower case, and the body of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def send(self, key: str, *items: Any, **headers: str) -> tuple[int, dict[str, Any]]:
+        """Send a batch; returns status and answer."""
+        status, _, body = self.ask("POST", "/v1/batch", json.dumps({"writeKey": key, "batch": items}), **headers)
+        return status, json.loads(body)
+
+    def raw(self, data: bytes) -> bytes:
+        """All that it answers to these bytes until it closes, or for as long as the socket's time-out."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            parts = []
+            while part := connection.recv(65_536):
+                parts.append(part)
+            return b"".join(parts)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What is in its journals."""
+        files = sorted(self._state.glob("outbox/*/0*.journal"))
+        return [json.loads(payload) for file in files for payload in parse(file.read_bytes()).payloads]
+
+
+def track(name: str, event_id: str) -> dict[str, str]:
+    return {"type": "track", "event": name, "messageId": event_id, "userId": "7"}
+
+
+def environ_of(state: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DISPATCHER_STATE_DIRECTORY": str(state),
+        "DISPATCHER_SOURCES": json.dumps(SOURCES),
+        "DISPATCHER_RELAY__MODE": "external",
+        "DISPATCHER_COLLECTOR__HEADER_SECONDS": "0.3",
+        "DISPATCHER_COLLECTOR__BODY_SECONDS": "0.3",
+        "DISPATCHER_COLLECTOR__PROXIES": '["127.0.0.0/8"]',
+    }
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    state = tmp_path_factory.mktemp("collector")
+    processes = Processes(state / "logs", environ_of(state))
+    running = Collector(processes, state)
+    yield running
+    assert running.child.stop() == 0, running.child.output
+    assert "Traceback" not in running.child.output
+
+
+def test_a_batch_is_in_the_outbox_with_its_ids(collector: Collector) -> None:
+    headers = {"Origin": "https://www.example.org", "X-Forwarded-For": "6.6.6.6, 192.0.2.77", "User-Agent": "browser"}
+    items = [track("Clicked", "id-1"), track("Other", "id-2"), 5, track("Clicked", "x" * 10_000)]
+    status, answer = collector.send("k1", *items, **headers)
+    assert (status, answer["accepted"]) == (200, 1)
+    assert sorted((item["index"], item["code"]) for item in answer["rejected"]) == [
+        (1, "name_not_listed"),
+        (2, "bad_type"),
+        (3, "invalid"),
+    ]
+    (event,) = [event for event in collector.events() if event["id"] == "id-1"]
+    assert event["context"]["ip"] == "192.0.2.0"
+    assert event["context"]["agent"] == "browser"
+
+
+def test_cors_lets_listed_pages_send_cookies(collector: Collector) -> None:
+    asked = {"Origin": "https://a.example.org", "Access-Control-Request-Headers": "x-retry-count"}
+    status, headers, body = collector.ask("OPTIONS", "/v1/batch", **asked)
+    assert (status, body) == (204, b"")
+    assert headers["access-control-allow-origin"] == "https://a.example.org"
+    assert headers["access-control-allow-credentials"] == "true"
+    assert headers["access-control-allow-headers"] == "x-retry-count"
+    _, headers, _ = collector.ask("OPTIONS", "/v1/batch", Origin="https://example.com")
+    assert "access-control-allow-credentials" not in headers
+
+
+DEEP = '{"writeKey": "k2", "batch": ' + "[" * 10_000 + "]" * 10_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        ("not json", {}, 400, "not_json"),
+        ("5", {}, 400, "no_batch"),
+        ('{"writeKey": "k2", "batch": [NaN]}', {}, 400, "not_json"),
+        ('{"writeKey": "k2", "batch": [{"a": "\\ud800"}]}', {}, 400, "not_json"),
+        (b'{"writeKey": "k2", "batch": ["\xff\x00"]}', {}, 400, "not_json"),
+        (DEEP, {}, 400, "too_deep"),
+        ('{"writeKey": "revoked", "batch": []}', {}, 401, "unknown_key"),
+        ('{"writeKey": "k1", "batch": []}', {"Origin": "https://example.org.evil.test"}, 403, "foreign_origin"),
+        (b"1" * 600_000, {}, 413, "too_large"),
+        (gzip.compress(bytes(10_000_000)), {"Content-Encoding": "gzip"}, 413, "bomb"),
+        (gzip.compress(b"{}")[:-9], {"Content-Encoding": "gzip"}, 400, "damaged_body"),
+        (b"{}", {"Content-Encoding": "br"}, 415, "unknown_encoding"),
+    ],
+)
+def test_bad_input_has_an_answer_and_a_reason(
+    collector: Collector, body: bytes | str, headers: dict[str, str], status: int, code: str
+) -> None:
+    got, _, answer = collector.ask("POST", "/v1/batch", body, **headers)
+    assert (got, json.loads(answer)["code"]) == (status, code)
+    assert f'refused_total{{reason="{code}"}}' in collector.ask("GET", "/metrics")[2].decode()
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (b"\x16\x03\x01\x02\x00", b"HTTP/1.1 400"),
+        (b"POST /v1/batch HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"HTTP/1.1 400"),
+        (b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000, b"HTTP/1.1 431"),
+        (b"GET /healthz HTTP/1.1\r\nA: a", b""),
+        (b"POST /v1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{", b""),
+        (b"GET /healthz HTTP/1.1\r\n\r\nGET /readyz HTTP/1.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 200"),
+    ],
+)
+def test_raw_bytes_never_harm(collector: Collector, data: bytes, answer: bytes) -> None:
+    got = collector.raw(data)
+    assert got.startswith(answer)
+    assert b"HTTP/1.1 5" not in got
+    assert collector.ask("GET", "/readyz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"GET /healthz HTTP/1.1\r\nA: a", b"408"), (b"POST /v1/batch HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", b"408")],
+)
+def test_a_slow_client_is_answered_408(collector: Collector, data: bytes, code: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+        connection.sendall(data)
+        assert connection.recv(100).split()[1] == code
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, durability: str) -> None:
+    processes = Processes(tmp_path / "logs", environ_of(tmp_path))
+    running = Collector(processes, tmp_path, "--durability", durability)
+    sent = []
+    for number in range(30):
+        status, _ = running.send("k2", track("Clicked", f"id-{number}"), track("Clicked", f"other-{number}"))
+        assert status == 200
+        sent += [f"id-{number}", f"other-{number}"]
+    running.child.send(signal.SIGKILL)
+    running.child.wait()
+    assert [event["id"] for event in running.events()] == sent
+
+
+def test_it_ends_in_order_and_says_what_is_wrong(tmp_path: Path) -> None:
+    processes = Processes(tmp_path / "logs", environ_of(tmp_path))
+    none = processes.run("collector", "--port", "99999")
+    assert none.returncode == 2
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = processes.run("collector", "--port", str(port))
+    assert refused.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in refused.stderr
