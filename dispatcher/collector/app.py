@@ -16,6 +16,7 @@ from dispatcher.collector.counts import Counts
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources
+from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -122,8 +123,7 @@ class App:
             outcome: Accepted | Refused = route(request, self._sources)
             if isinstance(outcome, Refused) or not outcome.events:
                 return outcome
-            self._check_names(outcome)
-            return await self._committer.commit(outcome) or outcome
+            return self._check_items(outcome, len(body)) or await self._committer.commit(outcome) or outcome
         except BodyRefusedError as error:
             return error.refused
         except Exception:
@@ -135,23 +135,31 @@ class App:
             self._requests -= 1
             self._bytes -= expected
 
-    def _check_names(self, accepted: Accepted) -> None:
-        """Move the events whose names the source may not send to ``rejected``."""
+    def _check_items(self, accepted: Accepted, body_bytes: int) -> Refused | None:
+        """Reject the events that the source may not send, by name or size; refuse a batch of too many."""
         source = accepted.source
-        if source is None or source.settings.names is None:
-            return
-        places = accepted.indexes if accepted.indexes is not None else range(len(accepted.events))
-        kept = [
-            (place, event)
-            for place, event in zip(places, accepted.events, strict=True)
-            if source.takes_name(event.name)
-        ]
-        for place, event in zip(places, accepted.events, strict=True):
+        if source is None:
+            return None
+        table = source.settings
+        if len(accepted.events) > table.batch_events:
+            return Refused(413, "too_many", f"the batch has more events than sources.{source.name}.batch_events")
+        # Most bodies are smaller than one event may be.
+        is_large = body_bytes > table.event_bytes
+        if table.names is None and not is_large:
+            return None
+        kept, places = [], []
+        for place, event in zip(accepted.indexes or range(len(accepted.events)), accepted.events, strict=True):
             if not source.takes_name(event.name):
                 message = f"the name is not in sources.{source.name}.names"
                 accepted.rejected.append(Rejected(place, event.id[:100], "name_not_listed", message))
-        accepted.events = [event for _, event in kept]
-        accepted.indexes = [place for place, _ in kept]
+            elif is_large and len(encode_json(event.data)) > table.event_bytes:
+                message = f"the event is larger than sources.{source.name}.event_bytes ({table.event_bytes:,})"
+                accepted.rejected.append(Rejected(place, event.id[:100], "too_large", message))
+            else:
+                kept.append(event)
+                places.append(place)
+        accepted.events, accepted.indexes = kept, places
+        return None
 
     def _count(self, accepted: Accepted) -> None:
         source = accepted.source

@@ -104,6 +104,34 @@ def test_a_batch_is_in_the_outbox_with_its_ids(collector: Collector) -> None:
     assert event["context"]["agent"] == "browser"
 
 
+def test_the_browsers_client_is_served_and_heard(collector: Collector) -> None:
+    status, headers, script = collector.ask("GET", "/tracker.js")
+    assert (status, headers["content-length"]) == (200, str(len(script)))
+    assert collector.ask("GET", "/tracker.js", If_None_Match=headers["etag"])[0] == 304
+    items = [
+        {"id": "e-1", "name": "book.read", "timestamp": "2020-01-01T00:00:00Z", "data": [1], "via": "Logger.log"},
+        {"id": "t-1", "type": "track", "name": "Book Read", "data": {"a": 1}, "anonymousId": "anon"},
+        {"id": "x" * 101, "name": "book.read"},
+    ]
+    body = json.dumps({"key": "k2", "sentAt": "2020-01-01T00:01:00Z", "events": items})
+    status, _, answer = collector.ask("POST", "/v1/events", body, Content_Type="text/plain")
+    assert (status, json.loads(answer)["accepted"], json.loads(answer)["rejected"][0]["index"]) == (200, 2, 2)
+    events = {event["id"]: event for event in collector.events()}
+    assert events["e-1"]["context"]["event_source"] == "browser"
+    assert events["e-1"]["timestamp"] > "2026"
+    assert events["t-1"]["name"] == "Book Read"
+    assert events["t-1"]["data"]["anonymousId"] == "anon"
+    assert events["t-1"]["data"]["properties"] == {"a": 1}
+
+
+def test_sizes_and_numbers_of_events_are_bounded(collector: Collector) -> None:
+    large = {**track("Clicked", "large"), "properties": {"a": "x" * 40_000}}
+    status, answer = collector.send("k2", large, track("Clicked", "small"))
+    assert (status, answer["accepted"], answer["rejected"][0]["code"]) == (200, 1, "too_large")
+    status, answer = collector.send("k2", *[track("Clicked", "many")] * 2501)
+    assert (status, answer["code"]) == (413, "too_many")
+
+
 def test_cors_lets_listed_pages_send_cookies(collector: Collector) -> None:
     asked = {"Origin": "https://a.example.org", "Access-Control-Request-Headers": "x-retry-count"}
     status, headers, body = collector.ask("OPTIONS", "/v1/batch", **asked)
