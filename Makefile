@@ -59,7 +59,7 @@ client: ## build the browser's client, dispatcher/collector/client/dist, from it
 bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measures some rows
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; takes some twenty minutes
+faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; two cases at a time
 	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)
 
 screenshots: $(INSTALLED) ## take the pictures of docs/operations.md again; needs Debian's chromium and chromium-driver

@@ -7,6 +7,7 @@ counts. It exits with 1 if an event was lost, if a line came twice, or if the le
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.faults.cases import CASES
 from tests.faults.report import LONG_MARKS, MARKS, as_json, line, markdown, table, write_between
-from tests.faults.runner import Result, play
+from tests.faults.runner import Result, play_all
 
 
 @click.command(help=__doc__)
@@ -26,6 +27,9 @@ from tests.faults.runner import Result, play
 @click.option("--list", "listing", is_flag=True, help="List the cases without playing any.")
 @click.option("--seed", type=int, help="Repeat the choices of an earlier run, which printed its seed at the end.")
 @click.option("--short", is_flag=True, help="Fewer strikes, and only the cases that are also tests.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=2, show_default=True, help="How many cases are played side by side."
+)
 @click.option("--events", type=click.IntRange(1000), help="How many outage_500k emits; 500,000 by default.")
 @click.option("--keep", is_flag=True, help="Keep the files and logs of cases that do not hold.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write what was counted here.")
@@ -40,6 +44,7 @@ def main(
     listing: bool,
     seed: int | None,
     short: bool,
+    jobs: int,
     events: int | None,
     keep: bool,
     file: Path | None,
@@ -63,14 +68,22 @@ def main(
     columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(wanted))
-        for case in wanted:
-
-            def say(text: str, name: str = case.name) -> None:
-                progress.update(task, description=f"[bold]{name}[/] {text}")
-
-            results.append(play(case, seed=seed, short=short, say=say, keep=keep, events=events))
-            progress.console.print(line(results[-1]), highlight=False)
+        say = partial(progress.update, task)
+        playing = play_all(
+            wanted,
+            jobs=min(jobs, len(wanted)) or 1,
+            seed=seed,
+            short=short,
+            say=lambda text: say(description=text),
+            keep=keep,
+            events=events,
+        )
+        for result in playing:
+            results.append(result)
+            progress.console.print(line(result), highlight=False)
             progress.advance(task)
+    order = list(CASES)
+    results.sort(key=lambda result: order.index(result.case.name))
     console.print(table(results))
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ class Case:
         expected: What may come of it.
         in_tests: Whether a shorter form of it belongs to ``make test``.
         is_long: Whether it runs only if it is asked for by name.
+        is_alone: Whether no other case may run beside it, since it compares times.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case:
     expected: Expectation
     in_tests: bool = False
     is_long: bool = False
+    is_alone: bool = False
 
 
 Decorate = Callable[[Callable[[Stage], None]], Callable[[Stage], None]]
@@ -44,7 +46,13 @@ class Cases:
         self.all: list[Case] = []
 
     def add(
-        self, title: str, expected: Expectation | None = None, *, in_tests: bool = False, is_long: bool = False
+        self,
+        title: str,
+        expected: Expectation | None = None,
+        *,
+        in_tests: bool = False,
+        is_long: bool = False,
+        is_alone: bool = False,
     ) -> Decorate:
         """Make a case of a function, whose name it gets."""
 
@@ -57,6 +65,7 @@ class Cases:
                     expected=expected or Expectation(),
                     in_tests=in_tests,
                     is_long=is_long,
+                    is_alone=is_alone,
                 )
             )
             return play

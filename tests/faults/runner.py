@@ -5,7 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -62,7 +67,48 @@ def play(
     except AssertionError as error:
         # From the stage: something did not start, or did not happen in time.
         account = Account(problems=(f"it could not be played to its end: {error}",))
+    except Exception:
+        # One broken case must not cost the results of all others.
+        account = Account(problems=(f"it broke off: {traceback.format_exc()[-1500:]}",))
     kept = None if account.holds or not keep else directory
     if kept is None:
         shutil.rmtree(directory, ignore_errors=True)
     return Result(case=case, account=account, seed=seed, seconds=time.monotonic() - began, kept=kept, skipped=skipped)
+
+
+def play_all(
+    cases: Sequence[Case],
+    *,
+    jobs: int,
+    seed: int,
+    short: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    keep: bool = False,
+    events: int | None = None,
+) -> Iterator[Result]:
+    """Play several cases, ``jobs`` at a time, each in a process of its own; those that compare times alone, at the end.
+
+    Args:
+        cases: In the order in which they begin.
+        jobs: With one, they are played in this process.
+        seed: As ``play`` takes it, like ``short``, ``keep`` and ``events``.
+        say: Called with what happens now. Cases side by side only say which have ended.
+
+    Returns:
+        The results, each as soon as it is there.
+    """
+    together = [case for case in cases if jobs > 1 and not case.is_alone]
+    # Not forked: this process may have threads, of the progress bar among others.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        playing = partial(play, seed=seed, short=short, keep=keep, events=events)
+        for future in as_completed([pool.submit(playing, case) for case in together]):
+            result = future.result()
+            say(f"{result.case.name} has ended")
+            yield result
+    for case in cases:
+        if case not in together:
+            yield play(case, seed=seed, short=short, say=_prefixed(say, case.name), keep=keep, events=events)
+
+
+def _prefixed(say: Say, name: str) -> Say:
+    return lambda text: say(f"[bold]{name}[/] {text}")

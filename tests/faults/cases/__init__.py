@@ -4,6 +4,7 @@ from tests.faults.case import Case
 from tests.faults.cases.crowds import crowds
 from tests.faults.cases.dead_letters import dead_letters
 from tests.faults.cases.disks import disks
+from tests.faults.cases.joined import joined
 from tests.faults.cases.kills import kills
 from tests.faults.cases.operations import operations
 from tests.faults.cases.outage import outage
@@ -13,6 +14,6 @@ from tests.faults.cases.sink_faults import sink_faults
 
 CASES: dict[str, Case] = {
     case.name: case
-    for kind in (kills, redis_faults, sink_faults, disks, power, crowds, dead_letters, operations, outage)
+    for kind in (kills, joined, redis_faults, sink_faults, disks, power, crowds, dead_letters, operations, outage)
     for case in kind.all
 }

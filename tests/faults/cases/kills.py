@@ -45,20 +45,22 @@ def kill_relay(stage: Stage) -> None:
     stage.strike("kill -9", stage.relays.kill_one, times=8, pause=_PAUSE)
 
 
-@kills.add("kill -9 of workers and of their supervisors, threads pool", _REPEATS, in_tests=True)
+@kills.add("kill -9 of workers and of their supervisors, threads pool", _REPEATS)
 def kill_worker(stage: Stage) -> None:
     stage.sink.behave(slow(_ANSWER_SECONDS))
     stage.workers.start("-n", "one@%h")
     stage.workers.start("-n", "two@%h")
     stage.load(2)
 
-    def strike() -> None:
-        if stage.chance.random() < _SUPERVISORS:
-            stage.workers.kill_one()
-        else:
-            stage.workers.kill_celery()
+    stage.strike("kill -9", lambda: kill_a_worker(stage), times=6, pause=(0.3, 2.5))
 
-    stage.strike("kill -9", strike, times=6, pause=(0.3, 2.5))
+
+def kill_a_worker(stage: Stage) -> None:
+    """Kill -9 a Celery process, or its supervisor."""
+    if stage.chance.random() < _SUPERVISORS:
+        stage.workers.kill_one()
+    else:
+        stage.workers.kill_celery()
 
 
 @kills.add("kill -9 of children of a prefork worker", _REPEATS)

@@ -126,7 +126,7 @@ def clock_of_one_worker(stage: Stage) -> None:
     clock.jump(0)
 
 
-@operations.add("one worker serves a dead and a hanging destination beside the healthy ones")
+@operations.add("one worker serves a dead and a hanging destination beside the healthy ones", is_alone=True)
 def ill_destinations(stage: Stage) -> None:
     dead, ill = stage.add_sink("dead"), stage.add_sink("ill")
     stage.environ["DISPATCHER_DESTINATIONS__ILL__TIMEOUT_SECONDS"] = "3"

@@ -29,6 +29,7 @@ _START_SECONDS = 3.0
     "the sink is down for 500,000 events: memory of the worker and latency of the log, then all of it arrives",
     Expectation(patience_seconds=600),
     is_long=True,
+    is_alone=True,
 )
 def outage_500k(stage: Stage) -> None:
     # As in production, so that batches have the usual size.
