@@ -97,10 +97,11 @@ def _step_all(world: World, setting: Setting, random: Random) -> None:
 
 def _work(world: World, setting: Setting, random: Random) -> None:
     for name, batch_id in world.workers.take_doorbells(DESTINATIONS, random.choice((1, 2, 5))):
-        work = world.workers.claim(name, batch_id)
-        if work is not None:
+        works = world.workers.claim(name, batch_id, random)
+        for work in works:
             world.workers.deliver(work, random)
-            world.workers.settle(work, random)
+        if works:
+            world.workers.settle(works, random)
 
 
 def _bell(world: World, setting: Setting, random: Random) -> None:
@@ -225,7 +226,7 @@ def _lease(world: World, setting: Setting, random: Random) -> None:
 
 def _claim(world: World, setting: Setting, random: Random) -> None:
     for name, batch_id in world.workers.take_doorbells(random.sample(DESTINATIONS, 2), 1):
-        world.workers.claim(name, batch_id)
+        world.workers.claim(name, batch_id, random)
 
 
 def _works(world: World, random: Random, *, delivered: bool) -> list[Work]:
@@ -242,8 +243,9 @@ def _deliver(world: World, setting: Setting, random: Random) -> None:
 def _settle(world: World, setting: Setting, random: Random) -> None:
     if random.random() < 0.3:
         world.workers.break_wire(Fault(random.choice(("refused", "unanswered", "late"))))
-    for work in _works(world, random, delivered=True):
-        world.workers.settle(work, random)
+    for token in {work.claim.token: None for work in _works(world, random, delivered=True)}:
+        together = [work for work in world.workers.works if work.outcomes and work.claim.token == token]
+        world.workers.settle(together, random)
     world.workers.break_wire(None)
 
 

@@ -92,8 +92,9 @@ def _work(world: World, random: Random) -> bool:
         if not world.workers.ring(name, idle=True):
             world.problems.append(f"stuck: no bell of {name} rings for {len(batches)} batches")
         for batch_id in batches:
-            work = world.workers.claim(name, batch_id)
-            if work is not None:
+            works = world.workers.claim(name, batch_id, random)
+            for work in works:
                 world.workers.deliver(work, random, calm=True)
-                world.workers.settle(work, random)
+            if works:
+                world.workers.settle(works, random)
     return True

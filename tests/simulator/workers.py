@@ -12,8 +12,9 @@ import msgspec
 
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.claim import Claim
+from dispatcher.store.claim import Claim, Claimed, JoinLimits
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.doorbell import Ring
 from dispatcher.store.keys import BELL
 from dispatcher.store.settlement import Settlement
 from dispatcher.store.slots import find_slots, slot_name, split_slot
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 LEASE_SECONDS: Final = 60.0
+#: What a worker takes along beyond the batch of its doorbell: nothing, little, or all that waits.
+_LIMITS: Final = (None, JoinLimits(events=4, bytes=1 << 20), JoinLimits(events=1000, bytes=1 << 20))
+#: How many of the doorbells are lost that a worker sends for what it leaves.
+_LOST_RINGS: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -80,26 +85,39 @@ class Workers:
         self._world.say(f"the bell of {destination} rings for {short([ring.batch_id])}, slot {slot}")
         return [ring.word]
 
-    def claim(self, destination: str, word: str) -> Work | None:
-        """A worker answers a doorbell."""
+    def claim(self, destination: str, word: str, random: Random) -> list[Work]:
+        """A worker answers a doorbell: it claims the batch, mostly others with it, and rings for what it leaves."""
         self._tokens += 1
         batch_id, slot = split_slot(word)
-        token = str(self._tokens)
+        limits, token = random.choice(_LIMITS), str(self._tokens)
         try:
-            found = self._store.claim(destination, batch_id, token=token, lease_seconds=LEASE_SECONDS, slot=slot)
+            found = self._store.claim_all(
+                destination, batch_id, token=token, lease_seconds=LEASE_SECONDS, limits=limits, slot=slot
+            )
         except StoreUnavailableError as error:
             self._world.say(f"{destination}: {short([batch_id])} is not claimed: {error}")
-            return None
+            return []
         except (TypeError, ValueError) as error:
             self._world.problems.append(f"failed: {type(error).__name__} in a worker: {error}")
-            return None
-        if not isinstance(found, Claim):
+            return []
+        if not isinstance(found, Claimed) or found.damaged:
             self._world.say(f"{destination}: {short([batch_id])} is {found}")
-            return None
-        work = Work(found)
-        self.works.append(work)
-        self._world.say(f"{destination}: {short([batch_id])} is claimed, {len(found.payloads)} events")
-        return work
+            return []
+        works = [Work(claim) for claim in found.claims]
+        self.works += works
+        story = ", ".join(f"{short([claim.batch_id])} with {len(claim.payloads)} events" for claim in found.claims)
+        self._world.say(f"{destination}: the bell for {short([batch_id])} is answered, claimed: {story}")
+        self._send(destination, found.ring, random)
+        return works
+
+    def _send(self, destination: str, ring: Ring | None, random: Random) -> None:
+        if ring is None:
+            return
+        if random.random() < _LOST_RINGS:
+            self._world.say(f"{destination}: the ring for {short([ring.batch_id])} is lost")
+            return
+        self._world.ground.line.execute("LPUSH", destination, ring.word)
+        self._world.say(f"{destination}: a worker rings for {short([ring.batch_id])}")
 
     def deliver(self, work: Work, random: Random, *, calm: bool = False) -> None:
         """A worker hands a batch to the destination."""
@@ -110,17 +128,21 @@ class Workers:
             story = " ".join(f"{int(event_id(payload)[:8], 16):x}:{outcome}" for payload, outcome in numbers)
             self._world.say(f"{destination.name}: {short([work.claim.batch_id])} is delivered: {story}")
 
-    def settle(self, work: Work, random: Random) -> None:
-        """A worker records the outcomes of a batch."""
-        settlement = _settlement(work, random)
+    def settle(self, works: Sequence[Work], random: Random) -> None:
+        """A worker records the outcomes of batches that it has claimed together."""
+        settlements = [(work.claim, _settlement(work, random)) for work in works]
+        name, story = works[0].claim.destination, short(work.claim.batch_id for work in works)
         try:
-            settled = self._store.settle(work.claim, settlement)
+            answers = self._store.settle_all(settlements)
         except StoreUnavailableError as error:
-            self._world.say(f"{work.claim.destination}: {short([work.claim.batch_id])} is not settled: {error}")
+            self._world.say(f"{name}: {story} are not settled: {error}")
             return  # it tries again until its lease expires
-        self.works.remove(work)
-        what = "settled" if settled is not None else "lost: another has it"
-        self._world.say(f"{work.claim.destination}: {short([work.claim.batch_id])} is {what}")
+        for work, settled in zip(works, answers, strict=True):
+            self.works = [one for one in self.works if one is not work]
+            what = "settled" if settled is not None else "lost: another has it"
+            self._world.say(f"{name}: {short([work.claim.batch_id])} is {what}")
+        last = answers[-1]
+        self._send(name, None if last is None else last.ring, random)
 
 
 def _batch_of(message: bytes) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dispatcher.outbox import find_outboxes, journals_bytes
 from tests.faults.case import Cases
+from tests.faults.expectation import Expectation
 from tests.faults.stage import Stage
 from tests.support.processes import Child
 from tests.support.waiting import wait_for
@@ -83,14 +84,45 @@ def coming_and_going(stage: Stage) -> None:
     stage.environ.update(_TINY_JOURNALS)
     stage.workers.start()
     stage.load(2, rate=500)
-    visits = [_Visit(stage, kind) for kind in _kinds(stage)]
+    _let_all_visit(stage, 2 * len(_KINDS) if stage.short else _VISITORS)
+
+
+@crowds.add(
+    "1,000 processes come and go beside a web process, a relay process and two workers",
+    Expectation(patience_seconds=180),
+    is_long=True,
+)
+def thousand_coming_and_going(stage: Stage) -> None:
+    stage.environ["DISPATCHER_RELAY__MODE"] = "external"
+    for name in ("one", "two"):
+        stage.workers.start("-n", f"{name}@%h")
+    relay = stage.relays.start()
+    stage.load(1, rate=100)
+    _let_all_visit(stage, 2 * len(_KINDS) if stage.short else 1000, relay)
+
+
+def _let_all_visit(stage: Stage, count: int, relay: Child | None = None) -> None:
+    """Let processes come and go, and wait until nothing of them is left. Notes what they took at the most.
+
+    Args:
+        count: How many, a multiple of the kinds.
+        relay: The process whose descriptors are watched, if there is one.
+    """
+    visits = [_Visit(stage, kind) for kind in _kinds(stage, count)]
     running: list[_Visit] = []
+    descriptors = outboxes = size = 0
     while visits or running:
         while visits and len(running) < _AT_ONCE:
             running.append(visits.pop())
             running[-1].begin()
         stage.go_on(0.05)
         running = [visit for visit in running if not visit.has_ended()]
+        outboxes = max(outboxes, len(find_outboxes(stage.outbox)))
+        size = max(size, journals_bytes(stage.outbox))
+        with suppress(OSError):
+            descriptors = max(descriptors, len(os.listdir(f"/proc/{relay.pid}/fd")) if relay else 0)
+    story = f"up to {outboxes} outboxes with {size / _MIB:.1f} MiB"
+    stage.notes.append(f"{story}, {descriptors} descriptors of the relay" if relay else story)
     wait_for(lambda: not _left(stage), _CLEARED_SECONDS, what=lambda: f"all outboxes to go; there are {_left(stage)}")
     for words in ("Traceback", "cannot be read"):
         if words in stage.output():
@@ -124,9 +156,9 @@ _KINDS = (
 )
 
 
-def _kinds(stage: Stage) -> list[_Kind]:
+def _kinds(stage: Stage, count: int) -> list[_Kind]:
     """The same number of each kind, in random order."""
-    each = (2 * len(_KINDS) if stage.short else _VISITORS) // len(_KINDS)
+    each = count // len(_KINDS)
     stage.notes.append(f"{each} each " + ", ".join(kind.name for kind in _KINDS))
     return stage.chance.sample(_KINDS * each, each * len(_KINDS))
 
