@@ -92,7 +92,7 @@ def test_events_arrive_when_the_renderer_crashes(site: EventsSite, page: Browser
     all_arrive(site, page, ids)
 
 
-def test_events_wait_for_the_browser_is_online(site: EventsSite, page: Browser) -> None:
+def test_events_wait_until_the_browser_is_online(site: EventsSite, page: Browser) -> None:
     network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     page.devtools("Network.enable")
     page.devtools("Network.emulateNetworkConditions", offline=True, **network)
