@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector.address import Proxies
 from dispatcher.collector.answer import Headers, accepted_body, refused_body
-from dispatcher.collector.body import BodyRefusedError, Receive, check_depth, inflate, read_body, too_large
+from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
 from dispatcher.collector.counts import Counts
+from dispatcher.collector.json_body import nests_deeper
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources
@@ -111,7 +112,6 @@ class App:
             self.counts.body_bytes += len(body)
             if "content-encoding" in headers:
                 body = inflate(body, headers["content-encoding"], settings.inflated_bytes)
-            check_depth(body, settings.depth)
             client = scope.get("client")
             peer = client[0] if client else ""
             if "x-forwarded-for" in headers and settings.proxies:
@@ -136,7 +136,7 @@ class App:
             self._bytes -= expected
 
     def _check_items(self, accepted: Accepted, body_bytes: int) -> Refused | None:
-        """Reject the events that the source may not send, by name or size; refuse a batch of too many."""
+        """Reject the events that the source may not send, by name, size or depth; refuse a batch of too many."""
         source = accepted.source
         if source is None:
             return None
@@ -145,13 +145,19 @@ class App:
             return Refused(413, "too_many", f"the batch has more events than sources.{source.name}.batch_events")
         # Most bodies are smaller than one event may be.
         is_large = body_bytes > table.event_bytes
-        if table.names is None and not is_large:
+        depth = self._settings.depth
+        # All at once, which finds nothing for nearly every request.
+        is_deep = nests_deeper([[event.data, event.context] for event in accepted.events], depth + 2)
+        if table.names is None and not is_large and not is_deep:
             return None
         kept, places = [], []
         for place, event in zip(accepted.indexes or range(len(accepted.events)), accepted.events, strict=True):
             if not source.takes_name(event.name):
                 message = f"the name is not in sources.{source.name}.names"
                 accepted.rejected.append(Rejected(place, event.id[:100], "name_not_listed", message))
+            elif is_deep and nests_deeper([event.data, event.context], depth + 1):
+                message = f"the event nests deeper than collector.depth ({depth}): flatten it"
+                accepted.rejected.append(Rejected(place, event.id[:100], "too_deep", message))
             elif is_large and len(encode_json(event.data)) > table.event_bytes:
                 message = f"the event is larger than sources.{source.name}.event_bytes ({table.event_bytes:,})"
                 accepted.rejected.append(Rejected(place, event.id[:100], "too_large", message))

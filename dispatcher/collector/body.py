@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,8 +21,6 @@ _MAX_RATIO: Final = 100
 _ANY_RATIO_BYTES: Final = 64 * 1024
 # A body may take so many times body_seconds altogether.
 _MAX_PAUSES: Final = 6
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
 class BodyRefusedError(Exception):
@@ -121,25 +118,3 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     if not decompressor.eof:
         raise BodyRefusedError(Refused(400, "damaged_body", "the body cannot be inflated: its end is missing"))
     return inflated
-
-
-def check_depth(body: bytes, limit: int) -> None:
-    """Refuse JSON that nests deeper than ``limit``: what reads it later would need more stack than it has.
-
-    Args:
-        body: JSON, or anything else, in which brackets are counted all the same.
-        limit: The most objects and lists within one another.
-
-    Raises:
-        BodyRefusedError: It is deeper.
-    """
-    # Most bodies have fewer brackets altogether, which is known a hundred times faster.
-    if body.count(b"[") + body.count(b"{") <= limit:
-        return
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > limit:
-            raise BodyRefusedError(
-                Refused(400, "too_deep", f"the body nests deeper than collector.depth ({limit}): flatten it")
-            )

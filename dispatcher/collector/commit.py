@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.collector.route import Accepted, Refused, Rejected
+from dispatcher.emit.context import EMPTY, BoundContext
 from dispatcher.errors import InvalidEventError, OutboxError
 from dispatcher.tracker.tracker import Tracker
 
@@ -55,15 +56,19 @@ class Committer:
             The refusal where the outbox takes nothing now; the client sends all of it again, with the same ids.
         """
         kept = []
+        # Events of one request mostly have one context, which is encoded once.
+        shared, bound = None, EMPTY
         try:
             for index, event in enumerate(accepted.events):
+                if event.context is not shared:
+                    shared, bound = event.context, BoundContext((("request", event.context),))
                 try:
                     self._tracker.submit(
                         event.type,
                         event.name,
                         event.data,
                         timestamp=event.timestamp,
-                        context=event.context,
+                        context=bound,
                         event_id=event.id or None,
                     )
                 except InvalidEventError as error:

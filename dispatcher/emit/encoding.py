@@ -259,7 +259,7 @@ def _read_data(event_type: EventType, name: str, data: Any, bound: BoundContext)
         return {}
     # Only types are asked: isinstance would have a lazy object, such as Django's, look up what it stands for.
     if issubclass(type(data), Mapping):
-        return data if type(data) is dict else _copy_mapping(data, f"the data of the event {short_name(name)}", name)
+        return data if type(data) is dict else _copy_mapping(data, "data", name)
     if issubclass(type(data), _BROWSER_DATA) and event_type == "event":
         source = bound.merged.get("event_source")
         if issubclass(type(source), str) and source == "browser":
@@ -281,8 +281,7 @@ def read_context(name: str, context: object) -> BoundContext:
         InvalidEventError: ``context`` is not a mapping, or cannot be read.
     """
     if issubclass(type(context), Mapping):
-        what = f"the context of the event {short_name(name)}"
-        return BoundContext((("own", _copy_mapping(cast("Mapping[Any, Any]", context), what, name)),))
+        return BoundContext((("own", _copy_mapping(cast("Mapping[Any, Any]", context), "context", name)),))
     raise InvalidEventError(
         f"the context of the event {short_name(name)} must be a dict, not {kind_of(context)}: "
         "pass {'user_id': …} or the like",
@@ -295,7 +294,8 @@ def _copy_mapping(mapping: Mapping[Any, Any], what: str, name: object) -> dict[A
         return dict(mapping)
     except Exception as error:  # the mapping's own code, or another thread that changes it
         raise InvalidEventError(
-            f"{what} is a {type_name(mapping)} that cannot be read ({type_name(error)}): pass a dict",
+            f"the {what} of the event {short_name(name)} is a {type_name(mapping)} that cannot be read "
+            f"({type_name(error)}): pass a dict",
             event_name=short_name(name),
         ) from error
 

@@ -45,7 +45,7 @@ _MEMORY_EVENTS: Final = 10_000
 logger = logging.getLogger(__name__)
 
 # The arguments of Tracker._take.
-_Submission = tuple[str, EventType, str, Any, datetime, BoundContext, Mapping[str, Any] | None]
+_Submission = tuple[str, EventType, str, Any, datetime, BoundContext, Mapping[str, Any] | BoundContext | None]
 
 
 #: Trackers that may have an outbox, which a forked child has to abandon.
@@ -162,7 +162,7 @@ class Tracker:
         data: Any,
         *,
         timestamp: datetime | None = None,
-        context: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | BoundContext | None = None,
         event_id: str | None = None,
     ) -> str:
         """Take an event of any type, and with a time, a context or an id of its own.
@@ -174,7 +174,8 @@ class Tracker:
             name: As in ``emit``.
             data: As in ``emit``.
             timestamp: When it happened; now, if not given. A time without a zone is taken for UTC.
-            context: Replaces the bound context, even where it is empty.
+            context: Replaces the bound context, even where it is empty. For several events of one context make a
+                ``BoundContext`` of it, which is encoded once.
             event_id: Up to 100 printable characters; a new UUID, if not given.
 
         Returns:
@@ -203,10 +204,11 @@ class Tracker:
         data: Any,
         timestamp: datetime,
         bound: BoundContext,
-        own: Mapping[str, Any] | None = None,
+        own: Mapping[str, Any] | BoundContext | None = None,
     ) -> str:
         try:
-            bound = bound if own is None else read_context(name, own)
+            if own is not None:
+                bound = own if type(own) is BoundContext else read_context(name, own)
             payload = self._encoder.encode(event_id, event_type, name, data, timestamp, bound)
         except DropEvent as drop:
             payload = self._encoder.encode_dropped(event_id, name, timestamp, drop)

@@ -128,6 +128,11 @@ def test_sizes_and_numbers_of_events_are_bounded(collector: Collector) -> None:
     large = {**track("Clicked", "large"), "properties": {"a": "x" * 40_000}}
     status, answer = collector.send("k2", large, track("Clicked", "small"))
     assert (status, answer["accepted"], answer["rejected"][0]["code"]) == (200, 1, "too_large")
+    deep: dict[str, Any] = {}
+    for _ in range(64):
+        deep = {"a": deep}
+    status, answer = collector.send("k2", {**track("Clicked", "deep"), "properties": deep}, track("Clicked", "flat"))
+    assert (status, answer["accepted"], answer["rejected"][0]["code"]) == (200, 1, "too_deep")
     status, answer = collector.send("k2", *[track("Clicked", "many")] * 2501)
     assert (status, answer["code"]) == (413, "too_many")
 

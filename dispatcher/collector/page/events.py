@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final, cast
 
-import msgspec
-
 from dispatcher.collector.course import course_fields
+from dispatcher.collector.json_body import decode_body
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.collector.timestamps import corrected_time
@@ -28,7 +27,6 @@ _OURS: Final = frozenset(
 #: Reasons for which a page drops events are a few words of tracker.js; others are not counted.
 _MAX_REASONS: Final = 10
 _MAX_SCRIPT_CHARACTERS: Final = 500
-_decode: Final = msgspec.json.Decoder().decode
 
 
 class EventsRoute:
@@ -42,10 +40,9 @@ class EventsRoute:
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
         """The events of the request; see ``Route``."""
-        try:
-            body = _decode(request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return Refused(400, "not_json", "the body must be JSON")
+        body = decode_body(request.body)
+        if isinstance(body, Refused):
+            return body
         if not isinstance(body, dict) or not isinstance(body.get("events"), list):
             return Refused(400, "no_events", 'the body must be an object with a list "events"')
         source = sources.admit(body.get("key"), request)

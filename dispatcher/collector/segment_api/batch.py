@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-import msgspec
-
+from dispatcher.collector.json_body import decode_body
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.event import DIRECT_TYPES, Event, EventType
@@ -20,10 +19,9 @@ class BatchRoute:
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
         """The calls of the batch as direct events; see ``Route``."""
-        try:
-            body = msgspec.json.decode(request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return Refused(400, "not_json", "the body must be JSON")
+        body = decode_body(request.body)
+        if isinstance(body, Refused):
+            return body
         if not isinstance(body, dict) or not isinstance(body.get("batch"), list):
             return Refused(400, "no_batch", 'the body must be an object with a list "batch"')
         source = sources.admit(body.get("writeKey"), request)
