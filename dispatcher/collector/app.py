@@ -17,6 +17,7 @@ from dispatcher.collector.json_body import nests_deeper
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources
+from dispatcher.outcomes import TOO_LARGE
 from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class App:
                 accepted.rejected.append(Rejected(place, event.id[:100], "too_deep", message))
             elif is_large and len(encode_json(event.data)) > table.event_bytes:
                 message = f"the event is larger than sources.{source.name}.event_bytes ({table.event_bytes:,})"
-                accepted.rejected.append(Rejected(place, event.id[:100], "too_large", message))
+                accepted.rejected.append(Rejected(place, event.id[:100], TOO_LARGE, message))
             else:
                 kept.append(event)
                 places.append(place)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector.route import Refused
+from dispatcher.outcomes import TOO_LARGE
 
 if TYPE_CHECKING:
     from dispatcher.config.collector import CollectorSettings
@@ -33,9 +34,7 @@ class BodyRefusedError(Exception):
 
 def too_large(limit: int, setting: str) -> Refused:
     """The refusal of a body beyond a limit of the settings."""
-    return Refused(
-        413, "too_large", f"the body is larger than collector.{setting} ({limit:,} bytes): send less at once"
-    )
+    return Refused(413, TOO_LARGE, f"the body is larger than collector.{setting} ({limit:,} bytes): send less at once")
 
 
 async def read_body(receive: Receive, settings: CollectorSettings) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.collector.route import Accepted, Refused, Rejected
 from dispatcher.emit.context import EMPTY, BoundContext
 from dispatcher.errors import InvalidEventError, OutboxError
+from dispatcher.outcomes import TOO_LARGE
 from dispatcher.tracker.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -131,5 +132,5 @@ class Committer:
 def _plain(error: InvalidEventError) -> str:
     # The message of emit repeats parts of the event.
     return {
-        "too_large": "the event is too large: send a reference to the large value instead of the value",
+        TOO_LARGE: "the event is too large: send a reference to the large value instead of the value",
     }.get(error.reason, "the event cannot be taken: its id, name, timestamp or data is not as the documentation says")

@@ -93,7 +93,9 @@ def missing_for(url: str) -> str:
     Of the brokers only SQS needs more than Celery itself brings.
     """
     missing = [name for name in ("boto3", "pycurl") if _scheme(url) == "sqs" and find_spec(name) is None]
-    return f"SQS needs {' and '.join(missing)}: pip install 'celery[sqs]'" if missing else ""
+    if not missing:
+        return ""
+    return f"SQS needs {' and '.join(missing)}: pip install 'celery[sqs]'"
 
 
 def is_local(host: str | None) -> bool:

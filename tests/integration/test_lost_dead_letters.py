@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
@@ -39,8 +40,8 @@ class WatchedStore(BatchStore):
 
     answer: Mapping[str, Progress]
 
-    def progress(self, destinations: Sequence[str], journal: str) -> dict[str, Progress]:
-        found = super().progress(destinations, journal)
+    def progress(self, destinations: Sequence[str], journal: str, **slots: Any) -> dict[str, Progress]:
+        found = super().progress(destinations, journal, **slots)
         self.answer = found
         return found
 

@@ -175,6 +175,7 @@ def test_a_restart_of_redis_neither_ends_nor_doubles_a_replay(site: Site, tmp_pa
 
 
 def test_the_next_run_continues_from_what_redis_still_has_after_a_loss(site: Site, tmp_path: Path) -> None:
+    site.environ["DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS"] = "100"
     log = write_log(tmp_path / "tracking.log", 400)
     process = Replay(site.settings(), SEGMENT, EVERYTHING, rate=1e6)
     running = process.run(Source(log))
