@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
+#: Has a line for each request where collector.access_log is set.
+access = logging.getLogger("dispatcher.collector.access")
 
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -57,6 +59,25 @@ class App:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        if not self._settings.access_log:
+            await self._answer(scope, receive, send)
+            return
+        status = 0
+
+        async def note(message: Mapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, note)
+        finally:
+            # Keys are in queries, and may be in paths that nobody knows.
+            path = scope["path"]
+            known = path if path in _PROBES or self._routes.find(path) is not None else "(unknown path)"
+            access.info("%s %s %s", scope["method"], known, status or "no answer")
+
+    async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         raw = scope["headers"]
         headers: dict[str, str] = {}
         for name, value in raw:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from dispatcher.collector.app import App
+from dispatcher.collector.app import App, access
 from dispatcher.collector.commit import Committer
 from dispatcher.collector.protocol import make_protocol
 
@@ -56,6 +57,11 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     Raises:
         OutboxError: The outbox cannot be opened.
     """
+    if settings.collector.access_log:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        access.addHandler(handler)
+        access.setLevel(logging.INFO)
     committer = Committer(settings)
     committer.open()
     app = App(settings, committer)
@@ -63,7 +69,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=table.access_log,
+        # uvicorn's own shows queries, in which keys are.
+        access_log=False,
         lifespan="off",
         ws="none",
         http=make_protocol(table, app.counts),
