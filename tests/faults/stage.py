@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Self, TypeVar
@@ -161,12 +162,25 @@ class Stage:
 
     def strike(self, what: str, action: Callable[[], object], *, times: int = 5, pause: tuple[float, float]) -> None:
         """Do something several times, each time after a random pause."""
-        count = min(times, 2) if self.short else times
-        for number in range(count):
-            self._doing = f"{what} {number + 1}/{count}"
+        strikes = min(times, 2) if self.short else times
+        for number in range(strikes):
+            self._doing = f"{what} {number + 1}/{strikes}"
             self.go_on(*pause)
             action()
-        self.notes.append(f"{what}, {count} times" if count > 1 else what)
+        self.notes.append(f"{what}, {strikes} times" if strikes > 1 else what)
+
+    def lose_last_seconds(self, *, pause: tuple[float, float]) -> None:
+        """Four times, have Redis come back as it was a second before, as it may with appendfsync everysec."""
+        copies = (self.directory / f"redis-copy-{number}" for number in count())
+
+        def lose() -> None:
+            copy = next(copies)
+            self.redis.save_to(copy)
+            self.go_on(1)
+            self.redis.bring_back(copy)
+
+        self.strike("last second lost", lose, times=4, pause=pause)
+        self.go_on(1)
 
     def during(self, what: str, seconds: float) -> None:
         """Let a state last while the load goes on."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim
@@ -60,16 +58,7 @@ def joined_lease_lost(stage: Stage) -> None:
 )
 def joined_last_second(stage: Stage) -> None:
     requests = _start(stage, slow(_ANSWER_SECONDS))
-    copies = (stage.directory / f"redis-copy-{number}" for number in count())
-
-    def strike() -> None:
-        copy = next(copies)
-        stage.redis.save_to(copy)
-        stage.go_on(1)
-        stage.redis.bring_back(copy)
-
-    stage.strike("last second lost", strike, times=4, pause=(0.5, 1.5))
-    stage.go_on(1)
+    stage.lose_last_seconds(pause=(0.5, 1.5))
     requests.check(stage)
 
 

@@ -33,16 +33,7 @@ def redis_stands_still(stage: Stage) -> None:
 def redis_last_second(stage: Stage) -> None:
     stage.workers.start()
     stage.load(2)
-    copies = (stage.directory / f"redis-copy-{number}" for number in count())
-
-    def strike() -> None:
-        copy = next(copies)
-        stage.redis.save_to(copy)
-        stage.go_on(1)
-        stage.redis.bring_back(copy)
-
-    stage.strike("last second lost", strike, times=4, pause=(0.3, 1.5))
-    stage.go_on(1)
+    stage.lose_last_seconds(pause=(0.3, 1.5))
 
 
 @redis_faults.add(
