@@ -8,7 +8,8 @@ from dispatcher.collector.edx.event import EventRoute
 from dispatcher.collector.page.events import EventsRoute
 from dispatcher.collector.route import Route
 from dispatcher.collector.script import ScriptRoute
-from dispatcher.collector.segment_api.batch import BatchRoute
+from dispatcher.collector.segment_api import pixel, project_settings
+from dispatcher.collector.segment_api.calls import PATHS, CallsRoute
 
 if TYPE_CHECKING:
     from dispatcher.config.collector import CollectorSettings
@@ -24,13 +25,16 @@ class Routes:
     def __init__(self, settings: CollectorSettings) -> None:
         #: By path.
         self.exact: Final[dict[str, Route]] = {
-            "/v1/batch": BatchRoute(),
-            "/v1/import": BatchRoute(),
+            **{path: CallsRoute(call_type) for path, call_type in PATHS.items()},
+            "/v1/m": pixel.MetricsRoute(),
             settings.events_path: EventsRoute(),
             settings.edx_path: EventRoute(),
         }
         #: By the beginning of a path; the longest first.
-        self.prefixes: Final[list[tuple[str, Route]]] = []
+        self.prefixes: Final[list[tuple[str, Route]]] = [
+            (project_settings.PREFIX, project_settings.ProjectSettingsRoute()),
+            (pixel.PREFIX, pixel.PixelRoute()),
+        ]
         self._script = ScriptRoute(settings)
 
     def find(self, path: str) -> Route | None:

@@ -10,7 +10,7 @@ from dispatcher.event import to_utc
 
 
 def parse_time(value: object) -> datetime | None:
-    """The time that a client said, in UTC; None where it is no time of ISO 8601 with a date and a time of day.
+    """The time that a client said, in UTC; None where ISO 8601 has no such date and time of day.
 
     One without a zone is taken for UTC.
     """

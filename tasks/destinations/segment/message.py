@@ -26,7 +26,8 @@ Properties = Literal["data", "edx"]
 LIBRARY: Final = {"name": "dispatcher", "version": __version__}
 
 # Fields of a direct call beside whom it is about and when it happened, and the field that has its payload.
-_CALL_KEYS: Final = ("event", "name", "category", "integrations")
+# ``channel`` and ``_metadata``, by which Segment knows what a page has sent itself, come from clients of the collector.
+_CALL_KEYS: Final = ("event", "name", "category", "integrations", "channel", "_metadata")
 _PAYLOAD_KEYS: Final = {
     "track": "properties",
     "page": "properties",
