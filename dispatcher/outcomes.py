@@ -118,6 +118,7 @@ NO_EVENT_CALL: Final = "no_event_call"
 DROPPED: Final = "dropped"
 TRANSFERRED: Final = "transferred"
 PROCESSOR: Final = "processor"
+DUPLICATE: Final = "duplicate"
 # Routing explains with these why an event does not go to a destination, without counting it there.
 DISABLED: Final = "disabled"
 DEAD_EVENT: Final = "dead"
@@ -181,6 +182,7 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         NO_EVENT_CALL: "Crazy Egg has no call for events on a page.",
         DROPPED: "It was a dead letter, and somebody dropped it.",
         TRANSFERRED: "It waited, and somebody moved it to another destination, which has it in its own ledger.",
+        DUPLICATE: "An event with this id came through the same source of the collector before, and goes on once.",
         PROCESSOR: "A processor dropped the event without a reason of its own; emit did not take it.",
     }
 )

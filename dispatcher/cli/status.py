@@ -20,7 +20,7 @@ from dispatcher.monitoring.snapshot import Observer, Snapshot
 from dispatcher.secrecy.terminal import Console
 from dispatcher.store.counts import Counts
 
-# For each of the four round trips of a snapshot.
+# For each of the five round trips of a snapshot.
 _TIMEOUT_SECONDS: Final = 2.0
 
 
@@ -161,4 +161,5 @@ def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) 
         },
         "outboxes": [asdict(outbox) for outbox in ledger.outboxes],
         "redis": None if memory is None else asdict(memory),
+        "ids": None if snapshot.ids is None else asdict(snapshot.ids),
     }

@@ -12,6 +12,7 @@ from dispatcher.collector.route import Accepted, Refused, Rejected
 from dispatcher.emit.context import EMPTY, BoundContext
 from dispatcher.errors import InvalidEventError, OutboxError
 from dispatcher.outcomes import TOO_LARGE
+from dispatcher.store.event_ids import SOURCE_KEY
 from dispatcher.tracker.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Committer:
 
     def __init__(self, settings: Settings) -> None:
         # Strict, so that what cannot be taken is said to the client instead of becoming a dead letter.
-        self._tracker = Tracker(settings.model_copy(update={"strict": True}))
+        self._tracker = Tracker(settings.model_copy(update={"strict": True}), ids_repeat=True)
         self._is_synced = settings.collector.durability == "disk"
         self._wait, self._events = settings.collector.commit_seconds, settings.collector.commit_events
         self._waiting: list[asyncio.Future[None]] = []
@@ -59,10 +60,14 @@ class Committer:
         kept = []
         # Events of one request mostly have one context, which is encoded once.
         shared, bound = None, EMPTY
+        source = {} if accepted.source is None else {SOURCE_KEY: accepted.source.name}
         try:
             for index, event in enumerate(accepted.events):
                 if event.context is not shared:
-                    shared, bound = event.context, BoundContext((("request", event.context),))
+                    shared = event.context
+                    # Behind all others, where the relay looks for it.
+                    known = {key: value for key, value in shared.items() if key != SOURCE_KEY}
+                    bound = BoundContext((("request", known | source),))
                 try:
                     self._tracker.submit(
                         event.type,

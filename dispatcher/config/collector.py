@@ -129,6 +129,12 @@ class CollectorSettings(Table):
         None, description="package.module:function, which knows the user of a request by its headers. Absent: nobody."
     )
     user_seconds: Seconds = Field(0.5, description="How long that function may take.")
+    duplicate_seconds: SecondsOrNone = Field(
+        86_400.0, description="How long ids are remembered, so that an event that comes again goes on once. 0: never."
+    )
+    duplicate_ids: Count = Field(
+        1_000_000, description="Most ids to remember, for some 30 bytes of Redis each; then the oldest go early."
+    )
     body_bytes: Size = Field(512 * 1024, description="Most bytes of a body as it is sent.")
     inflated_bytes: Size = Field(2 * MIB, description="Most bytes of a body after gzip or deflate.")
     depth: Annotated[int, Field(ge=1, le=200)] = Field(64, description="How deep objects and lists of JSON may nest.")

@@ -54,8 +54,9 @@ def make_line(name: Any, data: Any, context: dict[str, Any], time: Any) -> EdxLi
     if source == "browser" and type(event) is dict:
         event = dump(event).decode()
     pop("client_id", None)
-    # Beside edX's own fields: by which deprecated call of a page it came.
+    # Beside edX's own fields: by which deprecated call of a page it came, and through which source.
     pop("deprecated_call", None)
+    pop("collector_source", None)
     return EdxLine(
         name,
         context,

@@ -263,6 +263,18 @@ DEFINITIONS: Final = (
         lambda snapshot: None if snapshot.memory is None else snapshot.memory.used_bytes,
     ),
     SiteMetric(
+        "dispatcher_collector_ids",
+        "gauge",
+        "Ids of events that are remembered, so that none goes on twice; absent without sources in the settings.",
+        lambda snapshot: None if snapshot.ids is None else snapshot.ids.ids,
+    ),
+    SiteMetric(
+        "dispatcher_collector_ids_forgotten_early_total",
+        "counter",
+        "Ids that were forgotten before their time, because there were more than collector.duplicate_ids.",
+        lambda snapshot: None if snapshot.ids is None else snapshot.ids.forgotten_early,
+    ),
+    SiteMetric(
         "dispatcher_redis_memory_limit_bytes",
         "gauge",
         "Its maxmemory; absent without one.",

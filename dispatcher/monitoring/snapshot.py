@@ -16,6 +16,7 @@ from dispatcher.monitoring.ledger import Ledger, served, take_local_ledger
 from dispatcher.outbox.stats import Surveyor
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
+from dispatcher.store.event_ids import IdMemory
 from dispatcher.store.keys import STATES
 from dispatcher.store.slots import slot_name
 from dispatcher.store.waiting_batches import scan_destinations
@@ -54,6 +55,7 @@ class Snapshot:
         batches: How many batches wait for each destination, by state.
         doorbells: The length of each destination's Celery queue; empty if the broker is another server.
         memory: None if Redis did not say.
+        ids: Which ids of clients are remembered; None where no source is in the settings, or Redis did not say.
         problem: Why Redis did not answer; empty if it did.
         forbidden: What Redis does not let its user see, so that it is missing here; empty if nothing is.
         settings_changed_ms: When a settings file of this machine last changed; None if they cannot be read.
@@ -67,6 +69,7 @@ class Snapshot:
     batches: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     doorbells: Mapping[str, int] = field(default_factory=dict)
     memory: Memory | None = None
+    ids: IdMemory | None = None
     problem: str = ""
     forbidden: str = ""
     settings_changed_ms: int | None = None
@@ -101,7 +104,7 @@ class Observer:
 
     Args:
         settings: Read again when their files change.
-        pool: Its timeout limits each of the four round trips of a snapshot.
+        pool: Its timeout limits each of the five round trips of a snapshot.
         clock: Gives the time in seconds since 1970.
         problems: Why the settings cannot be used and were rescued. Every destination that Redis knows is shown then, as
             if it were served.
@@ -126,7 +129,7 @@ class Observer:
         self._scanned_at: float | None = None
 
     def take_snapshot(self) -> Snapshot:
-        """Take one now. Blocks for four timeouts of the pool at most.
+        """Take one now. Blocks for five timeouts of the pool at most.
 
         Without an answer from Redis, the snapshot has the outboxes and the ``problem``.
         """
@@ -165,6 +168,7 @@ class Observer:
             batches=batches,
             doorbells=doorbells,
             memory=self._memory(),
+            ids=self._ids(settings),
             forbidden=forbidden,
             settings_changed_ms=self._watch.changed_ms,
             settings_problems=self._problems,
@@ -198,6 +202,12 @@ class Observer:
                 raise
             return batches, {}  # a user of Redis who may only see the batch store, or a queue that is something else
         return batches, {name: int(length) for name, length in zip(queues, lengths, strict=True)}
+
+    def _ids(self, settings: Settings) -> IdMemory | None:
+        if settings.sources:
+            with suppress(StoreUnavailableError):  # an ACL may forbid it
+                return self._store.id_memory()
+        return None
 
     def _memory(self) -> Memory | None:
         with suppress(StoreUnavailableError):  # an ACL may forbid INFO

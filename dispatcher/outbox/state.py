@@ -34,6 +34,9 @@ THREAD_SLEEPS: Final = 1
 #: The relay is a process of its own, and sleeps.
 PROCESS_SLEEPS: Final = 2
 
+#: The byte that is 1 where events came with ids of their own, of which one may come again.
+_IDS_REPEAT: Final = 49
+
 
 class State:
     """The mapped state file. Numbers are read and written without a lock: each has one writer."""
@@ -186,6 +189,15 @@ class State:
     @sleeping.setter
     def sleeping(self, value: int) -> None:
         self._map[SLEEPING] = value
+
+    @property
+    def ids_repeat(self) -> bool:
+        """Whether an event may have the id of an earlier one, since clients gave it and send again what was taken."""
+        return self._map[_IDS_REPEAT] == 1
+
+    @ids_repeat.setter
+    def ids_repeat(self, value: bool) -> None:
+        self._map[_IDS_REPEAT] = value
 
     def sync(self) -> None:
         """Sync the page to disk. Blocks for as long as the disk takes. Raises OSError."""

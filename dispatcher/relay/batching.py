@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -16,10 +16,11 @@ import msgspec
 
 from dispatcher import wire
 from dispatcher.event import data_fields, decode
-from dispatcher.outcomes import UNDECODABLE, UNKNOWN
+from dispatcher.outcomes import DUPLICATE, UNDECODABLE, UNKNOWN
 from dispatcher.routing import Router
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.event_ids import IdWindow
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 
@@ -45,6 +46,7 @@ class Batcher:
         router: Decides where an event goes.
         limits: Of each destination that gets batches.
         slots: Over how many slots the batches of a destination spread, where that is more than one.
+        id_window: For how long ids of clients are remembered; None: each event goes on.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class Batcher:
         router: Router,
         limits: Mapping[str, BatchLimits],
         slots: Mapping[str, int] = MappingProxyType({}),
+        id_window: IdWindow | None = None,
     ) -> None:
         self._router = router
         self._limits = limits
         #: Over how many slots the batches of a destination spread, where that is more than one.
         self.slots: Final = slots
+        #: For how long ids of clients are remembered; None: each event goes on.
+        self.id_window: Final = id_window
         self._routes: dict[bytes, _Route] = {}
 
     @property
@@ -119,7 +124,10 @@ def make_batcher(settings: Settings) -> Batcher:
         for name, destination in settings.served_destinations.items()
     }
     slots = {name: table.slots for name, table in settings.served_destinations.items() if table.slots > 1}
-    return Batcher(Router(settings), limits, slots)
+    collector = settings.collector
+    window_ms = int(1000 * collector.duplicate_seconds)
+    window = IdWindow(window_ms, collector.duplicate_ids) if window_ms else None
+    return Batcher(Router(settings), limits, slots, window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +200,13 @@ class JournalRange:
         #: What the store is to get, in order.
         self.puts: list[Put] = []
 
-    def add(self, payloads: Sequence[bytes], ends: Sequence[int]) -> None:
+    def add(self, payloads: Sequence[bytes], ends: Sequence[int], duplicates: Container[int] = frozenset()) -> None:
         """Add events to the batches of their destinations. Pure.
 
         Args:
             payloads: Encoded events, oldest first.
             ends: The position behind each, in the same order.
+            duplicates: The ends of those that came before, which go to no destination.
         """
         batches, find_route = self._batches, self._batcher.route
         for payload, end in zip(payloads, ends, strict=True):
@@ -209,6 +218,9 @@ class JournalRange:
             except (msgspec.DecodeError, RecursionError) as error:
                 # Nested so deep that emit, on a shorter stack, could still encode it: it must not hold up the others.
                 self._add_dead_letter(payload, end, UNDECODABLE, str(error))
+                continue
+            if duplicates and end in duplicates:
+                self._add_duplicate(route, end)
                 continue
             for name in route.destinations:
                 batch = batches[name]
@@ -239,6 +251,16 @@ class JournalRange:
                 self._split_as_recorded(batch, self.end + 1)
             if batch.start < self.end and (batch.payloads or batch.filtered or batch.dead):
                 self._close_batch(batch, self.end)
+
+    def _add_duplicate(self, route: _Route, end: int) -> None:
+        """Count an event that came before at each destination that it would have gone to, and where it never goes."""
+        for name, reason in (*((name, DUPLICATE) for name in route.destinations), *route.filtered):
+            batch = self._batches[name]
+            if end > batch.split_at:
+                self._split_as_recorded(batch, end)
+            if end > batch.start:
+                batch.filtered[reason] = batch.filtered.get(reason, 0) + 1
+        self.end = end
 
     def _add_not_taken(self, payload: bytes, end: int) -> None:
         """Add what emit did not take: a dropped event is counted, a dead one becomes a dead letter."""

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from dispatcher.errors import StoreUnavailableError
 from dispatcher.outbox import Reader
 from dispatcher.outbox.state import AWAKE
 from dispatcher.relay.batching import Batcher, JournalRange
+from dispatcher.relay.gathered_events import GatheredEvents
 from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.put_log import PutLog
 from dispatcher.store.batches import BatchStore
@@ -150,14 +152,24 @@ class RelayedOutbox:
         is_recorded = recorded is not None and recorded.start <= start
         batches = recorded.batches if recorded is not None and is_recorded else None
         journal_range = batcher.open_range(self.reader.name, start, put=put, starts=starts, recorded=batches)
+        window = batcher.id_window if self.reader.state.ids_repeat else None
+        target = journal_range if window is None else GatheredEvents(journal_range.end)
         if recorded is None:
-            has_more = self._read_bytes(journal_range, max_bytes, pause)
+            has_more = self._read_bytes(target, max_bytes, pause)
         else:
-            has_more = self._read_until(journal_range, recorded.end if is_recorded else recorded.start, pause)
+            has_more = self._read_until(target, recorded.end if is_recorded else recorded.start, pause)
+        if window is not None and isinstance(target, GatheredEvents):
+            try:
+                target.move_to(journal_range, self.reader.name, self._store, window)
+            except StoreUnavailableError:
+                self.doubt()  # what was read is read again
+                raise
         journal_range.close()
         return journal_range, has_more
 
-    def _read_bytes(self, journal_range: JournalRange, max_bytes: int, pause: Callable[[], None]) -> bool:
+    def _read_bytes(
+        self, journal_range: JournalRange | GatheredEvents, max_bytes: int, pause: Callable[[], None]
+    ) -> bool:
         size = 0
         while size < max_bytes:
             payloads, ends = self.reader.read()
@@ -170,7 +182,9 @@ class RelayedOutbox:
             pause()
         return True
 
-    def _read_until(self, journal_range: JournalRange, position: int, pause: Callable[[], None]) -> bool:
+    def _read_until(
+        self, journal_range: JournalRange | GatheredEvents, position: int, pause: Callable[[], None]
+    ) -> bool:
         while True:
             payloads, ends = self.reader.read()
             if not payloads:

@@ -15,9 +15,11 @@ from dispatcher.errors import BatchDamagedError
 from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
 from dispatcher.store.claim import BreakerOpen, Claim, Claimed, Damaged, JoinLimits, Paused
-from dispatcher.store.counts import Counts, join_slots, read_fields
+from dispatcher.store.counts import NOT_TAKEN, Counts, join_slots, read_fields
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.doorbell import Ring, template
+from dispatcher.store.event_ids import IdMemory, IdWindow, fingerprints
+from dispatcher.store.keys import IDS
 from dispatcher.store.packing import unpack
 from dispatcher.store.put import Progress, Put
 from dispatcher.store.script import Call, ScriptCaller
@@ -40,6 +42,7 @@ class BatchStore:
     """
 
     def __init__(self, pool: RedisPool, *, clock: Callable[[], float] | None = None) -> None:
+        self._pool = pool
         self._scripts = ScriptCaller(pool, clock)
 
     def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
@@ -135,6 +138,28 @@ class BatchStore:
             pause = self._scripts.call(script.OPEN_SLOT, destination, arguments)
             pause = [part.decode("utf-8", "replace") for part in pause]
             self._scripts.call(script.FOLLOW_PAUSE, slot_name(destination, slot), {"pause": pause})
+
+    def find_repeats(
+        self, journal: str, payloads: Sequence[bytes], ends: Sequence[int], window: IdWindow
+    ) -> list[bool]:
+        """Whether each event came before: one of the same id and source, at another place. Remembers all of them.
+
+        For the same events it answers the same, as long as it remembers them. One round trip.
+
+        Args:
+            journal: The name of the journal.
+            payloads: Events of it, in their order.
+            ends: The position behind each.
+            window: For how long ids are remembered.
+        """
+        arguments = {"window_ms": window.window_ms, "limit": window.limit}
+        calls: list[Call] = [(NOT_TAKEN, arguments, [part]) for part in fingerprints(journal, payloads, ends)]
+        answers = self._scripts.call_many(script.REPEATS, calls)
+        return [answer == ord("1") for answer in b"".join(answers)]
+
+    def id_memory(self) -> IdMemory:
+        """How many ids are remembered, for ``dispatcher status`` and metrics."""
+        return IdMemory.from_json(self._pool.execute("GET", IDS.of(NOT_TAKEN)))
 
     def claim(
         self,

@@ -172,6 +172,19 @@ REPLAY: Final = Key(
     "string",
     "how far a log was replayed (replay/checkpoint.py), as JSON; goes after 30 days",
 )
+IDS: Final = Key(
+    "ids",
+    "string",
+    'of "emit" alone: which ids are remembered, as JSON: slices (each with its id, hashes, when it began, n ids), the '
+    "oldest first; dropped (slices of which hashes are left), next (id of a slice), early (how many ids were forgotten "
+    "before their time); goes four windows after the last id",
+)
+IDS_OF_SLICE: Final = Key(
+    "ids:<slice>",
+    "hash",
+    'of "emit" alone: part of a slice: digest of an event\'s id: where the event came first (store/event_ids.py); goes '
+    "with its slice, at the latest after two windows",
+)
 NONE: Final = Key(
     "none",
     "string",
@@ -202,6 +215,8 @@ KEYS: Final = (
     REPORTER,
     REPORTED,
     REPLAY,
+    IDS,
+    IDS_OF_SLICE,
     NONE,
 )
 #: The states of a batch that waits.

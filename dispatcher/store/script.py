@@ -135,6 +135,7 @@ OPEN_SLOT: Final = _of_the_store("open_slot", "breaker")
 FOLLOW_PAUSE: Final = _of_the_store("follow_pause")
 RETIRE: Final = _of_the_store("retire")
 ABSORB: Final = _of_the_store("absorb")
+REPEATS: Final = _of_the_store("repeats")
 RATE_LIMIT: Final = Script("rate_limit")
 
 #: All of them.
@@ -159,5 +160,6 @@ SCRIPTS: Final = (
     FOLLOW_PAUSE,
     RETIRE,
     ABSORB,
+    REPEATS,
     RATE_LIMIT,
 )

@@ -62,6 +62,8 @@ class Tracker:
         outbox: Used instead of a durable outbox, by the memory twin.
         processors: Called with each event before it is taken, after the settings' own.
         strict: With a given outbox, whether an event that cannot be taken raises.
+        ids_repeat: Whether events come with ids of clients, which send again what may have been taken already. The
+            relay lets each id through once then (``collector.duplicate_seconds``).
     """
 
     context = staticmethod(context)
@@ -75,11 +77,13 @@ class Tracker:
         outbox: OutboxLike | None = None,
         processors: Sequence[Processor] = (),
         strict: bool = False,
+        ids_repeat: bool = False,
     ) -> None:
         self._settings = settings
         self._given_outbox = outbox
         self._given_processors = tuple(processors)
         self._strict = strict
+        self._ids_repeat = ids_repeat
         self._encoder = EventEncoder(max_bytes=_MAX_EVENT_BYTES, processors=processors)
         self._log = ErrorLog()
         # Set while the outbox is open in this process, and wiped in a forked child.
@@ -295,6 +299,7 @@ class Tracker:
             max_bytes=settings.outbox.max_bytes,
             sync_seconds=settings.outbox.sync_seconds,
         )
+        outbox.state.ids_repeat = self._ids_repeat
         if settings.relay.mode == "thread":
             from dispatcher.relay.thread import RelayThread  # noqa: PLC0415 - brings Redis with it
 

@@ -9,6 +9,7 @@ from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
 from dispatcher.store.counts import NOT_TAKEN, Breaker, Counts, Pause, RateLimit
+from dispatcher.store.event_ids import IdMemory
 from dispatcher.store.operator_note import OperatorNote
 from dispatcher.store.workers import ServingWorker
 
@@ -105,6 +106,7 @@ def troubled() -> Snapshot:
         unserved={"google_analytics": gone},
         batches={**found.batches, "google_analytics": {"queued": 0, "claimed": 0, "parked": 2}},
         memory=Memory(830_000_000, 1_000_000_000),
+        ids=IdMemory(1_000_000, forgotten_early=250_000),
     )
 
 

@@ -83,6 +83,9 @@ class LedgerScreen:
             yield self._line(Text(_printable(self.snapshot.forbidden), style="dim"))
         if self.snapshot.memory is not None:
             yield self._line(_memory(self.snapshot.memory))
+        if self.snapshot.ids is not None and self.snapshot.ids.forgotten_early:
+            early = self.snapshot.ids.forgotten_early
+            yield self._line(Text(f"ids forgotten early: {early:,}; raise collector.duplicate_ids", style="yellow"))
 
     def _rows(self) -> Iterator[tuple[str, Counts, str]]:
         """Name, counts and style of every line."""

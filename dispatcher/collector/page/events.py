@@ -21,7 +21,16 @@ _OURS: Final = frozenset(
     {
         *("user_id", "username", "session", "anonymous_id", "client_id", "ip", "agent", "host", "path", "referer"),
         DEPRECATED_CALL,
-        *("accept_language", "event_source", "event_type", "event_id", "timestamp", "received_at", "page"),
+        *(
+            "accept_language",
+            "event_source",
+            "event_type",
+            "event_id",
+            "timestamp",
+            "received_at",
+            "page",
+            "collector_source",
+        ),
     }
 )
 #: Reasons for which a page drops events are a few words of tracker.js; others are not counted.

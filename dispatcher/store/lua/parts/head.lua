@@ -60,6 +60,12 @@
 --   reported                  hash: what was reported to Sentry: dead:<reason> (how many dead letters), breaker (the
 --                             cause of its opening)
 --   replay:<log>              string: how far a log was replayed (replay/checkpoint.py), as JSON; goes after 30 days
+--   ids                       string: of "emit" alone: which ids are remembered, as JSON: slices (each with its id,
+--                             hashes, when it began, n ids), the oldest first; dropped (slices of which hashes are left),
+--                             next (id of a slice), early (how many ids were forgotten before their time); goes four
+--                             windows after the last id
+--   ids:<slice>               hash: of "emit" alone: part of a slice: digest of an event's id: where the event came first
+--                             (store/event_ids.py); goes with its slice, at the latest after two windows
 --   none                      string: never there: deleted first where a command has to come through at maxmemory
 
 local prefix = KEYS[1]
