@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test pythons servers constraints lint format bench client faults screenshots clean
+.PHONY: help venv demo test pythons servers constraints lint format bench client peers faults screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -55,6 +55,9 @@ format: $(INSTALLED) ## put the code into the one style
 
 client: ## build the browser's client, dispatcher/collector/client/dist, from its sources; needs npm
 	@cd dispatcher/collector/client && npm ci --silent --ignore-scripts && npm run --silent build && npm run --silent types
+
+peers: ## fetch other browser clients, which some tests run against the collector; needs npm
+	@cd tests/peers && npm ci --silent --ignore-scripts
 
 bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measures some rows
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -27,7 +27,7 @@ class GatheredEvents:
         self.end = ends[-1]
 
     def move_to(self, journal_range: JournalRange, journal: str, store: BatchStore, window: IdWindow) -> None:
-        """Add all to the range, those whose ids came before as duplicates. One round trip.
+        """Add all to the range, those whose ids came before as duplicates. Asks the store.
 
         Raises:
             StoreUnavailableError: The store did not answer. It answers the same when it is asked again.

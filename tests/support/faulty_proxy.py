@@ -1,0 +1,106 @@
+"""FaultyProxy: stands before an HTTP server, and answers for it with errors, or cuts connections."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final, Self
+
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
+
+
+class FaultyProxy:
+    """Passes requests on to a server of this machine; every POST may fail. Safe in threads.
+
+    Args:
+        port: Of the server.
+        files: What it serves itself, by path: the content type and the body.
+        faults: How often a POST fails, between 0 and 1.
+        seed: Of the chances.
+    """
+
+    def __init__(self, port: int, *, files: Mapping[str, tuple[str, bytes]], faults: float, seed: int) -> None:
+        self.server_port: Final = port
+        self.files: Final = files
+        self._faults = faults
+        self._chance = random.Random(seed)
+        self._lock = threading.Lock()
+        #: How often each fault was made; "passed" is none.
+        self.made: Final[Counter[str]] = Counter()
+        handler = type("Handler", (_Handler,), {"proxy": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url: Final = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def choose(self) -> str:
+        """The fault of the next POST."""
+        with self._lock:
+            kinds = ("500", "503", "429", "cut before", "cut behind")
+            kind = self._chance.choice(kinds) if self._chance.random() < self._faults else "passed"
+            self.made[kind] += 1
+            return kind
+
+
+class _Handler(BaseHTTPRequestHandler):
+    proxy: FaultyProxy
+    protocol_version = "HTTP/1.1"
+    # Or each answer waits for the other side's delayed acknowledgement.
+    disable_nagle_algorithm = True
+    timeout = 30
+
+    def do_GET(self) -> None:
+        file = self.proxy.files.get(self.path.partition("?")[0])
+        if file is None:
+            self._pass_on(b"")
+        else:
+            self._answer(200, {"content-type": file[0]}, file[1])
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        fault = self.proxy.choose()
+        if fault == "passed":
+            self._pass_on(body)
+        elif fault == "cut before":
+            self.close_connection = True
+        elif fault == "cut behind":
+            self._pass_on(body, answers=False)
+            self.close_connection = True
+        else:
+            self._answer(int(fault), {"retry-after": "1"} if fault == "429" else {}, b"")
+
+    def _pass_on(self, body: bytes, *, answers: bool = True) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.server_port, timeout=30)
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            if answers:
+                self._answer(answer.status, dict(answer.getheaders()), content)
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in (*_HOP_BY_HOP, "content-length"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
