@@ -16,7 +16,8 @@ from dispatcher.collector.counts import Counts
 from dispatcher.collector.json_body import nests_deeper
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.routes import Routes
-from dispatcher.collector.sources import Sources
+from dispatcher.collector.sources import Sources, page_origin
+from dispatcher.collector.user import UserLookup
 from dispatcher.outcomes import TOO_LARGE
 from dispatcher.wire import encode_json
 
@@ -52,6 +53,8 @@ class App:
         self.counts: Final = Counts()
         #: Set at the end: /readyz says 503, and everything else goes on.
         self.is_draining = False
+        table = settings.collector
+        self._users = UserLookup(table.user, table.user_seconds, self.counts) if table.user else None
         self._requests = 0
         self._bytes = 0
 
@@ -142,6 +145,10 @@ class App:
             request = Request(
                 scope["method"], scope["path"], headers, scope["query_string"], body, peer, datetime.now(UTC)
             )
+            if self._users is not None and request.path in self._routes.asks_user:
+                # A page of anybody else could send with its visitors' cookies.
+                is_ours = self._sources.lists_origin(page_origin(headers))
+                request.user = await self._users.find(headers) if is_ours else {}
             outcome: Accepted | Refused = route(request, self._sources)
             if isinstance(outcome, Refused) or not outcome.events:
                 return outcome

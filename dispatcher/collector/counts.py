@@ -23,6 +23,8 @@ class Counts:
         self.requests: Final[Counter[int]] = Counter()
         #: Requests of which nothing was taken, by code.
         self.refused: Final[Counter[str]] = Counter()
+        #: Requests of which ``collector.user`` did not say the user, by reason: busy, slow or failed.
+        self.user_failures: Final[Counter[str]] = Counter()
         #: Bytes of bodies as they were sent.
         self.body_bytes = 0
 
@@ -61,6 +63,12 @@ class Counts:
             "# HELP dispatcher_collector_refused_total Requests of which nothing was taken.",
             "# TYPE dispatcher_collector_refused_total counter",
             *(f'dispatcher_collector_refused_total{{reason="{code}"}} {n}' for code, n in self.refused.items()),
+            "# HELP dispatcher_collector_user_failures_total Requests whose user collector.user did not find in time.",
+            "# TYPE dispatcher_collector_user_failures_total counter",
+            *(
+                f'dispatcher_collector_user_failures_total{{reason="{reason}"}} {n}'
+                for reason, n in self.user_failures.items()
+            ),
             "# HELP dispatcher_collector_requests_total Requests answered.",
             "# TYPE dispatcher_collector_requests_total counter",
             *(f'dispatcher_collector_requests_total{{status="{status}"}} {n}' for status, n in self.requests.items()),

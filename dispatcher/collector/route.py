@@ -29,6 +29,7 @@ class Request:
         address: Who sent it, by the proxies of the settings; empty where that is unknown. ``context`` obeys the
             source's policy, this does not.
         received_at: When its body had come, in UTC.
+        user: What ``collector.user`` says of who sent it; empty where that is not known.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     body: bytes
     address: str
     received_at: datetime
+    user: Mapping[str, Any] = field(default_factory=dict)
 
     def fields(self) -> dict[str, str]:
         """The fields of the query; of one that comes twice, the last. Text that is not UTF-8 is replaced."""
@@ -53,7 +55,8 @@ class Request:
             source: Its policy decides what is kept of the address.
 
         Returns:
-            A new dict: ``ip``, ``agent``, ``referer``, ``host``, ``accept_language``, as far as they are known.
+            A new dict: ``ip``, ``agent``, ``referer``, ``host``, ``accept_language`` and what ``user`` has, as far as
+            they are known.
         """
         headers = self.headers
         values = {
@@ -63,7 +66,7 @@ class Request:
             "host": headers.get("host"),
             "accept_language": headers.get("accept-language"),
         }
-        return {name: value for name, value in values.items() if value}
+        return {name: value for name, value in values.items() if value} | dict(self.user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.collector.edx.event import EventRoute
+from dispatcher.collector.edx.mobile import MobileRoute
 from dispatcher.collector.page.events import EventsRoute
 from dispatcher.collector.route import Route
 from dispatcher.collector.script import ScriptRoute
@@ -29,7 +30,10 @@ class Routes:
             "/v1/m": pixel.MetricsRoute(),
             settings.events_path: EventsRoute(),
             settings.edx_path: EventRoute(),
+            settings.mobile_path: MobileRoute(settings),
         }
+        #: Those whose events say who the user is.
+        self.asks_user: Final = frozenset({settings.events_path, settings.edx_path})
         #: By the beginning of a path; the longest first.
         self.prefixes: Final[list[tuple[str, Route]]] = [
             (project_settings.PREFIX, project_settings.ProjectSettingsRoute()),

@@ -101,14 +101,13 @@ class Sources:
         if source is None:
             return _UNKNOWN_KEY
         settings = source.settings
-        if settings.kind == "browser" and settings.origins:
-            origin = request.headers.get("origin") or _origin_of(request.headers.get("referer", ""))
-            if not source.has_origin(origin):
-                return Refused(
-                    403,
-                    "foreign_origin",
-                    f"the page's origin is not in sources.{source.name}.origins: add it there",
-                )
+        is_listed = source.has_origin(page_origin(request.headers))
+        if settings.kind == "browser" and settings.origins and not is_listed:
+            return Refused(
+                403,
+                "foreign_origin",
+                f"the page's origin is not in sources.{source.name}.origins: add it there",
+            )
         return _within_rate(source)
 
     def of_origin(self, request: Request) -> Source | Refused:
@@ -119,7 +118,7 @@ class Sources:
                 is the only source of browsers.
         """
         browsers = [source for source in self.all if source.settings.kind == "browser"]
-        origin = request.headers.get("origin") or _origin_of(request.headers.get("referer", ""))
+        origin = page_origin(request.headers)
         for source in browsers:
             if source.has_origin(origin) or (len(browsers) == 1 and not source.settings.origins):
                 return _within_rate(source)
@@ -137,9 +136,12 @@ def _within_rate(source: Source) -> Source | Refused:
     return source
 
 
-def _origin_of(url: str) -> str:
+def page_origin(headers: Mapping[str, str]) -> str:
+    """The origin of the page that a request came from: its Origin, else that of its Referer; empty without both."""
+    if "origin" in headers:
+        return headers["origin"]
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(headers.get("referer", ""))
     except ValueError:
         return ""
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 
 from dispatcher.config.allowlists import Allowlist
 from dispatcher.config.base import MIB, Count, Seconds, SecondsOrNone, Size, Table, checked_by
@@ -125,8 +125,25 @@ class CollectorSettings(Table):
     )
     events_path: UrlPath = Field("/v1/events", description="Where the browser's client sends to.")
     edx_path: UrlPath = Field("/event", description="Where edX's pages send to.")
+    mobile_path: UrlPath = Field(
+        "/segmentio/event", description="Where Segment's webhook sends events of edX's apps to."
+    )
+    mobile_secret: SecretStr | None = Field(
+        None,
+        description="`key` in that webhook's query; edX's TRACKING_SEGMENTIO_WEBHOOK_SECRET. Absent: none is taken.",
+    )
+    mobile_types: tuple[str, ...] = Field(
+        ("track",), description="Types of calls that the webhook takes; edX's TRACKING_SEGMENTIO_ALLOWED_TYPES."
+    )
+    mobile_disallowed_names: tuple[str, ...] = Field(
+        (), description="Texts that no name has; edX's TRACKING_SEGMENTIO_DISALLOWED_SUBSTRING_NAMES."
+    )
+    mobile_libraries: tuple[str, ...] = Field(
+        ("analytics-android", "analytics-ios"),
+        description="Libraries whose calls are taken; those of edX's TRACKING_SEGMENTIO_SOURCE_MAP.",
+    )
     user: Annotated[str | None, checked_by(_check_user)] = Field(
-        None, description="package.module:function, which knows the user of a request by its headers. Absent: nobody."
+        None, description="package.module:function, which knows the user of a request by its cookies. Absent: nobody."
     )
     user_seconds: Seconds = Field(0.5, description="How long that function may take.")
     duplicate_seconds: SecondsOrNone = Field(

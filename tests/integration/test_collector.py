@@ -178,6 +178,28 @@ def test_a_slow_client_is_answered_408(collector: Collector, data: bytes, code: 
         assert connection.recv(100).split()[1] == code
 
 
+def test_the_site_says_who_the_user_is_to_listed_pages_only(tmp_path: Path) -> None:
+    code = "def user_of(headers, cookies):\n    return {'user_id': int(cookies['sessionid']), 'username': 'ada'}\n"
+    (tmp_path / "site_users.py").write_text(code)
+    processes = Processes(tmp_path / "logs", environ_of(tmp_path))
+    users = {"PYTHONPATH": str(tmp_path), "DISPATCHER_COLLECTOR__USER": "site_users:user_of"}
+    running = Collector(processes, tmp_path, **users)
+    page = {"Origin": "https://www.example.org", "Cookie": "a=b; sessionid=7"}
+    assert running.ask("POST", "/event", "event_type=Click1&event=%7B%7D", **page)[0] == 200
+    assert running.ask("POST", "/event", "event_type=Click2&event=%7B%7D", **page | {"Cookie": "sessionid=x"})[0] == 200
+    items = [{"id": "e-1", "name": "Click3"}]
+    body = json.dumps({"key": "k2", "events": items})
+    assert running.ask("POST", "/v1/events", body, **page | {"Origin": "https://example.com"})[0] == 200
+    users_of = {event["name"]: event["context"].get("user_id") for event in running.events()}
+    assert users_of == {"Click1": 7, "Click2": None, "Click3": None}
+    assert b'user_failures_total{reason="failed"} 1' in running.ask("GET", "/metrics")[2]
+    assert running.child.stop() == 0, running.child.output
+    wrong = environ_of(tmp_path) | {"DISPATCHER_COLLECTOR__USER": "no_such_module:user_of"}
+    refused = Processes(tmp_path / "wrong", wrong).run("collector", "--port", "0")
+    assert refused.returncode == 3
+    assert "collector.user" in refused.stderr
+
+
 @pytest.mark.parametrize("durability", ["process", "disk"])
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, durability: str) -> None:
     processes = Processes(tmp_path / "logs", environ_of(tmp_path))
