@@ -101,8 +101,8 @@ class Sources:
         if source is None:
             return _UNKNOWN_KEY
         settings = source.settings
-        is_listed = source.has_origin(page_origin(request.headers))
-        if settings.kind == "browser" and settings.origins and not is_listed:
+        is_bound = settings.kind == "browser" and bool(settings.origins)
+        if is_bound and not source.has_origin(page_origin(request.headers)):
             return Refused(
                 403,
                 "foreign_origin",

@@ -25,7 +25,7 @@ _ENVELOPE: Final = frozenset(
 _NOBODY: Final[dict[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Shared:
     """What the calls of one request have in common.
 
