@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
 
@@ -142,6 +142,13 @@ class Envelope(msgspec.Struct, gc=False):
     timestamp: datetime
     data: Any
     context: msgspec.Raw
+
+
+#: Where the data of an event from ``tracker.emit`` begins at the earliest: behind an id of 36 characters, a name of one
+#: and a time of whole seconds.
+FIRST_DATA: Final = encode_json(
+    Envelope("0" * 36, "event", "x", STANDARD["datetime"](2000, 1, 1, tzinfo=UTC), {}, msgspec.Raw(b"{}"))
+).index(b"{", 1)
 
 
 class _Fields(msgspec.Struct, gc=False):

@@ -28,7 +28,7 @@ from dispatcher.outbox.relay_fifo import OPENED, wake_relay
 from dispatcher.process.clock import monotonic
 from dispatcher.process.fork_mark import fork_mark
 from dispatcher.process.inheritance import release_inherited
-from dispatcher.wire import NULL, Envelope, encode_json, plain_text
+from dispatcher.wire import FIRST_DATA, NULL, Envelope, encode_json, plain_text
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -148,7 +148,7 @@ class Tracker:
             envelope = Envelope(event_id, "event", name, timestamp, data or {}, context_json)
             payload = encode_bounded(envelope, encoder.max_encoded, name) if may_expand(data) else encode_json(envelope)
             if len(payload) > encoder.max_bytes or (
-                payload.find(NULL, 0, bound.data_end) >= 0 and holds_non_finite(data)
+                payload.find(NULL, FIRST_DATA, bound.data_end) >= 0 and holds_non_finite(data)
             ):
                 raise ValueError("too large, or with a number that JSON does not have")
         except ENCODING_ERRORS:  # _take finds out why, and raises it or makes a dead letter

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from freezegun import freeze_time
 
 from dispatcher.errors import (
     DropEvent,
@@ -552,3 +553,11 @@ def test_unusable_settings_are_logged_and_events_refused(
     assert "did you mean" in caplog.records[0].getMessage()
     with pytest.raises(SettingsError, match="OUTBX"):
         Tracker(strict=True).emit("good.event")
+
+
+def test_a_nan_where_the_data_of_the_shortest_event_begin_is_found() -> None:
+    one = Tracker(outbox=MemoryOutbox(), strict=True)
+    with freeze_time("2026-11-23 13:50:44"):
+        one.emit("x", {})
+        with pytest.raises(InvalidEventError, match="is nan"):
+            one.emit("x", {"": NAN})
