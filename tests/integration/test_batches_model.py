@@ -19,13 +19,14 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
-from dispatcher.store.claim import Claim
+from dispatcher.store.claim import Claim, Claimed, JoinLimits
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letters import DeadLetters
+from dispatcher.store.doorbell import Ring
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
-from tests.support.batches_model import Model, RefusedError
+from tests.support.batches_model import Batch, Model, RefusedError
 from tests.support.redis_keys import owner_of
 from tests.support.redis_server import RedisServer
 
@@ -39,8 +40,24 @@ JOURNALS: Final = ("7-a", "8-b")
 FRAME: Final = 10
 LEASE_MS: Final = 60_000
 START_MS: Final = 1_000_000_000
-# Jumps of the clock: past leases, pauses, lost rings and unsure dead letters, and backwards.
-JUMPS_MS: Final = (0, 1, 999, 5_000, 9_999, 10_000, 60_000, 600_001, 7 * 86_400_000, -1, -5_000, -60_000, -86_400_000)
+# Jumps of the clock: past what is held back, leases, pauses, lost rings and unsure dead letters, and backwards.
+JUMPS_MS: Final = (
+    0,
+    1,
+    99,
+    100,
+    999,
+    5_000,
+    9_999,
+    10_000,
+    60_000,
+    600_001,
+    7 * 86_400_000,
+    -1,
+    -5_000,
+    -60_000,
+    -86_400_000,
+)
 
 
 class Walk:
@@ -54,6 +71,7 @@ class Walk:
         self.letters = DeadLetters(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
         self.models = {name: Model() for name in NAMES}
         self.held: list[Claim] = []
+        self.held_together: list[Sequence[Claim]] = []
         self.ids: list[str] = ["7-a-999", "nothing"]
         self.history: list[str] = []
         self.is_full = False
@@ -64,8 +82,10 @@ class Walk:
         self.pool.execute("FLUSHALL")
         commands: list[Callable[[str, Model], None]] = [
             *[self.put] * 5,
-            *[self.claim] * 5,
-            *[self.settle] * 5,
+            *[self.claim] * 3,
+            *[self.claim_all] * 4,
+            *[self.settle] * 3,
+            *[self.settle_all] * 4,
             self.lose_leases,
             self.progress,
             self.due,
@@ -152,14 +172,51 @@ class Walk:
             assert found == expected
             return
         assert isinstance(found, Claim), found
+        self._compare_claim(found, expected, before)
+
+    def _compare_claim(self, found: Claim, expected: Batch, before: int) -> None:
         assert (list(found.payloads), list(found.rest)) == (
             expected.handed_out,
             expected.payloads[len(found.payloads) :],
         )
-        assert (found.first, found.condemned) == (expected.first, expected.condemned)
+        assert (found.batch_id, found.first, found.condemned) == (expected.id, expected.first, expected.condemned)
         assert (found.attempts, found.put_ms) == (expected.attempts, expected.put_ms)
         assert (found.maybe_delivered, found.claimed_ms) == (before > 0, self.now_ms)
         self.held.append(found)
+
+    def claim_all(self, name: str, model: Model) -> None:
+        """Answer a doorbell, which names a batch that waits, or one that does no longer."""
+        batch_id = self.random.choice([*model.batches, *model.batches, self.random.choice(self.ids)])
+        limits = self.random.choice((None, *[JoinLimits(events=n, bytes=n * 100) for n in (1, 3, 6, 12, 400)]))
+        self.tokens += 1
+        token, before = str(self.tokens), {one.id: one.unheard for one in model.batches.values()}
+        self.history[-1] += f" {batch_id} {limits}"
+        expected = model.claim_all(batch_id, token, LEASE_MS, limits)
+        found = self.store.claim_all(name, batch_id, token=token, lease_seconds=LEASE_MS / 1000, limits=limits)
+        if isinstance(expected, str):
+            assert found == expected
+            return
+        assert isinstance(found, Claimed), found
+        assert [claim.batch_id for claim in found.claims] == [one.id for one in expected]
+        for claim, one in zip(found.claims, expected, strict=True):
+            self._compare_claim(claim, one, before[one.id])
+        self.held_together.append(found.claims)
+        compare_ring(found.ring, model.ring_for_next())
+
+    def settle_all(self, name: str, model: Model) -> None:
+        """Settle what was claimed together, or a part of it, or what is settled already."""
+        mine = [claims for claims in self.held_together if claims[0].destination == name]
+        if not mine:
+            return
+        claims = self.random.choice(mine[-4:])
+        settlements = [(claim, self._settlement(claim)) for claim in claims if self.random.random() < 0.8]
+        if not settlements:
+            return
+        self.history[-1] += f" {[claim.batch_id for claim, _ in settlements]} by {claims[0].token}"
+        found = self.store.settle_all(settlements)
+        assert [one is not None for one in found] == [model.settle(*both) for both in settlements]
+        if found[-1] is not None:
+            compare_ring(found[-1].ring, model.ring_for_next())
 
     def settle(self, name: str, model: Model) -> None:
         claim = self._held(name)
@@ -174,10 +231,7 @@ class Walk:
         # It expires by the clock of Redis itself, for which a walk does not wait.
         self.pool.execute("DEL", keys.BELL.of(name))
         found, batch = self.store.due(name, idle=idle), model.due(idle=idle)
-        assert (found is None) == (batch is None)
-        if found is not None and batch is not None:
-            assert (found.batch_id, found.count) == (batch.id, len(batch.payloads))
-            assert (found.attempts, found.example) == (batch.attempts, batch.example)
+        compare_ring(found, batch)
 
     def revive(self, name: str, model: Model) -> None:
         letters = self._letters(name)
@@ -364,6 +418,13 @@ class Seen:
         for state, count in counts_of.items():
             assert sum(int(self.hashes[batch_id]["n"]) for batch_id in self.zsets[state]) == count, state
         assert all(members.keys() <= everywhere.keys() for members in self.open.values())
+
+
+def compare_ring(found: Ring | None, batch: Batch | None) -> None:
+    assert (found is None) == (batch is None), (found, batch)
+    if found is not None and batch is not None:
+        assert (found.batch_id, found.count) == (batch.id, len(batch.payloads))
+        assert (found.attempts, found.example) == (batch.attempts, batch.example)
 
 
 def scores(answer: list[bytes]) -> dict[str, int]:

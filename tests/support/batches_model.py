@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.store.claim import Claim
+from dispatcher.store.claim import Claim, JoinLimits
 from dispatcher.store.dead_event import DeadEvent, describe_event, pack_event
+from dispatcher.store.packing import unpacked_bytes
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
 
@@ -20,6 +21,8 @@ from dispatcher.store.settlement import Settlement
 UNSURE_MS = 10_000
 #: Milliseconds after which a ring counts as lost, in an empty queue and in any queue.
 IDLE_MS, LOST_MS = 5_000, 600_000
+#: Milliseconds for which what is queued waits for more, while a delivery is under way.
+HOLD_MS = 100
 #: Leases lost in a row after which a claim gives half of the batch, and after which an isolated event is condemned.
 SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
 
@@ -36,6 +39,7 @@ class Batch:
     attempts: int = 0
     unheard: int = 0
     token: str = ""
+    bytes: int = 0
     example: str = ""
     journal: str = ""
     start: int = 0
@@ -97,6 +101,8 @@ class Model:
     filed: int = 0
     unkept: int = 0
     ring_ms: int | None = None
+    is_chained: bool = False
+    joined_events: int = 0
     last_error: str = ""
     last_error_ms: int | None = None
     last_delivered_ms: int | None = None
@@ -126,13 +132,14 @@ class Model:
                 list(payloads),
                 self.now_ms,
                 score=self.now_ms,
+                bytes=unpacked_bytes(put.packed),
                 example=put.example,
                 journal=put.journal,
                 start=put.start,
                 end=put.end,
                 unheard=int(put.again),
             )
-            if not restored:
+            if not restored and not (self.is_chained and (self._is_ringing(idle=False) or self._is_held_back())):
                 self.ring_ms = self.now_ms
         self.filtered.update(put.filtered)
         self._add_letters(put.dead, 0)
@@ -161,8 +168,39 @@ class Model:
         batch = self.batches.get(batch_id)
         if batch is None:
             return "settled"
-        if batch.state in ("claimed", "parked") and batch.score > self.now_ms:
+        if self._is_held(batch):
             return batch.state
+        return self._take(batch, token, lease_ms)
+
+    def claim_all(self, batch_id: str, token: str, lease_ms: int, limits: JoinLimits | None) -> str | list[Batch]:
+        """The batches that come together, or the reason why none can be claimed. Rings for what is left."""
+        self.ring_ms = None
+        named = self.batches.get(batch_id)
+        chosen = self._oldest_waiting() if named is None or self._is_held(named) else named
+        if chosen is None:
+            return "settled" if named is None else named.state
+        events, size = (0, 0) if limits is None else (limits.events, limits.bytes)
+        self.is_chained, self.joined_events = True, events
+        joins = chosen.unheard == chosen.lost == 0 and not chosen.token and chosen.bytes > 0
+        events, size = events - len(chosen.payloads), size - chosen.bytes
+        found = [self._take(chosen, token, lease_ms)]
+        waiting = [one for one in self.batches.values() if one.state != "claimed" and not self._is_held(one)]
+        for one in sorted(waiting, key=lambda batch: (batch.score, batch.id)) if joins else ():
+            if events <= 0 or size <= 0:
+                break
+            if one.unheard == one.lost == 0 and len(one.payloads) <= events and 0 < one.bytes <= size:
+                events, size = events - len(one.payloads), size - one.bytes
+                found.append(self._take(one, token, lease_ms))
+        return found
+
+    def ring_for_next(self) -> Batch | None:
+        """The batch to ring for where something is left, after a claim or a settlement; None where none is due."""
+        return None if self._is_held_back() else self.due(idle=False)
+
+    def _is_held(self, batch: Batch) -> bool:
+        return batch.state in ("claimed", "parked") and batch.score > self.now_ms
+
+    def _take(self, batch: Batch, token: str, lease_ms: int) -> Batch:
         if batch.token:
             self._lose_lease(batch)
         batch.part = math.ceil(min(batch.within, len(batch.payloads)) / 2) if batch.within else None
@@ -241,6 +279,14 @@ class Model:
     def _is_ringing(self, *, idle: bool) -> bool:
         age = math.inf if self.ring_ms is None else self.now_ms - self.ring_ms
         return 0 <= age < (IDLE_MS if idle else LOST_MS)
+
+    def _is_held_back(self) -> bool:
+        """Whether less than a delivery waits, and not for long, while another is under way."""
+        oldest = self._oldest_waiting()
+        is_under_way = any(batch.score > self.now_ms for batch in self._in("claimed"))
+        if oldest is None or not is_under_way:
+            return False
+        return self.counts()["queued"] < self.joined_events and 0 <= self.now_ms - oldest.score < HOLD_MS
 
     def _oldest_waiting(self) -> Batch | None:
         heads = [batch for state in ("queued", "claimed", "parked") for batch in self._in(state)[:1]]

@@ -101,7 +101,8 @@ if may_join and not is_probe and arguments.events then
   local events, bytes, rows = arguments.events - room.n, arguments.bytes - room.bytes, {}
   add_waiting(rows, 'queued', '+inf')
   add_waiting(rows, 'parked', now)
-  table.sort(rows, function(one, other) return one[3] < other[3] end)
+  -- As ZRANGE has them.
+  table.sort(rows, function(one, other) return one[3] < other[3] or (one[3] == other[3] and one[1] < other[1]) end)
   for _, waiting in ipairs(rows) do
     if events <= 0 or bytes <= 0 or #answer > MOST_BATCHES then break end
     -- What was claimed before without an answer, or lost, comes alone: it may be what ends its workers.
