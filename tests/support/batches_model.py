@@ -16,6 +16,7 @@ from dispatcher.store.dead_event import DeadEvent, describe_event, pack_event
 from dispatcher.store.packing import unpacked_bytes
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
+from tests.support.modelled_batch import LETTERS_BYTES, Batch, Letter
 
 #: Milliseconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000
@@ -25,57 +26,6 @@ IDLE_MS, LOST_MS = 5_000, 600_000
 HOLD_MS = 100
 #: Leases lost in a row after which a claim gives half of the batch, and after which an isolated event is condemned.
 SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
-
-
-@dataclass
-class Batch:
-    """A waiting batch: its events, its state, and since or until when it has it."""
-
-    id: str
-    payloads: list[bytes]
-    put_ms: int
-    state: str = "queued"
-    score: int = 0
-    attempts: int = 0
-    unheard: int = 0
-    token: str = ""
-    bytes: int = 0
-    example: str = ""
-    journal: str = ""
-    start: int = 0
-    end: int = 0
-    #: Leases lost in a row; among how many of its first events the fatal one is, 0 if unknown; how many of them the
-    #: last claim gave; whether that one is to be a dead letter; how many events were settled before.
-    lost: int = 0
-    within: int = 0
-    part: int | None = None
-    condemned: bool = False
-    first: int = 0
-
-    @property
-    def handed_out(self) -> list[bytes]:
-        """The events that a claim gives."""
-        return self.payloads[: self.part]
-
-
-#: The size of a dead letter beside its texts, and the limit for all of them by default.
-ENVELOPE_BYTES, LETTERS_BYTES = 150, 64 * 1024 * 1024
-
-
-@dataclass
-class Letter:
-    """A dead event, in the form in which the store keeps it."""
-
-    reason: str
-    error: str
-    body: bytes
-    attempts: int
-    at_ms: int
-
-    @property
-    def bytes(self) -> int:
-        """Its size."""
-        return ENVELOPE_BYTES + len(self.reason) + len(self.error) + len(self.body)
 
 
 class RefusedError(Exception):
