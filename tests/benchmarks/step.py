@@ -59,6 +59,7 @@ class Plan:
     redis_tasks: int = 5_000
     segment_events: int = 60_000
     deliver_events: int = 10_000
+    collector_seconds: float = 2.0
     crowd_processes: int = 40
     crowd_rates: tuple[int, ...] = (200, 5_000)
     crowd_seconds: float = 10.0
@@ -96,6 +97,7 @@ QUICK = Plan(
     redis_tasks=200,
     segment_events=3_000,
     deliver_events=500,
+    collector_seconds=0.2,
     crowd_processes=4,
     crowd_rates=(40,),
     crowd_seconds=2.0,

@@ -40,7 +40,7 @@ class Target:
 
 def targets(rows: Sequence[Row]) -> list[Target]:
     """All targets, with the numbers of these rows."""
-    return [*_of_calls(rows), *_of_the_road(rows), *_of_sites(rows), *_beside_before(rows)]
+    return [*_of_calls(rows), *_of_the_road(rows), *_of_collectors(rows), *_of_sites(rows), *_beside_before(rows)]
 
 
 def _of_calls(rows: Sequence[Row]) -> list[Target]:
@@ -104,6 +104,14 @@ def _of_the_road(rows: Sequence[Row]) -> list[Target]:
         _at_least("to Segment, events/s / segment-analytics-python", 3, _per(*segment["events_per_second"])),
         _at_most("to Segment, CPU an event / segment-analytics-python", 0.5, _per(*segment["cpu_us_per_event"])),
     ]
+
+
+def _of_collectors(rows: Sequence[Row]) -> list[Target]:
+    ours, bare = (
+        _best(rows, "collector", subject, "1 event a request", "cpu_us_per_request", min)
+        for subject in ("ours", "bare_uvicorn")
+    )
+    return [_at_most("an event over HTTP, CPU / bare uvicorn", 1.3, _per(ours, bare))]
 
 
 def _of_sites(rows: Sequence[Row]) -> list[Target]:

@@ -25,6 +25,8 @@ TITLES: Final = {
     "celery_delay": "Celery, delay()",
     "celery_post": "Celery, a task for each event",
     "event_tracking_segment": "event-tracking, async to Segment",
+    "bare_uvicorn": "bare uvicorn, a body read and answered",
+    "starlette": "bare Starlette, JSON read and answered",
 }
 
 #: Those whose calls are compared: the others call what one of these does, and differ in their workers only.
