@@ -115,7 +115,8 @@ class RelayLoop:
         passed, self._loaded_at = now - self._loaded_at, now
         if linger > 0:
             self._load = max(0.0, self._load - passed * _LIGHT_EVENTS / linger)
-        self._load = min(2 * _BURST_EVENTS, self._load + moved)
+        # No more, so that what is emitted after a burst and a pause of one linger time goes at once again.
+        self._load = min(_BURST_EVENTS + 1, self._load + moved)
         return self._load > _BURST_EVENTS
 
     def _sleep(self) -> None:

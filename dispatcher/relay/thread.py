@@ -20,9 +20,10 @@ logger = logging.getLogger(__name__)
 
 # Seconds between slices in the emitting process: long enough for a thread that waits for the interpreter to get it.
 _YIELD_SECONDS: Final = 0.00005
-# A pause that took so many seconds shows that another thread holds the interpreter. Then so many slices go without a
-# pause.
+# A pause that took so many seconds shows that another thread holds the interpreter; so many pauses in a row in which
+# nothing was emitted, that none waits for it to emit. Then so many slices go without a pause.
 _STARVED_SECONDS: Final = 0.001
+_QUIET_PAUSES: Final = 3
 _SLICES_WITHOUT_PAUSE: Final = 8
 
 
@@ -38,6 +39,8 @@ class RelayThread:
         self._settings = settings
         self._own = own
         self._slices_without_pause = 0
+        self._quiet_pauses = 0
+        self._written = own.position
         self._stopped = False
         self._loop: RelayLoop | None = None
         load_celery(settings)
@@ -87,7 +90,10 @@ class RelayThread:
         began = monotonic()
         time.sleep(_YIELD_SECONDS)
         self._thread.check()
+        before, self._written = self._written, self._own.position
+        self._quiet_pauses = self._quiet_pauses + 1 if self._written == before else 0
         # A thread that computes without a pause gives the interpreter up only every few milliseconds. To wait for that
-        # at each slice would be to fall ever further behind.
-        if monotonic() - began > _STARVED_SECONDS:
+        # at each slice would be to fall ever further behind. And where nobody emits, a pause is as long as a third of
+        # a slice, for nothing.
+        if monotonic() - began > _STARVED_SECONDS or self._quiet_pauses >= _QUIET_PAUSES:
             self._slices_without_pause = _SLICES_WITHOUT_PAUSE
