@@ -73,6 +73,7 @@ def is_id(event_id: object) -> bool:
     return 0 < len(text) <= MAX_ID_CHARACTERS and text.isprintable()
 
 
+_PLAIN: Final = wire.STANDARD["datetime"]
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -102,6 +103,8 @@ def to_utc(timestamp: datetime) -> datetime:
         OverflowError: It is before the year 1 or after the year 9999 in UTC.
         TypeError: It is not a time although its type is (pandas' NaT).
     """
+    if type(timestamp) is _PLAIN and timestamp.tzinfo is UTC:
+        return timestamp
     timestamp = wire.plain_datetime(timestamp)
     return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
 

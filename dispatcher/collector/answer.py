@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 if TYPE_CHECKING:
     from dispatcher.collector.route import Accepted, Refused
 
+# With their words (https://www.rfc-editor.org/rfc/rfc9110#section-15).
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 Headers = list[tuple[bytes, bytes]]
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -39,3 +42,29 @@ def refused_body(refused: Refused) -> tuple[bytes, Headers]:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refused.headers.items()]
     body = _encode({"success": False, "code": refused.code, "message": refused.message})
     return body, [_JSON, *_COMMON, *headers]
+
+
+def encode_answer(status: int, body: bytes, headers: Headers, *, keeps_alive: bool) -> bytes:
+    """The bytes of an answer of HTTP/1.1.
+
+    Args:
+        status: With a body, so not 204 or 304.
+        body: All of it.
+        headers: Without Content-Length. No value comes from a client but the Origin, in which the parser lets no line
+            break through.
+        keeps_alive: Whether the connection goes on.
+    """
+    return encode_head(status, headers) + encode_body(body, keeps_alive=keeps_alive)
+
+
+def encode_head(status: int, headers: Headers) -> bytes:
+    """The beginning of an answer, up to its length; see ``encode_answer``."""
+    return b"".join((_STATUS_LINES[status], *[b"%b: %b\r\n" % header for header in headers]))
+
+
+def encode_body(body: bytes, *, keeps_alive: bool) -> bytes:
+    """The rest of an answer, behind ``encode_head``."""
+    return (b"content-length: %d\r\n\r\n%b" if keeps_alive else _LAST) % (len(body), body)
+
+
+_LAST: Final = b"connection: close\r\ncontent-length: %d\r\n\r\n%b"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector.address import Proxies
-from dispatcher.collector.answer import Headers, accepted_body, refused_body
+from dispatcher.collector.answer import Headers, accepted_body, encode_answer, encode_body, encode_head, refused_body
 from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
 from dispatcher.collector.counts import Counts
 from dispatcher.collector.json_body import nests_deeper
-from dispatcher.collector.route import Accepted, Refused, Rejected, Request
+from dispatcher.collector.route import Accepted, Refused, Rejected, Request, Route, read_known_headers
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources, page_origin
 from dispatcher.collector.user import UserLookup
@@ -32,6 +32,7 @@ access = logging.getLogger("dispatcher.collector.access")
 
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_MAX_ORIGINS: Final = 1_000
 _BUSY: Final = "the collector has as many requests as it can hold: send this one again later"
 
 
@@ -57,6 +58,8 @@ class App:
         self._users = UserLookup(table.user, table.user_seconds, self.counts) if table.user else None
         self._requests = 0
         self._bytes = 0
+        # The beginnings of good answers, by the Origin that they name.
+        self._heads: dict[str, bytes] = {}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -81,9 +84,8 @@ class App:
             access.info("%s %s %s", scope["method"], known, status or "no answer")
 
     async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        raw = scope["headers"]
         headers: dict[str, str] = {}
-        for name, value in raw:
+        for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         method, path = scope["method"], scope["path"]
         origin = headers.get("origin", "")
@@ -106,18 +108,80 @@ class App:
         if outcome is None:
             self.counts.refuse("client_gone")
             return
-        if isinstance(outcome, Refused):
-            self.counts.refuse(outcome.code)
-            status, (body, extra) = outcome.status, refused_body(outcome)
-        else:
-            self._count(outcome)
-            status, (body, extra) = outcome.status, accepted_body(outcome)
-        if "access-control-allow-origin" not in getattr(outcome, "headers", ()):
-            extra = [*extra, *cors_headers(origin, self._sources)]
+        status, body, extra = self._describe(outcome, origin)
         await self._send(send, status, b"" if method == "HEAD" else body, extra, length=len(body))
 
+    def find_immediate(self) -> dict[str, Route]:
+        """The routes whose requests ``answer`` takes, by path: nothing is waited for between their body and answer."""
+        if self._committer.is_synced or self._settings.access_log:
+            return {}
+        asks = self._routes.asks_user if self._users is not None else frozenset()
+        return {
+            path: route for path, route in self._routes.exact.items() if "POST" in route.methods and path not in asks
+        }
+
+    def answer(
+        self, route: Route, path: str, raw: Sequence[tuple[bytes, bytes]], body: bytes, peer: str, *, keeps_alive: bool
+    ) -> bytes | None:
+        """Answer a POST whose body came as a whole: the bytes of the answer, once its events are in the outbox.
+
+        It does what a call of the app does, without a task and the messages of ASGI, which take most of the time of a
+        small request. Does not block.
+
+        Args:
+            route: Of ``find_immediate``.
+            path: Of the route.
+            raw: The headers.
+            body: As it was sent.
+            peer: The other end of the connection; empty for a Unix socket.
+            keeps_alive: Whether the connection goes on.
+
+        Returns:
+            None where the request has to go the long way: it is larger than a body may be, or its client waits to be
+            told to send the body.
+        """
+        headers = read_known_headers(raw)
+        if len(body) > self._settings.body_bytes or "expect" in headers:
+            return None
+        outcome: Accepted | Refused
+        if self._is_full(len(body)):
+            outcome = Refused(429, "busy", _BUSY, retry_after())
+        else:
+            outcome = self._decide(route, "POST", path, b"", raw, headers, body, peer, {})
+        origin = headers.get("origin", "")
+        if type(outcome) is not Accepted or outcome.rejected or outcome.body is not None:
+            status, text, extra = self._describe(outcome, origin)
+            self.counts.requests[status] += 1
+            keeps_alive = keeps_alive and (b"connection", b"close") not in extra
+            return encode_answer(status, text, extra, keeps_alive=keeps_alive)
+        self._count(outcome)
+        self.counts.requests[200] += 1
+        text, extra = accepted_body(outcome)
+        head = self._heads.get(origin)
+        if head is None:
+            head = encode_head(200, [*extra, *cors_headers(origin, self._sources)])
+            if len(self._heads) < _MAX_ORIGINS:
+                self._heads[origin] = head
+        return head + encode_body(text, keeps_alive=keeps_alive)
+
+    def _is_full(self, expected: int) -> bool:
+        settings = self._settings
+        return self._requests >= settings.requests or self._bytes + expected > settings.request_bytes
+
+    def _describe(self, outcome: Accepted | Refused, origin: str) -> tuple[int, bytes, Headers]:
+        """Count an outcome, and make the status, the body and the headers of its answer."""
+        if isinstance(outcome, Refused):
+            self.counts.refuse(outcome.code)
+            body, extra = refused_body(outcome)
+        else:
+            self._count(outcome)
+            body, extra = accepted_body(outcome)
+        if "access-control-allow-origin" not in getattr(outcome, "headers", ()):
+            extra = [*extra, *cors_headers(origin, self._sources)]
+        return outcome.status, body, extra
+
     async def _take(
-        self, scope: Mapping[str, Any], headers: dict[str, str], receive: Receive, route: Callable[..., Any]
+        self, scope: Mapping[str, Any], headers: dict[str, str], receive: Receive, route: Route
     ) -> Accepted | Refused | None:
         """Admit, read, hand to the route, and commit. None where the client has gone."""
         settings = self._settings
@@ -128,41 +192,65 @@ class App:
             expected = settings.body_bytes
         if expected > settings.body_bytes:
             return too_large(settings.body_bytes, "body_bytes")
-        if self._requests >= settings.requests or self._bytes + expected > settings.request_bytes:
+        if self._is_full(expected):
             return Refused(429, "busy", _BUSY, retry_after())
         self._requests += 1
         self._bytes += expected
+        path, client = scope["path"], scope.get("client")
         try:
             body = await read_body(receive, settings)
-            self.counts.body_bytes += len(body)
-            if "content-encoding" in headers:
-                body = inflate(body, headers["content-encoding"], settings.inflated_bytes)
-            client = scope.get("client")
-            peer = client[0] if client else ""
-            if "x-forwarded-for" in headers and settings.proxies:
-                hops = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-                peer = self._proxies.address_of(peer, b",".join(hops).decode("latin-1"))
-            request = Request(
-                scope["method"], scope["path"], headers, scope["query_string"], body, peer, datetime.now(UTC)
-            )
-            if self._users is not None and request.path in self._routes.asks_user:
+            user: Mapping[str, Any] = {}
+            if self._users is not None and path in self._routes.asks_user:
                 # A page of anybody else could send with its visitors' cookies.
                 is_ours = self._sources.lists_origin(page_origin(headers))
-                request.user = await self._users.find(headers) if is_ours else {}
-            outcome: Accepted | Refused = route(request, self._sources)
-            if isinstance(outcome, Refused) or not outcome.events:
-                return outcome
-            return self._check_items(outcome, len(body)) or await self._committer.commit(outcome) or outcome
+                user = await self._users.find(headers) if is_ours else {}
+            peer = client[0] if client else ""
+            outcome = self._decide(
+                route, scope["method"], path, scope["query_string"], scope["headers"], headers, body, peer, user
+            )
+            if isinstance(outcome, Accepted) and outcome.events:
+                return await self._committer.wait_until_safe(len(outcome.events)) or outcome
+            return outcome
         except BodyRefusedError as error:
             return error.refused
-        except Exception:
-            # Its text could hold parts of the request.
-            logger.error("a route failed on %s; its request is answered 500", scope["path"], exc_info=False)
-            logger.debug("the traceback", exc_info=True)
-            return Refused(500, "failed", "the collector failed on this request", retry_after())
         finally:
             self._requests -= 1
             self._bytes -= expected
+
+    def _decide(
+        self,
+        route: Route,
+        method: str,
+        path: str,
+        query: bytes,
+        raw: Sequence[tuple[bytes, bytes]],
+        headers: dict[str, str],
+        body: bytes,
+        peer: str,
+        user: Mapping[str, Any],
+    ) -> Accepted | Refused:
+        """Hand a request to its route, and append the events that come of it. Whatever fails is a refusal."""
+        settings = self._settings
+        try:
+            self.counts.body_bytes += len(body)
+            if "content-encoding" in headers:
+                body = inflate(body, headers["content-encoding"], settings.inflated_bytes)
+            if "x-forwarded-for" in headers and settings.proxies:
+                hops = [value for name, value in raw if name.lower() == b"x-forwarded-for"]
+                peer = self._proxies.address_of(peer, b",".join(hops).decode("latin-1"))
+            request = Request(method, path, headers, query, body, peer, datetime.now(UTC), user)
+            outcome = route(request, self._sources)
+            if isinstance(outcome, Refused) or not outcome.events:
+                return outcome
+            return self._check_items(outcome, len(body)) or self._committer.append(outcome) or outcome
+        except BodyRefusedError as error:
+            if error.refused is not None:
+                return error.refused
+        except Exception:
+            # Its text could hold parts of the request.
+            logger.error("a route failed on %s; its request is answered 500", path, exc_info=False)
+            logger.debug("the traceback", exc_info=True)
+        return Refused(500, "failed", "the collector failed on this request", retry_after())
 
     def _check_items(self, accepted: Accepted, body_bytes: int) -> Refused | None:
         """Reject the events that the source may not send, by name, size or depth; refuse a batch of too many."""
@@ -176,7 +264,9 @@ class App:
         is_large = body_bytes > table.event_bytes
         depth = self._settings.depth
         # All at once, which finds nothing for nearly every request.
-        is_deep = nests_deeper([[event.data, event.context] for event in accepted.events], depth + 2)
+        is_deep = (accepted.depth is None or accepted.depth > depth) and nests_deeper(
+            [[event.data, event.context] for event in accepted.events], depth + 2
+        )
         if table.names is None and not is_large and not is_deep:
             return None
         kept, places = [], []

@@ -37,22 +37,23 @@ class Committer:
     def __init__(self, settings: Settings) -> None:
         # Strict, so that what cannot be taken is said to the client instead of becoming a dead letter.
         self._tracker = Tracker(settings.model_copy(update={"strict": True}), ids_repeat=True)
-        self._is_synced = settings.collector.durability == "disk"
+        #: Whether an answer waits for the disk.
+        self.is_synced: Final = settings.collector.durability == "disk"
         self._wait, self._events = settings.collector.commit_seconds, settings.collector.commit_events
         self._waiting: list[asyncio.Future[None]] = []
         self._unsynced = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._thread = ThreadPoolExecutor(1, "dispatcher-commit") if self._is_synced else None
+        self._thread = ThreadPoolExecutor(1, "dispatcher-commit") if self.is_synced else None
         self._syncing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Open the outbox before the first event. Blocks for some milliseconds. Raises OutboxError, SettingsError."""
         self._tracker.open()
 
-    async def commit(self, accepted: Accepted) -> Refused | None:
+    def append(self, accepted: Accepted) -> Refused | None:
         """Append the events of a request; those that no event can be made of join ``accepted.rejected``.
 
-        Waits for the disk with durability "disk".
+        They survive the death of this process from then on. Does not block.
 
         Returns:
             The refusal where the outbox takes nothing now; the client sends all of it again, with the same ids.
@@ -60,33 +61,40 @@ class Committer:
         kept = []
         # Events of one request mostly have one context, which is encoded once.
         shared, bound = None, EMPTY
-        source = {} if accepted.source is None else {SOURCE_KEY: accepted.source.name}
+        source, submit = accepted.source, self._tracker.submit_decoded
         try:
             for index, event in enumerate(accepted.events):
                 if event.context is not shared:
                     shared = event.context
-                    # Behind all others, where the relay looks for it.
-                    known = {key: value for key, value in shared.items() if key != SOURCE_KEY}
-                    bound = BoundContext((("request", known | source),))
+                    known = dict(shared)
+                    if source is not None:
+                        # Behind all others, where the relay looks for it.
+                        known.pop(SOURCE_KEY, None)
+                        known[SOURCE_KEY] = source.name
+                    bound = BoundContext((("request", known),))
                 try:
-                    self._tracker.submit(
-                        event.type,
-                        event.name,
-                        event.data,
-                        timestamp=event.timestamp,
-                        context=bound,
-                        event_id=event.id or None,
-                    )
+                    submit(event, bound)
                 except InvalidEventError as error:
                     place = index if accepted.indexes is None else accepted.indexes[index]
                     accepted.rejected.append(Rejected(place, event.id[:100], error.reason, _plain(error)))
                 else:
                     kept.append(event)
             accepted.events = kept
-            if kept and self._is_synced:
-                await self._sync(len(kept))
         except (OutboxError, OSError):
-            return Refused(503, "outbox", "the collector cannot take events now: send them again later", retry_after())
+            return _refuse()
+        return None
+
+    async def wait_until_safe(self, count: int) -> Refused | None:
+        """With durability "disk", wait until so many events that were appended last are on the disk.
+
+        Returns:
+            As of ``append``.
+        """
+        if self.is_synced:
+            try:
+                await self._sync(count)
+            except (OutboxError, OSError):
+                return _refuse()
         return None
 
     async def _sync(self, count: int) -> None:
@@ -132,6 +140,10 @@ class Committer:
         self._tracker.close()
         if self._thread is not None:
             self._thread.shutdown(wait=False)
+
+
+def _refuse() -> Refused:
+    return Refused(503, "outbox", "the collector cannot take events now: send them again later", retry_after())
 
 
 def _plain(error: InvalidEventError) -> str:

@@ -1,4 +1,8 @@
-"""Protocol: uvicorn's, with what it has no limits for: slow and long heads, old connections, and too many of them."""
+"""Protocol: uvicorn's, with what it has no limits for: slow and long heads, old connections, and too many of them.
+
+A request that came with one read, head and body, and that nothing has to wait for, is answered at once: the app is
+called without a task and without ASGI's messages. All others go uvicorn's way.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
-    from dispatcher.collector.counts import Counts
+    from dispatcher.collector.app import App
+    from dispatcher.collector.route import Route
     from dispatcher.config.collector import CollectorSettings
 
 #: Bytes of a request line and its headers; more are answered 431. As much as nginx and Apache take together.
@@ -17,13 +22,16 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 _CLOSING: Final = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n%b\r\n"
 
 
-def make_protocol(settings: CollectorSettings, counts: Counts) -> type[asyncio.Protocol]:
+def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protocol]:
     """The protocol class for uvicorn, with the limits of the settings. What it ends is counted by reason.
 
     Args:
-        settings: ``header_seconds``, ``connection_seconds`` and ``connections``.
-        counts: Those of the app.
+        settings: ``header_seconds``, ``connection_seconds``, ``connections`` and ``keep_alive_seconds``.
+        app: Answers.
     """
+    counts, keep_alive_seconds = app.counts, int(settings.keep_alive_seconds)
+    # By path; at most as many as there are routes. A path that is not among them costs one look-up.
+    immediate = {path.encode(): route for path, route in app.find_immediate().items()}
 
     class CollectorProtocol(HttpToolsProtocol):
         """One connection."""
@@ -34,6 +42,12 @@ def make_protocol(settings: CollectorSettings, counts: Counts) -> type[asyncio.P
             self._old_at = self.loop.time() + settings.connection_seconds * random.uniform(0.9, 1.1)
             self._in_head, self._head_bytes = True, 0
             self._head_timer: asyncio.TimerHandle | None = None
+            # Of a request that can be answered at once: its route, and what has come of its body.
+            self._route: Route | None = None
+            self._parts: list[bytes] = []
+            self._peer = self.client[0] if self.client else ""
+            self._idle_since = 0.0
+            self._idle_timer: asyncio.TimerHandle | None = None
             if len(self.connections) > settings.connections:
                 self._end(b"503 Service Unavailable", "connections", b"retry-after: %d\r\n" % random.randint(1, 10))
                 return
@@ -41,6 +55,12 @@ def make_protocol(settings: CollectorSettings, counts: Counts) -> type[asyncio.P
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
+            if self._route is not None:
+                if self.transport.is_closing():  # it is no HTTP
+                    self._route, self._parts = None, []
+                else:
+                    # The rest of it comes later, if at all: that takes timers and limits.
+                    self._go_the_long_way()
             if self._in_head and self.transport is not None and not self.transport.is_closing():
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
@@ -50,19 +70,95 @@ def make_protocol(settings: CollectorSettings, counts: Counts) -> type[asyncio.P
 
         def on_message_begin(self) -> None:
             self._in_head, self._head_bytes = True, 0
-            super().on_message_begin()
+            self.url, self.headers = b"", []
 
         def on_headers_complete(self) -> None:
-            self._in_head = False
+            self._in_head, self._head_bytes = False, 0
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
+            parser = self.parser
+            self._route = immediate.get(self.url)
+            if self._route is None:
+                self._start_cycle()
+            elif (
+                parser.get_method() != b"POST"
+                or parser.get_http_version() != "1.1"
+                or parser.should_upgrade()
+                or self.flow.write_paused
+                or self.transport.is_closing()
+                or not (self.cycle is None or self.cycle.response_complete)
+            ):
+                self._go_the_long_way()
+
+        def on_body(self, body: bytes) -> None:
+            if self._route is None:
+                super().on_body(body)
+            else:
+                self._parts.append(body)
+
+        def on_message_complete(self) -> None:
+            route = self._route
+            if route is None:
+                super().on_message_complete()
+                return
+            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            now = self.loop.time()
+            keeps_alive = now <= self._old_at and self.parser.should_keep_alive()
+            answer = app.answer(
+                route, self.url.decode("latin-1"), self.headers, body, self._peer, keeps_alive=keeps_alive
+            )
+            if answer is None:
+                self._go_the_long_way()
+                super().on_message_complete()
+                return
+            self._route, self._parts = None, []
+            self.server_state.total_requests += 1
+            self.transport.write(answer)
+            if not keeps_alive:
+                self.transport.close()
+                return
+            self._idle_since = now
+            # One timer for many requests, which looks when it is time: to start it anew each time costs more.
+            if self._idle_timer is None:
+                self._idle_timer = self.loop.call_later(keep_alive_seconds, self._end_idle)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            # Not those that come behind a body in chunks, which no proxy has looked at.
+            if self._in_head:
+                self.headers.append((name, value))
+
+        def _start_cycle(self) -> None:
+            url, headers = self.url, self.headers
+            super().on_message_begin()
+            self.url = url
+            for name, value in headers:
+                super().on_header(name, value)
             super().on_headers_complete()
             if self.loop.time() > self._old_at:
                 # The answer says "connection: close".
                 self.cycle.keep_alive = False
 
+        def _go_the_long_way(self) -> None:
+            self._route = None
+            self._start_cycle()
+            for part in self._parts:
+                super().on_body(part)
+            self._parts = []
+
+        def _end_idle(self) -> None:
+            self._idle_timer = None
+            remaining = self._idle_since + keep_alive_seconds - self.loop.time()
+            if self._head_bytes or not (self.cycle is None or self.cycle.response_complete):
+                remaining = max(remaining, 1.0)  # something is under way, which has timers of its own
+            if remaining > 0:
+                self._idle_timer = self.loop.call_later(remaining, self._end_idle)
+            else:
+                self.transport.close()
+
         def connection_lost(self, exc: Exception | None) -> None:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
             if self._head_timer is not None:
                 self._head_timer.cancel()
             super().connection_lost(exc)

@@ -16,6 +16,41 @@ if TYPE_CHECKING:
 _MAX_FIELDS: Final = 100
 
 
+class HeaderNames(dict[bytes, str | None]):
+    """Names of headers as they were sent, with the text in lower case of those that are looked at, None for others.
+
+    Most clients write a name in one of two ways; a look-up is faster than to lower and decode it again.
+    """
+
+    def __missing__(self, name: bytes) -> str | None:
+        text = name.decode("latin-1").lower()
+        found = text if text in _LOOKED_AT else None
+        if len(self) < _MAX_NAMES:
+            self[name] = found
+        return found
+
+
+# What routes and the app ask for; only a function of the site, collector.user, gets all headers.
+_LOOKED_AT: Final = frozenset(
+    {
+        *("accept-language", "authorization", "content-encoding", "expect", "host", "if-none-match", "origin"),
+        *("referer", "user-agent", "x-forwarded-for", "x-forwarded-proto"),
+    }
+)
+_MAX_NAMES: Final = 1_000
+_names: Final = HeaderNames()
+
+
+def read_known_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Those headers that anything here asks for, by name in lower case; of one that comes twice, the first.
+
+    Args:
+        raw: As they were sent.
+    """
+    names = _names
+    return {known: value.decode("latin-1") for name, value in reversed(raw) if (known := names[name]) is not None}
+
+
 @dataclass(slots=True)
 class Request:
     """A request whose body was read and inflated within the limits.
@@ -99,6 +134,7 @@ class Accepted:
         headers: Of the answer, in lower case, beside those that every answer has.
         status: 200, or 304 and the like for what is served.
         dropped: How many events the client says that it had to drop, by reason.
+        depth: A bound of how deep events nest, where the route knows one; None has them looked into.
     """
 
     source: Source | None
@@ -109,6 +145,7 @@ class Accepted:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     dropped: Mapping[str, int] = field(default_factory=dict)
+    depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,
         lifespan="off",
         ws="none",
-        http=make_protocol(table, app.counts),
+        http=make_protocol(table, app),
         loop="uvloop",
         server_header=False,
         date_header=False,

@@ -178,6 +178,32 @@ def test_a_slow_client_is_answered_408(collector: Collector, data: bytes, code: 
         assert connection.recv(100).split()[1] == code
 
 
+def test_requests_of_one_connection_are_answered_in_order_however_they_are_cut(collector: Collector) -> None:
+    def post(
+        path: str, event_id: str, *lines: str, end: str = "\r\n0\r\nX-Forwarded-For: 6.6.6.6\r\nX: y\r\n\r\n"
+    ) -> bytes:
+        body = json.dumps({"writeKey": "k2", "batch": [{**track("Cut", event_id), "context": {"direct": True}}]})
+        framing = "Transfer-Encoding: chunked" if "chunked" in lines else f"Content-Length: {len(body)}"
+        head = "\r\n".join(
+            [f"POST {path} HTTP/1.1", "Host: x", framing, *[line for line in lines if ":" in line], "", ""]
+        )
+        return (head + (f"{len(body):x}\r\n{body}{end}" if "chunked" in lines else body)).encode()
+
+    stream = post("/v1/batch", "cut-1") + post("/v1/batch?x=1", "cut-2") + post("/v1/batch", "cut-3", "chunked")
+    stream += post("/v1/batch", "cut-4") + post("/v1/batch", "cut-5", "Connection: close") + post("/v1/batch", "cut-6")
+    for cut in (len(stream), 700, 97):
+        with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(stream), cut):
+                connection.sendall(stream[start : start + cut])
+            answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b'"accepted":1') == 5
+    found = [event for event in collector.events() if event["id"].startswith("cut-")]
+    assert [event["id"] for event in found if event["id"] != "cut-6"] == [f"cut-{n}" for n in range(1, 6)] * 3
+    # What stands behind a body was written by the client, and by no proxy.
+    assert {event["context"]["ip"] for event in found} == {"127.0.0.1"}
+
+
 def test_the_site_says_who_the_user_is_to_listed_pages_only(tmp_path: Path) -> None:
     code = "def user_of(headers, cookies):\n    return {'user_id': int(cookies['sessionid']), 'username': 'ada'}\n"
     (tmp_path / "site_users.py").write_text(code)

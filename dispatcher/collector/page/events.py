@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from dispatcher.collector.course import course_fields
-from dispatcher.collector.json_body import decode_body
+from dispatcher.collector.json_body import count_brackets, decode_body
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.sources import Sources
-from dispatcher.collector.timestamps import corrected_time
+from dispatcher.collector.timestamps import corrected_time, parse_time
 from dispatcher.event import Event, EventType, is_id
 
 #: The calls of tracker.js that go to Segment only, and the field of Segment's that has what they say.
@@ -61,12 +61,14 @@ class EventsRoute:
         if len(items) > source.settings.batch_events:
             most = source.settings.batch_events
             return Refused(413, "too_many", f"a request has at most {most} events: send the rest in another one")
-        accepted = Accepted(source, dropped=_dropped(body.get("dropped")))
+        dropped = body.get("dropped")
+        accepted = Accepted(source, dropped=_dropped(dropped) if dropped else {}, depth=count_brackets(request.body))
         events: list[Event] = []
         indexes: list[int] = []
         context = request.context(source)
+        sent_at = parse_time(body.get("sentAt"))
         for index, item in enumerate(items):
-            made = _to_event(item, context, body.get("sentAt"), request.received_at)
+            made = _to_event(item, context, sent_at, request.received_at)
             if isinstance(made, Event):
                 events.append(made)
                 indexes.append(index)
@@ -93,9 +95,15 @@ def _to_event(item: Any, shared: dict[str, Any], sent_at: Any, received_at: date
     name = item.get("name")
     if kind not in (None, "event") or not isinstance(name, str) or not name:
         return "bad_type", 'an event has a name, and no type but "track", "page" or "identify"'
-    context = shared | {key: value for key, value in told.items() if key not in _OURS}
-    context |= course_fields(page, context.pop("courserun_key", None) or context.get("course_id"))
-    context |= {"event_source": "browser", "page": page if isinstance(page, str) else None}
+    context = dict(shared)
+    for key, value in told.items():
+        if key not in _OURS:
+            context[key] = value
+    course = context.pop("courserun_key", None) or context.get("course_id")
+    if course is not None or (type(page) is str and "/course" in page):
+        context |= course_fields(page, course)
+    context["event_source"] = "browser"
+    context["page"] = page if isinstance(page, str) else None
     for key, field in (("anonymous_id", "anonymousId"), ("integrations", "integrations")):
         if item.get(field):
             context[key] = item[field]

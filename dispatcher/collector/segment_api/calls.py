@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dispatcher.collector.json_body import decode_body
+from dispatcher.collector.json_body import count_brackets, decode_body
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.segment_api.call import Shared, to_event
 from dispatcher.collector.segment_api.write_key import write_key_of
+from dispatcher.collector.timestamps import parse_time
 from dispatcher.event import Event, is_id
 
 if TYPE_CHECKING:
@@ -54,15 +55,16 @@ class CallsRoute:
         if len(items) > source.settings.batch_events:
             most = source.settings.batch_events
             return Refused(413, "too_many", f"a request has at most {most} calls: send the rest in another one")
+        sent_at = body.get("sentAt")
         shared = Shared(
             source,
             _browser_context(request, source),
-            body.get("sentAt"),
+            parse_time(sent_at) or sent_at,
             request.received_at,
             _object(body, "context") if is_batch else {},
             _object(body, "integrations") if is_batch else {},
         )
-        accepted = Accepted(source)
+        accepted = Accepted(source, depth=count_brackets(request.body))
         events: list[Event] = []
         indexes: list[int] = []
         for index, item in enumerate(items):
