@@ -1,4 +1,7 @@
-"""Protocol: uvicorn's, with what it has no limits for: slow and long heads, old connections, and too many of them.
+"""Protocol: uvicorn's, with what it has no limits for.
+
+That is slow and long heads, clients that read nothing, requests that are sent ahead of answers, the rest of a body that
+was refused, old connections, and too many of them.
 
 A request that came with one read, head and body, and that nothing has to wait for, is answered at once: the app is
 called without a task and without ASGI's messages. All others go uvicorn's way.
@@ -7,9 +10,13 @@ called without a task and without ASGI's messages. All others go uvicorn's way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
@@ -19,6 +26,13 @@ if TYPE_CHECKING:
 
 #: Bytes of a request line and its headers; more are answered 431. As much as nginx and Apache take together.
 MAX_HEAD_BYTES: Final = 64 * 1024
+# Requests on one connection that wait for the answer to another. Few clients send ahead at all.
+_MAX_WAITING: Final = 256
+# Of a body that was refused so many times body_bytes are read, so that the client gets to the answer.
+_MAX_DISCARDED: Final = 8
+# uvicorn's lines about clients that do not speak HTTP: anybody could fill a disk with them. They are counted.
+_quiet: Final = logging.getLogger("dispatcher.collector.protocol")
+_quiet.setLevel(logging.ERROR)
 _CLOSING: Final = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n%b\r\n"
 
 
@@ -38,10 +52,14 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self.logger = _quiet
+            self.flow = _Flow(transport, self.pipeline)
             # Give or take a tenth, so that connections that were opened together do not end together.
             self._old_at = self.loop.time() + settings.connection_seconds * random.uniform(0.9, 1.1)
-            self._in_head, self._head_bytes = True, 0
-            self._head_timer: asyncio.TimerHandle | None = None
+            self._in_head, self._head_bytes, self._has_ended, self._discarded = True, 0, False, 0
+            # For the head, or for the rest of a refused body; and for a client that does not read.
+            self._timer: asyncio.TimerHandle | None = None
+            self._write_timer: asyncio.TimerHandle | None = None
             # Of a request that can be answered at once: its route, and what has come of its body.
             self._route: Route | None = None
             self._parts: list[bytes] = []
@@ -51,9 +69,10 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             if len(self.connections) > settings.connections:
                 self._end(b"503 Service Unavailable", "connections", b"retry-after: %d\r\n" % random.randint(1, 10))
                 return
-            self._head_timer = self.loop.call_later(settings.header_seconds, self._end_slow_head)
+            self._arm(settings.header_seconds, self._end_slow_head)
 
         def data_received(self, data: bytes) -> None:
+            self._has_ended = False
             super().data_received(data)
             if self._route is not None:
                 if self.transport.is_closing():  # it is no HTTP
@@ -62,11 +81,12 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
                     # The rest of it comes later, if at all: that takes timers and limits.
                     self._go_the_long_way()
             if self._in_head and self.transport is not None and not self.transport.is_closing():
-                self._head_bytes += len(data)
+                # What came before this head, in the same bytes, does not count.
+                self._head_bytes += 1 if self._has_ended else len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
                     self._end(b"431 Request Header Fields Too Large", "long_head")
-                elif self._head_timer is None:
-                    self._head_timer = self.loop.call_later(settings.header_seconds, self._end_slow_head)
+                elif self._timer is None:
+                    self._arm(settings.header_seconds, self._end_slow_head)
 
         def on_message_begin(self) -> None:
             self._in_head, self._head_bytes = True, 0
@@ -74,9 +94,8 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
 
         def on_headers_complete(self) -> None:
             self._in_head, self._head_bytes = False, 0
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+            if self._timer is not None:
+                self._disarm()
             parser = self.parser
             self._route = immediate.get(self.url)
             if self._route is None:
@@ -94,13 +113,21 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
         def on_body(self, body: bytes) -> None:
             if self._route is None:
                 super().on_body(body)
+                if self.cycle.response_complete:
+                    self._discarded += len(body)
+                    if self._discarded > _MAX_DISCARDED * settings.body_bytes:
+                        self._close()
+                    elif self._timer is None:
+                        self._arm(settings.body_seconds, self._close)
             else:
                 self._parts.append(body)
 
         def on_message_complete(self) -> None:
-            route = self._route
+            route, self._has_ended = self._route, True
             if route is None:
                 super().on_message_complete()
+                if self.cycle.response_complete:
+                    self._end_refused()
                 return
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             now = self.loop.time()
@@ -138,6 +165,8 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             if self.loop.time() > self._old_at:
                 # The answer says "connection: close".
                 self.cycle.keep_alive = False
+            if len(self.pipeline) > _MAX_WAITING and not self.transport.is_closing():
+                self._end(b"429 Too Many Requests", "pipelined", b"retry-after: %d\r\n" % random.randint(1, 10))
 
         def _go_the_long_way(self) -> None:
             self._route = None
@@ -145,6 +174,15 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             for part in self._parts:
                 super().on_body(part)
             self._parts = []
+
+        def _end_refused(self) -> None:
+            """The rest of a body whose request was answered before has come: the next head may."""
+            self._disarm()
+            self._discarded = 0
+            if self.timeout_keep_alive_task is None and not self.transport.is_closing():
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
 
         def _end_idle(self) -> None:
             self._idle_timer = None
@@ -154,31 +192,77 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             if remaining > 0:
                 self._idle_timer = self.loop.call_later(remaining, self._end_idle)
             else:
-                self.transport.close()
+                self._close()
+
+        def timeout_keep_alive_handler(self) -> None:
+            self._close()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._write_timer = self.loop.call_later(settings.body_seconds, self._end_slow_reader)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._write_timer is not None:
+                self._write_timer.cancel()
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
-            if self._head_timer is not None:
-                self._head_timer.cancel()
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+            self._disarm()
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:
-            counts.refuse("bad_http")
-            super().send_400_response(msg)
+            if not self.transport.is_closing():
+                counts.refuse("bad_http")
+                counts.requests[400] += 1
+                super().send_400_response(msg)
+
+        def _arm(self, seconds: float, end: Callable[[], None]) -> None:
+            self._disarm()
+            self._timer = self.loop.call_later(seconds, end)
+
+        def _disarm(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _close(self) -> None:
+            # What is still to be written could wait for ever for a client that does not read.
+            if self.transport.get_write_buffer_size():
+                self.loop.call_later(settings.body_seconds, self.transport.abort)
+            self.transport.close()
 
         def _end_slow_head(self) -> None:
-            self._head_timer = None
+            self._timer = None
             if self._head_bytes:
                 self._end(b"408 Request Timeout", "slow_head")
             else:  # nothing was asked
-                self.transport.close()
+                self._close()
+
+        def _end_slow_reader(self) -> None:
+            counts.refuse("slow_reader")
+            self.transport.abort()
 
         def _end(self, status: bytes, code: str, headers: bytes = b"") -> None:
             counts.refuse(code)
             counts.requests[int(status[:3])] += 1
             self.transport.write(_CLOSING % (status, headers))
-            self.transport.close()
+            self._close()
 
     made: Any = CollectorProtocol
     return made  # type: ignore[no-any-return]
+
+
+class _Flow(FlowControl):
+    """Reads nothing more of a connection while requests on it wait: uvicorn's reads on, and keeps all of them."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
