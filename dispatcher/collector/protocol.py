@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from dispatcher.collector.app import App
@@ -57,6 +57,7 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             # Give or take a tenth, so that connections that were opened together do not end together.
             self._old_at = self.loop.time() + settings.connection_seconds * random.uniform(0.9, 1.1)
             self._in_head, self._head_bytes, self._has_ended, self._discarded = True, 0, False, 0
+            self._running: RequestResponseCycle | None = None
             # For the head, or for the rest of a refused body; and for a client that does not read.
             self._timer: asyncio.TimerHandle | None = None
             self._write_timer: asyncio.TimerHandle | None = None
@@ -168,6 +169,10 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             if len(self.pipeline) > _MAX_WAITING and not self.transport.is_closing():
                 self._end(b"429 Too Many Requests", "pipelined", b"retry-after: %d\r\n" % random.randint(1, 10))
 
+        def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+            self._running = cycle
+            super()._start_asgi_task(cycle, app)
+
         def _go_the_long_way(self) -> None:
             self._route = None
             self._start_cycle()
@@ -212,6 +217,9 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             if self._write_timer is not None:
                 self._write_timer.cancel()
             self._disarm()
+            if self._running is not None:
+                # uvicorn tells the last request that the client has gone, not the one that waits to write its answer.
+                self._running.disconnected = True
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:

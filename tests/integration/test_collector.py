@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support.collector import Collector
 from tests.support.processes import Processes
+from tests.support.waiting import wait_for
 
 SOURCES = {
     "web": {"write_key": ["k1", "k1-new"], "origins": ["https://*.example.org"], "names": ["Click*"], "ip": "truncate"},
@@ -34,6 +36,7 @@ def environ_of(state: Path) -> dict[str, str]:
         "DISPATCHER_RELAY__MODE": "external",
         "DISPATCHER_COLLECTOR__HEADER_SECONDS": "0.3",
         "DISPATCHER_COLLECTOR__BODY_SECONDS": "0.3",
+        "DISPATCHER_COLLECTOR__KEEP_ALIVE_SECONDS": "1",
         "DISPATCHER_COLLECTOR__PROXIES": '["127.0.0.0/8"]',
     }
 
@@ -166,6 +169,55 @@ def test_raw_bytes_never_harm(collector: Collector, data: bytes, answer: bytes) 
     assert got.startswith(answer)
     assert b"HTTP/1.1 5" not in got
     assert collector.ask("GET", "/readyz")[0] == 200
+
+
+def test_requests_sent_ahead_are_answered_in_order_up_to_a_bound(collector: Collector) -> None:
+    request = b"GET /tracker.js HTTP/1.1\r\nHost: a\r\nA: %b\r\n\r\n" % (b"a" * 1_000)
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+        connection.sendall(request * 100 + b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == 101
+    assert answers.endswith(b"ok\n")
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+        is_open = send_until_cut_off(connection, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 1_000, 100)
+    assert not is_open
+    assert collector.count('refused_total{reason="pipelined"}') == 1
+
+
+def send_until_cut_off(connection: socket.socket, data: bytes, times: int) -> bool:
+    """Send the data so often without reading. Returns whether the connection is still open."""
+    with contextlib.suppress(OSError):
+        for _ in range(times):
+            connection.sendall(data)
+        return True
+    return False
+
+
+def test_a_client_that_reads_nothing_is_cut_off(collector: Collector) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", collector.port))
+        request = b"GET /tracker.js HTTP/1.1\r\nHost: a\r\nA: %b\r\n\r\n" % (b"a" * 8_000)
+        send_until_cut_off(connection, request, 1_000)
+        wait_for(lambda: collector.count('refused_total{reason="slow_reader"}') == 1, what="it to be counted")
+
+
+@pytest.mark.parametrize("rest", [b"", b"1\r\na\r\n", b"10000\r\n" + b"a" * 65_536 + b"\r\n"])
+def test_the_rest_of_a_refused_body_holds_no_connection(collector: Collector, rest: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+        connection.sendall(b"POST /v1/batch HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = b""
+        with contextlib.suppress(OSError):  # reset
+            for _ in range(10):
+                connection.sendall(b"10000\r\n" + b"a" * 65_536 + b"\r\n")
+            answer = connection.recv(1_000)
+            while True:
+                connection.sendall(rest or b"0\r\n\r\n")
+                rest = rest or b" "
+                if not connection.recv(1_000):
+                    break
+        assert answer.startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,11 @@ class Collector:
         status, _, body = self.ask("POST", "/v1/batch", json.dumps({"writeKey": key, "batch": items}), **headers)
         return status, json.loads(body)
 
+    def count(self, series: str) -> int:
+        """The value of a series of its metrics, without the beginning of its name; 0 where it has none."""
+        lines = self.ask("GET", "/metrics")[2].decode().splitlines()
+        return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith(f"dispatcher_collector_{series} "))
+
     def raw(self, data: bytes) -> bytes:
         """All that it answers to these bytes until it closes, or for as long as the socket's time-out."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:

@@ -60,7 +60,9 @@ class CollectorApp:
         self.committer.close()
         self._loop.close()
 
-    def ask(self, method: str, target: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> Answer:
+    def ask(
+        self, method: str, target: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """One request; ``target`` is the path with its query, as it is sent."""
         return self._loop.run_until_complete(self.request(method, target, body, headers))
 
