@@ -10,6 +10,7 @@ import click
 
 from dispatcher.cli.collector import collector
 from dispatcher.cli.dead import dead
+from dispatcher.cli.deprecations import deprecations
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.drain import drain
 from dispatcher.cli.emit import emit
@@ -118,6 +119,7 @@ for command in (
     worker,
     relay,
     collector,
+    deprecations,
     flower,
     exporter,
     segment_stub,

@@ -28,7 +28,7 @@ class Routes:
         self.exact: Final[dict[str, Route]] = {
             **{path: CallsRoute(call_type) for path, call_type in PATHS.items()},
             "/v1/m": pixel.MetricsRoute(),
-            settings.events_path: EventsRoute(),
+            settings.events_path: EventsRoute(settings),
             settings.edx_path: EventRoute(),
             settings.mobile_path: MobileRoute(settings),
         }

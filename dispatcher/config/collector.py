@@ -67,6 +67,12 @@ def _check_script(name: str) -> None:
         raise ValueError('it must be the name of a file such as "site.js", without a path')
 
 
+def _check_help(url: str) -> None:
+    # It stands in warnings on the console, and in letters.
+    if not url or not url.isprintable() or " " in url or urlsplit(url).scheme not in ("", "http", "https"):
+        raise ValueError('it must be a URL such as "https://example.org/logger", or a path')
+
+
 def _check_user(entry: str | None) -> None:
     if entry is not None and not is_object_path(entry):
         raise ValueError(f"{entry!r} must have the form package.module:callable")
@@ -124,6 +130,13 @@ class CollectorSettings(Table):
         "tracker.js", description="The name of the browser's client; block lists have some names."
     )
     events_path: UrlPath = Field("/v1/events", description="Where the browser's client sends to.")
+    logger_stage: Literal["off", "warn", "warn+report", "error", "removed"] = Field(
+        "warn+report",
+        description="How far the deprecation of `Logger.log` has gone, on pages that say nothing else themselves.",
+    )
+    logger_help: Annotated[str, checked_by(_check_help)] = Field(
+        "logger-help.html", description="Where its warnings lead: a URL, or a path from where logger.js is."
+    )
     edx_path: UrlPath = Field("/event", description="Where edX's pages send to.")
     mobile_path: UrlPath = Field(
         "/segmentio/event", description="Where Segment's webhook sends events of edX's apps to."

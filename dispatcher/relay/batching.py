@@ -199,6 +199,8 @@ class JournalRange:
         self.end = start
         #: What the store is to get, in order.
         self.puts: list[Put] = []
+        #: Events of it that came by deprecated calls, with the position behind each: they are counted.
+        self.by_deprecated_call: list[tuple[bytes, int]] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int], duplicates: Container[int] = frozenset()) -> None:
         """Add events to the batches of their destinations. Pure.

@@ -157,6 +157,10 @@ class Relay:
         puts = outbox.record(journal_range)
         try:
             self._publish(puts)
+            if journal_range.by_deprecated_call:
+                # Before the range is committed: it is read again where this fails, and counted once all the same.
+                counted = journal_range.by_deprecated_call
+                self._store.deprecated_calls.count(outbox.reader.name, journal_range.end, counted)
         except BaseException:
             # The store may have some of it.
             outbox.doubt()

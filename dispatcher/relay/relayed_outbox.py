@@ -152,15 +152,16 @@ class RelayedOutbox:
         is_recorded = recorded is not None and recorded.start <= start
         batches = recorded.batches if recorded is not None and is_recorded else None
         journal_range = batcher.open_range(self.reader.name, start, put=put, starts=starts, recorded=batches)
-        window = batcher.id_window if self.reader.state.ids_repeat else None
-        target = journal_range if window is None else GatheredEvents(journal_range.end)
+        # Only a collector takes events with their ids, and from what is deprecated.
+        is_collectors = self.reader.state.ids_repeat
+        target = GatheredEvents(journal_range.end) if is_collectors else journal_range
         if recorded is None:
             has_more = self._read_bytes(target, max_bytes, pause)
         else:
             has_more = self._read_until(target, recorded.end if is_recorded else recorded.start, pause)
-        if window is not None and isinstance(target, GatheredEvents):
+        if isinstance(target, GatheredEvents):
             try:
-                target.move_to(journal_range, self.reader.name, self._store, window)
+                target.move_to(journal_range, self.reader.name, self._store, batcher.id_window)
             except StoreUnavailableError:
                 self.doubt()  # what was read is read again
                 raise

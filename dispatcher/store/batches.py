@@ -17,6 +17,7 @@ from dispatcher.store import script
 from dispatcher.store.claim import BreakerOpen, Claim, Claimed, Damaged, JoinLimits, Paused
 from dispatcher.store.counts import NOT_TAKEN, Counts, join_slots, read_fields
 from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.deprecated_calls import DeprecatedCalls
 from dispatcher.store.doorbell import Ring, template
 from dispatcher.store.event_ids import IdMemory, IdWindow, fingerprints
 from dispatcher.store.keys import IDS
@@ -47,6 +48,8 @@ class BatchStore:
     def __init__(self, pool: RedisPool, *, clock: Callable[[], float] | None = None) -> None:
         self._pool = pool
         self._scripts = ScriptCaller(pool, clock)
+        #: Who still calls what is deprecated.
+        self.deprecated_calls: Final = DeprecatedCalls(self._scripts, pool)
 
     def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
         """Put several ranges in one round trip, and carry out ``more`` commands after them. Rings for nothing.

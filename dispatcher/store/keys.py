@@ -185,6 +185,17 @@ IDS_OF_SLICE: Final = Key(
     'of "emit" alone: part of a slice: digest of an event\'s id: where the event came first (store/event_ids.py); goes '
     "with its slice, at the latest after two windows",
 )
+DEPRECATED_CALLS: Final = Key(
+    "deprecated_calls:<week>",
+    "hash",
+    'of "emit" alone: call, event, script and course, as a JSON list, or nothing for what had no room: how often in '
+    "the week, and when last (store/deprecated_calls.py); goes after 26 weeks",
+)
+COUNTED: Final = Key(
+    "counted:<journal>",
+    "string",
+    'of "emit" alone: the position up to which the deprecated calls of a journal were counted; goes after a week',
+)
 NONE: Final = Key(
     "none",
     "string",
@@ -217,6 +228,8 @@ KEYS: Final = (
     REPLAY,
     IDS,
     IDS_OF_SLICE,
+    DEPRECATED_CALLS,
+    COUNTED,
     NONE,
 )
 #: The states of a batch that waits.

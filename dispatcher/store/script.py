@@ -136,6 +136,7 @@ FOLLOW_PAUSE: Final = _of_the_store("follow_pause")
 RETIRE: Final = _of_the_store("retire")
 ABSORB: Final = _of_the_store("absorb")
 REPEATS: Final = _of_the_store("repeats")
+DEPRECATED_CALLS: Final = _of_the_store("deprecated_calls")
 RATE_LIMIT: Final = Script("rate_limit")
 
 #: All of them.
@@ -161,5 +162,6 @@ SCRIPTS: Final = (
     RETIRE,
     ABSORB,
     REPEATS,
+    DEPRECATED_CALLS,
     RATE_LIMIT,
 )

@@ -59,6 +59,33 @@ def test_logger_keeps_what_its_callers_rely_on(site: EventsSite, driven: Browser
     assert {event["context"]["courserun_key"] for event in site.events} == {"edX/999/test"}
 
 
+@pytest.mark.parametrize("stage", ["off", "warn", "warn+report", "error", "removed"])
+def test_each_step_of_the_deprecation_does_what_it_says(site: EventsSite, driven: Browser, stage: str) -> None:
+    driven.open(f"{site.url}/logger?logger=data-help=/why%20data-stage={stage.replace('+', '%2B')}")
+    if stage == "removed":
+        assert driven.run("return [typeof Logger, typeof log_event]") == ["undefined", "undefined"]
+        return
+    warnings, errors, heard = driven.run(
+        """
+        const warnings = [], errors = [], heard = [];
+        console.warn = (text) => warnings.push(text);
+        console.error = (text) => errors.push(text);
+        Logger.listen('heard', null, (name, data) => heard.push(data));
+        Tracker.emit('heard', 1);
+        Logger.log('heard', 2);
+        Logger.log('heard', 3);
+        return [warnings, errors, heard];
+        """
+    )
+    assert heard == [1, 2, 3]
+    # One for listen, and one for log; of an error each.
+    assert (len(warnings), len(errors)) == {"off": (0, 0), "error": (0, 3)}.get(stage, (2, 0))
+    assert all(f"{site.url}/why" in text and f"{site.url}/logger" in text for text in [*warnings, *errors])
+    wait_for(lambda: len(site.events) == 3)
+    told = {event["data"]: event.get("via") for event in site.events}
+    assert told == {1: None, **dict.fromkeys((2, 3), "Logger.log" if stage in ("warn+report", "error") else None)}
+
+
 def test_bind_sends_page_close_when_the_page_goes(site: EventsSite, driven: Browser) -> None:
     driven.open(f"{site.url}/logger")
     driven.run("Logger.bind()")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.collector.client import files
 from tests.support.collector import Collector
 from tests.support.processes import Processes
 from tests.support.waiting import wait_for
@@ -37,6 +38,7 @@ def environ_of(state: Path) -> dict[str, str]:
         "DISPATCHER_COLLECTOR__HEADER_SECONDS": "0.3",
         "DISPATCHER_COLLECTOR__BODY_SECONDS": "0.3",
         "DISPATCHER_COLLECTOR__KEEP_ALIVE_SECONDS": "1",
+        "DISPATCHER_COLLECTOR__LOGGER_STAGE": "error",
         "DISPATCHER_COLLECTOR__PROXIES": '["127.0.0.0/8"]',
     }
 
@@ -70,6 +72,14 @@ def test_the_browsers_client_is_served_and_heard(collector: Collector) -> None:
     status, headers, script = collector.ask("GET", "/tracker.js")
     assert (status, headers["content-length"]) == (200, str(len(script)))
     assert collector.ask("GET", "/tracker.js", If_None_Match=headers["etag"])[0] == 304
+    status, headers, script = collector.ask("GET", "/logger.js")
+    assert (status, script.split(b"\n")[0]) == (
+        200,
+        b'window.dispatcherLogger={"stage": "error", "help": "logger-help.html"};',
+    )
+    assert headers["etag"].strip('"') not in {file.digest for file in files.served_files().values()}
+    status, headers, page = collector.ask("GET", "/logger-help.html")
+    assert (status, headers["content-type"], b"Tracker.on" in page) == (200, "text/html; charset=utf-8", True)
     items = [
         {"id": "e-1", "name": "book.read", "timestamp": "2020-01-01T00:00:00Z", "data": [1], "via": "Logger.log"},
         {"id": "t-1", "type": "track", "name": "Book Read", "data": {"a": 1}, "anonymousId": "anon"},

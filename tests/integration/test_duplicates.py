@@ -6,7 +6,9 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from dispatcher.errors import StoreUnavailableError
 from dispatcher.outcomes import DUPLICATE
 from dispatcher.relay.relay import PutRefusedError, Relay
 from dispatcher.store.batches import BatchStore
+from dispatcher.store.deprecated_calls import CONTEXT_KEY
 from dispatcher.store.doorbell import Ring
 from dispatcher.store.event_ids import SOURCE_KEY, IdMemory, IdWindow
 from dispatcher.store.keys import IDS_OF_SLICE
@@ -82,6 +85,14 @@ class Unanswered(BatchStore):
     def __init__(self, site: Site, chance: random.Random) -> None:
         super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
         self._chance = chance
+        count = self.deprecated_calls.count
+
+        def count_unanswered(*arguments: Any) -> None:
+            count(*arguments)
+            if chance.random() < 0.2:
+                raise StoreUnavailableError("the connection was cut")
+
+        self.deprecated_calls.count = count_unanswered  # type: ignore[method-assign]
 
     def close(self) -> None:
         self._pool.close()
@@ -120,7 +131,8 @@ class Collectors:
 
     def take(self, number: int) -> None:
         """One of them takes an event, as if a client had sent it again to whom the balancer chose."""
-        context = {"user_id": 7, SOURCE_KEY: "web"}
+        called = {"via": "Logger.log", "script": f"https://example.org/{number % 3}.js"}
+        context = {"user_id": 7, "course_id": "org/a/run", CONTEXT_KEY: called, SOURCE_KEY: "web"}
         self._chance.choice(self.trackers).submit(
             "event", "shop.order.paid", {"n": number}, context=context, event_id=f"id-{number}"
         )
@@ -190,6 +202,10 @@ def test_each_id_goes_on_once_whatever_is_interrupted(site: Site, collectors: Co
     collectors.play(range(120), steps=40)
     collectors.finish()
     assert_each_once(site, collectors)
+    # So are the deprecated calls by which they came, once each, however often a client sent them.
+    found = site.store.deprecated_calls.read(weeks=2, today=datetime.now(UTC).date())
+    assert {(one.call, one.event, one.course) for one in found} == {("Logger.log", "shop.order.paid", "org/a/run")}
+    assert {one.script: one.count for one in found} == {f"https://example.org/{part}.js": 40 for part in range(3)}
 
 
 @pytest.mark.parametrize("history", range(4))

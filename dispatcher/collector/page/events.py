@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from dispatcher.collector.course import course_fields
 from dispatcher.collector.json_body import count_brackets, decode_body
@@ -11,16 +11,18 @@ from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.collector.timestamps import corrected_time, parse_time
 from dispatcher.event import Event, EventType, is_id
+from dispatcher.store.deprecated_calls import CONTEXT_KEY
+
+if TYPE_CHECKING:
+    from dispatcher.config.collector import CollectorSettings
 
 #: The calls of tracker.js that go to Segment only, and the field of Segment's that has what they say.
 _CALLS: Final = {"track": "properties", "page": "properties", "identify": "traits"}
-#: By which deprecated call an event came. In its context, and in no line of edX's log.
-DEPRECATED_CALL: Final = "deprecated_call"
 #: What a page may not say of itself: who the user is and where the request came from is known here.
 _OURS: Final = frozenset(
     {
         *("user_id", "username", "session", "anonymous_id", "client_id", "ip", "agent", "host", "path", "referer"),
-        DEPRECATED_CALL,
+        CONTEXT_KEY,
         *(
             "accept_language",
             "event_source",
@@ -43,9 +45,15 @@ class EventsRoute:
 
     The body is text/plain, so that no page has to ask before it sends. An item without ``type`` is an event; with the
     type ``track``, ``page`` or ``identify`` it is Segment's call of that name.
+
+    Args:
+        settings: Where Logger is removed, events by it are refused one by one.
     """
 
     methods: Final = frozenset({"POST"})
+
+    def __init__(self, settings: CollectorSettings) -> None:
+        self._is_logger_removed = settings.logger_stage == "removed"
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
         """The events of the request; see ``Route``."""
@@ -68,7 +76,12 @@ class EventsRoute:
         context = request.context(source)
         sent_at = parse_time(body.get("sentAt"))
         for index, item in enumerate(items):
-            made = _to_event(item, context, sent_at, request.received_at)
+            made: Event | tuple[str, str]
+            if self._is_logger_removed and isinstance(item, dict) and item.get("via"):
+                # By a page that was loaded before.
+                made = ("removed_call", "Logger is removed (collector.logger_stage): call Tracker.emit instead")
+            else:
+                made = _to_event(item, context, sent_at, request.received_at)
             if isinstance(made, Event):
                 events.append(made)
                 indexes.append(index)
@@ -110,7 +123,7 @@ def _to_event(item: Any, shared: dict[str, Any], sent_at: Any, received_at: date
     via, script = item.get("via"), item.get("script")
     if isinstance(via, str) and via:
         script = script[:_MAX_SCRIPT_CHARACTERS] if isinstance(script, str) else ""
-        context[DEPRECATED_CALL] = {"via": via[:100], "script": script}
+        context[CONTEXT_KEY] = {"via": via[:100], "script": script}
     return Event(id=item["id"], name=name, timestamp=timestamp, data=item.get("data"), context=context)
 
 

@@ -13,6 +13,7 @@ interface Page {
   $?: JQuery;
   jQuery?: JQuery;
   $$course_id?: string;
+  dispatcherLogger?: { stage?: string; help?: string };
 }
 interface JQuery {
   Deferred?: () => { resolve(...args: unknown[]): { promise(): Request } };
@@ -40,8 +41,10 @@ const page = window as unknown as Page;
 const self = document.currentScript as HTMLScriptElement | null;
 const own = (self?.src || "").replace(/[?#].*/, "");
 const settings = self?.dataset || {};
-const stage = (settings.stage || "warn") as Stage;
-const help = settings.help || "https://github.com/openedx/public-engineering/issues";
+// What the page says counts before what the collector says, which writes it in front of this file.
+const shared = page.dispatcherLogger || {};
+const stage = (settings.stage || shared.stage || "warn+report") as Stage;
+const help = new URL(settings.help || shared.help || "logger-help.html", own || location.href).href;
 const warned = new Set<string>();
 const listeners: [string, unknown, Callback][] = [];
 
@@ -117,7 +120,9 @@ export const Logger = {
   /** Calls back at events of this type that are logged with this element; with null, without one. */
   listen(eventType: string, element: unknown, callback: Callback): void {
     deprecated("Logger.listen", "Tracker.on", eventType);
-    listeners.push([eventType, element, callback]);
+    // There it hears Tracker.emit too, so that callers and listeners can change one by one.
+    if (settings.transport !== "ajax" && page.Tracker?.on) page.Tracker.on(eventType, element || null, callback);
+    else listeners.push([eventType, element, callback]);
   },
 
   /** Emits page_close when the page goes. On pagehide, not on unload, which switches the back/forward cache off. */

@@ -66,6 +66,11 @@
 --                             windows after the last id
 --   ids:<slice>               hash: of "emit" alone: part of a slice: digest of an event's id: where the event came first
 --                             (store/event_ids.py); goes with its slice, at the latest after two windows
+--   deprecated_calls:<week>   hash: of "emit" alone: call, event, script and course, as a JSON list, or nothing for what
+--                             had no room: how often in the week, and when last (store/deprecated_calls.py); goes
+--                             after 26 weeks
+--   counted:<journal>         string: of "emit" alone: the position up to which the deprecated calls of a journal were
+--                             counted; goes after a week
 --   none                      string: never there: deleted first where a command has to come through at maxmemory
 
 local prefix = KEYS[1]

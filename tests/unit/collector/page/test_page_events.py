@@ -11,7 +11,7 @@ import pytest
 from dispatcher.collector.page.events import EventsRoute
 from dispatcher.collector.route import Accepted, Refused, Request
 from dispatcher.collector.sources import Sources
-from dispatcher.config.collector import SourceSettings
+from dispatcher.config.collector import CollectorSettings, SourceSettings
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import encode
 from dispatcher.tasks.destinations.segment.message import to_message
@@ -21,10 +21,11 @@ ID = "3f0c9a52-6d0e-4d5c-9a51-0d2f4c1b7a10"
 PAGE = "https://courses.example.org/courses/course-v1:Org+C1+R1/"
 
 
-def answered(body: Any, **options: Any) -> Accepted | Refused:
+def answered(body: Any, stage: Any = "warn", **options: Any) -> Accepted | Refused:
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = Request("POST", "/v1/events", {"user-agent": "Browser/1"}, b"", text, "192.0.2.7", NOW)
-    return EventsRoute()(request, Sources({"site": SourceSettings(**{"write_key": "k"} | options)}))
+    route = EventsRoute(CollectorSettings(logger_stage=stage))
+    return route(request, Sources({"site": SourceSettings(**{"write_key": "k"} | options)}))
 
 
 def taken(*items: Any, **rest: Any) -> Accepted:
@@ -154,3 +155,13 @@ def test_the_old_call_and_its_script_are_kept_apart() -> None:
     (event,) = taken(item).events
     assert event.context["deprecated_call"] == {"via": "Logger.log", "script": "https://example.org/x.js"}
     assert b"Logger" not in renderer("edx")(encode(event))
+
+
+def test_a_call_by_the_removed_logger_is_refused_alone() -> None:
+    items = [{"id": "1", "name": "a", "via": "Logger.log"}, {"id": "2", "name": "a"}]
+    accepted = answered({"key": "k", "events": items}, "removed")
+    assert isinstance(accepted, Accepted)
+    assert [event.id for event in accepted.events] == ["2"]
+    (refused,) = accepted.rejected
+    assert (refused.index, refused.id, refused.code) == (0, "1", "removed_call")
+    assert "Tracker.emit" in refused.message
