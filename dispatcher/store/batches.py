@@ -214,8 +214,8 @@ class BatchStore:
         """Answer a doorbell: claim its batch for ``lease_seconds``, and others of the slot together with it.
 
         Where the batch is gone, the one is claimed that has waited longest. The others are those that wait or are due,
-        the oldest first; a batch that was claimed before without an answer always comes alone. Where something still
-        waits after that, the doorbell rings for the next place.
+        the oldest first; a batch over which a lease was lost always comes alone. Where something still waits after
+        that, the doorbell rings for the next place.
 
         Args:
             destination: The one that the batch is for.

@@ -150,17 +150,22 @@ def test_a_batch_over_which_a_lease_was_lost_comes_alone(store: OpenStore, clock
     assert store.counts([NAME])[NAME].delivered == 6
 
 
-def test_a_batch_that_may_have_been_delivered_neither_joins_nor_is_joined(store: OpenStore, clock: Clock) -> None:
-    killed, again = put(store, 16), replace(a_put(32, b"1"), again=True)
-    assert store.put([again]) == [None]
-    new, newest = put(store, 48), put(store, 64)
-    take(store, killed, limits=None)
+def test_what_may_have_been_delivered_is_taken_along_and_marked(store: OpenStore, clock: Clock) -> None:
+    """A store that has lost its last second gets many batches again, which must not come one by one."""
+    slow, again = put(store, 16), [replace(a_put(start, b"1"), again=True) for start in (32, 48)]
+    assert store.put(again) == [None, None]
+    new = put(store, 64)
+    take(store, slow, limits=None)
     clock.advance(LEASE)
-    (held,) = take(store, killed, limits=None).claims
+    (held,) = take(store, slow, limits=None).claims
     store.settle(held, Settlement(left=held.payloads, due_ms=int(clock.now * 1000), error="503"))
-    assert ids(take(store, again.batch_id)) == [again.batch_id]
-    assert ids(take(store, new)) == [new, newest]
-    assert ids(take(store, new)) == [killed]
+    claims = take(store, new).claims
+    lost = [one.batch_id for one in again]
+    assert [(one.batch_id, one.maybe_delivered) for one in claims] == [
+        (new, False),
+        *((one, True) for one in lost),
+        (slow, True),
+    ]
 
 
 def test_a_batch_whose_size_is_unknown_comes_alone(store: OpenStore) -> None:

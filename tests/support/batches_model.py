@@ -131,14 +131,14 @@ class Model:
             return "settled" if named is None else named.state
         events, size = (0, 0) if limits is None else (limits.events, limits.bytes)
         self.is_chained, self.joined_events = True, events
-        joins = chosen.unheard == chosen.lost == 0 and not chosen.token and chosen.bytes > 0
+        joins = chosen.lost == 0 and not chosen.token and chosen.bytes > 0
         events, size = events - len(chosen.payloads), size - chosen.bytes
         found = [self._take(chosen, token, lease_ms)]
         waiting = [one for one in self.batches.values() if one.state != "claimed" and not self._is_held(one)]
         for one in sorted(waiting, key=lambda batch: (batch.score, batch.id)) if joins else ():
             if events <= 0 or size <= 0:
                 break
-            if one.unheard == one.lost == 0 and len(one.payloads) <= events and 0 < one.bytes <= size:
+            if one.lost == 0 and not one.token and len(one.payloads) <= events and 0 < one.bytes <= size:
                 events, size = events - len(one.payloads), size - one.bytes
                 found.append(self._take(one, token, lease_ms))
         return found

@@ -15,17 +15,33 @@
 -- more, since by then a batch that only shared a process with the one to blame has been claimed at another time than
 -- that one.
 local SUSPECT_LEASES, CONDEMNED_LEASES = 3, 6
--- Batches that are claimed together, or parked together, at the most, so that one step takes a few milliseconds.
-local MOST_BATCHES = 250
+-- Batches that are claimed together, or parked together, at the most, so that one step takes a few milliseconds. And
+-- how many of a state are looked at first: where batches are full, no more of them go together.
+local MOST_BATCHES, FIRST_BATCHES = 250, 4
 -- Seconds for which puts take it that workers ring for what is left.
 local CHAINED_SECONDS = 3600
 
 local token, is_alone, room = arguments.token, arguments.alone, {n = 0}
 
--- The rows of batches that wait in a state up to a time: {id, state, score}, the oldest first.
-local function add_waiting(rows, state, before)
-  local found = redis.call('ZRANGEBYSCORE', key(state), '-inf', before, 'WITHSCORES', 'LIMIT', 0, MOST_BATCHES)
+-- Adds the rows of up to `most` batches that wait in a state, up to a time: {id, state, score}, the oldest first.
+-- Returns the score up to which these are all.
+local function add_waiting(rows, state, before, most)
+  local found = redis.call('ZRANGEBYSCORE', key(state), '-inf', before, 'WITHSCORES', 'LIMIT', 0, most)
   for index = 1, #found, 2 do rows[#rows + 1] = {found[index], state, tonumber(found[index + 1])} end
+  return #found == 2 * most and tonumber(found[#found]) or math.huge
+end
+
+-- What waits of all states: up to `most` batches of each, the oldest first, in the order that ZRANGE has them in; as far
+-- as nothing is missing in between. And whether there may be more.
+local function find_waiting(most)
+  local rows, oldest = {}, {}
+  local last = math.min(add_waiting(rows, 'queued', '+inf', most), add_waiting(rows, 'parked', now, most))
+  table.sort(rows, function(one, other) return one[3] < other[3] or (one[3] == other[3] and one[1] < other[1]) end)
+  for _, row in ipairs(rows) do
+    if row[3] > last then break end
+    oldest[#oldest + 1] = row
+  end
+  return oldest, last < math.huge
 end
 
 -- The named batch as {id, state, score}, else the one that has waited longest. Or nil, and why the named one cannot be had.
@@ -70,7 +86,7 @@ local function claim(id, state)
   room = {n = n, bytes = tonumber(fields[11] or '0'), lease = lease}
   local row = {id, fields[1], n, fields[2] or 0, fields[3] or 0, fields[4] or now, now, is_lease_lost and lost or 0, part,
     fields[5] or 0, condemned}
-  return row, tonumber(fields[3] or '0') == 0 and lost == 0 and room.bytes > 0
+  return row, lost == 0 and room.bytes > 0
 end
 
 local chosen, why = choose()
@@ -84,7 +100,7 @@ local is_open, is_probe, is_paused = ask_breaker()
 if is_open then
   park(chosen)
   local rows = {}
-  if not is_alone then add_waiting(rows, 'queued', '+inf') end
+  if not is_alone then add_waiting(rows, 'queued', '+inf', MOST_BATCHES) end
   for _, row in ipairs(rows) do park(row) end
   if is_paused then
     local pause = redis.call('HMGET', key('breaker'), 'paused_until', 'pause_reason')
@@ -98,20 +114,21 @@ local answer = {'claimed', false, row}
 if is_probe then redis.call('HSET', key('breaker'), 'probe', token, 'probe_until', now + room.lease) end
 if is_alone then return answer end
 if may_join and not is_probe and arguments.events then
-  local events, bytes, rows = arguments.events - room.n, arguments.bytes - room.bytes, {}
-  add_waiting(rows, 'queued', '+inf')
-  add_waiting(rows, 'parked', now)
-  -- As ZRANGE has them.
-  table.sort(rows, function(one, other) return one[3] < other[3] or (one[3] == other[3] and one[1] < other[1]) end)
-  for _, waiting in ipairs(rows) do
-    if events <= 0 or bytes <= 0 or #answer > MOST_BATCHES then break end
-    -- What was claimed before without an answer, or lost, comes alone: it may be what ends its workers.
-    local fields = redis.call('HMGET', key('batch:' .. waiting[1]), 'n', 'bytes', 'claims', 'lost')
-    local n, size = tonumber(fields[1] or ''), tonumber(fields[2] or '')
-    if n and size and fields[3] == '0' and not fields[4] and n <= events and size <= bytes then
-      answer[#answer + 1] = claim(waiting[1], waiting[2])
-      events, bytes = events - n, bytes - size
+  local events, bytes = arguments.events - room.n, arguments.bytes - room.bytes
+  local function is_full() return events <= 0 or bytes <= 0 or #answer > MOST_BATCHES end
+  for _, most in ipairs({FIRST_BATCHES, MOST_BATCHES}) do
+    local rows, has_more = find_waiting(most)
+    for _, waiting in ipairs(rows) do
+      if is_full() then break end
+      -- Over what a lease was lost comes alone: it may be what ends its workers.
+      local fields = redis.call('HMGET', key('batch:' .. waiting[1]), 'n', 'bytes', 'token', 'lost')
+      local n, size = tonumber(fields[1] or ''), tonumber(fields[2] or '')
+      if n and size and not fields[3] and not fields[4] and n <= events and size <= bytes then
+        answer[#answer + 1] = claim(waiting[1], waiting[2])
+        events, bytes = events - n, bytes - size
+      end
     end
+    if is_full() or not has_more then break end
   end
 end
 redis.call('HSET', key('ring'), 'chained', 1, 'events', arguments.events or 0)
