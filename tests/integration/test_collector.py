@@ -251,7 +251,7 @@ def test_requests_of_one_connection_are_answered_in_order_however_they_are_cut(c
         )
         return (head + (f"{len(body):x}\r\n{body}{end}" if "chunked" in lines else body)).encode()
 
-    stream = post("/v1/batch", "cut-1") + post("/v1/batch?x=1", "cut-2") + post("/v1/batch", "cut-3", "chunked")
+    stream = post("/v1/batch", "cut-1", "chunked") + post("/v1/batch?x=1", "cut-2") + post("/v1/batch", "cut-3")
     stream += post("/v1/batch", "cut-4") + post("/v1/batch", "cut-5", "Connection: close") + post("/v1/batch", "cut-6")
     for cut in (len(stream), 700, 97):
         with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
