@@ -14,7 +14,7 @@ from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
 from dispatcher.collector.counts import Counts
 from dispatcher.collector.json_body import nests_deeper
-from dispatcher.collector.route import Accepted, Refused, Rejected, Request, Route, read_known_headers
+from dispatcher.collector.route import Accepted, Refused, Rejected, Request, Route
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources, page_origin
 from dispatcher.collector.user import UserLookup
@@ -121,8 +121,16 @@ class App:
         }
 
     def answer(
-        self, route: Route, path: str, raw: Sequence[tuple[bytes, bytes]], body: bytes, peer: str, *, keeps_alive: bool
-    ) -> bytes | None:
+        self,
+        route: Route,
+        path: str,
+        raw: Sequence[tuple[bytes, bytes]],
+        headers: dict[str, str],
+        body: bytes,
+        peer: str,
+        *,
+        keeps_alive: bool,
+    ) -> bytes:
         """Answer a POST whose body came as a whole: the bytes of the answer, once its events are in the outbox.
 
         It does what a call of the app does, without a task and the messages of ASGI, which take most of the time of a
@@ -131,18 +139,12 @@ class App:
         Args:
             route: Of ``find_immediate``.
             path: Of the route.
-            raw: The headers.
-            body: As it was sent.
+            raw: The headers as they were sent.
+            headers: Those of ``read_known_headers``.
+            body: As it was sent, of at most ``collector.body_bytes``.
             peer: The other end of the connection; empty for a Unix socket.
             keeps_alive: Whether the connection goes on.
-
-        Returns:
-            None where the request has to go the long way: it is larger than a body may be, or its client waits to be
-            told to send the body.
         """
-        headers = read_known_headers(raw)
-        if len(body) > self._settings.body_bytes or "expect" in headers:
-            return None
         outcome: Accepted | Refused
         if self._is_full(len(body)):
             outcome = Refused(429, "busy", _BUSY, retry_after())
@@ -152,7 +154,6 @@ class App:
         if type(outcome) is not Accepted or outcome.rejected or outcome.body is not None:
             status, text, extra = self._describe(outcome, origin)
             self.counts.requests[status] += 1
-            keeps_alive = keeps_alive and (b"connection", b"close") not in extra
             return encode_answer(status, text, extra, keeps_alive=keeps_alive)
         self._count(outcome)
         self.counts.requests[200] += 1

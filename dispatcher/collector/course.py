@@ -31,7 +31,11 @@ def course_fields(page: object, key: object = None) -> dict[str, str]:
         if found is not None:
             return {"course_id": found[0], "org_id": found["org"] or found["old"]}
     if isinstance(page, str):
-        in_page = _IN_PAGE.search(page[:_PAGE_CHARACTERS].replace("%3A", ":").replace("%2B", "+"))
+        start = page.find("/course", 0, _PAGE_CHARACTERS)
+        if start < 0:
+            return {}
+        page = page[start:_PAGE_CHARACTERS]
+        in_page = _IN_PAGE.search(page.replace("%3A", ":").replace("%2B", "+") if "%" in page else page)
         if in_page is not None:
             return {"course_id": in_page["key"], "org_id": in_page["org"] or in_page["old"]}
     return {}

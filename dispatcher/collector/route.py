@@ -34,7 +34,7 @@ class HeaderNames(dict[bytes, str | None]):
 _LOOKED_AT: Final = frozenset(
     {
         *("accept-language", "authorization", "content-encoding", "expect", "host", "if-none-match", "origin"),
-        *("referer", "user-agent", "x-forwarded-for", "x-forwarded-proto"),
+        *("referer", "transfer-encoding", "user-agent", "x-forwarded-for", "x-forwarded-proto"),
     }
 )
 _MAX_NAMES: Final = 1_000

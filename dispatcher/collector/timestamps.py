@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,24 +13,24 @@ from dispatcher.wire import STANDARD
 
 _NO_TIME: Final = timedelta()
 _ISO_CHARACTERS: Final = len("2026-01-02T03:04:05.678Z")
-_read_iso: Final = STANDARD["datetime"].fromisoformat
+_PLAIN: Final = STANDARD["datetime"]
 
 
 def parse_time(value: object) -> datetime | None:
-    """The time that a client said, in UTC; None where ISO 8601 has no such date and time of day.
+    """The time that a client said, in UTC; None where it is neither a datetime nor one that ISO 8601 has.
 
     One without a zone is taken for UTC.
     """
-    if not isinstance(value, str):
-        return None
-    # As JavaScript's toISOString writes it. Python's own reader is faster, and takes more forms than these.
-    if len(value) == _ISO_CHARACTERS and value[-1] == "Z" and value[10] == "T" and value[5] in "01":
-        try:
-            moment: datetime = _read_iso(value)
-            return moment
-        except ValueError:
-            pass
     try:
+        if isinstance(value, _PLAIN):
+            return to_utc(value)
+        if not isinstance(value, str):
+            return None
+        # As JavaScript's toISOString writes it. Python's own reader is faster, and takes more forms than these.
+        if len(value) == _ISO_CHARACTERS and value[-1] == "Z" and value[10] == "T" and value[5] in "01":
+            with suppress(ValueError):
+                moment: datetime = _PLAIN.fromisoformat(value)
+                return moment
         return to_utc(msgspec.convert(value, datetime))
     except (msgspec.ValidationError, OverflowError):
         return None
@@ -41,9 +42,8 @@ def corrected_time(happened_at: object, sent_at: object, received_at: datetime) 
     Segment does the same with ``sentAt`` (https://segment.com/docs/connections/spec/common/#timestamps).
 
     Args:
-        happened_at: The event's time by the client's clock.
-        sent_at: The request's time by the same clock, as text or as ``parse_time`` returned it; None or anything that
-            is no time leaves the clock as it is.
+        happened_at: The event's time by the client's clock, as text or as a datetime.
+        sent_at: The request's time by the same clock; None or anything that is no time leaves the clock as it is.
         received_at: By our clock, in UTC.
 
     Returns:
@@ -53,7 +53,7 @@ def corrected_time(happened_at: object, sent_at: object, received_at: datetime) 
     happened = parse_time(happened_at)
     if happened is None:
         return received_at
-    sent = sent_at if isinstance(sent_at, datetime) else parse_time(sent_at)
+    sent = parse_time(sent_at)
     age = (received_at if sent is None else sent) - happened
     if age <= _NO_TIME:
         return received_at

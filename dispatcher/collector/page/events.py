@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
+
 from dispatcher.collector.course import course_fields
 from dispatcher.collector.json_body import count_brackets, decode_body
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
@@ -12,9 +14,13 @@ from dispatcher.collector.sources import Sources
 from dispatcher.collector.timestamps import corrected_time, parse_time
 from dispatcher.event import Event, EventType, is_id
 from dispatcher.store.deprecated_calls import CONTEXT_KEY
+from dispatcher.wire import STANDARD
 
 if TYPE_CHECKING:
     from dispatcher.config.collector import CollectorSettings
+else:
+    # As in dispatcher.event: msgspec knows no other type of times.
+    datetime = STANDARD["datetime"]
 
 #: The calls of tracker.js that go to Segment only, and the field of Segment's that has what they say.
 _CALLS: Final = {"track": "properties", "page": "properties", "identify": "traits"}
@@ -40,6 +46,34 @@ _MAX_REASONS: Final = 10
 _MAX_SCRIPT_CHARACTERS: Final = 500
 
 
+class _Item(msgspec.Struct, gc=False, rename="camel"):
+    """One of the events. The types are those that tracker.js sends; others come by ``_decode_unusual``."""
+
+    id: Any = None
+    type: Any = None
+    name: Any = None
+    timestamp: datetime | None = None
+    data: Any = None
+    page: Any = None
+    context: Any = None
+    anonymous_id: Any = None
+    integrations: Any = None
+    user_id: Any = None
+    category: Any = None
+    via: Any = None
+    script: Any = None
+
+
+class _Body(msgspec.Struct, gc=False, rename="camel"):
+    events: list[_Item | None]
+    key: Any = None
+    sent_at: datetime | None = None
+    dropped: Any = None
+
+
+_decode: Final = msgspec.json.Decoder(_Body).decode
+
+
 class EventsRoute:
     """Takes ``{"key": …, "sentAt": …, "dropped": {…}, "events": [{"id": …, "name": …, "data": …}]}``.
 
@@ -57,55 +91,69 @@ class EventsRoute:
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
         """The events of the request; see ``Route``."""
-        body = decode_body(request.body)
+        try:
+            body: _Body | Refused = _decode(request.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            body = _decode_unusual(request.body)
         if isinstance(body, Refused):
             return body
-        if not isinstance(body, dict) or not isinstance(body.get("events"), list):
-            return Refused(400, "no_events", 'the body must be an object with a list "events"')
-        source = sources.admit(body.get("key"), request)
+        source = sources.admit(body.key, request)
         if isinstance(source, Refused):
             return source
-        items = cast("list[Any]", body["events"])
+        items = body.events
         if len(items) > source.settings.batch_events:
             most = source.settings.batch_events
             return Refused(413, "too_many", f"a request has at most {most} events: send the rest in another one")
-        dropped = body.get("dropped")
-        accepted = Accepted(source, dropped=_dropped(dropped) if dropped else {}, depth=count_brackets(request.body))
+        dropped = _dropped(body.dropped) if body.dropped else {}
+        accepted = Accepted(source, dropped=dropped, depth=count_brackets(request.body))
         events: list[Event] = []
         indexes: list[int] = []
         context = request.context(source)
-        sent_at = parse_time(body.get("sentAt"))
         for index, item in enumerate(items):
             made: Event | tuple[str, str]
-            if self._is_logger_removed and isinstance(item, dict) and item.get("via"):
+            if self._is_logger_removed and item is not None and item.via:
                 # By a page that was loaded before.
                 made = ("removed_call", "Logger is removed (collector.logger_stage): call Tracker.emit instead")
             else:
-                made = _to_event(item, context, sent_at, request.received_at)
+                made = _to_event(item, context, body.sent_at, request.received_at)
             if isinstance(made, Event):
                 events.append(made)
                 indexes.append(index)
             else:
                 code, message = made
-                item_id = item.get("id") if isinstance(item, dict) else None
-                accepted.rejected.append(Rejected(index, cast("str", item_id) if is_id(item_id) else "", code, message))
+                item_id = item.id if item is not None and is_id(item.id) else ""
+                accepted.rejected.append(Rejected(index, item_id, code, message))
         accepted.events, accepted.indexes = events, indexes
         return accepted
 
 
-def _to_event(item: Any, shared: dict[str, Any], sent_at: Any, received_at: datetime) -> Event | tuple[str, str]:
-    if not isinstance(item, dict):
+def _decode_unusual(raw: bytes) -> _Body | Refused:
+    """What any JSON says, where ``_decode`` finds it of other types, or odd in another way."""
+    body = decode_body(raw)
+    if isinstance(body, Refused):
+        return body
+    if not isinstance(body, dict) or not isinstance(body.get("events"), list):
+        return Refused(400, "no_events", 'the body must be an object with a list "events"')
+    fields = dict(zip(_Item.__struct_fields__, _Item.__struct_encode_fields__, strict=True))
+    items = [
+        _Item(**{name: item.get(key) for name, key in fields.items()}) if isinstance(item, dict) else None
+        for item in body["events"]
+    ]
+    return _Body(items, body.get("key"), parse_time(body.get("sentAt")), body.get("dropped"))
+
+
+def _to_event(
+    item: _Item | None, shared: dict[str, Any], sent_at: datetime | None, received_at: datetime
+) -> Event | tuple[str, str]:
+    if item is None:
         return "not_an_object", "each of the events must be an object"
-    if not is_id(item.get("id")):
+    if not is_id(item.id):
         return "bad_id", "an id must have 1 to 100 printable characters"
-    timestamp = corrected_time(item.get("timestamp"), sent_at, received_at)
-    kind = item.get("type")
-    page = item.get("page")
-    told = item.get("context")
-    told = told if isinstance(told, dict) else {}
+    timestamp = corrected_time(item.timestamp, sent_at, received_at)
+    kind, name, page = item.type, item.name, item.page
+    told = item.context if isinstance(item.context, dict) else {}
     if isinstance(kind, str) and kind in _CALLS:
         return _to_call(kind, item, told, shared, timestamp)
-    name = item.get("name")
     if kind not in (None, "event") or not isinstance(name, str) or not name:
         return "bad_type", 'an event has a name, and no type but "track", "page" or "identify"'
     context = dict(shared)
@@ -117,35 +165,34 @@ def _to_event(item: Any, shared: dict[str, Any], sent_at: Any, received_at: date
         context |= course_fields(page, course)
     context["event_source"] = "browser"
     context["page"] = page if isinstance(page, str) else None
-    for key, field in (("anonymous_id", "anonymousId"), ("integrations", "integrations")):
-        if item.get(field):
-            context[key] = item[field]
-    via, script = item.get("via"), item.get("script")
+    if item.anonymous_id:
+        context["anonymous_id"] = item.anonymous_id
+    if item.integrations:
+        context["integrations"] = item.integrations
+    via, script = item.via, item.script
     if isinstance(via, str) and via:
         script = script[:_MAX_SCRIPT_CHARACTERS] if isinstance(script, str) else ""
         context[CONTEXT_KEY] = {"via": via[:100], "script": script}
-    return Event(id=item["id"], name=name, timestamp=timestamp, data=item.get("data"), context=context)
+    return Event(id=item.id, name=name, timestamp=timestamp, data=item.data, context=context)
 
 
-def _to_call(
-    kind: str, item: dict[str, Any], told: dict[str, Any], shared: dict[str, Any], timestamp: datetime
-) -> Event:
-    name = item.get("name")
+def _to_call(kind: str, item: _Item, told: dict[str, Any], shared: dict[str, Any], timestamp: datetime) -> Event:
+    name = item.name
     context = dict(told)
-    if isinstance(item.get("page"), str):
+    if isinstance(item.page, str):
         page = context.get("page")
-        context["page"] = {"url": item["page"], **(page if isinstance(page, dict) else {})}
+        context["page"] = {"url": item.page, **(page if isinstance(page, dict) else {})}
     call = {
-        _CALLS[kind]: item.get("data"),
-        "userId": item.get("userId"),
-        "anonymousId": item.get("anonymousId"),
+        _CALLS[kind]: item.data,
+        "userId": item.user_id,
+        "anonymousId": item.anonymous_id,
         "name": name if kind == "page" else None,
-        "category": item.get("category"),
-        "integrations": item.get("integrations"),
+        "category": item.category,
+        "integrations": item.integrations,
         "context": context or None,
     }
     return Event(
-        id=item["id"],
+        id=item.id,
         type=cast("EventType", kind),
         name=name if kind == "track" and isinstance(name, str) else kind,
         timestamp=timestamp,
