@@ -6,6 +6,7 @@ Run it as ``python docs/generate_reference.py`` whenever a setting, a command or
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,8 +19,10 @@ from pydantic.fields import FieldInfo
 
 from dispatcher import outcomes
 from dispatcher.cli.main import main as command_line
+from dispatcher.collector import openapi, reasons
+from dispatcher.collector.routes import Routes
 from dispatcher.config import DestinationSettings, Settings, installed_types
-from dispatcher.config.collector import SourceSettings
+from dispatcher.config.collector import CollectorSettings, SourceSettings
 from dispatcher.config.destination_types import traits_of
 from dispatcher.config.variables import variable_name
 from dispatcher.destinations.types import load_type
@@ -108,6 +111,25 @@ the tracking log and for what can be reached. `--quick` connects to no destinati
 for a relay to notice an outbox.
 """
 
+_COLLECTOR_TOP: Final = """\
+# Collector
+
+What [`dispatcher collector`](cli.md#dispatcher-collector) takes and answers. [How to use it](../how-to/collector.md) is
+another page. A running collector serves the same as `/openapi.json`, for its settings; for the default settings it is
+[openapi.json](openapi.json).
+
+- A status of 4xx is final, but for 408 and 429: the same request will never be taken. 408, 429 and 503 pass; 429 and
+  503 say in `Retry-After` after how many whole seconds.
+- Each code is the `reason` of a counter: `dispatcher_collector_refused_total`, or `dispatcher_collector_rejected_total`
+  for one item of a request.
+- Of an object with the same key twice the last one counts. Half of a surrogate pair, and bytes that are not UTF-8,
+  become U+FFFD. Null characters stay in data, and are refused in names and ids.
+- A time of the future becomes the time of the request; one of the past stays, as far as the client's own `sentAt` says
+  that its clock is right. Times that are none are not read.
+- `/event` answers `success`, a pixel its image and the mobile webhook nothing also where the event is rejected: those
+  clients read no answer. The counters have it.
+"""
+
 # What replaces the facts of a finding in a remedy.
 _FACTS: Final = {
     "name": "NAME",
@@ -147,6 +169,8 @@ def pages() -> dict[Path, str]:
         _DIRECTORY / "metrics.md": _metrics_page(),
         _DIRECTORY / "doctor.md": _doctor_page(),
         _DIRECTORY / "errors.md": _errors_page(),
+        _DIRECTORY / "collector.md": _collector_page(),
+        _DIRECTORY / "openapi.json": f"{json.dumps(_openapi(), indent=2, ensure_ascii=False)}\n",
     }
 
 
@@ -345,6 +369,27 @@ def _errors_page() -> str:
         )
     ]
     return "\n".join([f"{before}{start}", "", *tables, f"{end}{after}"])
+
+
+def _openapi() -> dict[str, Any]:
+    settings = CollectorSettings(mobile_secret=SecretStr("any"))
+    return openapi.describe(settings, Routes(settings))
+
+
+def _collector_page() -> str:
+    lines = [_WRITTEN_BY, _COLLECTOR_TOP, "## Paths\n", "| path | methods | takes |", "|---|---|---|"]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for path, operations in _openapi()["paths"].items():
+        methods = ", ".join(method.upper() for method in operations)
+        meaning = next(iter(operations.values())).get("description", "") or "For balancers and tools."
+        rows.setdefault((methods, " ".join(meaning.split())), []).append(f"`{path}`")
+    lines += [f"| {', '.join(paths)} | {methods} | {meaning} |" for (methods, meaning), paths in rows.items()]
+    lines += ["", "## Refused\n", "Nothing of the request is taken.\n", "| status | code | meaning |", "|---|---|---|"]
+    lines += [f"| {status or 'none'} | `{code}` | {text} |" for code, (status, text) in reasons.REFUSED.items()]
+    lines += ["", "## Rejected\n", "One item is not taken; the others are, and the answer is 200.\n"]
+    lines += ["| code | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {text} |" for code, text in reasons.REJECTED.items()]
+    return "\n".join([*lines, ""])
 
 
 def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

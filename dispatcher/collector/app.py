@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from dispatcher.collector import openapi
 from dispatcher.collector.address import Proxies
 from dispatcher.collector.answer import Headers, accepted_body, encode_answer, encode_body, encode_head, refused_body
 from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
@@ -32,6 +33,7 @@ access = logging.getLogger("dispatcher.collector.access")
 
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_JSON: Final = (b"content-type", b"application/json")
 _MAX_ORIGINS: Final = 1_000
 _BUSY: Final = "the collector has as many requests as it can hold: send this one again later"
 
@@ -58,6 +60,7 @@ class App:
         self._users = UserLookup(table.user, table.user_seconds, self.counts) if table.user else None
         self._requests = 0
         self._bytes = 0
+        self._description = b""
         # The beginnings of good answers, by the Origin that they name.
         self._heads: dict[str, bytes] = {}
 
@@ -200,6 +203,9 @@ class App:
         path, client = scope["path"], scope.get("client")
         try:
             body = await read_body(receive, settings)
+            if "upgrade" in headers and expected and not body:
+                # The parser takes what comes behind such a head for another protocol.
+                return Refused(400, "upgrade", "the request has an Upgrade header: send it as HTTP/1.1, without")
             user: Mapping[str, Any] = {}
             if self._users is not None and path in self._routes.asks_user:
                 # A page of anybody else could send with its visitors' cookies.
@@ -243,7 +249,7 @@ class App:
             outcome = route(request, self._sources)
             if isinstance(outcome, Refused) or not outcome.events:
                 return outcome
-            return self._check_items(outcome, len(body)) or self._committer.append(outcome) or outcome
+            return self._check_items(outcome, len(body) + len(query)) or self._committer.append(outcome) or outcome
         except BodyRefusedError as error:
             if error.refused is not None:
                 return error.refused
@@ -278,7 +284,7 @@ class App:
             elif is_deep and nests_deeper([event.data, event.context], depth + 1):
                 message = f"the event nests deeper than collector.depth ({depth}): flatten it"
                 accepted.rejected.append(Rejected(place, event.id[:100], "too_deep", message))
-            elif is_large and len(encode_json(event.data)) > table.event_bytes:
+            elif is_large and len(encode_json([event.data, event.context])) > table.event_bytes:
                 message = f"the event is larger than sources.{source.name}.event_bytes ({table.event_bytes:,})"
                 accepted.rejected.append(Rejected(place, event.id[:100], TOO_LARGE, message))
             else:
@@ -302,6 +308,9 @@ class App:
             status, body = 503, b"draining\n"
         elif path == "/metrics":
             body, kind = self.counts.render(), _METRICS
+        elif path == openapi.PATH:
+            self._description = self._description or encode_json(openapi.describe(self._settings, self._routes))
+            body, kind = self._description, _JSON
         await self._send(
             send, status, b"" if is_head else body, [kind, (b"cache-control", b"no-store")], length=len(body)
         )
@@ -315,4 +324,4 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics", openapi.PATH})

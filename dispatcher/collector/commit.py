@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.collector.route import Accepted, Refused, Rejected
 from dispatcher.emit.context import EMPTY, BoundContext
 from dispatcher.errors import InvalidEventError, OutboxError
-from dispatcher.outcomes import TOO_LARGE
+from dispatcher.outcomes import NOT_ENCODABLE, TOO_LARGE
 from dispatcher.store.event_ids import SOURCE_KEY
 from dispatcher.tracker.tracker import Tracker
 
@@ -150,4 +150,5 @@ def _plain(error: InvalidEventError) -> str:
     # The message of emit repeats parts of the event.
     return {
         TOO_LARGE: "the event is too large: send a reference to the large value instead of the value",
+        NOT_ENCODABLE: "a value is NaN, infinite, or a number of more than 300 digits: send null, or text",
     }.get(error.reason, "the event cannot be taken: its id, name, timestamp or data is not as the documentation says")

@@ -37,6 +37,8 @@ class CallsRoute:
 
     def __init__(self, call_type: str | None = None) -> None:
         self._call_type = call_type
+        #: Whether it takes several calls.
+        self.is_batch: Final = call_type is None
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
         """The calls as direct events; see ``Route``."""
@@ -45,7 +47,7 @@ class CallsRoute:
             return body
         if not isinstance(body, dict):
             return Refused(400, "not_an_object", "the body must be an object: a call, or a batch of them")
-        is_batch = self._call_type is None
+        is_batch = self.is_batch
         items = body.get("batch") if is_batch else [body]
         if not isinstance(items, list):
             return Refused(400, "no_batch", 'the body must be an object with a list "batch"')
