@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test pythons servers constraints lint format bench client peers faults screenshots clean
+.PHONY: help venv demo test pythons servers constraints lint format bench client peers faults edge screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -65,11 +65,14 @@ bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measur
 faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; two cases at a time
 	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)
 
+edge: $(INSTALLED) ## count clicks that survive the end of a page, ours and those of `make peers`; needs Debian's chromium
+	@$(BIN)/python -m tests.edge --json .edge/results.json $(ARGS)
+
 screenshots: $(INSTALLED) ## take the pictures of docs/operations.md again; needs Debian's chromium and chromium-driver
 	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -p no:randomly tests/integration/test_flower.py -k outage
 
 clean: ## remove .venv and all that was made
-	@rm -rf $(VENV) .venvs .servers .demo .bench .faults dist build *.egg-info
+	@rm -rf $(VENV) .venvs .servers .demo .bench .faults .edge dist build *.egg-info
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find dispatcher tasks tests -type d -name __pycache__ -prune -exec rm -rf {} +
 

@@ -73,6 +73,16 @@ class Browser:
         """Run a command of the DevTools protocol in the tab, and return its result."""
         return self._driver.execute_cdp_cmd(command, arguments)
 
+    @property
+    def tab(self) -> str:
+        """The name of the tab in front, for ``go_to_tab``."""
+        return str(self._driver.current_window_handle)
+
+    @property
+    def version(self) -> str:
+        """The browser's version."""
+        return str(self._driver.capabilities["browserVersion"])
+
     def new_tab(self) -> str:
         """Open a tab, go on in it, and return the name of the one before."""
         before = self._driver.current_window_handle
