@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import click
 
 from dispatcher import config
+from dispatcher.cli.deprecations_codemod import codemod
 from dispatcher.cli.output.deprecations import NOTHING_COUNTED, print_report
 from dispatcher.collector.deprecations.letter import write_letter
 from dispatcher.collector.deprecations.report import Report, make_report
@@ -35,7 +36,11 @@ def deprecations() -> None:
     Examples:
       dispatcher deprecations report
       dispatcher deprecations letter --course course-v1:org+course+run
+      dispatcher deprecations codemod lms/static
     """
+
+
+deprecations.add_command(codemod)
 
 
 @deprecations.command()
