@@ -15,8 +15,8 @@ import click
 from rich.markup import escape
 
 from dispatcher import config
+from dispatcher.cli import collector as collector_command
 from dispatcher.cli import exporter
-from dispatcher.cli.collector import collector_arguments
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import refuse_cluster, worker_arguments
 from dispatcher.config.variables import option_variable
@@ -65,7 +65,8 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
     """Run everything on this machine until Ctrl-C: Redis, a worker, a relay, Flower, and a stand-in for Segment.
 
     Redis is started only where DISPATCHER_BROKER_URL is not set, the stand-in only for Segment destinations that have
-    no write key. What is undelivered when it stops is there when it starts again.
+    no write key, the collector only where collector.enabled is true. What is undelivered when it stops is there when it
+    starts again.
 
     \b
     Then, from another terminal:
@@ -114,7 +115,9 @@ class _Up:
         self._ledger_line = ""
         self._started_ms = int(time.time() * 1000)
         # The ports on which the parts have to answer before all is ready.
-        self._ports: dict[str, int] = {}
+        self._ports: dict[str, tuple[str, int]] = {}
+        # Where events are taken over HTTP; empty where they are not.
+        self._collector_url = ""
         self._is_ready = self._is_stopping = False
         self._failing: set[str] = set()
 
@@ -143,9 +146,8 @@ class _Up:
             port = _free_port(metrics_port)
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
             self._supervisor.start(Child("exporter", command))
-            self._ports["exporter"] = port
-        if settings.collector.enabled:
-            self._start_collector()
+            self._ports["exporter"] = ("127.0.0.1", port)
+        self._start_collector()
         for name, table in settings.destinations.items():
             log = table.traits.log
             if table.enabled and log is not None:
@@ -159,7 +161,9 @@ class _Up:
                 missing = self._missing_parts()
                 if not missing:
                     self._is_ready = True
-                    self._tell("up", "ready: `dispatcher emit NAME` from another terminal; Ctrl-C stops everything")
+                    over_http = f", or events over HTTP to {self._collector_url}" if self._collector_url else ""
+                    way = f"`dispatcher emit NAME` from another terminal{over_http}"
+                    self._tell("up", f"ready: {way}; Ctrl-C stops everything")
                 elif time.monotonic() - told_at >= _PATIENCE_SECONDS:
                     told_at = time.monotonic()
                     self._say("up", f"not ready yet: {', '.join(missing)}")
@@ -244,16 +248,35 @@ class _Up:
         port = _free_port(port)
         password = _flower_password(self._settings.state_directory)
         environ = {"FLOWER_BASIC_AUTH": f"dispatcher:{password}"}
-        self._ports["flower"] = port
+        self._ports["flower"] = ("127.0.0.1", port)
         self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
         self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
 
     def _start_collector(self) -> None:
-        table = self._settings.collector
-        port = _free_port(table.port) if table.processes == 1 else table.port
-        self._ports["collector"] = port
-        self._supervisor.start(Child("collector", collector_arguments("--port", str(port))))
-        self._tell("collector", f"http://{table.host}:{port} for {', '.join(self._settings.sources)}")
+        table, sources = self._settings.collector, self._settings.sources
+        if not table.enabled:
+            if sources:
+                self._tell("collector", "not started: for events over HTTP set DISPATCHER_COLLECTOR__ENABLED=true")
+            return
+        # Each would end it as soon as it starts, again and again.
+        if not sources:
+            self._say(
+                "collector",
+                "not started: it knows no source; add a table [sources.web] with a write_key, or set "
+                'DISPATCHER_SOURCES=\'{"web": {"write_key": "…"}}\', and start `dispatcher up` again',
+            )
+            return
+        if not collector_command.is_installed():
+            self._say("collector", f"not started: it is not installed; {install_command('collector')}")
+            return
+        # Whoever listens on all addresses is reached on this one.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(table.host, table.host)  # noqa: S104
+        port = _free_port(table.port, host) if table.processes == 1 else table.port
+        self._ports["collector"] = (host, port)
+        command = collector_command.collector_arguments("--port", str(port))
+        self._supervisor.start(Child("collector", command))
+        self._collector_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._tell("collector", f"{self._collector_url} for {', '.join(sources)}")
 
     def _missing_parts(self) -> list[str]:
         """The parts that were started and do not answer yet."""
@@ -269,11 +292,11 @@ class _Up:
         # Of this relay, or of an app that looks after dead processes already.
         if not are_dead_relayed(self._settings.outbox_directory):
             missing.append("relay")
-        for part, port in self._ports.items():
-            with socket.socket() as probe:
-                probe.settimeout(0.2)
-                if probe.connect_ex(("127.0.0.1", port)) != 0:
-                    missing.append(part)
+        for part, address in self._ports.items():
+            try:
+                socket.create_connection(address, timeout=0.2).close()
+            except OSError:
+                missing.append(part)
         return missing
 
     def _relay_line(self, name: str, line: str) -> None:
@@ -310,11 +333,12 @@ class _Up:
         self._console.print(f"[{colour}]{name:>12}[/] {escape(line)}")
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(wanted: int, host: str = "127.0.0.1") -> int:
     """The wanted port, or any free one if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
             return int(probe.getsockname()[1])
     return wanted
 

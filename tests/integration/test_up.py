@@ -86,6 +86,28 @@ def test_a_second_up_says_that_one_is_running_and_does_not_disturb_it(machine: M
     assert up.stop() == 0
 
 
+def test_up_says_where_the_collector_is_or_what_it_lacks(machine: Machine) -> None:
+    enabled = {"DISPATCHER_COLLECTOR__ENABLED": "true", "DISPATCHER_COLLECTOR__PORT": "0"}
+    lacking = machine.processes.dispatcher("up", "--no-flower", **enabled)
+    lacking.wait_for_output("collector not started: it knows no source; add a table [sources.web]")
+    lacking.send(signal.SIGINT)
+    assert lacking.wait() == 0, lacking.output
+    assert "restart" not in lacking.output
+
+    sources = json.dumps({"web": {"write_key": "k1"}})
+    up = machine.processes.dispatcher("up", "--no-flower", DISPATCHER_SOURCES=sources, **enabled)
+    up.wait_for_output("ready:")
+    ready = up.output.split("ready:")[1].splitlines()[0]
+    url = ready.split("events over HTTP to ")[1].split(";")[0]
+    body = json.dumps({"key": "k1", "events": [{"id": "e-1", "name": "page.seen", "data": {}}]})
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.request("POST", "/v1/events", body)
+    assert json.loads(connection.getresponse().read())["accepted"] == 1
+    connection.close()
+    [line] = wait_for(lambda: read_whole_lines(machine.log), what=lambda: up.output)
+    assert line["name"] == "page.seen"
+
+
 def test_up_delivers_after_a_restart_what_was_waiting(machine: Machine) -> None:
     up = machine.up()
     machine.emit(1)
