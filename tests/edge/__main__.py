@@ -55,6 +55,7 @@ def _names(known: list[str]) -> click.ParamType:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Add what was counted to this file, which keeps what it has of other cells and clients.",
 )
+@click.option("--render", is_flag=True, help="Play nothing: show, and write, what the file of --json has.")
 @click.option(
     "--markdown",
     "page",
@@ -66,6 +67,7 @@ def main(
     clients: list[str] | None,
     runs: int,
     listing: bool,
+    render: bool,
     file: Path | None,
     page: Path | None,
 ) -> None:
@@ -80,18 +82,18 @@ def main(
             state = client.version if client.installed else "not installed: `make peers` fetches it"
             console.print(f"{client.name:20}{state}", highlight=False)
         return
-    if missing := chromium.missing():
-        raise click.ClickException(f"{missing[0]} is not installed: `apt install chromium chromium-driver` does it")
-    chosen = _installed(clients, console)
     results: Results = read(file) if file is not None else {}
+    if render and not results:
+        raise click.UsageError("--render needs --json with a file that has results")
+    if (missing := chromium.missing()) and not render:
+        raise click.ClickException(f"{missing[0]} is not installed: `apt install chromium chromium-driver` does it")
+    chosen = [] if render else _installed(clients, console)
     columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
         for client in chosen:
-            _play(client, cells or list(CELLS), runs, progress, results)
-            if file is not None:
-                write(results, file)
+            _play(client, cells or list(CELLS), runs, progress, results, file)
     console.print(table(results))
-    if file is not None:
+    if file is not None and not render:
         console.print(f"written to {file}")
     if page is not None:
         write_between(page, markdown(results), MARKS)
@@ -113,8 +115,8 @@ def _installed(names: list[str] | None, console: Console) -> list[Client]:
     return [client for client in chosen if client.installed]
 
 
-def _play(client: Client, cells: list[str], runs: int, progress: Progress, results: Results) -> None:
-    """Play the cells of one client, each with the same browser, and add what was counted to the results."""
+def _play(client: Client, cells: list[str], runs: int, progress: Progress, results: Results, file: Path | None) -> None:
+    """Play the cells of one client with one browser. Adds each count to the results, and writes them into the file."""
     task = progress.add_task("", total=len(cells))
     counts: dict[str, Count] = {}
     with (
@@ -136,8 +138,10 @@ def _play(client: Client, cells: list[str], runs: int, progress: Progress, resul
                 highlight=False,
             )
             progress.advance(task)
-        counts = {name: again(count, target) for name, count in counts.items()}
-        add(results, client.name, counts, browser.version)
+            counts = {name: again(count, target) for name, count in counts.items()}
+            add(results, client.name, counts, browser.version)
+            if file is not None:
+                write(results, file)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ _QUIET_SECONDS: Final = 6.0
 _LONGEST_SECONDS: Final = 60.0
 # Longer than each of the clients collects events before it sends them.
 _LATER_SECONDS: Final = 4.0
+# Those who come again stay so long, from when the last of them has come.
+_STAY_SECONDS: Final = 2.0
 #: Visitors whose tabs are open at a time: each is a process of the browser.
 _CROWD: Final = 25
 _ONLINE: Final = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
@@ -136,12 +138,15 @@ def play(cell: Cell, browser: Browser, target: Target, runs: int, say: Callable[
     at_once = sum(arrived[click] == 1 for click in clicks)
     if at_once < len(clicks):
         say(f"{cell.title}: those whose clicks are not there come again")
-        for visitor in visitors:
-            if any(arrived[click] != 1 for click in visitor.clicks):
-                before = browser.new_tab()
+        missed = [visitor for visitor in visitors if any(arrived[click] != 1 for click in visitor.clicks)]
+        for start in range(0, len(missed), _CROWD):
+            first, tabs = browser.tab, []
+            for visitor in missed[start : start + _CROWD]:
+                browser.new_tab()
                 visitor.open("/next")
-                time.sleep(0.5)
-                browser.go_to_tab(before, close=True)
+                tabs.append(browser.tab)
+            time.sleep(_STAY_SECONDS)
+            _close(browser, tabs, first)
         rest(target, clicks)
         arrived = target.arrived()
     return Count(
@@ -191,9 +196,13 @@ def _visit(cell: Cell, crowd: Sequence[Visitor]) -> None:
             cell.later(visitor)
     if tabs:
         rest(target, [click for visitor in crowd for click in visitor.clicks])
-        for tab in tabs:
-            browser.go_to_tab(tab)
-            browser.go_to_tab(first, close=True)
+        _close(browser, tabs, first)
+
+
+def _close(browser: Browser, tabs: Sequence[str], first: str) -> None:
+    for tab in tabs:
+        browser.go_to_tab(tab)
+        browser.go_to_tab(first, close=True)
 
 
 def rest(target: Target, clicks: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ class Client:
         for path, (where, before) in _PAGES.items():
             head = self.head.replace("BASE", base if where else "' + location.origin + '")
             # In attributes, which have no expressions.
-            head = head.replace("URL", base if where else "")
+            head = head.replace("ORIGIN", base if where else "")
             text = (
                 f"<!doctype html><title>{path}</title>{before}{head}"
                 f"<script>function click_(name) {{ {self.click} }}</script>"
@@ -146,7 +146,7 @@ CLIENTS: Final[Mapping[str, Client]] = {
             package="",
             settings="none",
             script="tracker.js",
-            head=f'<script src="/script/tracker.js" data-key="{KEY}" data-url="URL/v1/events"></script>',
+            head=f'<script src="/script/tracker.js" data-key="{KEY}" data-url="ORIGIN/v1/events"></script>',
             click="Tracker.emit('page.clicked', {click: name});",
             parse=_no_ids,
         ),
@@ -170,20 +170,21 @@ CLIENTS: Final[Mapping[str, Client]] = {
             script="@snowplow/browser-tracker/dist/index.umd.min.js",
             head=(
                 '<script src="/script/index.umd.min.js"></script><script>'
-                "snowplow.newTracker('sp', 'BASE', {appId: 'edge'});</script>"
+                "snowplowBrowserTracking.newTracker('sp', 'BASE', {appId: 'edge'});</script>"
             ),
-            click="snowplow.trackStructEvent({category: 'page', action: 'clicked', label: name});",
+            click="snowplowBrowserTracking.trackStructEvent({category: 'page', action: 'clicked', label: name});",
             parse=_by_id("eid"),
         ),
         Client(
             name="posthog",
             package="posthog-js",
-            settings="api_host, and defaults of 2025-05-24",
+            settings="api_host, defaults 2025-05-24, opt_out_useragent_filter (this browser is a bot to it)",
             script="posthog-js/dist/array.js",
             head=(
                 "<script>!function(t,e){window.posthog=e;e._i=[];e.init=function(i,s,a){e._i.push([i,s,a])};e.__SV=1}"
                 "(document,window.posthog||[]);"
-                "posthog.init('phc_edge', {api_host: 'BASE', defaults: '2025-05-24'});</script>"
+                "posthog.init('phc_edge', {api_host: 'BASE', defaults: '2025-05-24', opt_out_useragent_filter: true});"
+                "</script>"
                 '<script src="/script/array.js"></script>'
             ),
             click="posthog.capture('page_clicked', {click: name});",
