@@ -10,6 +10,7 @@ from typing import Final
 from dispatcher.config import mask_url
 from dispatcher.doctor.checks import (
     broker,
+    collector,
     deliveries,
     destinations,
     flower,
@@ -53,6 +54,7 @@ AREAS: Final = (
     Area(name="log", title="Tracking log", checks=tracking_log.CHECKS, run=tracking_log.check),
     Area(name="workers", title="Workers", checks=workers.CHECKS, run=workers.check),
     Area(name="deliveries", title="Deliveries", checks=deliveries.CHECKS, run=deliveries.check),
+    Area(name="collector", title="Collector", checks=collector.CHECKS, run=collector.check),
     Area(name="flower", title="Flower", checks=flower.CHECKS, run=flower.check),
 )
 

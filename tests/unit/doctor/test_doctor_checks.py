@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from dispatcher import config
 from dispatcher.doctor import AREAS, Finding, disk, endpoint, examination, examine
 from dispatcher.doctor.checks import (
     broker,
+    collector,
     deliveries,
     destinations,
     flower,
@@ -495,6 +498,13 @@ CASES: Final = [
         lambda _: deliveries.room("segment", counts(dead=2, dead_bytes=80, dead_limit_bytes=100)),
         level="warning",
     ),
+    # Collector
+    Case(
+        "collector.sources",
+        lambda _: first(collector.check(deployment(collector={"enabled": True}))),
+        lambda _: first(collector.check(deployment(sources={"web": {"write_key": "k1"}}, collector={"port": 1}))),
+        level="error",
+    ),
     # Flower
     Case(
         "flower.password",
@@ -507,7 +517,7 @@ CASES: Final = [
 #: What takes a server to show, in tests/integration/test_doctor.py; and what is told of only where it is bad, below.
 ELSEWHERE: Final = {
     *("redis.reachable", "broker.reachable", "destinations.reachable", "flower.login"),
-    *("outbox.unreadable", "outbox.left_over"),
+    *("outbox.unreadable", "outbox.left_over", "collector.ready"),
 }
 
 NO_SEGMENT: Final[dict[str, Any]] = {"destinations__segment__enabled": False}
@@ -970,3 +980,33 @@ def test_what_waits_for_a_destination_that_nobody_serves_is_named(disabled: set[
 
     assert found.what == f"499 events waiting for old, which {why}"
     assert "dispatcher waiting move old NEW" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "level", "words"),
+    [
+        (200, b"ok\n", "ok", "is ready"),
+        (503, b"draining\n", "warning", "is about to end"),
+        (200, b"<html>", "note", "another program"),
+        (0, b"", "note", "no collector at"),
+    ],
+)
+def test_the_collector_is_asked_whether_it_is_ready(status: int, text: bytes, level: str, words: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/readyz"
+            if status:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        table = {"host": "0.0.0.0", "port": server.server_port}  # noqa: S104
+        found = of(collector.READY, collector.check(deployment(sources={"web": {"write_key": "k1"}}, collector=table)))
+        thread.join()
+    assert (found.level, words in found.what) == (level, True)
