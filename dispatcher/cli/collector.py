@@ -108,13 +108,14 @@ def _run_processes(command: list[str], count: int) -> None:
 @collector.command()
 @click.argument("source")
 @click.option("--base", default="", help="The collector's address, where the page's own is another.")
-def snippet(source: str, base: str) -> None:
+@click.option("--logger", is_flag=True, help="With Logger.log on top of it, for scripts of Open edX.")
+def snippet(source: str, base: str, logger: bool) -> None:
     """Print the lines for a page's head that load the browser's client, for one SOURCE of the settings.
 
     \b
     Examples:
       dispatcher collector snippet web
-      dispatcher collector snippet web --base https://events.example.org
+      dispatcher collector snippet web --base https://events.example.org --logger
     """
     from dispatcher.collector.client import files  # noqa: PLC0415 - it reads the files
 
@@ -126,6 +127,10 @@ def snippet(source: str, base: str) -> None:
     paths = settings.collector
     # The last key, which is the new one while two are known.
     lines = files.snippet(
-        table.write_key[-1], base=base.rstrip("/"), script_name=paths.script_name, events_path=paths.events_path
+        table.write_key[-1],
+        base=base.rstrip("/"),
+        script_name=paths.script_name,
+        events_path=paths.events_path,
+        logger=logger,
     )
     click.echo(lines, nl=False)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,8 +16,11 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.event import Event, encode
 from dispatcher.store import deprecated_calls
 from tests.support.clock import Clock
+from tests.support.collector import Collector
 from tests.support.open_store import OpenStore
+from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_for
 
 COURSE = "course-v1:org+course+run"
 
@@ -82,3 +88,32 @@ def test_the_report_and_the_letter_say_who_calls(server: RedisServer) -> None:
     assert 'Logger.log("problem.solved"): 2 times' in letter.output
     assert "https://events.example.org/logger-help.html" in letter.output
     pool.close()
+
+
+def test_a_call_in_a_page_is_in_the_report(server: RedisServer, tmp_path: Path) -> None:
+    server.call("FLUSHALL")
+    environ = {
+        **os.environ,
+        "DISPATCHER_STATE_DIRECTORY": str(tmp_path),
+        "DISPATCHER_STORE_URL": server.url,
+        "DISPATCHER_BROKER_URL": server.url,
+        "DISPATCHER_SOURCES": '{"web": {"write_key": "k1"}}',
+        "DISPATCHER_COLLECTOR__DUPLICATE_SECONDS": "0",
+    }
+    collector = Collector(Processes(tmp_path / "logs", environ), tmp_path)
+    item = {"id": "1", "name": "seen", "page": f"https://example.org/courses/{COURSE}/", "via": "Logger.log"}
+    items = [item | {"script": "https://example.org/quiz.js"}, item | {"id": "2", "via": None}]
+    assert collector.ask("POST", "/v1/events", json.dumps({"key": "k1", "events": items}))[0] == 200
+
+    def callers() -> list[dict[str, Any]]:
+        return list(json.loads(run(server, "report", "--json").output)["callers"])
+
+    wait_for(lambda: bool(callers()), what="the relay to count")
+    (caller,) = callers()
+    assert (caller["event"], caller["script"], caller["course"], caller["count"]) == (
+        "seen",
+        "https://example.org/quiz.js",
+        COURSE,
+        1,
+    )
+    assert collector.child.stop() == 0

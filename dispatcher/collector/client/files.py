@@ -81,7 +81,14 @@ def find(file_name: str, script_name: str = "tracker.js") -> tuple[ServedFile, b
     return None
 
 
-def snippet(key: str, *, base: str = "", script_name: str = "tracker.js", events_path: str = "/v1/events") -> str:
+def snippet(
+    key: str,
+    *,
+    base: str = "",
+    script_name: str = "tracker.js",
+    events_path: str = "/v1/events",
+    logger: bool = False,
+) -> str:
     """The lines for a page's head: the stub, and the script with its integrity. Ends with a line break.
 
     Args:
@@ -89,6 +96,7 @@ def snippet(key: str, *, base: str = "", script_name: str = "tracker.js", events
         base: the collector's address without a slash at its end; empty where the page has the same origin
         script_name: as in the settings
         events_path: as in the settings
+        logger: whether logger.js comes behind, by its plain name: the collector writes into it how far it is deprecated
     """
     files = served_files()
     script, path = files["tracker.js"], PurePosixPath(script_name)
@@ -101,4 +109,5 @@ def snippet(key: str, *, base: str = "", script_name: str = "tracker.js", events
         f"<script>{stub}</script>\n"
         f'<script async src="{html.escape(source)}" integrity="{script.integrity}" crossorigin="anonymous"\n'
         f'        data-key="{html.escape(key)}" data-url="{html.escape(url)}"></script>\n'
+        + (f'<script src="{html.escape(base)}/logger.js"></script>\n' if logger else "")
     )

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Final, Literal
 
 import tree_sitter_javascript
@@ -92,8 +93,8 @@ def rewrite(code: bytes, grammar: Grammar = "javascript") -> Rewritten:
     before = _count_errors(root)
     result = Rewritten()
     own_names = list(_own_names(root))
-    for node, call in _find_uses(root):
-        why, edits = _judge(node, call, own_names)
+    for node, above, call in _find_uses(root):
+        why, edits = _judge(node, above, call, own_names)
         if why:
             result.kept.append(KeptCall(node.start_byte, call, why))
         else:
@@ -127,38 +128,48 @@ def _parser(grammar: Grammar) -> Parser:
     return Parser(Language(languages[grammar]()))
 
 
-def _walk(root: Node) -> Iterator[Node]:
-    """All nodes, in the order of the code; not by recursion, since code may nest deep."""
-    stack = [root]
+def _walk(root: Node) -> Iterator[tuple[Node, list[Node]]]:
+    """All nodes in the order of the code, each with the nodes around it, the innermost last.
+
+    The list is the same one all the time. Not by recursion, since code may nest deep; and not by ``Node.parent``, which
+    looks for the node from the root on.
+    """
+    path: list[Node] = []
+    stack = [(root, 0)]
     while stack:
-        node = stack.pop()
-        yield node
-        stack += reversed(node.children)
+        node, depth = stack.pop()
+        del path[depth:]
+        yield node, path
+        path.append(node)
+        stack += [(child, depth + 1) for child in reversed(node.children)]
 
 
 def _count_errors(root: Node) -> int:
-    return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0
+    return sum(node.is_error or node.is_missing for node, _ in _walk(root)) if root.has_error else 0
 
 
 def _text(node: Node | None) -> bytes:
     return (node.text or b"") if node is not None else b""
 
 
-def _find_uses(root: Node) -> Iterator[tuple[Node, str]]:
-    """Each use of Logger's functions: the node that names the function, and its plain name."""
-    for node in _walk(root):
+def _find_uses(root: Node) -> Iterator[tuple[Node, list[Node], str]]:
+    """Each use of Logger's functions: the node that names the function, those around it, and its plain name."""
+    for node, above in _walk(root):
+        call = ""
         if node.type == "member_expression":
             holder, name = node.child_by_field_name("object"), _text(node.child_by_field_name("property"))
-            if name == b"log_event" and _text(holder) in _GLOBALS:
-                yield node, "log_event"
+            if name == b"log_event" and holder is not None and _text(holder) in _GLOBALS:
+                call = "log_event"
             elif name in _METHODS and holder is not None and _logger_of(holder) is not None:
-                yield node, f"Logger.{name.decode()}"
+                call = f"Logger.{name.decode()}"
         elif node.type == "subscript_expression":
-            holder, index = node.child_by_field_name("object"), _text(node.child_by_field_name("index"))
-            if holder is not None and _logger_of(holder) is not None and index.strip(b"\"'`") in _METHODS:
-                yield node, "Logger[…]"
-        elif node.type == "identifier" and node.text == b"log_event" and not _is_binding(node):
-            yield node, "log_event"
+            holder, index = node.child_by_field_name("object"), node.child_by_field_name("index")
+            if holder is not None and _logger_of(holder) is not None and _text(index).strip(b"\"'`") in _METHODS:
+                call = "Logger[…]"
+        elif node.type == "identifier" and node.text == b"log_event" and not _is_binding(node, above):
+            call = "log_event"
+        if call:
+            yield node, above.copy(), call
 
 
 def _logger_of(node: Node) -> Node | None:
@@ -171,11 +182,11 @@ def _logger_of(node: Node) -> Node | None:
     return None
 
 
-def _is_binding(node: Node) -> bool:
+def _is_binding(node: Node, above: list[Node]) -> bool:
     """Whether an identifier is where a name is given, and not where it is used."""
-    parent = node.parent
-    if parent is None:
+    if not above:
         return False
+    parent = above[-1]
     if parent.type in ("variable_declarator", "function_declaration", "class_declaration", "function_expression"):
         return bool(parent.child_by_field_name("name") == node)
     if parent.type in ("assignment_expression", "assignment_pattern"):
@@ -193,34 +204,38 @@ def _own_names(root: Node) -> Iterator[tuple[Node, Node]]:
 
     Not where it is edX's own module: ``define(["logger"], function(Logger) {…})``, ``import Logger from "logger"``.
     """
-    for node in _walk(root):
-        if node.text not in (b"Logger", b"log_event") or not (
-            node.type == "shorthand_property_identifier_pattern" or (node.type == "identifier" and _is_binding(node))
-        ):
+    for node, above in _walk(root):
+        is_short = node.type == "shorthand_property_identifier_pattern"
+        # The type first: the text of a node is a copy, and some nodes are the whole file.
+        if not (is_short or node.type == "identifier") or node.text not in (b"Logger", b"log_event"):
             continue
-        scope: Node | None = node.parent
-        while scope is not None and scope.type not in (*_FUNCTIONS, "import_statement"):
-            scope = scope.parent
-        if scope is None:
+        if not is_short and not _is_binding(node, above):
             continue
+        place = next(
+            (n for n in range(len(above) - 1, -1, -1) if above[n].type in (*_FUNCTIONS, "import_statement")), None
+        )
+        if place is None:
+            continue
+        scope = above[place]
         if scope.type == "import_statement":
             if _LOGGER_MODULE.fullmatch(_text(scope.child_by_field_name("source"))):
                 continue
             scope = root
-        elif node.parent is not None and node.parent.type in ("function_declaration", "variable_declarator"):
+        elif scope.type == "function_declaration" and place == len(above) - 1:
             # A function's name holds outside of it.
-            scope = scope.parent or scope if node.parent == scope else scope
-        if scope.type != "program" and _is_module_parameter(node, scope):
+            scope = above[place - 1]
+        elif _is_module_parameter(node, above[: place + 1]):
             continue
         yield scope, node
 
 
-def _is_module_parameter(name: Node, function: Node) -> bool:
-    """Whether RequireJS hands edX's module ``logger`` to the function under this name."""
-    arguments, parameters = function.parent, function.child_by_field_name("parameters")
-    if arguments is None or arguments.type != "arguments" or parameters is None or arguments.parent is None:
+def _is_module_parameter(name: Node, above: list[Node]) -> bool:
+    """Whether RequireJS hands edX's module ``logger`` to the last function of ``above`` under this name."""
+    if len(above) < 3 or above[-2].type != "arguments":
         return False
-    if _text(arguments.parent.child_by_field_name("function")) not in (b"define", b"require", b"requirejs"):
+    call, arguments, function = above[-3:]
+    parameters = function.child_by_field_name("parameters")
+    if parameters is None or _text(call.child_by_field_name("function")) not in (b"define", b"require", b"requirejs"):
         return False
     modules = [
         one for argument in arguments.named_children if argument.type == "array" for one in argument.named_children
@@ -230,18 +245,18 @@ def _is_module_parameter(name: Node, function: Node) -> bool:
     return place < len(modules) and _LOGGER_MODULE.fullmatch(_text(modules[place])) is not None
 
 
-def _judge(node: Node, call: str, own_names: list[tuple[Node, Node]]) -> tuple[str, list[Edit]]:
+def _judge(node: Node, above: list[Node], call: str, own_names: list[tuple[Node, Node]]) -> tuple[str, list[Edit]]:
     """Why a use stays as it is, or, where that is empty, the edits that rewrite it."""
-    parent = node.parent
-    if _is_in_error(node):
+    parent = above[-1]
+    if any(one.is_error for one in above):
         return "the code around it cannot be read", []
-    if parent is None or parent.type != "call_expression" or parent.child_by_field_name("function") != node:
+    if parent.type != "call_expression" or parent.child_by_field_name("function") != node:
         return "it is not called here, but handed on: call Tracker.emit or Tracker.on in its place", []
     list_of = parent.child_by_field_name("arguments")
     if list_of is None or list_of.type != "arguments":
         return "it is called with a template", []
     given = [child for child in list_of.named_children if child.type not in ("comment", "html_comment")]
-    why = _why_unsure(node, parent, call, given, own_names) or _why_used(parent, _name_of(call))
+    why = _why_unsure(node, parent, call, given, own_names) or _why_used(above, _name_of(call))
     if why:
         return why, []
     if call == "Logger.listen":
@@ -281,7 +296,10 @@ def _why_unsure(node: Node, parent: Node, call: str, given: list[Node], own_name
     ]
     fourth = _text(given[3]) if len(given) == 4 else b"null"
     reasons = (
-        (bool(own), f"{name.decode()} is this script's own name there, from line {min(own, default=0)} on"),
+        (
+            bool(own),
+            f"{name.decode()} is this script's own name there, or has a stand-in, from line {min(own, default=0)} on",
+        ),
         (node.type == "subscript_expression", "the function is looked up by a text"),
         (
             any(child.type == "optional_chain" for child in [*node.children, *parent.children]),
@@ -317,41 +335,42 @@ def _name_edits(node: Node, name: bytes) -> list[Edit]:
     return [Edit(logger.start_byte, logger.end_byte, b"Tracker"), Edit(method.start_byte, method.end_byte, name)]
 
 
-def _is_in_error(node: Node) -> bool:
-    parent = node.parent
-    while parent is not None:
-        if parent.is_error:
-            return True
-        parent = parent.parent
-    return False
+def _why_used(above: list[Node], name: bytes) -> str:
+    """Why a call cannot be replaced where it stands: what it returns is used, or a test for Logger is around it.
 
-
-def _why_used(call: Node, name: bytes) -> str:
-    """Why a call cannot be replaced where it stands: what it returns is used, or a test for Logger is around it."""
-    node, parent = call, call.parent
-    while parent is not None and (
-        parent.type in _PASSED_THROUGH
-        or (parent.type == "binary_expression" and parent.child_by_field_name("right") == node)
-        or (parent.type == "ternary_expression" and parent.child_by_field_name("condition") != node)
+    Args:
+        above: The nodes around what is called; the last one is the call.
+        name: ``Logger`` or ``log_event``.
+    """
+    # A test that would be false once Logger is gone.
+    for outer, inner in pairwise(above):
+        if outer.type in ("if_statement", "ternary_expression", "binary_expression", "while_statement"):
+            test = outer.child_by_field_name("condition") or outer.child_by_field_name("left")
+            if test is not None and test != inner and re.search(rb"\b%b\b" % name, _text(test)):
+                return f"it stands behind a test for {name.decode()}: test for Tracker instead"
+    place = len(above) - 1
+    while place and (
+        above[place - 1].type in _PASSED_THROUGH
+        or (
+            above[place - 1].type == "binary_expression"
+            and above[place - 1].child_by_field_name("right") == above[place]
+        )
+        or (
+            above[place - 1].type == "ternary_expression"
+            and above[place - 1].child_by_field_name("condition") != above[place]
+        )
     ):
-        node, parent = parent, parent.parent
-    is_free = parent is None or parent.type in ("expression_statement", "program")
-    if parent is not None and parent.type == "arrow_function" and parent.child_by_field_name("body") == node:
-        taker = parent.parent.parent if parent.parent is not None and parent.parent.type == "arguments" else None
+        place -= 1
+    user = above[place - 1] if place else None
+    is_free = user is None or user.type in ("expression_statement", "program")
+    if user is not None and user.type == "arrow_function" and user.child_by_field_name("body") == above[place]:
+        # above[place - 1] is the arrow function, before it come the arguments, and the call that takes it.
+        taker = above[place - 3] if place >= 3 and above[place - 2].type == "arguments" else None
         function = taker.child_by_field_name("function") if taker is not None else None
         method = function.child_by_field_name("property") if function is not None else None
         is_free = _text(method if method is not None else function) in _HANDLER_TAKERS
-    # A test that would be false once Logger is gone.
-    above: Node | None = call.parent
-    below = call
-    while above is not None:
-        test = above.child_by_field_name("condition") or above.child_by_field_name("left")
-        is_test = above.type in ("if_statement", "ternary_expression", "binary_expression", "while_statement")
-        if is_test and test is not None and test != below and re.search(rb"\b%b\b" % name, _text(test)):
-            return f"it stands behind a test for {name.decode()}: test for Tracker instead"
-        below, above = above, above.parent
-    if not is_free:
-        if parent is not None and parent.type == "member_expression":
-            return "it waits for the answer of a request: do at once what its callback does"
-        return "what it returns is used: Tracker.emit returns the id of the event"
-    return ""
+    if is_free:
+        return ""
+    if user is not None and user.type == "member_expression":
+        return "it waits for the answer of a request: do at once what its callback does"
+    return "what it returns is used: Tracker.emit returns the id of the event"
