@@ -14,6 +14,7 @@ import msgspec
 from dispatcher.destinations.identifiers import to_id
 from dispatcher.event import DIRECT_TYPES, as_object, data_fields, utc_text
 from dispatcher.rules.consent import stated_consent, stated_integrations
+from dispatcher.store.event_ids import SOURCE_KEY
 from dispatcher.tasks.destinations.person import Person, segment_ids
 from dispatcher.templates.number import with_numbers
 from dispatcher.version import __version__
@@ -96,7 +97,7 @@ def track_message(event: Event, shared: SharedFields, *, properties: Properties)
         # Segment answers 200 to a message without a user, and drops it. The event's id is the same in every repeat.
         **(shared.ids or {"anonymousId": event.id}),
         "event": event.name,
-        "properties": _edx_properties(event) if properties == "edx" else _to_numbers(as_object(event.data)),
+        "properties": _edx_properties(event) if properties == "edx" else _to_numbers(event, as_object(event.data)),
         **shared.rest,
     }
 
@@ -112,7 +113,7 @@ def direct_message(event: Event) -> dict[str, Any]:
         message.setdefault("event", event.name)
     if payload_key := _PAYLOAD_KEYS.get(event.type):
         payload = as_object(call.get(payload_key))
-        message[payload_key] = _to_numbers(payload) if payload_key == "properties" else payload
+        message[payload_key] = _to_numbers(event, payload) if payload_key == "properties" else payload
     return message | _rest(event, call)
 
 
@@ -124,8 +125,9 @@ def _rest(event: Event, call: dict[str, Any]) -> dict[str, Any]:
     return {"integrations": integrations, "context": context} if integrations else {"context": context}
 
 
-def _to_numbers(properties: dict[str, Any]) -> dict[str, Any]:
-    return with_numbers(properties, _NUMBERS, _LISTS)
+def _to_numbers(event: Event, properties: dict[str, Any]) -> dict[str, Any]:
+    # What came over HTTP was JSON: a text in it was meant as one, while that of an app may have been a Decimal.
+    return properties if SOURCE_KEY in event.context else with_numbers(properties, _NUMBERS, _LISTS)
 
 
 def _edx_properties(event: Event) -> dict[str, Any]:

@@ -127,6 +127,13 @@ def test_amounts_that_are_the_text_of_a_number_become_numbers(kind: str) -> None
     assert event == before
 
 
+def test_what_came_over_http_stays_the_text_that_it_was() -> None:
+    given = {"revenue": "49.90", "products": [{"price": "24.95"}]}
+    event = copy.deepcopy(a_call("track", userId="7", event="paid", properties=given))
+    event.context["collector_source"] = "server"
+    assert to_message(event)["properties"] == given
+
+
 def test_edx_properties_are_the_whole_event_plus_google_analytics_fields() -> None:
     message = to_message(an_event(), properties="edx")
     assert message["event"] == "edx.course.enrollment.activated"
