@@ -222,3 +222,19 @@ def test_nothing_that_is_emitted_throws(site: EventsSite, page: Browser) -> None
     )
     all_arrive(site, page, ids[:-1])
     assert site.events[0]["data"] == {"n": "1"}
+
+
+def test_what_one_browser_emits_is_of_one_anonymous_user(site: EventsSite, driven: Browser) -> None:
+    driven.open(f"{site.url}/page?attributes=data-consent=unknown")
+    driven.run("Tracker.emit('unknown'); return Tracker.flush()")
+    assert driven.run("return Object.values(localStorage)") == []
+    driven.run("Tracker.consent(true); return Tracker.flush()")
+    driven.open(f"{site.url}/page")
+    driven.run("Tracker.emit('next'); Tracker.track('Next'); return Tracker.flush()")
+    wait_for(lambda: len(site.taken) == 3, 5)
+    assert len({event["anonymousId"] for event in site.events}) == 1
+    driven.run("Tracker.reset(); Tracker.emit('other'); return Tracker.flush()")
+    assert site.events[-1]["anonymousId"] != site.events[0]["anonymousId"]
+    # Who refuses leaves no id behind, and gets none.
+    driven.run("Tracker.consent(false); Tracker.emit('never'); Tracker.track('Never')")
+    assert driven.run("return Object.values(localStorage)") == []

@@ -221,6 +221,8 @@ export class Tracker {
   private check(): void {
     const value = this.decision();
     if (value === false) this.store?.clear(), this.reset(), this.sender?.cancel();
+    // Whom the page knew while consent was unknown is the same person on the next page.
+    if (value && this.user && !this.store?.read("!user")) this.keepUser();
     if (value && !this.wasAllowed) this.store?.persist(isObject(value) ? value : undefined), this.sender?.wake();
     this.wasAllowed = !!value;
   }
@@ -233,6 +235,8 @@ export class Tracker {
     }
     const consent = this.decision();
     if (consent === false) return;
+    // Here, not in emit: before init it is not known whom the browser remembers, and without consent nobody is asked for.
+    if (!event.type) event.anonymousId = this.who().anonymousId;
     const context: Record<string, unknown> = { ...event.context };
     if (isObject(consent)) context.consent = { categoryPreferences: consent };
     if (navigator.webdriver) context.webdriver = true;
