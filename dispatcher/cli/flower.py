@@ -68,7 +68,7 @@ def is_installed() -> bool:
     type=click.IntRange(1),
     default=_MAX_TASKS,
     show_default=True,
-    help="How many tasks to remember, at some 7 KB each. A task is a batch.",
+    help="How many tasks to remember, at some 7 KB each. A task is a delivery.",
 )
 @click.option(
     "--allow-control",
