@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.local.demo import browser
+
+#: A click in the page, where there is a browser.
+CLICKS = 0 if browser.missing_parts() else 1
 #: One visitor in three of sixty does not buy.
-LOGGED = 3 * 60 + 60 + 40
-TO_SEGMENT = 60 + 60 + 40
+LOGGED = 3 * 60 + 60 + 40 + CLICKS
+TO_SEGMENT = 60 + 60 + 40 + CLICKS
 
 COMMAND = [sys.executable, "-m", "dispatcher.local.demo"]
 
@@ -66,6 +70,18 @@ def test_every_event_of_the_shop_lands_where_it_should_and_no_process_is_left(di
     assert f"{LOGGED} events emitted, {LOGGED} lines in the tracking log, each once" in outcome.stdout
     assert f"{TO_SEGMENT} of them are for Segment, {TO_SEGMENT} messages there, each once" in outcome.stdout
     assert "What to try next" in outcome.stdout
+    clicks = [line for line in lines if line["name"] == browser.NAME]
+    assert [(line["event_source"], line["context"]["event_id"]) for line in clicks] == [
+        ("browser", message["messageId"]) for message in messages if message.get("event") == browser.NAME
+    ]
+    assert len(clicks) == CLICKS
+
+
+def test_the_page_of_the_docs_is_that_of_the_demo():
+    page = (Path(browser.__file__).with_name("page.html")).read_text()
+    assert len(page.splitlines()) == 10
+    docs = (Path(__file__).parents[2] / "docs/how-to/browser.md").read_text()
+    assert f"```html\n{page.replace('COLLECTOR', '')}```" in docs
 
 
 def test_a_file_of_recorded_events_is_emitted_too_and_each_refused_line_is_named(directory, tmp_path):

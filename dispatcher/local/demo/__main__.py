@@ -13,6 +13,7 @@ import click
 
 from dispatcher import config
 from dispatcher.errors import DispatcherError
+from dispatcher.local.demo import browser
 from dispatcher.local.demo.recorded import Feed, feed
 from dispatcher.local.demo.screen import Screen
 from dispatcher.local.demo.stage import Stage, clear
@@ -96,14 +97,22 @@ def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
 
 
 def _emit(screen: Screen, stage: Stage) -> list[list[Emitted]]:
-    with screen.step("dispatcher up", "Redis, a relay, a worker, a stand-in for Segment"):
-        stage.start_dispatcher()
+    with screen.step("dispatcher up", "Redis, relay, worker, collector, a Segment stub"):
+        collector = stage.start_dispatcher()
     with screen.step("A web shop", "under gunicorn") as say:
-        port = stage.start_shop()
+        port = stage.start_shop(collector)
         say(f"two gunicorn processes, http://127.0.0.1:{port}")
     requests = sum(len(plan(number)) for number in range(VISITORS))
     with screen.progress(f"{VISITORS} visitors", requests) as advance:
-        return visit_all(port, advance)
+        visits = visit_all(port, advance)
+    with screen.step("A browser", "Chromium opens the shop's page, and clicks") as say:
+        missing = browser.missing_parts() if collector else ["the extra collector"]
+        if missing:
+            say(f"left out: {' and '.join(missing)} not installed")
+            return visits
+        clicked = browser.click_once(f"http://127.0.0.1:{port}/page", stage.directory / "chromium")
+        say("Chromium clicked, and tracker.js sent it")
+    return [*visits, [clicked]]
 
 
 def _drain(screen: Screen, stage: Stage, shop: list[Emitted], recorded: Feed, router: Router) -> Tally:

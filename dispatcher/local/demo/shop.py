@@ -1,13 +1,16 @@
 """A sample web app: a shop that says what its visitors do. Plain WSGI: ``gunicorn dispatcher.local.demo.shop:app``.
 
-Every answer names the event that the request led to, so that it can be looked for at the other end.
+It has one page, ``/page``, whose button emits in the browser. Every other answer names the event that the request
+led to, so that it can be looked for at the other end.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,11 +20,17 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 PRODUCTS = {"tea": 4.5, "coffee": 7.2, "cocoa": 5.9, "cups": 12.0}
+#: The variable with the collector's address, which the page loads tracker.js from.
+COLLECTOR_VARIABLE = "DEMO_COLLECTOR"
 CUSTOMERS = {"ada": 1, "barbara": 2, "edsger": 3, "grace": 4, "joan": 5, "radia": 6}
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Answer one request. Each event carries who asked and from where."""
+    if environ.get("PATH_INFO") == "/page":
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
+        page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+        return [page.replace("COLLECTOR", os.environ.get(COLLECTOR_VARIABLE, "")).encode()]
     cookie = SimpleCookie(environ.get("HTTP_COOKIE", ""))
     # A real shop would sign these, and ask for a password.
     name = cookie["customer"].value if "customer" in cookie else ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from dispatcher.installation import launch
+from dispatcher.local.demo.shop import COLLECTOR_VARIABLE
 from dispatcher.local.demo.visits import DemoError
 from dispatcher.local.supervisor import Child, Supervisor
 from dispatcher.process.system_calls import pids_with
@@ -25,6 +26,7 @@ _START_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 12
 _LISTENING: Final = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 _READY: Final = re.compile(r"\bup ready\b")
+_COLLECTOR: Final = re.compile(r"\bcollector (http://\S+) for web\b")
 
 
 class Stage:
@@ -46,18 +48,29 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._supervisor.stop()
 
-    def start_dispatcher(self) -> None:
-        """Start `dispatcher up` and wait until it is ready. Raises DemoError with its last lines if it ends before."""
-        self._start(Child("up", launch.command("dispatcher", "up", "--no-flower")), _READY)
+    def start_dispatcher(self) -> str:
+        """Start `dispatcher up` and wait until it is ready. Raises DemoError with its last lines if it ends before.
 
-    def start_shop(self) -> int:
-        """Start the shop under gunicorn with two processes. Returns its port."""
+        Returns:
+            The collector's URL; empty where its extra is not installed.
+        """
+        self._start(Child("up", launch.command("dispatcher", "up", "--no-flower")), _READY)
+        with self._output_changed:
+            found = next(filter(None, map(_COLLECTOR.search, self._lines["up"])), None)
+        return found[1] if found is not None else ""
+
+    def start_shop(self, collector: str) -> int:
+        """Start the shop under gunicorn with two processes. Returns its port.
+
+        Args:
+            collector: The URL that its page loads tracker.js from.
+        """
         if find_spec("gunicorn") is None:
             raise DemoError("gunicorn, which runs the shop, is not installed: pip install gunicorn")
         options = ("--bind=127.0.0.1:0", "--workers=2", "--threads=4", "--no-control-socket")
         # gunicorn looks for the app in the directory that it changes to first, which has to be one of ours.
         command = launch.command("gunicorn", *options, f"--chdir={self.directory}", "dispatcher.local.demo.shop:app")
-        return int(self._start(Child("shop", command), _LISTENING)[1])
+        return int(self._start(Child("shop", command, {COLLECTOR_VARIABLE: collector}), _LISTENING)[1])
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `dispatcher` command to its end. Blocks."""
