@@ -35,7 +35,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put short files last: at the end of a run no process waits long for the last file of another."""
-    items.sort(key=lambda item: item.path.parent.name not in ("integration", "faults", "simulator"))
+    items.sort(key=lambda item: item.path.parent.name not in ("integration", "faults", "edge", "simulator"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -77,3 +77,8 @@ def in_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         if name.startswith("DISPATCHER_"):
             monkeypatch.setenv(name, value)
     return site
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name binary arguments by their size: what is compressed holds the time, and the tests' names must not."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and not val.decode("latin-1").isprintable() else None
