@@ -32,15 +32,16 @@ _PART: Final = re.compile(
     |\son[a-z]+\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
-_CDATA: Final = re.compile(rb"<!\[CDATA\[.*?\]\]>", re.DOTALL)
 _TYPE: Final = re.compile(rb"""\btype\s*=\s*(?:["']|&quot;)?([\w./+-]+)""", re.IGNORECASE)
 _LANGUAGE: Final = re.compile(rb"""\blang\s*=\s*["']?(tsx?)\b""", re.IGNORECASE)
 _SCRIPT_TYPES: Final = re.compile(rb"(?:text|application)/(?:x-)?(?:java|ecma)script|module|text/(?:jsx|babel)", re.I)
 _ENTITY: Final = re.compile(rb"&(?:[a-zA-Z]+|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
 # What templates put between JavaScript, so that the parser does not see it: what stands for a value, and what does not.
-_VALUE: Final = re.compile(rb"<%[=-].*?%>|\{\{.*?\}\}", re.DOTALL)
+# None goes beyond the next beginning of its own kind, or many that never end would each be read to the end of the file.
+_VALUE: Final = re.compile(rb"<%[=-](?:(?!<%[=-]).)*?%>|\{\{(?:(?!\{\{).)*?\}\}", re.DOTALL)
 _CONTROL: Final = re.compile(
-    rb"<!\[CDATA\[|\]\]>|<%(?![=-]).*?%>|</%\w[^>]*>|\{%.*?%\}|\{\#.*?\#\}|^[ \t]*(?:%(?!%)|\#\#)[^\n]*",
+    rb"<!\[CDATA\[|\]\]>|<%(?![=-])(?:(?!<%).)*?%>|</%\w[^<>]*>"
+    rb"|\{%(?:(?!\{%).)*?%\}|\{\#(?:(?!\{\#).)*?\#\}|^[ \t]*(?:%(?!%)|\#\#)[^\n]*",
     re.DOTALL | re.MULTILINE,
 )
 _UNREAD: Final = re.compile(rb"\bLogger\s*\.\s*(?:log|listen|bind)\s*\(|\blog_event\s*\(")
@@ -72,7 +73,7 @@ def find_fragments(content: bytes, path: PurePath) -> list[Fragment]:
     suffix = path.suffix.lower()
     if suffix in _SCRIPTS:
         return [Fragment(content, range(len(content) + 1), _SCRIPTS[suffix])]
-    cdata = [match.span() for match in _CDATA.finditer(content)]
+    cdata = list(_find_cdata(content))
     found: list[Fragment] = []
     for match in _PART.finditer(content):
         kind = match.lastgroup or ""
@@ -100,6 +101,14 @@ def find_fragments(content: bytes, path: PurePath) -> list[Fragment]:
             code, places = _unescape(code, start)
         found.append(Fragment(code, places, grammar))
     return found
+
+
+def _find_cdata(content: bytes) -> Iterator[tuple[int, int]]:
+    """The place of each CDATA section."""
+    end = 0
+    while (start := content.find(b"<![CDATA[", end)) >= 0 and (close := content.find(b"]]>", start)) >= 0:
+        end = close + 3
+        yield start, end
 
 
 def find_unread(content: bytes, path: PurePath, fragments: Sequence[Fragment]) -> Iterator[int]:
