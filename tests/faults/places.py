@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,9 +42,17 @@ def log_files(path: Path) -> list[Path]:
 
 def read_log(path: Path) -> tuple[Counter[str], int]:
     """How often each event has a line in the log and its rotated files, and how many lines are not an event's JSON."""
+    while True:
+        try:
+            return _read_files(log_files(path))
+        except FileNotFoundError:
+            continue  # one was rotated or compressed since they were listed
+
+
+def _read_files(files: Sequence[Path]) -> tuple[Counter[str], int]:
     found: Counter[str] = Counter()
     broken = 0
-    for file in log_files(path):
+    for file in files:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
             for line in lines:
                 try:
