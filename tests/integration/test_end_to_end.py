@@ -123,8 +123,6 @@ def test_a_failed_delivery_is_parked_shown_as_a_retry_and_delivered_later(
         site.wait_until_delivered()
     assert Counter(message["properties"]["n"] for message in at_segment(site)) == Counter(range(50))
     site.assert_ledger_closes()
-    # Each attempt was reported with the number of earlier ones.
-    assert site.counts(SEGMENT).retried % 50 == 0
 
 
 def test_a_hundred_thousand_emits_and_kill_9_make_a_hundred_thousand_lines(site: Site) -> None:
