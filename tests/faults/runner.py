@@ -18,6 +18,10 @@ from tests.faults.account import Account
 from tests.faults.case import Case, NotHereError
 from tests.faults.stage import Say, Stage
 
+# Seconds of a lease where one may run out, and where none may.
+_SHORT_LEASE = 2
+_LONG_LEASE = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -59,7 +63,14 @@ def play(
     skipped = ""
     account = Account()
     try:
-        with Stage(directory, Random(f"{seed}:{case.name}"), short=short, say=say, events=events) as stage:
+        with Stage(
+            directory,
+            Random(f"{seed}:{case.name}"),
+            short=short,
+            say=say,
+            events=events,
+            lease_seconds=_SHORT_LEASE if case.expected.repeats else _LONG_LEASE,
+        ) as stage:
             case.play(stage)
             account = stage.finish(case.expected)
     except NotHereError as error:

@@ -33,19 +33,13 @@ Say = Callable[[str], None]
 _LOOK_SECONDS = 0.1
 # So that a case takes seconds for what takes minutes in production.
 _DESTINATION = {
-    "LEASE_SECONDS": "2",
     "RETRY__FIRST_SECONDS": "0.2",
     "RETRY__MAX_SECONDS": "2",
     "BREAKER__FIRST_SECONDS": "0.5",
     "BREAKER__MAX_SECONDS": "2",
 }
-# A request has to end within its lease.
-_REQUESTS = {"CONNECT_TIMEOUT_SECONDS": "0.4", "TIMEOUT_SECONDS": "1.4"}
-_SHORT_WAITS = {
-    f"DISPATCHER_DESTINATIONS__{name}__{key}": value
-    for name, variables in (("TRACKING_LOG", _DESTINATION), ("SEGMENT", _DESTINATION | _REQUESTS))
-    for key, value in variables.items()
-}
+# A request has to end within its lease, of which it may take this part.
+_TIMEOUT_OF_LEASE = 0.7
 
 
 @dataclass
@@ -57,12 +51,15 @@ class Stage:
         chance: The source of all random choices.
         short: Fewer strikes, for the tests.
         say: Called with what happens now.
+        lease_seconds: How long a claim lasts. Short where a holder dies or a lease is to run out; where none is, a
+            short one would only run out because the machine is busy.
     """
 
     directory: Path
     chance: Random
     short: bool = False
     say: Say = lambda _: None
+    lease_seconds: float = 2
     #: How many events a long case emits; None leaves it to the case.
     events: int | None = None
     #: Whether the sink refuses one event in a thousand for good, which then must become a dead letter.
@@ -84,7 +81,8 @@ class Stage:
             # The site needs nothing of its sink but the URL.
             self.site = Site(self.directory, self.redis, self.sink)  # type: ignore[arg-type]
             self.allow([BOTH])
-            self.environ.update(_SHORT_WAITS)
+            self._configure("tracking_log")
+            self._configure(SEGMENT, **self._requests)
             self._stack.callback(self.site.close)
             self._stack = self._stack.pop_all()
         processes = self.site.processes
@@ -123,12 +121,19 @@ class Stage:
     def add_sink(self, name: str, type: str = "segment") -> ScriptedSink:
         """Add a destination like Segment, which gets the same events. Call it before the first process starts."""
         self._sinks[name] = sink = self.enter(ScriptedSink())
-        variables = {"TYPE": type, "HOST": sink.url, "WRITE_KEY": "a-key", **_DESTINATION, **_REQUESTS}
-        self.environ.update(
-            {f"DISPATCHER_DESTINATIONS__{name.upper()}__{key}": value for key, value in variables.items()}
-        )
+        self._configure(name, TYPE=type, HOST=sink.url, WRITE_KEY="a-key", **self._requests)
         self.allow([BOTH])
         return sink
+
+    @property
+    def _requests(self) -> dict[str, str]:
+        return {"CONNECT_TIMEOUT_SECONDS": "0.4", "TIMEOUT_SECONDS": str(_TIMEOUT_OF_LEASE * self.lease_seconds)}
+
+    def _configure(self, destination: str, **variables: str) -> None:
+        variables |= {"LEASE_SECONDS": str(self.lease_seconds), **_DESTINATION}
+        self.environ.update(
+            {f"DISPATCHER_DESTINATIONS__{destination.upper()}__{key}": value for key, value in variables.items()}
+        )
 
     def allow(self, events: list[str]) -> None:
         """Write the allowlists of all sinks."""
