@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Touched after each installation: younger than pyproject.toml, it says that there is nothing to install.
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
+FUZZ_INSTALLED := $(VENV)/.installed-fuzz
 # Twice, or it warns of everything that an index of its own does not have; errors are still shown.
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
@@ -20,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test pythons servers constraints lint format bench client peers faults edge screenshots clean
+.PHONY: help venv demo test pythons servers constraints lint format bench client peers faults fuzz edge screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -65,6 +66,9 @@ bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measur
 faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; two cases at a time
 	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)
 
+fuzz: $(FUZZ_INSTALLED) ## attack the collector with hostile requests beside good ones; ARGS="--minutes 10"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 edge: $(INSTALLED) ## count clicks that survive the end of a page, ours and those of `make peers`; needs Debian's chromium
 	@$(BIN)/python -m tests.edge --json .edge/results.json $(ARGS)
 
@@ -86,4 +90,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(BENCH_INSTALLED): $(INSTALLED)
 	@$(PIP) --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+$(FUZZ_INSTALLED): $(INSTALLED)
+	@$(PIP) --constraint constraints.txt --editable '.[fuzz]'
 	@touch $@
