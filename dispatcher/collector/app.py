@@ -98,13 +98,14 @@ class App:
             asked = headers.get("access-control-request-headers", "")
             await self._send(send, 204, b"", preflight_headers(origin, asked, methods, self._sources))
             return
-        if path in _PROBES and method in ("GET", "HEAD"):
+        known = route.methods if route is not None else _PROBE_METHODS
+        if path in _PROBES and method in _PROBE_METHODS:
             await self._answer_probe(path, send, is_head=method == "HEAD")
             return
-        if route is None:
+        if route is None and path not in _PROBES:
             outcome: Accepted | Refused | None = Refused(404, "unknown_path", "the path is unknown")
-        elif method not in route.methods:
-            allowed = {"allow": ", ".join(sorted(route.methods))}
+        elif route is None or method not in known:
+            allowed = {"allow": ", ".join(sorted(known))}
             outcome = Refused(405, "wrong_method", "the path does not take this method", allowed)
         else:
             outcome = await self._take(scope, headers, receive, route)
@@ -324,4 +325,5 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
+_PROBE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics", openapi.PATH})
