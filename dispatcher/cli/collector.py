@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +14,12 @@ from dispatcher import config
 from dispatcher.errors import SettingsError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
-from dispatcher.local.supervisor import Child, Supervisor
+from dispatcher.local.supervisor import GRACE_SECONDS, Child, Supervisor
 from dispatcher.secrecy.log_lines import log_to_stderr
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+    from dispatcher.config.collector import CollectorSettings
 
 
 def is_installed() -> bool:
@@ -28,9 +33,16 @@ def is_installed() -> bool:
 @click.option("--durability", type=click.Choice(["process", "disk"]), help="What 200 means [collector.durability].")
 @click.option("--processes", type=click.IntRange(1, 256), help="Processes that share the port [collector.processes].")
 @click.option("--shared", is_flag=True, hidden=True, help="One of several processes: bind the port beside others.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Where /metrics is [collector.metrics_port].")
 @click.pass_context
 def collector(
-    ctx: click.Context, host: str | None, port: int | None, durability: str | None, processes: int | None, shared: bool
+    ctx: click.Context,
+    host: str | None,
+    port: int | None,
+    durability: str | None,
+    processes: int | None,
+    shared: bool,
+    metrics_port: int | None,
 ) -> None:
     """Take events from browsers, apps and servers over HTTP until SIGTERM or Ctrl-C.
 
@@ -38,8 +50,8 @@ def collector(
     is a source, with a key: a table [sources.NAME] of the settings. An event that was answered with 200 is in the
     outbox, and survives the collector; with --durability disk a loss of power too.
 
-    /healthz says that it runs, /readyz that it wants requests, /metrics what came in by source, and what was refused
-    with which reason.
+    /healthz says that it runs, /readyz that it wants requests. /metrics, on a port of its own that only this machine
+    reaches by default, says what all processes took by source, and refused with which reason.
 
     \b
     Examples:
@@ -54,7 +66,13 @@ def collector(
     from dispatcher.collector import server  # noqa: PLC0415 - it needs the extra
 
     log_to_stderr()
-    given = {"host": host, "port": port, "durability": durability, "processes": processes}
+    given = {
+        "host": host,
+        "port": port,
+        "durability": durability,
+        "processes": processes,
+        "metrics_port": metrics_port,
+    }
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings = config.load(overrides={"collector": changed} if changed else None)
     if not settings.sources:
@@ -64,25 +82,39 @@ def collector(
                 'a write_key, or set DISPATCHER_SOURCES=\'{"web": {"write_key": "…"}}\''
             ]
         )
+    is_shared = shared or settings.collector.processes > 1
     try:
-        listener = server.listen(settings, is_shared=shared or settings.collector.processes > 1)
+        listener = server.listen(settings, is_shared=is_shared)
     except OSError as error:
         table = settings.collector
         raise click.ClickException(
             f"cannot listen on {table.host}:{table.port}: {error.strerror}; choose another --host or --port"
         ) from error
-    address, bound = listener.getsockname()[:2]
-    if shared:
-        server.serve(settings, listener)
-        return
-    click.echo(f"http://{f'[{address}]' if ':' in address else address}:{bound}")
-    if settings.collector.processes == 1:
-        server.serve(settings, listener)
+    bound = listener.getsockname()[1]
+    if not shared:
+        click.echo(_url(listener))
+    metrics = None
+    try:
+        metrics = server.listen_for_metrics(settings, bound, is_shared=is_shared)
+        if not shared:
+            click.echo(f"metrics: {_url(metrics)}/metrics")
+    except OSError as error:
+        # What it is for goes on without them.
+        click.echo(f"metrics are not served: {error.strerror}; set collector.metrics_port to another port", err=True)
+    if shared or settings.collector.processes == 1:
+        server.serve(settings, listener, metrics)
         return
     # It is bound here for as long as the others run, so that nobody else takes the port; it never listens.
     arguments = ["--host", settings.collector.host, "--port", str(bound), "--durability", settings.collector.durability]
-    _run_processes(collector_arguments("--shared", *arguments), settings.collector.processes)
+    if metrics is not None:
+        arguments += ["--metrics-port", str(metrics.getsockname()[1])]
+    _run_processes(collector_arguments("--shared", *arguments), settings)
     listener.close()
+
+
+def _url(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}"
 
 
 def collector_arguments(*arguments: str) -> list[str]:
@@ -90,19 +122,30 @@ def collector_arguments(*arguments: str) -> list[str]:
     return launch.command("dispatcher", "collector", *arguments)
 
 
-def _run_processes(command: list[str], count: int) -> None:
-    """Keep so many processes running until SIGTERM or Ctrl-C, and end them in order."""
+def child(name: str, command: list[str], table: CollectorSettings) -> Child:
+    """A collector that is to be kept running, with the time that it may take to end.
+
+    Args:
+        name: As of ``Child``.
+        command: Of ``collector_arguments``.
+        table: Its settings.
+    """
+    return Child(name, command, grace_seconds=GRACE_SECONDS + table.drain_seconds)
+
+
+def _run_processes(command: list[str], settings: Settings) -> None:
+    """Keep the processes running until SIGTERM or Ctrl-C. They drain at the same time, so that no new one is chosen."""
     stopped = threading.Event()
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: stopped.set())
     supervisor = Supervisor(lambda name, line: click.echo(f"{name}: {line}", err=True))
     try:
-        for number in range(count):
-            supervisor.start(Child(f"collector {number + 1}", command))
+        for number in range(settings.collector.processes):
+            supervisor.start(child(f"collector {number + 1}", command, settings.collector))
         while not stopped.wait(0.25):
             supervisor.restart_ended()
     finally:
-        supervisor.stop()
+        supervisor.stop(together=True)
 
 
 @collector.command()

@@ -274,7 +274,7 @@ class _Up:
         port = _free_port(table.port, host) if table.processes == 1 else table.port
         self._ports["collector"] = (host, port)
         command = collector_command.collector_arguments("--port", str(port))
-        self._supervisor.start(Child("collector", command))
+        self._supervisor.start(collector_command.child("collector", command, table))
         self._collector_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._tell("collector", f"{self._collector_url} for {', '.join(sources)}")
 

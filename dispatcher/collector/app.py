@@ -13,12 +13,12 @@ from dispatcher.collector.answer import Headers, accepted_body, encode_answer, e
 from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
-from dispatcher.collector.counts import Counts
 from dispatcher.collector.json_body import nests_deeper
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request, Route
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources, page_origin
 from dispatcher.collector.user import UserLookup
+from dispatcher.monitoring.intake import Intake
 from dispatcher.outcomes import TOO_LARGE
 from dispatcher.wire import encode_json
 
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 access = logging.getLogger("dispatcher.collector.access")
 
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
-_METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _JSON: Final = (b"content-type", b"application/json")
 _MAX_ORIGINS: Final = 1_000
 _BUSY: Final = "the collector has as many requests as it can hold: send this one again later"
@@ -53,7 +52,7 @@ class App:
         self._routes = Routes(settings.collector)
         self._proxies = Proxies(settings.collector.proxies)
         #: What came in and what was refused.
-        self.counts: Final = Counts()
+        self.counts: Final = Intake()
         #: Set at the end: /readyz says 503, and everything else goes on.
         self.is_draining = False
         table = settings.collector
@@ -247,18 +246,26 @@ class App:
                 hops = [value for name, value in raw if name.lower() == b"x-forwarded-for"]
                 peer = self._proxies.address_of(peer, b",".join(hops).decode("latin-1"))
             request = Request(method, path, headers, query, body, peer, datetime.now(UTC), user)
+            self._sources.admitted = ""
             outcome = route(request, self._sources)
-            if isinstance(outcome, Refused) or not outcome.events:
-                return outcome
-            return self._check_items(outcome, len(body) + len(query)) or self._committer.append(outcome) or outcome
+            if isinstance(outcome, Accepted):
+                if not outcome.events:
+                    return outcome
+                refused = self._check_items(outcome, len(body) + len(query)) or self._committer.append(outcome)
+                if refused is None:
+                    return outcome
+            else:
+                refused = outcome
         except BodyRefusedError as error:
-            if error.refused is not None:
-                return error.refused
+            refused, self._sources.admitted = error.refused or _failure(), ""
         except Exception:
             # Its text could hold parts of the request.
             logger.error("a route failed on %s; its request is answered 500", path, exc_info=False)
             logger.debug("the traceback", exc_info=True)
-        return Refused(500, "failed", "the collector failed on this request", retry_after())
+            refused = _failure()
+        # For operators, who want to know which page sends what is refused.
+        self.counts.attribute_refusal(refused.code, self._sources.admitted, page_origin(headers))
+        return refused
 
     def _check_items(self, accepted: Accepted, body_bytes: int) -> Refused | None:
         """Reject the events that the source may not send, by name, size or depth; refuse a batch of too many."""
@@ -298,6 +305,8 @@ class App:
         source = accepted.source
         if source is not None:
             self.counts.accepted[source.name] += len(accepted.events)
+            if accepted.client is not None:
+                self.counts.see_client(source.name, accepted.client)
             for item in accepted.rejected:
                 self.counts.reject(source.name, item.code)
             for reason, count in accepted.dropped.items():
@@ -307,8 +316,6 @@ class App:
         status, body, kind = 200, b"ok\n", _TEXT
         if path == "/readyz" and self.is_draining:
             status, body = 503, b"draining\n"
-        elif path == "/metrics":
-            body, kind = self.counts.render(), _METRICS
         elif path == openapi.PATH:
             self._description = self._description or encode_json(openapi.describe(self._settings, self._routes))
             body, kind = self._description, _JSON
@@ -325,5 +332,9 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
+def _failure() -> Refused:
+    return Refused(500, "failed", "the collector failed on this request", retry_after())
+
+
 _PROBE_METHODS: Final = frozenset({"GET", "HEAD"})
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics", openapi.PATH})
+_PROBES: Final = frozenset({"/healthz", "/readyz", openapi.PATH})

@@ -170,7 +170,7 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
                 super().on_message_complete()
                 return
             self._route, self._parts = None, []
-            keeps_alive = self.loop.time() <= self._old_at and self.parser.should_keep_alive()
+            keeps_alive = self.loop.time() <= self._old_at and self.parser.should_keep_alive() and not app.is_draining
             if not waiting:
                 self.loop.call_soon(answer_waiting)
             waiting.append((self, (route, self.url.decode("latin-1"), headers, known, body, self._peer, keeps_alive)))
@@ -190,6 +190,12 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             # One timer for many requests, which looks when it is time: to start it anew each time costs more.
             if self._idle_timer is None:
                 self._idle_timer = self.loop.call_later(keep_alive_seconds, self._end_idle)
+
+        def drain(self) -> None:
+            """Have the answers to what is under way say that the connection ends, as all later ones do."""
+            for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+                if cycle is not None:
+                    cycle.keep_alive = False
 
         def eof_received(self) -> None:
             # The connection is closed behind this.
@@ -215,7 +221,7 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             for name, value in headers:
                 super().on_header(name, value)
             super().on_headers_complete()
-            if self.loop.time() > self._old_at:
+            if self.loop.time() > self._old_at or app.is_draining:
                 # The answer says "connection: close".
                 self.cycle.keep_alive = False
             if len(self.pipeline) > _MAX_WAITING and not self.transport.is_closing():

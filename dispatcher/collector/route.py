@@ -134,6 +134,7 @@ class Accepted:
         headers: Of the answer, in lower case, beside those that every answer has.
         status: 200, or 304 and the like for what is served.
         dropped: How many events the client says that it had to drop, by reason.
+        client: The version of tracker.js that sent it, as it says; None where another program sent it.
         depth: A bound of how deep events nest, where the route knows one; None has them looked into.
     """
 
@@ -145,6 +146,7 @@ class Accepted:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     dropped: Mapping[str, int] = field(default_factory=dict)
+    client: Any = None
     depth: int | None = None
 
 

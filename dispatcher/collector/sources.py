@@ -86,6 +86,8 @@ class Sources:
     def __init__(self, tables: Mapping[str, SourceSettings]) -> None:
         self.all: Final = [Source(name, table) for name, table in tables.items()]
         self._by_key = {key: source for source in self.all for key in source.settings.write_key}
+        #: The name of the source that was found last, whether it may send or not; whoever reads it empties it before.
+        self.admitted = ""
 
     def admit(self, key: str | None, request: Request) -> Source | Refused:
         """The source of a key, if a request from there may be taken.
@@ -100,7 +102,7 @@ class Sources:
         source = self._by_key.get(key) if isinstance(key, str) else None
         if source is None:
             return _UNKNOWN_KEY
-        settings = source.settings
+        self.admitted, settings = source.name, source.settings
         is_bound = settings.kind == "browser" and bool(settings.origins)
         if is_bound and not source.has_origin(page_origin(request.headers)):
             return Refused(
@@ -121,6 +123,7 @@ class Sources:
         origin = page_origin(request.headers)
         for source in browsers:
             if source.has_origin(origin) or (len(browsers) == 1 and not source.settings.origins):
+                self.admitted = source.name
                 return _within_rate(source)
         return Refused(403, "foreign_origin", "no source lists the page's origin: add it to the origins of one")
 

@@ -17,7 +17,7 @@ from dispatcher.store.event_ids import SOURCE_KEY
 from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:
-    from dispatcher.collector.counts import Counts
+    from dispatcher.monitoring.intake import Intake
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class UserLookup:
         SettingsError: It cannot be imported, or cannot be called.
     """
 
-    def __init__(self, entry: str, seconds: float, counts: Counts) -> None:
+    def __init__(self, entry: str, seconds: float, counts: Intake) -> None:
         module, _, attribute = entry.partition(":")
         try:
             function: Any = importlib.import_module(module)

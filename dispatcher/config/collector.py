@@ -113,6 +113,12 @@ class CollectorSettings(Table):
     enabled: bool = Field(False, description="Whether `dispatcher up` runs it.")
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on; `0.0.0.0` for all of IPv4.")
     port: int = Field(8090, ge=0, le=65535, description="The port to listen on; 0: any free one.")
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="The address of /metrics, which is for operators and not for the public."
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="The port of /metrics; 0: any free one. Absent: the one after `port`."
+    )
     processes: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="Processes that share the port, each with an outbox."
     )

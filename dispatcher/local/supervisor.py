@@ -18,8 +18,8 @@ from typing import IO, Final
 from dispatcher.process.heartbeat import Page
 from dispatcher.process.system_calls import IS_LINUX, OrphanGuard, die_with_parent
 
-# Seconds between SIGTERM and SIGKILL: more than the ten in which a worker ends by itself (tasks/worker/shutdown.py).
-_GRACE_SECONDS: Final = 15.0
+#: Seconds between SIGTERM and SIGKILL: more than the ten in which a worker ends by itself (tasks/worker/shutdown.py).
+GRACE_SECONDS: Final = 15.0
 # Seconds before a process that has ended is restarted; doubled each time, up to the maximum.
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _MAX_PAUSE_SECONDS: Final = 10.0
@@ -45,6 +45,7 @@ class Child:
         captured: Whether its output goes to ``say``, and not to where this process's own goes.
         silent_seconds: After how long without a sign of life (``heartbeat.start``) it is killed and restarted; None
             for a process that gives none.
+        grace_seconds: How long it may take to end after SIGTERM, before SIGKILL.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Child:
     environ: Mapping[str, str] = field(default_factory=dict)
     captured: bool = True
     silent_seconds: float | None = None
+    grace_seconds: float = GRACE_SECONDS
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
     restart_at: float | None = None
@@ -100,18 +102,24 @@ class Supervisor:
             if child.restart_at is not None and now >= child.restart_at:
                 self._spawn(child)
 
-    def stop(self, *, asks: bool = True) -> None:
+    def stop(self, *, asks: bool = True, together: bool = False) -> None:
         """End all children, the last started first, each with all that it has started. May be called twice.
 
-        Blocks for up to fifteen seconds for each: SIGTERM first, then SIGKILL.
+        Blocks for up to the ``grace_seconds`` of each, or of all together: SIGTERM first, then SIGKILL.
 
         Args:
             asks: Send SIGTERM. Not for children that were told to end already: the signal could meet one that is
                 ending, and end it before it has returned its exit code.
+            together: Send it to all at once.
         """
+        if asks and together:
+            for child in self._children:
+                if child.process is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        child.process.send_signal(signal.SIGTERM)
         for child in reversed(self._children):
             if child.process is not None:
-                _end(child.process, asks=asks)
+                _end(child.process, child.grace_seconds, asks=asks and not together)
                 child.process = None
             child.restart_at = None
         self._guard_children()
@@ -180,13 +188,13 @@ class Supervisor:
                 self._say(name, line.rstrip())
 
 
-def _end(process: subprocess.Popen[str], *, asks: bool) -> None:
+def _end(process: subprocess.Popen[str], grace_seconds: float, *, asks: bool) -> None:
     # Then the whole group: a worker with the prefork pool has children of its own.
     if asks:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE_SECONDS)
+        process.wait(grace_seconds)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

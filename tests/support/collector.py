@@ -7,6 +7,7 @@ import json
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from dispatcher.outbox.journal import parse
 from tests.support.processes import Child, Processes
@@ -27,6 +28,7 @@ class Collector:
         port = () if "--port" in arguments else ("--port", "0")
         self.child: Child = processes.dispatcher("collector", *port, *arguments, **environ)
         self.child.wait_for_output("Started server process", 60)
+        self.metrics_port = int(self.child.output.partition("/metrics")[0].rpartition(":")[2])
         self.port = int(self.child.output.split("http://127.0.0.1:")[1].split()[0])
 
     def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -44,9 +46,15 @@ class Collector:
         status, _, body = self.ask("POST", "/v1/batch", json.dumps({"writeKey": key, "batch": items}), **headers)
         return status, json.loads(body)
 
+    def metrics(self) -> str:
+        """What operators see."""
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def count(self, series: str) -> int:
         """The value of a series of its metrics, without the beginning of its name; 0 where it has none."""
-        lines = self.ask("GET", "/metrics")[2].decode().splitlines()
+        lines = self.metrics().splitlines()
         return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith(f"dispatcher_collector_{series} "))
 
     def raw(self, data: bytes) -> bytes:

@@ -69,6 +69,7 @@ class _Body(msgspec.Struct, gc=False, rename="camel"):
     key: Any = None
     sent_at: datetime | None = None
     dropped: Any = None
+    version: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Body).decode
@@ -105,7 +106,7 @@ class EventsRoute:
             most = source.settings.batch_events
             return Refused(413, "too_many", f"a request has at most {most} events: send the rest in another one")
         dropped = _dropped(body.dropped) if body.dropped else {}
-        accepted = Accepted(source, dropped=dropped, depth=count_brackets(request.body))
+        accepted = Accepted(source, dropped=dropped, client=body.version, depth=count_brackets(request.body))
         events: list[Event] = []
         indexes: list[int] = []
         context = request.context(source)
@@ -139,7 +140,7 @@ def _decode_unusual(raw: bytes) -> _Body | Refused:
         _Item(**{name: item.get(key) for name, key in fields.items()}) if isinstance(item, dict) else None
         for item in body["events"]
     ]
-    return _Body(items, body.get("key"), parse_time(body.get("sentAt")), body.get("dropped"))
+    return _Body(items, body.get("key"), parse_time(body.get("sentAt")), body.get("dropped"), body.get("version"))
 
 
 def _to_event(

@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from dispatcher.collector.counts import Counts
 from dispatcher.collector.user import UserLookup, read_cookies
 from dispatcher.errors import SettingsError
+from dispatcher.monitoring.intake import Intake
 
 Ask = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def counts() -> Counts:
-    return Counts()
+def counts() -> Intake:
+    return Intake()
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, counts: Counts) -> Iterator[Ask]:
+def ask(monkeypatch: pytest.MonkeyPatch, counts: Intake) -> Iterator[Ask]:
     """Ask a function several times at once. Returns the answers."""
 
     def ask(function: Any, times: int = 1, seconds: float = 30) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, counts: Counts) -> Iterator[Ask]:
     return ask  # type: ignore[return-value]
 
 
-def test_the_function_gets_headers_and_cookies(ask: Ask, counts: Counts) -> None:
+def test_the_function_gets_headers_and_cookies(ask: Ask, counts: Intake) -> None:
     found = ask(lambda headers, cookies: {"user_id": int(cookies["sessionid"]), "n": len(headers)}, 5)
     assert found == [{"user_id": n, "n": 1} for n in range(5)]
     assert ask(lambda headers, cookies: None) == [{}]
@@ -69,7 +69,7 @@ def raise_(error: BaseException) -> Any:
     ],
 )
 def test_its_mistakes_cost_the_user_only(
-    ask: Ask, counts: Counts, function: Any, caplog: pytest.LogCaptureFixture
+    ask: Ask, counts: Intake, function: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert ask(function, 3) == [{}] * 3
     assert counts.user_failures == {"failed": 3}
@@ -77,7 +77,7 @@ def test_its_mistakes_cost_the_user_only(
     assert "secret-cookie" not in caplog.text
 
 
-def test_slowness_costs_the_user_only_and_no_thread_more(ask: Ask, counts: Counts) -> None:
+def test_slowness_costs_the_user_only_and_no_thread_more(ask: Ask, counts: Intake) -> None:
     ends = threading.Event()
     began = time.monotonic()
     assert ask(lambda *_: ends.wait(60) and None, 20, seconds=0.05) == [{}] * 20
@@ -87,7 +87,7 @@ def test_slowness_costs_the_user_only_and_no_thread_more(ask: Ask, counts: Count
 
 
 @pytest.mark.parametrize("entry", ["no_such_module:user_of", "json:no_such", "json:__doc__"])
-def test_what_cannot_be_called_is_said_at_the_start(entry: str, counts: Counts) -> None:
+def test_what_cannot_be_called_is_said_at_the_start(entry: str, counts: Intake) -> None:
     with pytest.raises(SettingsError, match=r"collector\.user"):
         UserLookup(entry, 1, counts)
 
