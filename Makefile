@@ -58,7 +58,7 @@ client: ## build the browser's client, dispatcher/collector/client/dist, from it
 	@cd dispatcher/collector/client && npm ci --silent --ignore-scripts && npm run --silent build && npm run --silent types
 
 peers: ## fetch other browser clients, which some tests run against the collector; needs npm
-	@cd tests/peers && npm ci --silent --ignore-scripts
+	@cd tests/peers && npm ci --silent --ignore-scripts --include=dev
 
 bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measures some rows
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,10 @@ from tests.support.clock import Clock
 from tests.support.open_store import OpenStore
 from tests.support.redis_server import RedisServer
 from tests.support.server_programs import program_of
+
+if TYPE_CHECKING:
+    from tests.support.browser import Browser
+    from tests.support.events_site import EventsSite
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +40,22 @@ def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
     yield store
     assert all(counts.closes for counts in store.counts(["tracking_log", "segment"]).values())
     pool.close()
+
+
+@pytest.fixture(scope="module")
+def driven() -> Iterator[Browser]:
+    """A Chromium that the tests of one module share."""
+    # Here, since most modules need no Selenium.
+    from tests.support.browser import Browser
+
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def web() -> Iterator[EventsSite]:
+    """A site with a collector of its own. Each has its own port, so that its pages' storage is empty."""
+    from tests.support.events_site import EventsSite
+
+    with EventsSite() as site:
+        yield site

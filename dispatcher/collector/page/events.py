@@ -120,7 +120,8 @@ class EventsRoute:
             if isinstance(made, Event):
                 events.append(made)
                 indexes.append(index)
-            else:
+            elif item is None or item.type != "on":
+                # A page that ends without its script also sends the listeners of its stub: nothing to take or refuse.
                 code, message = made
                 item_id = item.id if item is not None and is_id(item.id) else ""
                 accepted.rejected.append(Rejected(index, item_id, code, message))

@@ -1,6 +1,6 @@
 /** The classic script: window.Tracker, started by the attributes of its own script element. */
 
-import { type Options, Tracker } from "./tracker.js";
+import { Tracker } from "./tracker.js";
 
 declare global {
   interface Window {
@@ -19,7 +19,8 @@ if (!before || before.q) {
       url: set.url || "/v1/events",
       delay: +(set.delay || 2000),
       consent: set.consent === "unknown" ? null : set.consent !== "denied",
-      gpc: set.gpc as Options["gpc"] || "advertising",
+      gpc: set.gpc || "Advertising",
+      credentials: (set.credentials || "same-origin") as RequestCredentials,
       history: set.history !== undefined,
     });
   if (before) tracker.drain(before.q!);

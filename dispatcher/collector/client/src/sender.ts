@@ -117,7 +117,9 @@ export class Sender {
       wait = parseInt(answer.headers.get("Retry-After") || "") * 1000 || 0;
       // The body is read always: it holds the quota until then, and a portal's page answers 200 as well.
       const said = await answer.text();
-      done = answer.ok && JSON.parse(said).accepted >= 0;
+      const { accepted, rejected } = JSON.parse(said);
+      done = answer.ok && accepted >= 0;
+      if (done && rejected?.length) console.warn("Tracker: the collector refused", rejected);
     } catch {
       // A beacon is a last try, not a proof: the events stay stored, and the next page asks again.
       if (!status && document.visibilityState === "hidden")

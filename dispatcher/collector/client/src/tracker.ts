@@ -16,8 +16,8 @@ export interface Options {
   delay?: number;
   credentials?: RequestCredentials;
   consent?: Consent | (() => Consent);
-  /** What Global Privacy Control and Do Not Track do: refuse the category advertising, send nothing, or nothing. */
-  gpc?: "advertising" | "all" | "ignore";
+  /** What Global Privacy Control and Do Not Track do: refuse these categories of consent (several by commas, in any case), send nothing ("all"), or nothing ("ignore"). */
+  gpc?: string;
   /** Whether a page view is sent whenever the URL's path or query changes. */
   history?: boolean;
 }
@@ -44,7 +44,8 @@ type Named = { id?: string; timestamp?: string };
 /** What the stub queued: a call's first three arguments. */
 type Call = { id: string; timestamp: Date; type: string; name: unknown; data: unknown; o: unknown };
 
-interface User {
+/** Whom this browser is known as. */
+export interface User {
   anonymousId: string;
   userId?: string | null;
   traits?: object;
@@ -56,19 +57,21 @@ export class Tracker {
   private store: Store | undefined;
   private sender: Sender | undefined;
   private options: Options = { key: "" };
-  private waiting: WireEvent[] = [];
+  /** What was called before init: it is not known then whom the browser remembers, and where events go. */
+  private early: (() => void)[] = [];
   private listeners: [string, unknown, Listener][] = [];
-  private user: User | undefined;
+  private known: User | undefined;
   private wasAllowed = false;
 
   /** Starts sending. What was emitted before goes too. A second call is ignored. */
   init(options: Options): this {
     if (this.store || !options.key) return this;
-    this.options = { url: "/v1/events", delay: 2000, credentials: "same-origin", gpc: "advertising", ...options };
+    const consent = options.consent === undefined ? this.options.consent : options.consent;
+    this.options = { url: "/v1/events", delay: 2000, credentials: "same-origin", gpc: "Advertising", ...options, consent };
     const store = (this.store = new Store(options.key));
     const sender = (this.sender = new Sender(store, options.key, this.options.url!, this.options.delay!, this.options.credentials!, () => this.allowed()));
     this.check();
-    this.waiting.splice(0).forEach((event) => this.queue(event));
+    this.early.splice(0).forEach((work) => work());
     // Never unload or beforeunload: they switch the back/forward cache off, and phones do not fire them.
     addEventListener("visibilitychange", () => (document.visibilityState === "hidden" ? sender.leave() : sender.flush()), true);
     addEventListener("pagehide", () => sender.leave(), true);
@@ -84,8 +87,8 @@ export class Tracker {
   /** Emits an event of the tracking log. Returns its id, which it keeps on its whole way. */
   emit(name: string, data?: Data, options: EmitOptions = {}): string {
     const { element, id, timestamp, ...rest } = options || {};
-    const event: WireEvent = { id: id || newId(), timestamp: timestamp || iso(), name: "" + name, data, page: location.href, ...rest };
-    this.queue(event);
+    const event: WireEvent = { id: id ? "" + id : newId(), timestamp: timestamp || iso(), name: "" + name, data, page: location.href, ...rest };
+    this.ready(() => this.queue(event));
     for (const [wanted, where, listener] of this.listeners.slice())
       if (wanted === name && (where === undefined || (where === null ? !element : where === element)))
         try {
@@ -124,19 +127,37 @@ export class Tracker {
   identify(...args: unknown[]): string {
     const known = typeof args[0] === "string" || typeof args[0] === "number" ? "" + args.shift() : undefined;
     if (args[0] === null || args[0] === undefined) args.shift();
-    const user = this.who();
-    // Another user's traits are not this one's.
-    if (known && known !== user.userId) user.traits = {};
-    if (known) user.userId = known;
-    user.traits = { ...user.traits, ...(isObject(args[0]) ? args[0] : {}) };
-    this.keepUser();
-    return this.call({ type: "identify", name: known, data: user.traits }, args[1] as CallOptions, args.find((arg) => typeof arg === "function") as () => void);
+    const event: Partial<WireEvent> = { type: "identify", name: known };
+    const given = isObject(args[0]) ? args[0] : {};
+    return this.call(event, args[1] as CallOptions, args.find((arg) => typeof arg === "function") as () => void, () => {
+      const user = this.user();
+      // Another user's traits are not this one's.
+      if (known && known !== user.userId) user.traits = {};
+      if (known) user.userId = known;
+      event.data = user.traits = { ...user.traits, ...given };
+      this.keepUser();
+    });
+  }
+
+  /** Whom this browser is known as. Before init nothing is known. */
+  user(): User {
+    let user = this.known;
+    if (!user) {
+      try {
+        user = JSON.parse(this.store!.read("!user") || "");
+      } catch {}
+      if (!isObject(user) || !user.anonymousId) user = { anonymousId: newId() };
+      if (this.store) (this.known = user), this.keepUser();
+    }
+    return user as User;
   }
 
   /** Forgets the user, at log-out. */
   reset(): void {
-    this.user = undefined;
-    this.store?.forget("!user");
+    this.ready(() => {
+      this.known = undefined;
+      this.store!.forget("!user");
+    });
   }
 
   /** Tells what the user decided. false clears what is stored. */
@@ -147,9 +168,11 @@ export class Tracker {
 
   /** Whether this browser never sends; kept between pages. */
   optOut(out = true): void {
-    if (out) this.store?.write("!out", "1");
-    else this.store?.forget("!out");
-    this.check();
+    this.ready(() => {
+      if (out) this.store!.write("!out", "1");
+      else this.store!.forget("!out");
+      this.check();
+    });
   }
 
   /** Sends now. Resolves when nothing waits any more or the collector cannot be reached. */
@@ -174,31 +197,29 @@ export class Tracker {
     this.preset = undefined;
   }
 
-  private call(event: Partial<WireEvent>, options: CallOptions | (() => void) = {}, callback?: () => void): string {
+  private ready(work: () => void): void {
+    if (this.store) work();
+    else if (this.early.push(work) > 500) this.early.shift();
+  }
+
+  /** `change` comes before the event, when it is known whom the browser remembers. */
+  private call(event: Partial<WireEvent>, options: CallOptions | (() => void) = {}, callback?: () => void, change?: () => void): string {
     const { messageId, timestamp, context, integrations } = (isObject(options) ? options : {}) as CallOptions;
-    const { anonymousId, userId } = this.who();
-    const id = messageId || this.preset?.id || newId();
+    const id = messageId ? "" + messageId : this.preset?.id || newId();
     const at = timestamp ? iso(+new Date(timestamp) || undefined) : this.preset?.timestamp || iso();
-    this.queue({ id, timestamp: at, ...event, anonymousId, userId, page: location.href, context, integrations });
+    const page = location.href;
+    this.ready(() => {
+      change?.();
+      const { anonymousId, userId } = this.user();
+      this.queue({ id, timestamp: at, ...event, anonymousId, userId, page, context, integrations });
+    });
     const after = typeof options === "function" ? options : callback;
     if (typeof after === "function") setTimeout(after, 0);
     return id;
   }
 
-  private who(): User {
-    if (!this.user)
-      try {
-        this.user = JSON.parse(this.store?.read("!user") || "");
-      } catch {}
-    if (!this.user) {
-      this.user = { anonymousId: newId() };
-      this.keepUser();
-    }
-    return this.user!;
-  }
-
   private keepUser(): void {
-    if (this.allowed()) this.store?.write("!user", toJson(this.user));
+    if (this.allowed()) this.store?.write("!user", toJson(this.known));
   }
 
   private decision(): Consent {
@@ -210,7 +231,15 @@ export class Tracker {
     const page = navigator as Navigator & { globalPrivacyControl?: boolean };
     const asked = gpc !== "ignore" && (page.globalPrivacyControl || page.doNotTrack === "1");
     if (this.store?.read("!out") || (asked && gpc === "all")) return false;
-    if (asked && value !== false && value !== null) return { ...(isObject(value) ? value : {}), advertising: false };
+    if (asked && value !== false && value !== null) {
+      const preferences: Record<string, boolean> = isObject(value) ? { ...value } : {};
+      for (const refused of gpc!.split(",")) {
+        // Servers look at upper and lower case: refused is what the page's own categories are called.
+        const same = Object.keys(preferences).filter((category) => category.toLowerCase() === refused.toLowerCase());
+        for (const category of same.length ? same : [refused]) preferences[category] = false;
+      }
+      return preferences;
+    }
     return value === undefined ? true : value;
   }
 
@@ -219,31 +248,27 @@ export class Tracker {
   }
 
   private check(): void {
+    if (!this.store) return;
     const value = this.decision();
-    if (value === false) this.store?.clear(), this.reset(), this.sender?.cancel();
+    if (value === false) this.store.clear(), this.reset(), this.sender!.cancel();
     // Whom the page knew while consent was unknown is the same person on the next page.
-    if (value && this.user && !this.store?.read("!user")) this.keepUser();
-    if (value && !this.wasAllowed) this.store?.persist(isObject(value) ? value : undefined), this.sender?.wake();
+    if (value && this.known && !this.store.read("!user")) this.keepUser();
+    if (value && !this.wasAllowed) this.store.persist(isObject(value) ? value : undefined), this.sender!.wake();
     this.wasAllowed = !!value;
   }
 
   private queue(event: WireEvent): void {
-    if (!this.store) {
-      // Without a key there is nowhere to send it to yet.
-      if (this.waiting.push(event) > 500) this.waiting.shift();
-      return;
-    }
     const consent = this.decision();
     if (consent === false) return;
-    // Here, not in emit: before init it is not known whom the browser remembers, and without consent nobody is asked for.
-    if (!event.type) event.anonymousId = this.who().anonymousId;
+    // Here, not in emit: without consent nobody is asked for.
+    if (!event.type) event.anonymousId = this.user().anonymousId;
     const context: Record<string, unknown> = { ...event.context };
     if (isObject(consent)) context.consent = { categoryPreferences: consent };
     if (navigator.webdriver) context.webdriver = true;
     let text = toJson({ ...event, context: Object.keys(context).length ? context : undefined });
     // A value whose own toJSON or getter throws: the event goes without it.
     if (text === "null") text = toJson({ ...event, data: null, context: undefined });
-    this.store.add(event.id, text, !!consent);
+    this.store!.add(event.id, text, !!consent);
     this.sender!.wake();
   }
 

@@ -12,22 +12,27 @@ interface Service {
 export declare class DispatcherAnalyticsService {
     private http;
     private logging;
-    private config;
+    /** Where the platform itself takes tracking log events. */
+    private eventUrl;
+    private hasTracker;
+    private posts;
     hasIdentifyBeenCalled: boolean;
     /**
-     * `config` is the MFE's own, with TRACKER_KEY and, where they differ, TRACKER_URL (default LMS_BASE_URL/v1/events)
+     * `config` is the site's own, with TRACKER_KEY and, where they differ, TRACKER_URL (default LMS_BASE_URL/v1/events)
      * and TRACKER_TRANSPORT "httpClient": events are then posted to LMS_BASE_URL/event as before, with the user's session.
+     * In frontend-base they are trackerKey, trackerUrl, trackerTransport and lmsBaseUrl. Without a key all events are
+     * posted so, and there is no Segment, as without its own key before.
      */
     constructor({ httpClient, loggingService, config }: Service);
-    /** To the tracking log. Resolves when the event is safe in the page's queue, or was posted. */
+    /** To the tracking log. Resolves when the event is safe in the page's queue, or was posted. Never rejects. */
     sendTrackingLogEvent(eventName: string, properties?: unknown): Promise<unknown>;
     /** Throws an Error without a user's id. */
     identifyAuthenticatedUser(userId: string | number, traits?: object): void;
-    /** Never waits for another vendor's script. */
+    /** Forgets who was here before, if anybody was. Segment hears of it only with traits. Never waits for another vendor's script. */
     identifyAnonymousUser(traits?: object): Promise<void>;
     /** To Segment only. */
     sendTrackEvent(eventName: string, properties?: object): void;
-    /** To Segment only. */
+    /** To Segment only. With one text, it is the name. */
     sendPageEvent(category?: string, name?: string, properties?: object): void;
     checkIdentifyCalled(): void;
 }

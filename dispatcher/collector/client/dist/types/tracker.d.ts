@@ -11,8 +11,8 @@ export interface Options {
     delay?: number;
     credentials?: RequestCredentials;
     consent?: Consent | (() => Consent);
-    /** What Global Privacy Control and Do Not Track do: refuse the category advertising, send nothing, or nothing. */
-    gpc?: "advertising" | "all" | "ignore";
+    /** What Global Privacy Control and Do Not Track do: refuse these categories of consent (several by commas, in any case), send nothing ("all"), or nothing ("ignore"). */
+    gpc?: string;
     /** Whether a page view is sent whenever the URL's path or query changes. */
     history?: boolean;
 }
@@ -41,13 +41,20 @@ type Call = {
     data: unknown;
     o: unknown;
 };
+/** Whom this browser is known as. */
+export interface User {
+    anonymousId: string;
+    userId?: string | null;
+    traits?: object;
+}
 export declare class Tracker {
     private store;
     private sender;
     private options;
-    private waiting;
+    /** What was called before init: it is not known then whom the browser remembers, and where events go. */
+    private early;
     private listeners;
-    private user;
+    private known;
     private wasAllowed;
     /** Starts sending. What was emitted before goes too. A second call is ignored. */
     init(options: Options): this;
@@ -61,6 +68,8 @@ export declare class Tracker {
     page(...args: unknown[]): string;
     /** As analytics.identify: (userId, traits, options), the id optional. */
     identify(...args: unknown[]): string;
+    /** Whom this browser is known as. Before init nothing is known. */
+    user(): User;
     /** Forgets the user, at log-out. */
     reset(): void;
     /** Tells what the user decided. false clears what is stored. */
@@ -73,8 +82,9 @@ export declare class Tracker {
     drain(calls: Call[]): void;
     private preset;
     private named;
+    private ready;
+    /** `change` comes before the event, when it is known whom the browser remembers. */
     private call;
-    private who;
     private keepUser;
     private decision;
     private allowed;
