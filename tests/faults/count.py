@@ -112,11 +112,12 @@ def _wrong_in_ledger(count: Count, expected: Expectation) -> Iterator[str]:
             yield f"{numbers['waiting']} events still wait for {name}"
     if not expected.exact:
         return
+    copies = count.ledger[LOG]["duplicates"]
     wanted = {
-        (LOG, "accepted"): len(count.lines),
+        (LOG, "accepted"): len(count.lines) + copies,
         (LOG, "delivered"): len(count.lines),
         # Including events for the log alone, which Segment's ledger counts as filtered.
-        (SEGMENT, "accepted"): len(count.lines),
+        (SEGMENT, "accepted"): len(count.lines) + copies,
         (SEGMENT, "delivered"): len(count.taken),
         (SEGMENT, "dead"): len(count.dead),
     }

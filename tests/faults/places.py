@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from dispatcher.monitoring.ledger import Ledger
+from dispatcher.outcomes import DUPLICATE
 from dispatcher.store.dead_event import unpack_event
 from dispatcher.store.dead_letter_files import directory_of, read
 from dispatcher.store.keys import DEAD
@@ -24,13 +25,15 @@ class _Data(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    event: _Data
+    # Text in which JSON is, of events that came over HTTP.
+    event: _Data | str
 
 
 class _Event(msgspec.Struct):
     data: _Data
 
 
+_decode_data = msgspec.json.Decoder(_Data).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
@@ -56,7 +59,8 @@ def _read_files(files: Sequence[Path]) -> tuple[Counter[str], int]:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
             for line in lines:
                 try:
-                    found[_decode_line(line).event.k] += 1
+                    event = _decode_line(line).event
+                    found[(_decode_data(event) if isinstance(event, str) else event).k] += 1
                 except msgspec.DecodeError:
                     broken += 1
     return found, broken
@@ -79,5 +83,7 @@ def read_ledger(ledger: Ledger) -> dict[str, Numbers]:
     """The numbers of a ledger that are compared with the count."""
     return {
         name: {counter: getattr(counts, counter) for counter in _COUNTERS}
+        # Copies of an event that came over HTTP, which go no further.
+        | {"duplicates": counts.filtered_by_reason.get(DUPLICATE, 0)}
         for name, counts in ledger.destinations.items()
     }

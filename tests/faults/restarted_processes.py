@@ -1,4 +1,4 @@
-"""Restarted processes: workers and relays, which are started again when they have ended, as systemd would."""
+"""Restarted processes: workers, relays, collectors. They are started again when they have ended, as by systemd."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RestartedProcesses:
 
     Args:
         processes: Starts them.
-        command: ``worker`` or ``relay``.
+        command: ``worker``, ``relay`` or ``collector``.
         ready: What such a process prints once it works.
         chance: Chooses the process that is killed.
     """
@@ -70,6 +70,15 @@ class RestartedProcesses:
     def kill_one(self) -> None:
         """Kill -9 one of them, and start it again."""
         self.kill(self._chance.choice(self.running))
+
+    def stop_one(self) -> int:
+        """End one of them with SIGTERM, and start it again. Returns its exit code."""
+        child = self._chance.choice(self.running)
+        code = child.stop()
+        for one in self._restarted:
+            if one.child is child:
+                one.child = one.start()
+        return code
 
     def forget(self, child: Child) -> None:
         """Do not start this process again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -18,9 +19,11 @@ from tests.faults.expectation import Expectation
 from tests.faults.latency import LogLatency
 from tests.faults.numbering import BOTH
 from tests.faults.places import log_files
+from tests.faults.posting import KEY
 from tests.faults.restarted_processes import RestartedProcesses, Workers
 from tests.faults.sink import ScriptedSink
 from tests.faults.web_processes import WebProcesses
+from tests.support.ports import free_ports
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
 from tests.support.waiting import wait_for
@@ -88,6 +91,7 @@ class Stage:
         processes = self.site.processes
         self.webs = WebProcesses(processes, self.directory, self.chance)
         self.workers = Workers(processes, "worker", ready=" ready.", chance=self.chance)
+        self.collectors = RestartedProcesses(processes, "collector", ready="Started server", chance=self.chance)
         self.relays = RestartedProcesses(processes, "relay", ready="relaying", chance=self.chance)
         self._arrivals = Arrivals(self.site, self._sinks)
         return self
@@ -156,12 +160,25 @@ class Stage:
             what=lambda: f"the first events to arrive; {self._story()}",
         )
 
+    def load_over_http(self, clients: int = 2, *arguments: str, rate: float = 150, impatience: float = 0.1) -> None:
+        """Start a collector and processes that post to it, and wait until events have arrived at both ends.
+
+        Args:
+            rate: Posts a second of each of the two threads of a process.
+            impatience: How often a client is gone before the answer, and sends again.
+        """
+        [self.collector_port] = free_ports(1)
+        self.environ["DISPATCHER_SOURCES"] = json.dumps({"site": {"write_key": KEY, "kind": "server"}})
+        self.collectors.start("--port", str(self.collector_port))
+        posts = ("--collector", str(self.collector_port), "--impatience", str(impatience))
+        self.load(clients, *posts, *arguments, rate=rate)
+
     def go_on(self, least: float, most: float | None = None) -> None:
         """Let the load run for some seconds: ``least``, or a random time between the two."""
         deadline = time.monotonic() + (least if most is None else self.chance.uniform(least, most))
         while (left := deadline - time.monotonic()) > 0:
-            self.workers.restart_ended()
-            self.relays.restart_ended()
+            for processes in (self.workers, self.relays, self.collectors):
+                processes.restart_ended()
             self._tell()
             time.sleep(min(_LOOK_SECONDS, left))
 
@@ -244,12 +261,12 @@ class Stage:
         return time.monotonic() - began
 
     def _check_processes(self, expected: Expectation) -> None:
-        ended = self.workers.ended + self.relays.ended
+        ended = self.workers.ended + self.relays.ended + self.collectors.ended
         if ended:
-            self.notes.append(f"{ended} workers or relays ended by themselves and were started again")
+            self.notes.append(f"{ended} workers, relays or collectors ended by themselves and were started again")
             if not expected.restarts:
-                words = self.workers.last_words or self.relays.last_words
-                self.problems.append(f"{ended} workers or relays ended by themselves: {words}")
+                words = self.workers.last_words or self.relays.last_words or self.collectors.last_words
+                self.problems.append(f"{ended} workers, relays or collectors ended by themselves: {words}")
 
     def _check_journals(self, expected: Expectation) -> None:
         damaged = len(list(self.outbox.glob("damaged/*")))

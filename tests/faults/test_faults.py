@@ -26,7 +26,15 @@ EVENTS = frozenset(key(0, 0, n) for n in range(8))
 def counted(emitted: Emitted) -> Count:
     """Everything as it should be."""
     due = for_segment(emitted.sure)
-    numbers = {"accepted": len(emitted.sure), "dead": 0, "filtered": 0, "waiting": 0, "retried": 0, "closes": True}
+    numbers = {
+        "accepted": len(emitted.sure),
+        "dead": 0,
+        "filtered": 0,
+        "duplicates": 0,
+        "waiting": 0,
+        "retried": 0,
+        "closes": True,
+    }
     return Count(
         emitted=emitted,
         lines=Counter(emitted.sure),

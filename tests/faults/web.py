@@ -1,6 +1,7 @@
-"""Web process: emits numbered events from threads at a steady rate, and counts them in a file that outlives kill -9.
+"""Web process: emits numbered events, or posts them to a collector, from threads at a steady rate.
 
-Started as ``python -m tests.faults.web NUMBER DIRECTORY``; it ends normally once DIRECTORY has a file ``stop``.
+It counts them in a file that outlives kill -9. Started as
+``python -m tests.faults.web NUMBER DIRECTORY``; it ends normally once DIRECTORY has a file ``stop``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from dispatcher import tracker
 from dispatcher.errors import OutboxError
 from tests.faults.numbering import BOTH, LOG_ONLY, goes_to_segment, is_poison, key
+from tests.faults.posting import Posting
 from tests.faults.progress import WORDS, progress_path, refused_path, returned_from
 from tests.support.waiting import wait_for
 
@@ -33,9 +35,20 @@ _BURST: Final = 10
 @click.option("--count", default=0, help="Events of each thread; 0 emits until it is stopped.")
 @click.option("--poison", is_flag=True, help="Make one event in a thousand poison, which the sink refuses.")
 @click.option("--deadly", default=-1, help="The event of the first thread that kills each worker that delivers it.")
+@click.option("--collector", default=0, help="The port of a collector: post there what would be emitted.")
+@click.option("--impatience", default=0.0, help="How often it is gone before the collector has answered.")
 @click.option("--forks", default=0, help="Children that emit as much, with the numbers after its own.")
 def main(
-    number: int, directory: Path, threads: int, rate: float, count: int, poison: bool, deadly: int, forks: int
+    number: int,
+    directory: Path,
+    threads: int,
+    rate: float,
+    count: int,
+    poison: bool,
+    deadly: int,
+    collector: int,
+    impatience: float,
+    forks: int,
 ) -> None:
     """Emit."""
 
@@ -44,7 +57,7 @@ def main(
             return "deadly"
         return "poison" if poison and is_poison(n) else ""
 
-    load = _Load(number, directory, threads, rate, count, mark)
+    load = _Load(number, directory, threads, rate, count, mark, collector, impatience)
     running = load.start()
     print("emitting", flush=True)
     if forks:
@@ -68,6 +81,8 @@ class _Load:
     rate: float
     count: int
     mark: Callable[[int, int], str]
+    collector: int
+    impatience: float
 
     def start(self) -> list[threading.Thread]:
         path = progress_path(self.directory, self.number)
@@ -83,13 +98,16 @@ class _Load:
         return threads
 
     def _emit_on(self, thread: int, progress: mmap.mmap, refusals: int) -> None:
+        emit: Callable[[str, dict[str, Any]], object] = tracker.emit
+        if self.collector:
+            emit = Posting(self.collector, self.impatience, f"{self.number}.{thread}").send
         n = 0
         stop = self.directory / "stop"
         next_at = time.monotonic()
         while not stop.exists() and (n < self.count or not self.count):
             for _ in range(_BURST):
                 WORDS.pack_into(progress, thread * WORDS.size, n + 1, n)
-                _emit(key(self.number, thread, n), n, refusals, mark=self.mark(thread, n))
+                _emit(emit, key(self.number, thread, n), n, refusals, mark=self.mark(thread, n))
                 n += 1
                 WORDS.pack_into(progress, thread * WORDS.size, n, n)
             next_at = max(next_at + _BURST / self.rate, time.monotonic() - 1)
@@ -108,12 +126,12 @@ def _fork(load: _Load, *, in_order: bool) -> int:
     os._exit(0)  # as multiprocessing ends its children: the tracker does not notice
 
 
-def _emit(event_key: str, n: int, refusals: int, *, mark: str) -> None:
+def _emit(emit: Callable[[str, dict[str, Any]], object], event_key: str, n: int, refusals: int, *, mark: str) -> None:
     data = {"k": event_key, "padding": "x" * 200}
     if mark:
         data[mark] = "yes"
     try:
-        tracker.emit(BOTH if goes_to_segment(n) else LOG_ONLY, data)
+        emit(BOTH if goes_to_segment(n) else LOG_ONLY, data)
     except OutboxError:
         os.write(refusals, f"{event_key}\n".encode())
 

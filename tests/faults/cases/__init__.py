@@ -1,6 +1,7 @@
 """The cases, by kind."""
 
 from tests.faults.case import Case
+from tests.faults.cases.collectors import collectors
 from tests.faults.cases.crowds import crowds
 from tests.faults.cases.dead_letters import dead_letters
 from tests.faults.cases.disks import disks
@@ -12,8 +13,5 @@ from tests.faults.cases.power import power
 from tests.faults.cases.redis_faults import redis_faults
 from tests.faults.cases.sink_faults import sink_faults
 
-CASES: dict[str, Case] = {
-    case.name: case
-    for kind in (kills, joined, redis_faults, sink_faults, disks, power, crowds, dead_letters, operations, outage)
-    for case in kind.all
-}
+_KINDS = (kills, joined, redis_faults, sink_faults, disks, power, crowds, dead_letters, operations, collectors, outage)
+CASES: dict[str, Case] = {case.name: case for kind in _KINDS for case in kind.all}

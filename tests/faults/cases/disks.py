@@ -15,8 +15,8 @@ from tests.support.waiting import wait_for
 
 disks = Cases()
 
-# Small journals, so that a full disk is met soon.
-_JOURNAL = {
+#: Small journals, so that a full disk is met soon.
+SMALL_JOURNALS = {
     "DISPATCHER_OUTBOX__MAX_EVENT_BYTES": "65536",
     "DISPATCHER_OUTBOX__JOURNAL_BYTES": "131072",
 }
@@ -53,7 +53,7 @@ def disk_full_under_log(stage: Stage) -> None:
 )
 def disk_full_under_outbox(stage: Stage) -> None:
     disk = stage.enter(SmallDisk(stage.directory / "outbox-disk"))
-    stage.environ.update(_JOURNAL, DISPATCHER_OUTBOX__DIRECTORY=str(disk.directory / "outbox"))
+    stage.environ.update(SMALL_JOURNALS, DISPATCHER_OUTBOX__DIRECTORY=str(disk.directory / "outbox"))
     stage.workers.start()
     stage.load(2)
     stage.redis.stop()
