@@ -6,7 +6,7 @@ import http.client
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +40,8 @@ class FaultyProxy:
         self.down = False
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
+        #: The latest requests that came to it: method, path, and headers with names in lower case.
+        self.requests: Final[deque[tuple[str, str, dict[str, str]]]] = deque(maxlen=1000)
         #: How often each fault was made; "passed" is none.
         self.made: Final[Counter[str]] = Counter()
         handler = type("Handler", (_Handler,), {"proxy": self})
@@ -93,6 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
         # Pages that end reset their connections.
         with suppress(ConnectionError):
             super().handle()
+
+    def parse_request(self) -> bool:
+        is_good = super().parse_request()
+        if is_good:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.proxy.requests.append((self.command, self.path.partition("?")[0], headers))
+        return is_good
 
     def do_GET(self) -> None:
         file = self.proxy.files.get(self.path.partition("?")[0])
