@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector import openapi
@@ -13,8 +14,9 @@ from dispatcher.collector.answer import Headers, accepted_body, encode_answer, e
 from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
+from dispatcher.collector.head import Head
 from dispatcher.collector.json_body import nests_deeper
-from dispatcher.collector.route import Accepted, Refused, Rejected, Request, Route
+from dispatcher.collector.route import Accepted, Refused, Rejected, Request, RequestMemory, Route
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources, page_origin
 from dispatcher.collector.user import UserLookup
@@ -34,6 +36,7 @@ access = logging.getLogger("dispatcher.collector.access")
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _JSON: Final = (b"content-type", b"application/json")
 _MAX_ORIGINS: Final = 1_000
+_NOBODY: Final[Mapping[str, Any]] = MappingProxyType({})
 _BUSY: Final = "the collector has as many requests as it can hold: send this one again later"
 
 
@@ -61,7 +64,7 @@ class App:
         self._bytes = 0
         self._description = b""
         # The beginnings of good answers, by the Origin that they name.
-        self._heads: dict[str, bytes] = {}
+        self._begins: dict[str, bytes] = {}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -123,36 +126,25 @@ class App:
             path: route for path, route in self._routes.exact.items() if "POST" in route.methods and path not in asks
         }
 
-    def answer(
-        self,
-        route: Route,
-        path: str,
-        raw: Sequence[tuple[bytes, bytes]],
-        headers: dict[str, str],
-        body: bytes,
-        peer: str,
-        *,
-        keeps_alive: bool,
-    ) -> bytes:
+    def answer(self, head: Head, body: bytes, *, keeps_alive: bool) -> bytes:
         """Answer a POST whose body came as a whole: the bytes of the answer, once its events are in the outbox.
 
         It does what a call of the app does, without a task and the messages of ASGI, which take most of the time of a
         small request. Does not block.
 
         Args:
-            route: Of ``find_immediate``.
-            path: Of the route.
-            raw: The headers as they were sent.
-            headers: Those of ``read_known_headers``.
+            head: Its route is one of ``find_immediate``.
             body: As it was sent, of at most ``collector.body_bytes``.
-            peer: The other end of the connection; empty for a Unix socket.
             keeps_alive: Whether the connection goes on.
         """
         outcome: Accepted | Refused
+        headers = head.headers
         if self._is_full(len(body)):
             outcome = Refused(429, "busy", _BUSY, retry_after())
         else:
-            outcome = self._decide(route, "POST", path, b"", raw, headers, body, peer, {})
+            memory = head.memory or RequestMemory()
+            request = Request("POST", head.path, headers, b"", body, head.peer, datetime.now(UTC), _NOBODY, memory)
+            outcome = self._decide(head.route, request, head.raw)
         origin = headers.get("origin", "")
         if type(outcome) is not Accepted or outcome.rejected or outcome.body is not None:
             status, text, extra = self._describe(outcome, origin)
@@ -161,12 +153,12 @@ class App:
         self._count(outcome)
         self.counts.requests[200] += 1
         text, extra = accepted_body(outcome)
-        head = self._heads.get(origin)
-        if head is None:
-            head = encode_head(200, [*extra, *cors_headers(origin, self._sources)])
-            if len(self._heads) < _MAX_ORIGINS:
-                self._heads[origin] = head
-        return head + encode_body(text, keeps_alive=keeps_alive)
+        begin = self._begins.get(origin)
+        if begin is None:
+            begin = encode_head(200, [*extra, *cors_headers(origin, self._sources)])
+            if len(self._begins) < _MAX_ORIGINS:
+                self._begins[origin] = begin
+        return begin + encode_body(text, keeps_alive=keeps_alive)
 
     def _is_full(self, expected: int) -> bool:
         settings = self._settings
@@ -212,9 +204,9 @@ class App:
                 is_ours = self._sources.lists_origin(page_origin(headers))
                 user = await self._users.find(headers) if is_ours else {}
             peer = client[0] if client else ""
-            outcome = self._decide(
-                route, scope["method"], path, scope["query_string"], scope["headers"], headers, body, peer, user
-            )
+            query, now = scope["query_string"], datetime.now(UTC)
+            request = Request(scope["method"], path, headers, query, body, peer, now, user)
+            outcome = self._decide(route, request, scope["headers"])
             if isinstance(outcome, Accepted) and outcome.events:
                 return await self._committer.wait_until_safe(len(outcome.events)) or outcome
             return outcome
@@ -224,34 +216,28 @@ class App:
             self._requests -= 1
             self._bytes -= expected
 
-    def _decide(
-        self,
-        route: Route,
-        method: str,
-        path: str,
-        query: bytes,
-        raw: Sequence[tuple[bytes, bytes]],
-        headers: dict[str, str],
-        body: bytes,
-        peer: str,
-        user: Mapping[str, Any],
-    ) -> Accepted | Refused:
-        """Hand a request to its route, and append the events that come of it. Whatever fails is a refusal."""
-        settings = self._settings
+    def _decide(self, route: Route, request: Request, raw: Sequence[tuple[bytes, bytes]]) -> Accepted | Refused:
+        """Hand a request to its route, and append the events that come of it. Whatever fails is a refusal.
+
+        Args:
+            request: With the body as it was sent, and the other end of the connection as its address.
+            raw: Its headers as they were sent.
+        """
+        headers, body_bytes = request.headers, len(request.body)
         try:
-            self.counts.body_bytes += len(body)
+            self.counts.body_bytes += body_bytes
             if "content-encoding" in headers:
-                body = inflate(body, headers["content-encoding"], settings.inflated_bytes)
-            if "x-forwarded-for" in headers and settings.proxies:
+                request.body = inflate(request.body, headers["content-encoding"], self._settings.inflated_bytes)
+            if "x-forwarded-for" in headers and self._settings.proxies:
                 hops = [value for name, value in raw if name.lower() == b"x-forwarded-for"]
-                peer = self._proxies.address_of(peer, b",".join(hops).decode("latin-1"))
-            request = Request(method, path, headers, query, body, peer, datetime.now(UTC), user)
+                request.address = self._proxies.address_of(request.address, b",".join(hops).decode("latin-1"))
             self._sources.admitted = ""
             outcome = route(request, self._sources)
             if isinstance(outcome, Accepted):
                 if not outcome.events:
                     return outcome
-                refused = self._check_items(outcome, len(body) + len(query)) or self._committer.append(outcome)
+                size = body_bytes + len(request.query)
+                refused = self._check_items(outcome, size) or self._committer.append(outcome)
                 if refused is None:
                     return outcome
             else:
@@ -260,7 +246,7 @@ class App:
             refused, self._sources.admitted = error.refused or _failure(), ""
         except Exception:
             # Its text could hold parts of the request.
-            logger.error("a route failed on %s; its request is answered 500", path, exc_info=False)
+            logger.error("a route failed on %s; its request is answered 500", request.path, exc_info=False)
             logger.debug("the traceback", exc_info=True)
             refused = _failure()
         # For operators, who want to know which page sends what is refused.

@@ -59,8 +59,9 @@ class Committer:
             The refusal where the outbox takes nothing now; the client sends all of it again, with the same ids.
         """
         kept = []
-        # Events of one request mostly have one context, which is encoded once.
-        shared, bound = None, EMPTY
+        # Events of one request mostly have one context, which is encoded once; and often the next request has it too.
+        memory = accepted.memory
+        shared, bound = (None, EMPTY) if memory is None or memory.bound is None else memory.bound
         source, submit = accepted.source, self._tracker.submit_decoded
         try:
             for index, event in enumerate(accepted.events):
@@ -72,6 +73,8 @@ class Committer:
                         known.pop(SOURCE_KEY, None)
                         known[SOURCE_KEY] = source.name
                     bound = BoundContext((("request", known),))
+                    if memory is not None:
+                        memory.bound = shared, bound
                 try:
                     submit(event, bound)
                 except InvalidEventError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 #: A key of a course run, of which the first part behind the colon is the organisation: ``course-v1:org+course+run``,
@@ -13,6 +14,9 @@ _KEY: Final = re.compile(
 #: The key in the address of a page: behind /courses/ of the platform, behind /course/ of its micro-frontends.
 _IN_PAGE: Final = re.compile(rf"/courses?/(?P<key>{_KEY.pattern})(?=[/?#]|$)")
 _PAGE_CHARACTERS: Final = 2_000
+# Whose courses are remembered.
+_PAGES: Final = 1_000
+_NO_COURSE: Final[dict[str, str]] = {}
 
 
 def course_fields(page: object, key: object = None) -> dict[str, str]:
@@ -23,7 +27,7 @@ def course_fields(page: object, key: object = None) -> dict[str, str]:
         key: The key of the course, where the client said one; it counts before the page.
 
     Returns:
-        Both; empty where neither says a course.
+        Both; empty where neither says a course. Others may have the same dict, which nobody changes.
     """
     if isinstance(key, str):
         # In a form the plus of a key that was not escaped arrives as a blank.
@@ -32,10 +36,13 @@ def course_fields(page: object, key: object = None) -> dict[str, str]:
             return {"course_id": found[0], "org_id": found["org"] or found["old"]}
     if isinstance(page, str):
         start = page.find("/course", 0, _PAGE_CHARACTERS)
-        if start < 0:
-            return {}
-        page = page[start:_PAGE_CHARACTERS]
-        in_page = _IN_PAGE.search(page.replace("%3A", ":").replace("%2B", "+") if "%" in page else page)
-        if in_page is not None:
-            return {"course_id": in_page["key"], "org_id": in_page["org"] or in_page["old"]}
-    return {}
+        if start >= 0:
+            return _fields_of_path(page[start:_PAGE_CHARACTERS])
+    return _NO_COURSE
+
+
+# Learners of one course are on the same pages.
+@lru_cache(_PAGES)
+def _fields_of_path(path: str) -> dict[str, str]:
+    found = _IN_PAGE.search(path.replace("%3A", ":").replace("%2B", "+") if "%" in path else path)
+    return _NO_COURSE if found is None else {"course_id": found["key"], "org_id": found["org"] or found["old"]}

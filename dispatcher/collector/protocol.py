@@ -14,12 +14,13 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from dispatcher.collector.head import Head, RepeatedHead
 from dispatcher.collector.route import read_known_headers
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _SPECIAL: Final = frozenset({"expect", "transfer-encoding"})
 # Requests that wait for the end of a turn, at most: a turn reads as much as all connections have sent.
 _MAX_TOGETHER: Final = 64
 #: A request as ``App.answer`` takes it, and whether the connection goes on.
-_Whole = tuple["Route", str, Sequence[tuple[bytes, bytes]], dict[str, str], bytes, str, bool]
+_Whole = tuple[Head, bytes, bool]
 _CLOSING: Final = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n%b\r\n"
 
 
@@ -62,9 +63,9 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
     def answer_waiting() -> None:
         todo = waiting[:]
         waiting.clear()
-        for connection, whole in todo:
+        for connection, (head, body, keeps_alive) in todo:
             try:
-                connection.send_answer(app.answer(*whole[:-1], keeps_alive=whole[-1]), keeps_alive=whole[-1])
+                connection.send_answer(app.answer(head, body, keeps_alive=keeps_alive), keeps_alive=keeps_alive)
             except Exception:  # the others go on
                 _quiet.error("a request could not be answered", exc_info=False)
                 _quiet.debug("the traceback", exc_info=True)
@@ -88,6 +89,11 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             # Give or take a tenth, so that connections that were opened together do not end together.
             self._old_at = self.loop.time() + settings.connection_seconds * random.uniform(0.9, 1.1)
             self._in_head, self._head_bytes, self._has_ended, self._discarded = True, 0, False, 0
+            # Whether all that came so far is whole requests.
+            self._is_between = True
+            # The bytes of the body and the head of what was parsed just now; and a head by which the next is known.
+            self._parsed: tuple[int, Head] | None = None
+            self._repeated: RepeatedHead | None = None
             self._running: RequestResponseCycle | None = None
             # For the head, or for the rest of a refused body; and for a client that does not read.
             self._timer: asyncio.TimerHandle | None = None
@@ -104,8 +110,17 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             self._arm(settings.header_seconds, self._end_slow_head)
 
         def data_received(self, data: bytes) -> None:
-            self._has_ended = False
+            if self._repeated is not None and self._is_between and self._can_answer():
+                body = self._repeated.body_of(data)
+                if body is not None and len(body) <= settings.body_bytes:
+                    self._unset_keepalive_if_required()
+                    self._wait_for_turn(self._repeated.head, body, keeps_alive=self._may_go_on())
+                    return
+            was_between, self._has_ended = self._is_between, False
             super().data_received(data)
+            if was_between and self._is_between and self._parsed is not None:
+                self._repeated = RepeatedHead.learn(data, *self._parsed)
+            self._parsed = None
             if self._route is not None:
                 if self.transport.is_closing():  # it is no HTTP
                     self._route, self._parts = None, []
@@ -121,7 +136,7 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
                     self._arm(settings.header_seconds, self._end_slow_head)
 
         def on_message_begin(self) -> None:
-            self._in_head, self._head_bytes = True, 0
+            self._in_head, self._head_bytes, self._is_between = True, 0, False
             self.url, self.headers = b"", []
             self._fields.clear()
 
@@ -137,11 +152,16 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
                 parser.get_method() != b"POST"
                 or parser.get_http_version() != "1.1"
                 or parser.should_upgrade()
-                or self.flow.write_paused
-                or self.transport.is_closing()
-                or not (self.cycle is None or self.cycle.response_complete)
+                or not self._can_answer()
             ):
                 self._go_the_long_way()
+
+        def _can_answer(self) -> bool:
+            return not (
+                self.flow.write_paused
+                or self.transport.is_closing()
+                or not (self.cycle is None or self.cycle.response_complete)
+            )
 
         def on_body(self, body: bytes) -> None:
             if self._route is None:
@@ -156,7 +176,7 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
                 self._parts.append(body)
 
         def on_message_complete(self) -> None:
-            route, self._has_ended = self._route, True
+            route, self._has_ended, self._is_between = self._route, True, True
             if route is None:
                 super().on_message_complete()
                 if self.cycle.response_complete:
@@ -170,10 +190,19 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
                 super().on_message_complete()
                 return
             self._route, self._parts = None, []
-            keeps_alive = self.loop.time() <= self._old_at and self.parser.should_keep_alive() and not app.is_draining
+            head = Head(route, self.url.decode("latin-1"), headers, known, self._peer)
+            keeps_alive = self._may_go_on() and self.parser.should_keep_alive()
+            if keeps_alive:
+                self._parsed = len(body), head
+            self._wait_for_turn(head, body, keeps_alive=keeps_alive)
+
+        def _may_go_on(self) -> bool:
+            return self.loop.time() <= self._old_at and not app.is_draining
+
+        def _wait_for_turn(self, head: Head, body: bytes, *, keeps_alive: bool) -> None:
             if not waiting:
                 self.loop.call_soon(answer_waiting)
-            waiting.append((self, (route, self.url.decode("latin-1"), headers, known, body, self._peer, keeps_alive)))
+            waiting.append((self, (head, body, keeps_alive)))
             if not keeps_alive or len(waiting) >= _MAX_TOGETHER:
                 answer_waiting()
 

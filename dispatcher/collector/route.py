@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Source, Sources
+    from dispatcher.emit.context import BoundContext
     from dispatcher.event import Event
 
 #: Fields of a query beyond which it is not read.
@@ -52,6 +53,23 @@ def read_known_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 @dataclass(slots=True)
+class RequestMemory:
+    """What was made of one head, for the next request that has the very same, byte for byte, from the same address.
+
+    Attributes:
+        source: The source that ``context`` is for.
+        context: Of ``Request.context``. Whoever puts something into it copies it first.
+        page: The last context of an event of a page: the request's, what the page said, and what became of both.
+        bound: That, encoded, with the dict that it was made of; see ``Committer.append``.
+    """
+
+    source: Source | None = None
+    context: dict[str, Any] | None = None
+    page: tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]] | None = None
+    bound: tuple[dict[str, Any], BoundContext] | None = None
+
+
+@dataclass(slots=True)
 class Request:
     """A request whose body was read and inflated within the limits.
 
@@ -65,6 +83,7 @@ class Request:
             source's policy, this does not.
         received_at: When its body had come, in UTC.
         user: What ``collector.user`` says of who sent it; empty where that is not known.
+        memory: What requests with this head have left for one another. Only where ``user`` is empty.
     """
 
     method: str
@@ -75,6 +94,7 @@ class Request:
     address: str
     received_at: datetime
     user: Mapping[str, Any] = field(default_factory=dict)
+    memory: RequestMemory = field(default_factory=RequestMemory)
 
     def fields(self) -> dict[str, str]:
         """The fields of the query; of one that comes twice, the last. Text that is not UTF-8 is replaced."""
@@ -90,9 +110,12 @@ class Request:
             source: Its policy decides what is kept of the address.
 
         Returns:
-            A new dict: ``ip``, ``agent``, ``referer``, ``host``, ``accept_language`` and what ``user`` has, as far as
-            they are known.
+            ``ip``, ``agent``, ``referer``, ``host``, ``accept_language`` and what ``user`` has, as far as they are
+            known. The next request may get the same dict: copy it to change it.
         """
+        memory = self.memory
+        if memory.context is not None and memory.source is source:
+            return memory.context
         headers = self.headers
         values = {
             "ip": source.shown_address(self.address),
@@ -101,7 +124,9 @@ class Request:
             "host": headers.get("host"),
             "accept_language": headers.get("accept-language"),
         }
-        return {name: value for name, value in values.items() if value} | dict(self.user)
+        memory.source = source
+        memory.context = context = {name: value for name, value in values.items() if value} | dict(self.user)
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +161,7 @@ class Accepted:
         dropped: How many events the client says that it had to drop, by reason.
         client: The version of tracker.js that sent it, as it says; None where another program sent it.
         depth: A bound of how deep events nest, where the route knows one; None has them looked into.
+        memory: The request's.
     """
 
     source: Source | None
@@ -148,6 +174,7 @@ class Accepted:
     dropped: Mapping[str, int] = field(default_factory=dict)
     client: Any = None
     depth: int | None = None
+    memory: RequestMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ _OURS: Final = frozenset(
 #: Reasons for which a page drops events are a few words of tracker.js; others are not counted.
 _MAX_REASONS: Final = 10
 _MAX_SCRIPT_CHARACTERS: Final = 500
+_TEXT: Final = frozenset({str, type(None)})
 
 
 class _Item(msgspec.Struct, gc=False, rename="camel"):
@@ -106,7 +107,8 @@ class EventsRoute:
             most = source.settings.batch_events
             return Refused(413, "too_many", f"a request has at most {most} events: send the rest in another one")
         dropped = _dropped(body.dropped) if body.dropped else {}
-        accepted = Accepted(source, dropped=dropped, client=body.version, depth=count_brackets(request.body))
+        depth = count_brackets(request.body)
+        accepted = Accepted(source, dropped=dropped, client=body.version, depth=depth, memory=request.memory)
         events: list[Event] = []
         indexes: list[int] = []
         context = request.context(source)
@@ -116,7 +118,7 @@ class EventsRoute:
                 # By a page that was loaded before.
                 made = ("removed_call", "Logger is removed (collector.logger_stage): call Tracker.emit instead")
             else:
-                made = _to_event(item, context, body.sent_at, request.received_at)
+                made = _to_event(item, context, body.sent_at, request)
             if isinstance(made, Event):
                 events.append(made)
                 indexes.append(index)
@@ -145,19 +147,28 @@ def _decode_unusual(raw: bytes) -> _Body | Refused:
 
 
 def _to_event(
-    item: _Item | None, shared: dict[str, Any], sent_at: datetime | None, received_at: datetime
+    item: _Item | None, shared: dict[str, Any], sent_at: datetime | None, request: Request
 ) -> Event | tuple[str, str]:
     if item is None:
         return "not_an_object", "each of the events must be an object"
     if not is_id(item.id):
         return "bad_id", "an id must have 1 to 100 printable characters"
-    timestamp = corrected_time(item.timestamp, sent_at, received_at)
-    kind, name, page = item.type, item.name, item.page
-    told = item.context if isinstance(item.context, dict) else {}
+    timestamp = corrected_time(item.timestamp, sent_at, request.received_at)
+    kind, name = item.type, item.name
     if isinstance(kind, str) and kind in _CALLS:
-        return _to_call(kind, item, told, shared, timestamp)
+        return _to_call(kind, item, item.context if isinstance(item.context, dict) else {}, shared, timestamp)
     if kind not in (None, "event") or not isinstance(name, str) or not name:
         return "bad_type", 'an event has a name, and no type but "track", "page" or "identify"'
+    return Event(id=item.id, name=name, timestamp=timestamp, data=item.data, context=_context(item, shared, request))
+
+
+def _context(item: _Item, shared: dict[str, Any], request: Request) -> dict[str, Any]:
+    """The context of an event, which is the very same dict for the events of a page one after another."""
+    page, told, memory = item.page, item.context if isinstance(item.context, dict) else {}, request.memory
+    is_usual = not (item.via or item.integrations)
+    said = (page, item.anonymous_id, told)
+    if is_usual and memory.page is not None and memory.page[0] is shared and memory.page[1] == said:
+        return memory.page[2]
     context = dict(shared)
     for key, value in told.items():
         if key not in _OURS:
@@ -175,7 +186,10 @@ def _to_event(
     if isinstance(via, str) and via:
         script = script[:_MAX_SCRIPT_CHARACTERS] if isinstance(script, str) else ""
         context[CONTEXT_KEY] = {"via": via[:100], "script": script}
-    return Event(id=item.id, name=name, timestamp=timestamp, data=item.data, context=context)
+    # What is all text is equal to nothing else, as 1 is to 1.0 and to True.
+    if is_usual and _TEXT.issuperset(map(type, (page, item.anonymous_id, *told.values()))):
+        memory.page = shared, said, context
+    return context
 
 
 def _to_call(kind: str, item: _Item, told: dict[str, Any], shared: dict[str, Any], timestamp: datetime) -> Event:

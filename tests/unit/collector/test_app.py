@@ -14,6 +14,7 @@ import pytest
 
 from dispatcher.collector.app import App
 from dispatcher.collector.commit import Committer
+from dispatcher.collector.head import Head
 from dispatcher.collector.route import read_known_headers
 from dispatcher.config import Settings
 from dispatcher.outbox.journal import parse
@@ -73,7 +74,7 @@ def by_asgi(app: App, path: str, headers: list[tuple[bytes, bytes]], body: bytes
 
 def at_once(app: App, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
     route, known = app.find_immediate()[path], read_known_headers(headers)
-    answer = app.answer(route, path, headers, known, body, "127.0.0.1", keeps_alive=True)
+    answer = app.answer(Head(route, path, headers, known, "127.0.0.1"), body, keeps_alive=True)
     head, _, text = answer.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
     return b"%b\n" % status.split()[1] + b"\n".join(sorted(lines)) + b"\n" + text
