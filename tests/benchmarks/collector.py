@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
@@ -40,6 +41,7 @@ _HEAD: Final = (
 )
 # Bodies that are made ahead, so that making them is not measured. A number is put into each.
 _BODIES: Final = 200
+_REQUESTS_A_PAGE: Final = 10
 _NUMBER: Final = b"#############"
 
 
@@ -82,8 +84,11 @@ def measure(place: Place, *, subject: str, events: int, durability: str, seconds
         }
 
 
-def _requests(events: int) -> Iterator[bytes]:
-    """Requests as tracker.js sends them; no two events have the same id."""
+def _requests(events: int) -> Callable[[int], bytes]:
+    """The next request of a connection, as tracker.js sends them; no two events have the same id.
+
+    A connection is a visitor's, who sends ten requests from a page before they go to another.
+    """
     samples, made = data(), []
     for _ in range(_BODIES if events < 100 else 20):
         items: list[dict[str, Any]] = [
@@ -101,8 +106,14 @@ def _requests(events: int) -> Iterator[bytes]:
         body = {"key": "bench", "sentAt": "2026-10-05T07:08:10.456Z", "events": items}
         text = json.dumps(body, separators=(",", ":")).encode()
         made.append(_HEAD % len(text) + text)
-    for number in count():
-        yield made[number % len(made)].replace(_NUMBER, b"%013d" % number)
+    numbers, sent = count(), Counter[int]()
+
+    def next_request(connection: int) -> bytes:
+        sent[connection] += 1
+        page = connection + sent[connection] // _REQUESTS_A_PAGE
+        return made[page % len(made)].replace(_NUMBER, b"%013d" % next(numbers))
+
+    return next_request
 
 
 @contextmanager
