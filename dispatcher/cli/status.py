@@ -16,7 +16,9 @@ from dispatcher.cli.output.ledger_screen import LedgerScreen
 from dispatcher.cli.output.rates import Rates
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import OutboxError, SettingsError, StoreUnavailableError
+from dispatcher.monitoring.intake import Intake
 from dispatcher.monitoring.snapshot import Observer, Snapshot
+from dispatcher.monitoring.source_summary import SourceSummary
 from dispatcher.secrecy.terminal import Console
 from dispatcher.store.counts import Counts
 
@@ -38,8 +40,9 @@ def status(watch: bool, every: float, as_json: bool) -> None:
     """Show where the events are: accepted = delivered + waiting + dead + filtered, for each destination.
 
     The first table is the ledger, and the line below it says whether the sums close. The second table is what waits:
-    queued for a worker, under way in one, or parked until it is tried again; and the breaker. Errors, reasons and the
-    outboxes of this machine follow. --watch adds the number of events that are delivered a second.
+    queued for a worker, under way in one, or parked until it is tried again; and the breaker. Errors, reasons, the
+    outboxes of this machine, and what its collectors took, follow. --watch adds the number of events that are delivered
+    a second.
 
     \b
     Examples:
@@ -162,4 +165,20 @@ def snapshot_json(snapshot: Snapshot, *, rates: dict[str, float] | None = None) 
         "outboxes": [asdict(outbox) for outbox in ledger.outboxes],
         "redis": None if memory is None else asdict(memory),
         "ids": None if snapshot.ids is None else asdict(snapshot.ids),
+        "sources": {source.name: _source_json(source) for source in snapshot.source_summaries()},
+        "refused_requests": None if snapshot.intake is None else _refused_json(snapshot.intake, snapshot.at),
+    }
+
+
+def _source_json(source: SourceSummary) -> dict[str, Any]:
+    found = asdict(source) | {"rejected": source.rejected, "refused": source.refused, "dropped": source.dropped}
+    del found["name"]
+    return found
+
+
+def _refused_json(intake: Intake, now: float) -> dict[str, Any]:
+    recent = intake.recent_refusals(now)
+    return {
+        "by_reason": dict(intake.refused),
+        "last_hour": [{"reason": code, "origin": origin, "requests": number} for code, origin, number in recent],
     }

@@ -90,21 +90,22 @@ class Intake:
         """Count a request of which nothing was taken."""
         self.refused[code if code in self.refused or len(self.refused) < _MAX_KEYS else OTHER] += 1
 
-    def attribute_refusal(self, code: str, source: str, origin: str) -> None:
+    def attribute_refusal(self, code: str, source: str, origin: str, now: float | None = None) -> None:
         """Say whose request was refused, beside ``refuse``.
 
         Args:
             code: As of ``refuse``.
             source: The name of its source; empty where that is not known.
             origin: The origin of its page as it was sent; only scheme, host and port are kept.
+            now: Seconds since 1970; None: the clock's.
         """
         if source:
             _add(self.refused_by_source, (source, code), (source, OTHER), 1, _MAX_KEYS)
-        number = int(time.time()) // _SLICE_SECONDS
+        number = int(time.time() if now is None else now) // _SLICE_SECONDS
         counted = self.recent.get(number)
         if counted is None:
             counted = self.recent[number] = Counter()
-            self._forget_old(number)
+            self._forget_old(max(self.recent))
         key = (code, _plain_origin(origin))
         if key not in counted and len(counted) >= _MAX_ORIGINS:
             # Made-up origins come once or twice; whoever comes often stays.

@@ -12,7 +12,9 @@ from redis.exceptions import ResponseError
 
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.errors import StoreUnavailableError
+from dispatcher.monitoring.intake import Intake, intake_directory, read_intake
 from dispatcher.monitoring.ledger import Ledger, served, take_local_ledger
+from dispatcher.monitoring.source_summary import SourceSummary, summarize
 from dispatcher.outbox.stats import Surveyor
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN, Counts
@@ -56,6 +58,9 @@ class Snapshot:
         doorbells: The length of each destination's Celery queue; empty if the broker is another server.
         memory: None if Redis did not say.
         ids: Which ids of clients are remembered; None where no source is in the settings, or Redis did not say.
+        intake: What the collectors of this machine counted; None where that cannot be read.
+        intake_problem: Why it cannot be read; empty if it can.
+        sources: The names of the sources in the settings.
         problem: Why Redis did not answer; empty if it did.
         forbidden: What Redis does not let its user see, so that it is missing here; empty if nothing is.
         settings_changed_ms: When a settings file of this machine last changed; None if they cannot be read.
@@ -70,6 +75,9 @@ class Snapshot:
     doorbells: Mapping[str, int] = field(default_factory=dict)
     memory: Memory | None = None
     ids: IdMemory | None = None
+    intake: Intake | None = None
+    intake_problem: str = ""
+    sources: tuple[str, ...] = ()
     problem: str = ""
     forbidden: str = ""
     settings_changed_ms: int | None = None
@@ -84,6 +92,10 @@ class Snapshot:
     def closes(self) -> bool:
         """Whether every destination's sum is right: accepted = delivered + waiting + dead + filtered."""
         return all(counts.closes for counts in self.destinations.values())
+
+    def source_summaries(self) -> list[SourceSummary]:
+        """What came over HTTP, by source; empty where that cannot be read, and on a machine without sources."""
+        return [] if self.intake is None else summarize(self.intake, self.sources)
 
     @property
     def outbox_disk_bytes(self) -> int:
@@ -137,16 +149,24 @@ class Observer:
         # Outboxes first: an event that moves on in between is then counted twice rather than not at all.
         local = take_local_ledger(self._surveyor, settings.outbox_directory)
         limit = settings.outbox.max_bytes
+        intake, intake_problem = None, ""
         try:
-            return self._add_redis(settings, local, limit)
+            intake = read_intake(intake_directory(settings.outbox_directory))
+        except OSError as error:
+            if not local.problem:  # which says the same
+                why = error.strerror or type(error).__name__
+                intake_problem = f"what the collectors counted cannot be read: {why}; {error.filename}"
+        try:
+            snapshot = self._add_redis(settings, local, limit)
         except StoreUnavailableError as error:
-            return Snapshot(
+            snapshot = Snapshot(
                 at=self._clock(),
                 ledger=local,
                 outbox_limit_bytes=limit,
                 problem=str(error),
                 settings_problems=self._problems,
             )
+        return replace(snapshot, intake=intake, intake_problem=intake_problem, sources=tuple(settings.sources))
 
     def _add_redis(self, settings: Settings, ledger: Ledger, limit: int) -> Snapshot:
         names, forbidden = served(settings), ""

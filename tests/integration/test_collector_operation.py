@@ -139,3 +139,12 @@ def test_the_sum_of_all_processes_is_exact(tmp_path: Path, processes: Processes)
     for _ in range(4):  # whichever process answers
         wait_for(lambda: running.count('accepted_total{source="server"}') == 20, what="the sum of both")
     assert running.child.stop() == 0, running.child.output
+    # Without Redis, which is away here, and after the collectors' end.
+    shown = processes.run("status", "--json")
+    assert shown.returncode == 4
+    found = json.loads(shown.stdout)
+    assert found["sources"]["server"]["accepted"] == 20
+    assert found["sources"]["silent"]["last_seen_ms"] is None
+    assert found["refused_requests"]["last_hour"] == [
+        {"reason": "not_json", "origin": "https://shop.example.com", "requests": 1}
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from dispatcher.monitoring.intake import Intake
 from dispatcher.monitoring.ledger import Ledger
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.outbox.stats import OutboxSurvey
@@ -107,7 +108,27 @@ def troubled() -> Snapshot:
         batches={**found.batches, "google_analytics": {"queued": 0, "claimed": 0, "parked": 2}},
         memory=Memory(830_000_000, 1_000_000_000),
         ids=IdMemory(1_000_000, forgotten_early=250_000),
+        intake=intake(),
+        sources=("web", "app"),
     )
+
+
+def intake() -> Intake:
+    """What collectors counted: pages send with a key of before, one source was never seen, and one is gone."""
+    found = Intake()
+    found.accepted.update({"web": 12_345, "old": 7})
+    found.last_seen.update({"web": NOW - 3, "old": NOW - 864_000})
+    found.reject("web", "bad_id", 2)
+    found.drop("web", "full", 4)
+    found.see_client("web", "0.1.0")
+    found.client_last_seen["web", "0.1.0"] = NOW - 3
+    for _ in range(3):
+        found.refuse("foreign_origin")
+        found.attribute_refusal("foreign_origin", "web", "https://user:secret@shop.example.com/path", NOW)
+    for number in range(413):
+        found.refuse("unknown_key")
+        found.attribute_refusal("unknown_key", "", "https://old.example.org", NOW - number)
+    return found
 
 
 def away() -> Snapshot:

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from dispatcher.cli.output.sources_screen import sources_screen
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.monitoring.units import count_text, duration_text, size_text
 from dispatcher.outbox.stats import OutboxSurvey
@@ -79,6 +80,8 @@ class LedgerScreen:
             yield self._line(Text(f"not shown: {_printable(self.snapshot.ledger.problem)}", style="yellow"))
         else:
             yield from self._outboxes()
+        for part in sources_screen(self.snapshot):
+            yield self._line(part) if isinstance(part, Text) else part
         if self.snapshot.forbidden:
             yield self._line(Text(_printable(self.snapshot.forbidden), style="dim"))
         if self.snapshot.memory is not None:

@@ -29,6 +29,8 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
         ("outbox", ["outbox"]),
         ("outboxes", ["outboxes", 0]),
         ("redis", ["redis"]),
+        ("sources", ["sources", "web"]),
+        ("refused_requests", ["refused_requests"]),
     ],
 )
 def test_the_reference_lists_exactly_the_keys(section: str, path: list[Any]) -> None:

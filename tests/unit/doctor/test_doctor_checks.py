@@ -35,6 +35,7 @@ from dispatcher.doctor.checks import (
 from dispatcher.doctor.clocks import skew
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check
+from dispatcher.monitoring.intake import Intake, intake_directory
 from dispatcher.outbox import Reader, find_outboxes
 from dispatcher.store.counts import Breaker, Counts, Pause
 from dispatcher.tasks.destinations.segment import SegmentOptions
@@ -104,6 +105,19 @@ def of(check: Check, found: Iterator[Finding]) -> Finding:
 
 def deployment(**overrides: Any) -> Deployment:
     return Deployment(config.load({}, overrides), environ={}, quick=True, flower=flower.ADDRESS)
+
+
+def counted(outboxes: Path, *sources: str, refused: str = "not_json") -> Deployment:
+    """A machine whose collector has had an event of the source web, and has refused a request."""
+    intake = Intake()
+    intake.requests[200] = 1
+    intake.last_seen["web"] = NOW
+    intake.attribute_refusal(refused, "", "https://old.example.org")
+    directory = intake_directory(outboxes)
+    directory.mkdir()
+    (directory / "1.json").write_bytes(intake.encode())
+    tables = {name: {"write_key": f"key-{name}"} for name in sources}
+    return deployment(sources=tables, outbox={"directory": str(outboxes)}, collector={"port": 1})
 
 
 def journal_root(tmp_path: Path, *, mode: int = 0o700) -> Path:
@@ -504,6 +518,18 @@ CASES: Final = [
         lambda _: first(collector.check(deployment(collector={"enabled": True}))),
         lambda _: first(collector.check(deployment(sources={"web": {"write_key": "k1"}}, collector={"port": 1}))),
         level="error",
+    ),
+    Case(
+        "collector.seen",
+        lambda path: of(collector.SEEN, collector.check(counted(path, "web", "app"))),
+        lambda path: of(collector.SEEN, collector.check(counted(path, "web"))),
+        level="note",
+    ),
+    Case(
+        "collector.refused",
+        lambda path: of(collector.REFUSED, collector.check(counted(path, "web", refused="unknown_key"))),
+        lambda path: of(collector.REFUSED, collector.check(counted(path, "web", refused="not_json"))),
+        level="warning",
     ),
     # Flower
     Case(
