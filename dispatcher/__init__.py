@@ -14,7 +14,7 @@ from dispatcher.errors import (
     StoreUnavailableError,
 )
 from dispatcher.event import Event
-from dispatcher.tracker import Tracker, configure, flush
+from dispatcher.tracker import Tracker, configure, flush, page_reference
 from dispatcher.version import __version__ as __version__
 
 __all__ = [  # noqa: RUF022 - grouped by subject
@@ -23,6 +23,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "segment",
     "Tracker",
     "Event",
+    # Pages
+    "page_reference",
     # Setting up and winding up
     "configure",
     "flush",

@@ -70,7 +70,22 @@ class Filtered:
     reason: str
 
 
-Outcome = Delivered | RetryAfter | Dead | Filtered
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The event waits for its visitor's page, which takes it to the destination and says so.
+
+    Args:
+        mailbox: The name of the visitor's mailbox.
+        id: The event's.
+        calls: What the page is to do, as JSON.
+    """
+
+    mailbox: str
+    id: str
+    calls: bytes
+
+
+Outcome = Delivered | RetryAfter | Dead | Filtered | Posted
 
 DELIVERED: Final = Delivered()
 
@@ -100,6 +115,11 @@ EXPIRED: Final = "expired"
 UNANSWERED: Final = "unanswered"
 MAYBE_DELIVERED: Final = "maybe_delivered"
 WORKER_LOST: Final = "worker_lost"
+# It waited for its visitor's page. The store's script gives these itself.
+NOT_COLLECTED: Final = "not_collected"
+NOT_PRESENT: Final = "not_present"
+CALL_FAILED: Final = "call_failed"
+MAILBOX_FULL: Final = "mailbox_full"
 # Something happened to it in the batch store. The store's script gives the last three itself.
 DAMAGED: Final = "damaged"
 VANISHED: Final = "vanished"
@@ -114,6 +134,7 @@ CONSENT: Final = "consent"
 INTEGRATIONS: Final = "integrations"
 SUPPRESSED: Final = "suppressed"
 UNIDENTIFIED: Final = "unidentified"
+NO_VISITOR: Final = "no_visitor"
 NO_EVENT_CALL: Final = "no_event_call"
 DROPPED: Final = "dropped"
 TRANSFERRED: Final = "transferred"
@@ -122,7 +143,6 @@ DUPLICATE: Final = "duplicate"
 # Routing explains with these why an event does not go to a destination, without counting it there.
 DISABLED: Final = "disabled"
 DEAD_EVENT: Final = "dead"
-BROWSER_ONLY: Final = "browser"
 
 #: Why emit did not take an event, which is a dead letter of no destination: what each reason means, for a person.
 NOT_TAKEN_REASONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -159,6 +179,10 @@ DEAD_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         MAYBE_DELIVERED: "It may have been sent: a worker ended, or Redis lost what became of it, with `at_most_once`.",
         WORKER_LOST: "Workers were killed or hung while they delivered it, several leases in a row and at last with it "
         "alone.",
+        NOT_COLLECTED: "Its visitor opened no page that asks for events within `handover_hours`.",
+        NOT_PRESENT: "The vendor's function was on none of the visitor's pages that tried it within `handover_hours`.",
+        CALL_FAILED: "The vendor's function raised an error on each page that tried it within `handover_hours`.",
+        MAILBOX_FULL: "Its visitor had 100 events or 256 KiB waiting for a page, and the oldest made room.",
         DAMAGED: "Its batch could not be read in Redis; the first dead letter of the batch has the bytes.",
         VANISHED: "Its batch was gone from Redis, by an eviction policy or somebody's hand; one dead letter stands for "
         "all.",
@@ -179,6 +203,7 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         MAPPING: "A rule of the destination's mapping skips the event.",
         SUPPRESSED: "Sailthru does not mail this person, who has opted out or whose mail bounces.",
         UNIDENTIFIED: 'It says nothing of whom it is about, and the destination has `unidentified = "skip"`.',
+        NO_VISITOR: "It says of no visitor, session or user to whose page it could go.",
         NO_EVENT_CALL: "Crazy Egg has no call for events on a page.",
         DROPPED: "It was a dead letter, and somebody dropped it.",
         TRANSFERRED: "It waited, and somebody moved it to another destination, which has it in its own ledger.",
@@ -192,6 +217,5 @@ ROUTING_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         DISABLED: "The destination is switched off.",
         DEAD_EVENT: "Emit could not take the event, so it is kept for a person to look at.",
-        BROWSER_ONLY: "The destination's vendor takes events from browsers only.",
     }
 )

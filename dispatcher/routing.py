@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.event import DIRECT_TYPES
 from dispatcher.outcomes import (
-    BROWSER_ONLY,
     DEAD_EVENT,
     DIRECT,
     DISABLED,
@@ -32,8 +31,6 @@ _CACHED_NAME_CHARACTERS: Final = 255
 
 # Below this likeness, between 0 and 1, a suggestion would only mislead.
 _MIN_LIKENESS: Final = 0.6
-
-_BROWSER_SENTENCE: Final = "it waits for the browser client, which hands the call over; its allowlist has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +177,6 @@ class _Rule:
         exception = self.allowlist.exception_for(name)
         if exception is not None:
             return self._skip(EXCLUDED, "an exception of its allowlist matches", entry=exception)
-        if self._traits.in_browser:
-            return self._skip(BROWSER_ONLY, _BROWSER_SENTENCE, entry=entry)
         if self._table.events is None:
             sentence = "it has no allowlist and takes every event"
             return Explanation(destination=self.name, goes=True, sentence=sentence)

@@ -152,7 +152,8 @@ def _run_processes(command: list[str], settings: Settings) -> None:
 @click.argument("source")
 @click.option("--base", default="", help="The collector's address, where the page's own is another.")
 @click.option("--logger", is_flag=True, help="With Logger.log on top of it, for scripts of Open edX.")
-def snippet(source: str, base: str, logger: bool) -> None:
+@click.option("--handover", is_flag=True, help="With handover.js, for destinations that take events from pages.")
+def snippet(source: str, base: str, logger: bool, handover: bool) -> None:
     """Print the lines for a page's head that load the browser's client, for one SOURCE of the settings.
 
     \b
@@ -175,5 +176,6 @@ def snippet(source: str, base: str, logger: bool) -> None:
         script_name=paths.script_name,
         events_path=paths.events_path,
         logger=logger,
+        handover=handover,
     )
     click.echo(lines, nl=False)

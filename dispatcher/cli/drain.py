@@ -93,5 +93,5 @@ def _left(ledger: Ledger) -> str:
     parts += [f"events in {outbox.name}, which cannot be read" for outbox in ledger.unreadable[:3]]
     if len(ledger.unreadable) > 3:
         parts.append(f"and in {len(ledger.unreadable) - 3} more")
-    parts += [f"{counts.waiting:,} for {name}" for name, counts in ledger.destinations.items() if counts.waiting]
+    parts += [f"{counts.in_batches:,} for {name}" for name, counts in ledger.destinations.items() if counts.in_batches]
     return f"still waiting: {', '.join(parts)}; `dispatcher status` says why"

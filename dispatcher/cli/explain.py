@@ -24,7 +24,7 @@ from dispatcher.emit.encoding import EventEncoder, read_context
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, SettingsError
 from dispatcher.event import Event, decode
-from dispatcher.outcomes import BROWSER_ONLY, DISABLED, EXCLUDED, INTERNAL, NOT_ON_ALLOWLIST
+from dispatcher.outcomes import DISABLED, EXCLUDED, INTERNAL, NOT_ON_ALLOWLIST
 from dispatcher.routing import Router
 from dispatcher.secrecy.terminal import Console
 
@@ -212,7 +212,7 @@ class _Explainer:
         if file_event.dropped is not None:
             return {**head, "dropped": file_event.dropped, "destinations": []}
         rows = self._rows(event.name, event.type)
-        shown = {BROWSER_ONLY, *(_BY_LIST if everything else ())}
+        shown = set(_BY_LIST if everything else ())
         return {**head, "destinations": [_with_preview(row, event, previewer, shown) for row in rows]}
 
     def _rows(self, name: str, event_type: EventType) -> list[dict[str, Any]]:

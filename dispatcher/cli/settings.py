@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dispatcher.config import mask_url, read
+from dispatcher.config.collector_secret import missing_secret
 from dispatcher.config.environment_file import environment_file
 from dispatcher.destinations.options import check_options, mask_settings
 from dispatcher.errors import SettingsError
@@ -49,6 +50,8 @@ def check(as_json: bool) -> None:
     try:
         loaded = read()
         problems = check_options(loaded.settings, loaded.source)
+        if (missing := missing_secret(loaded.settings)) is not None:
+            problems.append(missing)
     except SettingsError as error:
         loaded, problems = None, list(error.problems)
     if as_json:

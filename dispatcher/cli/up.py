@@ -19,6 +19,7 @@ from dispatcher.cli import collector as collector_command
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
 from dispatcher.cli.worker import refuse_cluster, worker_arguments
+from dispatcher.config.collector_secret import make_secret
 from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
@@ -135,6 +136,8 @@ class _Up:
             self._start_redis()
         self._wait_for_redis(stopped)
         refuse_cluster(settings)
+        if settings.browser_destinations:
+            make_secret(settings)
         environ = self._start_segment_stub()
         worker = worker_arguments(
             queues=None, concurrency=concurrency, pool=settings.worker.pool, loglevel="WARNING", events=False, name=None

@@ -28,13 +28,16 @@ def accepted_body(accepted: Accepted) -> tuple[bytes, Headers]:
             headers.append(_COMMON[0])
         return accepted.body, headers
     count = len(accepted.events)
-    if not accepted.rejected:
+    if not accepted.rejected and not accepted.handover:
         return b'{"success":true,"accepted":%d,"rejected":[]}' % count, [_JSON, *_COMMON]
     items = [
         {"index": item.index, "messageId": item.id, "code": item.code, "message": item.message}
         for item in accepted.rejected
     ]
-    return _encode({"success": True, "accepted": count, "rejected": items}), [_JSON, *_COMMON]
+    body: dict[str, object] = {"success": True, "accepted": count, "rejected": items}
+    if accepted.handover:
+        body["handover"] = accepted.handover
+    return _encode(body), [_JSON, *_COMMON]
 
 
 def refused_body(refused: Refused) -> tuple[bytes, Headers]:

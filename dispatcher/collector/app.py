@@ -14,12 +14,15 @@ from dispatcher.collector.answer import Headers, accepted_body, encode_answer, e
 from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
+from dispatcher.collector.handover import HandoverRoute
 from dispatcher.collector.head import Head
 from dispatcher.collector.json_body import nests_deeper
+from dispatcher.collector.page.calls import PageCalls
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request, RequestMemory, Route
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources, page_origin
 from dispatcher.collector.user import UserLookup
+from dispatcher.config.collector_secret import read_secret
 from dispatcher.monitoring.intake import Intake
 from dispatcher.outcomes import TOO_LARGE
 from dispatcher.wire import encode_json
@@ -52,7 +55,10 @@ class App:
         self._settings = settings.collector
         self._committer = committer
         self._sources = Sources(settings.sources)
-        self._routes = Routes(settings.collector)
+        secret = read_secret(settings) if settings.browser_destinations else b""
+        handover = HandoverRoute(settings, secret, lambda: self.is_draining) if secret else None
+        self._page_calls = PageCalls(settings) if secret else None
+        self._routes = Routes(settings.collector, handover, secret)
         self._proxies = Proxies(settings.collector.proxies)
         #: What came in and what was refused.
         self.counts: Final = Intake()
@@ -111,6 +117,9 @@ class App:
             outcome = Refused(405, "wrong_method", "the path does not take this method", allowed)
         else:
             outcome = await self._take(scope, headers, receive, route)
+            if isinstance(outcome, Accepted) and outcome.later is not None:
+                # A page may wait for long, and holds no place meanwhile.
+                outcome = await outcome.later()
         if outcome is None:
             self.counts.refuse("client_gone")
             return
@@ -123,7 +132,9 @@ class App:
             return {}
         asks = self._routes.asks_user if self._users is not None else frozenset()
         return {
-            path: route for path, route in self._routes.exact.items() if "POST" in route.methods and path not in asks
+            path: route
+            for path, route in self._routes.exact.items()
+            if "POST" in route.methods and path not in asks and path not in self._routes.waits
         }
 
     def answer(self, head: Head, body: bytes, *, keeps_alive: bool) -> bytes:
@@ -146,7 +157,7 @@ class App:
             request = Request("POST", head.path, headers, b"", body, head.peer, datetime.now(UTC), _NOBODY, memory)
             outcome = self._decide(head.route, request, head.raw)
         origin = headers.get("origin", "")
-        if type(outcome) is not Accepted or outcome.rejected or outcome.body is not None:
+        if type(outcome) is not Accepted or outcome.rejected or outcome.handover or outcome.body is not None:
             status, text, extra = self._describe(outcome, origin)
             self.counts.requests[status] += 1
             return encode_answer(status, text, extra, keeps_alive=keeps_alive)
@@ -239,6 +250,8 @@ class App:
                 size = body_bytes + len(request.query)
                 refused = self._check_items(outcome, size) or self._committer.append(outcome)
                 if refused is None:
+                    if self._page_calls is not None:
+                        outcome.handover = self._page_calls.of(outcome)
                     return outcome
             else:
                 refused = outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -162,6 +162,8 @@ class Accepted:
         client: The version of tracker.js that sent it, as it says; None where another program sent it.
         depth: A bound of how deep events nest, where the route knows one; None has them looked into.
         memory: The request's.
+        handover: The calls that the events become on the page that sent them, as ``handover.py`` has them.
+        later: What has to be waited for to have the answer; only of routes that are not answered at once.
     """
 
     source: Source | None
@@ -175,6 +177,8 @@ class Accepted:
     client: Any = None
     depth: int | None = None
     memory: RequestMemory | None = None
+    handover: Sequence[Mapping[str, Any]] = ()
+    later: Callable[[], Awaitable[Accepted | Refused]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dispatcher.collector.segment_api import pixel, project_settings
 from dispatcher.collector.segment_api.calls import PATHS, CallsRoute
 
 if TYPE_CHECKING:
+    from dispatcher.collector.handover import HandoverRoute
     from dispatcher.config.collector import CollectorSettings
 
 
@@ -21,17 +22,23 @@ class Routes:
 
     Args:
         settings: Some paths are settings.
+        handover: Answers pages that take events which only they can hand over; None where no destination has such.
+        secret: What makes the names of visitors' mailboxes.
     """
 
-    def __init__(self, settings: CollectorSettings) -> None:
+    def __init__(self, settings: CollectorSettings, handover: HandoverRoute | None = None, secret: bytes = b"") -> None:
         #: By path.
         self.exact: Final[dict[str, Route]] = {
             **{path: CallsRoute(call_type) for path, call_type in PATHS.items()},
             "/v1/m": pixel.MetricsRoute(),
-            settings.events_path: EventsRoute(settings),
+            settings.events_path: EventsRoute(settings, secret),
             settings.edx_path: EventRoute(),
             settings.mobile_path: MobileRoute(settings),
         }
+        #: Those that wait for something before they answer.
+        self.waits: Final = frozenset({settings.handover_path} if handover is not None else ())
+        if handover is not None:
+            self.exact[settings.handover_path] = handover
         #: Those whose events say who the user is.
         self.asks_user: Final = frozenset({settings.events_path, settings.edx_path})
         #: By the beginning of a path; the longest first.

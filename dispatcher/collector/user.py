@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dispatcher.errors import SettingsError
 from dispatcher.process.clock import monotonic
 from dispatcher.secrecy.foreign_error import describe_error, type_name
+from dispatcher.secrecy.visitor import CONTEXT_KEY as MAILBOX_KEY
 from dispatcher.store.event_ids import SOURCE_KEY
 from dispatcher.wire import encode_json
 
@@ -29,7 +30,7 @@ _THREADS: Final = 8
 _MAX_BYTES: Final = 4096
 _LOG_SECONDS: Final = 60.0
 # Where the request came from is known here, and what it says is the page's.
-_NOT_THEIRS: Final = frozenset({"event_source", "event_type", "timestamp", "received_at", SOURCE_KEY})
+_NOT_THEIRS: Final = frozenset({"event_source", "event_type", "timestamp", "received_at", SOURCE_KEY, MAILBOX_KEY})
 
 
 class UserLookup:

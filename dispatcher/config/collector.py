@@ -16,6 +16,8 @@ from dispatcher.config.object_path import is_object_path
 
 #: Printable ASCII without blanks, quotes and slashes: a key stands in URLs, headers and JSON.
 _KEY: Final = re.compile(r"[A-Za-z0-9_.~-]{1,100}")
+# What 128 random bits have as hexadecimal digits.
+_SECRET_CHARACTERS: Final = 32
 _PATH: Final = re.compile(r"/[A-Za-z0-9_./~-]*")
 _FILE: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*\.js")
 
@@ -71,6 +73,11 @@ def _check_help(url: str) -> None:
     # It stands in warnings on the console, and in letters.
     if not url or not url.isprintable() or " " in url or urlsplit(url).scheme not in ("", "http", "https"):
         raise ValueError('it must be a URL such as "https://example.org/logger", or a path')
+
+
+def _check_secret(secret: SecretStr | None) -> None:
+    if secret is not None and len(secret.get_secret_value()) < _SECRET_CHARACTERS:
+        raise ValueError(f"it must have at least {_SECRET_CHARACTERS} characters: make one with `openssl rand -hex 32`")
 
 
 def _check_user(entry: str | None) -> None:
@@ -136,6 +143,12 @@ class CollectorSettings(Table):
         "tracker.js", description="The name of the browser's client; block lists have some names."
     )
     events_path: UrlPath = Field("/v1/events", description="Where the browser's client sends to.")
+    handover_path: UrlPath = Field("/v1/handover", description="Where pages fetch what only they can hand over.")
+    handover_waits: Count = Field(1000, description="Most pages of a process that wait for events; more are 429.")
+    secret: Annotated[SecretStr | None, checked_by(_check_secret)] = Field(
+        None,
+        description="Signs who a page's visitor is; the same for apps, workers and collectors. For types in browsers.",
+    )
     logger_stage: Literal["off", "warn", "warn+report", "error", "removed"] = Field(
         "warn+report",
         description="How far the deprecation of `Logger.log` has gone, on pages that say nothing else themselves.",

@@ -52,6 +52,9 @@ class DestinationSettings(Table):
     slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(
         1, description="Over how many slots of the store its batches spread; more than one is for a Redis Cluster."
     )
+    handover_hours: Annotated[float, Field(gt=0, le=24 * 90)] = Field(
+        24.0, description="For types in browsers: how long an event waits for its visitor's next page."
+    )
     lease_seconds: Seconds = Field(60.0, description="How long one delivery may take before another worker tries.")
     retry: RetrySettings = Field(default_factory=RetrySettings, description="The backoff of a failed delivery.")
     breaker: BreakerSettings = Field(default_factory=BreakerSettings, description="When it is left alone.")
@@ -83,7 +86,7 @@ class DestinationSettings(Table):
             raise ValueError("it must be a list: begin each rule with [[destinations.NAME.mapping]], in two brackets")
         return value
 
-    @field_validator("consent", "integration", "mapping", "privacy", "rate", mode="after")
+    @field_validator("consent", "integration", "mapping", "privacy", "rate", "slots", mode="after")
     @classmethod
     def _check_that_the_type_takes_it(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None

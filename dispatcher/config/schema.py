@@ -214,10 +214,13 @@ class Settings(Table):
 
     @property
     def served_destinations(self) -> dict[str, DestinationSettings]:
-        """The destinations that workers deliver to, by name: enabled, and reached from elsewhere than a browser."""
-        return {
-            name: table for name, table in self.destinations.items() if table.enabled and not table.traits.in_browser
-        }
+        """The destinations that workers deliver to, by name: those that are enabled."""
+        return {name: table for name, table in self.destinations.items() if table.enabled}
+
+    @property
+    def browser_destinations(self) -> dict[str, DestinationSettings]:
+        """Those whose events pages take, by name: enabled, and of a type that is reached from browsers only."""
+        return {name: table for name, table in self.served_destinations.items() if table.traits.in_browser}
 
     @property
     def outbox_directory(self) -> Path:

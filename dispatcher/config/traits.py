@@ -14,7 +14,7 @@ class Traits:
         defaults: Other defaults for the keys that every destination's table has; those of inner tables are merged.
         takes_all_events: Whether it gets every event as long as its table has no allowlist.
         takes_direct_calls: Whether it gets direct calls, such as identify, which mean something to Segment only.
-        in_browser: Whether its vendor takes events from browsers only, so that workers do not serve it.
+        in_browser: Whether its vendor takes events from browsers only, so that workers post them for visitors' pages.
         refuses: Keys of the table that it cannot have, each with the reason and what to do instead.
         no_replay: Why old events cannot be replayed to it, in words that follow its name; None where they can.
         paths: Its own options that are paths, so that ``~``, ``$VARIABLES`` and relative paths are made absolute; each

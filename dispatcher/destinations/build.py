@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from dispatcher.config.collector_secret import read_secret
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.destinations.base import Destination, Options
+from dispatcher.destinations.browser.base import BrowserDestination
 from dispatcher.destinations.options import check_options
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import SettingsError
@@ -36,8 +38,9 @@ def build_destinations(settings: Settings) -> dict[str, Build]:
     problems = check_options(settings)
     if problems:
         raise SettingsError(problems)
+    secret = read_secret(settings)
     return {
-        name: partial(_build_served, name, table, settings.store)
+        name: partial(_build_served, name, table, settings.store, secret)
         for name, table in settings.served_destinations.items()
     }
 
@@ -60,9 +63,11 @@ def build(name: str, table: DestinationSettings, *, store: str | None = None) ->
     return destination_class(name, destination_class.Options.model_validate(table.options), rules=rules, rate=rate)
 
 
-def _build_served(name: str, table: DestinationSettings, store: str) -> Destination[Options]:
+def _build_served(name: str, table: DestinationSettings, store: str, secret: bytes) -> Destination[Options]:
     destination = build(name, table, store=store)
-    assert isinstance(destination, Destination)  # else it would be known by its traits as one for browsers
+    if isinstance(destination, BrowserDestination):
+        destination.secret = secret
+    assert isinstance(destination, Destination)
     return destination
 
 

@@ -112,8 +112,9 @@ def _check(name: str, table: DestinationSettings, source: Callable[[KeyPath], st
 
 
 def _is_known_by_its_traits(type_name: str, destination_class: type[BaseDestination[Options]]) -> bool:
-    # Else web processes and relays would treat it otherwise than it expects. A destination that workers deliver to can
+    # Else web processes and relays would treat it otherwise than it expects. A destination that workers send to can
     # do without its traits where it is written as module and class.
-    if is_object_path(type_name) and issubclass(destination_class, Destination):
+    is_sent_to = issubclass(destination_class, Destination) and not destination_class.traits.in_browser
+    if is_object_path(type_name) and is_sent_to:
         return True
     return destination_class.traits == traits_of(type_name)

@@ -44,4 +44,11 @@ SEGMENT: Final = Traits(defaults={"batch_events": 400}, takes_direct_calls=True,
 # A request holds a thousand.
 META_CONVERSIONS: Final = Traits(defaults={"batch_events": 1000, "batch_bytes": 900_000})
 
-BROWSER: Final = Traits(in_browser=True, no_replay="takes events from browsers only, in which they happen but once")
+BROWSER: Final = Traits(
+    in_browser=True,
+    refuses={
+        "rate": "pages take its events when they are open, not at a rate: take this away",
+        "slots": "what waits for a visitor is in one place: take this away",
+    },
+    no_replay="takes events from browsers only, in which they happen but once",
+)

@@ -57,6 +57,7 @@ def make_line(name: Any, data: Any, context: dict[str, Any], time: Any) -> EdxLi
     # Beside edX's own fields: by which deprecated call of a page it came, and through which source.
     pop("deprecated_call", None)
     pop("collector_source", None)
+    pop("collector_mailbox", None)
     return EdxLine(
         name,
         context,

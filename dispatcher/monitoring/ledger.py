@@ -60,8 +60,8 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """Events in outboxes, and deliveries in the store, that are still to come."""
-        return self.in_outboxes + sum(counts.waiting for counts in self.destinations.values())
+        """Events in outboxes, and deliveries in the store, that are still to come. Not those that wait for a page."""
+        return self.in_outboxes + sum(counts.in_batches for counts in self.destinations.values())
 
 
 def take_ledger(settings: Settings, store: BatchStore) -> Ledger:

@@ -48,7 +48,9 @@ def _difference(each: Destination) -> float:
 
 
 def _events_by_state(counts: Counts) -> dict[str, float]:
-    return {"queued": counts.queued, "claimed": counts.claimed, "parked": counts.parked}
+    states: dict[str, float] = {"queued": counts.queued, "claimed": counts.claimed, "parked": counts.parked}
+    # Only of types in browsers.
+    return states | {"posted": counts.posted} if counts.posted else states
 
 
 def _by_cause(counts: Counts) -> dict[str, float]:
@@ -116,7 +118,7 @@ DEFINITIONS: Final = (
     DestinationMetricByLabel(
         "dispatcher_events_waiting",
         "gauge",
-        "Events in the batch store: queued, claimed by a worker, or parked until they are tried again.",
+        "Events in the batch store: queued, claimed by a worker, parked until they are tried again, posted for a page.",
         "state",
         lambda each: _events_by_state(each.counts),
     ),

@@ -278,7 +278,8 @@ class BatchStore:
             What it did to the breaker; None where the lease was lost: then nothing was recorded.
         """
         arguments, data = settlement.arguments(claim), settlement.data(claim)
-        answer = self._scripts.call(script.SETTLE, slot_name(claim.destination, claim.slot), arguments, *data)
+        command = script.SETTLE_POSTED if settlement.posted else script.SETTLE
+        answer = self._scripts.call(command, slot_name(claim.destination, claim.slot), arguments, *data)
         return None if answer is None else Settled(answer[0].decode())
 
     def settle_all(
@@ -304,7 +305,9 @@ class BatchStore:
                     arguments["queue"] = claim.destination
                     data.append(template(claim.destination, claim.slot))
             calls.append((slot_name(claim.destination, claim.slot), arguments, data))
-        answers = self._scripts.call_many(script.SETTLE, calls)
+        # The longer script is for destinations whose events wait for pages.
+        has_posted = any(settlement.posted for _, settlement in settlements)
+        answers = self._scripts.call_many(script.SETTLE_POSTED if has_posted else script.SETTLE, calls)
         name, slot = settlements[0][0].destination, settlements[0][0].slot
         return [
             None if answer is None else Settled(answer[0].decode(), _ring_of(name, slot, (*answer, None)[1]))

@@ -127,7 +127,8 @@ class Counts:
         queued: In batches that no worker has.
         claimed: In batches that a worker has.
         parked: In batches that wait to be tried again.
-        retried: How often an event was parked.
+        posted: Those that wait for their visitor's page.
+        retried: How often an event was parked, or a page could not take it.
         batches: How many batches wait.
         oldest_ms: When the oldest waiting batch was put.
         due_ms: When the next parked batch is due.
@@ -156,6 +157,7 @@ class Counts:
     queued: int = 0
     claimed: int = 0
     parked: int = 0
+    posted: int = 0
     retried: int = 0
     batches: int = 0
     oldest_ms: int | None = None
@@ -180,6 +182,11 @@ class Counts:
     @property
     def waiting(self) -> int:
         """Events that are in the store."""
+        return self.in_batches + self.posted
+
+    @property
+    def in_batches(self) -> int:
+        """Events that a worker is to deliver."""
         return self.queued + self.claimed + self.parked
 
     @property
@@ -220,6 +227,7 @@ class Counts:
             queued=number("queued"),
             claimed=number("claimed"),
             parked=number("parked"),
+            posted=number("posted"),
             retried=number("retried"),
             batches=number("batches"),
             oldest_ms=optional("oldest"),
@@ -280,7 +288,8 @@ _BREAKER_FIELDS: Final = ("breaker_until", "breaker_since", "breaker_cause", "br
 _EARLIEST: Final = frozenset({"oldest", "due", "since", "dead_oldest"})
 _SUMS: Final = frozenset(
     {
-        *("accepted", "delivered", "dead", "filtered", "queued", "claimed", "parked", "retried", "batches"),
+        *("accepted", "delivered", "dead", "filtered", "queued", "claimed", "parked", "posted", "retried"),
+        *("batches",),
         *("dead_bytes", "dead_limit", "dead_cut", "breaker_opened"),
     }
 )

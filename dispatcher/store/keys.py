@@ -77,11 +77,11 @@ SINCE: Final = Key(
 COUNTS: Final = Key(
     "counts",
     "hash",
-    "the ledger, in events: accepted, delivered, dead, filtered, retried; queued, claimed, parked; dead:<reason>, "
-    "filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; dead_bytes of the dead "
-    "letters, dead_limit (how many these may have), dead_cut (dead letters that lost their events to that). Then "
-    "last_error, last_error_at, last_delivered_at; since: when it began to count; and commands: what people did to it, "
-    "as JSON",
+    "the ledger, in events: accepted, delivered, dead, filtered, retried; queued, claimed, parked, posted; "
+    "dead:<reason>, filtered:<reason>, of which dead:filed went to a file, and dead:unkept are only counted; "
+    "dead_bytes of the dead letters, dead_limit (how many these may have), dead_cut (dead letters that lost their "
+    "events to that). Then last_error, last_error_at, last_delivered_at; since: when it began to count; and "
+    "commands: what people did to it, as JSON",
 )
 JOURNAL: Final = Key(
     "journal:<name>",
@@ -196,6 +196,24 @@ COUNTED: Final = Key(
     "string",
     'of "emit" alone: the position up to which the deprecated calls of a journal were counted; goes after a week',
 )
+POSTED: Final = Key(
+    "posted",
+    "zset",
+    "mailbox and id of an event that waits for its visitor's page: until when",
+)
+MAILBOX: Final = Key(
+    "mailbox:<name>",
+    "hash",
+    "a visitor's events that wait for a page: c:<id> (the calls, behind when it was posted), e:<id> (the "
+    "event), s:<id> (why the last page made no calls), l:<id> (the mailbox of the browser that has it for now, "
+    "and until when); bytes (of all of them); goes with its last event",
+)
+ACKNOWLEDGED: Final = Key(
+    "acknowledged",
+    "zset",
+    "status, mailbox and id of an event that a page acknowledged before it was posted: when; each goes when it "
+    "is posted, or after a day",
+)
 NONE: Final = Key(
     "none",
     "string",
@@ -230,6 +248,9 @@ KEYS: Final = (
     IDS_OF_SLICE,
     DEPRECATED_CALLS,
     COUNTED,
+    POSTED,
+    MAILBOX,
+    ACKNOWLEDGED,
     NONE,
 )
 #: The states of a batch that waits.

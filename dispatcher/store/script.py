@@ -118,7 +118,15 @@ def _of_the_store(command: str, *parts: str) -> Script:
 PUT: Final = _of_the_store("put", "journal", "batch", "dead_letters", "ring")
 PROGRESS: Final = _of_the_store("progress", "journal")
 CLAIM: Final = _of_the_store("claim", "journal", "batch", "repair", "breaker", "ring", "next_ring")
-SETTLE: Final = _of_the_store("settle", "journal", "batch", "dead_letters", "breaker", "ring", "next_ring")
+SETTLE: Final = _of_the_store(
+    "settle", "journal", "batch", "dead_letters", "no_mailboxes", "breaker", "ring", "next_ring"
+)
+SETTLE_POSTED: Final = _of_the_store(
+    "settle", "journal", "batch", "dead_letters", "mailboxes", "breaker", "ring", "next_ring"
+)
+FETCH_POSTED: Final = _of_the_store("fetch_posted", "dead_letters", "mailboxes")
+ACKNOWLEDGE: Final = _of_the_store("acknowledge", "dead_letters", "mailboxes")
+EXPIRE_POSTED: Final = _of_the_store("expire_posted", "dead_letters", "mailboxes")
 DUE: Final = _of_the_store("due", "journal", "batch", "repair", "breaker", "ring")
 COUNTS: Final = _of_the_store("counts", "dead_letters")
 REVIVE: Final = _of_the_store("revive", "batch", "dead_letters")
@@ -145,6 +153,10 @@ SCRIPTS: Final = (
     PROGRESS,
     CLAIM,
     SETTLE,
+    SETTLE_POSTED,
+    FETCH_POSTED,
+    ACKNOWLEDGE,
+    EXPIRE_POSTED,
     DUE,
     COUNTS,
     REVIVE,

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from dispatcher.secrecy.safe_text import shorten
 from dispatcher.store.claim import Claim
-from dispatcher.store.dead_event import DeadEvent
+from dispatcher.store.dead_event import DeadEvent, pack_event
 from dispatcher.store.doorbell import Ring
 from dispatcher.store.packing import pack
 
@@ -38,6 +38,23 @@ class BreakerSignal:
     asked_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PostedEvent:
+    """An event that waits for its visitor's page from now on.
+
+    Args:
+        mailbox: The name of the visitor's mailbox.
+        id: The event's.
+        calls: What the page is to do, as JSON.
+        payload: The event, for the dead letter that it may become.
+    """
+
+    mailbox: str
+    id: str
+    calls: bytes
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What became of a claimed batch.
@@ -46,6 +63,8 @@ class Settlement:
         delivered: How many of its events were delivered.
         filtered: How many were filtered, by reason.
         dead: Those that will not be delivered.
+        posted: Those that wait for their visitors' pages.
+        keep_seconds: How long these wait at the most.
         left: Those that are parked until ``due_ms``, to be tried again.
         due_ms: In milliseconds since 1970.
         burns_attempt: Whether the next backoff is longer for it.
@@ -58,6 +77,8 @@ class Settlement:
     delivered: int = 0
     filtered: Mapping[str, int] = field(default_factory=dict)
     dead: Sequence[DeadEvent] = ()
+    posted: Sequence[PostedEvent] = ()
+    keep_seconds: float = 0.0
     left: Sequence[bytes] = ()
     due_ms: int = 0
     burns_attempt: bool = True
@@ -69,7 +90,11 @@ class Settlement:
     def arguments(self, claim: Claim) -> dict[str, Any]:
         """As settle.lua takes them."""
         signal = self.signal
-        return {
+        posted: dict[str, Any] = {}
+        if self.posted:
+            names = [(one.mailbox, one.id) for one in self.posted]
+            posted = {"posted": names, "keep_ms": int(self.keep_seconds * 1000)}
+        return posted | {
             "id": claim.batch_id,
             "token": claim.token,
             "delivered": self.delivered,
@@ -93,7 +118,8 @@ class Settlement:
         remaining = (*self.left, *claim.rest)
         # Packing again is only needed where some of the batch has gone.
         is_smaller = 0 < len(remaining) < len(claim.payloads) + len(claim.rest)
-        return [pack(remaining) if is_smaller else b"", *(part for one in self.dead for part in one.data)]
+        posted = [part for one in self.posted for part in (one.calls, pack_event(one.payload))]
+        return [pack(remaining) if is_smaller else b"", *(part for one in self.dead for part in one.data), *posted]
 
 
 @dataclass(frozen=True, slots=True)

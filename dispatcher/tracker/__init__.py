@@ -2,6 +2,7 @@
 
 from dispatcher.emit.context import context, enter_context, exit_context
 from dispatcher.tracker.default import configure, emit, flush, get_tracker, set_tracker
+from dispatcher.tracker.page_reference import page_reference
 from dispatcher.tracker.tracker import Tracker
 
 __all__ = [  # noqa: RUF022 - grouped by subject
@@ -12,6 +13,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "context",
     "enter_context",
     "exit_context",
+    # Pages
+    "page_reference",
     # Setting up
     "configure",
     "Tracker",

@@ -28,6 +28,11 @@ def set_tracker(tracker: Tracker) -> Tracker:
     return before
 
 
+def known_settings() -> Settings | None:
+    """Those that the default tracker was given or has read; None before its first event where it was given none."""
+    return _default._settings
+
+
 def emit(name: str, data: Mapping[str, Any] | None = None) -> str:
     """Record that something happened, with the default tracker. See ``Tracker.emit``."""
     return _default.emit(name, data)

@@ -42,8 +42,10 @@ class Result:
         """As in "12 batches: 96 delivered, 2 dead, 4 parked"."""
         delivered = sum(settlement.delivered for settlement in self.settlements)
         dead = sum(len(settlement.dead) for settlement in self.settlements)
+        posted = sum(len(settlement.posted) for settlement in self.settlements)
+        waiting = f", {posted} wait for their pages" if posted else ""
         parked = f", {self.left} parked" if self.left else ""
         rest = sum(len(claim.rest) for claim in self.claims)
         following = f", {rest} of the batch come next" if rest else ""
         batches = f"{len(self.claims)} batches: " if len(self.claims) > 1 else ""
-        return f"{batches}{delivered} delivered, {dead} dead{parked}{following}"
+        return f"{batches}{delivered} delivered, {dead} dead{waiting}{parked}{following}"

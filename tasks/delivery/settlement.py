@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dispatcher.event import decode
-from dispatcher.outcomes import EXPIRED, Dead, Delivered, Filtered, Outcome, RetryAfter
+from dispatcher.outcomes import EXPIRED, Dead, Delivered, Filtered, Outcome, Posted, RetryAfter
 from dispatcher.secrecy.quoted_values import mask_values, values_of
 from dispatcher.secrecy.safe_text import foreign_text
 from dispatcher.store.claim import Claim
 from dispatcher.store.dead_event import DeadEvent
-from dispatcher.store.settlement import BreakerResult, BreakerSignal, Settlement
+from dispatcher.store.settlement import BreakerResult, BreakerSignal, PostedEvent, Settlement
 from dispatcher.tasks.delivery.retry import is_expired, pause_seconds
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def settlements_of(
                 delivered=sorter.delivered,
                 filtered=sorter.filtered,
                 dead=sorter.dead,
+                posted=sorter.posted,
+                keep_seconds=settings.handover_hours * 3600,
                 left=sorter.left,
                 due_ms=int((now + pause) * 1000),
                 burns_attempt="transient" in sorter.retry_classes,
@@ -116,6 +118,7 @@ class _Sorter:
     delivered: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
     dead: list[DeadEvent] = field(default_factory=list)
+    posted: list[PostedEvent] = field(default_factory=list)
     left: list[bytes] = field(default_factory=list)
     retry_classes: set[BreakerResult] = field(default_factory=set)
     error: str = ""
@@ -151,6 +154,8 @@ class _Sorter:
                 self.delivered += 1
             case Filtered():
                 self.filtered[self.show(outcome.reason)] += 1
+            case Posted():
+                self.posted.append(PostedEvent(outcome.mailbox, outcome.id, outcome.calls, payload))
             case Dead():
                 self._add_dead(outcome, payload)
             case RetryAfter() if outcome.retry_class == "rate_limited":

@@ -1,4 +1,7 @@
-"""Filing: a thread in every worker that moves the oldest dead letters to files, so that they do not fill Redis."""
+"""Filing: a thread in every worker that moves the oldest dead letters to files, so that they do not fill Redis.
+
+What has waited too long for its visitor's page becomes a dead letter here first.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of, write
 from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.keys import DEAD
+from dispatcher.store.mailboxes import Mailboxes
 from dispatcher.store.occupancy import find_occupied
 from dispatcher.store.slots import find_slots, slot_name, split_name
 
@@ -37,9 +41,8 @@ class Filing:
     def __init__(self, settings: Settings, *, every_seconds: float = _EVERY_SECONDS) -> None:
         self._every = every_seconds
         self._directory = directory_of(settings.state_directory)
-        self._limits = {
-            name: table.dead for name, table in settings.destinations.items() if not table.traits.in_browser
-        }
+        self._limits = {name: table.dead for name, table in settings.destinations.items()}
+        self._in_browsers = list(settings.browser_destinations)
         self._limits[NOT_TAKEN] = settings.dead
         self._slots = {name: settings.destinations[name].slots if name != NOT_TAKEN else 1 for name in self._limits}
         # By name, how many slots the destination has.
@@ -85,6 +88,10 @@ class Filing:
             StoreUnavailableError: Redis does not answer.
             OSError: The file cannot be written; its dead letters stay in Redis.
         """
+        mailboxes = Mailboxes(pool)
+        for name in self._in_browsers:
+            while mailboxes.expire(name) and not self._stopped.is_set():
+                pass
         letters = DeadLetters(pool)
         is_for_all = self._checks % _ALL_CHECKS == 0
         if is_for_all:

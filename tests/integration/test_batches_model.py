@@ -23,9 +23,10 @@ from dispatcher.store.claim import Claim, Claimed, JoinLimits
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.doorbell import Ring
+from dispatcher.store.mailboxes import STATUSES, Mailboxes
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
-from dispatcher.store.settlement import Settlement
+from dispatcher.store.settlement import PostedEvent, Settlement
 from tests.support.batches_model import Model, RefusedError
 from tests.support.modelled_batch import Batch
 from tests.support.redis_keys import owner_of
@@ -37,6 +38,7 @@ STEPS: Final = 40
 
 NAMES: Final = ("tracking_log", "segment")
 JOURNALS: Final = ("7-a", "8-b")
+MAILBOXES: Final = ("a" * 32, "b" * 32)
 # Bytes of an event in a journal.
 FRAME: Final = 10
 LEASE_MS: Final = 60_000
@@ -54,6 +56,7 @@ class Walk:
         self.now_ms = START_MS
         self.pool = RedisPool(server.url, timeout_seconds=5)
         self.store = BatchStore(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
+        self.mailboxes = Mailboxes(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
         self.letters = DeadLetters(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
         self.models = {name: Model() for name in NAMES}
         self.held: list[Claim] = []
@@ -82,6 +85,8 @@ class Walk:
             self.file,
             self.forget_filed,
             self.restore,
+            *[self.acknowledge] * 2,
+            self.expire,
             self.jump,
             self.jump,
             self.lose_a_journal,
@@ -279,6 +284,20 @@ class Walk:
     def forget_filed(self, name: str, model: Model) -> None:
         assert self.letters.forget_filed(name) == model.forget_filed()
 
+    def acknowledge(self, name: str, model: Model) -> None:
+        """A page acknowledges what waits for it, or for another, or is yet to be posted, or never is."""
+        known = [*model.mailboxes.waiting, *((box, "5") for box in MAILBOXES)]
+        mailbox = self.random.choice(MAILBOXES)
+        ids = self.random.sample([event_id for _, event_id in known], k=self.random.randint(1, min(3, len(known))))
+        acks = [(event_id, self.random.choice(sorted(STATUSES))) for event_id in ids]
+        self.history[-1] += f" {mailbox} {acks}"
+        assert self.mailboxes.acknowledge([mailbox], {name: acks}) == model.acknowledge(mailbox, acks)
+        found = self.mailboxes.fetch([name], [mailbox], limit=1000)
+        assert sorted(one.id for one in found) == sorted(i for box, i in model.mailboxes.waiting if box == mailbox)
+
+    def expire(self, name: str, model: Model) -> None:
+        assert self.mailboxes.expire(name) == model.expire()
+
     def jump(self, name: str, model: Model) -> None:
         self.now_ms = max(1, self.now_ms + self.random.choice(JUMPS_MS + JUMPS_BACK_MS))
         self.history[-1] += f" to {self.now_ms}"
@@ -322,7 +341,7 @@ class Walk:
         return self.random.choice(mine[-6:]) if mine else None
 
     def _settlement(self, claim: Claim) -> Settlement:
-        kinds = self.random.choice(("d", "d", "x", "f", "l", "dx", "dl", "xl", "dxfl"))
+        kinds = self.random.choice(("d", "d", "x", "f", "l", "p", "dx", "dl", "xl", "pd", "dxflp"))
         fates = [(self.random.choice(kinds), payload) for payload in claim.payloads]
         left = [payload for fate, payload in fates if fate == "l"]
         return Settlement(
@@ -333,6 +352,12 @@ class Walk:
                 for fate, payload in fates
                 if fate == "x"
             ],
+            posted=[
+                PostedEvent(self.random.choice(MAILBOXES), payload.decode(), b"[]", payload)
+                for fate, payload in fates
+                if fate == "p"
+            ],
+            keep_seconds=self.random.choice((5.0, 3600.0)),
             left=left,
             due_ms=self.now_ms + self.random.choice((0, 1, 5_000, 300_000)) if left else 0,
             burns_attempt=self.random.random() < 0.5,

@@ -17,6 +17,7 @@ from dispatcher.store.packing import unpacked_bytes
 from dispatcher.store.put import Put
 from dispatcher.store.settlement import Settlement
 from tests.support.modelled_batch import LETTERS_BYTES, Batch, Letter
+from tests.support.modelled_mailboxes import MailboxCommands, MailboxesModel
 
 #: Milliseconds for which a range that left dead letters counts as open.
 UNSURE_MS = 10_000
@@ -33,7 +34,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Model:
+class Model(MailboxCommands):
     """One destination. ``now_ms`` is set before each command, and ``is_full`` while Redis is at maxmemory."""
 
     now_ms: int = 0
@@ -53,6 +54,7 @@ class Model:
     ring_ms: int | None = None
     is_chained: bool = False
     joined_events: int = 0
+    mailboxes: MailboxesModel = field(default_factory=MailboxesModel)
     last_error: str = ""
     last_error_ms: int | None = None
     last_delivered_ms: int | None = None
@@ -189,7 +191,9 @@ class Model:
             self.last_delivered_ms = self.now_ms
         self.filtered.update(settlement.filtered)
         self._add_letters(settlement.dead, batch.attempts + 1)
-        if settlement.dead and batch.journal:
+        for one in settlement.posted:
+            self._count_posted(self.mailboxes.post(one, self.now_ms, settlement.keep_seconds))
+        if (settlement.dead or settlement.posted) and batch.journal:
             self._stay_open(batch.journal, batch.start)
         if settlement.error:
             self.last_error, self.last_error_ms = settlement.error, self.now_ms
@@ -323,6 +327,7 @@ class Model:
             "dead_cut": self.cut,
             "filtered": self.filtered.total(),
             **waiting,
+            "posted": len(self.mailboxes.waiting),
             "retried": self.retried,
             "batches": len(self.batches),
             "oldest_ms": min((batch.put_ms for batch in self.batches.values()), default=None),
@@ -359,18 +364,20 @@ class Model:
         return sorted(found, key=lambda batch: (batch.score, batch.id))
 
     def _add_letters(self, dead: Sequence[DeadEvent], attempts: int) -> None:
-        limit = LETTERS_BYTES if self.limit_bytes is None else self.limit_bytes
         for one in dead:
             letter = Letter(one.reason, one.error, pack_event(one.payload), attempts, self.now_ms)
-            in_short = describe_event(one.payload)
-            is_cut = self.letter_bytes + letter.bytes > 2 * limit and len(in_short) < len(letter.body)
-            if is_cut:
-                letter.body = in_short
-            if self.letter_bytes + letter.bytes > 3 * limit:
-                self.unkept += 1
-            else:
-                self.letters.append(letter)
-                self.cut += is_cut
+            self._add_letter(letter, describe_event(one.payload))
+
+    def _add_letter(self, letter: Letter, in_short: bytes) -> None:
+        limit = LETTERS_BYTES if self.limit_bytes is None else self.limit_bytes
+        is_cut = self.letter_bytes + letter.bytes > 2 * limit and len(in_short) < len(letter.body)
+        if is_cut:
+            letter.body = in_short
+        if self.letter_bytes + letter.bytes > 3 * limit:
+            self.unkept += 1
+        else:
+            self.letters.append(letter)
+            self.cut += is_cut
 
     def _stay_open(self, journal: str, start: int) -> None:
         self._drop_old_unsure(journal)

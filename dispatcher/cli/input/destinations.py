@@ -33,7 +33,7 @@ def connect_for(names: Sequence[str]) -> RedisPool:
     known: list[str] = []
     try:
         settings = config.load()
-        known = [name for name, table in settings.destinations.items() if not table.traits.in_browser]
+        known = list(settings.destinations)
     except SettingsError as error:
         settings = config.rescue(error)
         for problem in error.problems:

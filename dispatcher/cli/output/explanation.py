@@ -11,8 +11,6 @@ from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.outcomes import BROWSER_ONLY
-
 _OUTCOMES: Final = {"dead": "red", "filtered": "yellow"}
 
 _highlight: Final = JSONHighlighter()
@@ -55,8 +53,6 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def _answer(row: Mapping[str, Any]) -> Text:
     outcome = row.get("preview", {}).get("outcome")
-    if row["reason"] == BROWSER_ONLY:
-        return Text("browser", style="cyan")
     if not row["goes"]:
         return Text("no", style="red")
     return Text("yes", style="green") if outcome is None else Text(outcome, style=_OUTCOMES[outcome])

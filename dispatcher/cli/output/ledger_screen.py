@@ -132,15 +132,25 @@ class LedgerScreen:
         )
 
     def _waiting_table(self, number: Callable[[int], str]) -> Table:
-        headings = ("queued", "under way", "parked", "due in", "oldest", "last ok")
+        has_pages = any(counts.posted for _, counts, _ in self._rows())
+        headings = (
+            "queued",
+            "under way",
+            "parked",
+            *(("for pages",) if has_pages else ()),
+            "due in",
+            "oldest",
+            "last ok",
+        )
         table = _table("What waits", "destination", *headings)
         table.add_column("breaker", no_wrap=True)
         for name, counts, style in self._rows():
             if name == NOT_TAKEN:
                 continue  # no event ever waits for it
+            states = (counts.queued, counts.claimed, counts.parked, *((counts.posted,) if has_pages else ()))
             table.add_row(
                 _title(name),
-                *(number(events) if events else _NOTHING for events in (counts.queued, counts.claimed, counts.parked)),
+                *(number(events) if events else _NOTHING for events in states),
                 self._next_try(counts),
                 self._age(counts.oldest_ms),
                 self._age(counts.last_delivered_ms),

@@ -31,6 +31,7 @@ def destination_summary(name: str, counts: Counts, settings: Settings) -> dict[s
         "queued": counts.queued,
         "claimed": counts.claimed,
         "parked": counts.parked,
+        "posted": counts.posted,
         "oldest_ms": counts.oldest_ms,
         "unserved": unserved,
     }

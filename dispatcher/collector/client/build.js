@@ -12,6 +12,7 @@ const FILES = {
   "tracker.js": ["classic.ts", "iife"],
   "tracker.mjs": ["module.ts", "esm"],
   "logger.js": ["logger.ts", "iife"],
+  "handover.js": ["handover.ts", "iife"],
   "mfe.mjs": ["mfe.ts", "esm"],
 };
 for (const [name, [source, format]] of Object.entries(FILES)) {

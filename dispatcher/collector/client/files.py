@@ -53,7 +53,7 @@ class ServedFile:
 
 @cache
 def served_files() -> dict[str, ServedFile]:
-    """The files by name: ``tracker.js``, ``tracker.mjs``, ``logger.js``, ``mfe.mjs`` and ``stub.js``.
+    """The files by name: ``tracker.js``, ``tracker.mjs``, ``logger.js``, ``handover.js``, ``mfe.mjs`` and ``stub.js``.
 
     Reads dist/ the first time. Raises FileNotFoundError where the package was installed without it.
     """
@@ -88,6 +88,7 @@ def snippet(
     script_name: str = "tracker.js",
     events_path: str = "/v1/events",
     logger: bool = False,
+    handover: bool = False,
 ) -> str:
     """The lines for a page's head: the stub, and the script with its integrity. Ends with a line break.
 
@@ -97,6 +98,7 @@ def snippet(
         script_name: as in the settings
         events_path: as in the settings
         logger: whether logger.js comes behind, by its plain name: the collector writes into it how far it is deprecated
+        handover: whether handover.js comes behind, which takes what only a page can hand to a vendor's script
     """
     files = served_files()
     script, path = files["tracker.js"], PurePosixPath(script_name)
@@ -110,4 +112,11 @@ def snippet(
         f'<script async src="{html.escape(source)}" integrity="{script.integrity}" crossorigin="anonymous"\n'
         f'        data-key="{html.escape(key)}" data-url="{html.escape(url)}"></script>\n'
         + (f'<script src="{html.escape(base)}/logger.js"></script>\n' if logger else "")
+        + (_tag(base, files["handover.js"]) if handover else "")
     )
+
+
+def _tag(base: str, file: ServedFile) -> str:
+    path = PurePosixPath(file.name)
+    source = html.escape(f"{base}/{path.stem}.{file.digest}{path.suffix}")
+    return f'<script async src="{source}" integrity="{file.integrity}" crossorigin="anonymous"></script>\n'

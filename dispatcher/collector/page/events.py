@@ -13,6 +13,8 @@ from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.collector.timestamps import corrected_time, parse_time
 from dispatcher.event import Event, EventType, is_id
+from dispatcher.secrecy.visitor import CONTEXT_KEY as MAILBOX_KEY
+from dispatcher.secrecy.visitor import read_references
 from dispatcher.store.deprecated_calls import CONTEXT_KEY
 from dispatcher.wire import STANDARD
 
@@ -28,7 +30,7 @@ _CALLS: Final = {"track": "properties", "page": "properties", "identify": "trait
 _OURS: Final = frozenset(
     {
         *("user_id", "username", "session", "anonymous_id", "client_id", "ip", "agent", "host", "path", "referer"),
-        CONTEXT_KEY,
+        *(CONTEXT_KEY, MAILBOX_KEY),
         *(
             "accept_language",
             "event_source",
@@ -71,6 +73,7 @@ class _Body(msgspec.Struct, gc=False, rename="camel"):
     sent_at: datetime | None = None
     dropped: Any = None
     version: Any = None
+    visitor: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Body).decode
@@ -84,11 +87,13 @@ class EventsRoute:
 
     Args:
         settings: Where Logger is removed, events by it are refused one by one.
+        secret: What makes the name of the visitor's mailbox; empty where no page is handed anything.
     """
 
     methods: Final = frozenset({"POST"})
 
-    def __init__(self, settings: CollectorSettings) -> None:
+    def __init__(self, settings: CollectorSettings, secret: bytes = b"") -> None:
+        self._secret = secret
         self._is_logger_removed = settings.logger_stage == "removed"
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
@@ -112,6 +117,12 @@ class EventsRoute:
         events: list[Event] = []
         indexes: list[int] = []
         context = request.context(source)
+        if body.visitor and self._secret:
+            given = body.visitor if isinstance(body.visitor, list) else [body.visitor]
+            mailboxes, _ = read_references(self._secret, given)
+            if mailboxes:
+                # A dict of its own: the request's may be another visitor's too.
+                context = {**context, MAILBOX_KEY: mailboxes[0]}
         for index, item in enumerate(items):
             made: Event | tuple[str, str]
             if self._is_logger_removed and item is not None and item.via:
@@ -143,7 +154,14 @@ def _decode_unusual(raw: bytes) -> _Body | Refused:
         _Item(**{name: item.get(key) for name, key in fields.items()}) if isinstance(item, dict) else None
         for item in body["events"]
     ]
-    return _Body(items, body.get("key"), parse_time(body.get("sentAt")), body.get("dropped"), body.get("version"))
+    return _Body(
+        items,
+        body.get("key"),
+        parse_time(body.get("sentAt")),
+        body.get("dropped"),
+        body.get("version"),
+        body.get("visitor"),
+    )
 
 
 def _to_event(

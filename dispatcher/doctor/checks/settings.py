@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.config import DEFAULT_ENVIRONMENT, LoadedSettings, Settings, mask_url, read, source_files
+from dispatcher.config.collector_secret import missing_secret
 from dispatcher.config.environment_file import environment_file, parse_environment
 from dispatcher.config.layers import Leaf, file_leaves
 from dispatcher.destinations.options import check_options
@@ -56,6 +57,8 @@ def read_settings(environ: Mapping[str, str]) -> tuple[LoadedSettings | None, li
     try:
         loaded = read(environ)
         problems = check_options(loaded.settings, loaded.source)
+        if (missing := missing_secret(loaded.settings)) is not None:
+            problems.append(missing)
     except SettingsError as error:
         return None, [VALID.error(mask_url(problem)) for problem in error.problems]
     if problems:

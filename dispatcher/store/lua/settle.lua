@@ -3,9 +3,10 @@
 -- Arguments: id, token; delivered: how many events; filtered: {reason: how many}; dead: [[reason, error], …]; left: how
 --   many events are to be parked until due_ms, which burns an attempt or not (burns_attempt); rest: how many were not
 --   handed out; error; and what record_result in breaker.lua takes; rings: whether to ring for what waits; queue: the
---   list to ring in, where that is in this Redis.
+--   list to ring in, where that is in this Redis. Where events wait for a page from now on, posted: [[mailbox, id], …],
+--   and keep_ms: for how long at the most.
 -- Bytes: what is left of the batch, packed, or '' where it is as it was; then, for each of dead, its event and a
---   description of the event; with a queue, the message.
+--   description of the event; for each of posted, its calls and its event; with a queue, the message.
 -- Returns {what it did to the breaker, the ring that the caller has to send or false}. Or false where the lease was lost: then nothing is recorded.
 --
 -- The rest is parked with the events that are left; without any left, it is queued at once.
@@ -50,7 +51,8 @@ count('delivered', delivered)
 if delivered > 0 then redis.call('HSET', key('counts'), 'last_delivered_at', now) end
 count_filtered(arguments.filtered)
 local dead = add_dead_letters(arguments.dead, 3, attempts + 1)
-local start = dead > 0 and redis.call('ZSCORE', key('open:' .. journal_of(id)), id)
+post_events(arguments.posted, 3 + 2 * #arguments.dead, arguments.keep_ms)
+local start = (dead > 0 or arguments.posted) and redis.call('ZSCORE', key('open:' .. journal_of(id)), id)
 if start then stay_open(journal_of(id), start) end
 local problem = arguments.error
 if problem ~= '' then redis.call('HSET', key('counts'), 'last_error', problem, 'last_error_at', now) end

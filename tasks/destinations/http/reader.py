@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from dispatcher.event import Event, decode
+from dispatcher.secrecy.visitor import CONTEXT_KEY
 from dispatcher.templates.number import may_have_huge_number, tame_numbers
 from dispatcher.wire import STANDARD, Parts, split
 
@@ -32,16 +33,24 @@ class EventReader:
         """
         if may_have_huge_number(payload):
             # A vendor that cannot read one refuses the whole request.
-            event = decode(payload)
+            event = self._whole(payload)
             return msgspec.structs.replace(event, data=tame_numbers(event.data), context=tame_numbers(event.context))
         parts = split(payload) if self._shares_contexts else None
-        return decode(payload) if parts is None else self._join(parts)
+        return self._whole(payload) if parts is None else self._join(parts)
+
+    @staticmethod
+    def _whole(payload: bytes) -> Event:
+        event = decode(payload)
+        # What is ours alone; so in a shared context.
+        event.context.pop(CONTEXT_KEY, None)
+        return event
 
     def _join(self, parts: Parts) -> Event:
         encoded = bytes(parts.context)
         context = self._contexts.get(encoded)
         if context is None:
             context = self._contexts[encoded] = _decode_context(encoded)
+            context.pop(CONTEXT_KEY, None)
         timestamp = msgspec.convert(parts.timestamp, STANDARD["datetime"])
         return Event(id=parts.id, name=parts.name, timestamp=timestamp, data=_decode(parts.data), context=context)
 

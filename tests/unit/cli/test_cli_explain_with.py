@@ -245,11 +245,11 @@ def test_each_of_several_events_must_go_somewhere(own: Path) -> None:
     assert run(own, "--with", path).exit_code == 1
 
 
-def test_an_event_that_waits_for_the_browser_goes_nowhere_yet(own: Path) -> None:
+def test_an_event_for_the_browser_is_shown_as_its_calls(own: Path) -> None:
     result = run(own, "--with", file(own, EVENT), "--destination", "tags")
 
-    assert result.exit_code == 1
-    assert " browser  tags" in result.stdout
+    assert result.exit_code == 0
+    assert "dataLayer.push" in result.stdout
 
 
 def test_a_segment_call_is_explained_as_a_call(own: Path) -> None:

@@ -22,6 +22,8 @@ if (!before || before.q) {
       gpc: set.gpc || "Advertising",
       credentials: (set.credentials || "same-origin") as RequestCredentials,
       history: set.history !== undefined,
+      handover: set.handover as "poll" | undefined,
+      visitor: set.visitor,
     });
   if (before) tracker.drain(before.q!);
 }

@@ -45,7 +45,8 @@ export class Sender {
 
   private body(entries: Entry[]): string {
     // Events are JSON already; joined as text, each is encoded once.
-    return `{"key":${JSON.stringify(this.key)},"sentAt":"${iso()}","dropped":${JSON.stringify(this.store.dropped)},"events":[${entries.map((e) => e[1]).join()}]}`;
+    const visitor = this.store.visitors || this.store.read("!visitor");
+    return `{"key":${JSON.stringify(this.key)},${visitor ? `"visitor":${JSON.stringify(visitor)},` : ""}"sentAt":"${iso()}","dropped":${JSON.stringify(this.store.dropped)},"events":[${entries.map((e) => e[1]).join()}]}`;
   }
 
   /** As many events from the front as fit into one request. At least one. */
@@ -117,9 +118,10 @@ export class Sender {
       wait = parseInt(answer.headers.get("Retry-After") || "") * 1000 || 0;
       // The body is read always: it holds the quota until then, and a portal's page answers 200 as well.
       const said = await answer.text();
-      const { accepted, rejected } = JSON.parse(said);
-      done = answer.ok && accepted >= 0;
-      if (done && rejected?.length) console.warn("Tracker: the collector refused", rejected);
+      const told = JSON.parse(said);
+      done = answer.ok && told.accepted >= 0;
+      if (done && told.rejected?.length) console.warn("Tracker: the collector refused", told.rejected);
+      if (done) this.store.part?.answer(told);
     } catch {
       // A beacon is a last try, not a proof: the events stay stored, and the next page asks again.
       if (!status && document.visibilityState === "hidden")

@@ -20,6 +20,17 @@ export interface Options {
   gpc?: string;
   /** Whether a page view is sent whenever the URL's path or query changes. */
   history?: boolean;
+  /** For handover.js: who is signed in, as the app's page_reference says; and whether the page waits for events. */
+  visitor?: string;
+  handover?: "poll";
+  handoverUrl?: string;
+}
+
+/** What another file of the client adds: handover.js. */
+export interface Part {
+  start(store: Store, options: Options): void;
+  change(): void;
+  answer(said: object): void;
 }
 
 export interface EmitOptions {
@@ -62,6 +73,7 @@ export class Tracker {
   private listeners: [string, unknown, Listener][] = [];
   private known: User | undefined;
   private wasAllowed = false;
+  private part: Part | undefined;
 
   /** Starts sending. What was emitted before goes too. A second call is ignored. */
   init(options: Options): this {
@@ -70,6 +82,7 @@ export class Tracker {
     this.options = { url: "/v1/events", delay: 2000, credentials: "same-origin", gpc: "Advertising", ...options, consent };
     const store = (this.store = new Store(options.key));
     const sender = (this.sender = new Sender(store, options.key, this.options.url!, this.options.delay!, this.options.credentials!, () => this.allowed()));
+    if (this.part) this.use(this.part);
     this.check();
     this.early.splice(0).forEach((work) => work());
     // Never unload or beforeunload: they switch the back/forward cache off, and phones do not fire them.
@@ -82,6 +95,12 @@ export class Tracker {
     setInterval(() => sender.replay(10000), 30000);
     if (this.options.history) this.watch();
     return this;
+  }
+
+  /** Adds a part, which is started with the tracker. */
+  use(part: Part): void {
+    this.part = part;
+    if (this.store) (this.store.part = part), part.start(this.store, this.options);
   }
 
   /** Emits an event of the tracking log. Returns its id, which it keeps on its whole way. */
@@ -222,7 +241,8 @@ export class Tracker {
     if (this.allowed()) this.store?.write("!user", toJson(this.known));
   }
 
-  private decision(): Consent {
+  /** What the user decided, as far as it is known. */
+  decision(): Consent {
     const { consent, gpc } = this.options;
     let value: Consent | undefined = null;
     try {
@@ -254,6 +274,7 @@ export class Tracker {
     // Whom the page knew while consent was unknown is the same person on the next page.
     if (value && this.known && !this.store.read("!user")) this.keepUser();
     if (value && !this.wasAllowed) this.store.persist(isObject(value) ? value : undefined), this.sender!.wake();
+    if (!value !== !this.wasAllowed) this.part?.change();
     this.wasAllowed = !!value;
   }
 

@@ -22,7 +22,7 @@
 --   parked                    zset: batch id: when it is due
 --   since                     zset: batch id: when it was put; every batch that is not settled
 --   counts                    hash: the ledger, in events: accepted, delivered, dead, filtered, retried; queued,
---                             claimed, parked; dead:<reason>, filtered:<reason>, of which dead:filed went to a file,
+--                             claimed, parked, posted; dead:<reason>, filtered:<reason>, of which dead:filed went to a file,
 --                             and dead:unkept are only counted; dead_bytes of the dead letters, dead_limit (how many
 --                             these may have), dead_cut (dead letters that lost their events to that). Then
 --                             last_error, last_error_at, last_delivered_at; since: when it began to count; and
@@ -71,6 +71,13 @@
 --                             after 26 weeks
 --   counted:<journal>         string: of "emit" alone: the position up to which the deprecated calls of a journal were
 --                             counted; goes after a week
+--   posted                    zset: mailbox and id of an event that waits for its visitor's page: until when
+--   mailbox:<name>            hash: a visitor's events that wait for a page: c:<id> (the calls, behind when it was
+--                             posted), e:<id> (the event), s:<id> (why the last page made no calls), l:<id> (the mailbox
+--                             of the browser that has it for now, and until when); bytes (of all of them); goes with its
+--                             last event
+--   acknowledged              zset: status, mailbox and id of an event that a page acknowledged before it was posted:
+--                             when; each goes when it is posted, or after a day
 --   none                      string: never there: deleted first where a command has to come through at maxmemory
 
 local prefix = KEYS[1]

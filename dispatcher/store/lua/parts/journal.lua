@@ -48,8 +48,8 @@ local function drop_expired(journal)
   redis.call('ZREMRANGEBYSCORE', key('dead_letters:' .. journal), '-inf', now - UNSURE_SECONDS * 1000)
 end
 
--- Has the journal's range from `start` on count as open for a while after it left dead letters: a Redis that loses
--- these moments loses the dead letters too, and the process that has the journal still has their events then.
+-- Has the journal's range from `start` on count as open for a while after it left dead letters, or events that wait for
+-- a page: a Redis that loses these moments loses them too, and the process that has the journal still has their events then.
 local function stay_open(journal, start)
   drop_expired(journal)
   redis.call('ZADD', key('dead_letters:' .. journal), now, start)

@@ -8,6 +8,11 @@ export declare class Store {
     /** The events of this page that are not acknowledged, by key: all there is where storage is forbidden or full. */
     memory: Map<string, string>;
     dropped: Dropped;
+    /** Of handover.js: whose page this is, and what hears the collector's answers. */
+    visitors: string[] | undefined;
+    part: {
+        answer(said: object): void;
+    } | undefined;
     constructor(key: string);
     read(name: string): string | null | undefined;
     write(name: string, text: string): boolean;

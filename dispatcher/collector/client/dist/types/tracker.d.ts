@@ -1,5 +1,6 @@
 /** Tracker: what a page calls. Nothing here throws into the page. */
 import { type Data } from "./event.js";
+import { Store } from "./store.js";
 /** true: granted. false: denied. null: not known yet. An object: granted, with Segment's category preferences. */
 export type Consent = boolean | null | Record<string, boolean>;
 export interface Options {
@@ -15,6 +16,16 @@ export interface Options {
     gpc?: string;
     /** Whether a page view is sent whenever the URL's path or query changes. */
     history?: boolean;
+    /** For handover.js: who is signed in, as the app's page_reference says; and whether the page waits for events. */
+    visitor?: string;
+    handover?: "poll";
+    handoverUrl?: string;
+}
+/** What another file of the client adds: handover.js. */
+export interface Part {
+    start(store: Store, options: Options): void;
+    change(): void;
+    answer(said: object): void;
 }
 export interface EmitOptions {
     /** An id of the caller's own instead of a new one. */
@@ -56,8 +67,11 @@ export declare class Tracker {
     private listeners;
     private known;
     private wasAllowed;
+    private part;
     /** Starts sending. What was emitted before goes too. A second call is ignored. */
     init(options: Options): this;
+    /** Adds a part, which is started with the tracker. */
+    use(part: Part): void;
     /** Emits an event of the tracking log. Returns its id, which it keeps on its whole way. */
     emit(name: string, data?: Data, options?: EmitOptions): string;
     /** Calls back at each event of this name: with an element, only at those emitted for it; with null, for none. */
@@ -86,7 +100,8 @@ export declare class Tracker {
     /** `change` comes before the event, when it is known whom the browser remembers. */
     private call;
     private keepUser;
-    private decision;
+    /** What the user decided, as far as it is known. */
+    decision(): Consent;
     private allowed;
     private check;
     private queue;

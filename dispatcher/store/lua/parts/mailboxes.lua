@@ -1,0 +1,91 @@
+-- Mailboxes: what waits for a visitor's page. An event is in one from the settlement that posted it until the page has
+-- acknowledged it, or until it has waited for too long.
+
+-- The most that one visitor's mailbox has; the oldest go for more.
+local MAILBOX_EVENTS, MAILBOX_BYTES = 100, 262144
+-- How many acknowledgements are kept of events that are yet to be posted, and for how long.
+local EARLY_LIMIT, EARLY_MS = 100000, 86400000
+local WHY = {
+  not_collected = 'the visitor opened no page that asks for events within handover_hours',
+  not_present = "the vendor's function was on none of the pages that tried it: is its snippet there, and allowed to load?",
+  call_failed = "the vendor's function raised an error on the page: see the browser's console",
+  mailbox_full = 'the visitor had so many events waiting that the oldest made room',
+}
+
+-- Takes an event out of its mailbox. Returns its encoded form and what became of the last try; nil where it is not there.
+local function take_posted(mailbox, id)
+  if redis.call('ZREM', key('posted'), mailbox .. ' ' .. id) == 0 then return nil end
+  local box = key('mailbox:' .. mailbox)
+  local fields = redis.call('HMGET', box, 'c:' .. id, 'e:' .. id, 's:' .. id)
+  local calls, event = fields[1] or '', fields[2] or ''
+  redis.call('HDEL', box, 'c:' .. id, 'e:' .. id, 's:' .. id, 'l:' .. id)
+  local bytes = redis.call('HINCRBY', box, 'bytes', -#calls - #event)
+  if redis.call('HLEN', box) <= 1 then redis.call('DEL', box) end
+  count('posted', -1)
+  return event, fields[3] or nil, bytes
+end
+
+-- Makes a dead letter of an event that waits for a page. Returns the bytes that are left in the mailbox.
+local function bury_posted(mailbox, id, reason)
+  local event, status, bytes = take_posted(mailbox, id)
+  if not event then return 0 end
+  local why = reason or status or 'not_collected'
+  -- Where add_dead_letters looks for an event and its description; it has none, which would be shorter.
+  local place = #ARGV + 1
+  ARGV[place], ARGV[place + 1] = event, event .. ' '
+  add_dead_letters({{why, WHY[why]}}, place, 1)
+  -- The last one may be the message of a ring.
+  ARGV[place], ARGV[place + 1] = nil, nil
+  return bytes
+end
+
+-- The fields of a mailbox that have calls, the oldest first, as {id, when and calls}.
+local function calls_in(mailbox)
+  local box, names, rows = key('mailbox:' .. mailbox), {}, {}
+  for _, name in ipairs(redis.call('HKEYS', box)) do
+    if string.sub(name, 1, 2) == 'c:' then names[#names + 1] = name end
+  end
+  if #names == 0 then return rows end
+  for index, value in ipairs(redis.call('HMGET', box, unpack(names))) do
+    rows[index] = {string.sub(names[index], 3), value}
+  end
+  table.sort(rows, function(one, other) return one[2] < other[2] end)
+  return rows
+end
+
+local function make_room(mailbox, size)
+  local box = key('mailbox:' .. mailbox)
+  local bytes = tonumber(redis.call('HGET', box, 'bytes') or '0')
+  -- Each has two fields at least.
+  if redis.call('HLEN', box) < 2 * MAILBOX_EVENTS and bytes + size <= MAILBOX_BYTES then return end
+  local rows = calls_in(mailbox)
+  for index, row in ipairs(rows) do
+    if #rows - index + 1 < MAILBOX_EVENTS and bytes + size <= MAILBOX_BYTES then return end
+    bytes = bury_posted(mailbox, row[1], 'mailbox_full')
+  end
+end
+
+-- Posts events: of each, `posted` has the mailbox and the id, and ARGV from `first` on its calls and the event.
+local function post_events(posted, first, keep_ms)
+  for index, one in ipairs(posted or {}) do
+    local mailbox, id = one[1], one[2]
+    local calls, event = ARGV[first + 2 * (index - 1)], ARGV[first + 2 * (index - 1) + 1]
+    local name = mailbox .. ' ' .. id
+    if redis.call('ZREM', key('acknowledged'), 'handed ' .. name) == 1 then
+      count('delivered', 1)
+      redis.call('HSET', key('counts'), 'last_delivered_at', now)
+    elseif redis.call('ZREM', key('acknowledged'), 'no_consent ' .. name) == 1 then
+      count_filtered({consent = 1})
+    elseif redis.call('ZSCORE', key('posted'), name) then
+      count_filtered({duplicate = 1})
+    else
+      -- Its order in the mailbox stands before the calls.
+      calls = string.format('%014d%04d', now, index % 10000) .. calls
+      make_room(mailbox, #calls + #event)
+      redis.call('HSET', key('mailbox:' .. mailbox), 'c:' .. id, calls, 'e:' .. id, event)
+      redis.call('HINCRBY', key('mailbox:' .. mailbox), 'bytes', #calls + #event)
+      redis.call('ZADD', key('posted'), now + keep_ms, name)
+      count('posted', 1)
+    end
+  end
+end

@@ -1,0 +1,164 @@
+"""Hand-over on a whole site: events of a page and of the server reach the visitor's page alone, and count once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from dispatcher.secrecy.visitor import make_reference
+from tests.support.handover_site import HandoverSite
+from tests.support.waiting import wait_for
+
+GTM = "google_tag_manager_web"
+OWN, OTHER = "p_" + "1" * 32, "p_" + "2" * 32
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HandoverSite]:
+    with HandoverSite(tmp_path_factory.mktemp("handover")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(running: HandoverSite) -> HandoverSite:
+    running.begin()
+    return running
+
+
+def send(site: HandoverSite, *visitor: str, **event: Any) -> dict[str, Any]:
+    """What the collector answers to an event of a page."""
+    body = {"key": "web", "visitor": visitor, "events": [event]}
+    status, _, answer = site.collector.ask("POST", "/v1/events", json.dumps(body), Origin=site.url)
+    assert status == 200
+    return dict(json.loads(answer))
+
+
+def test_a_session_of_the_server_gets_its_event_and_nobody_else_does(site: HandoverSite) -> None:
+    event_id = site.emit("shop.seen", {"order": 17}, session="s-1", user_id=5)
+    site.wait_for_counts(GTM, accepted=1, posted=1)
+
+    for reference in (OWN, site.reference(session="s-2", user_id=6), site.reference(user_id=5)):
+        assert site.ask(reference) == (200, {"events": []})
+    status, answer = site.ask(site.reference(session="s-1"))
+    assert status == 200
+    [event] = answer["events"]
+    assert (event["id"], event["destination"], event["advertising"]) == (event_id, GTM, True)
+    assert event["calls"][0]["call"] == "dataLayer.push"
+    assert event["calls"][0]["arguments"][0]["order"] == 17
+
+    ack = {"id": event_id, "destination": GTM, "status": "handed"}
+    site.ask(OWN, acks=[ack])
+    site.wait_for_counts(GTM, posted=1, delivered=0)
+    for _ in range(2):
+        assert site.ask(site.reference(session="s-1"), acks=[ack]) == (200, {"events": []})
+    site.wait_for_counts(GTM, posted=0, delivered=1, accepted=1)
+
+
+def test_a_pages_event_comes_back_with_its_answer_and_counts_once(site: HandoverSite) -> None:
+    answer = send(site, OWN, id="page-1", name="shop.paid", data={"cents": 5})
+    assert sorted(one["destination"] for one in answer["handover"]) == [GTM, "optimizely_web"]
+    assert {one["id"] for one in answer["handover"]} == {"page-1"}
+
+    acks = [{"id": "page-1", "destination": one["destination"], "status": "handed"} for one in answer["handover"]]
+    assert site.ask(OWN, acks=acks)[0] == 200
+    for name in (GTM, "optimizely_web"):
+        site.wait_for_counts(name, accepted=1, delivered=1, posted=0)
+    assert site.ask(OWN) == (200, {"events": []})
+    [event] = [event for event in site.collector.events() if event["id"] == "page-1"]
+    assert OWN[2:] not in json.dumps(event)
+
+
+def test_a_page_without_a_visitor_gets_nothing(site: HandoverSite) -> None:
+    assert "handover" not in send(site, id="page-2", name="shop.seen")
+    site.wait_for_counts(GTM, accepted=1, filtered=1)
+    assert site.counts(GTM).filtered_by_reason["no_visitor"] >= 1
+
+
+def test_visitors_with_the_same_browser_and_address_get_their_own(site: HandoverSite) -> None:
+    third = "p_" + "3" * 32
+    for number, visitor in enumerate([[OWN], [OTHER], [], [third], [OWN]]):
+        send(site, *visitor, id=f"same-{number}", name="shop.seen", page="https://shop.example/")
+    site.wait_for_counts(GTM, posted=4, filtered=1)
+    for visitor, expected in ((OWN, ["same-0", "same-4"]), (OTHER, ["same-1"]), (third, ["same-3"])):
+        assert [one["id"] for one in site.ask(visitor)[1]["events"]] == expected
+        site.ask(visitor, acks=[{"id": one, "destination": GTM, "status": "handed"} for one in expected])
+    site.wait_for_counts(GTM, posted=0, delivered=4)
+
+
+def test_a_page_cannot_name_a_mailbox_itself(site: HandoverSite) -> None:
+    site.ask(OWN)
+    send(site, OTHER, id="page-3", name="shop.seen", context={"collector_mailbox": "a" * 32, "session": "s-1"})
+    site.wait_for_counts(GTM, posted=1)
+    assert [one["id"] for one in site.ask(OTHER)[1]["events"]] == ["page-3"]
+    assert site.ask(site.reference(session="s-1"))[1] == {"events": []}
+    site.ask(OTHER, acks=[{"id": "page-3", "destination": GTM, "status": "no_consent"}])
+    site.wait_for_counts(GTM, posted=0, filtered=1)
+
+
+def test_a_page_that_waits_is_answered_when_an_event_comes(site: HandoverSite) -> None:
+    found: list[Any] = []
+    waiting = Thread(target=lambda: found.append(site.ask(site.reference(session="s-9"), wait=20)))
+    waiting.start()
+    time.sleep(0.2)
+    began = time.monotonic()
+    event_id = site.emit("shop.seen", session="s-9")
+    waiting.join(20)
+    [(status, answer)] = found
+    assert (status, [one["id"] for one in answer["events"]]) == (200, [event_id])
+    assert time.monotonic() - began < 15
+    site.ask(site.reference(session="s-9"), acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
+    site.wait_for_counts(GTM, delivered=1, posted=0)
+
+
+@pytest.mark.parametrize(
+    ("visitor", "code"),
+    [
+        ([], "no_visitor"),
+        (["p_x"], "forged_visitor"),
+        ([make_reference(b"another secret " * 3, session="s-1")], "forged_visitor"),
+        ([OWN, make_reference(b"another secret " * 3, session="s-1")], "forged_visitor"),
+        ([make_reference(("0123456789abcdef" * 4).encode(), session="s-1", hours=-1)], "expired_visitor"),
+    ],
+    ids=range(5),
+)
+def test_references_that_are_not_good_are_refused_and_counted(
+    site: HandoverSite, visitor: list[str], code: str
+) -> None:
+    before = site.collector.count(f'refused_total{{reason="{code}"}}')
+    status, answer = site.ask(*visitor)
+    assert (status, answer["code"]) == (403, code)
+    assert site.collector.count(f'refused_total{{reason="{code}"}}') == before + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"acks": 5},
+        {"acks": [5, {}, {"id": 5}, {"id": "x", "destination": "nobody", "status": "handed"}]},
+        {"acks": [{"id": "x", "destination": GTM, "status": "delivered"}]},
+        {"acks": [{"id": ["x"], "destination": [GTM], "status": {}}]},
+        {"wait": "long"},
+        {"wait": -5},
+        {"wait": 1e300},
+        {"wait": True and 0.1},
+    ],
+    ids=range(8),
+)
+def test_odd_bodies_harm_nobody(site: HandoverSite, body: dict[str, Any]) -> None:
+    assert site.ask(OWN, **body) == (200, {"events": []})
+
+
+def test_while_redis_is_away_pages_are_told_and_events_taken(site: HandoverSite) -> None:
+    site.redis.stop()
+    try:
+        status, answer = site.ask(OWN)
+        assert (status, answer["code"]) == (503, "store")
+        assert send(site, OWN, id="page-9", name="shop.seen")["accepted"] == 1
+    finally:
+        site.redis.start()
+    wait_for(lambda: site.ask(OWN)[0] == 200, 20)
