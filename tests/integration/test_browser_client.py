@@ -298,3 +298,27 @@ def test_listeners_that_the_stub_queued_hear_the_script(web: EventsSite, driven:
     )
     wait_for(lambda: driven.run("return heard") == [1])
     assert driven.run("Tracker.emit('a', 2); return heard") == [1, 2, [2]]
+
+
+def test_who_logs_out_in_one_tab_does_so_in_all(web: EventsSite, page: Browser) -> None:
+    track = "Tracker.track('Seen'); return Tracker.flush()"
+
+    def await_user(user: str | None) -> None:
+        wait_for(lambda: page.run("return Tracker.user().userId") == user)
+
+    first = page.new_tab()
+    page.open(f"{web.url}/page")
+    page.run(track)
+    second = page.tab
+    for script, user in (("Tracker.identify('7')", "7"), ("Tracker.reset()", None)):
+        page.go_to_tab(first)
+        page.run(f"{script}; {track}")
+        page.go_to_tab(second)
+        await_user(user)
+        page.run(track)
+    page.go_to_tab(first, close=True)
+    seen = [event for event in web.events if event["type"] == "track"]
+    assert [event.get("userId") for event in seen] == [None, "7", "7", None, None]
+    known, after = ([event["anonymousId"] for event in part] for part in (seen[:3], seen[3:]))
+    assert len(set(known)) == len(set(after)) == 1
+    assert known[0] != after[0]

@@ -12,7 +12,8 @@ export type Dropped = Record<string, number>;
 
 export class Store {
   private area: Storage | undefined;
-  private prefix: string;
+  /** What all its keys in localStorage begin with. */
+  readonly prefix: string;
   /** The events of this page that are not acknowledged, by key: all there is where storage is forbidden or full. */
   memory = new Map<string, string>();
   dropped: Dropped = {};

@@ -90,6 +90,10 @@ export class Tracker {
     addEventListener("pagehide", () => sender.leave(), true);
     addEventListener("pageshow", (event) => event.persisted && sender.resume());
     addEventListener("online", () => sender.resume());
+    // Who logs in or out in another tab does so here too. Nothing is read while only memory may know anybody.
+    addEventListener("storage", ({ key }) => {
+      if ((!key || key === store.prefix + "!user") && this.allowed()) this.known = undefined;
+    });
     sender.replay(0);
     // Another tab may have crashed. Its events are ten seconds old by then, and nobody else's.
     setInterval(() => sender.replay(10000), 30000);

@@ -4,7 +4,8 @@ export declare const MAX_EVENT_BYTES: number;
 export type Dropped = Record<string, number>;
 export declare class Store {
     private area;
-    private prefix;
+    /** What all its keys in localStorage begin with. */
+    readonly prefix: string;
     /** The events of this page that are not acknowledged, by key: all there is where storage is forbidden or full. */
     memory: Map<string, string>;
     dropped: Dropped;
