@@ -1,13 +1,13 @@
-"""Real clients before the collector: what they were told was taken is delivered, each message once, as they sent it."""
+"""Segment's own clients before the collector: what they were told was taken is delivered, each message once, as it was.
+
+`make faults` has a client that sends again while the collector is killed.
+"""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import random
-import signal
-from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,44 +15,38 @@ from typing import Any
 import pytest
 from segment.analytics.client import Client
 
-from dispatcher.outcomes import DUPLICATE
 from tests.support import browser as chromium
 from tests.support.browser import Browser
 from tests.support.collector import Collector
-from tests.support.deliveries import LOG
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.json_lines import read_whole_lines
-from tests.support.site import Site
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site, open_site
 from tests.support.waiting import wait_for
 
 PEERS = Path(__file__).parents[1] / "peers/node_modules"
 ANALYTICS_JS = PEERS / "@segment/analytics-next/dist/umd"
-#: How many events. The long form is `POSTS=10000 make test ARGS=tests/integration/test_collector_clients.py`.
-POSTS = int(os.environ.get("POSTS", "250"))
+#: How many events a page sends. The long form: `POSTS=1000 make test ARGS=tests/integration/test_collector_clients.py`.
+POSTS = int(os.environ.get("POSTS", "150"))
 SOURCES = {"web": {"write_key": "k1"}, "server": {"write_key": "k2", "kind": "server"}}
 
 
-@pytest.fixture
-def collecting(site: Site) -> Site:
-    """A site with sources."""
-    site.environ["DISPATCHER_SOURCES"] = json.dumps(SOURCES)
-    return site
+@pytest.fixture(scope="module")
+def at_segment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Collector]]:
+    """A collector whose events a worker delivers to the stand-in for Segment; all tests here share it."""
+    with RedisServer() as redis, open_site(tmp_path_factory.mktemp("clients"), redis) as site:
+        site.environ["DISPATCHER_SOURCES"] = json.dumps(SOURCES)
+        collector = Collector(site.processes, site.directory / "state")
+        site.worker()
+        yield site, collector
+        site.wait_until_delivered()
+        site.assert_ledger_closes()
 
 
-def start(site: Site, *arguments: str, **environ: str) -> Collector:
-    return Collector(site.processes, site.directory / "state", *arguments, **environ)
-
-
-@pytest.fixture
-def at_segment(collecting: Site) -> tuple[Site, Collector]:
-    """A collector whose events a worker delivers to the stand-in for Segment."""
-    collector = start(collecting)
-    collecting.worker()
-    return collecting, collector
-
-
-def messages(site: Site) -> list[dict[str, Any]]:
-    return read_whole_lines(site.directory / "segment.jsonl")
+def messages(site: Site, *, are_of_a_page: bool) -> list[dict[str, Any]]:
+    """What the stand-in got of analytics.js, or of all others."""
+    found = read_whole_lines(site.directory / "segment.jsonl")
+    return [message for message in found if message["messageId"].startswith("ajs-next-") is are_of_a_page]
 
 
 def test_what_segment_analytics_python_sends_arrives_as_it_was(at_segment: tuple[Site, Collector]) -> None:
@@ -75,8 +69,8 @@ def test_what_segment_analytics_python_sends_arrives_as_it_was(at_segment: tuple
         sent[call[1]["messageId"]] = call[1]
     client.flush()
     client.join()
-    wait_for(lambda: len(messages(site)) >= len(sent), what="all messages at Segment")
-    for message in messages(site):
+    wait_for(lambda: len(messages(site, are_of_a_page=False)) >= len(sent), what="all messages at Segment")
+    for message in messages(site, are_of_a_page=False):
         expected = sent.pop(message["messageId"])
         got = {key: message.get(key) for key in expected if key != "timestamp"}
         wanted = {key: value for key, value in expected.items() if key != "timestamp" and value not in (None, {})}
@@ -85,49 +79,6 @@ def test_what_segment_analytics_python_sends_arrives_as_it_was(at_segment: tuple
             seconds = (datetime.fromisoformat(message["timestamp"]) - then).total_seconds()
             assert 0 <= seconds < 30
     assert sent == {}
-
-
-def post(port: int, body: bytes, *, waits: bool) -> bool:
-    """Send a batch. Returns whether it was acknowledged; without ``waits`` the client is gone before the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/v1/events", body)
-        return waits and connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def test_a_retrying_client_and_kills_leave_each_event_once(collecting: Site) -> None:
-    chance = random.Random(POSTS)
-    kill_at = set(chance.sample(range(POSTS), max(2, POSTS // 200)))
-    external = {"DISPATCHER_RELAY__MODE": "external"}
-    collector = start(collecting, **external)
-    acknowledged: set[int] = set()
-    for number in range(POSTS):
-        item = {"id": f"m-{number}", "name": "Order Paid", "data": {"n": number}}
-        body = json.dumps({"key": "k2", "events": [item]}).encode()
-        if number in kill_at:
-            # In the middle of a request, of which nobody knows whether it was taken.
-            post(collector.port, body, waits=False)
-            collector.child.send(signal.SIGKILL)
-            collector.child.wait()
-            collector = start(collecting, "--port", str(collector.port), **external)
-        while True:
-            if post(collector.port, body, waits=chance.random() > 0.2):
-                break
-        acknowledged.add(number)
-    collector.child.send(signal.SIGKILL)
-    collector.child.wait()
-    collecting.worker()
-    collecting.relay_once()
-    collecting.wait_until_delivered()
-    in_log = Counter(json.loads(line["event"])["n"] for line in read_whole_lines(collecting.log))
-    assert set(in_log) == acknowledged
-    assert set(in_log.values()) == {1}
-    assert collecting.counts(LOG).filtered_by_reason[DUPLICATE] > POSTS // 10
-    collecting.assert_ledger_closes()
 
 
 PAGE = b"""<!doctype html><title>shop</title><script src="/index.js"></script><script>
@@ -142,20 +93,20 @@ async function send(count) { for (let n = 0; n < count; n++) loaded.track('Order
 )
 def test_analytics_js_through_a_bad_net_arrives_once(at_segment: tuple[Site, Collector]) -> None:
     site, collector = at_segment
-    count = min(POSTS, 1000)
     files = {f"/{path.name}": ("text/javascript", path.read_bytes()) for path in ANALYTICS_JS.glob("*.js")}
     files["/"] = ("text/html", PAGE)
     with FaultyProxy(collector.port, files=files, faults=0.3, seed=1) as proxy, Browser() as browser:
         browser.open(proxy.url)
-        browser.run("send(arguments[0])", count)
+        browser.run("send(arguments[0])", POSTS)
         wait_for(
-            lambda: len(messages(site)) >= count, 120, what=lambda: f"{len(messages(site))} of {count}: {proxy.made}"
+            lambda: len(messages(site, are_of_a_page=True)) >= POSTS,
+            120,
+            what=lambda: f"{len(messages(site, are_of_a_page=True))} of {POSTS}: {proxy.made}",
         )
     site.wait_until_delivered()
-    found = messages(site)
-    assert sorted(message["properties"]["n"] for message in found) == list(range(count))
-    assert len({message["messageId"] for message in found}) == count
-    assert all(message["messageId"].startswith("ajs-next-") for message in found)
+    found = messages(site, are_of_a_page=True)
+    assert sorted(message["properties"]["n"] for message in found) == list(range(POSTS))
+    assert len({message["messageId"] for message in found}) == POSTS
     assert found[0]["context"]["library"]["name"] == "analytics.js"
     assert found[0]["context"]["page"]["title"] == "shop"
     assert min(proxy.made.values()) > 0
