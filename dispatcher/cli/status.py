@@ -22,7 +22,7 @@ from dispatcher.monitoring.source_summary import SourceSummary
 from dispatcher.secrecy.terminal import Console
 from dispatcher.store.counts import Counts
 
-# For each of the five round trips of a snapshot.
+# For each of the seven round trips of a snapshot.
 _TIMEOUT_SECONDS: Final = 2.0
 
 

@@ -298,6 +298,13 @@ DEFINITIONS: Final = (
         lambda snapshot: {source.name: source.refused for source in snapshot.source_summaries()},
     ),
     SiteMetricByLabel(
+        "dispatcher_source_duplicates_total",
+        "counter",
+        "Events of a source that had come before with the same id, counted by the relays of the whole site.",
+        "source",
+        lambda snapshot: snapshot.duplicates or {},
+    ),
+    SiteMetricByLabel(
         "dispatcher_source_last_seen_timestamp_seconds",
         "gauge",
         "When they took events of a source last, in seconds since 1970; 0 if that was never.",

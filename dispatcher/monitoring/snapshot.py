@@ -61,6 +61,7 @@ class Snapshot:
         intake: What the collectors of this machine counted; None where that cannot be read.
         intake_problem: Why it cannot be read; empty if it can.
         sources: The names of the sources in the settings.
+        duplicates: Events that came before, by source, of the whole site; None if Redis did not say.
         problem: Why Redis did not answer; empty if it did.
         forbidden: What Redis does not let its user see, so that it is missing here; empty if nothing is.
         settings_changed_ms: When a settings file of this machine last changed; None if they cannot be read.
@@ -78,6 +79,7 @@ class Snapshot:
     intake: Intake | None = None
     intake_problem: str = ""
     sources: tuple[str, ...] = ()
+    duplicates: Mapping[str, int] | None = None
     problem: str = ""
     forbidden: str = ""
     settings_changed_ms: int | None = None
@@ -95,7 +97,7 @@ class Snapshot:
 
     def source_summaries(self) -> list[SourceSummary]:
         """What came over HTTP, by source; empty where that cannot be read, and on a machine without sources."""
-        return [] if self.intake is None else summarize(self.intake, self.sources)
+        return [] if self.intake is None else summarize(self.intake, self.sources, self.duplicates)
 
     @property
     def outbox_disk_bytes(self) -> int:
@@ -116,7 +118,7 @@ class Observer:
 
     Args:
         settings: Read again when their files change.
-        pool: Its timeout limits each of the five round trips of a snapshot.
+        pool: Its timeout limits each of the seven round trips of a snapshot.
         clock: Gives the time in seconds since 1970.
         problems: Why the settings cannot be used and were rescued. Every destination that Redis knows is shown then, as
             if it were served.
@@ -141,7 +143,7 @@ class Observer:
         self._scanned_at: float | None = None
 
     def take_snapshot(self) -> Snapshot:
-        """Take one now. Blocks for five timeouts of the pool at most.
+        """Take one now. Blocks for seven timeouts of the pool at most.
 
         Without an answer from Redis, the snapshot has the outboxes and the ``problem``.
         """
@@ -189,6 +191,7 @@ class Observer:
             doorbells=doorbells,
             memory=self._memory(),
             ids=self._ids(settings),
+            duplicates=self._duplicates(settings),
             forbidden=forbidden,
             settings_changed_ms=self._watch.changed_ms,
             settings_problems=self._problems,
@@ -227,6 +230,12 @@ class Observer:
         if settings.sources:
             with suppress(StoreUnavailableError):  # an ACL may forbid it
                 return self._store.id_memory()
+        return None
+
+    def _duplicates(self, settings: Settings) -> dict[str, int] | None:
+        if settings.sources:
+            with suppress(StoreUnavailableError):  # an ACL may forbid it
+                return self._store.duplicates.read()
         return None
 
     def _memory(self) -> Memory | None:

@@ -36,6 +36,7 @@ class SourceSummary:
         rejected_by_reason: Items of batches that were not taken.
         refused_by_reason: Requests of which nothing was taken.
         dropped_by_reason: Events that its pages had to drop.
+        duplicates: Events that had come before, by the relays of the whole site; None where Redis did not say.
         last_seen_ms: When events were taken last, in milliseconds since 1970; None for never.
         clients: Versions of tracker.js, the latest first.
     """
@@ -46,6 +47,7 @@ class SourceSummary:
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     refused_by_reason: Mapping[str, int] = field(default_factory=dict)
     dropped_by_reason: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int | None = None
     last_seen_ms: int | None = None
     clients: tuple[Client, ...] = ()
 
@@ -65,12 +67,15 @@ class SourceSummary:
         return sum(self.dropped_by_reason.values())
 
 
-def summarize(intake: Intake, sources: Iterable[str]) -> list[SourceSummary]:
+def summarize(
+    intake: Intake, sources: Iterable[str], duplicates: Mapping[str, int] | None = None
+) -> list[SourceSummary]:
     """All sources, those of the settings first, then others that were counted.
 
     Args:
         intake: What was counted.
         sources: The names in the settings.
+        duplicates: By source; None where that is not known.
     """
     known = list(sources)
     counted = {*intake.accepted, *(source for source, _ in intake.rejected), *intake.last_seen}
@@ -90,6 +95,7 @@ def summarize(intake: Intake, sources: Iterable[str]) -> list[SourceSummary]:
                 rejected_by_reason=_of(intake.rejected, name),
                 refused_by_reason=_of(intake.refused_by_source, name),
                 dropped_by_reason=_of(intake.dropped, name),
+                duplicates=None if duplicates is None else duplicates.get(name, 0),
                 last_seen_ms=_ms(intake.last_seen.get(name)),
                 clients=tuple(sorted(clients, key=lambda client: (-(client.last_seen_ms or 0), client.version))),
             )

@@ -201,6 +201,8 @@ class JournalRange:
         self.puts: list[Put] = []
         #: Events of it that came by deprecated calls, with the position behind each: they are counted.
         self.by_deprecated_call: list[tuple[bytes, int]] = []
+        #: The sources of its duplicates, with the position behind each: they are counted too.
+        self.repeats: list[tuple[str, int]] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int], duplicates: Container[int] = frozenset()) -> None:
         """Add events to the batches of their destinations. Pure.

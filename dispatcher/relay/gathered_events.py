@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dispatcher.store import deprecated_calls
+from dispatcher.store.event_ids import source_of
 
 if TYPE_CHECKING:
     from dispatcher.relay.batching import JournalRange
@@ -32,7 +33,8 @@ class GatheredEvents:
         """Add all to the range, those whose ids came before as duplicates. Asks the store.
 
         Args:
-            journal_range: Gets the events; and apart from them those that came by deprecated calls, for the first time.
+            journal_range: Gets the events; and apart from them those that came by deprecated calls, for the first time,
+                and the sources of the duplicates.
             journal: Its name.
             store: Is asked.
             window: For how long ids are remembered; None: each event goes on.
@@ -45,6 +47,12 @@ class GatheredEvents:
             if window is not None:
                 repeats = store.find_repeats(journal, self._payloads, self._ends, window)
                 duplicates = frozenset(end for end, repeats in zip(self._ends, repeats, strict=True) if repeats)
+                if duplicates:
+                    journal_range.repeats = [
+                        (source_of(payload), end)
+                        for payload, end in zip(self._payloads, self._ends, strict=True)
+                        if end in duplicates
+                    ]
             journal_range.add(self._payloads, self._ends, duplicates)
             by_deprecated_call = deprecated_calls.find(self._payloads, self._ends)
             journal_range.by_deprecated_call = [one for one in by_deprecated_call if one[1] not in duplicates]

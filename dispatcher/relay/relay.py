@@ -161,6 +161,8 @@ class Relay:
                 # Before the range is committed: it is read again where this fails, and counted once all the same.
                 counted = journal_range.by_deprecated_call
                 self._store.deprecated_calls.count(outbox.reader.name, journal_range.end, counted)
+            if journal_range.repeats:
+                self._store.duplicates.count(outbox.reader.name, journal_range.repeats)
         except BaseException:
             # The store may have some of it.
             outbox.doubt()

@@ -19,6 +19,7 @@ from dispatcher.store.counts import NOT_TAKEN, Counts, join_slots, read_fields
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.deprecated_calls import DeprecatedCalls
 from dispatcher.store.doorbell import Ring, template
+from dispatcher.store.duplicates import Duplicates
 from dispatcher.store.event_ids import IdMemory, IdWindow, fingerprints
 from dispatcher.store.keys import IDS
 from dispatcher.store.packing import unpack
@@ -50,6 +51,8 @@ class BatchStore:
         self._scripts = ScriptCaller(pool, clock)
         #: Who still calls what is deprecated.
         self.deprecated_calls: Final = DeprecatedCalls(self._scripts, pool)
+        #: How many events came again, by source of the collector.
+        self.duplicates: Final = Duplicates(self._scripts, pool)
 
     def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
         """Put several ranges in one round trip, and carry out ``more`` commands after them. Rings for nothing.

@@ -61,6 +61,12 @@ class IdMemory:
         return cls(sum(one["n"] for one in memory["slices"] or ()), memory["early"])
 
 
+def source_of(payload: bytes) -> str:
+    """The source of the collector through which an event came; empty where it came through none."""
+    source = _SOURCE.search(payload, max(0, len(payload) - _SOURCE_TAIL))
+    return source[1].decode() if source else ""
+
+
 def fingerprints(journal: str, payloads: Sequence[bytes], ends: Sequence[int]) -> Iterator[bytes]:
     """What repeats.lua takes, for a part of the events at a time: an id as a digest, and where the event is.
 

@@ -185,6 +185,16 @@ IDS_OF_SLICE: Final = Key(
     'of "emit" alone: part of a slice: digest of an event\'s id: where the event came first (store/event_ids.py); goes '
     "with its slice, at the latest after two windows",
 )
+DUPLICATES: Final = Key(
+    "duplicates",
+    "hash",
+    'of "emit" alone: name of a source of the collector: how many of its events had come before (store/duplicates.py)',
+)
+DUPLICATES_COUNTED: Final = Key(
+    "duplicates:<journal>",
+    "string",
+    'of "emit" alone: the position up to which the duplicates of a journal were counted; goes after a week',
+)
 DEPRECATED_CALLS: Final = Key(
     "deprecated_calls:<week>",
     "hash",
@@ -246,6 +256,8 @@ KEYS: Final = (
     REPLAY,
     IDS,
     IDS_OF_SLICE,
+    DUPLICATES,
+    DUPLICATES_COUNTED,
     DEPRECATED_CALLS,
     COUNTED,
     POSTED,

@@ -144,6 +144,7 @@ FOLLOW_PAUSE: Final = _of_the_store("follow_pause")
 RETIRE: Final = _of_the_store("retire")
 ABSORB: Final = _of_the_store("absorb")
 REPEATS: Final = _of_the_store("repeats")
+DUPLICATES: Final = _of_the_store("duplicates")
 DEPRECATED_CALLS: Final = _of_the_store("deprecated_calls")
 RATE_LIMIT: Final = Script("rate_limit")
 
@@ -174,6 +175,7 @@ SCRIPTS: Final = (
     RETIRE,
     ABSORB,
     REPEATS,
+    DUPLICATES,
     DEPRECATED_CALLS,
     RATE_LIMIT,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,16 @@ class Unanswered(BatchStore):
     def __init__(self, site: Site, chance: random.Random) -> None:
         super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
         self._chance = chance
-        count = self.deprecated_calls.count
+        for counter in (self.deprecated_calls, self.duplicates):
+            counter.count = self._unanswered(counter.count)  # type: ignore[method-assign, union-attr]
 
+    def _unanswered(self, count: Callable[..., None]) -> Callable[..., None]:
         def count_unanswered(*arguments: Any) -> None:
             count(*arguments)
-            if chance.random() < 0.2:
+            if self._chance.random() < 0.2:
                 raise StoreUnavailableError("the connection was cut")
 
-        self.deprecated_calls.count = count_unanswered  # type: ignore[method-assign]
+        return count_unanswered
 
     def close(self) -> None:
         self._pool.close()
@@ -202,6 +204,8 @@ def test_each_id_goes_on_once_whatever_is_interrupted(site: Site, collectors: Co
     collectors.play(range(120), steps=40)
     collectors.finish()
     assert_each_once(site, collectors)
+    # So are the duplicates of each source, once each.
+    assert sum(site.store.duplicates.read().values()) == site.counts("tracking_log").filtered_by_reason[DUPLICATE]
     # So are the deprecated calls by which they came, once each, however often a client sent them.
     found = site.store.deprecated_calls.read(weeks=2, today=datetime.now(UTC).date())
     assert {(one.call, one.event, one.course) for one in found} == {("Logger.log", "shop.order.paid", "org/a/run")}

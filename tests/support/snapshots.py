@@ -110,6 +110,7 @@ def troubled() -> Snapshot:
         ids=IdMemory(1_000_000, forgotten_early=250_000),
         intake=intake(),
         sources=("web", "app"),
+        duplicates={"web": 17},
     )
 
 

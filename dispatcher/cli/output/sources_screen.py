@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Lines of what was refused, the most frequent first.
 _SHOWN_REFUSALS: Final = 5
-_HEADINGS: Final = ("accepted", "rejected", "refused", "dropped", "last seen")
+_HEADINGS: Final = ("accepted", "rejected", "refused", "duplicates", "dropped", "last seen")
 
 
 def sources_screen(snapshot: Snapshot) -> Iterator[RenderableType]:
@@ -39,7 +39,7 @@ def sources_screen(snapshot: Snapshot) -> Iterator[RenderableType]:
         table.add_column(heading, justify="right", no_wrap=True)
     for source in sources:
         seen = source.last_seen_ms
-        numbers = (source.accepted, source.rejected, source.refused, source.dropped)
+        numbers = (source.accepted, source.rejected, source.refused, source.duplicates, source.dropped)
         table.add_row(
             source.name if source.is_known else Text(f"{source.name}, gone", style="dim"),
             *(Text("-", style="dim") if not number else f"{number:,}" for number in numbers),

@@ -66,6 +66,10 @@
 --                             windows after the last id
 --   ids:<slice>               hash: of "emit" alone: part of a slice: digest of an event's id: where the event came first
 --                             (store/event_ids.py); goes with its slice, at the latest after two windows
+--   duplicates                hash: of "emit" alone: name of a source of the collector: how many of its events had come
+--                             before (store/duplicates.py)
+--   duplicates:<journal>      string: of "emit" alone: the position up to which the duplicates of a journal were counted;
+--                             goes after a week
 --   deprecated_calls:<week>   hash: of "emit" alone: call, event, script and course, as a JSON list, or nothing for what
 --                             had no room: how often in the week, and when last (store/deprecated_calls.py); goes
 --                             after 26 weeks

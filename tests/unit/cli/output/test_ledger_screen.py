@@ -276,8 +276,8 @@ def test_a_live_screen_drops_an_error_that_is_over(delivered_ago: int, waiting: 
 def test_what_came_over_http_is_shown_by_source_with_what_was_refused() -> None:
     text = shown(troubled())
 
-    assert line(text, "web ").split() == ["web", "12,345", "2", "3", "4", "3", "s"]
-    assert line(text, "app ").split() == ["app", "-", "-", "-", "-", "never"]
+    assert line(text, "web ").split() == ["web", "12,345", "2", "3", "17", "4", "3", "s"]
+    assert line(text, "app ").split() == ["app", "-", "-", "-", "-", "-", "never"]
     assert line(text, "old").split()[:3] == ["old,", "gone", "7"]
     assert "unknown_key: 413 refused in the last hour from https://old.example.org" in text
     assert "secret" not in text
