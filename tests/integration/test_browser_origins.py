@@ -99,6 +99,21 @@ def test_a_foreign_origin_is_refused_and_keeps_its_events(net: Net, driven: Brow
     driven.run("Tracker.consent(false)")
 
 
+def test_a_page_whose_script_never_comes_sends_what_was_queued(net: Net, driven: Browser) -> None:
+    driven.open(f"{net.listed.url}/page?stub={net.proxy.url}")
+    net.methods()
+    ids = driven.run(
+        "Tracker.on('queued', () => 1); return [Tracker.emit('queued', 5, {context: {theme: 'dark'}}),"
+        "Tracker.track('Queued', {n: 1}), Tracker.identify('7', {plan: 'free'})];"
+    )
+    driven.open("about:blank")
+    wait_for(lambda: set(ids) <= {event["id"] for event in net.collector.events()})
+    emitted, track, identify = (event for event in net.collector.events() if event["id"] in ids)
+    assert (emitted["name"], emitted["data"], emitted["context"]["theme"]) == ("queued", 5, "dark")
+    assert (track["data"]["properties"], identify["data"]["userId"]) == ({"n": 1}, "7")
+    assert net.methods() == {"POST": 1}
+
+
 @pytest.mark.skipif(not JQUERY.exists(), reason="jquery is not installed: `make peers` installs it")
 def test_the_old_request_asks_before_it_sends(net: Net, driven: Browser) -> None:
     script = """

@@ -18,8 +18,9 @@ class EventsSite(Vendor):
     - ``/tracker.js`` and its neighbours are the client's files, beside ``files``. ``/none.js`` never comes.
     - ``/page…`` has tracker.js; ``/logger…`` the Logger layer too, and sends at once; ``/module`` the ES modules, as
       ``Tracker`` and the micro-frontends' ``Service``.
-    - ``?policy=TEXT`` becomes the page's Content-Security-Policy; ``?stub`` has the stub in front of a script that
-      never comes; ``?attributes=TEXT`` are those of the script's element; ``?none`` has no tracker.js.
+    - ``?policy=TEXT`` becomes the page's Content-Security-Policy; ``?stub=BASE`` has the stub of a collector there
+      in front of a script that never comes; ``?attributes=TEXT`` are those of the script's element; ``?none`` has no
+      tracker.js.
     - ``?before=PATHS`` and ``?behind=PATHS`` have scripts before and behind the client's.
     - ``/event`` takes the requests of pages that have no tracker.js.
     """
@@ -59,7 +60,11 @@ class EventsSite(Vendor):
         attributes = call.query.get("attributes", "data-delay=0" if name.startswith("logger") else "")
         source = f'<script src="/tracker.js" data-key="web" {attributes}></script>'
         if "stub" in call.query:
-            source = "<script>" + files.snippet("web").split("<script>")[1].split("</script>")[0] + "</script>"
+            source = (
+                "<script>"
+                + files.snippet("web", base=call.query["stub"]).split("<script>")[1].split("</script>")[0]
+                + "</script>"
+            )
         if "none" in call.query:
             source = ""
         if name.startswith("logger"):

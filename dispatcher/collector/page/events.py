@@ -65,6 +65,7 @@ class _Item(msgspec.Struct, gc=False, rename="camel"):
     category: Any = None
     via: Any = None
     script: Any = None
+    o: Any = None
 
 
 class _Body(msgspec.Struct, gc=False, rename="camel"):
@@ -172,12 +173,41 @@ def _to_event(
     if not is_id(item.id):
         return "bad_id", "an id must have 1 to 100 printable characters"
     timestamp = corrected_time(item.timestamp, sent_at, request.received_at)
+    if item.page is None:
+        _read_arguments(item)
     kind, name = item.type, item.name
     if isinstance(kind, str) and kind in _CALLS:
         return _to_call(kind, item, item.context if isinstance(item.context, dict) else {}, shared, timestamp)
     if kind not in (None, "event") or not isinstance(name, str) or not name:
         return "bad_type", 'an event has a name, and no type but "track", "page" or "identify"'
     return Event(id=item.id, name=name, timestamp=timestamp, data=item.data, context=_context(item, shared, request))
+
+
+def _read_arguments(item: _Item) -> None:
+    """Turn an item of the stub, which has a call's first three arguments, into what tracker.js makes of the call.
+
+    Items of tracker.js always name their page, and those of the stub never do.
+    """
+    given = (item.name, item.data, item.o)
+    if item.type == "page":
+        # (category, name, properties), each of which may be left out; one text is the name.
+        texts = [value for value in given if isinstance(value, str)]
+        item.category = texts[0] if len(texts) > 1 else item.category
+        item.name = texts[min(len(texts), 2) - 1] if texts else None
+        item.data = next((value for value in given if isinstance(value, dict)), None)
+        return
+    if item.type == "identify":
+        # (userId, traits, options), of which the id may be left out.
+        if isinstance(item.name, dict):
+            item.data = item.name
+        elif item.user_id is None and isinstance(item.name, str | int):
+            item.user_id = str(item.name)
+    elif item.type == "emit":
+        item.type = None
+    options = item.o if isinstance(item.o, dict) else {}
+    item.context = item.context or options.get("context")
+    item.integrations = item.integrations or options.get("integrations")
+    item.via, item.script = item.via or options.get("via"), item.script or options.get("script")
 
 
 def _context(item: _Item, shared: dict[str, Any], request: Request) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dispatcher.collector.sources import Sources
 from dispatcher.config.collector import CollectorSettings, SourceSettings
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import encode
+from dispatcher.store.deprecated_calls import CONTEXT_KEY
 from dispatcher.tasks.destinations.segment.message import to_message
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -165,3 +166,35 @@ def test_a_call_by_the_removed_logger_is_refused_alone() -> None:
     (refused,) = accepted.rejected
     assert (refused.index, refused.id, refused.code) == (0, "1", "removed_call")
     assert "Tracker.emit" in refused.message
+
+
+def test_what_the_stub_sends_itself_becomes_what_its_calls_mean() -> None:
+    told = {
+        "context": {"theme": "dark"},
+        "integrations": {"All": False},
+        "via": "Logger.log",
+        "script": "https://a/b.js",
+    }
+    accepted = taken(
+        {"id": "1", "type": "on", "name": "a"},
+        {"id": "2", "type": "emit", "name": "a", "data": [1], "o": told},
+        {"id": "3", "type": "page", "name": "Docs", "data": "Home", "o": {"x": 1}},
+        {"id": "4", "type": "page", "name": "Home", "data": {"x": 1}},
+        {"id": "5", "type": "identify", "name": 7, "data": {"plan": "free"}},
+        {"id": "6", "type": "identify", "name": {"plan": "free"}},
+        {"id": "7", "type": "track", "name": "Paid", "data": {"n": 1}, "o": told},
+        {"id": "8", "type": "off", "name": "a"},
+    )
+    # A listener is neither taken nor refused.
+    assert [(item.index, item.code) for item in accepted.rejected] == [(7, "bad_type")]
+    emitted, *calls = accepted.events
+    assert (emitted.type, emitted.name, emitted.data, emitted.context["theme"]) == ("event", "a", [1], "dark")
+    assert emitted.context["integrations"] == {"All": False}
+    assert emitted.context[CONTEXT_KEY] == {"via": "Logger.log", "script": "https://a/b.js"}
+    assert [(call.type, call.data) for call in calls] == [
+        ("page", {"properties": {"x": 1}, "name": "Home", "category": "Docs"}),
+        ("page", {"properties": {"x": 1}, "name": "Home"}),
+        ("identify", {"traits": {"plan": "free"}, "userId": "7"}),
+        ("identify", {"traits": {"plan": "free"}}),
+        ("track", {"properties": {"n": 1}, "integrations": {"All": False}, "context": {"theme": "dark"}}),
+    ]
