@@ -8,6 +8,7 @@ import { buildSync } from "esbuild";
 const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] || join(here, "dist");
 mkdirSync(out, { recursive: true });
+const version = /__version__ = "(.+)"/.exec(readFileSync(join(here, "../../version.py"), "utf8"))[1];
 const FILES = {
   "tracker.js": ["classic.ts", "iife"],
   "tracker.mjs": ["module.ts", "esm"],
@@ -23,6 +24,7 @@ for (const [name, [source, format]] of Object.entries(FILES)) {
     minify: true,
     format,
     target: "es2020",
+    define: { VERSION: JSON.stringify(version) },
     charset: "utf8",
     legalComments: "none",
   });

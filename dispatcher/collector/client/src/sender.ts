@@ -14,6 +14,8 @@ const LEASE = 10000;
 interface Later {
   activated: boolean;
 }
+/** Of dispatcher; the build puts it in. Operators see which versions are still around. */
+declare const VERSION: string;
 declare const fetchLater: ((url: string, options: object) => Later) | undefined;
 
 /** An event by its key in the store. */
@@ -46,7 +48,7 @@ export class Sender {
   private body(entries: Entry[]): string {
     // Events are JSON already; joined as text, each is encoded once.
     const visitor = this.store.visitors || this.store.read("!visitor");
-    return `{"key":${JSON.stringify(this.key)},${visitor ? `"visitor":${JSON.stringify(visitor)},` : ""}"sentAt":"${iso()}","dropped":${JSON.stringify(this.store.dropped)},"events":[${entries.map((e) => e[1]).join()}]}`;
+    return `{"key":${JSON.stringify(this.key)},${visitor ? `"visitor":${JSON.stringify(visitor)},` : ""}"version":"${VERSION}","sentAt":"${iso()}","dropped":${JSON.stringify(this.store.dropped)},"events":[${entries.map((e) => e[1]).join()}]}`;
   }
 
   /** As many events from the front as fit into one request. At least one. */

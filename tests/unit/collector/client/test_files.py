@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.collector.client import files
+from dispatcher.version import __version__
 
 CLIENT = Path(files.__file__).parent
 #: What the project promises: queue, retry, ids, locks, consent, Tracker and the Segment calls, compressed.
@@ -20,6 +21,11 @@ def test_the_client_is_as_small_as_promised() -> None:
     served = files.served_files()
     assert len(gzip.compress(served["tracker.js"].body, 9)) <= MAX_TRACKER_BYTES
     assert len(served["stub.js"].body) < 300
+
+
+def test_the_client_says_which_version_it_is() -> None:
+    for name in ("tracker.js", "tracker.mjs", "mfe.mjs"):
+        assert f'"version":"{__version__}"'.encode() in files.served_files()[name].body, "run make client"
 
 
 def test_integrity_and_hash_are_those_of_the_bytes() -> None:

@@ -51,6 +51,13 @@ def test_an_item_becomes_an_event_under_its_own_id() -> None:
     }
 
 
+def test_the_version_of_the_client_is_passed_on_to_be_counted() -> None:
+    item = {"id": ID, "name": "a"}
+    assert taken(item, version="0.1.0").client == "0.1.0"
+    assert taken({**item, "timestamp": 5}, version="0.1.0").client == "0.1.0"  # of a type that is not tracker.js'
+    assert taken(item).client is None
+
+
 def test_a_page_cannot_say_who_its_user_is_or_where_it_runs() -> None:
     told = {"user_id": 1, "username": "root", "ip": "::1", "session": "s", "event_source": "server", "theme": "dark"}
     (event,) = taken({"id": ID, "name": "a", "context": told}).events
