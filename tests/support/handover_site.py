@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 
 SECRET: Final = "0123456789abcdef" * 4
 DESTINATIONS: Final = {
-    "google_tag_manager_web": {"events": ["shop.*"]},
+    "google_tag_manager_web": {"events": ["shop.*"], "fields": ["order", "cents"]},
     "optimizely_web": {"events": ["shop.paid"]},
     "qualaroo": {"events": ["survey.*"], "consent": ["surveys"]},
 }

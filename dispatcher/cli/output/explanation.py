@@ -90,6 +90,8 @@ def _print_fate(console: Console, preview: Mapping[str, Any]) -> None:
         for call in preview["calls"]:
             arguments = ", ".join(_pretty(argument) for argument in call["arguments"])
             _print(console, Text.assemble((call["call"], "bold"), "(", _highlight(Text(arguments)), ");"))
+        if kept_back := preview.get("kept_back"):
+            _print(console, Text(f"// kept back: {', '.join(kept_back)}", style="dim"))
 
 
 def _print_request(console: Console, request: Mapping[str, Any]) -> None:

@@ -9,16 +9,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+from msgspec.structs import replace
+from pydantic import Field
 
 from dispatcher.destinations.base import Destination, Options
+from dispatcher.destinations.browser.page_data import NOT_FOR_PAGES, for_page
 from dispatcher.destinations.identifiers import to_id
 from dispatcher.destinations.traits import BROWSER
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import as_object, decode
 from dispatcher.outcomes import NO_VISITOR, UNDECODABLE, Dead, Filtered, Posted, RetryAfter
+from dispatcher.routing import Allowlist
 from dispatcher.secrecy.visitor import mailbox_of_context
 
 if TYPE_CHECKING:
@@ -44,15 +48,28 @@ class BrowserCall:
         return {"call": self.call, "arguments": list(self.arguments)}
 
 
-class BrowserDestination(Destination[Options]):
+class BrowserOptions(Options):
+    """The vendor's script is on the page already, with the account in it: this says what it may have."""
+
+    fields: tuple[str, ...] | None = Field(
+        None, description="Fields of the data that pages get: names and globs. Absent: those that the vendor documents."
+    )
+
+
+class BrowserDestination(Destination[BrowserOptions]):
     """Base of the destinations that a browser hands over to. Knows no network; safe in threads.
 
-    It has no options of its own: the vendor's script is on the page already, with the account in it.
+    Of an event's data nothing goes to a page that is not on a list. Whatever is on it, e-mail addresses do not go, and
+    addresses of pages go without what is behind their path.
     """
 
     traits = BROWSER
+    Options = BrowserOptions
+    #: The fields that the vendor documents, which go where the options list none.
+    documented: ClassVar[tuple[str, ...]] = ()
     #: What names the visitors' mailboxes; empty where nothing will be posted, as in a preview.
     secret: bytes = b""
+    _allowed: Allowlist | None = None
 
     @abstractmethod
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
@@ -95,12 +112,29 @@ class BrowserDestination(Destination[Options]):
         what the rules raise.
         """
         ruled = event if self.rules is None else self.rules.apply(event)
-        return {"id": ruled.id, "calls": [call.to_json() for call in self.calls(ruled)]}
+        kept = replace(ruled, data=self._select(ruled)[0])
+        return {"id": ruled.id, "calls": [call.to_json() for call in self.calls(kept)]}
+
+    def _select(self, event: Event) -> tuple[dict[str, Any], list[str]]:
+        """The event's data as far as a page may have it, and the names of the fields that are kept back."""
+        if self._allowed is None:
+            self._allowed = Allowlist(self.documented if self.options.fields is None else self.options.fields)
+        data = as_object(event.data)
+        selected = {
+            key: cleaned
+            for key, value in data.items()
+            if key in self._allowed and (cleaned := for_page(value)) is not NOT_FOR_PAGES
+        }
+        return selected, [key for key in data if key not in selected]
 
     def preview(self, event: Event) -> dict[str, Any]:
-        """What would be handed over for an event, or ``{"outcome": "dead" or "filtered", "reason": …, …}``."""
+        """What would be handed over for an event, or ``{"outcome": "dead" or "filtered", "reason": …, …}``.
+
+        With ``kept_back`` where fields of the data do not go to the page.
+        """
         try:
-            return self.hand_over(event)
+            kept_back = self._select(event if self.rules is None else self.rules.apply(event))[1]
+            return self.hand_over(event) | ({"kept_back": kept_back} if kept_back else {})
         except UndeliverableError as error:
             return {"outcome": "dead", "reason": error.reason, "error": str(error)}
         except DropEvent as drop:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.destinations.browser.base import BrowserCall, BrowserDestination, page_user
+from dispatcher.destinations.browser.page_data import ECOMMERCE
 from dispatcher.errors import UndeliverableError
 from dispatcher.event import as_object
 from dispatcher.outcomes import RESERVED
@@ -30,6 +31,7 @@ class GoogleTagManagerWeb(BrowserDestination):
     integration = "Google Tag Manager"
     # Its tags are advertisers' for the most part.
     advertising = True
+    documented = ECOMMERCE
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
         data = with_numbers(as_object(event.data), _NUMBERS, {"items": _ITEM_NUMBERS})

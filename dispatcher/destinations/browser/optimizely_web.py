@@ -23,6 +23,7 @@ class OptimizelyWeb(BrowserDestination):
     """
 
     integration = "Optimizely"
+    documented = ("revenue", "value")
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
         tags = scalars(event.data)

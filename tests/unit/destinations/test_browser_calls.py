@@ -13,15 +13,26 @@ from dispatcher import config
 from dispatcher.config.destination_types import traits_of
 from dispatcher.destinations.browser.base import BrowserDestination
 from dispatcher.destinations.browser.crazy_egg import CrazyEgg
+from dispatcher.destinations.browser.google_analytics_web import GoogleAnalyticsWeb
 from dispatcher.destinations.browser.google_tag_manager_web import GoogleTagManagerWeb
+from dispatcher.destinations.browser.meta_pixel import MetaPixel
 from dispatcher.destinations.browser.optimizely_web import OptimizelyWeb
 from dispatcher.destinations.browser.qualaroo import Qualaroo
+from dispatcher.destinations.browser.segment_web import SegmentWeb
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import DropEvent, UndeliverableError
 from dispatcher.event import Event, decode, encode
 from dispatcher.rules.rules import Rules
 
-TYPES: tuple[type[BrowserDestination], ...] = (GoogleTagManagerWeb, OptimizelyWeb, Qualaroo, CrazyEgg)
+TYPES: tuple[type[BrowserDestination], ...] = (
+    GoogleTagManagerWeb,
+    OptimizelyWeb,
+    Qualaroo,
+    CrazyEgg,
+    GoogleAnalyticsWeb,
+    MetaPixel,
+    SegmentWeb,
+)
 
 
 def event(data: Any = None, /, *, name: str = "shop.paid", **context: Any) -> Event:
@@ -34,11 +45,11 @@ def event(data: Any = None, /, *, name: str = "shop.paid", **context: Any) -> Ev
     )
 
 
-def of(kind: type[BrowserDestination], **rules: Any) -> BrowserDestination:
+def of(kind: type[BrowserDestination], *, fields: tuple[str, ...] | None = ("*",), **rules: Any) -> BrowserDestination:
     settings = config.Settings.model_validate({"destinations": {"page": {"type": "qualaroo", **rules}}})
     table = settings.destinations["page"]
     kept = Rules.of(table, integration=kind.integration, advertising=kind.advertising)
-    return kind("page", kind.Options(), rules=kept)
+    return kind("page", kind.Options(fields=fields), rules=kept)
 
 
 def test_every_browser_type_is_installed_and_marked_as_such() -> None:
@@ -135,6 +146,96 @@ def test_a_revenue_that_is_not_whole_cents_is_refused(revenue: Any) -> None:
         of(OptimizelyWeb).hand_over(event({"revenue": revenue}))
 
     assert caught.value.reason == "invalid"
+
+
+def test_gtag_gets_a_name_that_it_takes_and_the_events_id() -> None:
+    data = {
+        "value": "49.90",
+        "items": [{"item_id": "17", "price": "24.95"}],
+        "note": "x" * 200,
+        "to": {"a": 1},
+        "l": [1],
+    }
+
+    (call,) = of(GoogleAnalyticsWeb).hand_over(event(data))["calls"]
+
+    assert call == {
+        "call": "gtag",
+        "arguments": [
+            "event",
+            "shop_paid",
+            {
+                "event_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+                "value": 49.9,
+                "items": [{"item_id": "17", "price": 24.95}],
+                "note": "x" * 100,
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x" * 41, {}),
+        ("9lives", {}),
+        ("ga_paid", {}),
+        ("_paid", {}),
+        ("paid", {"google_x": 1}),
+        ("paid", {f"k{n}": n for n in range(25)}),
+    ],
+)
+def test_what_google_analytics_refuses_is_not_handed_over(name: str, data: dict[str, Any]) -> None:
+    with pytest.raises(UndeliverableError) as caught:
+        of(GoogleAnalyticsWeb).hand_over(event(data, name=name))
+
+    assert caught.value.reason == "invalid"
+
+
+def test_the_pixel_gets_the_id_of_the_servers_copy() -> None:
+    (call,) = of(MetaPixel).hand_over(event({"value": "9.5", "currency": "EUR"}, name="Purchase"))["calls"]
+    (custom,) = of(MetaPixel).hand_over(event())["calls"]
+
+    an_id = {"eventID": "01890a5d-ac96-774b-bcce-b302099a8057"}
+    assert call == {"call": "fbq", "arguments": ["track", "Purchase", {"value": 9.5, "currency": "EUR"}, an_id]}
+    assert custom["arguments"] == ["trackCustom", "shop.paid", {}, an_id]
+    with pytest.raises(UndeliverableError, match="value and currency"):
+        of(MetaPixel).hand_over(event({"value": 5}, name="Purchase"))
+
+
+def test_analytics_js_gets_the_id_that_segment_gets_from_the_server() -> None:
+    (call,) = of(SegmentWeb).hand_over(event({"revenue": 5}))["calls"]
+
+    assert call["call"] == "analytics.track"
+    assert call["arguments"] == ["shop.paid", {"revenue": 5}, {"messageId": "01890a5d-ac96-774b-bcce-b302099a8057"}]
+
+
+def test_only_listed_fields_go_to_a_page_and_the_preview_names_the_others() -> None:
+    data = {"value": 5, "grade": "F", "note": "secret"}
+
+    by_default = of(GoogleTagManagerWeb, fields=None).preview(event(data))
+    listed = of(GoogleTagManagerWeb, fields=("gr*",)).preview(event(data))
+
+    assert by_default["calls"][0]["arguments"][0].keys() == {"event", "eventId", "value"}
+    assert by_default["kept_back"] == ["grade", "note"]
+    assert listed["calls"][0]["arguments"][0]["grade"] == "F"
+    assert listed["kept_back"] == ["value", "note"]
+    assert "kept_back" not in of(GoogleTagManagerWeb).preview(event(data))
+
+
+@pytest.mark.parametrize("value", ["ada@example.org", "to ada@example.org, now", "https://x.org/ada%40example.org/"])
+def test_addresses_never_go_to_a_page(value: str) -> None:
+    previewed = of(SegmentWeb).preview(event({"value": value, "items": [value, "tea"], "to": {"who": value, "n": 1}}))
+
+    assert previewed["calls"][0]["arguments"][1] == {"items": ["tea"], "to": {"n": 1}}
+    assert previewed["kept_back"] == ["value"]
+
+
+def test_urls_go_without_what_is_behind_their_path() -> None:
+    data = {"url": "https://x.org/a?token=5#b", "text": "see http://x.org/b?c and d", "at": "12:30?"}
+    (call,) = of(SegmentWeb).hand_over(event(data))["calls"]
+
+    assert call["arguments"][1] == {"url": "https://x.org/a", "text": "see http://x.org/b and d", "at": "12:30?"}
 
 
 def test_qualaroo_gets_the_user_and_the_event() -> None:

@@ -96,7 +96,8 @@ def test_each_event_is_posted_for_its_visitor(tmp_path: Path) -> None:
 
 
 def test_what_no_vendors_script_takes_is_dead_or_filtered_before_it_is_posted() -> None:
-    given = settings(egg={"type": "crazy_egg", "events": ["*"]})
+    listed = {"type": "google_tag_manager_web", "events": ["shop.*"], "fields": ["*"]}
+    given = settings(tags=listed, egg={"type": "crazy_egg", "events": ["*"]})
     built = build_destinations(given.model_copy(update={"collector": CollectorSettings(secret=SecretStr("s" * 32))}))
 
     [dead] = built["tags"]().deliver(batch({"session": "s-1"}, data={"event": "x"}))
