@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dispatcher.cli.board import board
 from dispatcher.cli.collector import collector
 from dispatcher.cli.dead import dead
 from dispatcher.cli.deprecations import deprecations
@@ -119,6 +120,7 @@ for command in (
     worker,
     relay,
     collector,
+    board,
     deprecations,
     flower,
     exporter,

@@ -13,10 +13,10 @@ from rich.live import Live
 
 from dispatcher import config
 from dispatcher.cli.output.ledger_screen import LedgerScreen
-from dispatcher.cli.output.rates import Rates
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import OutboxError, SettingsError, StoreUnavailableError
 from dispatcher.monitoring.intake import Intake
+from dispatcher.monitoring.rates import Rates
 from dispatcher.monitoring.snapshot import Observer, Snapshot
 from dispatcher.monitoring.source_summary import SourceSummary
 from dispatcher.secrecy.terminal import Console

@@ -15,6 +15,8 @@ import click
 from rich.markup import escape
 
 from dispatcher import config
+from dispatcher.board.login import LOCAL_USER, find_login
+from dispatcher.cli import board as board_command
 from dispatcher.cli import collector as collector_command
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
@@ -50,6 +52,7 @@ _COLOURS = {
     "flower": "yellow",
     "exporter": "yellow",
     "collector": "blue",
+    "board": "yellow",
     "segment stub": "blue",
 }
 
@@ -57,13 +60,25 @@ _COLOURS = {
 @click.command()
 @click.option("--flower-port", type=click.IntRange(0, 65535), default=5555, show_default=True, help="0: any free port.")
 @click.option("--no-flower", is_flag=True, help="Without Flower.")
+@click.option("--board-port", type=click.IntRange(0, 65535), help="0: any free port [board.port].")
+@click.option("--no-board", is_flag=True, help="Without the board.")
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics for Prometheus too; 0: any free port."
 )
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Deliveries at a time [worker.concurrency].")
 @click.option("-q", "--quiet", is_flag=True, help="Only what goes wrong.")
-def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency: int | None, quiet: bool) -> None:
-    """Run everything on this machine until Ctrl-C: Redis, a worker, a relay, Flower, and a stand-in for Segment.
+def up(
+    flower_port: int,
+    no_flower: bool,
+    board_port: int | None,
+    no_board: bool,
+    metrics_port: int | None,
+    concurrency: int | None,
+    quiet: bool,
+) -> None:
+    """Run everything on this machine until Ctrl-C: Redis, a worker, a relay, a stand-in for Segment, and two pages.
+
+    The board shows where the events are, and Flower the workers, tasks and retries.
 
     Redis is started only where DISPATCHER_BROKER_URL is not set, the stand-in only for Segment destinations that have
     no write key, the collector only where collector.enabled is true. What is undelivered when it stops is there when it
@@ -93,6 +108,7 @@ def up(flower_port: int, no_flower: bool, metrics_port: int | None, concurrency:
     try:
         everything.start(
             flower_port=None if no_flower else flower_port,
+            board_port=None if no_board else settings.board.port if board_port is None else board_port,
             metrics_port=metrics_port,
             concurrency=concurrency,
             stopped=stopped,
@@ -126,6 +142,7 @@ class _Up:
         self,
         *,
         flower_port: int | None,
+        board_port: int | None,
         metrics_port: int | None,
         concurrency: int | None,
         stopped: threading.Event,
@@ -145,6 +162,7 @@ class _Up:
         self._supervisor.start(Child("worker", worker, environ, silent_seconds=settings.worker.silent_seconds))
         self._start_relay()
         self._start_flower(flower_port)
+        self._start_board(board_port)
         if metrics_port is not None:
             port = _free_port(metrics_port)
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
@@ -254,6 +272,30 @@ class _Up:
         self._ports["flower"] = ("127.0.0.1", port)
         self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
         self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
+
+    def _start_board(self, port: int | None) -> None:
+        if port is None:
+            return
+        if not board_command.is_installed():
+            self._tell("board", f"not installed; for a page that shows all this: {install_command('board')}")
+            return
+        settings = self._settings
+        try:
+            _, password = find_login(settings)
+        except (SettingsError, OSError) as error:
+            self._say("board", f"not started: {error}")
+            return
+        # Whoever listens on all addresses is reached on this one.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.board.host, settings.board.host)  # noqa: S104
+        port = _free_port(port, host)
+        flower = self._ports.get("flower")
+        environ = {}
+        if flower is not None and settings.board.flower_url is None:
+            environ["DISPATCHER_BOARD__FLOWER_URL"] = f"http://{flower[0]}:{flower[1]}"
+        self._ports["board"] = (host, port)
+        self._supervisor.start(Child("board", board_command.board_arguments(port=port), environ))
+        login = f"user {LOCAL_USER}, password {password}" if password else "the login is board.login"
+        self._tell("board", f"http://{f'[{host}]' if ':' in host else host}:{port} ({login})")
 
     def _start_collector(self) -> None:
         table, sources = self._settings.collector, self._settings.sources

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationI
 
 from dispatcher.config.allowlists import check_allowlist
 from dispatcher.config.base import MIB, Count, Seconds, SecondsOrNone, Size, Table, checked_by
+from dispatcher.config.board import BoardSettings
 from dispatcher.config.collector import CollectorSettings, SourceName, SourceSettings, check_write_keys
 from dispatcher.config.delivery import DeadSettings
 from dispatcher.config.destination import DestinationName, DestinationSettings
@@ -187,6 +188,7 @@ class Settings(Table):
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="The Celery worker.")
     dead: DeadSettings = Field(default_factory=DeadSettings, description="Dead letters of what emit could not take.")
     collector: CollectorSettings = Field(default_factory=CollectorSettings, description="Takes events over HTTP.")
+    board: BoardSettings = Field(default_factory=BoardSettings, description="The ledger as a page.")
     sources: Annotated[Mapping[SourceName, SourceSettings], checked_by(check_write_keys)] = Field(
         default_factory=dict, description="A table for each source that may send to the collector, under its name."
     )

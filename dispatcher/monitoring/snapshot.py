@@ -142,6 +142,11 @@ class Observer:
         self._in_redis: list[str] = []
         self._scanned_at: float | None = None
 
+    @property
+    def settings(self) -> Settings:
+        """Those with which the last snapshot was taken."""
+        return self._settings
+
     def take_snapshot(self) -> Snapshot:
         """Take one now. Blocks for seven timeouts of the pool at most.
 

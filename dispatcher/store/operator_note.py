@@ -42,8 +42,8 @@ class OperatorNote:
             return ()
 
 
-def note_command(pool: RedisPool, destination: str, command: str) -> None:
-    """Note what the user of this process did to a destination. Blocks for one round trip.
+def note_command(pool: RedisPool, destination: str, command: str, *, user: str = "") -> None:
+    """Note what somebody did to a destination. Blocks for one round trip.
 
     What was done is done: where Redis does not take the note, nothing is raised.
 
@@ -51,9 +51,10 @@ def note_command(pool: RedisPool, destination: str, command: str) -> None:
         pool: The batch store's Redis.
         destination: Its name.
         command: The command and its outcome, such as ``dead drop: 12 dead letters``. Nothing of a person or an event.
+        user: Who did it; empty: the user of this process.
     """
     try:
-        user = os.environ.get("SUDO_USER") or getpass.getuser()
+        user = user or os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a container's user, who has no name
         user = f"uid {os.getuid()}"
     arguments = {"who": f"{user}@{socket.gethostname()}"[:100], "command": command[:200]}

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from dispatcher.cli.output.ledger_screen import LedgerScreen
-from dispatcher.cli.output.rates import Rates
+from dispatcher.monitoring.rates import Rates
 from dispatcher.monitoring.snapshot import Snapshot
 from dispatcher.store.counts import Breaker, Counts, Pause, RateLimit
 from tests.support.snapshots import NOW_MS, away, outbox, quiet, snapshot_of, troubled
