@@ -60,13 +60,13 @@ def find_login(settings: Settings) -> tuple[str, str]:
         OSError: The password cannot be kept in the state directory.
     """
     table = settings.board
-    if table.login is not None:
-        return table.login.get_secret_value(), ""
+    if table.basic_auth is not None:
+        return table.basic_auth.get_secret_value(), ""
     if not is_local(table.host):
         raise SettingsError(
             [
-                f"board.login: other machines reach the board at {table.host}, and it shows who is down and why: set "
-                "DISPATCHER_BOARD__LOGIN=user:password, or listen on 127.0.0.1"
+                f"board.basic_auth: other machines reach the board at {table.host}, and it shows who is down and why: "
+                "set DISPATCHER_BOARD__BASIC_AUTH=user:password, or listen on 127.0.0.1"
             ]
         )
     password = _kept_password(settings.state_directory)

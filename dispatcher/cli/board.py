@@ -46,13 +46,13 @@ def board(host: str | None, port: int | None, allow_control: bool | None) -> Non
     the last hour, workers, dead letters and the outboxes of this machine. It only shows, unless --allow-control is
     given.
 
-    Everybody needs a login: set DISPATCHER_BOARD__LOGIN=user:password. Where only this machine reaches the board, it
-    makes one if none is set, keeps it in <state_directory>/board-password, and prints it.
+    Everybody needs a login: set DISPATCHER_BOARD__BASIC_AUTH=user:password. Where only this machine reaches the board,
+    it makes one if none is set, keeps it in <state_directory>/board-password, and prints it.
 
     \b
     Examples:
       dispatcher board
-      DISPATCHER_BOARD__LOGIN=ops:secret dispatcher board --host 0.0.0.0 --allow-control
+      DISPATCHER_BOARD__BASIC_AUTH=ops:secret dispatcher board --host 0.0.0.0 --allow-control
     """
     if not is_installed():
         raise click.ClickException(f"the board is not installed: {install_command('board')}")
@@ -68,7 +68,7 @@ def board(host: str | None, port: int | None, allow_control: bool | None) -> Non
     except OSError as error:
         raise DispatcherError(
             f"the board's password cannot be kept in {settings.state_directory}: {error.strerror}; set "
-            "DISPATCHER_BOARD__LOGIN=user:password"
+            "DISPATCHER_BOARD__BASIC_AUTH=user:password"
         ) from error
     try:
         listener = server.listen(table.host, table.port)

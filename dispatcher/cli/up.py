@@ -294,7 +294,7 @@ class _Up:
             environ["DISPATCHER_BOARD__FLOWER_URL"] = f"http://{flower[0]}:{flower[1]}"
         self._ports["board"] = (host, port)
         self._supervisor.start(Child("board", board_command.board_arguments(port=port), environ))
-        login = f"user {LOCAL_USER}, password {password}" if password else "the login is board.login"
+        login = f"user {LOCAL_USER}, password {password}" if password else "the login is board.basic_auth"
         self._tell("board", f"http://{f'[{host}]' if ':' in host else host}:{port} ({login})")
 
     def _start_collector(self) -> None:

@@ -32,7 +32,7 @@ class BoardSettings(Table):
 
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on; `0.0.0.0` for all of IPv4.")
     port: int = Field(8091, ge=0, le=65535, description="The port to listen on; 0: any free one.")
-    login: Annotated[SecretStr | None, checked_by(_check_login)] = Field(
+    basic_auth: Annotated[SecretStr | None, checked_by(_check_login)] = Field(
         None,
         description="user:password; more than one separated by commas. Absent: it makes one for this machine alone.",
     )
