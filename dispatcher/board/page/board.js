@@ -342,9 +342,12 @@ function draw() {
 
 // ------------------------------------------------------------------ questions to the server
 
+/** Without the login that the page's own address may have in it, with which `fetch` takes no URL. */
+const url = (/** @type {string} */ path) => new URL(path, `${location.origin}${location.pathname}`).href;
+
 async function ask(/** @type {string} */ path, /** @type {any} */ body = undefined) {
   const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json", "X-Board-Token": session.token }, body: JSON.stringify(body) };
-  const answer = await fetch(path, { ...options, credentials: "same-origin" });
+  const answer = await fetch(url(path), { ...options, credentials: "same-origin" });
   const content = await answer.json().catch(() => ({ error: `the board answered ${answer.status}` }));
   if (!answer.ok) throw new Error(content.error);
   return content;
@@ -430,7 +433,7 @@ async function listLetters(/** @type {string} */ destination, /** @type {string}
 
 function connect() {
   if (stream || document.hidden) return;
-  stream = new EventSource("api/stream");
+  stream = new EventSource(url("api/stream"));
   stream.onmessage = (message) => {
     ledger = JSON.parse(message.data);
     cameAt = performance.now();
@@ -454,7 +457,7 @@ async function renew() {
     put($("environment"), session.environment);
   } catch { return; }
 }
-setInterval(() => { if (!document.hidden) loadPast(); }, 15000);
+setInterval(() => { if (!document.hidden) { loadPast(); if (!session.user) renew(); } }, 15000);
 setInterval(() => { if (ledger && stream && stream.readyState === EventSource.OPEN) draw(); }, 1000);
 await renew();
 connect();

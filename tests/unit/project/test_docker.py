@@ -22,7 +22,7 @@ DOCKERFILE = ROOT / "docker" / "Dockerfile"
 COMPOSE = ROOT / "docker" / "compose.yaml"
 #: What an operator has to set, and what is all that has to be set.
 OPERATOR = {"FLOWER_BASIC_AUTH": "ops:secret", "REDIS_PASSWORD": "r3d15", "GRAFANA_PASSWORD": "gr4f4n4"}
-OURS = ["web", "relay", "collector", "worker-tracking-log", "worker-http", "flower", "exporter"]
+OURS = ["web", "relay", "collector", "worker-tracking-log", "worker-http", "flower", "board", "exporter"]
 #: Of others, and only with the profile: most sites have theirs already.
 MONITORING = ["prometheus", "grafana"]
 #: Started by hand as often as an operator likes.
@@ -112,7 +112,11 @@ def test_the_dockerfile_passes_its_linter():
 
 def test_the_compose_file_has_the_documented_services():
     assert set(compose()["services"]) == {"redis", *OURS, *MONITORING}
-    assert [name for name in compose()["services"] if "profiles" in service(name)] == ["collector", *MONITORING]
+    assert [name for name in compose()["services"] if "profiles" in service(name)] == [
+        "collector",
+        "board",
+        *MONITORING,
+    ]
 
 
 @pytest.mark.parametrize("name", OPERATOR)
@@ -164,13 +168,13 @@ def test_our_services_can_be_scaled(name):
         assert host == "" or "-" in host, f"{port}: a second container could not have the same port"
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name not in ("web", "collector", "exporter")])
+@pytest.mark.parametrize("name", [name for name in OURS if name not in ("web", "collector", "board", "exporter")])
 def test_services_that_need_redis_wait_until_it_answers(name):
     assert service(name)["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert "healthcheck" in service("redis")
 
 
-@pytest.mark.parametrize("name", ["web", "collector", "exporter"])
+@pytest.mark.parametrize("name", ["web", "collector", "board", "exporter"])
 def test_services_that_work_without_redis_do_not_wait_for_it(name):
     assert "depends_on" not in service(name)
 
@@ -331,7 +335,7 @@ def test_all_files_that_the_image_copies_exist_and_reach_the_builder():
 
 
 def test_the_image_has_what_its_services_need():
-    assert "'.[collector,flower,matches,metrics]'" in " ".join(said("RUN"))
+    assert "'.[board,collector,flower,matches,metrics]'" in " ".join(said("RUN"))
 
 
 def test_the_image_copies_every_file_of_the_wheel():

@@ -1,0 +1,308 @@
+"""``dispatcher board`` with a real Redis, a worker, and a browser that looks on through an outage."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.local.segment_stub import SegmentStub
+from tests.support.browser import Browser, missing
+from tests.support.dead_letters import add_dead_letters, an_event
+from tests.support.processes import Child
+from tests.support.redis_server import RedisServer
+from tests.support.site import Site, open_site
+from tests.support.waiting import wait_for
+
+LOGIN = "ops:a-password"
+PATIENCE = 60.0
+AXE = Path(__file__).parents[1] / "peers/node_modules/axe-core/axe.min.js"
+#: In an event's data, and on no page unless somebody asks for it.
+PERSONAL = "ada.lovelace@example.com"
+PATHS = [
+    "/",
+    "/board.js",
+    "/board.css",
+    "/api/session",
+    "/api/ledger",
+    "/api/stream",
+    "/api/history",
+    "/api/dead",
+    "/x",
+]
+ORDERS = ["/api/plan", "/api/do", "/api/dead/show"]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@dataclass
+class Answer:
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class Watched:
+    """A site with a worker, and a board whose buttons work."""
+
+    site: Site
+    board: Child
+    port: int
+    token: str = ""
+
+    def ask(self, path: str, body: Any = None, login: str | None = LOGIN, **headers: str) -> Answer:
+        """Ask the board. A body that is not bytes goes as JSON, with the token of the board's page."""
+        if login is not None:
+            headers["Authorization"] = "Basic " + b64encode(login.encode()).decode()
+        if body is not None and not isinstance(body, bytes):
+            headers = {"X-Board-Token": self.token, **headers}
+            body = json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET" if body is None else "POST", path, body, headers)
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, "" if path == "/api/stream" else answer.read().decode(), found)
+        finally:
+            connection.close()
+
+    def shown(self, name: str = "segment") -> dict[str, Any]:
+        """What the page gets of a destination now."""
+        return next(one for one in self.ask("/api/ledger").json["destinations"] if one["name"] == name)
+
+    def emit(self, count: int) -> None:
+        code = "for n in range(int(sys.argv[1])): tracker.emit('shop.order.paid', {'n': n, 'email': sys.argv[2]})"
+        self.site.emitting(code, str(count), PERSONAL).succeed(PATIENCE)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Segment refuses connections; afterwards it accepts them again on the same port."""
+        port = self.site.segment_stub.port
+        self.site.segment_stub.stop()
+        try:
+            yield
+        finally:
+            self.site.segment_stub = SegmentStub(port=port).start()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with RedisServer() as redis, open_site(tmp_path_factory.mktemp("watched"), redis) as site:
+        site.environ["DISPATCHER_BOARD__BASIC_AUTH"] = LOGIN
+        board = site.processes.dispatcher("board", "--port", "0", "--allow-control")
+        site.worker()
+        board.wait_for_output("http://127.0.0.1:")
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", board.output)
+        assert found is not None
+        watched = Watched(site, board, int(found[1]))
+        wait_for(lambda: watched.ask("/healthz", login=None).status == 200, PATIENCE, what=lambda: board.output)
+        watched.token = watched.ask("/api/session").json["token"]
+        try:
+            yield watched
+        finally:
+            # The one that exists since the last outage.
+            site.segment_stub.stop()
+            assert board.stop() == 0, board.output
+            assert "Traceback" not in board.output
+
+
+def test_nothing_is_shown_without_a_login_and_every_answer_is_guarded(watched: Watched) -> None:
+    for path in PATHS + ORDERS:
+        for login in (None, "ops:wrong", "ops:", "nobody:a-password"):
+            answer = watched.ask(path, {} if path in ORDERS else None, login)
+            assert (answer.status, answer.text) == (401, "" if path == "/api/stream" else "a login is needed\n"), path
+        answer = watched.ask(path)
+        assert answer.status in (200, 404, 405), path
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+
+
+def test_the_page_gets_the_ledger_as_it_changes(watched: Watched) -> None:
+    before = watched.shown()["delivered"]
+    watched.emit(5)
+    one = wait_for(
+        lambda: one if (one := watched.shown())["delivered"] == before + 5 else None, PATIENCE, what=watched.shown
+    )
+    assert one["accepted"] == one["delivered"] + one["waiting"] + one["dead"] + one["filtered"]
+    assert (one["closes"], one["level"], len(one["workers"])) == (True, "good", 1)
+    page = watched.ask("/api/ledger")
+    assert page.json["closes"]
+    assert abs(page.json["at_ms"] / 1000 - time.time()) < PATIENCE
+    assert PERSONAL not in page.text
+
+
+def test_an_order_comes_from_the_boards_own_page_or_not_at_all(watched: Watched) -> None:
+    order = {"action": "pause", "destination": "segment"}
+    host = f"127.0.0.1:{watched.port}"
+    for headers in (
+        {"X-Board-Token": ""},
+        {"X-Board-Token": watched.token[:-1]},
+        {"X-Board-Token": "ü"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
+        for path in ORDERS:
+            assert watched.ask(path, order, **headers).status == 403, (path, headers)
+    assert watched.shown()["pause"] is None
+    assert watched.ask("/api/plan", order, Origin=f"http://{host}").status == 200
+
+
+def test_what_is_no_order_is_refused_and_no_board_breaks(watched: Watched) -> None:
+    token = {"X-Board-Token": watched.token}
+    bodies: list[bytes] = [b"", b"{", b"[]", b"null", b"\xff", b"[" * 9_000, b'{"action":"retry"}', b"x" * 20_000]
+    orders: list[dict[str, Any]] = [
+        {"action": "explode", "destination": "segment"},
+        {"action": "drop", "destination": "segment"},
+        {"action": "drop", "destination": "segment", "count": -1},
+        {"action": "replay", "destination": "segment", "count": 2**70},
+        {"action": "pause", "destination": "segment", "seconds": 1e300},
+        {"action": "pause", "destination": "segment", "seconds": 0},
+        {"action": "pause", "destination": "emit"},
+        {"action": "pause", "destination": "nowhere"},
+        {"action": "pause", "destination": "segment:0} FLUSHALL"},
+        {"action": "resume", "destination": "segment"},
+        {"destination": "segment", "id": "no id at all\x00"},
+        {"destination": "segment", "id": "1-1@99999999999"},
+    ]
+    for path in ORDERS:
+        for body in bodies:
+            assert 400 <= watched.ask(path, body, **token).status < 500, (path, body[:50])
+        for order in orders:
+            assert watched.ask(path, order).status < 500, (path, order)
+    for query in ("", "?destination=nowhere", "?destination=segment&reason=%00%0a", "?destination=emit"):
+        assert watched.ask(f"/api/dead{query}").status < 500
+    one = watched.shown()
+    assert (one["pause"], one["closes"]) == (None, True)
+
+
+def test_dead_letters_are_listed_shown_when_asked_replayed_and_dropped(watched: Watched) -> None:
+    # Of before a test that puts its own batches into the same journal.
+    add_dead_letters(watched.site.store, *(an_event(n, text=PERSONAL) for n in range(3)))
+    add_dead_letters(watched.site.store, an_event(9), reason="invalid", start=8)
+    listed = watched.ask("/api/dead?destination=segment&reason=oversized")
+    letters = listed.json["letters"]
+    assert [letter["name"] for letter in letters] == ["shop.order.paid"] * 3
+    assert PERSONAL not in listed.text
+    assert PERSONAL not in watched.ask("/api/ledger").text
+    letter = watched.ask("/api/dead/show", {"destination": "segment", "id": letters[0]["id"]}).json
+    assert letter["event"]["data"]["text"] == PERSONAL
+    assert f"ops looked at dead letter {letters[0]['id']} of segment" in watched.board.output
+    assert PERSONAL not in watched.board.output
+
+    drop = {"action": "drop", "destination": "segment", "reason": "oversized"}
+    plan = watched.ask("/api/plan", drop).json
+    assert (plan["count"], plan["can_be_done"]) == (3, True)
+    assert "3 dead letters of segment with the reason oversized" in plan["words"]
+    assert len(watched.ask("/api/dead?destination=segment").json["letters"]) == 4
+    # As many as were asked about, though more may have died meanwhile.
+    assert watched.ask("/api/do", {**drop, "count": 2}).json["words"] == "2 dead letters of segment dropped."
+    before = watched.shown()["delivered"]
+    replay = {"action": "replay", "destination": "segment", "count": 9}
+    assert watched.ask("/api/do", replay).json["words"] == "2 dead letters of segment on the way."
+    one = wait_for(
+        lambda: one if (one := watched.shown())["delivered"] == before + 2 else None, PATIENCE, what=watched.shown
+    )
+    assert (one["dead"], one["closes"]) == (0, True)
+    assert one["commands"][0]["command"] == "dead replay: 2 dead letters"
+    assert one["commands"][0]["who"].startswith("ops on the board@")
+    assert watched.ask("/api/do", replay).status == 409
+
+
+def test_a_board_that_only_shows_does_nothing(watched: Watched) -> None:
+    board = watched.site.processes.dispatcher("board", "--port", "0")
+    board.wait_for_output("http://127.0.0.1:")
+    found = re.search(r":(\d+)\s", board.output)
+    assert found is not None
+    shows = Watched(watched.site, board, int(found[1]))
+    wait_for(lambda: shows.ask("/healthz").status == 200, PATIENCE, what=lambda: board.output)
+    session = shows.ask("/api/session").json
+    shows.token = session["token"]
+    assert session["allow_control"] is False
+    assert watched.token != shows.token
+    for path in ("/api/plan", "/api/do"):
+        assert shows.ask(path, {"action": "pause", "destination": "segment"}).status == 403
+    assert watched.shown()["pause"] is None
+    # While somebody looks on.
+    stream = http.client.HTTPConnection("127.0.0.1", shows.port, timeout=PATIENCE)
+    stream.request("GET", "/api/stream", headers={"Authorization": "Basic " + b64encode(LOGIN.encode()).decode()})
+    assert b'"destinations"' in stream.getresponse().readline()
+    assert board.stop() == 0, board.output
+    stream.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if missing():
+        pytest.skip(f"{' and '.join(missing())} is not on this machine: apt-get install chromium chromium-driver")
+    with Browser() as browser:
+        yield browser
+
+
+def press(browser: Browser, label: str) -> None:
+    """Press the button with this name, once it can be pressed."""
+    find = "return [...document.querySelectorAll('button')].find((b) => b.checkVisibility() && !b.disabled && "
+    find += "(b.ariaLabel || b.textContent) === arguments[0])"
+    button = wait_for(lambda: browser.run(find, label), PATIENCE, what=lambda: f"{label}: {browser.text}")
+    browser.run("arguments[0].click()", button)
+
+
+def test_somebody_watches_an_outage_and_presses_buttons(watched: Watched, browser: Browser) -> None:
+    browser.open(f"http://{LOGIN}@127.0.0.1:{watched.port}/")
+    wait_for(lambda: "The sum closes" in browser.text, PATIENCE, what=lambda: browser.text)
+    with watched.outage():
+        watched.emit(4)
+        wait_for(lambda: "cannot be reached" in browser.text, PATIENCE, what=lambda: browser.text)
+        wait_for(lambda: "Breaker open for" in browser.text, PATIENCE, what=lambda: browser.text)
+        press(browser, "segment")
+        press(browser, "Pause … segment")
+        wait_for(lambda: "Workers deliver nothing more to segment" in browser.text, PATIENCE, what=lambda: browser.text)
+        assert watched.site.counts("segment").pause is None
+        accessible(browser)
+        press(browser, "Pause")
+        wait_for(lambda: watched.site.counts("segment").pause is not None, PATIENCE, what=lambda: browser.text)
+        press(browser, "Close")
+        wait_for(lambda: "Paused for" in browser.text, PATIENCE, what=lambda: browser.text)
+        for scheme in ("dark", "light"):
+            browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            accessible(browser)
+        browser.devtools("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=False)
+        assert browser.run("return document.documentElement.scrollWidth") == 360
+        accessible(browser)
+    press(browser, "Resume … segment")
+    press(browser, "Resume")
+    wait_for(lambda: watched.site.counts("segment").pause is None, PATIENCE, what=lambda: browser.text)
+    press(browser, "Close")
+    press(browser, "Retry now … segment")
+    wait_for(lambda: "tried at once" in browser.text, PATIENCE, what=lambda: browser.text)
+    watched.site.wait_until_delivered(PATIENCE)
+    wait_for(lambda: "all delivered" in browser.text, PATIENCE, what=lambda: browser.text)
+    assert PERSONAL not in browser.source
+
+
+def accessible(browser: Browser) -> None:
+    """Check the page as it is by axe's rules, if it is installed: `make peers` does."""
+    if not AXE.exists():
+        return
+    browser.run(AXE.read_text() + "; axe.run().then((found) => { window.found = found; })")
+    found = wait_for(lambda: browser.run("return window.found"), PATIENCE, what=lambda: "axe to end")
+    browser.run("window.found = null")
+    wrong = [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found["violations"]]
+    assert not wrong, wrong
+    assert len(found["passes"]) > 15
