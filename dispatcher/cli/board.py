@@ -18,6 +18,8 @@ from dispatcher.secrecy.log_lines import log_to_stderr
 
 # For each of the five round trips of a reading.
 _TIMEOUT_SECONDS: Final = 2.0
+# Seconds between two looks at what is not a destination: outboxes, and the memory of Redis.
+_WHOLE_SECONDS: Final = 1.5
 
 
 def is_installed() -> bool:
@@ -79,6 +81,8 @@ def board(host: str | None, port: int | None, allow_control: bool | None) -> Non
     address, bound = listener.getsockname()[:2]
     note = f" (user {LOCAL_USER}, password {made})" if made else ""
     click.echo(f"http://{f'[{address}]' if ':' in address else address}:{bound}{note}")
-    observer = Observer(settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS))
+    observer = Observer(
+        settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS), whole_seconds=_WHOLE_SECONDS
+    )
     pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
     server.serve(observer, pool, listener, login=login, allow_control=table.allow_control)

@@ -122,6 +122,8 @@ class Observer:
         clock: Gives the time in seconds since 1970.
         problems: Why the settings cannot be used and were rescued. Every destination that Redis knows is shown then, as
             if it were served.
+        whole_seconds: For who takes several snapshots a second: in so many seconds only one looks at everything, and
+            those behind it count destinations alone, for a third of the CPU. 0: each looks at everything.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Observer:
         *,
         clock: Callable[[], float] = time.time,
         problems: Sequence[str] = (),
+        whole_seconds: float = 0.0,
     ) -> None:
         self._settings = settings
         self._problems = tuple(problems)
@@ -141,6 +144,9 @@ class Observer:
         self._surveyor = Surveyor(settings.outbox_directory)
         self._in_redis: list[str] = []
         self._scanned_at: float | None = None
+        self._whole_seconds = whole_seconds
+        self._whole: Snapshot | None = None
+        self._whole_at = 0.0
 
     @property
     def settings(self) -> Settings:
@@ -152,7 +158,12 @@ class Observer:
 
         Without an answer from Redis, the snapshot has the outboxes and the ``problem``.
         """
-        self._settings = settings = self._watch.changed() or self._settings
+        changed = self._watch.changed()
+        self._settings = settings = changed or self._settings
+        whole, now = self._whole, time.monotonic()
+        if whole is not None and changed is None and now - self._whole_at < self._whole_seconds:
+            with suppress(StoreUnavailableError):
+                return self._count_again(whole)
         # Outboxes first: an event that moves on in between is then counted twice rather than not at all.
         local = take_local_ledger(self._surveyor, settings.outbox_directory)
         limit = settings.outbox.max_bytes
@@ -173,7 +184,21 @@ class Observer:
                 problem=str(error),
                 settings_problems=self._problems,
             )
-        return replace(snapshot, intake=intake, intake_problem=intake_problem, sources=tuple(settings.sources))
+        snapshot = replace(snapshot, intake=intake, intake_problem=intake_problem, sources=tuple(settings.sources))
+        self._whole, self._whole_at = None if snapshot.problem else snapshot, now
+        return snapshot
+
+    def _count_again(self, whole: Snapshot) -> Snapshot:
+        """A snapshot with what its destinations have now, and all else as it was. Raises StoreUnavailableError."""
+        names = list(whole.ledger.destinations)
+        unserved = [name for name in self._in_redis if name not in names]
+        counts = self._store.counts([*names, *unserved])
+        return replace(
+            whole,
+            at=self._clock(),
+            ledger=replace(whole.ledger, destinations={name: counts[name] for name in names}),
+            unserved={name: counts[name] for name in unserved if counts[name].waiting or counts[name].dead},
+        )
 
     def _add_redis(self, settings: Settings, ledger: Ledger, limit: int) -> Snapshot:
         names, forbidden = served(settings), ""
