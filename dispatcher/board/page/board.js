@@ -269,7 +269,7 @@ function drawCharts(/** @type {string} */ name) {
   row.chart.replaceChildren(chart(past.at_ms, series.per_second, label("delivered per second", series.per_second)));
   const isWhole = past.at_ms.length && past.at_ms[past.at_ms.length - 1] - past.at_ms[0] > past.kept_ms - 2 * past.every_ms;
   row.parts.charts.replaceChildren(...[["delivered per s", series.per_second], ["waiting", series.waiting]].map(([what, values]) =>
-    make("figure", {}, chart(past.at_ms, values, label(what, values)), make("figcaption", { "aria-hidden": "true" }, make("span", {}, `${what}, ${isWhole ? "last hour" : `since ${since}`}`), make("span", {}, `highest ${rate(Math.max(...values.map((/** @type {number | null} */ v) => v || 0)))}`)))));
+    make("figure", {}, chart(past.at_ms, values, label(what, values)), make("figcaption", { "aria-hidden": "true" }, make("span", {}, `${what}, ${isWhole ? "last hour" : `since ${since}`}`), make("span", {}, `highest ${(what === "waiting" ? number.format : rate)(Math.max(...values.map((/** @type {number | null} */ v) => v || 0)))}`)))));
 }
 
 async function loadPast() {
