@@ -238,3 +238,11 @@ def test_every_code_of_the_collector_is_described() -> None:
     found = {name for file in room.rglob("*.py") for name in re.findall(code, file.read_text())}
     assert found <= known
     assert {"bad_http", "long_head", "client_gone", "bad_user", "too_deep", "rate"} <= found
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/healthz", "GET, HEAD"), ("/event", "GET, POST"), ("/v1/track", "POST")]
+)
+def test_a_method_that_a_path_does_not_take_is_answered_405(app: CollectorApp, path: str, allowed: str) -> None:
+    answer = app.ask("TRACE", path)
+    assert (answer.status, answer.headers["allow"], answer.json["code"]) == (405, allowed, "wrong_method")

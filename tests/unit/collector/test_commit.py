@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from dispatcher.errors import OutboxError
+from dispatcher.outbox import journal_files
 from dispatcher.outbox.journal import parse
 from tests.support.collector_app import Answer, CollectorApp
 
@@ -69,21 +71,22 @@ def test_a_full_disk_is_answered_503(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_with_disk_what_was_answered_is_in_what_was_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = CollectorApp(tmp_path, SOURCES, {"durability": "disk", "commit_seconds": 0.001})
-    # What a loss of power would leave: the journals as they were when the last sync began.
+    table = {"durability": "disk", "commit_seconds": 0.001}
+    # Nothing syncs but what an answer waits for.
+    app = CollectorApp(tmp_path, SOURCES, table, outbox={"sync_seconds": 60})
+    # What a loss of power would leave: the frames that a system call was told to sync.
     synced: set[str] = set()
     syncs = 0
-    sync = app.committer._tracker.sync
+    sync_pages = journal_files.sync_pages
 
-    def note() -> None:
+    def note(pages: mmap.mmap, start: int, end: int, file: Path) -> None:
         nonlocal syncs
         syncs += 1
-        files = sorted(tmp_path.glob("outbox/*/0*.journal"))
-        before = {json.loads(payload)["id"] for file in files for payload in parse(file.read_bytes()).payloads}
-        sync()
+        before = {json.loads(payload)["id"] for payload in parse(pages[:end]).payloads}
+        sync_pages(pages, start, end, file)
         synced.update(before)
 
-    monkeypatch.setattr(app.committer._tracker, "sync", note)
+    monkeypatch.setattr(journal_files, "sync_pages", note)
 
     async def send(number: int) -> None:
         await asyncio.sleep(number % 7 / 1_000)
