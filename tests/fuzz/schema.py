@@ -23,6 +23,12 @@ CHECKS: Final = (
     "unsupported_method",
     "allow_header_conformance",
 )
+# The description cannot say that the text of a pixel has to be JSON in base64.
+_CONFIG: Final = """
+[[operations]]
+include-path = "/v1/pixel/{type}"
+checks.positive_data_acceptance.enabled = false
+"""
 _FAILURE: Final = re.compile(r"^\d+\. Test Case ID", re.MULTILINE)
 _TITLE: Final = re.compile(r"^_+ (.+) _+$", re.MULTILINE)
 
@@ -50,13 +56,14 @@ def run_schemathesis(port: int, *, seed: int, seconds: float, headers: Sequence[
     for header in headers:
         command += ["--header", header]
     with tempfile.TemporaryDirectory() as directory:
-        # It keeps examples of earlier runs where it runs.
+        # It reads its configuration, and keeps examples of earlier runs, where it runs.
+        Path(directory, "schemathesis.toml").write_text(_CONFIG)
         done = subprocess.run(
             command, cwd=Path(directory), capture_output=True, text=True, timeout=seconds + 300, check=False
         )
     if done.returncode == 0:
         return
     parts = _TITLE.split(done.stdout)
-    stories = [f"{title}: {text.strip()}" for title, text in zip(parts[1::2], parts[2::2], strict=False)]
-    found = [story for story in stories if _FAILURE.search(story)]
+    stories = zip(parts[1::2], parts[2::2], strict=True)
+    found = [f"{title}: {text.strip()}" for title, text in stories if _FAILURE.search(text)]
     yield from found or [f"schemathesis ended with {done.returncode}: {(done.stderr or done.stdout)[-2_000:]}"]
