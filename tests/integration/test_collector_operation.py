@@ -27,7 +27,7 @@ SOURCES = {
 
 
 @pytest.fixture
-def processes(tmp_path: Path) -> Processes:
+def processes(tmp_path: Path) -> Iterator[Processes]:
     environ = {
         **os.environ,
         "DISPATCHER_STATE_DIRECTORY": str(tmp_path),
@@ -35,7 +35,9 @@ def processes(tmp_path: Path) -> Processes:
         "DISPATCHER_RELAY__MODE": "external",
         "DISPATCHER_COLLECTOR__DRAIN_SECONDS": "60",
     }
-    return Processes(tmp_path / "logs", environ)
+    running = Processes(tmp_path / "logs", environ)
+    yield running
+    running.close()
 
 
 def body_of(event_id: str) -> bytes:
