@@ -167,7 +167,8 @@ class Stage:
             rate: Posts a second of each of the two threads of a process.
             impatience: How often a client is gone before the answer, and sends again.
         """
-        [self.collector_port] = free_ports(1)
+        self.collector_port, self.metrics_port = free_ports(2)
+        self.environ["DISPATCHER_COLLECTOR__METRICS_PORT"] = str(self.metrics_port)
         self.environ["DISPATCHER_SOURCES"] = json.dumps({"site": {"write_key": KEY, "kind": "server"}})
         self.collectors.start("--port", str(self.collector_port))
         posts = ("--collector", str(self.collector_port), "--impatience", str(impatience))

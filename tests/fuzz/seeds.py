@@ -106,6 +106,6 @@ def collector_seeds() -> tuple[Seed, ...]:
         Seed(method="POST", path="/v1/m", body={"series": [{"type": "Counter", "metric": "a", "value": 1}]}),
         *(
             Seed(method="GET", path=path, form="none")
-            for path in ("/healthz", "/readyz", "/openapi.json", "/metrics", "/tracker.js")
+            for path in ("/healthz", "/readyz", "/openapi.json", "/tracker.js")
         ),
     )

@@ -68,7 +68,7 @@ def stop_collector(stage: Stage) -> None:
 
     def strike() -> None:
         # A Python that has only begun to start dies of the signal.
-        wait_for(lambda: _ask(stage, "/readyz"), what="the collector to be ready")
+        wait_for(lambda: _get(stage.collector_port, "/readyz"), what="the collector to be ready")
         code = stage.collectors.stop_one()
         if code != 0:
             stage.problems.append(f"the collector ended with {code} after SIGTERM")
@@ -101,7 +101,7 @@ def disk_full_under_collector(stage: Stage) -> None:
     stage.load_over_http(2)
     stage.redis.stop()
     disk.fill(leave=300_000 if disk.is_mounted else 0, processes=stage.collectors.running)
-    wait_for(lambda: _count(stage, 'refused_total{reason="outbox"}') > 50, 30, what="the collector to answer 503")
+    wait_for(lambda: _count(stage, 'refused_total{reason="outbox"') > 50, 30, what="the collector to answer 503")
     stage.during("the disk is full", 2)
     disk.free()
     stage.during("the disk has space again", 1)
@@ -159,14 +159,16 @@ def collector_power_cut(stage: Stage) -> None:
 
 
 def _count(stage: Stage, series: str) -> int:
-    """The value of a series of the collector's metrics."""
-    found = re.search(rf"^dispatcher_collector_{re.escape(series)} (\d+)$", _ask(stage, "/metrics"), re.MULTILINE)
-    return int(found[1]) if found else 0
+    """The sum of the collector's series whose names begin so; 0 while it does not run."""
+    found = re.findall(
+        rf"^dispatcher_collector_{re.escape(series)}.* (\d+)$", _get(stage.metrics_port, "/metrics"), re.M
+    )
+    return sum(map(int, found))
 
 
-def _ask(stage: Stage, path: str) -> str:
+def _get(port: int, path: str) -> str:
     """What the collector answers to a GET; empty while it does not run."""
-    connection = http.client.HTTPConnection("127.0.0.1", stage.collector_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()
