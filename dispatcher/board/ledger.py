@@ -88,6 +88,7 @@ def _destination(
         "queued": counts.queued,
         "claimed": counts.claimed,
         "parked": counts.parked,
+        "posted": counts.posted,
         "closes": counts.closes,
         "per_second": rates.get(name),
         "oldest_ms": counts.oldest_ms,
@@ -143,6 +144,7 @@ def state_of(name: str, counts: Counts, *, is_served: bool) -> tuple[str, str]:
         (counts.workers == (), "no worker", "bad" if waits else "warn"),
         (counts.rate is not None and counts.rate.is_slowed, "slowed down", "warn"),
         (counts.parked > 0, "retrying", "warn"),
+        (waits and counts.posted == counts.waiting, "waits for pages", "good"),
         (waits, "delivering", "good"),
         (not counts.accepted, "nothing yet", "quiet"),
     ]

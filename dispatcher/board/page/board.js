@@ -187,6 +187,7 @@ function drawMore(/** @type {any} */ one, /** @type {any} */ row) {
   sections.waits.hidden = sections.charts.hidden = isEmit;
   const pairs = [
     ["queued", number.format(one.queued)], ["under way", number.format(one.claimed)], ["parked", number.format(one.parked)],
+    ...(one.posted ? [["for pages", number.format(one.posted)]] : []),
     ["oldest", one.oldest_ms ? `${ago(one.oldest_ms)} (since ${clock(one.oldest_ms, true)})` : "–"],
     ["next try", one.next_try_ms ? until(one.next_try_ms) : "–"],
     ["last delivered", one.last_delivered_ms ? `${ago(one.last_delivered_ms)} ago` : "never"],

@@ -84,6 +84,8 @@ def test_a_machine_with_many_outboxes_lists_the_fullest(settings: config.Setting
         (Counts(accepted=1, delivered=1, workers=(WORKER,)), True, ("all delivered", "good")),
         (Counts(accepted=2, delivered=1, dead=1, workers=(WORKER,)), True, ("up to date", "good")),
         (Counts(accepted=1, queued=1, workers=(WORKER,)), True, ("delivering", "good")),
+        (Counts(accepted=1, posted=1, workers=(WORKER,)), True, ("waits for pages", "good")),
+        (Counts(accepted=2, posted=1, queued=1, workers=(WORKER,)), True, ("delivering", "good")),
         (Counts(accepted=1, parked=1, workers=(WORKER,)), True, ("retrying", "warn")),
         (Counts(accepted=1, queued=1, workers=()), True, ("no worker", "bad")),
         (Counts(workers=()), True, ("no worker", "warn")),
