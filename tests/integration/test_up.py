@@ -68,8 +68,8 @@ def test_up_delivers_to_the_log_and_the_segment_stub_and_ends_with_ctrl_c(machin
     [line] = wait_for(lambda: read_whole_lines(machine.log), what=lambda: up.output)
     [message] = wait_for(lambda: read_whole_lines(machine.kept), what=lambda: up.output)
     assert (line["event"], message["properties"]) == ({"n": 0}, {"n": 0})
-    # Itself, and one process each for redis, worker and relay.
-    assert len(left_over(str(machine.state))) == 4
+    # Itself, and one process each for redis, worker, relay and board.
+    assert len(left_over(str(machine.state))) == 5
     up.send(signal.SIGINT)
     assert up.wait() == 0, up.output
     assert "Traceback" not in up.output
