@@ -62,7 +62,7 @@ def main(
                 _show(console, fuzzer, number)
         else:
             if not has_schema:
-                console.print("without schemathesis: `pip install -e '.[fuzz]'` installs it")
+                console.print("without schemathesis: `pip install -e '.[fuzz]'` installs it", markup=False)
             _attack(console, fuzzer, target, 60 * minutes, has_schema=has_schema)
         report = fuzzer.finish()
     _print(console, report, name)
