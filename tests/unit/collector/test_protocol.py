@@ -58,6 +58,8 @@ def app(tmp_path: Path) -> Iterator[App]:
     overrides = {
         "relay": {"mode": "external"},
         "outbox": {"directory": str(tmp_path)},
+        "collector": {"secret": "x" * 40},
+        "destinations": {"google_tag_manager_web": {"events": ["*"]}},
         "sources": {"web": {"write_key": "web"}, "other": {"write_key": "other", "ip": "drop"}},
     }
     settings = config.load({}, overrides)
@@ -91,6 +93,7 @@ def some_bodies(chance: Random) -> Iterator[bytes]:
     sessions = chance.sample(chance.choice([["s", "t", ["s"], {"s": 1}], [1, 1.0, True]]), 2)
     others = chance.choices([{}, {}, {"anonymousId": "v"}, {"anonymousId": 1}, {"via": "x"}, {"type": "track"}], k=2)
     keys = chance.choices(["web", "web", "web", "other", "none"], k=2)
+    visitors = [None, f"p_{1:032x}", f"p_{2:032x}"]
     for number in count():
         item = {
             "id": f"e{number}",
@@ -101,7 +104,12 @@ def some_bodies(chance: Random) -> Iterator[bytes]:
             "context": {"session": chance.choice(sessions)},
             **chance.choice(others),
         }
-        yield json.dumps({"key": chance.choice(keys), "events": [item] * chance.choice([1, 1, 3])}).encode()
+        body = {
+            "key": chance.choice(keys),
+            "visitor": chance.choice(visitors),
+            "events": [item] * chance.choice([1, 3]),
+        }
+        yield json.dumps(body).encode()
 
 
 def some_requests(chance: Random) -> list[bytes]:
