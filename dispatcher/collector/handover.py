@@ -43,7 +43,7 @@ _MAX_EVENTS: Final = 20
 _MAX_ACKS: Final = 200
 
 _MESSAGES: Final = {
-    "no_visitor": "the page does not say who its visitor is: load handover.js",
+    "unknown_visitor": "the page does not say who its visitor is: load handover.js",
     "forged_visitor": "the reference of the visitor is not of this collector: is collector.secret the same everywhere?",
     "expired_visitor": "the reference of the visitor has ended: load the page again",
 }

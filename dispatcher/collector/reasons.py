@@ -26,7 +26,7 @@ REFUSED: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
         "bad_http": (400, "The bytes are not HTTP, or their lengths contradict each other."),
         "unknown_key": (401, "The write key is missing, unknown or revoked."),
         "foreign_origin": (403, "The page is of an origin that the source does not list."),
-        "no_visitor": (403, "Hand-over: the page does not say who its visitor is."),
+        "unknown_visitor": (403, "Hand-over: the page does not say who its visitor is."),
         "forged_visitor": (403, "Hand-over: the visitor's reference was not made with this `collector.secret`."),
         "expired_visitor": (
             403,

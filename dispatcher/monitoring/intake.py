@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dispatcher.outbox.listing import names
+
 #: Keys of one kind beyond which others are counted as "other": they come from code, but a route could make some of its
 #: input.
 _MAX_KEYS: Final = 2_000
@@ -201,9 +203,10 @@ def read_intake(directory: Path, *, leaving_out: Path | None = None) -> Intake:
         OSError: It may not be read.
     """
     total = Intake()
-    with contextlib.suppress(FileNotFoundError):
-        for file in sorted(directory.iterdir()):
-            if file.suffix == SUFFIX and file != leaving_out:
+    for name in sorted(names(directory)):
+        file = directory / name
+        if file.suffix == SUFFIX and file != leaving_out:
+            with contextlib.suppress(FileNotFoundError):  # it became part of another one
                 total.add(decode_intake(file.read_bytes()))
     return total
 

@@ -61,8 +61,8 @@ def read_references(secret: bytes, references: Iterable[object]) -> tuple[list[s
     """The mailboxes that a page may look into, and what is wrong with the references; empty where nothing is.
 
     Returns:
-        The names, in order; and ``no_visitor``, ``forged_visitor`` or ``expired_visitor``. Those of good references
-        count where others are bad.
+        The names, in order; and ``unknown_visitor``, ``forged_visitor`` or ``expired_visitor``. Those of good
+        references count where others are bad.
     """
     names: list[str] = []
     problem = ""
@@ -81,7 +81,7 @@ def read_references(secret: bytes, references: Iterable[object]) -> tuple[list[s
             problem = problem or "expired_visitor"
         else:
             names += signed[2].strip("_").split("_")
-    return list(dict.fromkeys(names)), problem or ("" if names else "no_visitor")
+    return list(dict.fromkeys(names)), problem or ("" if names else "unknown_visitor")
 
 
 def _sign(secret: bytes, text: str) -> str:

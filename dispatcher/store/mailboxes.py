@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.outcomes import NOT_PRESENT
 from dispatcher.store import script
 from dispatcher.store.keys import MAILBOX
 from dispatcher.store.script import ScriptCaller
 
 #: What a page can say of an event that it got.
-STATUSES: Final = frozenset({"handed", "no_consent", "not_present", "error"})
+STATUSES: Final = frozenset({"handed", "no_consent", NOT_PRESENT, "error"})
 # A page waits for the vendor's script for ten seconds, and may be slow.
 _LEASE_MS: Final = 60_000
 # Dead letters made in one step: some milliseconds of Redis.

@@ -107,9 +107,9 @@ def test_events_arrive_from_the_back_forward_cache(web: EventsSite, page: Browse
     ids = page.run(EMIT)
     page.open(f"{web.url}/page-next")
     page.run("history.back()")
-    wait_for(lambda: page.run("return location.pathname") == "/page", 5)
+    why = "the client keeps pages out of the back/forward cache"
+    wait_for(lambda: page.run("return location.pathname === '/page' && window.restored"), what=lambda: why)
     ids += page.run(EMIT)
-    assert page.run("return window.restored"), "the client keeps pages out of the back/forward cache"
     all_arrive(web, page, ids)
 
 

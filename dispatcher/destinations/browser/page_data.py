@@ -11,7 +11,9 @@ NOT_FOR_PAGES: Final = object()
 # Text that has an e-mail address in it, also in a URL. Not exact: what only looks like one is kept back too.
 _EMAIL: Final = re.compile(r"[^\s@]{1,64}(?:@|%40)[\w-]{1,63}\.\w", re.ASCII)
 # What of a URL may say whom it is about: https://support.google.com/analytics/answer/6366371
-_BEHIND_PATH: Final = re.compile(r"(https?://[^?#\s]{0,2000})[?#]\S*", re.IGNORECASE)
+_WORD: Final = re.compile(r"\S+")
+_URL: Final = re.compile(r"https?://", re.IGNORECASE)
+_QUERY: Final = re.compile(r"[?#]")
 
 #: Fields of orders and products, as Google, Meta and Segment call them.
 ECOMMERCE: Final = (
@@ -22,10 +24,18 @@ ECOMMERCE: Final = (
 )
 
 
+def _without_query(word: re.Match[str]) -> str:
+    """A word, without what stands in it behind the path of a URL."""
+    text = word[0]
+    url = _URL.search(text)
+    query = None if url is None else _QUERY.search(text, url.end())
+    return text if query is None else text[: query.start()]
+
+
 def for_page(value: Any) -> Any:
     """The value without e-mail addresses, and URLs without what is behind their path; or ``NOT_FOR_PAGES``."""
     if isinstance(value, str):
-        shortened = _BEHIND_PATH.sub(r"\1", value)
+        shortened = _WORD.sub(_without_query, value) if "://" in value else value
         return NOT_FOR_PAGES if ("@" in shortened or "%40" in shortened) and _EMAIL.search(shortened) else shortened
     if isinstance(value, dict):
         kept = {key: for_page(inner) for key, inner in value.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,11 @@ def _choose_settings(directory: Path) -> None:
         del os.environ[name]
     os.environ["DISPATCHER_SETTINGS"] = str(_SETTINGS)
     os.environ["DISPATCHER_STATE_DIRECTORY"] = str(directory)
+    # Not the usual ports: another demo that starts at the same moment would choose them too.
+    with socket.socket() as collector, socket.socket() as board:
+        for name, probe in (("COLLECTOR", collector), ("BOARD", board)):
+            probe.bind(("127.0.0.1", 0))
+            os.environ[f"DISPATCHER_{name}__PORT"] = str(probe.getsockname()[1])
 
 
 def _perform(screen: Screen, directory: Path, events: Path | None) -> int:

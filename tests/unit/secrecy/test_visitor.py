@@ -70,7 +70,7 @@ def test_odd_references_are_refused(references: list[object]) -> None:
 
 
 def test_no_reference_is_no_visitor() -> None:
-    assert read_references(SECRET, []) == ([], "no_visitor")
+    assert read_references(SECRET, []) == ([], "unknown_visitor")
 
 
 @pytest.mark.parametrize("context", [{}, {"user_id": None}, {"user_id": True}, {"session": ""}, {CONTEXT_KEY: "x"}])
