@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,7 +16,6 @@ import redis
 import trustme
 
 from dispatcher.local.redis_server import find_server
-from tests.support.ports import free_ports
 from tests.support.secured_redis import ADMIN
 from tests.support.server import Server
 from tests.support.waiting import wait_for
@@ -24,6 +26,7 @@ _SLOTS: Final = 16_384
 _PRIMARIES: Final = 3
 # Servers talk to each other on a port that is so much higher, and must be valid.
 _BUS: Final = 10_000
+_PORTS: Final = range(11_000, 21_000)
 
 
 class RedisClusterServers(Server):
@@ -211,9 +214,16 @@ class RedisClusterServers(Server):
 
 
 def _ports(count: int) -> list[int]:
-    for _ in range(50):
-        ports = free_ports(count)
-        if max(ports) + _BUS < 65_536:
-            return ports
-    # The system's range of free ports lies too high for the servers' second ports.
-    return list(range(21_000, 21_000 + count))
+    """Different free ports whose buses' ports are free too.
+
+    All of them are below those that connections of other tests get from the kernel, and none is taken again soon.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as own, socket.socket() as bus, suppress(OSError):
+            own.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + _BUS))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
