@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=f"not installed: {chromium.missing()}")
 
+#: How often a visitor comes. Long form: `HANDOVER_VISITS=50 make test ARGS=tests/integration/test_handover_browser.py`.
+VISITS = int(os.environ.get("HANDOVER_VISITS", "6"))
 GTM, OPTIMIZELY, QUALAROO = "google_tag_manager_web", "optimizely_web", "qualaroo"
 
 
@@ -137,12 +140,11 @@ def test_a_call_that_throws_harms_neither_the_page_nor_the_others(running: Hando
 
 
 def test_many_events_in_tabs_that_come_and_go_are_each_handed_once(running: HandoverSite, page: Browser) -> None:
-    """The short form; HANDOVER_VISITS=50 plays as many visits as that."""
     rng = random.Random(5)
     wanted: Counter[str] = Counter()
     address = f"{running.url}/page?visitor={running.reference(user_id=88)}"
     page.open(address)
-    for _ in range(6):
+    for _ in range(VISITS):
         ids = page.run("return Array.from({length: 8}, (_, n) => Tracker.emit('shop.seen', {n}))")
         ids += [running.emit("shop.seen", user_id=88) for _ in range(2)]
         wanted.update(ids)
