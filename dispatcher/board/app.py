@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PAGE: Final = Path(__file__).parent / "page"
+# The page's scripts, each of which imports some of the others.
+_SCRIPTS: Final = (
+    *("board", "charts", "destination", "dom", "letters", "orders", "others", "server", "state", "sums", "words"),
+)
 _FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/board.css": ("board.css", "text/css; charset=utf-8"),
-    "/board.js": ("board.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
 }
 #: On every answer. No script or style but the board's own files, no frame, and nothing kept by caches.
 HEADERS: Final = (
@@ -134,9 +138,9 @@ class Board:
         #: Set when the server ends, so that streams end too.
         self.is_ending = False
 
-    def app(self, logins: Logins) -> ASGIApp:
-        """The ASGI application behind the login."""
-        routes = [
+    def routes(self) -> list[Route]:
+        """All that is answered to who has a login."""
+        return [
             *(Route(path, self._file) for path in _FILES),
             Route("/api/session", self._session),
             Route("/api/ledger", self._ledger),
@@ -147,9 +151,12 @@ class Board:
             Route("/api/plan", self._plan, methods=["POST"]),
             Route("/api/do", self._do, methods=["POST"]),
         ]
+
+    def app(self, logins: Logins) -> ASGIApp:
+        """The ASGI application behind the login."""
         errors = {_RefusalError: _refusal, StoreUnavailableError: _unavailable, UnknownDestinationError: _unknown}
         handlers: Any = {**errors, ClientDisconnect: _refusal}
-        return Guard(Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers), logins)
+        return Guard(Starlette(routes=self.routes(), lifespan=self._lifespan, exception_handlers=handlers), logins)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -3,127 +3,52 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dispatcher.local.segment_stub import SegmentStub
+from dispatcher.board.app import Board
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.monitoring.snapshot import Observer
+from tests.support.board import LOGIN, PATIENCE, PERSONAL, Watched, accessible, open_board, press, sees
 from tests.support.browser import Browser, missing
 from tests.support.dead_letters import add_dead_letters, an_event
-from tests.support.processes import Child
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 from tests.support.waiting import wait_for
 
-LOGIN = "ops:a-password"
-PATIENCE = 60.0
-AXE = Path(__file__).parents[1] / "peers/node_modules/axe-core/axe.min.js"
-#: In an event's data, and on no page unless somebody asks for it.
-PERSONAL = "ada.lovelace@example.com"
-PATHS = [
-    "/",
-    "/board.js",
-    "/board.css",
-    "/api/session",
-    "/api/ledger",
-    "/api/stream",
-    "/api/history",
-    "/api/dead",
-    "/x",
-]
 ORDERS = ["/api/plan", "/api/do", "/api/dead/show"]
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@dataclass
-class Answer:
-    status: int
-    text: str
-    headers: dict[str, str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-@dataclass
-class Watched:
-    """A site with a worker, and a board whose buttons work."""
-
-    site: Site
-    board: Child
-    port: int
-    token: str = ""
-
-    def ask(self, path: str, body: Any = None, login: str | None = LOGIN, **headers: str) -> Answer:
-        """Ask the board. A body that is not bytes goes as JSON, with the token of the board's page."""
-        if login is not None:
-            headers["Authorization"] = "Basic " + b64encode(login.encode()).decode()
-        if body is not None and not isinstance(body, bytes):
-            headers = {"X-Board-Token": self.token, **headers}
-            body = json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("GET" if body is None else "POST", path, body, headers)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, "" if path == "/api/stream" else answer.read().decode(), found)
-        finally:
-            connection.close()
-
-    def shown(self, name: str = "segment") -> dict[str, Any]:
-        """What the page gets of a destination now."""
-        return next(one for one in self.ask("/api/ledger").json["destinations"] if one["name"] == name)
-
-    def emit(self, count: int) -> None:
-        code = "for n in range(int(sys.argv[1])): tracker.emit('shop.order.paid', {'n': n, 'email': sys.argv[2]})"
-        self.site.emitting(code, str(count), PERSONAL).succeed(PATIENCE)
-
-    @contextmanager
-    def outage(self) -> Iterator[None]:
-        """Segment refuses connections; afterwards it accepts them again on the same port."""
-        port = self.site.segment_stub.port
-        self.site.segment_stub.stop()
-        try:
-            yield
-        finally:
-            self.site.segment_stub = SegmentStub(port=port).start()
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with RedisServer() as redis, open_site(tmp_path_factory.mktemp("watched"), redis) as site:
-        site.environ["DISPATCHER_BOARD__BASIC_AUTH"] = LOGIN
-        board = site.processes.dispatcher("board", "--port", "0", "--allow-control")
-        site.worker()
-        board.wait_for_output("http://127.0.0.1:")
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", board.output)
-        assert found is not None
-        watched = Watched(site, board, int(found[1]))
-        wait_for(lambda: watched.ask("/healthz", login=None).status == 200, PATIENCE, what=lambda: board.output)
-        watched.token = watched.ask("/api/session").json["token"]
-        try:
+        with open_board(site) as watched:
+            site.worker()
             yield watched
-        finally:
-            # The one that exists since the last outage.
-            site.segment_stub.stop()
-            assert board.stop() == 0, board.output
-            assert "Traceback" not in board.output
+        # The one that exists since the last outage.
+        site.segment_stub.stop()
+
+
+def all_routes(site: Site) -> dict[str, bool]:
+    """Every path that the board answers, and whether it wants POST."""
+    pool = RedisPool(site.redis.url, timeout_seconds=5)
+    board = Board(Observer(site.settings(), pool), pool, allow_control=True)
+    return {route.path: "POST" in (route.methods or ()) for route in board.routes()}
 
 
 def test_nothing_is_shown_without_a_login_and_every_answer_is_guarded(watched: Watched) -> None:
-    for path in PATHS + ORDERS:
+    routes = all_routes(watched.site)
+    assert {"/", "/board.js", "/api/stream", *ORDERS} <= set(routes)
+    for path, is_posted in {**routes, "/x": False, "//": False, "/api/../": True}.items():
         for login in (None, "ops:wrong", "ops:", "nobody:a-password"):
-            answer = watched.ask(path, {} if path in ORDERS else None, login)
+            answer = watched.ask(path, {} if is_posted else None, login)
             assert (answer.status, answer.text) == (401, "" if path == "/api/stream" else "a login is needed\n"), path
         answer = watched.ask(path)
         assert answer.status in (200, 404, 405), path
@@ -255,30 +180,22 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def press(browser: Browser, label: str) -> None:
-    """Press the button with this name, once it can be pressed."""
-    find = "return [...document.querySelectorAll('button')].find((b) => b.checkVisibility() && !b.disabled && "
-    find += "(b.ariaLabel || b.textContent) === arguments[0])"
-    button = wait_for(lambda: browser.run(find, label), PATIENCE, what=lambda: f"{label}: {browser.text}")
-    browser.run("arguments[0].click()", button)
-
-
 def test_somebody_watches_an_outage_and_presses_buttons(watched: Watched, browser: Browser) -> None:
     browser.open(f"http://{LOGIN}@127.0.0.1:{watched.port}/")
-    wait_for(lambda: "The sum closes" in browser.text, PATIENCE, what=lambda: browser.text)
+    sees(browser, "The sum closes")
     with watched.outage():
         watched.emit(4)
-        wait_for(lambda: "cannot be reached" in browser.text, PATIENCE, what=lambda: browser.text)
-        wait_for(lambda: "Breaker open for" in browser.text, PATIENCE, what=lambda: browser.text)
+        sees(browser, "cannot be reached")
+        sees(browser, "Breaker open for")
         press(browser, "segment")
         press(browser, "Pause … segment")
-        wait_for(lambda: "Workers deliver nothing more to segment" in browser.text, PATIENCE, what=lambda: browser.text)
+        sees(browser, "Workers deliver nothing more to segment")
         assert watched.site.counts("segment").pause is None
         accessible(browser)
         press(browser, "Pause")
         wait_for(lambda: watched.site.counts("segment").pause is not None, PATIENCE, what=lambda: browser.text)
         press(browser, "Close")
-        wait_for(lambda: "Paused for" in browser.text, PATIENCE, what=lambda: browser.text)
+        sees(browser, "Paused for")
         for scheme in ("dark", "light"):
             browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
             accessible(browser)
@@ -290,19 +207,7 @@ def test_somebody_watches_an_outage_and_presses_buttons(watched: Watched, browse
     wait_for(lambda: watched.site.counts("segment").pause is None, PATIENCE, what=lambda: browser.text)
     press(browser, "Close")
     press(browser, "Retry now … segment")
-    wait_for(lambda: "tried at once" in browser.text, PATIENCE, what=lambda: browser.text)
+    sees(browser, "tried at once")
     watched.site.wait_until_delivered(PATIENCE)
-    wait_for(lambda: "all delivered" in browser.text, PATIENCE, what=lambda: browser.text)
+    sees(browser, "all delivered")
     assert PERSONAL not in browser.source
-
-
-def accessible(browser: Browser) -> None:
-    """Check the page as it is by axe's rules, if it is installed: `make peers` does."""
-    if not AXE.exists():
-        return
-    browser.run(AXE.read_text() + "; axe.run().then((found) => { window.found = found; })")
-    found = wait_for(lambda: browser.run("return window.found"), PATIENCE, what=lambda: "axe to end")
-    browser.run("window.found = null")
-    wrong = [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found["violations"]]
-    assert not wrong, wrong
-    assert len(found["passes"]) > 15
