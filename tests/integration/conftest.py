@@ -35,7 +35,7 @@ def clock() -> Clock:
 def store(server: RedisServer, clock: Clock) -> Iterator[OpenStore]:
     """An empty batch store, whose ledgers must close at the end of the test."""
     server.call("FLUSHALL")
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     store = OpenStore(pool, clock=clock)
     yield store
     assert all(counts.closes for counts in store.counts(["tracking_log", "segment"]).values())

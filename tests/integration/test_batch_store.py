@@ -351,7 +351,7 @@ def test_events_of_any_bytes_come_back_unchanged(store: OpenStore) -> None:
 
 
 def test_at_maxmemory_a_put_fails_cleanly_and_waiting_batches_can_be_delivered(redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     store = OpenStore(pool)
     ids = [put_one(store, start, events=4) for start in range(0, 100, 10)]
     before = counts(store)
@@ -523,7 +523,7 @@ class StoreMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.server.call("FLUSHALL")
         self.clock = Clock()
-        self.pool = RedisPool(self.server.url, timeout_seconds=5)
+        self.pool = RedisPool(self.server.url, timeout_seconds=30)
         self.store = OpenStore(self.pool, clock=self.clock)
         self.position = 0
         self.accepted = 0

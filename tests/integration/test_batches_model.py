@@ -54,7 +54,7 @@ class Walk:
     def __init__(self, server: RedisServer, seed: int) -> None:
         self.random = random.Random(seed)
         self.now_ms = START_MS
-        self.pool = RedisPool(server.url, timeout_seconds=5)
+        self.pool = RedisPool(server.url, timeout_seconds=30)
         self.store = BatchStore(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
         self.mailboxes = Mailboxes(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)
         self.letters = DeadLetters(self.pool, clock=lambda: (self.now_ms + 0.5) / 1000)

@@ -38,7 +38,7 @@ def cluster_site(tmp_path: Path, cluster: RedisClusterServers) -> Iterator[Site]
 
 def slots_of_the_log(cluster: RedisClusterServers) -> list[int]:
     # By connections of its own: those of the site may not know who has what before a primary is killed.
-    pool = RedisPool(cluster.url, timeout_seconds=5)
+    pool = RedisPool(cluster.url, timeout_seconds=30)
     found = slots_in_use(pool, LOG)
     pool.close()
     return found

@@ -183,12 +183,12 @@ def test_raw_bytes_never_harm(collector: Collector, data: bytes, answer: bytes) 
 
 def test_requests_sent_ahead_are_answered_in_order_up_to_a_bound(collector: Collector) -> None:
     request = b"GET /tracker.js HTTP/1.1\r\nHost: a\r\nA: %b\r\n\r\n" % (b"a" * 1_000)
-    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=60) as connection:
         connection.sendall(request * 100 + b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
         answers = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert answers.count(b"HTTP/1.1 200 OK") == 101
     assert answers.endswith(b"ok\n")
-    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=60) as connection:
         is_open = send_until_cut_off(connection, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 1_000, 100)
     assert not is_open
     assert collector.count('refused_total{reason="pipelined"}') == 1
@@ -206,7 +206,7 @@ def send_until_cut_off(connection: socket.socket, data: bytes, times: int) -> bo
 def test_a_client_that_reads_nothing_is_cut_off(collector: Collector) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.settimeout(30)
+        connection.settimeout(60)
         connection.connect(("127.0.0.1", collector.port))
         request = b"GET /tracker.js HTTP/1.1\r\nHost: a\r\nA: %b\r\n\r\n" % (b"a" * 8_000)
         send_until_cut_off(connection, request, 1_000)
@@ -215,7 +215,7 @@ def test_a_client_that_reads_nothing_is_cut_off(collector: Collector) -> None:
 
 @pytest.mark.parametrize("rest", [b"", b"1\r\na\r\n", b"10000\r\n" + b"a" * 65_536 + b"\r\n"])
 def test_the_rest_of_a_refused_body_holds_no_connection(collector: Collector, rest: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=60) as connection:
         connection.sendall(b"POST /v1/batch HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = b""
         with contextlib.suppress(OSError):  # reset
@@ -235,7 +235,7 @@ def test_the_rest_of_a_refused_body_holds_no_connection(collector: Collector, re
     [(b"GET /healthz HTTP/1.1\r\nA: a", b"408"), (b"POST /v1/batch HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", b"408")],
 )
 def test_a_slow_client_is_answered_408(collector: Collector, data: bytes, code: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=60) as connection:
         connection.sendall(data)
         assert connection.recv(100).split()[1] == code
 
@@ -254,7 +254,7 @@ def test_requests_of_one_connection_are_answered_in_order_however_they_are_cut(c
     stream = post("/v1/batch", "cut-1", "chunked") + post("/v1/batch?x=1", "cut-2") + post("/v1/batch", "cut-3")
     stream += post("/v1/batch", "cut-4") + post("/v1/batch", "cut-5", "Connection: close") + post("/v1/batch", "cut-6")
     for cut in (len(stream), 700, 97):
-        with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", collector.port), timeout=60) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for start in range(0, len(stream), cut):
                 connection.sendall(stream[start : start + cut])

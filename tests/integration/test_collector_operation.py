@@ -58,7 +58,7 @@ class Client:
         connection: http.client.HTTPConnection | None = None
         number = 0
         while not self._is_stopped.wait(0.005):
-            connection = connection or http.client.HTTPConnection("127.0.0.1", self._collector.port, timeout=30)
+            connection = connection or http.client.HTTPConnection("127.0.0.1", self._collector.port, timeout=60)
             event_id = f"{self._name}-{number}"
             try:
                 connection.request("POST", "/v1/batch", body_of(event_id))
@@ -81,7 +81,7 @@ class Client:
             yield
         finally:
             self._is_stopped.set()
-            thread.join(30)
+            thread.join(60)
 
 
 def test_several_processes_are_one_collector_to_operators(tmp_path: Path, processes: Processes) -> None:
@@ -97,7 +97,7 @@ def test_several_processes_are_one_collector_to_operators(tmp_path: Path, proces
         wait_for(lambda: all(len(c.acknowledged) > n for c, n in zip(clients, counts, strict=True)), what="more")
         # Nobody else sees what operators see.
         assert running.ask("GET", "/metrics")[0] == 404
-        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
             body = body_of("under way")
             connection.sendall(b"POST /v1/batch HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:-1]))
             running.child.send(signal.SIGTERM)

@@ -40,7 +40,7 @@ def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("DISPATCHER_BROKER_URL", server.url)
     monkeypatch.setenv("DISPATCHER_STATE_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY", "a-key")
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     yield pool
     counts = BatchStore(pool).counts([NAME])[NAME]
     assert counts.closes, counts
@@ -181,7 +181,7 @@ def test_without_filing_dead_letters_lose_their_events_then_are_only_counted(poo
 
 def test_oversized_events_of_twice_its_memory_do_not_fill_redis(redis_server: RedisServer) -> None:
     redis_server.call("CONFIG", "SET", "maxmemory", "12000000")
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     store = BatchStore(pool)
     DeadLetters(pool).overdue(NAME, max_bytes=2_000_000, max_age_seconds=0, every_seconds=1)
     for number in range(50):

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.every_server
 def pool(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisPool]:
     server.call("FLUSHALL")
     monkeypatch.setenv("DISPATCHER_BROKER_URL", server.url)
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     yield pool
     pool.close()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.local.demo import browser
+from tests.support.waiting import PATIENCE
 
 #: A click in the page, where there is a browser.
 CLICKS = 0 if browser.missing_parts() else 1
@@ -121,7 +122,7 @@ def test_an_interrupted_demo_stops_everything_and_says_so(directory):
         # A shell makes background processes ignore SIGINT, and the tests may run in the background.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     # The demo itself has no state directory in its variables: this is `dispatcher up`, its Redis or its worker.
     while len(processes_over(directory)) < 2:
         assert time.monotonic() < deadline
@@ -129,7 +130,7 @@ def test_an_interrupted_demo_stops_everything_and_says_so(directory):
         time.sleep(0.02)
 
     process.send_signal(signal.SIGINT)
-    shown, _ = process.communicate(timeout=60)
+    shown, _ = process.communicate(timeout=2 * PATIENCE)
 
     assert process.returncode == 130, shown
     assert "interrupted" in shown

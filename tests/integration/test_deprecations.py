@@ -73,7 +73,7 @@ def test_the_report_and_the_letter_say_who_calls(server: RedisServer) -> None:
     empty = run(server, "report")
     assert (empty.exit_code, "warn+report" in empty.output) == (0, True)
     assert run(server, "letter", "--course", COURSE).exit_code == 1
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     store = OpenStore(pool)
     count(store, event("problem.solved"), event("problem.solved"), event("a\x1b[2J"), event("seen", course=""))
     shown = run(server, "report", "--course", COURSE)

@@ -181,7 +181,7 @@ def tls_server(directory: Path, *, days: int) -> Iterator[tuple[str, Path]]:
             yield f"https://127.0.0.1:{listening.getsockname()[1]}", file
         finally:
             listening.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(60)
 
 
 def shake_hands(listening: socket.socket, context: ssl.SSLContext) -> None:

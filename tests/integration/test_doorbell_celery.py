@@ -78,7 +78,7 @@ def test_a_worker_takes_our_message_like_one_from_celerys_producer(
     tmp_path: Path, redis_server: RedisServer, processes: Processes, transport: str
 ) -> None:
     worker = a_worker(processes, tmp_path, redis_server, transport)
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     pool.execute_many(doorbell.commands([RING]))
     [ours] = wait_for(lambda: requests(tmp_path), what=lambda: worker.output)
     with Celery("producer", broker=redis_server.url, set_as_current=False) as app:
@@ -103,7 +103,7 @@ def test_many_rings_in_one_command_all_arrive_once(
     tmp_path: Path, redis_server: RedisServer, processes: Processes, transport: str
 ) -> None:
     worker = a_worker(processes, tmp_path, redis_server, transport)
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     rings = [Ring(destination=QUEUE, batch_id=f"7-a-{number:x}", count=1) for number in range(300)]
     pool.execute_many(doorbell.commands(rings))
     wait_for(lambda: len(requests(tmp_path)) >= 300, what=lambda: worker.output)
@@ -119,7 +119,7 @@ def test_task_ids_differ_between_destinations_for_the_same_batch_id() -> None:
 
 
 def test_rings_for_several_destinations_go_to_their_queues(redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     names = ["segment", "tracking_log", "segment"]
     pool.execute_many(doorbell.commands([Ring(destination=name, batch_id="7-a-0", count=1) for name in names]))
     assert [pool.execute("LLEN", name) for name in ("segment", "tracking_log")] == [2, 1]
@@ -153,7 +153,7 @@ def test_events_reach_the_store_while_the_other_broker_is_down(site: Site) -> No
         site.environ["DISPATCHER_BROKER_URL"] = broker.url
         broker.stop()
         child = site.emitting(
-            "tracker.emit('shop.order.paid', {'n': 1})\nassert dispatcher.flush(10), 'not flushed'",
+            "tracker.emit('shop.order.paid', {'n': 1})\nassert dispatcher.flush(60), 'not flushed'",
         )
         child.succeed()
         assert site.counts("tracking_log").queued == 1

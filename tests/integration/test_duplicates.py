@@ -83,7 +83,7 @@ class Unanswered(BatchStore):
     """A store of which one answer is lost: that to the question for ids, or that to a put, carried out in part."""
 
     def __init__(self, site: Site, chance: random.Random) -> None:
-        super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
+        super().__init__(RedisPool(site.redis.url, timeout_seconds=30))
         self._chance = chance
         for counter in (self.deprecated_calls, self.duplicates):
             counter.count = self._unanswered(counter.count)  # type: ignore[method-assign, union-attr]

@@ -58,7 +58,7 @@ def test_any_state_directory_holds_a_redis_that_all_clients_reach(short: Path, n
     with subprocess.Popen(
         server_command(find_server(), state), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as server:
-        pool = RedisPool(url, timeout_seconds=5)
+        pool = RedisPool(url, timeout_seconds=30)
         try:
             wait_for(lambda: answers(pool), what="Redis to answer")
             pool.execute("SET", "from", "store")

@@ -32,7 +32,7 @@ LOG, SEGMENT = "tracking_log", "segment"
 
 def get(url: str, path: str = "/metrics") -> tuple[int, str]:
     """The status and text of an answer."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -76,7 +76,7 @@ def status(*arguments: str) -> Result:
 
 
 def observe(site: Site) -> Any:
-    pool = RedisPool(site.redis.url, timeout_seconds=5)
+    pool = RedisPool(site.redis.url, timeout_seconds=30)
     try:
         return Observer(site.settings(), pool).take_snapshot()
     finally:
@@ -92,7 +92,7 @@ def test_the_metrics_count_outcomes_and_hold_no_names_or_personal_data(site: Sit
     site.emitting(
         "for n in range(7): tracker.emit('shop.order.paid', {'email': 'ada@example.org'})\n"
         "for n in range(3): tracker.emit('shop.basket.seen', {'email': 'ada@example.org'})\n"
-        "dispatcher.flush(20)"
+        "dispatcher.flush(60)"
     ).succeed()
     found = scrape(url)
     assert found[f"dispatcher_events_accepted_total {LOG}"] == 10
@@ -262,5 +262,5 @@ def test_up_serves_metrics_on_request(site: Site) -> None:
     site.wait_until_delivered(30)
     assert scrape(found[0])[f"dispatcher_events_delivered_total {LOG}"] == 2
     up.send(signal.SIGINT)
-    assert up.wait(30) == 0
+    assert up.wait(60) == 0
     assert "Traceback" not in up.output

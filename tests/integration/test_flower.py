@@ -70,7 +70,7 @@ class Watched:
         headers = {}
         if login is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
@@ -163,7 +163,7 @@ def test_every_page_asks_for_the_login(watched: Watched, path: str, login: str |
     ],
 )
 def test_flower_cannot_stop_anything(watched: Watched, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", watched.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", watched.port, timeout=60)
     headers = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
     connection.request("POST", path, body="{}", headers=headers)
     assert connection.getresponse().status == 403

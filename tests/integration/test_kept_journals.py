@@ -26,7 +26,7 @@ while not os.path.exists(sys.argv[1]):
         tracker.emit("shop.order.paid", {"n": n}); n += 1
     time.sleep(0.005)
 print("emitted", n)
-assert dispatcher.flush(30)
+assert dispatcher.flush(60)
 print("flushed")
 while not os.path.exists(sys.argv[1] + ".end"): time.sleep(0.02)
 """
@@ -54,11 +54,11 @@ def has_lines(site: Site, count: int) -> bool:
 def test_events_lost_by_an_emptied_redis_are_put_again_and_delivered_once(in_site: Site) -> None:
     for n in range(500):
         tracker.emit("shop.order.paid", {"n": n})
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     in_site.redis.wipe()
     for n in range(500, 600):
         tracker.emit("shop.order.paid", {"n": n})
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     wait_for(lambda: in_site.counts(LOG).queued == 600, what=lambda: in_site.counts(LOG))
     assert take_numbers(in_site) == each_once(600)
     assert take_numbers(in_site, SEGMENT) == each_once(600)
@@ -68,7 +68,7 @@ def test_events_lost_by_an_emptied_redis_are_put_again_and_delivered_once(in_sit
 def test_the_relay_notices_an_emptied_redis_without_a_new_event(in_site: Site) -> None:
     for n in range(50):
         tracker.emit("shop.order.paid", {"n": n})
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     in_site.redis.wipe()
     wait_for(lambda: in_site.counts(LOG).queued == 50 and in_site.counts(SEGMENT).queued == 50, timeout=30)
 
@@ -76,7 +76,7 @@ def test_the_relay_notices_an_emptied_redis_without_a_new_event(in_site: Site) -
 def test_settled_events_are_not_put_again(in_site: Site) -> None:
     for n in range(50):
         tracker.emit("shop.basket.seen", {"n": n})
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     assert take_numbers(in_site) == each_once(50)
     [outbox] = in_site.outboxes()
     state = State.open(outbox)
@@ -84,7 +84,7 @@ def test_settled_events_are_not_put_again(in_site: Site) -> None:
     state.close()
     in_site.redis.wipe()
     tracker.emit("shop.basket.seen", {"n": 50})
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     assert take_numbers(in_site) == Counter([50])
     assert outbox.exists()
 
@@ -137,7 +137,7 @@ def test_the_outbox_of_a_dead_process_stays_until_it_is_settled(site: Site) -> N
 def test_kept_journals_do_not_outgrow_their_limit(site: Site) -> None:
     child = site.emitting(
         "for n in range(6000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 4000})\n"
-        "assert dispatcher.flush(30)\nprint('flushed')\ntime.sleep(60)",
+        "assert dispatcher.flush(60)\nprint('flushed')\ntime.sleep(60)",
         DISPATCHER_OUTBOX__KEEP_BYTES=str(9 << 20),
     )
     child.wait_for_output("flushed")
@@ -150,7 +150,7 @@ def test_kept_journals_do_not_outgrow_their_limit(site: Site) -> None:
 def test_journal_files_are_deleted_when_settled_or_at_once_if_none_are_kept(site: Site, keep: str) -> None:
     child = site.emitting(
         "for n in range(6000): tracker.emit('shop.basket.seen', {'n': n, 'padding': 'x' * 4000})\n"
-        "assert dispatcher.flush(30)\nprint('flushed')\ntime.sleep(60)",
+        "assert dispatcher.flush(60)\nprint('flushed')\ntime.sleep(60)",
         DISPATCHER_OUTBOX__KEEP_BYTES=keep,
     )
     child.wait_for_output("flushed")

@@ -172,7 +172,7 @@ def test_nothing_is_tried_again_while_it_is_paused(open_store: OpenStore, levers
 
 def test_levers_work_in_a_redis_that_is_full(clock: Clock) -> None:
     with RedisServer(maxmemory=1) as server:
-        pool = RedisPool(server.url, timeout_seconds=5)
+        pool = RedisPool(server.url, timeout_seconds=30)
         levers = Levers(pool, clock=clock)
         assert levers.pause(NAME) is None
         assert levers.resume(NAME)

@@ -52,7 +52,7 @@ def test_dead_letters_of_the_lost_moments_are_restored(site: Site, tmp_path: Pat
     for data in ({"n": 0}, {"n": 1}, {"n": 2}, {"n": object()}, {"n": object()}):
         tracker.emit("shop.order.paid", data)
     site.redis.save_to(tmp_path / "before")
-    pool = RedisPool(site.redis.url, timeout_seconds=5)
+    pool = RedisPool(site.redis.url, timeout_seconds=30)
     store = WatchedStore(pool)
     relay = Relay(site.settings(), store=store)
     wait_for(lambda: relay.step() == 0 and relay.is_drained())
@@ -84,7 +84,7 @@ def test_a_batch_with_dead_letters_is_unsettled_while_redis_may_lose_them(
     redis_server: RedisServer,
 ) -> None:
     now = 1_000_000.0
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     store = BatchStore(pool, clock=lambda: now)
 
     def first_open() -> int:

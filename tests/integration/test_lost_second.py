@@ -59,7 +59,7 @@ class CutShort(BatchStore):
     """A store whose next put is interrupted: some of its commands are carried out, and no answer comes."""
 
     def __init__(self, site: Site, *, carried_out: int) -> None:
-        super().__init__(RedisPool(site.redis.url, timeout_seconds=5))
+        super().__init__(RedisPool(site.redis.url, timeout_seconds=30))
         self._carried_out: int | None = carried_out
 
     def put_and_ring(self, puts: Sequence[Put], *, here: bool) -> tuple[list[int | None], list[Ring]]:
@@ -203,7 +203,7 @@ def test_events_put_again_after_a_loss_are_maybe_delivered_and_new_ones_are_not(
 
 def test_a_cleanly_ended_process_leaves_events_for_a_redis_that_loses_them(site: Site, tmp_path: Path) -> None:
     site.redis.save_to(tmp_path / "kept")
-    code = "for n in range(20): tracker.emit('shop.order.paid', {'n': n})\nassert dispatcher.flush(10)"
+    code = "for n in range(20): tracker.emit('shop.order.paid', {'n': n})\nassert dispatcher.flush(60)"
     site.emitting(code).succeed()
     site.redis.bring_back(tmp_path / "kept")
     site.relay_once()

@@ -97,7 +97,7 @@ def free_port() -> int:
 def fetch(port: int, path: str, login: str | None = None) -> str:
     """A page; empty while nothing listens."""
     headers = {} if login is None else {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=headers)
         return connection.getresponse().read().decode()

@@ -60,7 +60,7 @@ DESTINATIONS = {
 
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[BatchStore]:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     store = BatchStore(pool)
     store.put([Put(destination=NAME, journal="7-a", start=0, end=10, packed=pack([EVENT]), count=1)])
     yield store

@@ -32,7 +32,7 @@ def pool(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("DISPATCHER_STATE_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY", "a-key")
     monkeypatch.setenv("SUDO_USER", "alice")
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     yield pool
     pool.close()
 

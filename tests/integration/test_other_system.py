@@ -59,7 +59,7 @@ for first in (1, 301, 601):
     pid = os.fork()
     if pid == 0:
         for n in range(first, first + 300): tracker.emit("shop.basket.seen", {"n": n})
-        os._exit(0 if dispatcher.flush(20) else 1)
+        os._exit(0 if dispatcher.flush(60) else 1)
     pids.append(pid)
 assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
 """

@@ -95,7 +95,7 @@ def test_the_exporter_leaves_out_what_it_may_not_read(behind: Site) -> None:
     exporter.wait_for_output("/metrics")
     address = exporter.output.split("http://")[1].split("/")[0]
 
-    connection = http.client.HTTPConnection(address, timeout=10)
+    connection = http.client.HTTPConnection(address, timeout=60)
     connection.request("GET", "/metrics")
     answer = connection.getresponse()
     page = answer.read().decode()

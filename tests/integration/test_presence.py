@@ -60,7 +60,7 @@ def test_a_worker_with_older_settings_than_the_files_is_named(site: Site) -> Non
 
 
 def test_a_worker_that_is_silent_is_not_counted(redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     worker = ServingWorker(name="celery@a", pid=1, version="1", settings_ms=5)
     Workers(pool).announce([SEGMENT], worker)
     seconds = pool.execute("TIME")[0]
@@ -83,7 +83,7 @@ def test_a_worker_that_is_silent_is_not_counted(redis_server: RedisServer) -> No
 
 
 def test_the_ledger_says_since_when_it_counts(redis_server: RedisServer) -> None:
-    pool, clock = RedisPool(redis_server.url, timeout_seconds=5), Clock()
+    pool, clock = RedisPool(redis_server.url, timeout_seconds=30), Clock()
     store = OpenStore(pool, clock=clock)
 
     def put(journal: str) -> None:

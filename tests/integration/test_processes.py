@@ -23,7 +23,7 @@ from dispatcher.testing import Captured
 from tests.support.deliveries import LOG, each_once, take_all, take_everything, take_numbers
 from tests.support.processes import Child
 from tests.support.site import Site
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, soon, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_kept")
 
@@ -85,7 +85,7 @@ for turn in range(12):
     pid = os.fork()
     if pid == 0:
         tracker.emit("shop.child.seen", {"n": turn})
-        os._exit(0 if dispatcher.flush(10) else 1)
+        os._exit(0 if dispatcher.flush(60) else 1)
     assert os.waitpid(pid, 0)[1] == 0
 stop.set()
 for thread in threads: thread.join()
@@ -115,7 +115,7 @@ time.sleep(float(sys.argv[1]))  # the moment of the fork, in the middle of the o
 pid = os.fork()
 if pid == 0:
     tracker.emit("shop.basket.seen", {"n": 1})
-    os._exit(0 if dispatcher.flush(10) else 1)
+    os._exit(0 if dispatcher.flush(60) else 1)
 assert os.waitpid(pid, 0)[1] == 0
 thread.join()
 """,
@@ -148,7 +148,7 @@ def spy(self):
 known = set()
 RelayThread.start = spy
 tracker.emit("shop.order.paid", {"n": 0})
-assert dispatcher.flush(10)
+assert dispatcher.flush(60)
 assert not set(sys.modules) - known, set(sys.modules) - known
 """
     )
@@ -160,7 +160,7 @@ def test_a_child_forked_by_c_without_pythons_hooks_emits_into_its_own_outbox(sit
         """
 import ctypes
 for n in range(100): tracker.emit("shop.basket.seen", {"n": n})
-assert dispatcher.flush(10)
+assert dispatcher.flush(60)
 # The other threads rest, as they have to: without the hooks the interpreter itself can start no thread in a child that
 # was forked while another waited for its turn.
 time.sleep(0.2)
@@ -169,11 +169,11 @@ for first in (1000, 2000):
     pid = libc.fork()
     if pid == 0:
         ids = [tracker.emit("shop.basket.seen", {"n": n}) for n in range(first, first + 900)]
-        ok = dispatcher.flush(10) and len(set(ids)) == 900
+        ok = dispatcher.flush(60) and len(set(ids)) == 900
         os._exit(0 if ok else 1)
     assert os.waitpid(pid, 0)[1] == 0
 for n in range(100, 1000): tracker.emit("shop.basket.seen", {"n": n})
-assert dispatcher.flush(10)
+assert dispatcher.flush(60)
 """,
         DISPATCHER_RELAY__LINGER_SECONDS="5",
     )
@@ -260,7 +260,7 @@ def serve(site: Site, *arguments: str, **environ: str) -> tuple[Child, int]:
 
 
 def request(port: int, n: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", f"/basket?n={n}")
         response = connection.getresponse()
@@ -324,7 +324,7 @@ def test_threads_each_emit_with_their_own_context(in_site: Site) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     events = take_all(in_site)
     assert all(event["context"] == event["data"] for event in events)
     assert Counter((event["data"]["k"], event["data"]["n"]) for event in events) == Counter(
@@ -421,7 +421,7 @@ def handle(n):
 
 gevent.joinall([gevent.spawn(handle, n) for n in range(500)], raise_error=True)
 # The relay is a greenlet beside the others, which a flush has to let in.
-assert dispatcher.flush(10), "not flushed"
+assert dispatcher.flush(60), "not flushed"
 tracker.emit("shop.basket.seen", {"n": 500})
 """
     )
@@ -487,13 +487,12 @@ def test_events_of_a_process_that_dies_abruptly_are_adopted(site: Site, ending: 
 def test_without_redis_a_script_ends_soon_and_its_events_stay(site: Site, away: str) -> None:
     getattr(site.redis, away)()
     child = site.emitting(
-        "tracker.emit('shop.basket.seen', {'n': 0})\nreport(time.monotonic())",
+        "tracker.emit('shop.basket.seen', {'n': 0})",
         DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="0.5",
+        DISPATCHER_RELAY__TIMEOUT_SECONDS="600",
     )
-    printed = float(child.report(timeout=10)[0])
-    took = time.monotonic() - printed
-    # The flush, and at most one call to Redis that was running.
-    assert took < 0.5 + 0.5 + 1.0, f"it took {took:.2f} s to end"
+    with soon():
+        child.succeed()
     assert len(site.outboxes()) == 1
     site.redis.thaw() if away == "freeze" else site.redis.start()
     assert take_everything(site) == each_once(1)
@@ -503,15 +502,16 @@ def test_without_redis_a_script_ends_soon_and_its_events_stay(site: Site, away: 
 def test_flush_returns_whether_everything_is_in_the_store(in_site: Site) -> None:
     assert dispatcher.flush(0)
     tracker.emit("shop.basket.seen", {"n": 0})
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     assert in_site.counts(LOG).queued == 1
     in_site.redis.stop()
     tracker.emit("shop.basket.seen", {"n": 1})
     began = time.monotonic()
-    assert not dispatcher.flush(0.3)
-    assert 0.25 < time.monotonic() - began < 1.5
+    with soon():
+        assert not dispatcher.flush(0.3)
+    assert time.monotonic() - began > 0.25
     in_site.redis.start()
-    assert dispatcher.flush(10)
+    assert dispatcher.flush(60)
     assert in_site.counts(LOG).queued == 2
 
 
@@ -566,7 +566,7 @@ while time.monotonic() < until:
     tracker.emit("shop.basket.seen", {"n": n}); n += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
 report(n, next(signals))
-assert dispatcher.flush(20)
+assert dispatcher.flush(60)
 """
     )
     emitted, signals = map(int, child.report())

@@ -31,7 +31,7 @@ THROTTLED = RetryAfter("answered 429", None, "throttled")
 @pytest.fixture
 def pool(server: RedisServer) -> Iterator[RedisPool]:
     server.call("FLUSHALL")
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     yield pool
     pool.close()
 
@@ -223,7 +223,7 @@ def test_a_destination_without_a_rate_shows_none(pool: RedisPool, clock: Clock) 
 
 
 def test_without_redis_no_permit_is_given_and_throttling_goes_to_the_breaker() -> None:
-    pool = RedisPool("redis://127.0.0.1:1", timeout_seconds=5)
+    pool = RedisPool("redis://127.0.0.1:1", timeout_seconds=30)
     rate = SharedRate(pool, NAME, per_second=10)
     permit = rate.take(1000)
     assert not permit.is_granted
@@ -234,7 +234,7 @@ def test_without_redis_no_permit_is_given_and_throttling_goes_to_the_breaker() -
 
 
 def test_a_full_redis_still_gives_permits_as_deliveries_make_room(redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     rate = SharedRate(pool, NAME, per_second=1000)
     redis_server.call("SET", "ballast", b"x" * 100_000)
     redis_server.call("CONFIG", "SET", "maxmemory", "1")
@@ -245,7 +245,7 @@ def test_a_full_redis_still_gives_permits_as_deliveries_make_room(redis_server: 
 
 
 def test_an_emptied_redis_gives_permits_again(redis_server: RedisServer) -> None:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     rate = SharedRate(pool, NAME, per_second=1000)
     used = rate.take(10)
     rate.record(used, THROTTLED)
@@ -268,7 +268,7 @@ from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store.rate_limit import SharedRate
 
 url, go, end = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-rate = SharedRate(RedisPool(url, timeout_seconds=5), "sailthru", per_second=50, burst=5)
+rate = SharedRate(RedisPool(url, timeout_seconds=30), "sailthru", per_second=50, burst=5)
 print("ready", flush=True)
 while not go.exists():
     time.sleep(0.01)

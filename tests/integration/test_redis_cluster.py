@@ -51,7 +51,7 @@ def pool(cluster: RedisClusterServers) -> Iterator[RedisPool]:
     for port in cluster.primaries():
         cluster.call(port, "FLUSHALL")
         cluster.call(port, "SCRIPT", "FLUSH")
-    pool = RedisPool(cluster.url, timeout_seconds=5)
+    pool = RedisPool(cluster.url, timeout_seconds=30)
     yield pool
     pool.close()
 
@@ -86,12 +86,12 @@ def test_a_batch_goes_its_whole_road_on_each_of_the_servers(cluster: RedisCluste
 
 
 def test_a_plain_url_of_one_server_finds_the_others(cluster: RedisClusterServers, pool: RedisPool) -> None:
-    plain = RedisPool(f"redis://127.0.0.1:{cluster.ports[0]}", timeout_seconds=5)
+    plain = RedisPool(f"redis://127.0.0.1:{cluster.ports[0]}", timeout_seconds=30)
     assert not plain.is_cluster
     BatchStore(plain).put([put(name) for name in NAMES])
     assert plain.is_cluster
     assert {name: counts.accepted for name, counts in BatchStore(pool).counts(NAMES).items()} == dict.fromkeys(NAMES, 2)
-    again = RedisPool(f"redis://127.0.0.1:{cluster.ports[0]}", timeout_seconds=5)
+    again = RedisPool(f"redis://127.0.0.1:{cluster.ports[0]}", timeout_seconds=30)
     # Nothing that it was asked before has shown that there are others.
     assert scan_destinations(again) == NAMES
     plain.close()
@@ -190,7 +190,7 @@ def test_a_cluster_that_serves_no_slots_says_so(tmp_path: Path) -> None:
     assert port + 10_000 < 65_536
     words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
     server = subprocess.Popen([find_server().path, *words, "--save", ""], stdout=subprocess.DEVNULL)
-    pool = RedisPool(f"redis://127.0.0.1:{port}/0", timeout_seconds=5)
+    pool = RedisPool(f"redis://127.0.0.1:{port}/0", timeout_seconds=30)
     try:
         wait_for(lambda: answers(pool), what="Redis to answer")
         with pytest.raises(StoreUnavailableError, match=r"the Redis Cluster at redis://.* cannot do that now"):
@@ -198,14 +198,14 @@ def test_a_cluster_that_serves_no_slots_says_so(tmp_path: Path) -> None:
     finally:
         pool.close()
         server.kill()
-        server.wait(10)
+        server.wait(60)
 
 
 def test_a_single_server_is_no_cluster(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", "")
     server = subprocess.Popen([find_server().path, *words], stdout=subprocess.DEVNULL)
-    plain, pool = (RedisPool(f"{way}://127.0.0.1:{port}", timeout_seconds=5) for way in ("redis", "redis+cluster"))
+    plain, pool = (RedisPool(f"{way}://127.0.0.1:{port}", timeout_seconds=30) for way in ("redis", "redis+cluster"))
     try:
         wait_for(lambda: answers(plain), what="Redis to answer")
         with pytest.raises(StoreUnavailableError, match="not part of a Redis Cluster: write its URL with redis://"):
@@ -215,7 +215,7 @@ def test_a_single_server_is_no_cluster(tmp_path: Path) -> None:
         plain.close()
         pool.close()
         server.kill()
-        server.wait(10)
+        server.wait(60)
 
 
 def answers(pool: RedisPool) -> bool:
@@ -259,7 +259,7 @@ def test_each_user_needs_two_rights_more_in_a_cluster_with_tls() -> None:
     assert users.count("+cluster|slots") == 3, "the operator has them by +@all, but for what is dangerous"
     with RedisClusterServers(program=find_tls_server(), users=users) as servers:
         relay, worker, status = (
-            RedisPool(servers.url_of(user, f"{user}-password"), timeout_seconds=5)
+            RedisPool(servers.url_of(user, f"{user}-password"), timeout_seconds=30)
             for user in ("relay", "worker", "status")
         )
         names = ["tracking_log", "segment"]
@@ -272,7 +272,7 @@ def test_each_user_needs_two_rights_more_in_a_cluster_with_tls() -> None:
         assert scan_destinations(status) == sorted(names)
         denied = [entry for port in servers.ports for entry in servers.call(port, "ACL", "LOG")]
         assert not [entry for entry in denied if b"client" not in entry], denied
-        wrong = RedisPool(servers.url_of("relay", "hush"), timeout_seconds=5)
+        wrong = RedisPool(servers.url_of("relay", "hush"), timeout_seconds=30)
         with pytest.raises(StoreUnavailableError, match="refused the login") as caught:
             wrong.execute("PING")
         assert "hush" not in str(caught.value)

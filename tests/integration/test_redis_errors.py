@@ -30,7 +30,7 @@ SCRIPT = "Error running script (call to f_4a54): @user_script:118: @user_script:
 def test_an_answer_is_told_as_what_it_is(tmp_path: Path, answer: str, told: str) -> None:
     path = tmp_path / "redis.sock"
     with RefusingServer(path, answer):
-        pool = RedisPool(f"unix://{path}", timeout_seconds=5)
+        pool = RedisPool(f"unix://{path}", timeout_seconds=30)
         with pytest.raises(StoreUnavailableError, match=told):
             pool.execute("GET", "a")
         pool.close()

@@ -65,7 +65,7 @@ def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, 
         site.emitting(
             "for n in range(300): tracker.emit('shop.order.paid', {'n': n})\n"
             "tracker.emit('shop.order.paid', {'n': 300, 'x': 'x' * 40_000})\n"
-            "assert dispatcher.flush(20)\n",
+            "assert dispatcher.flush(60)\n",
             **as_user(secured, "relay"),
         ).succeed(timeout=60)
         site.wait_for_lines(301, timeout=60)
@@ -99,12 +99,12 @@ def test_a_forbidden_command_fails_with_an_error_about_rights(secured: SecuredRe
         ("status", ("HSET", keys.COUNTS.of(LOG), "accepted", "0")),
         ("operator", ("FLUSHALL",)),
     ):
-        pool = RedisPool(secured.url(user, f"{user}-password"), timeout_seconds=5)
+        pool = RedisPool(secured.url(user, f"{user}-password"), timeout_seconds=30)
         with pytest.raises(StoreUnavailableError, match="does not let its user do that"):
             pool.execute(*command)
         pool.close()
     with pytest.raises(StoreUnavailableError, match="refused the login"):
-        RedisPool(secured.url("relay", "wrong"), timeout_seconds=5).execute("PING")
+        RedisPool(secured.url("relay", "wrong"), timeout_seconds=30).execute("PING")
 
 
 @pytest.mark.every_server
@@ -114,7 +114,7 @@ def test_a_user_who_may_not_read_dead_letters_sees_the_ledger(request: pytest.Fi
     assert users != documented_users()
     with SecuredRedis(users, tls=program is None or knows_tls(program), program=program) as server:
         admin, status = (
-            RedisPool(server.url(user, f"{user}-password"), timeout_seconds=5) for user in ("admin", "status")
+            RedisPool(server.url(user, f"{user}-password"), timeout_seconds=30) for user in ("admin", "status")
         )
         add_dead_letters(BatchStore(admin), an_event(1))
         counts = BatchStore(status).counts([SEGMENT])[SEGMENT]
@@ -138,7 +138,7 @@ def test_certificates_and_host_names_are_verified_by_the_store_and_by_workers(tm
         }
         for what, url in wrong.items():
             with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
-                RedisPool(url, timeout_seconds=5).execute("PING")
+                RedisPool(url, timeout_seconds=30).execute("PING")
             with pytest.raises(RedisConnectionError, match="certificate verify failed"):
                 connect_as_a_worker(url)
             assert what

@@ -174,7 +174,7 @@ def test_one_of_all_workers_reports_an_interval_of_the_ledger(
             "DISPATCHER_SENTRY__INTERVAL_SECONDS": "600",
         }
     )
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     store = BatchStore(pool)
     watches = [LedgerWatch(settings) for _ in range(3)]
     letter = DeadEvent("invalid", f"refused {EMAIL}", EMAIL.encode())

@@ -40,7 +40,7 @@ RUBBISH = {
 
 
 def answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200
@@ -57,7 +57,7 @@ def test_worker_flower_and_exporter_run_beside_services_of_their_names(tmp_path:
         flower = site.processes.dispatcher("flower", "--port", str(flower_port), "--basic-auth", "ops:word", **environ)
         exporter = site.processes.dispatcher("exporter", "--port", str(exporter_port), **environ)
         worker = site.worker(**environ)
-        site.emitting("tracker.emit('shop.order.paid')\nassert dispatcher.flush(20)", **environ).succeed(timeout=60)
+        site.emitting("tracker.emit('shop.order.paid')\nassert dispatcher.flush(60)", **environ).succeed(timeout=60)
         site.wait_for_lines(1, timeout=60)
         wait_for(lambda: answers(flower_port, "/healthcheck"), 60, what=lambda: flower.output)
         wait_for(lambda: answers(exporter_port, "/metrics"), 60, what=lambda: exporter.output)

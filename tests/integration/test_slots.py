@@ -309,6 +309,6 @@ def test_what_somebody_has_put_among_the_slots_is_passed_over(store: OpenStore) 
 def test_a_user_who_may_not_see_the_slots_sees_those_that_are_set(store: OpenStore) -> None:
     store.pool.execute("ACL", "SETUSER", "half", "on", ">word", "~*", "+@all", "-zrange")
     url = store.pool.url.replace("redis://", "redis://half:word@")
-    pool = RedisPool(url, timeout_seconds=5)
+    pool = RedisPool(url, timeout_seconds=30)
     assert slot_names(find_slots(pool, {NAME: 2})) == [NAME, f"{NAME}#1"]
     pool.close()

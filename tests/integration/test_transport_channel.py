@@ -33,7 +33,7 @@ def our_transport(monkeypatch: pytest.MonkeyPatch) -> None:
 def ring(redis: RedisServer, destination: str, count: int) -> list[str]:
     """Ring for ``count`` batches. Returns their ids."""
     ids = [f"7-a-{number:x}" for number in range(count)]
-    pool = RedisPool(redis.url, timeout_seconds=5)
+    pool = RedisPool(redis.url, timeout_seconds=30)
     pool.execute_many(commands([Ring(destination=destination, batch_id=batch_id, count=1) for batch_id in ids]))
     pool.close()
     return ids
@@ -61,7 +61,7 @@ def drain(connection: Connection, until: Callable[[], bool]) -> None:
     for _ in range(10_000):
         if until():
             return
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=60)
     raise AssertionError("it never was so")
 
 

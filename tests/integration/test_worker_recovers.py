@@ -271,7 +271,7 @@ while not stop.exists():
     for _ in range(20):
         tracker.emit("shop.order.paid", {{"n": n}}); n += 1
     time.sleep(0.005)
-assert dispatcher.flush(30)
+assert dispatcher.flush(60)
 report(n)
 """
     worker = site.worker("-n", "first@%h")

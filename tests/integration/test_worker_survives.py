@@ -27,7 +27,7 @@ while not stop.exists():
     for _ in range(20):
         tracker.emit("shop.order.paid", {"n": n}); n += 1
     time.sleep(0.005)
-assert dispatcher.flush(30)
+assert dispatcher.flush(60)
 report(n)
 """
 
@@ -35,7 +35,7 @@ report(n)
 def put_events(site: Site, count: int) -> None:
     """Put events into the store and their doorbells into Celery's queues, before any worker runs."""
     site.emitting(
-        f"for n in range({count}): tracker.emit('shop.order.paid', {{'n': n}})\nassert dispatcher.flush(20)",
+        f"for n in range({count}): tracker.emit('shop.order.paid', {{'n': n}})\nassert dispatcher.flush(60)",
         DISPATCHER_DESTINATIONS__TRACKING_LOG__BATCH_EVENTS="50",
         DISPATCHER_DESTINATIONS__SEGMENT__BATCH_EVENTS="50",
     ).succeed()
@@ -110,7 +110,7 @@ def test_doubled_doorbells_do_no_harm(site: Site) -> None:
 
 
 def test_a_doorbell_for_a_missing_batch_does_no_harm(site: Site) -> None:
-    pool = RedisPool(site.redis.url, timeout_seconds=5)
+    pool = RedisPool(site.redis.url, timeout_seconds=30)
     pool.execute_many(doorbell.commands([doorbell.Ring(destination=LOG, batch_id="no-such-batch", count=1)]))
     put_events(site, 10)
     site.worker()

@@ -33,7 +33,7 @@ class Collector:
 
     def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
         """The status, the headers in lower case, and the body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
@@ -48,7 +48,7 @@ class Collector:
 
     def metrics(self) -> str:
         """What operators see."""
-        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -59,7 +59,7 @@ class Collector:
 
     def raw(self, data: bytes) -> bytes:
         """All that it answers to these bytes until it closes, or for as long as the socket's time-out."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             parts = []

@@ -75,7 +75,7 @@ class FaultyProxy:
         Raises:
             OSError: It does not run.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.server_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server_port, timeout=60)
         try:
             connection.request(method, target, body, dict(headers))
             answer = connection.getresponse()

@@ -34,7 +34,7 @@ def serve(site: Site, app: str, *arguments: str, **environ: str) -> tuple[Child,
 
 def ask(port: int, n: int) -> int | None:
     """Send request ``n``. Returns the process id of the worker that answered; None if it was killed before."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", f"/basket?n={n}")
         response = connection.getresponse()

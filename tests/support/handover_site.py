@@ -70,7 +70,7 @@ class HandoverSite(Vendor):
         self.worker.wait_for_output(" ready.")
         self.settings = config.load(environ)
         self.tracker = Tracker(self.settings)
-        self._pool = RedisPool(self.redis.url, timeout_seconds=5)
+        self._pool = RedisPool(self.redis.url, timeout_seconds=30)
         self.store = BatchStore(self._pool)
         return self
 

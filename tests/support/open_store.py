@@ -28,7 +28,7 @@ class OpenStore(BatchStore):
 @contextmanager
 def store_of_ten(server: RedisServer, destination: str, clock: Callable[[], float]) -> Iterator[OpenStore]:
     """A store with ten batches of one event for a destination, whose ledger must close at the end."""
-    pool = RedisPool(server.url, timeout_seconds=5)
+    pool = RedisPool(server.url, timeout_seconds=30)
     store = OpenStore(pool, clock=clock)
     for start in range(0, 100, 10):
         put = Put(destination=destination, journal="7-a", start=start, end=start + 10, packed=pack([b"{}"]), count=1)

@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 #: Every process of a test has this variable, with a directory of that test alone.
 MARK = "DISPATCHER_STATE_DIRECTORY"
 ROOT = Path(__file__).resolve().parents[2]
+
+# Seconds for a process to do its work and end: its own waits, whose errors say more, come to their end before.
+_PATIENCE = 2 * PATIENCE
 
 
 class Child:
@@ -40,33 +43,34 @@ class Child:
     def kill(self) -> None:
         """End it with -9 and wait until it is gone."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
-    def wait(self, timeout: float = 20.0) -> int:
-        """Wait until it has ended, and return its exit code."""
+    def wait(self, timeout: float = _PATIENCE) -> int:
+        """Wait until it has ended, and return its exit code. It gets two minutes at least."""
+        timeout = max(timeout, _PATIENCE)
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.process.args!r} still runs after {timeout:g} s:\n{self.output}") from None
 
-    def succeed(self, timeout: float = 20.0) -> str:
+    def succeed(self, timeout: float = _PATIENCE) -> str:
         """Wait until it has ended with 0, and return its output."""
         code = self.wait(timeout)
         assert code == 0, f"{self.process.args!r} ended with {code}:\n{self.output}"
         return self.output
 
-    def report(self, timeout: float = 20.0) -> list[str]:
+    def report(self, timeout: float = _PATIENCE) -> list[str]:
         """Wait until it has ended with 0, and return the words that it passed to ``report``. It may log around them."""
         line = next((line for line in self.succeed(timeout).splitlines() if line.startswith("report:")), None)
         assert line is not None, f"{self.process.args!r} reported nothing:\n{self.output}"
         return line.split()[1:]
 
-    def stop(self, timeout: float = 20.0) -> int:
+    def stop(self, timeout: float = _PATIENCE) -> int:
         """Send SIGTERM, and return its exit code."""
         self.process.terminate()
         return self.wait(timeout)
 
-    def wait_for_output(self, text: str, timeout: float = 20.0) -> None:
+    def wait_for_output(self, text: str, timeout: float = _PATIENCE) -> None:
         """Wait until it has printed ``text``."""
         wait_for(lambda: text in self.output or not self.running, timeout, what=lambda: f"{text!r} in:\n{self.output}")
         assert text in self.output, (
@@ -144,7 +148,7 @@ class Processes:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=_PATIENCE,
             check=False,
         )
 
@@ -172,7 +176,7 @@ def left_over(mark: str) -> list[int]:
     return found
 
 
-def assert_none_left(mark: str, timeout: float = 10.0) -> None:
+def assert_none_left(mark: str, timeout: float = PATIENCE) -> None:
     """Wait until no process with this mark runs any more."""
     wait_for(
         lambda: not left_over(mark), timeout, what=lambda: f"no process left over; there are {command_lines(mark)}"

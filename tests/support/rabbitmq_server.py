@@ -100,7 +100,7 @@ class RabbitMQServer(Server):
         self.kill()
         if self._epmd is not None:
             self._epmd.kill()
-            self._epmd.wait(10)
+            self._epmd.wait(60)
             self._epmd = None
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -152,7 +152,7 @@ class RabbitMQServer(Server):
         }
 
     def _connect(self) -> amqp.Connection:
-        connection = amqp.Connection(f"127.0.0.1:{self._port}", connect_timeout=5, read_timeout=10, write_timeout=10)
+        connection = amqp.Connection(f"127.0.0.1:{self._port}", connect_timeout=60, read_timeout=60, write_timeout=60)
         connection.connect()
         return connection
 

@@ -108,7 +108,7 @@ class RedisClusterServers(Server):
     def kill(self, port: int) -> None:
         """End a server with -9."""
         self._processes[port].kill()
-        self._processes[port].wait(10)
+        self._processes[port].wait(60)
 
     def freeze(self, port: int) -> None:
         """Have a server answer nothing."""
@@ -142,7 +142,7 @@ class RedisClusterServers(Server):
         """End all of them, and delete their data. May be called twice."""
         for process in self._processes.values():
             process.kill()
-            process.wait(10)
+            process.wait(60)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _start(self, port: int) -> None:
@@ -165,7 +165,7 @@ class RedisClusterServers(Server):
         wait_for(lambda: self._answers(port), what=f"the server on port {port} to answer")
 
     def _client(self, port: int) -> redis.Redis:
-        return redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2, **self._login)
+        return redis.Redis("127.0.0.1", port, socket_timeout=30, protocol=2, **self._login)
 
     def _secure(self, users: str) -> None:
         file, certificate = self.directory / "users.acl", self.directory / "server.pem"

@@ -117,7 +117,7 @@ class RedisServer(Server):
 
     def client(self) -> redis.Redis:
         """A connection to inspect its data or damage it."""
-        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, protocol=2)
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=30, protocol=2)
 
     def call(self, *command: object) -> object:
         """Send one command on a new connection, and return the answer."""
@@ -142,5 +142,5 @@ class RedisServer(Server):
         self._process.send_signal(number)
         # One that is frozen gets no signal but SIGKILL until it goes on.
         self._process.send_signal(signal.SIGCONT)
-        self._process.wait(10)
+        self._process.wait(60)
         self._process = None

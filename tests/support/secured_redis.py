@@ -94,13 +94,13 @@ class SecuredRedis(Server):
         """End it and delete its files. May be called twice."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def client(self) -> redis.Redis:
         """A connection with all rights."""
-        return redis.Redis.from_url(self.url(*ADMIN), socket_timeout=5, protocol=2)
+        return redis.Redis.from_url(self.url(*ADMIN), socket_timeout=30, protocol=2)
 
     def denied(self) -> list[str]:
         """The commands that were denied: user, reason, object and context."""
@@ -127,7 +127,7 @@ def knows_tls(program: str) -> bool:
     """Whether this server was built with TLS."""
     # Without a certificate it ends in any case; whether for want of that, or of TLS, it says.
     words = ["redis-server", "--port", "0", "--tls-port", "1", "--tls-cert-file", "/nonexistent", "--save", ""]
-    done = subprocess.run(words, executable=program, cwd="/", capture_output=True, check=False, timeout=20)
+    done = subprocess.run(words, executable=program, cwd="/", capture_output=True, check=False, timeout=60)
     return b"Failed to configure TLS" in done.stdout
 
 

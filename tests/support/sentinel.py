@@ -73,7 +73,7 @@ class SentinelServers(Server):
         """End the primary with -9. Returns its port."""
         port = self.primary()
         self._processes[port].kill()
-        self._processes[port].wait(10)
+        self._processes[port].wait(60)
         return port
 
     def wait_for_another(self, port: int) -> None:
@@ -84,12 +84,12 @@ class SentinelServers(Server):
         """End all of them, and delete their data. May be called twice."""
         for process in self._processes.values():
             process.kill()
-            process.wait(10)
+            process.wait(60)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def client(self, port: int) -> redis.Redis:
         """A connection to inspect one of them."""
-        return redis.Redis("127.0.0.1", port, socket_timeout=5, protocol=2)
+        return redis.Redis("127.0.0.1", port, socket_timeout=30, protocol=2)
 
     def _start(self, port: int, *arguments: str) -> None:
         directory = self.directory / str(port)

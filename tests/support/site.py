@@ -83,7 +83,7 @@ class Site:
             "DISPATCHER_DESTINATIONS__SEGMENT__BREAKER__MAX_SECONDS": "0.5",
         }
         self.processes = Processes(directory / "output", self.environ)
-        self._pool = RedisPool(store_url or redis.url, timeout_seconds=5)
+        self._pool = RedisPool(store_url or redis.url, timeout_seconds=30)
         self.store = BatchStore(self._pool)
 
     def allow(self, events: list[str], *, more: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from dispatcher.config import Settings
 from dispatcher.event import DIRECT_TYPES
 from dispatcher.routing import Allowlist, Router
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
     from dispatcher.event import EventType
@@ -78,11 +78,8 @@ def test_a_name_matches_itself_as_an_entry(name: str) -> None:
 
 def test_a_hostile_name_costs_no_more_time_than_others_of_its_length() -> None:
     allowlist = Allowlist(["*a*a*a*a*a*a*a*a*b"])
-    began = time.perf_counter()
-
-    assert "a" * 10_000 not in allowlist
-
-    assert time.perf_counter() - began < 5
+    with soon():
+        assert "a" * 10_000 not in allowlist
 
 
 # Routes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from dispatcher.collector.user import UserLookup, read_cookies
 from dispatcher.errors import SettingsError
 from dispatcher.monitoring.intake import Intake
+from tests.support.waiting import PATIENCE, soon
 
 Ask = Callable[..., list[dict[str, Any]]]
 
@@ -79,9 +79,8 @@ def test_its_mistakes_cost_the_user_only(
 
 def test_slowness_costs_the_user_only_and_no_thread_more(ask: Ask, counts: Intake) -> None:
     ends = threading.Event()
-    began = time.monotonic()
-    assert ask(lambda *_: ends.wait(60) and None, 20, seconds=0.05) == [{}] * 20
-    assert time.monotonic() - began < 20
+    with soon():
+        assert ask(lambda *_: ends.wait(2 * PATIENCE) and None, 20, seconds=0.05) == [{}] * 20
     assert counts.user_failures == {"slow": 8, "busy": 12}
     ends.set()
 

@@ -146,7 +146,7 @@ def test_the_size_is_the_length_of_the_json() -> None:
 
 
 def test_threads_do_not_see_each_others_context() -> None:
-    entered = threading.Barrier(3, timeout=10)
+    entered = threading.Barrier(3, timeout=60)
     seen: dict[int, dict[str, Any]] = {}
 
     def run(number: int) -> None:

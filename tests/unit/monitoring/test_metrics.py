@@ -244,17 +244,17 @@ def test_scrapes_at_the_same_time_wait_for_one_snapshot() -> None:
 
     def slow() -> Snapshot:
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return site.take_snapshot()
 
     collector = SnapshotCollector(slow, max_age_seconds=10)
     threads = [threading.Thread(target=scrape, args=(collector,)) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert began.wait(10)
+    assert began.wait(60)
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert site.snapshots == 1
 
 

@@ -270,7 +270,7 @@ def test_threads_append_whole_frames_once_and_in_their_own_order(root: Path) -> 
 def in_another_thread(call: Callable[[], None]) -> None:
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive(), "it waits for a lock that nobody gives back"
 
 
@@ -377,7 +377,7 @@ def test_an_exception_of_a_signal_handler_reaches_the_waiting_appends_caller(
     def hold() -> None:
         with outbox._lock:
             held.set()
-            enough.wait(20)
+            enough.wait(60)
 
     def interrupt() -> None:
         raise SystemExit(3)
@@ -385,7 +385,7 @@ def test_an_exception_of_a_signal_handler_reaches_the_waiting_appends_caller(
     alarm(interrupt)
     thread = threading.Thread(target=hold)
     thread.start()
-    assert held.wait(10)
+    assert held.wait(60)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     with pytest.raises(SystemExit):  # and no RuntimeError of the lock
         outbox.append(b"never}")
@@ -756,7 +756,7 @@ while True:
     assert process.stdout.readline() == "ready\n"
     wait_for(lambda: int((root / "said").read_bytes() or 0) >= after, 30, every=0.001, what=f"{after} appends")
     process.kill()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
     returned = int((root / "said").read_bytes())
     found = read_root(root)

@@ -94,7 +94,7 @@ def test_celerys_own_producer_writes_the_same() -> None:
     with Celery("producer", broker="memory://", set_as_current=False) as app:
         send(app, [RING])
         with app.connection() as connection:
-            message = connection.SimpleQueue(RING.destination).get(timeout=5)
+            message = connection.SimpleQueue(RING.destination).get(timeout=60)
             sent.append({"headers": message.headers, "body": message.decode(), "properties": message.properties})
             message.ack()
     (ours,) = messages(RING)
