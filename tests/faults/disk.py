@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tests.support.processes import Child
+from tests.support.processes import Child, child_pids
 
 _SIZE_MIB = 64
 
@@ -47,16 +47,16 @@ class SmallDisk:
         return "a full tmpfs" if self.is_mounted else "a limit on the size of files: no disk may be mounted here"
 
     def fill(self, *, leave: int, processes: Iterable[Child]) -> None:
-        """Leave only ``leave`` bytes of space for the processes that write there."""
+        """Leave only ``leave`` bytes of space for the processes that write there, and those that they started."""
         if self.is_mounted:
             with self._ballast.open("wb") as file:
                 while not self._weigh_down(file.fileno(), leave=leave):
                     pass
             return
         sizes = [path.stat().st_size for path in self.directory.rglob("*") if path.is_file()]
-        for child in processes:
-            _limit(child.pid, max(sizes, default=0) + leave)
-            self._limited.append(child.pid)
+        for pid in (pid for child in processes for pid in (child.pid, *child_pids(child.pid))):
+            _limit(pid, max(sizes, default=0) + leave)
+            self._limited.append(pid)
 
     def _weigh_down(self, ballast: int, *, leave: int) -> bool:
         """Take the rest of the space. Returns False if other writers have taken some of it meanwhile."""

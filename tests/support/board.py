@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from dispatcher.local.segment_stub import SegmentStub
 from tests.support.browser import Browser
@@ -20,6 +21,13 @@ from tests.support.waiting import wait_for
 
 LOGIN = "ops:a-password"
 PATIENCE = 60.0
+#: Widths in pixels, and colours; the first one is that of the docs.
+LOOKS: Final[list[tuple[int, Literal["light", "dark"]]]] = [
+    (1440, "light"),
+    (1440, "dark"),
+    (360, "light"),
+    (360, "dark"),
+]
 AXE = Path(__file__).parents[1] / "peers/node_modules/axe-core/axe.min.js"
 #: In an event's data, and on no page unless somebody asks for it.
 PERSONAL = "ada.lovelace@example.com"
@@ -44,6 +52,11 @@ class Watched:
     board: Child
     port: int
     token: str = ""
+
+    @property
+    def url(self) -> str:
+        """For a browser, with the login."""
+        return f"http://{LOGIN}@127.0.0.1:{self.port}/"
 
     def ask(self, path: str, body: Any = None, login: str | None = LOGIN, **headers: str) -> Answer:
         """Ask the board. A body that is not bytes goes as JSON, with the token of the board's page."""
@@ -114,6 +127,27 @@ def press(browser: Browser, label: str) -> None:
 def sees(browser: Browser, *words: str) -> None:
     """Wait until the page shows all of these words."""
     wait_for(lambda: all(word in browser.text for word in words), PATIENCE, what=lambda: f"{words}: {browser.text}")
+
+
+def look(browser: Browser, width: int, scheme: Literal["light", "dark"]) -> None:
+    """Make the window so many pixels wide, as of a phone or a laptop, and its colours light or dark."""
+    browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.devtools("Emulation.setDeviceMetricsOverride", **size)
+    assert browser.run("return document.documentElement.scrollWidth") == width
+
+
+def take(browser: Browser, name: str) -> None:
+    """Take pictures of the board for the docs, if they are wanted: with SCREENSHOTS=directory one for a laptop, and
+    with SCREENSHOT_LOOKS=directory three more, for who looks at how it looks."""
+    for width, scheme in LOOKS:
+        is_first = (width, scheme) == LOOKS[0]
+        directory = os.environ.get("SCREENSHOTS" if is_first else "SCREENSHOT_LOOKS")
+        if directory:
+            look(browser, width, scheme)
+            suffix = "" if is_first else f"-{width}-{scheme}"
+            browser.photograph(Path(directory) / f"{name}{suffix}.png", to="body", width=width)
+    look(browser, *LOOKS[0])
 
 
 def accessible(browser: Browser) -> None:

@@ -118,12 +118,19 @@ class Browser:
         )
         return list(rows)
 
-    def photograph(self, path: Path) -> None:
-        """Write the whole page as a PNG."""
+    def photograph(self, path: Path, *, to: str = ".page-section", width: int = _SIZE[0]) -> None:
+        """Write the page as a PNG.
+
+        Args:
+            path: Where to.
+            to: The element with which the picture ends, as a CSS selector.
+            width: Of the window, in pixels.
+        """
         # A table that has just been filled fits its head to its columns when the window changes.
         self.run("window.dispatchEvent(new Event('resize'))")
-        height = self.run("return document.querySelector('.page-section').getBoundingClientRect().bottom + scrollY")
-        clip = {"x": 0, "y": 0, "width": _SIZE[0], "height": height, "scale": 1}
+        script = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom + scrollY"
+        height = self.run(script, to)
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         picture = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         path.write_bytes(b64decode(picture["data"]))
 

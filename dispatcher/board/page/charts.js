@@ -40,13 +40,18 @@ function chart(/** @type {number[]} */ at, /** @type {(number | null)[]} */ valu
 export function drawCharts(/** @type {string} */ name, /** @type {any} */ row) {
   const series = state.past && state.past.destinations[name];
   if (!series) return;
+  // The samples of the board, and what is now.
+  const at = [...state.past.at_ms, now()], isKnown = row.shown.per_second != null;
+  const perSecond = [...series.per_second, isKnown ? row.shown.per_second : null], waiting = [...series.waiting, row.shown.waiting];
+  // The first sample has no rate yet.
+  if (perSecond.length === 2 && perSecond[0] == null) perSecond[0] = perSecond[1];
   const since = state.past.at_ms.length ? clock(state.past.at_ms[0]) : "now";
   const label = (/** @type {string} */ what, /** @type {(number | null)[]} */ values) => {
     const known = values.filter((v) => v != null);
     return known.length ? `${name}, ${what} since ${since}: ${rate(known[known.length - 1])} now, ${rate(Math.max(.../** @type {number[]} */ (known)))} at most` : `${name}, ${what}: nothing is known yet`;
   };
-  row.chart.replaceChildren(chart(state.past.at_ms, series.per_second, label("delivered per second", series.per_second)));
+  row.chart.replaceChildren(chart(at, perSecond, label("delivered per second", perSecond)));
   const isWhole = state.past.at_ms.length && state.past.at_ms[state.past.at_ms.length - 1] - state.past.at_ms[0] > state.past.kept_ms - 2 * state.past.every_ms;
-  row.parts.charts.replaceChildren(...[["delivered per s", series.per_second], ["waiting", series.waiting]].map(([what, values]) =>
-    make("figure", {}, chart(state.past.at_ms, values, label(what, values)), make("figcaption", { "aria-hidden": "true" }, make("span", {}, `${what}, ${isWhole ? "last hour" : `since ${since}`}`), make("span", {}, `highest ${(what === "waiting" ? number.format : rate)(Math.max(...values.map((/** @type {number | null} */ v) => v || 0)))}`)))));
+  row.parts.charts.replaceChildren(.../** @type {[string, (number | null)[]][]} */ ([["delivered per s", perSecond], ["waiting", waiting]]).map(([what, values]) =>
+    make("figure", {}, chart(at, values, label(what, values)), make("figcaption", { "aria-hidden": "true" }, make("span", {}, `${what}, ${isWhole ? "last hour" : `since ${since}`}`), make("span", {}, `highest ${(what === "waiting" ? number.format : rate)(Math.max(...values.map((/** @type {number | null} */ v) => v || 0)))}`)))));
 }

@@ -38,13 +38,14 @@ function toggle(/** @type {any} */ row) {
   row.more.hidden = !row.open;
   row.toggle.setAttribute("aria-expanded", String(row.open));
   row.element.classList.toggle("is-open", row.open);
-  if (row.open) drawMore(row.shown, row);
+  if (row.open) { drawCharts(row.shown.name, row); drawMore(row.shown, row); }
 }
 
 export function drawDestination(/** @type {any} */ one) {
   let row = rows.get(one.name);
   if (!row) {
     row = newRow(one.name);
+    row.shown = one;
     rows.set(one.name, row);
     $("ledger").append(row.element);
     drawCharts(one.name, row);
@@ -65,6 +66,13 @@ export function drawDestination(/** @type {any} */ one) {
   if (row.open) drawMore(one, row);
 }
 
+/** What a cause of the breaker asks of who looks. */
+const CAUSES = /** @type {Record<string, string>} */ ({
+  transient: "Nothing is lost, and it goes on by itself once the destination answers.",
+  throttled: "The destination asks for time, and gets it.",
+  setup: "It goes on once its settings are mended: set them for the workers, restart these, then retry.",
+});
+
 /** What there is to see of a destination: a level, a text and an error in full. @returns {string[][]} */
 function notesOf(/** @type {any} */ one) {
   const notes = [];
@@ -75,7 +83,8 @@ function notesOf(/** @type {any} */ one) {
     notes.push(["warn", `Paused for ${ago(pause.since_ms)}${why}, until ${pause.until_ms ? clock(pause.until_ms) : "somebody resumes it"}.`]);
   }
   if (breaker.state !== "closed") {
-    notes.push([breaker.state === "open" ? "bad" : "warn", `Breaker open for ${ago(breaker.opened_ms)}${breaker.cause ? ` (${breaker.cause})` : ""}; next try ${until(breaker.until_ms)}.`]);
+    const why = CAUSES[breaker.cause] ? ` ${CAUSES[breaker.cause]}` : "";
+    notes.push([breaker.state === "open" ? "bad" : "warn", `Breaker open for ${ago(breaker.opened_ms)}${breaker.cause ? ` (${breaker.cause})` : ""}; next try ${until(breaker.until_ms)}.${why}`]);
   }
   if (one.workers && !one.workers.length && one.is_served && one.name !== "emit") notes.push([one.waiting ? "bad" : "warn", "No worker serves it."]);
   if (one.rate && one.rate.is_slowed) {
@@ -99,6 +108,7 @@ function drawMore(/** @type {any} */ one, /** @type {any} */ row) {
     ["oldest", one.oldest_ms ? `${ago(one.oldest_ms)} (since ${clock(one.oldest_ms, true)})` : "–"],
     ["next try", one.next_try_ms ? until(one.next_try_ms) : "–"],
     ["last delivered", one.last_delivered_ms ? `${ago(one.last_delivered_ms)} ago` : "never"],
+    ["last error", one.last_error ? `${ago(one.last_error_ms)} ago: ${one.last_error}` : "none"],
     ["breaker", `${one.breaker.state}${one.breaker.opened ? `, opened ${count(one.breaker.opened, "time")}` : ""}`],
     ["rate limit", one.rate ? `${one.rate.current_per_second.toPrecision(3)} of ${one.rate.per_second} requests a second` : "none"],
   ];

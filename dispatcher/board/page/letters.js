@@ -15,7 +15,7 @@ export async function listLetters(/** @type {string} */ destination, /** @type {
     put(note, `${found.letters.length ? "The oldest first. " : "None is in Redis any more. "}${found.more ? `The first ${found.letters.length}; \`dispatcher dead list ${destination}\` has all. ` : ""}To look at an event's data is logged.`);
     list.replaceChildren(...found.letters.map((/** @type {any} */ letter) => {
       const place = make("div");
-      const button = make("button", { type: "button", class: "small", "aria-label": `Show the event of dead letter ${letter.id}`, onclick: async () => {
+      const button = make("button", { type: "button", class: "small", "aria-label": `Show its data: dead letter ${letter.id}`, onclick: async () => {
         button.disabled = true;
         try {
           const whole = await ask("api/dead/show", { destination, id: letter.id });
