@@ -45,7 +45,7 @@ class Visitor:
     def open(self, path: str = "/page") -> None:
         """Open a page, and wait until its client is loaded."""
         self.browser.open(origin_of(self.target.proxy, self.name.replace("_", "-")) + path)
-        wait_for(lambda: self.browser.run("return document.readyState") == "complete", 10)
+        wait_for(lambda: self.browser.run("return document.readyState") == "complete")
 
     def click(self, then: str = "") -> None:
         """Click once, and run a script in the same task."""
@@ -239,9 +239,9 @@ def _online(visitor: Visitor) -> None:
 def _back(visitor: Visitor) -> None:
     visitor.click("addEventListener('pageshow', (event) => { window.restored = event.persisted; });")
     visitor.browser.run("document.getElementById('next').click()")
-    wait_for(lambda: visitor.browser.run("return location.pathname") == "/next", 10)
+    wait_for(lambda: visitor.browser.run("return location.pathname") == "/next")
     visitor.browser.run("history.back()")
-    wait_for(lambda: visitor.browser.run("return location.pathname + document.readyState") == "/pagecomplete", 10)
+    wait_for(lambda: visitor.browser.run("return location.pathname + document.readyState") == "/pagecomplete")
     visitor.click()
 
 

@@ -145,7 +145,7 @@ def open_target(client: Client, directory: Path) -> Iterator[Target]:
         with FaultyProxy(collector.port, files=files, faults=0, seed=1) as proxy:
             files |= client.pages(other_origin(proxy))
             yield OurTarget(site, collector, proxy)
-            wait_for(lambda: site.ledger().waiting == 0, 30, what="nothing to wait any more")
+            wait_for(lambda: site.ledger().waiting == 0, what="nothing to wait any more")
             site.assert_ledger_closes()
 
 

@@ -52,7 +52,7 @@ class RestartedProcesses:
         child = start()
         self._restarted.append(_Restarted(start, child))
         if wait:
-            child.wait_for_output(self._ready, 40)
+            child.wait_for_output(self._ready)
         return child
 
     @property

@@ -156,7 +156,6 @@ class Stage:
             self.webs.start(*arguments, rate=rate, **environ)
         wait_for(
             lambda: any(path.stat().st_size for path in log_files(self.site.log)) and self.sink.requests,
-            30,
             what=lambda: f"the first events to arrive; {self._story()}",
         )
 

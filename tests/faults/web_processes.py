@@ -56,7 +56,7 @@ class WebProcesses:
         )
         self._children.append(child)
         if wait:
-            child.wait_for_output("emitting", 30)
+            child.wait_for_output("emitting")
         return child
 
     def start_visitor(self, *arguments: str, forks: int = 0) -> Child:

@@ -69,7 +69,7 @@ def test_hundreds_of_dead_outboxes_take_few_descriptors_and_all_are_put(site: Si
         most = max(most, descriptors(relay))
         return site.counts(LOG).queued == DEAD and site.counts(SEGMENT).queued == DEAD
 
-    wait_for(is_put, timeout=60, what=lambda: relay.output)
+    wait_for(is_put, what=lambda: relay.output)
     assert most < FEW // 2
     assert take_numbers(site) == each_once(DEAD)
     assert take_numbers(site, SEGMENT) == each_once(DEAD)
@@ -93,8 +93,8 @@ print("flushed", flush=True)
 while not os.path.exists(sys.argv[1]): time.sleep(0.02)
 """
     child = site.emitting(code, str(site.directory / "stop"))
-    child.wait_for_output("flushed", timeout=40)
-    wait_for(lambda: site.counts(LOG).queued == DEAD + 100, timeout=60, what=lambda: child.output)
+    child.wait_for_output("flushed")
+    wait_for(lambda: site.counts(LOG).queued == DEAD + 100, what=lambda: child.output)
     (site.directory / "stop").touch()
     child.succeed()
     assert take_numbers(site) == each_once(DEAD + 100)
@@ -104,13 +104,13 @@ def test_a_slow_destination_keeps_no_dead_outbox_from_the_others(site: Site, rel
     count = 4 * MAX_OPEN
     leave_many(site, count)
     relays.append(relay := Relay(site.settings()))
-    wait_for(lambda: relay.step() == 0 and relay.is_drained(), timeout=30)
+    wait_for(lambda: relay.step() == 0 and relay.is_drained())
     assert take_numbers(site) == each_once(count)
     # Nothing is settled at Segment, so all are kept, and none is open.
     assert len(site.outboxes()) == count
     wait_for(lambda: relay.step() == 0 and not locked_outboxes(site))
     take_numbers(site, SEGMENT)
-    wait_for(lambda: relay.step() == 0 and site.outboxes() == [], timeout=60, what=lambda: len(site.outboxes()))
+    wait_for(lambda: relay.step() == 0 and site.outboxes() == [], what=lambda: len(site.outboxes()))
 
 
 def test_one_relay_adopts_dead_outboxes_and_another_takes_over_when_it_ends(site: Site, relays: list[Relay]) -> None:
@@ -120,11 +120,11 @@ def test_one_relay_adopts_dead_outboxes_and_another_takes_over_when_it_ends(site
     first.step()
     leave_many(site, 2)
     assert second.step() == 0
-    wait_for(lambda: first.step() == 0 and first.is_drained(), timeout=20)
+    wait_for(lambda: first.step() == 0 and first.is_drained())
     assert site.counts(LOG).queued == 3
     first.close()
     leave_many(site, 2)
-    wait_for(lambda: second.step() == 0 and second.is_drained(), timeout=20)
+    wait_for(lambda: second.step() == 0 and second.is_drained())
     assert site.counts(LOG).queued == 5
 
 
@@ -179,9 +179,9 @@ for n in range(int(sys.argv[1]), int(sys.argv[1]) + 100):
 """
     children = [site.emitting(code, str(100 * number)) for number in range(3)]
     for child in children:
-        child.succeed(60)
+        child.succeed()
     root = site.settings().outbox_directory
-    wait_for(lambda: site.outboxes() == [], timeout=30, what=site.outboxes)
+    wait_for(lambda: site.outboxes() == [], what=site.outboxes)
     assert [path.name for path in root.iterdir() if path.is_dir()] == []
     assert take_numbers(site) == each_once(300)
     assert "Traceback" not in relay.output
@@ -220,4 +220,4 @@ def test_an_unreadable_outbox_does_not_delay_the_others(
     relays.append(relay := Relay(site.settings()))
     wait_for(lambda: relay.step() == 0 and site.counts(LOG).queued == 2)
     monkeypatch.undo()
-    wait_for(partial(lambda: relay.step() == 0 and site.counts(LOG).queued == 3), timeout=20)
+    wait_for(partial(lambda: relay.step() == 0 and site.counts(LOG).queued == 3))

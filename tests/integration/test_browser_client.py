@@ -32,9 +32,9 @@ def page(driven: Browser, web: EventsSite) -> Browser:
 def all_arrive(web: EventsSite, page: Browser, ids: list[str]) -> None:
     """Each of the events arrives, perhaps in several copies with one id, and nothing stays in the browser."""
     assert len(set(ids)) == len(ids) > 0
-    wait_for(lambda: set(web.taken) >= set(ids), 15)
+    wait_for(lambda: set(web.taken) >= set(ids))
     assert set(web.taken) == set(ids)
-    wait_for(lambda: not kept(page), 5)
+    wait_for(lambda: not kept(page))
 
 
 def kept(page: Browser) -> list[str]:
@@ -63,7 +63,7 @@ def test_events_arrive_when_the_tab_is_closed(web: EventsSite, page: Browser) ->
         page.open(f"{web.url}/page")
         ids += page.run(EMIT)
         page.go_to_tab(first, close=True)
-    wait_for(lambda: set(web.taken) >= set(ids), 15)
+    wait_for(lambda: set(web.taken) >= set(ids))
     page.open(f"{web.url}/page")
     all_arrive(web, page, ids)
 
@@ -173,7 +173,7 @@ def test_calls_before_the_script_are_sent_under_their_ids(web: EventsSite, drive
     driven.open(f"{web.url}/page?stub")
     more = driven.run(EMIT)
     driven.open("about:blank")
-    wait_for(lambda: set(more) <= set(web.taken), 5)
+    wait_for(lambda: set(more) <= set(web.taken))
 
 
 def test_without_consent_nothing_is_stored_or_sent(web: EventsSite, driven: Browser) -> None:
@@ -220,7 +220,7 @@ def test_what_one_browser_emits_is_of_one_anonymous_user(web: EventsSite, driven
     driven.run("Tracker.consent(true); return Tracker.flush()")
     driven.open(f"{web.url}/page")
     driven.run("Tracker.emit('next'); Tracker.track('Next'); return Tracker.flush()")
-    wait_for(lambda: len(web.taken) == 3, 5)
+    wait_for(lambda: len(web.taken) == 3)
     assert len({event["anonymousId"] for event in web.events}) == 1
     driven.run("Tracker.reset(); Tracker.emit('other'); return Tracker.flush()")
     assert web.events[-1]["anonymousId"] != web.events[0]["anonymousId"]

@@ -59,7 +59,7 @@ def test_a_primary_that_is_killed_under_load_loses_and_doubles_nothing(
     )
     # Six journals are all in one slot once in a thousand runs.
     children = [site.emitting(code, str(site.directory / "go"), str(first)) for first in range(6)]
-    site.wait_for_lines(500, timeout=60)
+    site.wait_for_lines(500)
     assert len(slots_of_the_log(cluster)) > 1
     before = cluster.owner_of(COUNTS.of(LOG))
     cluster.kill(before)
@@ -70,7 +70,7 @@ def test_a_primary_that_is_killed_under_load_loses_and_doubles_nothing(
     site.wait_for_lines(3000, timeout=90)
     wait_for(lambda: site.counts(LOG).delivered >= 3000, 90, what=site.ledger)
     for child in children:
-        child.succeed(timeout=60)
+        child.succeed()
     site.wait_until_delivered(timeout=90)
     assert_each_once(site.log, 3000)
     assert {line["properties"]["n"] for line in read_lines(site.directory / "segment.jsonl")} == set(range(3000))

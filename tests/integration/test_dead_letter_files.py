@@ -259,7 +259,7 @@ def test_a_worker_files_surplus_dead_letters(site: Site) -> None:
     store = site.store
     add_dead_letters(store, *(an_event(number) for number in range(20)))
     site.worker()
-    wait_for(lambda: site.counts(NAME).dead_filed > 10, 30, what=lambda: site.counts(NAME))
+    wait_for(lambda: site.counts(NAME).dead_filed > 10, what=lambda: site.counts(NAME))
     [path] = (site.directory / "state" / "dead").iterdir()
     assert len(list(read(path, NAME))) == site.counts(NAME).dead_filed
     site.assert_ledger_closes()

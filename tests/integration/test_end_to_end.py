@@ -134,7 +134,7 @@ def test_a_hundred_thousand_emits_and_kill_9_make_a_hundred_thousand_lines(site:
     relayed = site.processes.run("relay", "--once")
     assert relayed.returncode == 0, relayed.stderr
     site.worker()
-    site.wait_until_delivered(timeout=30)
+    site.wait_until_delivered()
     assert_each_once(site.log, count)
     site.assert_ledger_closes()
     assert site.counts(LOG).delivered == count
@@ -185,7 +185,7 @@ def test_a_worker_killed_while_it_delivers_leaves_each_line_once(site: Site) -> 
         lines = count_lines(site.log)
         site.assert_ledger_closes()
     site.worker("-Q", LOG, **short)
-    site.wait_for_lines(count, timeout=30)
+    site.wait_for_lines(count)
     wait_for(lambda: site.counts(LOG).waiting == 0, what=lambda: site.counts(LOG))
     assert_each_once(site.log, count)
     site.assert_ledger_closes()
@@ -252,8 +252,8 @@ print("flushed", flush=True)
     child.wait_for_output("emitted")
     assert "flushed" not in child.output
     site.redis.start()
-    child.succeed(timeout=40)
-    site.wait_for_lines(count, timeout=30)
+    child.succeed()
+    site.wait_for_lines(count)
     site.wait_until_delivered()
     assert_each_once(site.log, count)
     site.assert_ledger_closes()

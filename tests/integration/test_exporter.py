@@ -125,7 +125,7 @@ def test_metrics_and_status_show_a_destination_that_is_down(in_site: Site) -> No
     site.worker()
     _, url = start(site)
     put(site, 5, SEGMENT)
-    wait_for(lambda: scrape(url)[f"dispatcher_breaker_open {SEGMENT}"] == 1, 30, what=lambda: scrape(url))
+    wait_for(lambda: scrape(url)[f"dispatcher_breaker_open {SEGMENT}"] == 1, what=lambda: scrape(url))
     found = scrape(url)
     assert found[f"dispatcher_breaker_cause transient {SEGMENT}"] == 1
     assert sum(found[f"dispatcher_events_waiting {SEGMENT} {state}"] for state in ("queued", "claimed", "parked")) == 5
@@ -140,7 +140,7 @@ def test_metrics_and_status_show_a_destination_that_is_down(in_site: Site) -> No
     assert waits.split()[-1] in ("open", "half-open")
 
     with type(site.segment_stub)(port=port):
-        wait_for(lambda: scrape(url)[f"dispatcher_events_delivered_total {SEGMENT}"] == 5, 60, what=lambda: scrape(url))
+        wait_for(lambda: scrape(url)[f"dispatcher_events_delivered_total {SEGMENT}"] == 5, what=lambda: scrape(url))
         assert scrape(url)[f"dispatcher_breaker_open {SEGMENT}"] == 0
 
 
@@ -241,13 +241,12 @@ def test_watch_shows_a_rate_and_goes_on_while_redis_is_down(site: Site) -> None:
 
     wait_for(
         lambda: any((look["destinations"][LOG]["per_second"] or 0) > 0 for look in looks() if look["destinations"]),
-        30,
         what=lambda: watch.output[-2_000:],
     )
     site.redis.stop()
-    wait_for(lambda: looks()[-1]["problem"], 20)
+    wait_for(lambda: looks()[-1]["problem"])
     site.redis.start()
-    wait_for(lambda: looks()[-1]["destinations"], 20)
+    wait_for(lambda: looks()[-1]["destinations"])
     watch.send(signal.SIGTERM)
     assert watch.wait() == 0
     assert "Traceback" not in watch.output
@@ -255,11 +254,11 @@ def test_watch_shows_a_rate_and_goes_on_while_redis_is_down(site: Site) -> None:
 
 def test_up_serves_metrics_on_request(site: Site) -> None:
     up = site.processes.dispatcher("up", "--no-flower", "--metrics-port", "0")
-    up.wait_for_output("/metrics", 30)
+    up.wait_for_output("/metrics")
     found = re.search(r"http://127\.0\.0\.1:\d+/metrics", up.output)
     assert found is not None, up.output
     put(site, 2)
-    site.wait_until_delivered(30)
+    site.wait_until_delivered()
     assert scrape(found[0])[f"dispatcher_events_delivered_total {LOG}"] == 2
     up.send(signal.SIGINT)
     assert up.wait(60) == 0

@@ -112,7 +112,7 @@ assert dispatcher.flush(60)
 """,
         DISPATCHER_RELAY__TIMEOUT_SECONDS="180",
     )
-    child.succeed(timeout=40)
+    child.succeed()
     assert_quiet(child)
     assert not [path for path in site.outboxes() if path.name.startswith(f"{child.pid}-")]
     assert take_everything(site) == each_once(1500)
@@ -144,7 +144,7 @@ assert dispatcher.flush(60)
         DISPATCHER_OUTBOX__MAX_EVENT_BYTES="16384",
         DISPATCHER_OUTBOX__JOURNAL_BYTES="65536",
     )
-    child.succeed(timeout=60)
+    child.succeed()
     assert_quiet(child)
     assert take_everything(site) == Counter(turn * 1000 + n for turn in range(15) for n in range(400))
     assert site.outboxes() == []
@@ -196,7 +196,7 @@ else:
     {ending}
 """,
     )
-    child.succeed(timeout=30)
+    child.succeed()
     assert_quiet(child)
     assert take_numbers(site) == each_once(100)
 
@@ -233,7 +233,7 @@ await_child(pid)
 tracker.emit("shop.basket.seen", {"n": 6})
 """,
     )
-    child.succeed(timeout=30)
+    child.succeed()
     assert_quiet(child)
     assert site.outboxes() == []
     assert take_numbers(site) == each_once(7)
@@ -275,7 +275,7 @@ for own in (None, tracker.Tracker()):  # of the default one, the fork waits for 
         DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS="1",
         DISPATCHER_RELAY__TIMEOUT_SECONDS="30",
     )
-    child.succeed(timeout=60)
+    child.succeed()
     assert take_everything(site) == Counter([0, 1, 2, 1000, 1001, 1002])
     assert site.outboxes() == []
 
@@ -309,7 +309,7 @@ assert one.flush(60)
 await_child(pid)
 """,
     )
-    child.succeed(timeout=30)
+    child.succeed()
     assert_quiet(child)
     # The copied greenlet does in the child what it does in the parent.
     assert take_everything(site) == Counter([0, 0, 1])
@@ -337,7 +337,7 @@ if __name__ == "__main__":
 """,
         method,
     )
-    child.succeed(timeout=40)
+    child.succeed()
     assert_quiet(child)
     assert take_everything(site) == each_once(901)
     assert site.outboxes() == []
@@ -358,7 +358,7 @@ time.sleep(1.5)  # a sync is due each second
 """,
         DISPATCHER_RELAY__MODE="external",
     )
-    child.succeed(timeout=40)
+    child.succeed()
     assert_quiet(child)
     assert take_everything(site) == each_once(1)
 
@@ -387,7 +387,7 @@ assert dispatcher.flush(60)
 await_child(pid)
 """,
     )
-    child.succeed(timeout=40)
+    child.succeed()
     assert_quiet(child)
     assert take_everything(site) == Counter([*range(1000), *range(1000, 1900)])
 
@@ -486,6 +486,6 @@ def test_events_of_a_busy_gevent_master_are_delivered_after_it_ended(site: Site,
     wait_for(lambda: site.counts(LOG).queued >= 1, what="the worker's event")
     server.send(ending)
     server.wait()
-    assert_none_left(site.environ[MARK], timeout=30)  # workers see that their parent has gone
+    assert_none_left(site.environ[MARK])  # workers see that their parent has gone
     assert take_everything(site) == Counter(range(-100, 1))
     assert site.outboxes() == []

@@ -171,5 +171,5 @@ def test_while_redis_is_away_pages_are_told_and_events_taken(site: HandoverSite)
         assert send(site, own, id="page-9", name="shop.seen")["accepted"] == 1
     finally:
         site.redis.start()
-    wait_for(lambda: site.ask(own)[0] == 200, 20)
+    wait_for(lambda: site.ask(own)[0] == 200)
     site.wait_for_counts(GTM, posted=1)

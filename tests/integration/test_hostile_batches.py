@@ -77,7 +77,7 @@ def test_the_bell_rings_for_the_destinations_behind_one_whose_keys_are_damaged(s
         # The first doorbell is lost, so the batch waits for the bell.
         client.delete("segment")
         worker = site.worker("-Q", "segment")
-        wait_for(lambda: site.counts("segment").delivered == 1, 30, what=lambda: worker.output)
+        wait_for(lambda: site.counts("segment").delivered == 1, what=lambda: worker.output)
         worker.wait_for_output(f"the bell cannot ring for {LOG}")
         client.delete(keys.BREAKER.of(LOG))
     site.worker("-Q", LOG, "-n", "log@%h")

@@ -73,7 +73,7 @@ class Taker(Vendor):
             self._in_hand += 1
             self.most = max(self.most, self._in_hand)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self.most >= self.waits_for, 30)
+            self._changed.wait_for(lambda: self.most >= self.waits_for)
         self.gate.wait(60)
         with self._changed:
             self._in_hand -= 1

@@ -244,7 +244,7 @@ def test_worker_and_flower_run_in_a_project_with_its_own_celery(project: Project
     worker = project.processes.dispatcher("worker", "-Q", "board", "-n", "second@%h")
     flower = project.processes.dispatcher("flower", "--port", str(port), "--basic-auth", "ops:secret")
     worker.wait_for_output(" ready.")
-    assert wait_for(lambda: status(port), 30, what=lambda: flower.output) == 401
+    assert wait_for(lambda: status(port), what=lambda: flower.output) == 401
 
     found = json.loads(project.succeed("doctor", "--json", "--only", "workers"))
     assert "second@" in str([finding for finding in found["findings"] if finding["check"] == "workers.queues"])

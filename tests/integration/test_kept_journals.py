@@ -70,7 +70,7 @@ def test_the_relay_notices_an_emptied_redis_without_a_new_event(in_site: Site) -
         tracker.emit("shop.order.paid", {"n": n})
     assert dispatcher.flush(60)
     in_site.redis.wipe()
-    wait_for(lambda: in_site.counts(LOG).queued == 50 and in_site.counts(SEGMENT).queued == 50, timeout=30)
+    wait_for(lambda: in_site.counts(LOG).queued == 50 and in_site.counts(SEGMENT).queued == 50)
 
 
 def test_settled_events_are_not_put_again(in_site: Site) -> None:
@@ -80,7 +80,7 @@ def test_settled_events_are_not_put_again(in_site: Site) -> None:
     assert take_numbers(in_site) == each_once(50)
     [outbox] = in_site.outboxes()
     state = State.open(outbox)
-    wait_for(lambda: state.settled == state.position, timeout=30)
+    wait_for(lambda: state.settled == state.position)
     state.close()
     in_site.redis.wipe()
     tracker.emit("shop.basket.seen", {"n": 50})
@@ -93,13 +93,13 @@ def test_a_redis_emptied_under_load_loses_and_doubles_no_line(site: Site) -> Non
     worker = site.worker()
     child = emitting_until_told(site)
     for round_ in range(1, 3):
-        wait_for(partial(has_lines, site, 800 * round_), timeout=30)
+        wait_for(partial(has_lines, site, 800 * round_))
         site.redis.wipe()
     lines = site.log.read_bytes().count(b"\n")
-    wait_for(partial(has_lines, site, lines + 500), timeout=60, what=lambda: worker.output + child.output)
+    wait_for(partial(has_lines, site, lines + 500), what=lambda: worker.output + child.output)
     count = stop_emitting(site, child)
-    site.wait_until_delivered(timeout=60)
-    wait_for(partial(has_lines, site, count), timeout=60)
+    site.wait_until_delivered()
+    wait_for(partial(has_lines, site, count))
     end(site, child)
     assert_each_once(site.log, count)
 
@@ -107,17 +107,17 @@ def test_a_redis_emptied_under_load_loses_and_doubles_no_line(site: Site) -> Non
 def test_a_redis_that_lost_its_last_moments_loses_and_doubles_no_line(site: Site, tmp_path: Path) -> None:
     worker = site.worker()
     child = emitting_until_told(site)
-    wait_for(partial(has_lines, site, 500), timeout=30)
+    wait_for(partial(has_lines, site, 500))
     for round_ in range(2):
         lines = site.log.read_bytes().count(b"\n")
         place = tmp_path / f"kept-{round_}"
         site.redis.save_to(place)
-        wait_for(partial(has_lines, site, lines + 300), timeout=30)
+        wait_for(partial(has_lines, site, lines + 300))
         site.redis.bring_back(place)
-        wait_for(partial(has_lines, site, lines + 800), timeout=60, what=lambda: worker.output + child.output)
+        wait_for(partial(has_lines, site, lines + 800), what=lambda: worker.output + child.output)
     count = stop_emitting(site, child)
-    site.wait_until_delivered(timeout=60)
-    wait_for(partial(has_lines, site, count), timeout=60)
+    site.wait_until_delivered()
+    wait_for(partial(has_lines, site, count))
     end(site, child)
     assert_each_once(site.log, count)
 
@@ -130,7 +130,7 @@ def test_the_outbox_of_a_dead_process_stays_until_it_is_settled(site: Site) -> N
     take_numbers(site)
     assert len(site.outboxes()) == 1
     take_numbers(site, SEGMENT)
-    wait_for(lambda: site.outboxes() == [], timeout=30)
+    wait_for(lambda: site.outboxes() == [])
     assert relay.stop() == 0
 
 
@@ -162,5 +162,5 @@ def test_journal_files_are_deleted_when_settled_or_at_once_if_none_are_kept(site
     if keep != "0":
         assert files() > 4
         take_numbers(site)
-    wait_for(lambda: files() <= 2, timeout=30, what=files)
+    wait_for(lambda: files() <= 2, what=files)
     child.kill()

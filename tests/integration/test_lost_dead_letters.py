@@ -72,7 +72,7 @@ def test_dead_letters_of_the_lost_moments_are_restored(site: Site, tmp_path: Pat
             relay.step()
         return (site.counts(SEGMENT).waiting, site.counts(NOT_TAKEN).dead) == (3, 2)
 
-    wait_for(is_put_again, 15, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(NOT_TAKEN)}")
+    wait_for(is_put_again, what=lambda: f"what was lost: {site.counts(SEGMENT)}, {site.counts(NOT_TAKEN)}")
     relay.close()
     tracker.close()
     pool.close()

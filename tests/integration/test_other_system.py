@@ -74,7 +74,7 @@ def test_a_killed_supervisor_leaves_no_worker(site: Site, pool: str) -> None:
     worker = site.worker("-P", pool)
     assert len(child_pids(worker.pid)) >= 2  # the worker, and what watches over it
     worker.kill()
-    assert_none_left(str(site.directory / "state"), timeout=20)
+    assert_none_left(str(site.directory / "state"))
 
 
 def test_a_worker_that_stops_in_order_leaves_nothing(site: Site) -> None:
@@ -89,7 +89,7 @@ def test_a_worker_that_dies_is_started_again(site: Site) -> None:
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     worker.wait_for_output("worker ended with signal SIGKILL")
-    wait_for(lambda: worker.output.count(" ready.") == 2, 30, what=lambda: worker.output)
+    wait_for(lambda: worker.output.count(" ready.") == 2, what=lambda: worker.output)
     site.leave_behind(3)
     site.relay_once()
     site.wait_for_lines(3)

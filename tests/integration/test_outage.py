@@ -63,13 +63,13 @@ def test_a_hanging_destination_leaves_a_shared_worker_free_for_the_others(
         DISPATCHER_DESTINATIONS__SEGMENT__LEASE_SECONDS="60",
     )
     emit(site, 0, 200)
-    wait_for(lambda: sink.requests >= 2, timeout=20)
+    wait_for(lambda: sink.requests >= 2)
     for start in range(200, 260, 20):
         emit(site, start, start + 20)
-        site.wait_for_lines(start + 20, timeout=20)
+        site.wait_for_lines(start + 20)
     assert site.counts(SEGMENT).delivered == 0
     sink.behave(answering)
-    site.wait_until_delivered(timeout=60)
+    site.wait_until_delivered()
     assert_each_once(site.log, 260)
     assert worker.running
     site.assert_ledger_closes()
@@ -89,10 +89,10 @@ def test_a_receiver_that_trickles_holds_no_worker(site: Site, answer: bytes, del
         emit(site, 0, 100)
         site.wait_for_lines(100)
         if delivers:
-            site.wait_until_delivered(timeout=30)
+            site.wait_until_delivered()
             assert site.counts(SEGMENT).delivered == 100
         else:
-            wait_for(partial(breaker_is, site, "open"), timeout=30)
+            wait_for(partial(breaker_is, site, "open"))
             shown = site.processes.run("status").stdout
             assert "gave no answer within 1.4 s" in " ".join(shown.split()), shown
             assert site.counts(SEGMENT).waiting == 100
@@ -108,7 +108,7 @@ def test_refused_credentials_open_the_breaker_at_once_and_lose_nothing(site: Sit
     assert site.counts(SEGMENT).waiting == 100
     assert site.counts(LOG).delivered == 100
     sink.behave(answering)
-    site.wait_until_delivered(timeout=30)
+    site.wait_until_delivered()
     assert_segment_got_each_once(sink, 100)
     assert worker.output.count("the breaker of segment is open") == 1
     assert worker.output.count("the breaker of segment is closed again") == 1
@@ -121,11 +121,11 @@ def test_an_open_breaker_costs_the_destination_one_request_at_a_time(site: Site,
     wait_for(partial(breaker_is, site, "open"))
     before = sink.requests
     opened = site.counts(SEGMENT).breaker
-    wait_for(lambda: site.counts(SEGMENT).breaker.until_ms != opened.until_ms, timeout=20)
+    wait_for(lambda: site.counts(SEGMENT).breaker.until_ms != opened.until_ms)
     # Four may have been running when it opened; the rest of the fifty batches was not tried.
     assert sink.requests - before <= 6
     sink.behave(answering)
-    site.wait_until_delivered(timeout=30)
+    site.wait_until_delivered()
     assert_segment_got_each_once(sink, 500)
 
 
@@ -140,7 +140,7 @@ def test_a_throttled_destination_is_not_asked_again_before_its_retry_after(site:
     assert breaker.until_ms - breaker.opened_ms == 3000
     asked = sink.requests
     sink.behave(answering)
-    site.wait_until_delivered(timeout=30)
+    site.wait_until_delivered()
     assert_segment_got_each_once(sink, 50)
     assert asked <= 4
 
@@ -151,7 +151,7 @@ def test_one_bad_event_is_dead_and_no_good_one_is(site: Site, sink: ScriptedSink
     site.emitting(
         "for n in range(300): tracker.emit('shop.order.paid', {'n': n, **({'poison': 1} if n == 77 else {})})"
     ).succeed()
-    site.wait_until_delivered(timeout=30)
+    site.wait_until_delivered()
     counts = site.counts(SEGMENT)
     assert (counts.delivered, dict(counts.dead_by_reason)) == (299, {"invalid": 1})
     assert_segment_got_each_once(sink, 299)

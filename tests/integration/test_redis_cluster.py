@@ -179,7 +179,7 @@ def test_a_replica_takes_over_from_a_killed_primary(cluster: RedisClusterServers
     cluster.wait_for_another(COUNTS.of(name), before)
 
     # The replica knows no scripts: they are loaded there.
-    wait_for(lambda: is_put(store, put(name, 10)), 20, what="the pool to find the new primary")
+    wait_for(lambda: is_put(store, put(name, 10)), what="the pool to find the new primary")
     assert store.counts([name])[name].accepted == 4
     cluster.restart(before)
 

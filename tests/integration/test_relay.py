@@ -58,7 +58,7 @@ def test_the_relay_thread_puts_each_event_for_every_destination_that_lists_it(in
 def test_in_light_traffic_an_event_is_its_own_batch_at_once(in_site: Site) -> None:
     for n in range(3):
         tracker.emit("shop.basket.seen", {"n": n})
-        wait_for(partial(has_batches, in_site, n + 1), timeout=2)
+        wait_for(partial(has_batches, in_site, n + 1))
     assert take_numbers(in_site) == each_once(3)
 
 
@@ -124,7 +124,7 @@ def test_a_relay_takes_its_own_outbox_soon_after_another_reader_left_it(site: Si
     outbox.append(b'{"id":"a","type":"event","name":"a.b","timestamp":"2026-01-31T12:00:00Z","data":{},"context":{}}')
     assert relay.step() == 0
     other.close()
-    wait_for(lambda: relay.step() == 1, timeout=2)
+    wait_for(lambda: relay.step() == 1)
     relay.close()
     outbox.close()
 
@@ -251,7 +251,7 @@ def test_a_changed_allowlist_takes_effect_without_a_restart(in_site: Site) -> No
         assert dispatcher.flush(60)
         return in_site.counts(SEGMENT).queued > 0
 
-    wait_for(emitted_to_segment, timeout=5)
+    wait_for(emitted_to_segment)
     assert in_site.counts(SEGMENT).filtered >= 1
     tracker.emit("shop.order.paid", {"n": 2})
     assert dispatcher.flush(60)
@@ -266,13 +266,13 @@ def test_unusable_settings_leave_the_old_ones_in_force(
     tracker.emit("shop.order.paid", {"n": 0})
     assert dispatcher.flush(60)
     in_site.settings_file.write_text(broken)
-    wait_for(lambda: "the old ones stay in force" in caplog.text, timeout=5)
+    wait_for(lambda: "the old ones stay in force" in caplog.text)
     tracker.emit("shop.order.paid", {"n": 1})
     tracker.emit("shop.basket.seen", {"n": 2})
     assert dispatcher.flush(60)
     assert take_numbers(in_site, SEGMENT) == each_once(2)
     in_site.allow(["shop.*"])
-    wait_for(lambda: "were read again" in caplog.text, timeout=5)
+    wait_for(lambda: "were read again" in caplog.text)
     tracker.emit("shop.basket.seen", {"n": 3})
     assert dispatcher.flush(60)
     assert take_numbers(in_site, SEGMENT) == Counter([3])
@@ -290,7 +290,7 @@ def test_a_settings_file_replaced_by_renaming_is_noticed(in_site: Site) -> None:
         assert dispatcher.flush(60)
         return in_site.counts(SEGMENT).queued > 0
 
-    wait_for(reaches_segment, timeout=5)
+    wait_for(reaches_segment)
 
 
 def test_the_relays_memory_stays_flat_however_long_the_backlog(site: Site) -> None:
@@ -306,7 +306,7 @@ def test_the_relays_memory_stays_flat_however_long_the_backlog(site: Site) -> No
         most = max(most, memory_bytes(relay.pid))
         return site.outboxes() == []
 
-    wait_for(is_done, timeout=30, what=lambda: relay.output)
+    wait_for(is_done, what=lambda: relay.output)
     assert most - early < 20_000_000, f"it grew from {early:,} to {most:,} bytes"
     assert relay.stop() == 0
     assert site.counts(LOG).queued == 60_000

@@ -79,7 +79,7 @@ for name, data, ctx in EMITTED:
 
     sent.write_text("")
     assert replay(site, site.log, Filter()) == []
-    wait_for(lambda: len(read_whole_lines(sent)) >= 5, 20, what=site.ledger)
+    wait_for(lambda: len(read_whole_lines(sent)) >= 5, what=site.ledger)
     again = {message["messageId"]: message for message in read_whole_lines(sent)}
 
     unlike = {"sentAt", "receivedAt"}
@@ -153,9 +153,9 @@ def test_a_replay_killed_at_any_moment_can_be_run_again_and_doubles_nothing(site
     arguments = ("replay", "--from", str(log), "--to", SEGMENT, "--rate", "1500")
     for reached in (100, 700):
         child = site.processes.dispatcher(*arguments)
-        wait_for(lambda reached=reached: site.counts(SEGMENT).accepted >= reached, 30)  # type: ignore[misc]
+        wait_for(lambda reached=reached: site.counts(SEGMENT).accepted >= reached)  # type: ignore[misc]
         child.kill()
-    site.processes.dispatcher(*arguments).succeed(timeout=30)
+    site.processes.dispatcher(*arguments).succeed()
 
     assert numbers(site) == Counter(range(1500))
     assert site.counts(SEGMENT).accepted == 1500
@@ -166,10 +166,10 @@ def test_a_restart_of_redis_neither_ends_nor_doubles_a_replay(site: Site, tmp_pa
     log = write_log(tmp_path / "tracking.log", 2000)
     child = site.processes.dispatcher("replay", "--from", str(log), "--to", SEGMENT, "--rate", "1000")
     for reached in (200, 900):
-        wait_for(lambda reached=reached: site.counts(SEGMENT).accepted >= reached, 30)  # type: ignore[misc]
+        wait_for(lambda reached=reached: site.counts(SEGMENT).accepted >= reached)  # type: ignore[misc]
         site.redis.stop()
         site.redis.start()
-    child.succeed(timeout=40)
+    child.succeed()
 
     assert numbers(site) == Counter(range(2000))
 
@@ -275,7 +275,7 @@ def test_a_replay_pauses_while_too_many_events_wait(site: Site, tmp_path: Path) 
     child = site.processes.dispatcher(
         "replay", "--from", str(log), "--to", SEGMENT, "--rate", "1000000", "--most-waiting", "300"
     )
-    wait_for(lambda: site.counts(SEGMENT).waiting == 400, 20, what=lambda: site.counts(SEGMENT))
+    wait_for(lambda: site.counts(SEGMENT).waiting == 400, what=lambda: site.counts(SEGMENT))
     found = numbers(site)
     while child.process.poll() != 0:
         assert child.running, child.output

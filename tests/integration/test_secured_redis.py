@@ -67,18 +67,18 @@ def test_each_part_works_with_the_documented_rights_only(secured: SecuredRedis, 
             "tracker.emit('shop.order.paid', {'n': 300, 'x': 'x' * 40_000})\n"
             "assert dispatcher.flush(60)\n",
             **as_user(secured, "relay"),
-        ).succeed(timeout=60)
-        site.wait_for_lines(301, timeout=60)
-        wait_for(lambda: site.counts(SEGMENT).retried > 0, 60, what=site.ledger)
+        ).succeed()
+        site.wait_for_lines(301)
+        wait_for(lambda: site.counts(SEGMENT).retried > 0, what=site.ledger)
         with SegmentStub(port=port, file=tmp_path / "segment.jsonl"):
-            site.wait_until_delivered(timeout=60)
+            site.wait_until_delivered()
 
             status, operator = as_user(secured, "status"), as_user(secured, "operator")
-            site.processes.dispatcher("status", **status).succeed(timeout=60)
-            assert "oversized" in site.processes.dispatcher("dead", "list", SEGMENT, **status).succeed(timeout=60)
-            site.processes.dispatcher("dead", "replay", SEGMENT, **operator).succeed(timeout=60)
-            site.processes.dispatcher("replay", "--from", str(site.log), "--to", SEGMENT, **operator).succeed(60)
-            site.wait_until_delivered(timeout=60)
+            site.processes.dispatcher("status", **status).succeed()
+            assert "oversized" in site.processes.dispatcher("dead", "list", SEGMENT, **status).succeed()
+            site.processes.dispatcher("dead", "replay", SEGMENT, **operator).succeed()
+            site.processes.dispatcher("replay", "--from", str(site.log), "--to", SEGMENT, **operator).succeed()
+            site.wait_until_delivered()
         assert worker.stop(60) == 0
         # Clients tell Redis their name, which no process needs to do.
         assert [one for one in secured.denied() if "command client" not in one] == []

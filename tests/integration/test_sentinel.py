@@ -43,7 +43,7 @@ def test_the_pool_finds_the_new_primary_and_repeats_no_command(servers: Sentinel
         except StoreUnavailableError:
             return False
 
-    wait_for(writes, 20, what="the pool to find the new primary")
+    wait_for(writes, what="the pool to find the new primary")
     pool.close()
 
 

@@ -93,7 +93,7 @@ def test_a_worker_reports_problems_without_any_event_data(site: Site, ingest: Se
         lambda: sum(event["contexts"]["dispatcher"]["events"] for event in ingest.of_kind("dead-letters")) == 30,
         what=lambda: f"thirty dead letters; there are {ingest.of_kind('dead-letters')}",
     )
-    wait_for(lambda: site.counts("waits").retried >= 60, 30, what=lambda: f"retries; there are {site.counts('waits')}")
+    wait_for(lambda: site.counts("waits").retried >= 60, what=lambda: f"retries; there are {site.counts('waits')}")
     assert worker.stop() == 0
 
     assert_nothing_leaked(ingest)

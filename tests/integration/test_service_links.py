@@ -57,10 +57,10 @@ def test_worker_flower_and_exporter_run_beside_services_of_their_names(tmp_path:
         flower = site.processes.dispatcher("flower", "--port", str(flower_port), "--basic-auth", "ops:word", **environ)
         exporter = site.processes.dispatcher("exporter", "--port", str(exporter_port), **environ)
         worker = site.worker(**environ)
-        site.emitting("tracker.emit('shop.order.paid')\nassert dispatcher.flush(60)", **environ).succeed(timeout=60)
-        site.wait_for_lines(1, timeout=60)
-        wait_for(lambda: answers(flower_port, "/healthcheck"), 60, what=lambda: flower.output)
-        wait_for(lambda: answers(exporter_port, "/metrics"), 60, what=lambda: exporter.output)
+        site.emitting("tracker.emit('shop.order.paid')\nassert dispatcher.flush(60)", **environ).succeed()
+        site.wait_for_lines(1)
+        wait_for(lambda: answers(flower_port, "/healthcheck"), what=lambda: flower.output)
+        wait_for(lambda: answers(exporter_port, "/metrics"), what=lambda: exporter.output)
         assert worker.stop(60) == 0
         assert "FLOWER_DEBUG is left out" in flower.output
         assert "FLOWER_PORT" not in flower.output

@@ -131,7 +131,7 @@ def test_kill_9_of_up_leaves_no_process_and_loses_nothing(machine: Machine) -> N
     machine.emit(1)
     wait_for(lambda: count_lines(machine.log) == 1, what=lambda: up.output)
     up.kill()
-    assert_none_left(str(machine.state), timeout=20)
+    assert_none_left(str(machine.state))
     again = machine.up()
     machine.emit(1, first=1)
     wait_for(lambda: count_lines(machine.log) == 2, what=lambda: again.output)
@@ -147,7 +147,7 @@ def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
     up.wait_for_output("worker ended with signal SIGKILL")
     up.wait_for_output("redis ended with signal SIGKILL")
     machine.emit(3)
-    wait_for(lambda: count_lines(machine.log) == 3, 30, what=lambda: up.output)
+    wait_for(lambda: count_lines(machine.log) == 3, what=lambda: up.output)
     assert_each_once(machine.log, 3)
     assert up.stop() == 0
 
@@ -156,7 +156,7 @@ def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
 def test_up_is_ready_only_once_each_part_answers(machine: Machine, part: str) -> None:
     # Redis still knows the worker of an earlier run.
     machine.up().kill()
-    assert_none_left(str(machine.state), timeout=20)
+    assert_none_left(str(machine.state))
     up = machine.processes.dispatcher("up", "--flower-port", "0")
     pids = wait_for(lambda: find_part(machine, part), what=lambda: up.output)
     os.kill(pids[0], signal.SIGSTOP)
@@ -201,7 +201,7 @@ def test_a_quiet_up_says_only_what_goes_wrong(machine: Machine) -> None:
     os.kill(worker, signal.SIGKILL)
     up.wait_for_output("worker ended with signal SIGKILL")
     machine.emit(1, first=2)
-    wait_for(lambda: count_lines(machine.log) == 3, 30, what=lambda: up.output)
+    wait_for(lambda: count_lines(machine.log) == 3, what=lambda: up.output)
     assert up.stop() == 0
     assert [line for line in up.output.splitlines() if not re.match(r" *(worker|flower) |.*not ready yet", line)] == []
 
@@ -215,7 +215,7 @@ def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
     found = re.search(r"http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
     assert found is not None, up.output
     port, password = int(found[1]), found[2]
-    assert wait_for(lambda: fetch(port)[0], 30, what=lambda: up.output) == 401
+    assert wait_for(lambda: fetch(port)[0], what=lambda: up.output) == 401
     assert fetch(port, "wrong")[0] == 401
     assert fetch(port, password)[0] == 200
     # It shows the worker and the name of the task.
@@ -225,7 +225,7 @@ def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
         tasks = fetch(port, password, path="/api/tasks")[1]
         return all(f"tasks.{name}.deliver" in tasks for name in (LOG, SEGMENT))
 
-    wait_for(shown, 30)
+    wait_for(shown)
     up.send(signal.SIGINT)
     assert up.wait() == 0
 

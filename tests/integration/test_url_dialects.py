@@ -44,8 +44,8 @@ def deliver(directory: Path, url: str) -> None:
     """An event from an app's relay thread through a worker to the log, by processes that all have this URL."""
     with open_site(directory, Elsewhere(url)) as site:  # type: ignore[arg-type]
         worker = site.worker()
-        site.emitting("tracker.emit('shop.order.paid', {'n': 0})\nassert dispatcher.flush(60)").succeed(timeout=60)
-        site.wait_for_lines(1, timeout=60)
+        site.emitting("tracker.emit('shop.order.paid', {'n': 0})\nassert dispatcher.flush(60)").succeed()
+        site.wait_for_lines(1)
         site.wait_until_delivered()
         site.assert_ledger_closes()
         assert worker.stop(60) == 0

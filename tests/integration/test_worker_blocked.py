@@ -41,7 +41,7 @@ def blocking_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def emit(number: int, *, block: bool = False) -> None:
     tracker.emit("shop.order.paid", {"n": number, "block": block})
-    wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
+    wait_for(lambda: dispatcher.flush(1), what="the event to be in the store")
 
 
 def delivered(site: Site) -> list[int]:
@@ -58,13 +58,13 @@ def test_a_worker_with_a_blocked_interpreter_is_killed_and_restarted(blocking_si
     emit(1, block=True)
     wait_for((blocking_site.directory / "blocked").exists)
     emit(2)
-    worker.wait_for_output("ended with signal SIGKILL; starting again", 40)
+    worker.wait_for_output("ended with signal SIGKILL; starting again")
     assert "has given no sign of life for" in worker.output
     # With the place in the code.
     assert "blocking.py" in worker.output
     # The batch comes again, and all others are delivered.
-    wait_for(lambda: sorted(delivered(blocking_site)) == [0, 1, 2], 40, what=lambda: worker.output[-3000:])
-    blocking_site.wait_until_delivered(40)
+    wait_for(lambda: sorted(delivered(blocking_site)) == [0, 1, 2], what=lambda: worker.output[-3000:])
+    blocking_site.wait_until_delivered()
     assert_each_once(blocking_site.log, 3)
     blocking_site.assert_ledger_closes()
     assert worker.stop() == 0
@@ -75,8 +75,8 @@ def test_a_pool_child_with_a_blocked_interpreter_is_killed_by_its_parent(blockin
     emit(0, block=True)
     wait_for((blocking_site.directory / "blocked").exists)
     emit(1)
-    wait_for(lambda: sorted(delivered(blocking_site)) == [0, 1], 40, what=lambda: worker.output[-3000:])
-    blocking_site.wait_until_delivered(40)
+    wait_for(lambda: sorted(delivered(blocking_site)) == [0, 1], what=lambda: worker.output[-3000:])
+    blocking_site.wait_until_delivered()
     assert "Hard time limit (4" in worker.output
     assert worker.output.count(" ready.") == 1
     assert_each_once(blocking_site.log, 2)

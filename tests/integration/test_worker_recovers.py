@@ -59,7 +59,7 @@ def celery(site: Site, app: str, code: str, *arguments: str, **environ: str) -> 
 def emit(site: Site, number: int) -> None:
     """Emit one event, and wait until it is in the store."""
     tracker.emit("shop.order.paid", {"n": number})
-    wait_for(lambda: dispatcher.flush(1), 30, what="the event to be in the store")
+    wait_for(lambda: dispatcher.flush(1), what="the event to be in the store")
 
 
 def restart_empty(redis: RedisServer) -> None:
@@ -94,7 +94,7 @@ def refuse_the_login_for_a_while(redis: RedisServer) -> None:
 def load_for_a_while(redis: RedisServer) -> None:
     redis.kill()
     with RefusingServer(redis.socket, "LOADING Redis is loading the dataset in memory") as server:
-        wait_for(lambda: server.refused > 5, 20)
+        wait_for(lambda: server.refused > 5)
     redis.start()
 
 
@@ -124,10 +124,10 @@ def test_a_worker_takes_events_again_after_any_failure_of_redis(
     for number, trouble in enumerate(troubles):
         emit(in_site, number)
         # Not only the lines: what Redis lost before it was settled would come again, as it should.
-        in_site.wait_until_delivered(40)
+        in_site.wait_until_delivered()
         trouble(in_site.redis)
     emit(in_site, len(troubles))
-    in_site.wait_until_delivered(40)
+    in_site.wait_until_delivered()
     assert_each_once(in_site.log, len(troubles) + 1)
     # The same process as before, which was not restarted.
     assert worker.output.count(" ready.") == 1
@@ -140,7 +140,7 @@ def test_a_worker_survives_a_silent_redis(in_site: Site) -> None:
     emit(in_site, 0)
     in_site.wait_for_lines(1)
     in_site.redis.freeze()
-    wait_for(lambda: "dropping stale connection" in worker.output, 30, what=lambda: worker.output)
+    wait_for(lambda: "dropping stale connection" in worker.output, what=lambda: worker.output)
     in_site.redis.thaw()
     emit(in_site, 1)
     in_site.wait_for_lines(2)
@@ -177,7 +177,7 @@ def test_a_hung_worker_is_ended_and_restarted(in_site: Site) -> None:
         HUNG_FILE=str(in_site.directory / "hung"),
     )
     emit(in_site, 0)
-    worker.wait_for_output("worker ended with exit code 70; starting again", 30)
+    worker.wait_for_output("worker ended with exit code 70; starting again")
     in_site.wait_for_lines(1)
     # The output names the place in the code.
     assert "in call_soon" in worker.output or "asynchronous/hub.py" in worker.output
@@ -212,7 +212,7 @@ def test_the_supervisor_restarts_its_child_however_it_ended(site: Site) -> None:
     parent.wait_for_output("up")
     [child] = child_pids(parent.pid)
     os.kill(child, signal.SIGKILL)
-    wait_for(lambda: parent.output.count("up ") == 2, 20, what=lambda: parent.output)
+    wait_for(lambda: parent.output.count("up ") == 2, what=lambda: parent.output)
     assert "worker ended with signal SIGKILL; starting again in 0.5 s" in parent.output
     # A killed supervisor leaves nothing behind.
     parent.kill()
@@ -281,8 +281,8 @@ report(n)
     assert worker.stop() == 0
     site.wait_for_lines(count_lines(site.log) + 1)
     stop.touch()
-    emitted = int(emitting.report(40)[0])
-    site.wait_until_delivered(30)
+    emitted = int(emitting.report()[0])
+    site.wait_until_delivered()
     assert_each_once(site.log, emitted)
     site.assert_ledger_closes()
     # None came to Segment twice either, which would be the only trace of an interrupted batch.
@@ -297,13 +297,13 @@ def test_a_worker_without_a_supervisor_answers_remote_control(in_site: Site, mon
     worker = in_site.worker("--no-restart", "-n", "one@test")
     assert not child_pids(worker.pid)
     with make_app(in_site.settings()) as app:
-        inspect = app.control.inspect(timeout=20, limit=1)
+        inspect = app.control.inspect(timeout=60, limit=1)
         assert inspect.ping() == {"one@test": {"ok": "pong"}}
         assert {queue["name"] for queue in inspect.active_queues()["one@test"]} == {"tracking_log", "segment"}
-        app.control.cancel_consumer(LOG, reply=True, timeout=20, limit=1)
+        app.control.cancel_consumer(LOG, reply=True, timeout=60, limit=1)
         emit(in_site, 0)
         wait_for(lambda: in_site.counts("segment").delivered == 1)
         assert in_site.counts(LOG).delivered == 0
-        app.control.add_consumer(LOG, reply=True, timeout=20, limit=1)
+        app.control.add_consumer(LOG, reply=True, timeout=60, limit=1)
         in_site.wait_for_lines(1)
     assert worker.stop() == 0

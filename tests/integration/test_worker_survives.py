@@ -61,7 +61,7 @@ def test_a_worker_survives_restarts_of_redis_under_load(site: Site, pool: str) -
         site.redis.restart()
     site.wait_for_lines(count_lines(site.log) + 1)
     stop.touch()
-    emitted = int(emitting.report(timeout=40)[0])
+    emitted = int(emitting.report()[0])
     assert worker.running, worker.output[-3000:]
     assert_all_delivered_once(site, emitted)
 
@@ -82,7 +82,7 @@ def test_a_worker_started_before_redis_waits_for_it(site: Site) -> None:
     put_events(site, 100)
     site.redis.stop()
     worker = site.processes.dispatcher("worker")
-    wait_for(lambda: "annot connect" in worker.output, 20, what=lambda: worker.output)
+    wait_for(lambda: "annot connect" in worker.output, what=lambda: worker.output)
     site.redis.start()
     assert_all_delivered_once(site, 100)
 
@@ -154,7 +154,7 @@ def test_a_stopping_worker_returns_unstarted_doorbells_in_order(site: Site) -> N
             DISPATCHER_DESTINATIONS__SEGMENT__HOST=f"http://127.0.0.1:{silent.getsockname()[1]}",
         )
         # Whoever claims rings for what is left.
-        wait_for(lambda: site.redis.call("LLEN", SEGMENT) == len(before) - 20 + 1, 30, what=lambda: worker.output)
+        wait_for(lambda: site.redis.call("LLEN", SEGMENT) == len(before) - 20 + 1, what=lambda: worker.output)
         wait_for(lambda: site.counts(SEGMENT).claimed)
         worker.process.terminate()
         worker.wait_for_output("Worker: Stopping Pool")
@@ -174,6 +174,6 @@ def test_a_worker_delivers_waiting_events_while_redis_is_out_of_memory(site: Sit
     assert site.redis.call("DEL", SEGMENT)
     site.redis.call("CONFIG", "SET", "maxmemory", "1")
     worker = site.worker("-c", "2")
-    wait_for(lambda: site.ledger().waiting == 0, 30, what=lambda: f"{site.ledger()}\n{worker.output[-2000:]}")
+    wait_for(lambda: site.ledger().waiting == 0, what=lambda: f"{site.ledger()}\n{worker.output[-2000:]}")
     assert_all_delivered_once(site, 2000)
     assert worker.stop() == 0

@@ -27,7 +27,7 @@ class Collector:
         self._state = state
         port = () if "--port" in arguments else ("--port", "0")
         self.child: Child = processes.dispatcher("collector", *port, *arguments, **environ)
-        self.child.wait_for_output("Started server process", 60)
+        self.child.wait_for_output("Started server process")
         self.metrics_port = int(self.child.output.partition("/metrics")[0].rpartition(":")[2])
         self.port = int(self.child.output.split("http://127.0.0.1:")[1].split()[0])
 

@@ -31,11 +31,11 @@ def assert_nothing_is_lost(
         "assert dispatcher.flush(60)\n",
         str(site.directory / "go"),
     )
-    site.wait_for_lines(200, timeout=60)
+    site.wait_for_lines(200)
     cut_replication()
     (site.directory / "go200").touch()
     # The old primary knows them as put, delivered and settled. The new one knows nothing of them.
-    site.wait_for_lines(400, timeout=60)
+    site.wait_for_lines(400)
 
     fail_over()
     (site.directory / "go400").touch()
@@ -43,7 +43,7 @@ def assert_nothing_is_lost(
     site.wait_for_lines(600, timeout=90)
     wait_for(lambda: _delivered(site) >= 600, 90, what=site.ledger)
     (site.directory / "goend").touch()
-    assert "has lost what was put" in child.succeed(timeout=60)
+    assert "has lost what was put" in child.succeed()
     site.wait_until_delivered(timeout=90)
     assert_each_once(site.log, 600)
     assert {message["properties"]["n"] for message in read_lines(site.directory / "segment.jsonl")} == set(range(600))

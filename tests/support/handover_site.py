@@ -110,7 +110,7 @@ class HandoverSite(Vendor):
             found = self.counts(name)
             return all(getattr(found, field) - getattr(self.before[name], field) == n for field, n in expected.items())
 
-        wait_for(is_so, 20, what=lambda: f"{expected} more than {self.before[name]}: {self.counts(name)}")
+        wait_for(is_so, what=lambda: f"{expected} more than {self.before[name]}: {self.counts(name)}")
 
     def begin(self) -> None:
         """Note the counters, and forget what the globals got."""

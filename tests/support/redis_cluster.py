@@ -75,9 +75,9 @@ class RedisClusterServers(Server):
             self.call(port, "CLUSTER", "ADDSLOTS", *slots)
         for port, primary in zip(self.ports[_PRIMARIES:], self.ports, strict=False):
             name = self.name_of(primary)
-            wait_for(lambda port=port, name=name: name in self._text(port, "CLUSTER", "NODES"), 20, what="a meeting")
+            wait_for(lambda port=port, name=name: name in self._text(port, "CLUSTER", "NODES"), what="a meeting")
             self.call(port, "CLUSTER", "REPLICATE", name)
-        wait_for(self._is_complete, 30, what="the cluster to be complete")
+        wait_for(self._is_complete, what="the cluster to be complete")
         return self
 
     def call(self, port: int, *command: Any) -> Any:
@@ -136,7 +136,7 @@ class RedisClusterServers(Server):
 
     def wait_for_another(self, key: str, port: int) -> None:
         """Wait until another server than this one has the slot of a key, and all slots are served."""
-        wait_for(lambda: self._is_served() and self.owner_of(key) != port, 60, what="a replica to take over")
+        wait_for(lambda: self._is_served() and self.owner_of(key) != port, what="a replica to take over")
 
     def close(self) -> None:
         """End all of them, and delete their data. May be called twice."""

@@ -47,7 +47,7 @@ class SentinelServers(Server):
         )
         self._run(self._sentinel_port, str(configuration), "--sentinel")
         # Sentinels ask a primary for its replicas every ten seconds.
-        wait_for(self._is_complete, 30, what="the sentinel to see the replica")
+        wait_for(self._is_complete, what="the sentinel to see the replica")
         return self
 
     def primary(self) -> int:
@@ -78,7 +78,7 @@ class SentinelServers(Server):
 
     def wait_for_another(self, port: int) -> None:
         """Wait until another server than this one is the primary and accepts writes."""
-        wait_for(lambda: self.primary() != port and self._role(self.primary()) == "master", 60, what="a failover")
+        wait_for(lambda: self.primary() != port and self._role(self.primary()) == "master", what="a failover")
 
     def close(self) -> None:
         """End all of them, and delete their data. May be called twice."""

@@ -61,7 +61,7 @@ class Site:
             **({} if store_url is None else {"DISPATCHER_STORE_URL": store_url}),
             "DISPATCHER_STRICT": "true",
             # A busy machine may be slow.
-            "DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS": "5",
+            "DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS": "60",
             "DISPATCHER_RELAY__LINGER_SECONDS": "0.01",
             "DISPATCHER_RELAY__ADOPT_SECONDS": "0.2",
             "DISPATCHER_RELAY__RELOAD_SECONDS": "0.1",

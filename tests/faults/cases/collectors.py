@@ -101,7 +101,7 @@ def disk_full_under_collector(stage: Stage) -> None:
     stage.load_over_http(2)
     stage.redis.stop()
     disk.fill(leave=300_000 if disk.is_mounted else 0, processes=stage.collectors.running)
-    wait_for(lambda: _count(stage, 'refused_total{reason="outbox"') > 50, 30, what="the collector to answer 503")
+    wait_for(lambda: _count(stage, 'refused_total{reason="outbox"') > 50, what="the collector to answer 503")
     stage.during("the disk is full", 2)
     disk.free()
     stage.during("the disk has space again", 1)

@@ -38,7 +38,7 @@ def disk_full_under_log(stage: Stage) -> None:
     worker = stage.workers.start()
     stage.load(2)
     disk.fill(leave=100_000, processes=[worker])
-    wait_for(lambda: stage.site.counts("tracking_log").last_error, 20, what="the full disk to be noticed")
+    wait_for(lambda: stage.site.counts("tracking_log").last_error, what="the full disk to be noticed")
     stage.during("the disk is full", 3)
     error = stage.site.counts("tracking_log").last_error
     assert "tracking log" in error, error
@@ -58,7 +58,7 @@ def disk_full_under_outbox(stage: Stage) -> None:
     stage.load(2)
     stage.redis.stop()
     disk.fill(leave=300_000 if disk.is_mounted else 0, processes=stage.webs.running)
-    wait_for(lambda: stage.webs.emitted().refused > 50, 30, what="emit to refuse")
+    wait_for(lambda: stage.webs.emitted().refused > 50, what="emit to refuse")
     stage.during("the disk is full", 2)
     disk.free()
     stage.during("the disk has space again", 1)

@@ -113,4 +113,4 @@ def _take_one(stage: Stage, store: BatchStore) -> None:
                 return isinstance(found, Claim)
             return False
 
-        wait_for(take, 20, what="a delivery of several batches")
+        wait_for(take, what="a delivery of several batches")

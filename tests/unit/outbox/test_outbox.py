@@ -754,7 +754,7 @@ while True:
     process = start_script(code, root)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    wait_for(lambda: int((root / "said").read_bytes() or 0) >= after, 30, every=0.001, what=f"{after} appends")
+    wait_for(lambda: int((root / "said").read_bytes() or 0) >= after, every=0.001, what=f"{after} appends")
     process.kill()
     process.wait(60)
     process.stdout.close()
