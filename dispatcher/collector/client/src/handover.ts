@@ -1,6 +1,7 @@
 /** handover.js: takes the events that only a page can hand to a vendor's script, makes the calls, and says so. */
 
 import { newId, toJson } from "./event.js";
+import { type Ack, Outcomes, type State, type Status } from "./outcomes.js";
 import type { Store } from "./store.js";
 import type { Options, Part, Tracker } from "./tracker.js";
 
@@ -14,15 +15,10 @@ interface Item {
   advertising: boolean;
 }
 
-type Status = "handed" | "no_consent" | "not_present" | "error";
-type Ack = { id: string; destination: string; status: Status };
-
 // For how long a vendor's script may take to come, and how many events wait for it.
 const PATIENCE = 10000;
 const MOST_WAITING = 20;
 const LOOK_AGAIN = 250;
-// Kept of what was handed over, so that no reload and no other tab does it again.
-const MOST_HANDED = 1000;
 const MOST_ACKS = 200;
 // Less than proxies give up after.
 const POLL_SECONDS = 25;
@@ -31,6 +27,7 @@ const LONGEST_WAIT = 300000;
 
 class Handover implements Part {
   private store!: Store;
+  private outcomes!: Outcomes;
   private options!: Options;
   private url = "";
   private visitors: string[] = [];
@@ -48,6 +45,7 @@ class Handover implements Part {
 
   start(store: Store, options: Options): void {
     this.store = store;
+    this.outcomes = new Outcomes(store);
     this.options = options;
     this.url = options.handoverUrl || options.url!.replace(/[^/]*$/, "handover");
     this.change();
@@ -58,18 +56,27 @@ class Handover implements Part {
   /** Consent was given or taken back. */
   change(): void {
     const decision = this.tracker.decision();
-    const signed = this.options.visitor || document.querySelector<HTMLMetaElement>('meta[name="dispatcher-visitor"]')?.content;
+    const own = decision === false ? "" : this.store.read("!visitor") || this.visitors[0] || "p_" + newId().replace(/-/g, "");
     if (decision === false) {
-      ["!visitor", "!handed", "!acks"].forEach((name) => this.store.forget(name));
-      this.visitors = [];
+      this.outcomes.forget();
       this.waiting.clear();
-    } else {
-      const own = this.store.read("!visitor") || this.visitors[0] || "p_" + newId().replace(/-/g, "");
-      this.visitors = signed ? [own, signed] : [own];
-      if (decision) this.store.write("!visitor", own);
     }
-    this.store.visitors = this.visitors;
-    if (decision) this.ask();
+    this.know(own ? [own] : []);
+    if (decision) this.settle(own).then(() => this.ask());
+  }
+
+  /** Has all pages of the browser go by one reference, the first; and ask for what came by another one. */
+  private async settle(own: string): Promise<void> {
+    await this.outcomes.change(({ visitors }) => !visitors.includes(own) && visitors.push(own));
+    if (!this.tracker.decision()) return;
+    this.know(this.outcomes.state.visitors);
+    this.store.write("!visitor", this.visitors[0]);
+  }
+
+  /** Who the page's visitor is: by the browser's own references, and as the app says. */
+  private know(own: string[]): void {
+    const signed = this.options.visitor || document.querySelector<HTMLMetaElement>('meta[name="dispatcher-visitor"]')?.content;
+    this.store.visitors = this.visitors = own.length && signed ? [...own, signed] : own;
   }
 
   /** The collector's answer to events: their own calls may be in it. */
@@ -88,7 +95,8 @@ class Handover implements Part {
     do {
       this.again = false;
       if (!this.tracker.decision() || !this.visitors.length || navigator.onLine === false) break;
-      const acks = this.list<Ack>("!acks").slice(0, MOST_ACKS);
+      let acks: Ack[] = [];
+      await this.outcomes.change((state) => ((acks = state.acks.slice(0, MOST_ACKS)), false));
       const body = toJson({ key: this.options.key, visitor: this.visitors, acks, wait });
       let items: Item[] | undefined;
       let seconds = 0;
@@ -97,15 +105,13 @@ class Handover implements Part {
         seconds = +(reply.headers.get("Retry-After") || 0);
         if (reply.ok) items = (await reply.json()).events;
         // A reference that is refused will not be taken later: this page has none.
-        else if (reply.status === 403 && this.visitors.length > 1) this.store.visitors = this.visitors = this.visitors.slice(0, 1);
+        else if (reply.status === 403 && /^v/.test(this.visitors[this.visitors.length - 1])) this.store.visitors = this.visitors = this.visitors.slice(0, -1);
         else if (reply.status < 429) break;
       } catch {}
       if (items) {
         this.failures = 0;
-        await this.locked(() => {
-          const sent = new Set(acks.map((ack) => toJson(ack)));
-          this.keep("!acks", this.list<Ack>("!acks").filter((ack) => !sent.has(toJson(ack))));
-        });
+        const sent = new Set(acks.map(toJson));
+        if (acks.length) await this.outcomes.change((state) => (state.acks = state.acks.filter((ack) => !sent.has(toJson(ack)))));
         // What it has seen already, and cannot hand over, would be answered again at once.
         fresh = !items.length || (await this.take(items));
       } else {
@@ -113,7 +119,7 @@ class Handover implements Part {
         setTimeout(() => this.ask(), Math.max(seconds * 1000, most * Math.random()));
         break;
       }
-      if (this.list("!acks").length) this.again = true;
+      if (this.outcomes.state.acks.length) this.again = true;
     } while (this.again);
     this.busy = false;
     if (this.options.handover === "poll" && !this.failures) this.poll(fresh ? 100 : POLL_SECONDS * 1000);
@@ -132,54 +138,51 @@ class Handover implements Part {
 
   /** Makes the calls of events, each once whatever other tabs do, and notes what became of them. Whether any was new. */
   private async take(items: Item[]): Promise<boolean> {
-    let fresh = false;
-    await this.locked(() => {
-      const handed = this.list<string>("!handed");
-      const acks = this.list<Ack>("!acks");
-      for (const item of items) {
-        const { id, destination } = item;
-        const name = `${id} ${destination}`;
-        const say = (status: Status) => acks.push({ id, destination, status });
-        if (handed.includes(name)) say("handed");
-        else if (this.tried.has(name)) continue;
-        else if (!this.consents(item)) say("no_consent");
-        else {
-          const functions = item.calls.map(({ call }) => find(call));
-          if (functions.some((found) => !found)) {
-            const known = this.waiting.get(name);
-            if (known ? Date.now() < known.until : this.waiting.size < MOST_WAITING) {
-              if (!known) (fresh = true), this.waiting.set(name, { item, until: Date.now() + PATIENCE });
-              continue;
-            }
-            say("not_present");
-            this.tried.add(name);
-          } else {
-            // Before the calls: a page that ends in between must not make them again.
-            this.keep("!handed", (handed.push(name), handed.splice(0, handed.length - MOST_HANDED), handed));
-            try {
-              functions.forEach((found, index) => found!(item.calls[index].arguments));
-              say("handed");
-            } catch (error) {
-              console.error(error);
-              say("error");
-              this.tried.add(name);
-              this.keep("!handed", (handed.pop(), handed));
-            }
-          }
-        }
-        this.waiting.delete(name);
-        fresh = true;
-      }
-      this.keep("!acks", acks.slice(-MOST_ACKS));
-    });
+    let fresh = 0;
+    if (items.length) await this.outcomes.change((state) => (fresh = items.filter((item) => this.hand(item, state)).length) > 0);
     if (this.waiting.size && !this.looking) {
       this.looking = true;
       setTimeout(() => {
         this.looking = false;
-        this.take([...this.waiting.values()].map(({ item }) => item)).then(() => void (this.list("!acks").length && this.ask()));
+        this.take([...this.waiting.values()].map(({ item }) => item)).then(() => void (this.outcomes.state.acks.length && this.ask()));
       }, LOOK_AGAIN);
     }
-    return fresh;
+    return !!fresh;
+  }
+
+  /** Whether there was anything to do for an event. */
+  private hand(item: Item, { handed, acks }: State): boolean {
+    const { id, destination } = item;
+    const name = `${id} ${destination}`;
+    const functions = item.calls.map(({ call }) => find(call));
+    let status: Status = "handed";
+    if (!handed.includes(name)) {
+      if (this.tried.has(name)) return false;
+      if (!this.consents(item)) status = "no_consent";
+      else if (functions.some((found) => !found)) {
+        const known = this.waiting.get(name);
+        if (known ? Date.now() < known.until : this.waiting.size < MOST_WAITING) {
+          if (!known) this.waiting.set(name, { item, until: Date.now() + PATIENCE });
+          return !known;
+        }
+        status = "not_present";
+      } else {
+        // Before the calls: a page that ends in between must not make them again.
+        this.outcomes.mark(name, true);
+        try {
+          functions.forEach((found, index) => found!(item.calls[index].arguments));
+          handed.push(name);
+        } catch (error) {
+          console.error(error);
+          status = "error";
+          this.outcomes.mark(name, false);
+        }
+      }
+      if (status === "not_present" || status === "error") this.tried.add(name);
+    }
+    acks.push({ id, destination, status });
+    this.waiting.delete(name);
+    return true;
   }
 
   private consents(item: Item): boolean {
@@ -188,27 +191,6 @@ class Handover implements Part {
     if (decision === true) return true;
     const refuses = Object.keys(decision).some((category) => /^advertising$/i.test(category) && !decision[category]);
     return item.consent.every((category) => decision[category]) && !(item.advertising && refuses);
-  }
-
-  private async locked(work: () => void): Promise<void> {
-    if (navigator.locks) await navigator.locks.request(`dsp:${this.options.key}:handover`, work);
-    else work();
-  }
-
-  private memory: Record<string, unknown[]> = {};
-
-  private list<T>(name: string): T[] {
-    try {
-      return JSON.parse(this.store.read(name)!) || [];
-    } catch {
-      return (this.memory[name] as T[]) || [];
-    }
-  }
-
-  private keep(name: string, list: unknown[]): void {
-    this.memory[name] = list;
-    if (list.length) this.store.write(name, toJson(list));
-    else this.store.forget(name);
   }
 }
 
