@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dispatcher.collector import openapi
 from dispatcher.collector.address import Proxies
 from dispatcher.collector.answer import Headers, accepted_body, encode_answer, encode_body, encode_head, refused_body
-from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large
+from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large, wait_until_gone
 from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
 from dispatcher.collector.handover import HandoverRoute
@@ -119,7 +120,13 @@ class App:
             outcome = await self._take(scope, headers, receive, route)
             if isinstance(outcome, Accepted) and outcome.later is not None:
                 # A page may wait for long, and holds no place meanwhile.
-                outcome = await outcome.later()
+                gone = asyncio.ensure_future(wait_until_gone(receive))
+                try:
+                    outcome = await outcome.later(gone)
+                finally:
+                    gone.cancel()
+                if outcome is None:  # all that it had to say was taken
+                    return
         if outcome is None:
             self.counts.refuse("client_gone")
             return

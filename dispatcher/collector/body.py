@@ -63,6 +63,12 @@ async def read_body(receive: Receive, settings: CollectorSettings) -> bytes:
     return b"".join(parts)
 
 
+async def wait_until_gone(receive: Receive) -> None:
+    """Wait until the client of a request whose body was read has gone, or its answer was sent. May be cancelled."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _next(receive: Receive, seconds: float) -> Mapping[str, Any]:
     try:
         async with asyncio.timeout(seconds):

@@ -113,8 +113,11 @@ class HandoverRoute:
         asked = _Asked(source, mailboxes, acks, min(seconds, MAX_WAIT_SECONDS))
         return Accepted(source, later=partial(self._exchange, asked))
 
-    async def _exchange(self, asked: _Asked) -> Accepted | Refused:
-        """Record the acknowledgements, and answer with what waits, as soon as anything does."""
+    async def _exchange(self, asked: _Asked, gone: asyncio.Future[None]) -> Accepted | Refused | None:
+        """Record the acknowledgements, and answer with what waits, as soon as anything does.
+
+        None where the client has gone meanwhile: what waits is left for the page that asks next.
+        """
         try:
             events = await self._run(self._acknowledge_and_fetch, asked)
             ends = asyncio.get_running_loop().time() + asked.wait_seconds
@@ -123,7 +126,11 @@ class HandoverRoute:
                 if len(self._waiting) >= self._limit:
                     message = "the collector has as many waiting pages as collector.handover_waits: ask again later"
                     return Refused(429, "handover_waits", message, retry_after())
-                if await self._wait(asked.mailboxes, seconds):
+                has_come = await self._wait(asked.mailboxes, seconds, gone)
+                # Whoever fetches what waits for a user keeps it from the user's other browsers for a while.
+                if gone.done():
+                    return None
+                if has_come:
                     events = await self._run(self._fetch, asked)
         except (StoreUnavailableError, TimeoutError):
             return Refused(503, "store", "the collector cannot look into its store now: ask again later", retry_after())
@@ -150,20 +157,18 @@ class HandoverRoute:
     def _fetch(self, asked: _Asked) -> list[WaitingCalls]:
         return self._mailboxes.fetch(self._notes, asked.mailboxes, limit=_MAX_EVENTS)
 
-    async def _wait(self, mailboxes: list[str], seconds: float) -> bool:
-        """Wait until an event may be in one of the mailboxes; False where none came."""
+    async def _wait(self, mailboxes: list[str], seconds: float, gone: asyncio.Future[None]) -> bool:
+        """Wait until an event may be in one of the mailboxes; False where none came, or the client has gone."""
         loop = asyncio.get_running_loop()
         arrival: asyncio.Future[None] = loop.create_future()
         self._waiting[arrival] = mailboxes
         if self._looking is None or self._looking.done():
             self._looking = loop.create_task(self._look())
         try:
-            await asyncio.wait_for(arrival, seconds)
-        except TimeoutError:
-            return False
+            await asyncio.wait((arrival, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._waiting.pop(arrival, None)
-        return True
+            del self._waiting[arrival]
+        return arrival.done()
 
     async def _look(self) -> None:
         """Look into the mailboxes of all pages that wait, in one round trip, for as long as any does."""
@@ -175,7 +180,7 @@ class HandoverRoute:
             try:
                 found = await self._run(self._mailboxes.have_events, names, boxes)
             except (StoreUnavailableError, TimeoutError):
-                continue
+                found = [False] * len(boxes)
             filled = {box for box, has_events in zip(boxes, found, strict=True) if has_events}
             is_ending = self._is_ending()
             for arrival, of_page in waiting:

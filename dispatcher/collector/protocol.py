@@ -307,6 +307,7 @@ def make_protocol(settings: CollectorSettings, app: App) -> type[asyncio.Protoco
             if self._running is not None:
                 # uvicorn tells the last request that the client has gone, not the one that waits to write its answer.
                 self._running.disconnected = True
+                self._running.message_event.set()
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -163,7 +164,8 @@ class Accepted:
         depth: A bound of how deep events nest, where the route knows one; None has them looked into.
         memory: The request's.
         handover: The calls that the events become on the page that sent them, as ``handover.py`` has them.
-        later: What has to be waited for to have the answer; only of routes that are not answered at once.
+        later: What has to be waited for to have the answer; only of routes that are not answered at once. It is given
+            a future that is done once the client has gone, and may then give None.
     """
 
     source: Source | None
@@ -178,7 +180,7 @@ class Accepted:
     depth: int | None = None
     memory: RequestMemory | None = None
     handover: Sequence[Mapping[str, Any]] = ()
-    later: Callable[[], Awaitable[Accepted | Refused]] | None = None
+    later: Callable[[Future[None]], Awaitable[Accepted | Refused | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import select
+import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 
 from dispatcher.collector.handover import MAX_WAIT_SECONDS
 from dispatcher.secrecy.visitor import make_reference
+from tests.support.collector import Collector
 from tests.support.handover_site import HandoverSite
 from tests.support.waiting import wait_for
 
@@ -120,6 +124,27 @@ def test_a_page_that_waits_is_answered_when_an_event_comes(site: HandoverSite) -
     [(status, answer)] = found
     assert (status, [one["id"] for one in answer["events"]]) == (200, [event_id])
     site.ask(site.reference(session="s-9"), acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
+    site.wait_for_counts(GTM, delivered=1, posted=0)
+
+
+def test_a_page_that_goes_leaves_its_place_and_its_events(site: HandoverSite, tmp_path: Path) -> None:
+    reference = site.reference(user_id="u-1")
+    more = {"DISPATCHER_STATE_DIRECTORY": str(tmp_path), "DISPATCHER_COLLECTOR__HANDOVER_WAITS": "1"}
+    collector = Collector(site.processes, tmp_path, **more)
+    try:
+        with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as page:
+            page.sendall(site.request(a_page(), reference, wait=25))
+            wait_for(lambda: site.ask(a_page(), of=collector, wait=0.01)[0] == 429)
+        # The page that has gone would keep it from the user's other browsers for a minute.
+        event_id = site.emit("shop.seen", user_id="u-1")
+        other = a_page()
+        wait_for(lambda: [one["id"] for one in site.ask(other, reference, of=collector)[1]["events"]] == [event_id])
+        assert site.ask(a_page(), of=collector, wait=0.01)[0] == 200
+        refused = collector.metrics().split('refused_total{reason="client_gone"} ')
+        assert len(refused) == 1 or refused[1].startswith("0")
+    finally:
+        collector.child.stop()
+    site.ask(other, reference, acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
     site.wait_for_counts(GTM, delivered=1, posted=0)
 
 

@@ -91,11 +91,17 @@ class HandoverSite(Vendor):
         with self.tracker.context("test", context):
             return self.tracker.emit(name, data or {})
 
-    def ask(self, *visitor: str, **body: Any) -> tuple[int, dict[str, Any]]:
-        """What the collector answers to a page of these references."""
+    def ask(self, *visitor: str, of: Collector | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
+        """What the collector, or another one, answers to a page of these references."""
         text = json.dumps({"key": "web", "visitor": visitor, **body})
-        status, _, answer = self.collector.ask("POST", "/v1/handover", text, Origin=self.url)
+        status, _, answer = (of or self.collector).ask("POST", "/v1/handover", text, Origin=self.url)
         return status, json.loads(answer)
+
+    def request(self, *visitor: str, **body: Any) -> bytes:
+        """The bytes of what ``ask`` asks."""
+        text = json.dumps({"key": "web", "visitor": visitor, **body})
+        head = f"POST /v1/handover HTTP/1.1\r\nHost: x\r\nOrigin: {self.url}\r\nContent-Length: {len(text)}\r\n\r\n"
+        return f"{head}{text}".encode()
 
     def counts(self, name: str) -> Counts:
         """The ledger of a destination, whose sum closes."""
