@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from dispatcher import outcomes
 from dispatcher.cli.main import main as command_line
 from dispatcher.collector import openapi, reasons
+from dispatcher.collector.handover import HandoverRoute
 from dispatcher.collector.routes import Routes
 from dispatcher.config import DestinationSettings, Settings, installed_types
 from dispatcher.config.collector import CollectorSettings, SourceSettings
@@ -373,7 +374,8 @@ def _errors_page() -> str:
 
 def _openapi() -> dict[str, Any]:
     settings = CollectorSettings(mobile_secret=SecretStr("any"))
-    return openapi.describe(settings, Routes(settings))
+    handover = HandoverRoute(Settings(collector=settings), b"any", lambda: False)
+    return openapi.describe(settings, Routes(settings, handover))
 
 
 def _collector_page() -> str:

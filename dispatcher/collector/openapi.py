@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector.edx.event import EventRoute
 from dispatcher.collector.edx.mobile import MobileRoute
+from dispatcher.collector.handover import MAX_WAIT_SECONDS, HandoverRoute
 from dispatcher.collector.page.events import EventsRoute
 from dispatcher.collector.reasons import REFUSED, REJECTED
 from dispatcher.collector.segment_api import pixel, project_settings
 from dispatcher.collector.segment_api.calls import CallsRoute
 from dispatcher.event import DIRECT_TYPES, MAX_ID_CHARACTERS
 from dispatcher.outcomes import TOO_LARGE
+from dispatcher.secrecy.visitor import MAX_REFERENCES
+from dispatcher.store.mailboxes import STATUSES
 
 if TYPE_CHECKING:
     from dispatcher.collector.route import Route
@@ -30,6 +33,7 @@ _OF_BODY: Final = ("slow_body", TOO_LARGE, "bomb", "damaged_body", "unknown_enco
 _OF_JSON: Final = ("not_json", "too_deep", "not_an_object")
 _OF_SOURCE: Final = ("unknown_key", "foreign_origin", "rate", "too_many")
 _OF_APPEND: Final = ("outbox", "failed")
+_OF_HANDOVER: Final = ("unknown_visitor", "forged_visitor", "expired_visitor", "handover_waits", "store", "failed")
 _TEXT: Final = {"type": "string"}
 _OBJECT: Final = {"type": "object"}
 _TIME: Final = {"type": "string", "format": "date-time"}
@@ -57,11 +61,13 @@ _BATCH: Final[dict[str, Any]] = {
         "sentAt": _TIME,
     },
 }
+_VISITOR: Final = {"type": "array", "items": _TEXT, "maxItems": MAX_REFERENCES}
 _PAGE_EVENTS: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["key", "events"],
     "properties": {
         "key": _TEXT,
+        "visitor": _VISITOR,
         "sentAt": _TIME,
         "dropped": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
         "events": {
@@ -91,10 +97,49 @@ _FORM: Final[dict[str, Any]] = {
         "courserun_key": _TEXT,
     },
 }
+_ASKED: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["key", "visitor"],
+    "properties": {
+        "key": _TEXT,
+        "visitor": {**_VISITOR, "minItems": 1},
+        "acks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["id", "destination", "status"],
+                "properties": {"id": _ID, "destination": _TEXT, "status": {"enum": sorted(STATUSES)}},
+            },
+        },
+        "wait": {"type": "number", "minimum": 0, "description": f"Seconds; {MAX_WAIT_SECONDS:g} at the most."},
+    },
+}
+_HANDED: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["id", "destination", "calls", "consent", "advertising"],
+        "properties": {
+            "id": _ID,
+            "destination": _TEXT,
+            "calls": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["call", "arguments"],
+                    "properties": {"call": _TEXT, "arguments": {"type": "array"}},
+                },
+            },
+            "consent": {"type": "array", "items": _TEXT},
+            "advertising": {"type": "boolean"},
+        },
+    },
+}
 _RESULT: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["success", "accepted", "rejected"],
     "properties": {
+        "handover": {**_HANDED, "description": "The calls that events become on the page that sent them."},
         "success": {"const": True},
         "accepted": {"type": "integer", "minimum": 0},
         "rejected": {
@@ -111,6 +156,13 @@ _RESULT: Final[dict[str, Any]] = {
             },
         },
     },
+}
+_SCHEMAS: Final = {
+    "Call": _CALL,
+    "Batch": _BATCH,
+    "PageEvents": _PAGE_EVENTS,
+    "Handover": _ASKED,
+    "Result": _RESULT,
 }
 
 
@@ -143,7 +195,7 @@ def describe(settings: CollectorSettings, routes: Routes) -> dict[str, Any]:
             "description": f"Takes events over HTTP. 200 means that they are in the outbox. {limits}",
         },
         "paths": paths,
-        "components": {"schemas": {"Call": _CALL, "Batch": _BATCH, "PageEvents": _PAGE_EVENTS, "Result": _RESULT}},
+        "components": {"schemas": _SCHEMAS},
     }
 
 
@@ -175,7 +227,8 @@ def _operation(route: Route, method: str, path: str) -> dict[str, Any]:
         "responses": responses,
     }
     if body and method == "POST":
-        described["requestBody"] = {"required": True, "content": body}
+        takes_nothing = isinstance(route, EventRoute | pixel.MetricsRoute)
+        described["requestBody"] = {"required": not takes_nothing, "content": body}
     return described
 
 
@@ -192,6 +245,10 @@ def _details(route: Route) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
         codes, body = [*posted, *(["no_batch"] if route.is_batch else [])], {"application/json": schema}
     elif isinstance(route, EventsRoute):
         codes, body = [*posted, "no_events"], {"text/plain": {"schema": {"$ref": "#/components/schemas/PageEvents"}}}
+    elif isinstance(route, HandoverRoute):
+        codes = [*common, *_OF_JSON, "unknown_key", "foreign_origin", "rate", *_OF_HANDOVER]
+        body = {"text/plain": {"schema": {"$ref": "#/components/schemas/Handover"}}}
+        answer = {"application/json": {"schema": {"type": "object", "properties": {"events": _HANDED}}}}
     elif isinstance(route, EventRoute):
         body = {"application/x-www-form-urlencoded": {"schema": _FORM}, "application/json": {"schema": _FORM}}
         codes, answer = [*common, "foreign_origin", "rate", "bad_form", *_OF_APPEND], plain

@@ -230,6 +230,17 @@ def test_a_request_for_another_protocol_is_told_so(app: CollectorApp) -> None:
     assert (answer.status, answer.json["code"]) == (400, "upgrade")
 
 
+def test_a_body_is_described_as_required_where_an_empty_one_is_refused(app: CollectorApp) -> None:
+    described = openapi.describe(app.app._settings, app.app._routes)["paths"]
+    operations = {path: found["post"] for path, found in described.items() if "post" in found}
+    required = {path for path, operation in operations.items() if operation.get("requestBody", {}).get("required")}
+
+    refused = {path for path in operations if ask(app, "POST", path)[0].status >= 400}
+
+    assert required == refused
+    assert "/v1/m" in operations.keys() - required
+
+
 def test_every_code_of_the_collector_is_described() -> None:
     known = reasons.REFUSED.keys() | reasons.REJECTED.keys()
     room = Path(dispatcher.collector.__path__[0])
