@@ -162,6 +162,7 @@ _SCHEMAS: Final = {
     "Batch": _BATCH,
     "PageEvents": _PAGE_EVENTS,
     "Handover": _ASKED,
+    "Handed": {"type": "object", "required": ["events"], "properties": {"events": _HANDED}},
     "Result": _RESULT,
 }
 
@@ -248,7 +249,7 @@ def _details(route: Route) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
     elif isinstance(route, HandoverRoute):
         codes = [*common, *_OF_JSON, "unknown_key", "foreign_origin", "rate", *_OF_HANDOVER]
         body = {"text/plain": {"schema": {"$ref": "#/components/schemas/Handover"}}}
-        answer = {"application/json": {"schema": {"type": "object", "properties": {"events": _HANDED}}}}
+        answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Handed"}}}
     elif isinstance(route, EventRoute):
         body = {"application/x-www-form-urlencoded": {"schema": _FORM}, "application/json": {"schema": _FORM}}
         codes, answer = [*common, "foreign_origin", "rate", "bad_form", *_OF_APPEND], plain
