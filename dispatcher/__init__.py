@@ -1,6 +1,6 @@
 """dispatcher: ``tracker.emit`` never waits, and what it took is delivered to every destination or can be shown."""
 
-from dispatcher import segment, tracker
+from dispatcher import context, segment, tracker
 from dispatcher.errors import (
     DispatcherError,
     DropEvent,
@@ -21,6 +21,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     # Emitting
     "tracker",
     "segment",
+    "context",
     "Tracker",
     "Event",
     # Pages

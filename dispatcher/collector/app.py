@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.collector import openapi
-from dispatcher.collector.address import Proxies
 from dispatcher.collector.answer import Headers, accepted_body, encode_answer, encode_body, encode_head, refused_body
 from dispatcher.collector.body import BodyRefusedError, Receive, inflate, read_body, too_large, wait_until_gone
 from dispatcher.collector.commit import Committer, retry_after
@@ -26,6 +25,7 @@ from dispatcher.collector.user import UserLookup
 from dispatcher.config.collector_secret import read_secret
 from dispatcher.monitoring.intake import Intake
 from dispatcher.outcomes import TOO_LARGE
+from dispatcher.request.address import Proxies
 from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dispatcher.errors import SettingsError
 from dispatcher.process.clock import monotonic
+from dispatcher.request.cookies import read_cookies
 from dispatcher.secrecy.foreign_error import describe_error, type_name
 from dispatcher.secrecy.visitor import CONTEXT_KEY as MAILBOX_KEY
 from dispatcher.store.event_ids import SOURCE_KEY
@@ -119,16 +120,6 @@ class UserLookup:
                     loop.call_soon_threadsafe(future.set_exception, error)
             except RuntimeError:  # the loop has ended
                 return
-
-
-def read_cookies(header: str) -> dict[str, str]:
-    """The cookies of a Cookie header, as browsers send them; of a name that comes twice the first, as in Django."""
-    cookies: dict[str, str] = {}
-    for pair in header.split(";"):
-        name, equals, value = pair.strip().partition("=")
-        if equals:
-            cookies.setdefault(name.strip(), value.strip().removeprefix('"').removesuffix('"'))
-    return cookies
 
 
 def _read(answer: object) -> dict[str, Any]:

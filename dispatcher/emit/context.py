@@ -93,6 +93,16 @@ _bound: ContextVar[BoundContext] = ContextVar("dispatcher_context", default=EMPT
 current: Final = _bound.get
 
 
+def replace_context(bound: BoundContext) -> BoundContext:
+    """Bind ``bound`` in place of all that is bound here, and return what was. Neither blocks nor raises.
+
+    Unlike a contextvar's token, what is returned may be bound again in another thread or task.
+    """
+    before = _bound.get()
+    _bound.set(bound)
+    return before
+
+
 def enter_context(name: str, ctx: Mapping[str, Any]) -> None:
     """Bind ``ctx`` until ``exit_context(name)``, in this thread, task or greenlet. Does not block.
 

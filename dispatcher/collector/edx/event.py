@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from dispatcher.collector.course import course_fields
 from dispatcher.collector.route import Accepted, Refused, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.event import Event
+from dispatcher.request.course import course_fields
 
 _MAX_FIELDS: Final = 100
 _decode: Final = msgspec.json.Decoder().decode

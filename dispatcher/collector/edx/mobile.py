@@ -10,13 +10,13 @@ import hmac
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from dispatcher.collector.course import course_fields
 from dispatcher.collector.json_body import decode_body
 from dispatcher.collector.route import Accepted, Refused, Rejected, Request
 from dispatcher.collector.sources import Source
 from dispatcher.collector.timestamps import parse_time
 from dispatcher.config.collector import SourceSettings
 from dispatcher.event import Event, is_id
+from dispatcher.request.course import course_fields
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Sources

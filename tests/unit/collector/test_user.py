@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from dispatcher.collector.user import UserLookup, read_cookies
+from dispatcher.collector.user import UserLookup
 from dispatcher.errors import SettingsError
 from dispatcher.monitoring.intake import Intake
+from dispatcher.request.cookies import read_cookies
 from tests.support.waiting import PATIENCE, soon
 
 Ask = Callable[..., list[dict[str, Any]]]

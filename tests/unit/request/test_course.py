@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.collector.course import course_fields
+from dispatcher.request.course import course_fields
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""Celery: the context of a request in what its tasks emit.
+
+dispatcher.contrib.celery.install(app)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from celery import signals
+
+from dispatcher.contrib.request_context import LAYER
+from dispatcher.emit.context import EMPTY, BoundContext, current, replace_context
+from dispatcher.wire import encode_json
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["FIELDS", "HEADER", "install"]
+
+#: The header of a message. Celery keeps it for retries and for the tasks of a canvas.
+HEADER: Final = "dispatcher_context"
+#: What of a context goes along by default: what the tracking log and Segment look for.
+FIELDS: Final = (
+    *("user_id", "username", "session", "anonymous_id", "client_id", "ip", "agent", "host", "path", "referer"),
+    *("page", "accept_language", "course_id", "org_id", "request_id"),
+)
+#: Bytes of JSON that a header may have; of a larger context the longest fields are left out.
+MAX_BYTES: Final = 4_096
+
+# Where the context before a task is kept meanwhile: on the request of the task, so that tasks in tasks are no matter.
+_BEFORE: Final = "_dispatcher_before"
+
+
+def install(app: Celery, *, fields: Iterable[str] = FIELDS) -> None:
+    """Have tasks emit with the context of who sent them. Call it where the app is made: web processes and workers.
+
+    A task that was sent with nothing bound, or by a process without this, has no context. In eager mode a task has
+    that of its caller. Messages of task protocol 1 have no headers, and go without. Does not block.
+
+    Args:
+        app: Its tasks get the context. What other apps in this process send has the header too, which harms nobody.
+        fields: The names of what goes along. Messages lie in a broker, so nothing else does.
+
+    Raises:
+        TypeError: ``fields`` is one text.
+    """
+    if isinstance(fields, str):
+        raise TypeError(f'fields must be a list of names, not a text: write ["{fields[:80]}"]')
+    carrier = _Carrier(app, frozenset(fields))
+    for signal, receiver in (
+        (signals.before_task_publish, carrier.before_publish),
+        (signals.task_prerun, carrier.before_run),
+        (signals.task_postrun, carrier.after_run),
+    ):
+        # Once for each app: what is installed later takes the place of what is there.
+        uid = f"dispatcher.contrib.celery {id(app)}"
+        signal.disconnect(dispatch_uid=uid)
+        signal.connect(receiver, weak=False, dispatch_uid=uid)
+
+
+class _Carrier:
+    def __init__(self, app: Celery, fields: frozenset[str]) -> None:
+        self._app = app
+        self._fields = fields
+
+    def before_publish(self, sender: object = None, headers: Any = None, **_: Any) -> None:
+        bound = current()
+        # A message of protocol 2 has its id among the headers.
+        if bound is EMPTY or not isinstance(headers, dict) or "id" not in headers:
+            return
+        try:
+            chosen = {name: value for name, value in bound.merged.items() if name in self._fields}
+            shortened = _shorten(chosen)
+            if shortened:
+                headers[HEADER] = shortened
+        except Exception:
+            logger.warning("the context of %s stays behind, since it has no JSON form", sender)
+
+    def before_run(self, task: Task | None = None, **_: Any) -> None:
+        if task is None or not self._is_ours(task):
+            return
+        request: Any = task.request
+        sent = request.get(HEADER)
+        if isinstance(sent, Mapping):
+            bound = BoundContext(((LAYER, dict(sent)),))
+        elif request.is_eager:
+            bound = current()
+        else:
+            bound = EMPTY
+        setattr(request, _BEFORE, replace_context(bound))
+
+    def after_run(self, task: Task | None = None, **_: Any) -> None:
+        before = None if task is None else getattr(task.request, _BEFORE, None)
+        if isinstance(before, BoundContext) and task is not None and self._is_ours(task):
+            delattr(task.request, _BEFORE)
+            replace_context(before)
+
+    def _is_ours(self, task: Task) -> bool:
+        # shared_task makes one task for all apps, which answers with the current one.
+        return task.app is self._app or task.app.tasks is self._app.tasks
+
+
+def _shorten(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The fields as JSON has them, without the longest where all of them are too much."""
+    sizes = {name: (len(encode_json(value)) + len(encode_json(name)) + 2) for name, value in chosen.items()}
+    total = 2 + sum(sizes.values())
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= MAX_BYTES:
+            break
+        total -= sizes[name]
+        del chosen[name]
+    decoded: dict[str, Any] = msgspec.json.decode(encode_json(chosen))
+    return decoded

@@ -1,0 +1,132 @@
+"""Conf: ``DISPATCHER`` of Django's settings, read once, with all that is wrong in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.utils.module_loading import import_string
+
+from dispatcher.contrib.request_context import Hook, RequestContext
+from dispatcher.secrecy.foreign_error import describe_error, type_name
+
+#: What edX ignores: requests that say nothing, or that have events of their own.
+IGNORED: Final = (r"^/event", r"^/login", r"^/heartbeat")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Args:
+        id: Of the system check, such as ``dispatcher.E002``.
+        text: What it is.
+        hint: What to do.
+    """
+
+    id: str
+    text: str
+    hint: str
+
+
+@dataclass(slots=True)
+class Configuration:
+    """What ``DISPATCHER`` says.
+
+    Args:
+        fields: Makes a request's context.
+        hook: ``CONTEXT``.
+        request_events: ``REQUEST_EVENTS``.
+        ignored: ``IGNORE_PATHS``.
+        overrides: ``SETTINGS``, for ``dispatcher.configure``.
+        problems: What is wrong, and was left out.
+    """
+
+    fields: RequestContext = field(default_factory=RequestContext)
+    hook: Hook | None = None
+    request_events: bool = False
+    ignored: tuple[re.Pattern[str], ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_configuration() -> Configuration:
+    """Read ``DISPATCHER``. Imports what ``CONTEXT`` names; raises nothing."""
+    given = getattr(django_settings, "DISPATCHER", {})
+    read = Configuration()
+    if not isinstance(given, Mapping):
+        text = f"DISPATCHER must be a dict, not {type_name(given)}"
+        read.problems.append(Problem("dispatcher.E001", text, 'Write DISPATCHER = {"PROXIES": ["10.0.0.0/8"]}.'))
+        return read
+    for key, value in {"IGNORE_PATHS": IGNORED, **given}.items():
+        reader = _READERS.get(key)
+        if reader is None:
+            close = get_close_matches(str(key).upper(), _READERS, 1)
+            hint = f"Did you mean {close[0]}?" if close else f"The names are {', '.join(sorted(_READERS))}."
+            read.problems.append(Problem("dispatcher.E002", f"DISPATCHER[{str(key)[:80]!r}] is unknown", hint))
+            continue
+        try:
+            reader(read, value)
+        except (TypeError, ValueError) as error:
+            text = f"DISPATCHER[{key!r}] is wrong: {error}"
+            read.problems.append(Problem("dispatcher.E003", text, _HINTS[key]))
+    return read
+
+
+def _read_proxies(read: Configuration, value: Any) -> None:
+    read.fields = RequestContext(proxies=value)
+
+
+def _read_hook(read: Configuration, value: Any) -> None:
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except ImportError as error:
+            raise ValueError(f"it cannot be imported ({error})") from error
+        except Exception as error:  # whatever its module does
+            raise ValueError(f"it cannot be imported ({describe_error(error)})") from error
+    if not callable(value):
+        raise TypeError(f"{type_name(value)} cannot be called")
+    function: Callable[[Any], Any] = value
+    read.hook = Hook(function, "DISPATCHER['CONTEXT']")
+
+
+def _read_request_events(read: Configuration, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"it must be True or False, not {type_name(value)}")
+    read.request_events = value
+
+
+def _read_ignored(read: Configuration, value: Any) -> None:
+    if isinstance(value, str):
+        raise TypeError("it must be a list of regular expressions, not a text")
+    try:
+        read.ignored = tuple(re.compile(pattern) for pattern in value)
+    except re.error as error:
+        raise ValueError(f"{str(error.pattern)[:80]!r} is no regular expression: {error.msg}") from error
+
+
+def _read_overrides(read: Configuration, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"it must be a dict, not {type_name(value)}")
+    read.overrides = value
+
+
+_READERS: Final[dict[str, Callable[[Configuration, Any], None]]] = {
+    "PROXIES": _read_proxies,
+    "CONTEXT": _read_hook,
+    "REQUEST_EVENTS": _read_request_events,
+    "IGNORE_PATHS": _read_ignored,
+    "SETTINGS": _read_overrides,
+}
+_HINTS: Final = {
+    "PROXIES": 'List the networks of your proxies, such as ["10.0.0.0/8", "127.0.0.1"].',
+    "CONTEXT": "Name a function of a request that returns a dict, such as 'shop.tracking.context_of'.",
+    "REQUEST_EVENTS": "True has every request emit an event.",
+    "IGNORE_PATHS": r"List regular expressions for the start of a path, such as [r'^/static/'].",
+    "SETTINGS": 'Give dispatcher\'s own settings, such as {"broker_url": "redis://localhost/0"}.',
+}
