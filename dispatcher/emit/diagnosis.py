@@ -61,6 +61,15 @@ _ORDERED: Final = (list, tuple)
 # A key that may stand in an error, and an index.
 _NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.: -]{0,63}|[0-9]{1,6}")
 _MAX_INDEX: Final = 1_000_000
+# By the names of their modules: Django need not be here.
+_DJANGO: Final = {
+    ("django.db.models.base", "Model"): "pass its pk, or a dict of the fields that matter",
+    (
+        "django.db.models.query",
+        "QuerySet",
+    ): "pass list(queryset.values_list('pk', flat=True)), or what else matters of it",
+    ("django.db.models.manager", "BaseManager"): "pass list(manager.values_list('pk', flat=True)), or a count",
+}
 # Made once: written out in isinstance, it would be made anew for each value.
 _SEQUENCES: Final = (list, tuple, set, frozenset)
 
@@ -315,6 +324,13 @@ def _remedy(item: object) -> str:
         return "pass a sorted list of things that have a JSON form"
     if issubclass(kind, int):
         return "pass it as text"
+    try:
+        names = {(base.__module__, base.__name__) for base in kind.__mro__}
+    except Exception:  # a metaclass's own code
+        names = set()
+    for name, remedy in _DJANGO.items():
+        if name in names:
+            return remedy
     return "pass str(value), its id, or a dict of the fields that matter"
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 # Compound spellings such as apikey and writeKey have no word border, so the end of a word is what counts.
 _SECRET_WORD: Final = re.compile(
-    r"(key|token|secret|password|passwd|passphrase|passcode|pwd|credential|authorization|dsn|signature|cookie)s?$",
+    r"(key|token|secret|password|passwd|passphrase|passcode|pwd|credential|authorization|dsn|signature|cookie)s?\d*$",
     re.IGNORECASE,
 )
 # These are secret as whole words only: "oauth", "design" and "bypass" end like them and mean something else.

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def bind_user(user: Any) -> None:
-    """Bind another user for the rest of the request. A login and a logout do it by themselves; does not block.
+    """Bind another user for the rest of the request. Does not block. Outside a request it does nothing.
 
-    For what authenticates in a view, such as a token of Django REST framework. Outside a request it does nothing.
+    ``login`` and ``logout`` do it by themselves. Call it after ``alogin`` and ``alogout``, whose signals Django sends
+    in a task of their own, and for what authenticates in a view, such as a token of Django REST framework.
 
     Args:
         user: With ``pk`` and ``get_username``; None and an anonymous one are nobody.

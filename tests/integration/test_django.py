@@ -1,0 +1,26 @@
+"""The Django app and middleware, tested by a project's own suite, as Django runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.support.processes import ROOT
+
+
+def test_the_projects_suite_passes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-m", "django", "test", "tests.support.django_site.cases"],
+        cwd=ROOT,
+        env={
+            **{key: value for key, value in os.environ.items() if not key.startswith("DISPATCHER_")},
+            "DJANGO_SETTINGS_MODULE": "tests.support.django_site.settings",
+        },
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "OK" in done.stderr
