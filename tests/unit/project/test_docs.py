@@ -205,43 +205,6 @@ def test_the_readmes_django_example_binds_the_request() -> None:
     assert event.context == {"user_id": 42, "ip": "192.0.2.7", "path": "/pay"}
 
 
-@pytest.mark.parametrize("key", [None, "k3y-0f-the-session"])
-def test_the_django_middleware_binds_user_and_path_for_one_request_only(key: str | None) -> None:
-    pytest.importorskip("django")
-    from django.conf import settings
-    from django.http import HttpRequest, HttpResponse
-
-    if not settings.configured:
-        settings.configure()
-    settings.SECRET_KEY = "a-secret"
-    scope: dict[str, Any] = {}
-    text = (ROOT / "docs" / "how-to" / "django.md").read_text()
-    exec(compile(blocks(text, "python")[0], "django.md", "exec"), scope)  # noqa: S102 - our own page
-    request = HttpRequest()
-    request.META = {"REMOTE_ADDR": "192.0.2.7", "HTTP_HOST": "nobody's [host"}
-    request.path = "/enroll"
-    request.session = type("Session", (), {"session_key": key})()
-    request.user = type("User", (), {"pk": 42, "is_authenticated": True, "get_username": lambda self: "ada"})()
-
-    def view(_: HttpRequest) -> HttpResponse:
-        tracker.emit("edx.course.enrollment.activated")
-        return HttpResponse()
-
-    with capture() as captured:
-        scope["TrackingContextMiddleware"](view)(request)
-
-    sessions = [event.context["session"] for event in captured.events]
-    assert sessions == [""] if key is None else all(len(one) == 64 and key not in one for one in sessions)
-    context = captured.one("edx.course.enrollment.activated").context
-    assert (context["user_id"], context["username"], context["ip"], context["path"]) == (
-        42,
-        "ada",
-        "192.0.2.7",
-        "/enroll",
-    )
-    assert tracker.get_tracker().resolve_context() == {}
-
-
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "toml")], ids=page)
 def test_the_settings_on_every_page_are_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, example in enumerate(blocks(path.read_text(), "toml")):

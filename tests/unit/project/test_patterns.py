@@ -48,12 +48,13 @@ def modules() -> Iterator[ModuleType]:
 
 
 def inside(value: Any) -> Iterator[re.Pattern[Any]]:
-    if isinstance(value, re.Pattern):
+    kind = type(value)
+    if issubclass(kind, re.Pattern):
         yield value
-    elif isinstance(value, dict):
+    elif issubclass(kind, dict):
         for one in value.values():
             yield from inside(one)
-    elif isinstance(value, list | tuple | set | frozenset):
+    elif issubclass(kind, list | tuple | set | frozenset):
         for one in value:
             yield from inside(one)
 
@@ -65,7 +66,8 @@ def used() -> Iterator[Used]:
         places += [
             (f"{module.__name__}.{name}", dict(vars(value)))
             for name, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module.__name__
+            # isinstance would have a lazy object, such as Django's settings, look up what it stands for.
+            if issubclass(type(value), type) and value.__module__ == module.__name__
         ]
         for place, names in places:
             for name, value in names.items():
