@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 #: Under which name it is entered.
 LAYER: Final = "request"
-# Longer headers are no browser's, and each event of the request would have them.
+# No browser sends longer headers, and each event of the request would have them.
 _MAX_CHARACTERS: Final = 4_096
 _LOG_SECONDS: Final = 60.0
 
@@ -39,7 +39,7 @@ class RequestContext:
 
     Args:
         proxies: Networks of proxies whose ``X-Forwarded-For`` counts, such as ``10.0.0.0/8``. None: it is not read.
-        session_cookie: The cookie that is the same for all requests of a session. Empty: there is none.
+        session_cookie: The cookie that is the same for all requests of a session. Empty: ``session`` stays empty.
 
     Raises:
         ValueError: One of the proxies is not a network.

@@ -16,7 +16,7 @@ from dispatcher.wire import encode_json
 
 
 def emit_on_commit(name: str, data: Mapping[str, Any] | None = None, *, using: str | None = None) -> None:
-    """Emit once the transaction is committed; at once where there is none. After a rollback nothing is emitted.
+    """Emit once the transaction is committed; outside a transaction at once. After a rollback nothing is emitted.
 
     The event has the time, the data and the context of this call, also where the commit comes after the request.
     Does not block. What the emit raises with ``strict = true`` is logged by Django, and harms no other callback.

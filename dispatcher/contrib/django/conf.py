@@ -107,7 +107,7 @@ def _read_ignored(read: Configuration, value: Any) -> None:
     try:
         read.ignored = tuple(re.compile(pattern) for pattern in value)
     except re.error as error:
-        raise ValueError(f"{str(error.pattern)[:80]!r} is no regular expression: {error.msg}") from error
+        raise ValueError(f"{str(error.pattern)[:80]!r} cannot be compiled: {error.msg}") from error
 
 
 def _read_overrides(read: Configuration, value: Any) -> None:

@@ -28,7 +28,7 @@ def emit_request(request: HttpRequest, ignored: Iterable[re.Pattern[str]]) -> No
 
     Args:
         request: Of which a small form is read, but no other body, so that views can read it.
-        ignored: Of which paths there is no event, looked for at their start.
+        ignored: Paths without an event; each pattern is looked for at the start of a path.
     """
     path = request.path_info
     if any(pattern.match(path) for pattern in ignored):

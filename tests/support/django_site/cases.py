@@ -250,7 +250,7 @@ class Checks(TestCase):
             ({"CONTEXT": "shop.nowhere.f"}, "dispatcher.E003", "No module named 'shop'"),
             ({"CONTEXT": 7}, "dispatcher.E003", "int cannot be called"),
             ({"REQUEST_EVENTS": "yes"}, "dispatcher.E003", "True or False, not str"),
-            ({"IGNORE_PATHS": ["("]}, "dispatcher.E003", "no regular expression"),
+            ({"IGNORE_PATHS": ["("]}, "dispatcher.E003", "cannot be compiled"),
             ({"IGNORE_PATHS": "^/x"}, "dispatcher.E003", "list of regular expressions"),
             ({"SETTINGS": []}, "dispatcher.E003", "must be a dict, not list"),
             ({"SETTINGS": {"brokr_url": "redis://x"}}, "dispatcher.E004", "brokr_url"),

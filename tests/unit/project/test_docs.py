@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 import shlex
 from array import array
 from collections import ChainMap, OrderedDict, UserDict, deque
@@ -141,16 +142,20 @@ def python_pages() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", python_pages(), ids=page)
-def test_the_python_examples_of_a_page_run(path: Path) -> None:
+def test_the_python_examples_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks marked ``python`` run one after another, as a reader would type them; ``py`` marks what is only shown."""
     examples = blocks(path.read_text(), "python")
     if any("django" in example for example in examples):
         pytest.importorskip("django")
-    scope: dict[str, Any] = {"__name__": "example", "tracker": tracker}
+    module = ModuleType("example")
+    # Frameworks look a function's annotations up in its module.
+    monkeypatch.setitem(sys.modules, "example", module)
+    scope = vars(module)
+    scope["tracker"] = tracker
     with capture() as captured:
         for number, example in enumerate(examples, start=1):
             exec(compile(example, f"{page(path)}, example {number}", "exec"), scope)  # noqa: S102 - our own pages
-        for name, function in scope.items():
+        for name, function in list(scope.items()):
             if name.startswith("test_"):
                 captured.clear()
                 function(captured)

@@ -15,6 +15,10 @@ import dispatcher
 from dispatcher.errors import DispatcherError, DropEvent
 
 PUBLIC = {
+    "dispatcher.context": {"context", "enter_context", "exit_context", "wrap"},
+    "dispatcher.contrib.asgi": {"DispatcherMiddleware"},
+    "dispatcher.contrib.celery": {"FIELDS", "HEADER", "install"},
+    "dispatcher.contrib.wsgi": {"DispatcherMiddleware"},
     "dispatcher": {
         "DispatcherError",
         "DropEvent",
@@ -29,6 +33,7 @@ PUBLIC = {
         "StoreUnavailableError",
         "Tracker",
         "configure",
+        "context",
         "flush",
         "page_reference",
         "segment",
