@@ -33,7 +33,7 @@ FIELDS: Final = (
 #: Bytes of JSON that a header may have; of a larger context the longest fields are left out.
 MAX_BYTES: Final = 4_096
 
-# Where the context before a task is kept meanwhile: on the request of the task, so that a task may run inside another one.
+# Where the context before a task is kept meanwhile: on its request, so that a task may run inside another one.
 _BEFORE: Final = "_dispatcher_before"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import sys
 import shlex
+import sys
 from array import array
 from collections import ChainMap, OrderedDict, UserDict, deque
 from collections.abc import Iterator
