@@ -38,6 +38,9 @@ class WorkerSupervisor:
         self._supervisor = Supervisor(say, on_end=on_end)
         self._stopped = threading.Event()
         self._has_quit = False
+        self._was_asked = False
+        # A list, since its pop is one step, in which no other signal comes.
+        self._quits = [signal.SIGQUIT]
 
     def run(self) -> int:
         """Run until the end, and block for so long.
@@ -54,8 +57,24 @@ class WorkerSupervisor:
                 return NEVER_STARTS
             self._supervisor.restart_ended()
         process = self._child.process
-        self._supervisor.stop(asks=not self._has_quit)
+        self._ask()
+        self._supervisor.stop(asks=False)
         return 0 if process is None or process.returncode == 0 else 1
+
+    def _ask(self) -> None:
+        """Tell the child to end: never with SIGTERM behind SIGQUIT, nor with SIGQUIT twice.
+
+        A child that is ending would die of it before it has returned its exit code.
+        """
+        if not self._has_quit:
+            self._forward(signal.SIGTERM)
+        self._was_asked = True
+        if self._has_quit:
+            self._quit()
+
+    def _quit(self) -> None:
+        with contextlib.suppress(IndexError):
+            self._forward(self._quits.pop())
 
     def _on_signal(self, number: int, _: object) -> None:
         if number in (signal.SIGHUP, signal.SIGUSR1):
@@ -63,7 +82,8 @@ class WorkerSupervisor:
             return
         if number == signal.SIGQUIT or self._stopped.is_set():
             self._has_quit = True
-            self._forward(signal.SIGQUIT)
+            if self._was_asked:
+                self._quit()
         self._stopped.set()
 
     def _forward(self, number: int) -> None:

@@ -151,6 +151,7 @@ def test_emit_from_a_file_keeps_ids_times_and_contexts_and_names_bad_lines(site:
 
 def test_emit_while_redis_is_down_says_so_and_keeps_the_event(site: Site) -> None:
     site.redis.stop()
+    site.environ["DISPATCHER_OUTBOX__EXIT_FLUSH_SECONDS"] = "0.2"
     done = site.processes.run("emit", "shop.order.paid", "--timeout", "0.2")
     assert done.returncode == 0
     assert "waits in the outbox" in done.stderr

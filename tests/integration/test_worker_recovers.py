@@ -246,6 +246,39 @@ def test_the_supervisor_stops_with_its_child_and_returns_its_exit_code(site: Sit
     assert [leaving.stop(), failing.stop(), impatient.wait()] == [0, 1, 0]
 
 
+def test_two_signals_at_once_reach_the_child_one_after_the_other(site: Site) -> None:
+    script = """
+import os, signal, sys, time
+from dispatcher.local.supervisor import Child
+from dispatcher.local.worker_supervisor import WorkerSupervisor
+
+class Hurried(WorkerSupervisor):
+    def _forward(self, number):
+        if number == signal.SIGTERM:
+            os.kill(os.getpid(), signal.SIGINT)  # comes in the moment before the child is told of the first one
+            time.sleep(0.3)
+        super()._forward(number)
+
+code = '''
+import signal, sys, time
+def end(*_):
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # as the interpreter does on its way out
+    time.sleep(1)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGQUIT, end)
+print("up", flush=True)
+time.sleep(600)
+'''
+child = Child("worker", [sys.executable, "-c", code], captured=False)
+sys.exit(Hurried(child, print).run())
+"""
+    parent = site.processes.python(script)
+    parent.wait_for_output("up")
+    assert parent.stop() == 0, parent.output
+
+
 def test_a_shutdown_does_not_wait_beyond_its_time_limit(site: Site) -> None:
     code = """
 import logging, subprocess, sys, time
