@@ -215,8 +215,8 @@ MAILBOX: Final = Key(
     "mailbox:<name>",
     "hash",
     "a visitor's events that wait for a page: c:<id> (the calls, behind when it was posted), e:<id> (the "
-    "event), s:<id> (why the last page made no calls), l:<id> (the mailbox of the browser that has it for now, "
-    "and until when); bytes (of all of them); goes with its last event",
+    "event), s:<id> (why the last page made no calls, and how many have tried), l:<id> (the mailbox of the "
+    "browser that has it for now, and until when); bytes (of all of them); goes with its last event",
 )
 ACKNOWLEDGED: Final = Key(
     "acknowledged",

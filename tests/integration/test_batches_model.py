@@ -292,8 +292,9 @@ class Walk:
         acks = [(event_id, self.random.choice(sorted(STATUSES))) for event_id in ids]
         self.history[-1] += f" {mailbox} {acks}"
         assert self.mailboxes.acknowledge([mailbox], {name: acks}) == model.acknowledge(mailbox, acks)
-        found = self.mailboxes.fetch([name], [mailbox], limit=1000)
-        assert sorted(one.id for one in found) == sorted(i for box, i in model.mailboxes.waiting if box == mailbox)
+        if self.random.random() < 0.7:
+            found = self.mailboxes.fetch([name], [mailbox], limit=1000)
+            assert sorted(one.id for one in found) == model.mailboxes.fetch(mailbox)
 
     def expire(self, name: str, model: Model) -> None:
         assert self.mailboxes.expire(name) == model.expire()

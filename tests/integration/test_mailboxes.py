@@ -142,7 +142,41 @@ def test_what_no_page_took_in_time_is_a_dead_letter_with_its_event(
     [letter] = DeadLetters(store.pool, clock=clock).select(NAME, DeadLetterFilter())
     assert letter.payload == b"e1"
     assert letter.error
+    assert letter.attempts == (1 if status else 0)
     assert no_key_left(store, ALICE)
+
+
+@pytest.mark.parametrize("browser", [ALICE, BOB], ids=["its own mailbox", "its user's mailbox"])
+def test_each_try_of_a_page_counts_once_as_a_retry(store: OpenStore, boxes: Mailboxes, browser: str) -> None:
+    claimed = claim(store, "e1")
+    store.settle(claimed, posting(claimed))
+    mailboxes = list(dict.fromkeys((browser, ALICE)))
+    for tries in (1, 2, 3):
+        assert waiting(boxes, *mailboxes) == ["e1"]
+        assert boxes.acknowledge(mailboxes, {NAME: [("e1", "error")]}) == 1
+        # The answer was lost, and the page says it again.
+        assert boxes.acknowledge(mailboxes, {NAME: [("e1", "error")]}) == 0
+        assert counts(store).retried == tries
+    assert boxes.acknowledge(mailboxes, {NAME: [("e1", "handed")]}) == 1
+    # And this comes late.
+    assert boxes.acknowledge(mailboxes, {NAME: [("e1", "error"), ("e1", "handed")]}) == 0
+    assert (counts(store).retried, counts(store).delivered, counts(store).posted) == (3, 1, 0)
+    assert no_key_left(store, ALICE, BOB)
+
+
+@pytest.mark.parametrize(("status", "reason"), [("error", "call_failed"), ("not_present", "not_present")])
+def test_a_try_before_the_post_counts_when_that_comes(
+    store: OpenStore, boxes: Mailboxes, clock: Clock, status: str, reason: str
+) -> None:
+    claimed = claim(store, "e1")
+    for _ in range(2):
+        assert boxes.acknowledge([ALICE], {NAME: [("e1", status)]}) == 0
+    store.settle(claimed, posting(claimed))
+
+    assert (counts(store).retried, counts(store).posted) == (1, 1)
+    clock.now += HOUR
+    assert boxes.expire(NAME) == 1
+    assert dict(counts(store).dead_by_reason) == {reason: 1}
 
 
 def test_a_dead_letter_can_be_posted_again(store: OpenStore, boxes: Mailboxes, clock: Clock) -> None:

@@ -28,6 +28,16 @@ class Waiting:
     payload: bytes
     until_ms: int
     reason: str = "not_collected"
+    tries: int = 0
+    #: Whether a page has it again since the last try.
+    is_out: bool = False
+
+    def fail(self, status: str) -> bool:
+        """A page made no calls. Returns whether that counts: not where it was said of the last try already."""
+        if self.tries and not self.is_out:
+            return False
+        self.reason, self.tries, self.is_out = "call_failed" if status == "error" else status, self.tries + 1, False
+        return True
 
 
 @dataclass
@@ -38,14 +48,19 @@ class MailboxesModel:
     early: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def post(self, one: PostedEvent, now_ms: int, keep_seconds: float) -> str:
-        """Returns what it counts as now: nothing, handed, or why it is filtered."""
+        """Returns what it counts as now: nothing, handed, again, or why it is filtered."""
         for status, outcome in (("handed", "handed"), ("no_consent", "consent")):
             if self.early.pop((status, one.mailbox, one.id), None) is not None:
                 return outcome
         if (one.mailbox, one.id) in self.waiting:
             return "duplicate"
-        self.waiting[one.mailbox, one.id] = Waiting(one.payload, now_ms + int(keep_seconds * 1000))
-        return ""
+        self.waiting[one.mailbox, one.id] = posted = Waiting(one.payload, now_ms + int(keep_seconds * 1000))
+        failed = [
+            posted.fail(status)
+            for status in ("error", "not_present")
+            if self.early.pop((status, one.mailbox, one.id), None) is not None
+        ]
+        return "again" if any(failed) else ""
 
     def acknowledge(self, mailbox: str, acks: Sequence[tuple[str, str]], now_ms: int) -> list[str]:
         """Returns for each that counts what it counts as: handed, consent or again."""
@@ -53,23 +68,28 @@ class MailboxesModel:
         for event_id, status in acks:
             known = self.waiting.get((mailbox, event_id))
             if known is None:
-                if status in ("handed", "no_consent"):
-                    self.early[status, mailbox, event_id] = now_ms
+                self.early[status, mailbox, event_id] = now_ms
             elif status in ("handed", "no_consent"):
                 del self.waiting[mailbox, event_id]
                 found.append("handed" if status == "handed" else "consent")
-            else:
-                known.reason = "call_failed" if status == "error" else status
+            elif known.fail(status):
                 found.append("again")
         self.early = {key: when for key, when in self.early.items() if when > now_ms - EARLY_MS}
         return found
 
-    def expire(self, now_ms: int) -> list[tuple[str, str, bytes]]:
-        """Take out what has waited for too long: why, in a word and a sentence, and the event."""
+    def fetch(self, mailbox: str) -> list[str]:
+        """What waits in a mailbox, which its own browser has from now on."""
+        found = [event_id for box, event_id in self.waiting if box == mailbox]
+        for event_id in found:
+            self.waiting[mailbox, event_id].is_out = True
+        return sorted(found)
+
+    def expire(self, now_ms: int) -> list[Waiting]:
+        """Take out what has waited for too long."""
         old = [key for key, one in self.waiting.items() if one.until_ms <= now_ms]
         # In the order of the store.
         old.sort(key=lambda key: (self.waiting[key].until_ms, " ".join(key)))
-        return [(one.reason, ERRORS[one.reason], one.payload) for key in old if (one := self.waiting.pop(key))]
+        return [self.waiting.pop(key) for key in old]
 
 
 class MailboxCommands:
@@ -88,7 +108,6 @@ class MailboxCommands:
     def acknowledge(self, mailbox: str, acks: Sequence[tuple[str, str]]) -> int:
         """A page says what it made of events; returns how many counted now."""
         found = self.mailboxes.acknowledge(mailbox, acks, self.now_ms)
-        self.retried += sum(outcome == "again" for outcome in found)
         for outcome in found:
             self._count_posted(outcome)
         return len(found)
@@ -96,14 +115,16 @@ class MailboxCommands:
     def expire(self) -> int:
         """Bury what has waited for too long; returns how many events that are."""
         buried = self.mailboxes.expire(self.now_ms)
-        for reason, error, payload in buried:
-            body = pack_event(payload)
-            self._add_letter(Letter(reason, error, body, 1, self.now_ms), body)
+        for one in buried:
+            body = pack_event(one.payload)
+            self._add_letter(Letter(one.reason, ERRORS[one.reason], body, one.tries, self.now_ms), body)
         return len(buried)
 
     def _count_posted(self, outcome: str) -> None:
         if outcome == "handed":
             self.delivered += 1
             self.last_delivered_ms = self.now_ms
-        elif outcome not in ("", "again"):
+        elif outcome == "again":
+            self.retried += 1
+        elif outcome:
             self.filtered[outcome] += 1

@@ -2,8 +2,8 @@
 --
 -- Arguments: mailboxes: those of the visitor; acks: [[id, status], …], where the status is handed, no_consent,
 --   not_present or error.
--- Returns how many of them counted now. What is handed before it is posted counts when it is; and what was not there, or
--- failed, stays for the visitor's next page.
+-- Returns how many of them counted now. What comes before its event is posted counts when that is; and what was not
+-- there, or failed, stays for the visitor's next page.
 
 -- Most of it frees memory.
 write_even_when_full()
@@ -13,21 +13,22 @@ for _, ack in ipairs(arguments.acks) do
   for _, mailbox in ipairs(arguments.mailboxes) do
     local name = mailbox .. ' ' .. id
     if redis.call('ZSCORE', key('posted'), name) then
-      is_known, counted = true, counted + 1
-      if status == 'handed' then
+      is_known = true
+      if FAILED[status] then
+        if count_try(mailbox, id, FAILED[status], arguments.mailboxes[1]) then counted = counted + 1 end
+      elseif status == 'handed' then
+        counted = counted + 1
         take_posted(mailbox, id)
         count('delivered', 1)
         redis.call('HSET', key('counts'), 'last_delivered_at', now)
-      elseif status == 'no_consent' then
+      else
+        counted = counted + 1
         take_posted(mailbox, id)
         count_filtered({consent = 1})
-      else
-        redis.call('HSET', key('mailbox:' .. mailbox), 's:' .. id, status == 'error' and 'call_failed' or 'not_present')
-        count('retried', 1)
       end
     end
   end
-  if not is_known and (status == 'handed' or status == 'no_consent') then
+  if not is_known then
     for _, mailbox in ipairs(arguments.mailboxes) do
       redis.call('ZADD', key('acknowledged'), now, status .. ' ' .. mailbox .. ' ' .. id)
     end

@@ -10,14 +10,13 @@ for _, mailbox in ipairs(arguments.mailboxes) do
   local box = key('mailbox:' .. mailbox)
   for _, row in ipairs(calls_in(mailbox)) do
     if #found >= 2 * arguments.limit then return found end
-    local is_free = mailbox == browser
-    if not is_free then
-      local lease = redis.call('HGET', box, 'l:' .. row[1]) or ''
-      local holder, ends = string.match(lease, '^(%S+) (%d+)$')
-      is_free = not holder or holder == browser or tonumber(ends) <= now
-      if is_free then
-        redis.call('HSET', box, 'l:' .. row[1], browser .. ' ' .. string.format('%d', now + arguments.lease_ms))
-      end
+    local is_own = mailbox == browser
+    local fields = redis.call('HMGET', box, 'l:' .. row[1], 's:' .. row[1])
+    local holder, ends = string.match(fields[1] or '', '^(%S+) (%d+)$')
+    local is_free = is_own or not holder or holder == browser or tonumber(ends) <= now
+    -- Of what was tried before, it says too that the next page has it; see count_try.
+    if is_free and (fields[2] or not is_own) then
+      redis.call('HSET', box, 'l:' .. row[1], browser .. ' ' .. string.format('%d', now + arguments.lease_ms))
     end
     if is_free then
       found[#found + 1] = row[1]

@@ -77,9 +77,9 @@
 --                             counted; goes after a week
 --   posted                    zset: mailbox and id of an event that waits for its visitor's page: until when
 --   mailbox:<name>            hash: a visitor's events that wait for a page: c:<id> (the calls, behind when it was
---                             posted), e:<id> (the event), s:<id> (why the last page made no calls), l:<id> (the mailbox
---                             of the browser that has it for now, and until when); bytes (of all of them); goes with its
---                             last event
+--                             posted), e:<id> (the event), s:<id> (why the last page made no calls, and how many have
+--                             tried), l:<id> (the mailbox of the browser that has it for now, and until when); bytes
+--                             (of all of them); goes with its last event
 --   acknowledged              zset: status, mailbox and id of an event that a page acknowledged before it was posted:
 --                             when; each goes when it is posted, or after a day
 --   none                      string: never there: deleted first where a command has to come through at maxmemory
