@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dispatcher.errors import StoreUnavailableError
 from tests.faults.count import SEGMENT, Count
 from tests.faults.numbering import for_segment
+from tests.faults.page import TAGS, read_handed
 from tests.faults.places import log_files, read_dead, read_filed, read_ledger, read_log
 from tests.faults.progress import Emitted
 from tests.faults.sink import ScriptedSink
@@ -32,6 +33,8 @@ class Arrivals:
             return False
         lines, _ = read_log(self._site.log)
         due = for_segment(lines)
+        if self._has_pages and due - {key for _, key in read_handed(self._site.directory)} - self._dead(TAGS):
+            return False
         return not emitted.sure - lines.keys() and all(not due - self._at(name) for name in self._sinks)
 
     def count(self, emitted: Emitted, *, poison: bool) -> Count:
@@ -52,9 +55,15 @@ class Arrivals:
             keys=sink.keys,
             dead=self._dead(SEGMENT),
             others={name: self._at(name) for name in self._sinks if name != SEGMENT},
+            handed=read_handed(self._site.directory) if self._has_pages else None,
+            dead_of_pages=self._dead(TAGS),
             ledger=read_ledger(self._site.ledger()),
             poison=poison,
         )
+
+    @property
+    def _has_pages(self) -> bool:
+        return TAGS in self._site.settings().destinations
 
     def _at(self, name: str) -> frozenset[str]:
         sink = self._sinks[name]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.faults.account import Account, Numbers
 from tests.faults.expectation import Expectation
 from tests.faults.numbering import for_segment, poison_among
+from tests.faults.page import TAGS
 from tests.faults.progress import Emitted
 
 LOG, SEGMENT = "tracking_log", "segment"
@@ -25,6 +26,8 @@ class Count:
         taken: How often the sink took it.
         keys: The event of each message id.
         dead: The events among the dead letters of the sink's destination.
+        handed: How often each event was handed over, by the page and the event; None where there are no pages.
+        dead_of_pages: The events among the dead letters of the pages' destination.
         others: The events at each further destination, dead letters included.
         poison: Whether the sink refused the poison events for good.
     """
@@ -36,6 +39,8 @@ class Count:
     taken: Counter[str]
     keys: Mapping[str, str]
     dead: frozenset[str] = frozenset()
+    handed: Counter[tuple[str, str]] | None = None
+    dead_of_pages: frozenset[str] = frozenset()
     others: Mapping[str, frozenset[str]] = field(default_factory=dict)
     ledger: Mapping[str, Numbers] = field(default_factory=dict)
     poison: bool = False
@@ -69,6 +74,7 @@ def check(count: Count, expected: Expectation) -> Account:
         problems=(
             *_wrong_in_log(count),
             *_wrong_at_sink(count, expected),
+            *_wrong_on_pages(count, expected),
             *_wrong_in_ledger(count, expected),
             *_wrong_with_emit(count, expected),
         ),
@@ -102,6 +108,25 @@ def _wrong_at_sink(count: Count, expected: Expectation) -> Iterator[str]:
     yield from _some(poison - count.dead, "poison events are not dead letters")
     for name, found in count.others.items():
         yield from _some(count.due - found, f"events never reached {name}")
+
+
+def _wrong_on_pages(count: Count, expected: Expectation) -> Iterator[str]:
+    if count.handed is None:
+        return
+    handed = frozenset(key for _, key in count.handed)
+    yield from _some(count.due - handed - count.dead_of_pages, "events were neither handed over nor dead")
+    yield from _some([key for (_, key), times in count.handed.items() if times > 1], "events were handed over twice")
+    yield from _some(
+        [key for page, key in count.handed if key.rpartition(".")[0] != page], "events were handed to another visitor"
+    )
+    yield from _some(handed - for_segment(count.lines), "events were handed over that are not for pages")
+    if not expected.dead_letters:
+        yield from _some(count.dead_of_pages, "events for pages became dead letters")
+    if expected.exact:
+        numbers = count.ledger[TAGS]
+        delivered = len(handed - count.dead_of_pages)
+        if (numbers["delivered"], numbers["dead"]) != (delivered, len(count.dead_of_pages)):
+            yield f"the ledger of {TAGS} says {numbers}, and {delivered} were handed over"
 
 
 def _wrong_in_ledger(count: Count, expected: Expectation) -> Iterator[str]:

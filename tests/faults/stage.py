@@ -18,6 +18,7 @@ from tests.faults.count import SEGMENT, check
 from tests.faults.expectation import Expectation
 from tests.faults.latency import LogLatency
 from tests.faults.numbering import BOTH
+from tests.faults.page import TAGS
 from tests.faults.places import log_files
 from tests.faults.posting import KEY
 from tests.faults.restarted_processes import RestartedProcesses, Workers
@@ -41,6 +42,8 @@ _DESTINATION = {
     "BREAKER__FIRST_SECONDS": "0.5",
     "BREAKER__MAX_SECONDS": "2",
 }
+# Pages of each web process, and events a second of each.
+_PAGES, _PAGE_RATE = 6, 10
 # A request has to end within its lease, of which it may take this part.
 _TIMEOUT_OF_LEASE = 0.7
 
@@ -76,6 +79,8 @@ class Stage:
         self.redis = RedisServer()
         self.sink = ScriptedSink()
         self._sinks = {SEGMENT: self.sink}
+        # How many pages each web process has.
+        self._pages = 0
 
     def __enter__(self) -> Self:
         with self._stack:
@@ -173,6 +178,18 @@ class Stage:
         posts = ("--collector", str(self.collector_port), "--impatience", str(impatience))
         self.load(clients, *posts, *arguments, rate=rate)
 
+    def load_by_pages(self, *arguments: str, impatience: float = 0.1, handover_hours: float = 24) -> None:
+        """Start a worker, a collector and pages that hand over what waits for their visitors, and remember it."""
+        table = f"[destinations.{TAGS}]\ntype = 'google_tag_manager_web'\nevents = {[BOTH]}\nfields = ['k']\n"
+        self.site.allow([BOTH], more=f"{table}handover_hours = {handover_hours}\n")
+        self._configure(TAGS)
+        self.environ["DISPATCHER_COLLECTOR__SECRET"] = "0123456789abcdef" * 4
+        self._pages = _PAGES
+        self.workers.start()
+        # A mailbox has room for what a page emits in the longest outage.
+        pages = ("--pages", "--threads", str(_PAGES), *arguments)
+        self.load_over_http(2, *pages, rate=_PAGE_RATE, impatience=impatience)
+
     def go_on(self, least: float, most: float | None = None) -> None:
         """Let the load run for some seconds: ``least``, or a random time between the two."""
         deadline = time.monotonic() + (least if most is None else self.chance.uniform(least, most))
@@ -234,13 +251,23 @@ class Stage:
 
     def finish(self, expected: Expectation) -> Account:
         """End the load, wait until everything has arrived or patience is exhausted, and account for it."""
-        self.end_load()
+        if self._pages:
+            self._doing = "the pages emit nothing more"
+            self.webs.end_emitting(self._pages)
+        else:
+            self.end_load()
         if not self.relays.running:
             self.relays.start()  # for the outboxes of killed processes
         emitted = self.webs.emitted()
         arrival_seconds = self.wait_until_arrived("the rest arrives", expected.patience_seconds)
         self.go_on(expected.quiet_seconds)
-        account = check(self._arrivals.count(emitted, poison=self.expects_poison), expected)
+        if self._pages:
+            self.end_load()
+        counted = self._arrivals.count(emitted, poison=self.expects_poison)
+        account = check(counted, expected)
+        if counted.handed is not None:
+            dead = f", {len(counted.dead_of_pages):,} dead" if counted.dead_of_pages else ""
+            self.notes.append(f"{len(counted.handed):,} handed over{dead}")
         self._check_processes(expected)
         self._check_journals(expected)
         if emitted.refused:

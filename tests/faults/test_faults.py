@@ -16,6 +16,7 @@ from tests.faults.cases import CASES
 from tests.faults.count import LOG, SEGMENT, Count, check
 from tests.faults.expectation import Expectation
 from tests.faults.numbering import for_segment, is_poison, key
+from tests.faults.page import TAGS
 from tests.faults.progress import WORDS, Emitted, progress_path, read_emitted
 from tests.faults.report import MARKS, line, markdown, write_between
 from tests.faults.runner import Result, play
@@ -113,6 +114,29 @@ def test_an_event_missing_at_the_sink_is_lost_unless_it_is_poison_and_dead() -> 
     dead = replace(count, dead=frozenset({poison}))
     assert check(replace(dead, poison=True), Expectation(exact=False)).holds
     assert "good events became dead letters" in check(dead, Expectation(exact=False)).problems[0]
+
+
+HANDED = Counter({(one.rpartition(".")[0], one): 1 for one in for_segment(EVENTS)})
+
+
+@pytest.mark.parametrize(
+    ("handed", "problem"),
+    [
+        (HANDED - Counter([("0.0", "0.0.1")]), "1 events were neither handed over nor dead, such as 0.0.1"),
+        (HANDED + Counter([("0.0", "0.0.1")]), "1 events were handed over twice, such as 0.0.1"),
+        (HANDED + Counter([("0.1", "0.0.1")]), "1 events were handed to another visitor, such as 0.0.1"),
+        (HANDED + Counter([("0.0", "0.0.3")]), "1 events were handed over that are not for pages, such as 0.0.3"),
+    ],
+    ids=["lost", "twice", "another visitor", "another route"],
+)
+def test_what_pages_handed_over_is_counted(count: Count, handed: Counter[tuple[str, str]], problem: str) -> None:
+    numbers = {**count.ledger[SEGMENT], "delivered": len(HANDED)}
+    good = replace(count, handed=HANDED, ledger={**count.ledger, TAGS: numbers})
+
+    assert check(good, Expectation()).holds
+    assert problem in check(replace(good, handed=handed), Expectation()).problems
+    dead = replace(good, dead_of_pages=frozenset({"0.0.1"}))
+    assert "1 events for pages became dead letters, such as 0.0.1" in check(dead, Expectation()).problems
 
 
 def test_a_ledger_that_differs_from_the_count_is_a_problem(count: Count) -> None:

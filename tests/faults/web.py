@@ -20,11 +20,14 @@ import click
 from dispatcher import tracker
 from dispatcher.errors import OutboxError
 from tests.faults.numbering import BOTH, LOG_ONLY, goes_to_segment, is_poison, key
+from tests.faults.page import Page
 from tests.faults.posting import Posting
 from tests.faults.progress import WORDS, progress_path, refused_path, returned_from
 from tests.support.waiting import wait_for
 
 _BURST: Final = 10
+#: What each page's thread prints once it emits nothing more. It then goes on until DIRECTORY has a file ``closed``.
+ONLY_ASKS: Final = "the page only asks"
 
 
 @click.command()
@@ -37,6 +40,8 @@ _BURST: Final = 10
 @click.option("--deadly", default=-1, help="The event of the first thread that kills each worker that delivers it.")
 @click.option("--collector", default=0, help="The port of a collector: post there what would be emitted.")
 @click.option("--impatience", default=0.0, help="How often it is gone before the collector has answered.")
+@click.option("--pages", is_flag=True, help="Have pages post there, which take what waits for their visitors.")
+@click.option("--leaving", is_flag=True, help="Have every other of these pages leave for good.")
 @click.option("--forks", default=0, help="Children that emit as much, with the numbers after its own.")
 def main(
     number: int,
@@ -48,6 +53,8 @@ def main(
     deadly: int,
     collector: int,
     impatience: float,
+    pages: bool,
+    leaving: bool,
     forks: int,
 ) -> None:
     """Emit."""
@@ -57,7 +64,7 @@ def main(
             return "deadly"
         return "poison" if poison and is_poison(n) else ""
 
-    load = _Load(number, directory, threads, rate, count, mark, collector, impatience)
+    load = _Load(number, directory, threads, rate, count, mark, collector, impatience, pages, leaving)
     running = load.start()
     print("emitting", flush=True)
     if forks:
@@ -83,6 +90,8 @@ class _Load:
     mark: Callable[[int, int], str]
     collector: int
     impatience: float
+    pages: bool
+    leaving: bool
 
     def start(self) -> list[threading.Thread]:
         path = progress_path(self.directory, self.number)
@@ -99,7 +108,13 @@ class _Load:
 
     def _emit_on(self, thread: int, progress: mmap.mmap, refusals: int) -> None:
         emit: Callable[[str, dict[str, Any]], object] = tracker.emit
-        if self.collector:
+        page: Page | None = None
+        if self.pages:
+            name = f"{self.number}.{thread}"
+            leaves = self.leaving and thread % 2 == 1
+            page = Page(self.collector, self.impatience, name, self.directory, leaves=leaves)
+            emit = page.send
+        elif self.collector:
             emit = Posting(self.collector, self.impatience, f"{self.number}.{thread}").send
         n = 0
         stop = self.directory / "stop"
@@ -110,8 +125,14 @@ class _Load:
                 _emit(emit, key(self.number, thread, n), n, refusals, mark=self.mark(thread, n))
                 n += 1
                 WORDS.pack_into(progress, thread * WORDS.size, n, n)
+            if page is not None:
+                page.ask()
             next_at = max(next_at + _BURST / self.rate, time.monotonic() - 1)
             time.sleep(max(0.0, next_at - time.monotonic()))
+        if page is not None:
+            print(ONLY_ASKS, flush=True)
+            while not (self.directory / "closed").exists():
+                page.ask()
 
 
 def _fork(load: _Load, *, in_order: bool) -> int:

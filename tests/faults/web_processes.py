@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from tests.faults.progress import Emitted, count_emitted, read_emitted, returned_from
+from tests.faults.web import ONLY_ASKS
 from tests.support.processes import Child, Processes
+from tests.support.waiting import wait_for
 
 
 class WebProcesses:
@@ -117,9 +120,16 @@ class WebProcesses:
         """How many emits have returned so far. Cheaper than ``emitted``."""
         return count_emitted(self._directory, self._next)
 
+    def end_emitting(self, threads: int) -> None:
+        """Have their pages, one for each thread, emit nothing more, and only ask what waits for them."""
+        (self._directory / "stop").touch()
+        for child in self.running:
+            wait_for(partial(_only_asks, child, threads), 90, what="the pages to emit nothing more")
+
     def end(self) -> list[str]:
         """Have all of them end normally, which may leave events in their outboxes. Returns the problems."""
-        (self._directory / "stop").touch()
+        for name in ("stop", "closed"):
+            (self._directory / name).touch()
         codes = [(child, child.wait(40)) for child in self._children]
         return [
             f"a web process ended with {code}: {child.output[-300:]}"
@@ -141,3 +151,7 @@ class WebProcesses:
         self._next += numbers
         command = (sys.executable, "-m", "tests.faults.web", str(number), str(self._directory), *arguments)
         return self._processes.start(*command, descriptors=descriptors, **environ)
+
+
+def _only_asks(child: Child, threads: int) -> bool:
+    return child.output.count(ONLY_ASKS) == threads or not child.running
