@@ -26,6 +26,9 @@ MAX_NAME_CHARACTERS: Final = 255
 #: UUIDs have 36; what others use as ids is shorter than this.
 MAX_ID_CHARACTERS: Final = 100
 
+# Where an event may name its user: the context of tracking, and what Segment's calls say.
+_USER_KEYS: Final = ("user_id", "userId", "username", "anonymous_id", "anonymousId")
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened.
@@ -62,6 +65,12 @@ def as_object(data: object) -> dict[str, Any]:
     if isinstance(data, dict):
         return data
     return {} if data is None else {"data": data}
+
+
+def users_of(event: Event) -> frozenset[str]:
+    """What names the user of an event in its context or data, each as a person would type it."""
+    places = [table for table in (event.context, event.data) if isinstance(table, dict)]
+    return frozenset(str(table[key]) for table in places for key in _USER_KEYS if table.get(key) not in (None, ""))
 
 
 def is_id(event_id: object) -> bool:

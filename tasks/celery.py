@@ -19,6 +19,7 @@ from dispatcher.connections.celery_app import CeleryApp
 from dispatcher.connections.redis_pool import RedisPool, kombu_options
 from dispatcher.connections.urls import broker_tls, kombu_url
 from dispatcher.destinations.build import build_destinations
+from dispatcher.live.tap import Tap
 from dispatcher.local.supervisor import STACKS
 from dispatcher.process import heartbeat
 from dispatcher.secrecy.log_lines import guard_handlers
@@ -80,10 +81,11 @@ def make_app(settings: config.Settings) -> CeleryApp:
     refuse_compressed()
     if serves(kombu_url(settings.broker)):
         _use_transport(app, settings)
-    store = BatchStore(RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS))
+    pool = RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS)
+    store, tap = BatchStore(pool), Tap(pool, is_on=settings.is_debug)
     for name, build in destinations.items():
         rings_here = settings.broker == settings.store
-        delivery = Delivery(store, name, settings.destinations[name], build, rings_here=rings_here)
+        delivery = Delivery(store, name, settings.destinations[name], build, rings_here=rings_here, tap=tap)
         if settings.worker.pool == "prefork":
             # The parent ends a child whose interpreter is held, with SIGKILL. After twice the lease another worker has
             # taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).

@@ -27,6 +27,7 @@ from dispatcher.cli.retry import retry
 from dispatcher.cli.segment_stub import segment_stub, sink
 from dispatcher.cli.settings import settings
 from dispatcher.cli.status import status
+from dispatcher.cli.tail import tail
 from dispatcher.cli.up import up
 from dispatcher.cli.waiting import waiting
 from dispatcher.cli.worker import worker
@@ -107,6 +108,7 @@ for command in (
     up,
     emit,
     status,
+    tail,
     doctor,
     retry,
     pause,

@@ -177,6 +177,11 @@ class Settings(Table):
         description="Outbox, embedded Redis, logs; $XDG_STATE_HOME/dispatcher or ~/.local/state/dispatcher.",
     )
     strict: bool = Field(False, description="Whether emit raises for an event that it cannot take.")
+    debug: bool | None = Field(
+        None,
+        description="Whether relays and workers show events to `dispatcher tail` and the board's live page. Absent: in "
+        "`development` only.",
+    )
     processors: Annotated[tuple[str, ...], checked_by(_check_processors)] = Field(
         (), description="package.module:callable, in the order in which they run."
     )
@@ -203,6 +208,11 @@ class Settings(Table):
     def origin(self) -> Origin | None:
         """Where they were read; None for settings made in code."""
         return self._origin
+
+    @property
+    def is_debug(self) -> bool:
+        """Whether events may be shown as they pass."""
+        return self.environment == "development" if self.debug is None else self.debug
 
     @property
     def broker(self) -> str:

@@ -63,6 +63,8 @@ class Batcher:
         #: For how long ids of clients are remembered; None: each event goes on.
         self.id_window: Final = id_window
         self._routes: dict[bytes, _Route] = {}
+        #: Whether ranges keep what passes, for somebody who looks.
+        self.is_watched = False
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -115,6 +117,11 @@ class Batcher:
             if wire.is_head(head):
                 self._routes[head] = route
         return route
+
+    def where(self, payload: bytes) -> tuple[tuple[str, ...], Mapping[str, str]]:
+        """The destinations that an event goes to, and why not to the others that workers serve. Raises as ``route``."""
+        route = self.route(payload)
+        return route.destinations, dict(route.filtered)
 
 
 def make_batcher(settings: Settings) -> Batcher:
@@ -203,6 +210,8 @@ class JournalRange:
         self.by_deprecated_call: list[tuple[bytes, int]] = []
         #: The sources of its duplicates, with the position behind each: they are counted too.
         self.repeats: list[tuple[str, int]] = []
+        #: Each event and whether it is a duplicate, while somebody looks.
+        self.passed: list[tuple[bytes, bool]] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int], duplicates: Container[int] = frozenset()) -> None:
         """Add events to the batches of their destinations. Pure.
@@ -213,6 +222,7 @@ class JournalRange:
             duplicates: The ends of those that came before, which go to no destination.
         """
         batches, find_route = self._batches, self._batcher.route
+        self._keep_passed(payloads, ends, duplicates)
         for payload, end in zip(payloads, ends, strict=True):
             try:
                 route = find_route(payload)
@@ -247,6 +257,10 @@ class JournalRange:
                 if end > batch.start:
                     batch.filtered[reason] = batch.filtered.get(reason, 0) + 1
             self.end = end
+
+    def _keep_passed(self, payloads: Sequence[bytes], ends: Sequence[int], duplicates: Container[int]) -> None:
+        if self._batcher.is_watched:
+            self.passed += [(payload, end in duplicates) for payload, end in zip(payloads, ends, strict=True)]
 
     def close(self) -> None:
         """Close the open batches, so that those of every destination reach to the end of the range."""

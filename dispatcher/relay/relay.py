@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import DispatcherError
+from dispatcher.live.arrivals import show_arrivals
+from dispatcher.live.tap import Tap
 from dispatcher.process.clock import monotonic
 from dispatcher.relay.batching import make_batcher
 from dispatcher.relay.outboxes import Outboxes
@@ -71,6 +73,7 @@ class Relay:
         self._store = BatchStore(self._pool) if store is None else store
         self._celery = make_producer(settings)
         self._batcher = make_batcher(settings)
+        self._tap = Tap(self._pool, is_on=settings.is_debug)
         self._watch = SettingsWatch(settings)
         self._outboxes = Outboxes(settings, own=own, store=self._store, clock=clock)
         self._range_bytes = _RANGE_BYTES
@@ -148,6 +151,7 @@ class Relay:
         self._pool.close()
 
     def _relay(self, outbox: RelayedOutbox) -> int:
+        self._batcher.is_watched = bool(self._tap.leases())
         journal_range, has_more = outbox.read_range(self._batcher, max_bytes=self._range_bytes, pause=self._pause)
         self.is_behind |= has_more
         if not journal_range.puts and journal_range.end == outbox.reader.state.position:
@@ -168,6 +172,8 @@ class Relay:
             outbox.doubt()
             raise
         outbox.commit(puts, journal_range.end)
+        if journal_range.passed:
+            show_arrivals(self._tap, journal_range.passed, self._batcher.where)
         self.moved_events += max((1, *(put.count for put in puts)))
         self._ask_seconds = _ASK_SECONDS
         self._keep_within_limits()
@@ -241,5 +247,6 @@ class Relay:
             return
         self._settings = self._outboxes.settings = settings
         self._batcher = make_batcher(settings)
+        self._tap.is_on = settings.is_debug
         for outbox in self._outboxes:
             outbox.doubt()  # the progress says nothing of new destinations

@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 import zstandard
 
-from dispatcher.event import Event, decode
+from dispatcher.event import Event, decode, users_of
 from dispatcher.store.dead_event import unpack_event
 from dispatcher.store.slots import split_slot, with_slot
 
@@ -141,7 +141,7 @@ class DeadLetterFilter:
         return (
             (self.name is None or fnmatchcase(event.name, self.name))
             and (not self.event_ids or event.id in self.event_ids)
-            and (self.user is None or self.user in _users_of(event))
+            and (self.user is None or self.user in users_of(event))
             and all(text in _texts_at(whole, path.split(".")) for path, text in self.where)
         )
 
@@ -164,13 +164,6 @@ class DeadLetterFilter:
 def _is_at_or_before(dead_letter: DeadLetter, letter_id: str, destination: str) -> bool:
     here, there = place_of(dead_letter.id), place_of(letter_id)
     return here < there or (here == there and (not destination or dead_letter.destination <= destination))
-
-
-def _users_of(event: Event) -> set[str]:
-    """What names the event's user: as a person would type it."""
-    places = [table for table in (event.context, event.data) if isinstance(table, dict)]
-    keys = ("user_id", "userId", "username", "anonymous_id", "anonymousId")
-    return {str(table[key]) for table in places for key in keys if table.get(key) not in (None, "")}
 
 
 def _texts_at(value: Any, path: Sequence[str]) -> set[str]:

@@ -224,6 +224,18 @@ ACKNOWLEDGED: Final = Key(
     "status, mailbox and id of an event that a page acknowledged before it was posted: when; each goes when it "
     "is posted, or after a day",
 )
+VIEWERS: Final = Key(
+    "viewers",
+    "zset",
+    'of "emit" alone: what somebody who looks at live events wants (live/lease.py), as JSON: until when; goes with the '
+    "last of them",
+)
+VIEWED: Final = Key(
+    "viewed:<viewer>",
+    "stream",
+    'of "emit" alone: live events for one viewer: matched (how many it wanted), items (those that it is shown, as '
+    "JSON); goes with its viewer",
+)
 NONE: Final = Key(
     "none",
     "string",
@@ -263,6 +275,8 @@ KEYS: Final = (
     POSTED,
     MAILBOX,
     ACKNOWLEDGED,
+    VIEWERS,
+    VIEWED,
     NONE,
 )
 #: The states of a batch that waits.

@@ -17,6 +17,9 @@ from celery.exceptions import Retry
 
 from dispatcher.destinations.base import Batch, Destination
 from dispatcher.errors import BatchDamagedError, StoreUnavailableError
+from dispatcher.live.deliveries import Delivery as ShownDelivery
+from dispatcher.live.deliveries import show_deliveries
+from dispatcher.live.tap import Tap
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
 from dispatcher.monitoring.sentry.traces import Trace, remove_traces
 from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
@@ -63,6 +66,7 @@ class Delivery(Task):
         build: Callable[[], Destination[Any]],
         *,
         rings_here: bool = False,
+        tap: Tap | None = None,
     ) -> None:
         self.name = task_name(destination)
         self._store = store
@@ -71,6 +75,7 @@ class Delivery(Task):
         self._build = build
         # Whether the broker is the store's Redis, so that the store's scripts ring.
         self._rings_here = rings_here
+        self._tap = tap
         self._built: tuple[int, Destination[Any]] | None = None
         self._building = threading.Lock()
 
@@ -117,6 +122,7 @@ class Delivery(Task):
             found.claims, outcomes, settings=self._settings, now=now, is_foreign=self._is_foreign
         )
         settled = self._settle(list(zip(found.claims, settlements, strict=True)), lease_until)
+        self._show(found.claims, outcomes, seconds=time.monotonic() - began)
         for settlement, of_batch in zip(settlements, traces, strict=True):
             send_traces(self._destination, of_batch, settlement, seconds=time.monotonic() - began)
         self._log_breaker(settled, settlements[-1])
@@ -184,6 +190,24 @@ class Delivery(Task):
             else:
                 outcomes.append(one)
         return outcomes, traces
+
+    def _show(self, claims: Sequence[Claim], outcomes: Sequence[Sequence[Outcome]], *, seconds: float) -> None:
+        """Show who looks what became of the events. Costs nothing while nobody does."""
+        if self._tap is None or not self._tap.leases():
+            return
+        shown = [
+            ShownDelivery(
+                destination=self._destination,
+                batch=claim.batch_id,
+                attempt=claim.attempts + 1,
+                seconds=seconds,
+                payloads=claim.payloads,
+                outcomes=of_batch,
+            )
+            for claim, of_batch in zip(claims, outcomes, strict=True)
+        ]
+        together = sum(len(claim.payloads) for claim in claims)
+        show_deliveries(self._tap, shown, self.destination.preview, together=together)
 
     def _describe(self, error: Exception, *, report: bool) -> str:
         """What a destination raised, in words that may be shown; reported and logged if it was not before."""

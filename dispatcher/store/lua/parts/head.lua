@@ -82,6 +82,11 @@
 --                             (of all of them); goes with its last event
 --   acknowledged              zset: status, mailbox and id of an event that a page acknowledged before it was posted:
 --                             when; each goes when it is posted, or after a day
+--   viewers                   zset: of "emit" alone: what somebody who looks at live events wants (live/lease.py), as
+--                             JSON: until when; goes with the last of them
+--   viewed:<viewer>           stream: of "emit" alone: live events for one viewer: matched (how many it wanted), shown
+--                             (how many of them it is shown), items (these, and deliveries, as JSON); goes with its
+--                             viewer
 --   none                      string: never there: deleted first where a command has to come through at maxmemory
 
 local prefix = KEYS[1]
