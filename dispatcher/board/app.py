@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dispatcher.board.controls import Controls, Order, UnknownDestinationError
+from dispatcher.board.live import Live
 from dispatcher.board.login import Logins
 from dispatcher.board.watcher import Watcher
 from dispatcher.errors import StoreUnavailableError
@@ -37,10 +38,13 @@ _PAGE: Final = Path(__file__).parent / "page"
 # The page's scripts, each of which imports some of the others.
 _SCRIPTS: Final = (
     *("board", "charts", "destination", "dom", "letters", "orders", "others", "server", "state", "sums", "words"),
+    *("live", "live_event"),
 )
 _FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
+    "/live": ("live.html", "text/html; charset=utf-8"),
     "/board.css": ("board.css", "text/css; charset=utf-8"),
+    "/live.css": ("live.css", "text/css; charset=utf-8"),
     **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
 }
 #: On every answer. No script or style but the board's own files, no frame, and nothing kept by caches.
@@ -137,6 +141,7 @@ class Board:
         self.watcher = Watcher(observer)
         #: Set when the server ends, so that streams end too.
         self.is_ending = False
+        self._live = Live(lambda: observer.settings, pool, lambda: self.is_ending)
 
     def routes(self) -> list[Route]:
         """All that is answered to who has a login."""
@@ -150,6 +155,7 @@ class Board:
             Route("/api/dead/show", self._show_letter, methods=["POST"]),
             Route("/api/plan", self._plan, methods=["POST"]),
             Route("/api/do", self._do, methods=["POST"]),
+            *self._live.routes(),
         ]
 
     def app(self, logins: Logins) -> ASGIApp:

@@ -41,12 +41,16 @@ def board_arguments(*, port: int) -> list[str]:
     default=None,
     help="Let the buttons retry, pause, resume, replay and drop [board.allow_control].",
 )
-def board(host: str | None, port: int | None, allow_control: bool | None) -> None:
+@click.option("--debug", is_flag=True, default=None, help="Show live events outside of development too [debug].")
+def board(host: str | None, port: int | None, allow_control: bool | None, debug: bool | None) -> None:
     """Show the ledger as a page, live, until SIGTERM or Ctrl-C.
 
     It shows each destination with its sum, what waits and since when, the breaker and the next try, the last error,
     the last hour, workers, dead letters and the outboxes of this machine. It only shows, unless --allow-control is
     given.
+
+    In development, or with --debug, its page /live shows events as they pass, with what they say of people; relays and
+    workers elsewhere than in development show them only with DISPATCHER_DEBUG=true.
 
     Everybody needs a login: set DISPATCHER_BOARD__BASIC_AUTH=user:password. Where only this machine reaches the board,
     it makes one if none is set, keeps it in <state_directory>/board-password, and prints it.
@@ -63,7 +67,8 @@ def board(host: str | None, port: int | None, allow_control: bool | None) -> Non
     log_to_stderr()
     given = {"host": host, "port": port, "allow_control": allow_control}
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    settings = config.load(overrides={"board": changed} if changed else None)
+    overrides = {**({"board": changed} if changed else {}), **({} if debug is None else {"debug": debug})}
+    settings = config.load(overrides=overrides or None)
     table = settings.board
     try:
         login, made = find_login(settings)

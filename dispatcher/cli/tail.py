@@ -15,7 +15,7 @@ from dispatcher.cli.output.live_lines import LiveLines
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError, StoreUnavailableError
 from dispatcher.live.lease import Lease
-from dispatcher.live.viewer import Viewer
+from dispatcher.live.viewer import Viewer, refusal
 
 # For each round trip.
 _TIMEOUT_SECONDS: Final = 2.0
@@ -35,7 +35,7 @@ _decode: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
 @click.option("--user", default="", metavar="USER", help="Only events about this user: an id or a name.")
 @click.option("--id", "event_id", default="", metavar="ID", help="Only the event with this id.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with the event and its requests.")
-@click.option("--debug", is_flag=True, help="Look in another environment than development; see below.")
+@click.option("--debug", is_flag=True, help="Look where debug is off for this command [debug].")
 def tail(name: str, destination: str, user: str, event_id: str, as_json: bool, debug: bool) -> None:
     """Show events as they come, and what becomes of each at every destination, until Ctrl-C.
 
@@ -52,17 +52,11 @@ def tail(name: str, destination: str, user: str, event_id: str, as_json: bool, d
     their deliveries, and says how large a part.
 
     In development nothing has to be set. Elsewhere relays and workers show nothing until they run with
-    DISPATCHER_DEBUG=true: set it for them and for this command, or give --debug to this command. Events hold what they
-    say of people.
+    DISPATCHER_DEBUG=true; this command needs it too, or --debug. Events hold what they say of people.
     """
     settings = config.load(overrides={"debug": True} if debug else None)
-    if not settings.is_debug:
-        raise SettingsError(
-            [
-                f"debug: it is off in the environment {settings.environment!r}, so events are shown to nobody: set "
-                "DISPATCHER_DEBUG=true for relays, workers and this command, and start them again"
-            ]
-        )
+    if (why := refusal(settings)) is not None:
+        raise SettingsError([f"debug: {why}"])
     if destination and destination not in settings.destinations:
         known = ", ".join(settings.destinations) or "none"
         raise click.BadParameter(f"it is not configured; configured are: {known}", param_hint="--destination")

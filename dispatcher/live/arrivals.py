@@ -24,7 +24,7 @@ RouteOf = Callable[[bytes], tuple[Sequence[str], Mapping[str, str]]]
 
 
 def show_arrivals(tap: Tap, passed: Sequence[tuple[bytes, bool]], route_of: RouteOf) -> None:
-    """Show events that were put. Blocks for a round trip for each viewer, and for none without one.
+    """Show events that are about to be put. Blocks for a round trip for each viewer, and for none without one.
 
     Args:
         tap: Knows who looks.

@@ -16,6 +16,7 @@ from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.keys import VIEWED, VIEWERS
 
 if TYPE_CHECKING:
+    from dispatcher.config import Settings
     from dispatcher.connections.redis_pool import RedisPool
 
 #: Events a second that a viewer is shown; of more, a part.
@@ -32,6 +33,16 @@ _PAGE: Final = 200
 
 class TooManyViewersError(DispatcherError):
     """As many look as are served."""
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why nobody is shown any events, and the way out; None where they may be shown."""
+    if settings.is_debug:
+        return None
+    return (
+        f"debug is off in the environment {settings.environment!r}, so events are shown to nobody: set "
+        "DISPATCHER_DEBUG=true for relays, workers and whatever shows events, and start them again"
+    )
 
 
 @dataclass(frozen=True, slots=True)

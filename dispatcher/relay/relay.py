@@ -73,7 +73,9 @@ class Relay:
         self._store = BatchStore(self._pool) if store is None else store
         self._celery = make_producer(settings)
         self._batcher = make_batcher(settings)
-        self._tap = Tap(self._pool, is_on=settings.is_debug)
+        # Nobody looks at a store that is not in this Redis.
+        self._can_be_watched = store is None
+        self._tap = Tap(self._pool, is_on=settings.is_debug and self._can_be_watched)
         self._watch = SettingsWatch(settings)
         self._outboxes = Outboxes(settings, own=own, store=self._store, clock=clock)
         self._range_bytes = _RANGE_BYTES
@@ -158,6 +160,9 @@ class Relay:
             if self._outboxes.is_adopted(outbox):
                 self._finish(outbox)
             return 0
+        if journal_range.passed:
+            # Before a worker can have it, so that who looks sees it come before it goes.
+            show_arrivals(self._tap, journal_range.passed, self._batcher.where)
         puts = outbox.record(journal_range)
         try:
             self._publish(puts)
@@ -172,8 +177,6 @@ class Relay:
             outbox.doubt()
             raise
         outbox.commit(puts, journal_range.end)
-        if journal_range.passed:
-            show_arrivals(self._tap, journal_range.passed, self._batcher.where)
         self.moved_events += max((1, *(put.count for put in puts)))
         self._ask_seconds = _ASK_SECONDS
         self._keep_within_limits()
@@ -247,6 +250,6 @@ class Relay:
             return
         self._settings = self._outboxes.settings = settings
         self._batcher = make_batcher(settings)
-        self._tap.is_on = settings.is_debug
+        self._tap.is_on = settings.is_debug and self._can_be_watched
         for outbox in self._outboxes:
             outbox.doubt()  # the progress says nothing of new destinations

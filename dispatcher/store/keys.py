@@ -233,8 +233,8 @@ VIEWERS: Final = Key(
 VIEWED: Final = Key(
     "viewed:<viewer>",
     "stream",
-    'of "emit" alone: live events for one viewer: matched (how many it wanted), items (those that it is shown, as '
-    "JSON); goes with its viewer",
+    'of "emit" alone: live events for one viewer: matched (how many it wanted), shown (how many of them it is shown), '
+    "items (these, and deliveries, as JSON); goes with its viewer",
 )
 NONE: Final = Key(
     "none",
