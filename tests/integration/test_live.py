@@ -198,7 +198,7 @@ def test_nothing_is_shown_without_debug_and_it_says_how(watched: Watched) -> Non
     assert child.wait(PATIENCE) == 2, child.output
     # A relay without debug shows nothing to who looks all the same.
     child = tailing(watched.site, "--json", "--name", "quiet.*")
-    code = "tracker.emit('quiet.one', {}); time.sleep(1.5); tracker.emit('quiet.two', {}); dispatcher.flush(timeout=20)"
+    code = "tracker.emit('quiet.one', {}); time.sleep(1.5); tracker.emit('quiet.two', {}); dispatcher.flush(timeout=60)"
     watched.site.emitting(code, DISPATCHER_DEBUG="false").succeed(PATIENCE)
     watched.site.wait_until_delivered(PATIENCE)
     assert [one for one in items(child) if one["kind"] == "event"] == []
@@ -287,7 +287,7 @@ def test_an_unread_stream_stays_small_and_goes(watched: Watched) -> None:
     child.send(signal.SIGSTOP)
     try:
         code = "for n in range(3000):\n    tracker.emit('flood.one', {'text': 'x' * 2000})\n    time.sleep(0.0005)\n"
-        watched.site.emitting(code + "dispatcher.flush(timeout=30)").succeed(PATIENCE)
+        watched.site.emitting(code + "dispatcher.flush(timeout=60)").succeed(PATIENCE)
         pool = RedisPool(watched.site.redis.url, timeout_seconds=5)
         keys = list(pool.scan(VIEWED.of(NOT_TAKEN, "*"), count=1000))
         for key in keys:
