@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dispatcher.cli.settings_from_django import from_django
 from dispatcher.config import mask_url, read
 from dispatcher.config.collector_secret import missing_secret
 from dispatcher.config.environment_file import environment_file
@@ -33,6 +34,9 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 @click.group()
 def settings() -> None:
     """Show and check the settings."""
+
+
+settings.add_command(from_django)
 
 
 @settings.command()

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from dispatcher import NotEncodableError, tracker
 from dispatcher.contrib.django import RequestContextMiddleware, emit_on_commit
+from dispatcher.contrib.django.collector_user import user_of
 from dispatcher.contrib.request_context import hash_session
 from dispatcher.emit.context import EMPTY, current
 from dispatcher.testing import capture
@@ -269,3 +270,15 @@ class Checks(TestCase):
         assert [one[0] for one in self.found(MIDDLEWARE=without)] == ["dispatcher.W001"]
         first = sorted(settings.MIDDLEWARE, key=lambda name: "dispatcher" not in name)
         assert [one[0] for one in self.found(MIDDLEWARE=first)] == ["dispatcher.W002"] * 2
+
+
+class CollectorUsers(_Captured, TestCase):
+    def test_the_collector_knows_a_session_of_the_site(self) -> None:
+        self.client.force_login(self.ada)
+        key = self.client.session.session_key
+        known = {"user_id": self.ada.pk, "username": "ada", "session": hash_session(key, settings.SECRET_KEY)}
+        for cookie in (key, f"1|{key}|salt|signature"):
+            assert user_of({}, {"sessionid": cookie}) == known
+        assert user_of({}, {}) is None
+        stranger = user_of({}, {"sessionid": "x" * 32})
+        assert stranger == {"session": hash_session("x" * 32, settings.SECRET_KEY)}
