@@ -64,7 +64,9 @@ async def _wait_and_raise(scope: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "hook", [lambda scope: 1 / 0, _wait_and_raise, lambda scope: ["user_id"], lambda scope: "7"], ids=repr
+    "hook",
+    [lambda scope: 1 / 0, _wait_and_raise, lambda scope: ["user_id"], lambda scope: "7"],
+    ids=["raises", "raises later", "a list", "a text"],
 )
 def test_a_hook_that_fails_costs_no_request(
     emitted_events: Captured, caplog: pytest.LogCaptureFixture, hook: Any

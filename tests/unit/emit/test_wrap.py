@@ -55,7 +55,9 @@ def test_a_coroutine_function_stays_one() -> None:
     assert asyncio.run(play()) == [(n, 7) for n in range(3)]
 
 
-@pytest.mark.parametrize("function", [functools.partial(look, 5), [].append, threading.Event().set])
+@pytest.mark.parametrize(
+    "function", [functools.partial(look, 5), [].append, threading.Event().set], ids=["partial", "builtin", "method"]
+)
 def test_anything_that_can_be_called_can_be_wrapped(function: object) -> None:
     context.wrap(function)  # type: ignore[arg-type]
 
