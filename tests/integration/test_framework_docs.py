@@ -61,9 +61,10 @@ def test_an_example_binds_the_request(site: Site, page: str, number: int, comman
     assert_line_with_context(site, 17)
 
 
-def test_the_two_lines_of_django_bind_the_request(site: Site) -> None:
+@pytest.mark.parametrize("page", ["django.md", "../../README.md"])
+def test_the_two_lines_of_django_bind_the_request(site: Site, page: str) -> None:
     site.processes.start(sys.executable, "-m", "django", "startproject", "app", str(site.directory)).succeed()
-    settings, views, *_ = blocks("django.md", "py")
+    settings, views, *_ = blocks(page, "py")
     with (site.directory / "app" / "settings.py").open("a") as file:
         file.write(settings + 'ALLOWED_HOSTS = ["127.0.0.1"]\n')
     (site.directory / "app" / "views.py").write_text(views)

@@ -188,28 +188,6 @@ def test_the_readmes_plain_python_example_stays_on_disk_without_redis(
     assert list((own_state / "outbox").glob("*/*.journal"))
 
 
-def test_the_readmes_django_example_binds_the_request() -> None:
-    pytest.importorskip("django")
-    from django.conf import settings
-    from django.http import HttpRequest
-
-    if not settings.configured:
-        settings.configure()
-    example = next(block for block in blocks(README.read_text(), "python") if "django" in block)
-    scope: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), scope)  # noqa: S102 - our own page
-    request = HttpRequest()
-    request.META = {"REMOTE_ADDR": "192.0.2.7"}
-    request.path = "/pay"
-    request.user = type("User", (), {"pk": 42})()
-
-    with capture() as captured:
-        scope["pay"](request, 17)
-
-    event = captured.one("shop.order.paid", order=17)
-    assert event.context == {"user_id": 42, "ip": "192.0.2.7", "path": "/pay"}
-
-
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "toml")], ids=page)
 def test_the_settings_on_every_page_are_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, example in enumerate(blocks(path.read_text(), "toml")):
