@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from dispatcher import tracker
 from dispatcher.event import Event, data_fields, decode
 from dispatcher.outbox import MemoryOutbox
+from dispatcher.testing.assertion import find_emitted
 
 
 class Captured:
@@ -43,6 +44,30 @@ class Captured:
             emitted = "".join(f"\n  {event.name} {event.data}" for event in self.events) or " nothing"
             raise AssertionError(f"wanted one event {wanted}, found {len(found)}; emitted were:{emitted}")
         return found[0]
+
+    def assert_emitted(
+        self,
+        name: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        context: Mapping[str, Any] | None = None,
+        count: int | None = 1,
+    ) -> list[Event]:
+        """Check that events of this name were emitted whose data and context hold these values.
+
+        Args:
+            name: The event's name.
+            data: What the data must hold. It may hold more, and so may the dicts inside.
+            context: What the context must hold, likewise.
+            count: How many there must be; 0 for none, None for one or more.
+
+        Returns:
+            These events, oldest first.
+
+        Raises:
+            AssertionError: There is another number of them. The message shows where the closest event differs.
+        """
+        return find_emitted(self.events, name, data or {}, context or {}, count)
 
     def clear(self) -> None:
         """Forget what was emitted so far."""

@@ -53,7 +53,7 @@ PUBLIC = {
     },
     "dispatcher.segment": {"alias", "group", "identify", "page", "screen", "track"},
     "dispatcher.monitoring.sentry": {"trace_context"},
-    "dispatcher.testing": {"Captured", "capture"},
+    "dispatcher.testing": {"Captured", "EmittedEventsMixin", "capture"},
     "dispatcher.tasks.destinations.http": {"Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"},
     "dispatcher.tasks.testing": {
         "CUT",
