@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
+from dispatcher.secrecy.visitor import make_reference
 from tests.fuzz.attack import Seed
 from tests.fuzz.good_client import good_event
 
 #: The write keys of a source of pages and of one of servers, and the secret of the mobile webhook.
 WEB_KEY, SERVER_KEY, SECRET = "k-web", "k-server", "s-mobile"
+#: What references of visitors are signed with, and the destination whose events pages take.
+VISITOR_SECRET: Final = "0123456789abcdef" * 4
+TAGS: Final = "tags"
 #: The name of each good call of Segment's API, and of nothing else.
 CALL: Final = "fuzz.good.call"
 _TIME: Final = "2026-01-02T03:04:05.678Z"
@@ -67,13 +72,29 @@ def page_event(key: str) -> dict[str, Any]:
     return {**good_event(key), "anonymousId": "a-1", "script": "https://shop.example/a.js", **more}
 
 
+# A page's own reference, and that of a user, which ends in a hundred years and is the same in each run.
+_OWN: Final = f"p_{'0123456789abcdef' * 2}"
+_END: Final = 4_945_000_000
+
+
+def _user_reference() -> str:
+    return make_reference(VISITOR_SECRET.encode(), user_id="7", hours=(_END + 0.5 - time.time()) / 3600)
+
+
 def collector_seeds() -> tuple[Seed, ...]:
     """All of them."""
+    visitor = [_OWN, _user_reference()]
+    acks = [
+        {"id": f"good-{status}", "destination": TAGS, "status": status}
+        for status in ("handed", "no_consent", "not_present", "error")
+    ]
+    handover = {"key": WEB_KEY, "visitor": visitor, "acks": acks, "wait": 0.01}
     basic = (("Authorization", "Basic ay1zZXJ2ZXI6"),)  # k-server:
     page = (("Origin", "https://shop.example"), ("Content-Type", "text/plain"))
     batch = {"writeKey": SERVER_KEY, "sentAt": _TIME, "context": _CONTEXT, "integrations": {"All": True}}
     events = {
         "key": WEB_KEY,
+        "visitor": visitor,
         "sentAt": _TIME,
         "dropped": {"full": 2},
         "events": [page_event("seed") | {"name": "fuzz.seed"}],
@@ -86,6 +107,7 @@ def collector_seeds() -> tuple[Seed, ...]:
     calls = [_CALL | {"type": kind} for kind in ("identify", "track", "page", "screen", "group", "alias")]
     return (
         Seed(method="POST", path="/v1/events", headers=page, body=events, items=("events", page_event)),
+        Seed(method="POST", path="/v1/handover", headers=page, body=handover),
         Seed(method="POST", path="/v1/batch", body=batch | {"batch": calls}, items=("batch", good_call)),
         Seed(method="POST", path="/v1/import", headers=basic, body={"batch": calls}, items=("batch", good_call)),
         *(Seed(method="POST", path=f"/v1/{call['type']}", headers=basic, body=call) for call in calls),

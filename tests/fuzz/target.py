@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 from tests.fuzz.attack import Seed
 from tests.fuzz.good_client import EVENT, GoodClient
-from tests.fuzz.seeds import CALL, SECRET, SERVER_KEY, WEB_KEY, collector_seeds
+from tests.fuzz.seeds import CALL, SECRET, SERVER_KEY, TAGS, VISITOR_SECRET, WEB_KEY, collector_seeds
 from tests.support.collector import Collector
 from tests.support.processes import Child, memory_bytes
 from tests.support.redis_server import RedisServer
@@ -55,13 +55,16 @@ class CollectorTarget:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        site.allow(["*"])
+        # What waits for a page that asks no more is dead soon, so that all is settled at the end.
+        table = f"[destinations.{TAGS}]\ntype = 'google_tag_manager_web'\nevents = ['*']\nhandover_hours = 0.001\n"
+        site.allow(["*"], more=table)
         sources = {"web": {"write_key": WEB_KEY}, "server": {"write_key": SERVER_KEY, "kind": "server"}}
         destinations = {f"DISPATCHER_DESTINATIONS__{name}__LEASE_SECONDS": "60" for name in ("TRACKING_LOG", "SEGMENT")}
         site.environ |= destinations | {
             "DISPATCHER_SOURCES": json.dumps(sources),
             "DISPATCHER_RELAY__MODE": "external",
             "DISPATCHER_COLLECTOR__MOBILE_SECRET": SECRET,
+            "DISPATCHER_COLLECTOR__SECRET": VISITOR_SECRET,
             "DISPATCHER_COLLECTOR__HEADER_SECONDS": "0.5",
             "DISPATCHER_COLLECTOR__BODY_SECONDS": "0.5",
             "DISPATCHER_COLLECTOR__KEEP_ALIVE_SECONDS": "1",

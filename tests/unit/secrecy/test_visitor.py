@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from freezegun import freeze_time
 
@@ -71,6 +73,32 @@ def test_odd_references_are_refused(references: list[object]) -> None:
 
 def test_no_reference_is_no_visitor() -> None:
     assert read_references(SECRET, []) == ([], "unknown_visitor")
+
+
+def test_nothing_that_is_made_of_references_opens_what_none_of_them_does() -> None:
+    chance = Random(14)
+    alice, bob = (make_reference(SECRET, session=who, user_id=who) for who in ("alice", "bob"))
+    foreign = make_reference(b"t" * 32, session="bob", user_id="bob")
+    with freeze_time("2020-01-01T00:00:00Z"):
+        ended = make_reference(SECRET, session="bob", user_id="bob")
+    names = set(read_references(SECRET, [alice])[0])
+    material = [*alice.split("_"), *bob.split("_"), *foreign.split("_"), *ended.split("_"), *names, OWN, "p", "v"]
+
+    for _ in range(20_000):
+        parts = alice.split("_")
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            place = chance.randrange(len(parts) + 1)
+            parts[place : place + chance.choice((0, 1, 1, 2))] = chance.choices(material, k=chance.choice((0, 1, 1, 2)))
+        text = "_".join(parts)
+        if chance.random() < 0.3:
+            place = chance.randrange(len(text) + 1)
+            text = text[:place] + chance.choice("0f_vp") + text[place + chance.choice((0, 1)) :]
+        found, problem = read_references(SECRET, [text])
+        opened = set(found) - ({mailbox_of(SECRET, "page", text[2:])} if text.startswith("p_") else set())
+        assert opened <= (names if text == alice else set(read_references(SECRET, [bob])[0]) if text == bob else set())
+        assert problem or found
+    for text in (foreign, ended):
+        assert read_references(SECRET, [text])[0] == []
 
 
 @pytest.mark.parametrize("context", [{}, {"user_id": None}, {"user_id": True}, {"session": ""}, {CONTEXT_KEY: "x"}])
