@@ -65,9 +65,13 @@ class CollectorTarget:
             "DISPATCHER_RELAY__MODE": "external",
             "DISPATCHER_COLLECTOR__MOBILE_SECRET": SECRET,
             "DISPATCHER_COLLECTOR__SECRET": VISITOR_SECRET,
-            "DISPATCHER_COLLECTOR__HEADER_SECONDS": "0.5",
-            "DISPATCHER_COLLECTOR__BODY_SECONDS": "0.5",
-            "DISPATCHER_COLLECTOR__KEEP_ALIVE_SECONDS": "1",
+            # Slow clients are cut off soon; but a busy machine may be slow too.
+            "DISPATCHER_COLLECTOR__HEADER_SECONDS": "2",
+            "DISPATCHER_COLLECTOR__BODY_SECONDS": "2",
+            "DISPATCHER_COLLECTOR__KEEP_ALIVE_SECONDS": "3",
+            # A request that is given up may have been taken, and is sent again.
+            "DISPATCHER_DESTINATIONS__SEGMENT__CONNECT_TIMEOUT_SECONDS": "30",
+            "DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT_SECONDS": "40",
         }
         relay, worker = site.processes.dispatcher("relay"), site.processes.dispatcher("worker")
         self._collector = Collector(site.processes, site.directory / "state")

@@ -7,7 +7,7 @@ acknowledges them by the event's id: that is the delivery.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import Field
 
 from dispatcher.destinations.base import Destination, Options
-from dispatcher.destinations.browser.page_data import NOT_FOR_PAGES, for_page
+from dispatcher.destinations.browser.page_data import NOT_FOR_PAGES, for_page, withheld
 from dispatcher.destinations.identifiers import to_id
 from dispatcher.destinations.traits import BROWSER
 from dispatcher.errors import DropEvent, UndeliverableError
@@ -130,15 +130,35 @@ class BrowserDestination(Destination[BrowserOptions]):
     def preview(self, event: Event) -> dict[str, Any]:
         """What would be handed over for an event, or ``{"outcome": "dead" or "filtered", "reason": …, …}``.
 
-        With ``kept_back`` where fields of the data do not go to the page.
+        With ``kept_back`` where fields of the data do not go to the page: they are not listed, have an e-mail address
+        in them, or are of a form that the vendor does not take.
         """
         try:
-            kept_back = self._select(event if self.rules is None else self.rules.apply(event))[1]
-            return self.hand_over(event) | ({"kept_back": kept_back} if kept_back else {})
+            handed = self.hand_over(event)
+            kept_back = self._kept_back(event if self.rules is None else self.rules.apply(event), handed["calls"])
+            return handed | ({"kept_back": kept_back} if kept_back else {})
         except UndeliverableError as error:
             return {"outcome": "dead", "reason": error.reason, "error": str(error)}
         except DropEvent as drop:
             return {"outcome": "filtered", "reason": str(drop.reason)}
+
+    def _kept_back(self, event: Event, calls: list[dict[str, Any]]) -> list[str]:
+        selected, kept_back = self._select(event)
+        handed = set(_keys(calls))
+        of_other_form = [key for key in selected if key not in handed]
+        data = as_object(event.data)
+        within = [path for key in selected if key in handed for path in withheld(key, data[key])]
+        return [*kept_back, *of_other_form, *within]
+
+
+def _keys(value: object) -> Iterator[str]:
+    """The keys of all objects within a value."""
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)
 
 
 def page_user(event: Event) -> str | None:

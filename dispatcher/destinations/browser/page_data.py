@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 #: What ``for_page`` gives for a value that no page gets.
@@ -43,3 +44,17 @@ def for_page(value: Any) -> Any:
     if isinstance(value, list):
         return [inner for inner in map(for_page, value) if inner is not NOT_FOR_PAGES]
     return value
+
+
+def withheld(name: str, value: Any) -> Iterator[str]:
+    """Where ``for_page`` leaves something out within a value, as ``name.key`` and ``name[0]``."""
+    parts: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        parts = [(f"{name}.{key}", inner) for key, inner in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{name}[{place}]", inner) for place, inner in enumerate(value)]
+    for path, inner in parts:
+        if for_page(inner) is NOT_FOR_PAGES:
+            yield path
+        else:
+            yield from withheld(path, inner)

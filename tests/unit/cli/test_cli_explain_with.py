@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from dispatcher import config
 from dispatcher.cli.explain import explain
+from dispatcher.config import installed_types
+from dispatcher.config.destination_types import traits_of
+from dispatcher.destinations.base import Batch
+from dispatcher.destinations.build import build_destinations
 from dispatcher.errors import SettingsError
+from dispatcher.event import Event, encode
+from dispatcher.outcomes import Filtered, Posted
 from tests.support.own_settings import own_settings
 
 if TYPE_CHECKING:
@@ -250,6 +257,50 @@ def test_an_event_for_the_browser_is_shown_as_its_calls(own: Path) -> None:
 
     assert result.exit_code == 0
     assert "dataLayer.push" in result.stdout
+
+
+BROWSER_TYPES = [name for name in installed_types() if traits_of(name).in_browser]
+
+
+@pytest.mark.parametrize("kind", BROWSER_TYPES)
+def test_a_browser_event_is_explained_as_it_is_handed_over(own: Path, kind: str) -> None:
+    fields = ["value", "currency", "note", "nested", "contact", "gift"]
+    table = f"[destinations.page]\ntype = '{kind}'\nevents = ['*']\nfields = {fields}\n"
+    own.joinpath("base.toml").write_text(table)
+    data = {
+        "value": 17,
+        "currency": "EUR",
+        "grade": "is-kept-back",
+        "contact": "sam@example.org",
+        "nested": {"a": 1, "mail": "sam@example.org"},
+        "note": "https://shop.example/paid?token=is-kept-back",
+    }
+    path = file(own, {**EVENT, "data": data})
+
+    shown = run(own, "--with", path, "--destination", "page")
+    preview = previews(json.loads(run(own, "--with", path, "--destination", "page", "--json").stdout))["page"]
+
+    environ = {"DISPATCHER_SETTINGS": str(own), "DISPATCHER_COLLECTOR__SECRET": "s" * 32}
+    destination = build_destinations(config.load(environ))["page"]()
+    payload = encode(Event(**{**EVENT, "timestamp": datetime.fromisoformat(EVENT["timestamp"]), "data": data}))
+    [outcome] = destination.deliver(Batch(destination="page", id="b", payloads=(payload,)))
+    if isinstance(outcome, Filtered):
+        assert (preview["outcome"], preview["reason"]) == ("filtered", outcome.reason)
+        assert preview["error"] in " ".join(shown.stdout.split())
+        return
+    assert isinstance(outcome, Posted)
+    assert json.loads(outcome.calls) == preview["calls"]
+    assert "is-kept-back" not in shown.stdout
+    assert "sam@example.org" not in shown.stdout
+    said = json.dumps(preview["calls"])
+    kept_back = {"grade"} if '"nested"' in said else {"grade", "nested"}
+    # Advertisers get a hash of an address.
+    if not destination.advertising:
+        kept_back |= {"contact"} | ({"nested.mail"} if '"nested"' in said else set())
+    assert set(preview["kept_back"]) == kept_back
+    assert f"kept back: {', '.join(preview['kept_back'])}" in shown.stdout
+    assert all(f'"{name}"' in said for name in ("value", "currency", "note"))
+    assert all(call["call"] in shown.stdout for call in preview["calls"])
 
 
 def test_a_segment_call_is_explained_as_a_call(own: Path) -> None:

@@ -228,7 +228,7 @@ def test_addresses_never_go_to_a_page(value: str) -> None:
     previewed = of(SegmentWeb).preview(event({"value": value, "items": [value, "tea"], "to": {"who": value, "n": 1}}))
 
     assert previewed["calls"][0]["arguments"][1] == {"items": ["tea"], "to": {"n": 1}}
-    assert previewed["kept_back"] == ["value"]
+    assert previewed["kept_back"] == ["value", "items[0]", "to.who"]
 
 
 def test_urls_go_without_what_is_behind_their_path() -> None:
