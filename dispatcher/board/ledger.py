@@ -89,6 +89,7 @@ def _destination(
         "claimed": counts.claimed,
         "parked": counts.parked,
         "posted": counts.posted,
+        "posted_oldest_ms": counts.posted_oldest_ms,
         "closes": counts.closes,
         "per_second": rates.get(name),
         "oldest_ms": counts.oldest_ms,

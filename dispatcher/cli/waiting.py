@@ -13,7 +13,14 @@ import msgspec
 
 from dispatcher import config
 from dispatcher.cli.output.dead_letters import with_progress
-from dispatcher.cli.output.waiting import batch_summary, destination_summary, print_batches, print_destinations
+from dispatcher.cli.output.waiting import (
+    batch_summary,
+    destination_summary,
+    event_summary,
+    print_batches,
+    print_destinations,
+    print_events,
+)
 from dispatcher.config import Settings
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import SettingsError
@@ -22,6 +29,7 @@ from dispatcher.monitoring.units import count_text
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.operator_note import note_command
+from dispatcher.store.posted_events import PostedEvents
 from dispatcher.store.waiting_batches import WaitingBatch, WaitingBatches, scan_destinations
 
 # Seconds for one answer of Redis.
@@ -50,7 +58,10 @@ def waiting() -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many batches at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def list_waiting(destination: str | None, limit: int, as_json: bool) -> None:
-    """List destinations for which events wait; with DESTINATION its batches, the oldest first."""
+    """List destinations for which events wait; with DESTINATION its batches, the oldest first.
+
+    Of a destination in browsers, events that wait for pages of their visitors follow, one by one.
+    """
     settings = config.load()
     pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
     if destination is None:
@@ -64,12 +75,15 @@ def list_waiting(destination: str | None, limit: int, as_json: bool) -> None:
             print_destinations(rows)
         return
     _refuse_unknown(destination, settings, pool)
-    batches = islice(WaitingBatches(pool).select(destination), limit)
+    batches = list(islice(WaitingBatches(pool).select(destination), limit))
+    events = list(islice(PostedEvents(pool).select(destination), limit - len(batches)))
     if as_json:
-        for batch in batches:
-            click.echo(json.dumps(batch_summary(batch)))
+        for row in (*map(batch_summary, batches), *map(event_summary, events)):
+            click.echo(json.dumps(row))
     else:
-        print_batches(list(batches), BatchStore(pool).counts([destination])[destination])
+        ledger = BatchStore(pool).counts([destination])[destination]
+        print_batches(batches, ledger)
+        print_events(events, ledger)
 
 
 @waiting.command()
@@ -78,12 +92,16 @@ def list_waiting(destination: str | None, limit: int, as_json: bool) -> None:
 def show(destination: str, batch: str) -> None:
     """Show the events of BATCH, one as JSON on each line, with all that they say of people.
 
+    BATCH may be the id of an event that waits for a page of its visitor.
+
     Exit code 1 if it does not wait any more.
     """
     settings = config.load()
     pool = RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
     _refuse_unknown(destination, settings, pool)
     events = WaitingBatches(pool).events(destination, batch)
+    if events is None and (posted := PostedEvents(pool).find(destination, batch)) is not None:
+        events = (posted.payload,)
     if events is None:
         remedy = f"see `dispatcher waiting list {destination}`"
         raise click.ClickException(f"no batch {batch} waits for {destination}: {remedy}")

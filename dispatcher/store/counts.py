@@ -131,6 +131,7 @@ class Counts:
         retried: How often an event was parked, or a page could not take it.
         batches: How many batches wait.
         oldest_ms: When the oldest waiting batch was put.
+        posted_oldest_ms: When that was posted which has waited longest for its visitor's page.
         due_ms: When the next parked batch is due.
         since_ms: When the ledger began to count; None if that is not known.
         workers: Those that serve it; None if that is not known.
@@ -161,6 +162,7 @@ class Counts:
     retried: int = 0
     batches: int = 0
     oldest_ms: int | None = None
+    posted_oldest_ms: int | None = None
     due_ms: int | None = None
     since_ms: int | None = None
     workers: tuple[ServingWorker, ...] | None = None
@@ -231,6 +233,7 @@ class Counts:
             retried=number("retried"),
             batches=number("batches"),
             oldest_ms=optional("oldest"),
+            posted_oldest_ms=optional("posted_oldest"),
             due_ms=optional("due"),
             since_ms=optional("since"),
             workers=ServingWorker.from_fields(
@@ -285,7 +288,7 @@ def join_slots(answers: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
 
 
 _BREAKER_FIELDS: Final = ("breaker_until", "breaker_since", "breaker_cause", "breaker_error", "breaker_failures")
-_EARLIEST: Final = frozenset({"oldest", "due", "since", "dead_oldest"})
+_EARLIEST: Final = frozenset({"oldest", "posted_oldest", "due", "since", "dead_oldest"})
 _SUMS: Final = frozenset(
     {
         *("accepted", "delivered", "dead", "filtered", "queued", "claimed", "parked", "posted", "retried"),

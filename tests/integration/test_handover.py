@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import select
 import socket
@@ -13,7 +14,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from dispatcher.cli.main import main
 from dispatcher.collector.handover import MAX_WAIT_SECONDS
 from dispatcher.secrecy.visitor import make_reference
 from tests.support.collector import Collector
@@ -21,6 +24,12 @@ from tests.support.handover_site import HandoverSite
 from tests.support.waiting import wait_for
 
 GTM = "google_tag_manager_web"
+
+
+def run(site: HandoverSite, *arguments: str) -> str:
+    """What a command prints on this site."""
+    environ = {**site.environ, "COLUMNS": "200"}
+    return CliRunner().invoke(main, arguments, env=environ, catch_exceptions=False).stdout
 
 
 def a_page() -> str:
@@ -211,3 +220,25 @@ def test_while_redis_is_away_pages_are_told_and_events_taken(site: HandoverSite)
         site.redis.start()
     wait_for(lambda: site.ask(own)[0] == 200)
     site.wait_for_counts(GTM, posted=1)
+
+
+def test_operators_see_where_an_event_waits_for_its_page(site: HandoverSite) -> None:
+    event_id = site.emit("shop.seen", {"order": 18}, session="s-20")
+    site.wait_for_counts(GTM, posted=1)
+
+    line = run(site, "waiting", "list", GTM)
+    assert re.search(rf"{event_id}  shop\.seen  waits for its visitor's page since [^,]+, dead in", line)
+    site.ask(site.reference(session="s-20"), acks=[{"id": event_id, "destination": GTM, "status": "not_present"}])
+    assert ", tried 1 time: not_present, dead in" in run(site, "waiting", "list", GTM)
+    [row] = [json.loads(line) for line in run(site, "waiting", "list", GTM, "--json").splitlines() if event_id in line]
+    assert (row["state"], row["attempts"], row["error"], row["put_ms"] < row["due_ms"]) == (
+        *("posted", 1, "not_present"),
+        True,
+    )
+    assert json.loads(run(site, "waiting", "show", GTM, event_id))["data"] == {"order": 18}
+    assert f"{GTM}: " in run(site, "status")
+    assert "for pages of their visitors, the oldest for " in run(site, "status")
+
+    site.ask(site.reference(session="s-20"), acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
+    site.wait_for_counts(GTM, posted=0, delivered=1, retried=1)
+    assert event_id not in run(site, "waiting", "list", GTM)

@@ -51,7 +51,7 @@ class HandoverSite(Vendor):
         super().__enter__()
         self.redis.__enter__()
         state = self._directory / "state"
-        environ = {
+        self.environ = environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")},
             "PYTHONUNBUFFERED": "1",
             "DISPATCHER_STATE_DIRECTORY": str(state),

@@ -201,6 +201,10 @@ class LedgerScreen:
             if name in self.snapshot.unserved:
                 words = ": nobody delivers it: disabled, or not in the settings"
                 yield Text.assemble(title, (words, "bold red" if counts.waiting else "dim"))
+            if counts.posted:
+                number, oldest = count_text(counts.posted, "event"), self._age(counts.posted_oldest_ms)
+                words = f": {number} for pages of their visitors, the oldest for "
+                yield Text.assemble(title, words, oldest, f"; see `dispatcher waiting list {name}`")
             if counts.pause is not None:
                 end = counts.pause.until_ms
                 until = f"`dispatcher resume {name}`" if end is None else f"{self._until(end)} from now"

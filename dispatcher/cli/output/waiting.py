@@ -6,14 +6,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from dispatcher.config import Settings
+from dispatcher.event import decode
 from dispatcher.monitoring.units import count_text, duration_text
 from dispatcher.secrecy.terminal import Console
 from dispatcher.store.counts import Counts
+from dispatcher.store.posted_events import EventForPage
 from dispatcher.store.waiting_batches import WaitingBatch
 
 
@@ -32,7 +35,7 @@ def destination_summary(name: str, counts: Counts, settings: Settings) -> dict[s
         "claimed": counts.claimed,
         "parked": counts.parked,
         "posted": counts.posted,
-        "oldest_ms": counts.oldest_ms,
+        "oldest_ms": min(filter(None, (counts.oldest_ms, counts.posted_oldest_ms)), default=None),
         "unserved": unserved,
     }
 
@@ -49,6 +52,40 @@ def batch_summary(batch: WaitingBatch) -> dict[str, Any]:
         "due_ms": batch.due_ms,
         "error": batch.error,
     }
+
+
+def event_summary(event: EventForPage) -> dict[str, Any]:
+    """An event that waits for a page, without what is in it, for ``json.dumps``."""
+    return {
+        "event": event.id,
+        "state": "posted",
+        "example": _name_of(event),
+        "attempts": event.tries,
+        "put_ms": event.since_ms,
+        "due_ms": event.until_ms,
+        "error": event.reason,
+    }
+
+
+def print_events(events: Sequence[EventForPage], counts: Counts) -> None:
+    """Print a line for each event that waits for a page; and how many more there are."""
+    console = Console(highlight=False, soft_wrap=True)
+    now = time.time()
+    for event in events:
+        since, until = (duration_text(abs(now - moment / 1000)) for moment in (event.since_ms, event.until_ms))
+        tried = f", tried {count_text(event.tries, 'time')}: {event.reason}" if event.tries else ""
+        end = f"dead in {until}" if event.until_ms / 1000 > now else "dead soon"
+        line = f"  {_name_of(event)}  waits for its visitor's page since {since}{tried}, {end}"
+        console.print(Text.assemble((event.id, "bold"), line))
+    if counts.posted > len(events):
+        console.print(f"{counts.posted - len(events):,} more for pages; --limit shows more")
+
+
+def _name_of(event: EventForPage) -> str:
+    try:
+        return decode(event.payload).name
+    except (msgspec.DecodeError, RecursionError):
+        return "?"
 
 
 def print_destinations(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -74,7 +111,7 @@ def print_destinations(rows: Sequence[Mapping[str, Any]]) -> None:
 def print_batches(batches: Sequence[WaitingBatch], counts: Counts) -> None:
     """Print a line for each batch, with its last error below; and how many more there are."""
     console = Console(highlight=False, soft_wrap=True)
-    if not batches:
+    if not counts.waiting:
         console.print("no event waits")
         return
     now_ms = time.time() * 1000

@@ -1,7 +1,7 @@
 -- The counters of a destination.
 --
 -- Returns {field, value, …}: all of `counts`; batches (how many wait); oldest (when the oldest of them was put); due
---   (when the next parked one is); dead_oldest (when the oldest dead letter died); now; the fields of the breaker and of
+--   (when the next parked one is); posted_oldest (when that was posted which has waited longest for a page); dead_oldest (when the oldest dead letter died); now; the fields of the breaker and of
 --   the rate, with breaker_ and rate_ before their names; and each worker's description, with serving: before it, and
 --   when it was last there; and as slots the numbers of the other slots that are in use, as slot 0 knows them.
 
@@ -19,6 +19,13 @@ local oldest = redis.call('ZRANGE', key('since'), 0, 0, 'WITHSCORES')
 if oldest[2] then add('oldest', oldest[2]) end
 local parked = redis.call('ZRANGE', key('parked'), 0, 0, 'WITHSCORES')
 if parked[2] then add('due', parked[2]) end
+local posted = redis.call('ZRANGE', key('posted'), 0, 0)[1]
+if posted then
+  local mailbox, id = string.match(posted, '^(%S+) (.*)$')
+  local calls = redis.call('HGET', key('mailbox:' .. mailbox), 'c:' .. id)
+  -- When it was posted stands before the calls.
+  if calls then add('posted_oldest', string.sub(calls, 1, 14)) end
+end
 -- A user who may not read dead letters is not told how old they are.
 local dead = redis.pcall('XRANGE', key('dead'), '-', '+', 'COUNT', 1)[1]
 if dead then add('dead_oldest', fields_of(dead)['at']) end
