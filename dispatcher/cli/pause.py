@@ -21,7 +21,8 @@ def pause(names: tuple[str, ...], seconds: float | None, reason: str) -> None:
 
     What a worker is delivering at this moment ends as it would. Events go on being accepted, and wait in Redis: watch
     its memory if the pause is long. All other destinations go on. The pause holds for all workers, on every machine and
-    through restarts; `dispatcher status` and `dispatcher doctor` show it. To pause again sets another end and reason.
+    through restarts; `dispatcher status` and `dispatcher doctor` show it. Pages that ask a second later get no events
+    of a paused destination either. To pause again sets another end and reason.
 
     \b
     Examples:

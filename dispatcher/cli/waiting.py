@@ -119,8 +119,8 @@ def move(old: str, new: str, dry_run: bool, yes: bool) -> None:
     """Move all events that wait for OLD to NEW, with their ids and times, whatever the allowlist of NEW says.
 
     OLD need not be in the settings any more. Each batch moves in one step, so you can interrupt the command and run it
-    again. What a worker is delivering stays. The ledger counts the events as filtered for OLD, "transferred", and as
-    accepted for NEW.
+    again. What a worker is delivering stays, and so does what waits for pages of its visitors. The ledger counts the
+    events as filtered for OLD, "transferred", and as accepted for NEW.
 
     Exit code 1 if some had to stay.
     """
@@ -134,6 +134,8 @@ def move(old: str, new: str, dry_run: bool, yes: bool) -> None:
         raise click.UsageError("OLD and NEW are the same")
     batches = WaitingBatches(pool)
     chosen, kept = _movable(batches, old, settings.destinations[new].traits.takes_direct_calls)
+    if posted := BatchStore(pool).counts([old])[old].posted:
+        kept["they wait for pages of their visitors, who alone can take them"] = posted
     events = sum(batch.count for batch in chosen)
     for why, number in kept.items():
         click.echo(f"{count_text(number, 'event')} would stay: {why}", err=True)

@@ -57,7 +57,7 @@ class App:
         self._committer = committer
         self._sources = Sources(settings.sources)
         secret = read_secret(settings) if settings.browser_destinations else b""
-        handover = HandoverRoute(settings, secret, lambda: self.is_draining) if secret else None
+        self._handover = handover = HandoverRoute(settings, secret, lambda: self.is_draining) if secret else None
         self._page_calls = PageCalls(settings) if secret else None
         self._routes = Routes(settings.collector, handover, secret)
         self._proxies = Proxies(settings.collector.proxies)
@@ -257,8 +257,8 @@ class App:
                 size = body_bytes + len(request.query)
                 refused = self._check_items(outcome, size) or self._committer.append(outcome)
                 if refused is None:
-                    if self._page_calls is not None:
-                        outcome.handover = self._page_calls.of(outcome)
+                    if self._page_calls is not None and self._handover is not None:
+                        outcome.handover = self._page_calls.of(outcome, self._handover.paused)
                     return outcome
             else:
                 refused = outcome

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,8 @@ _REQUEST_SECONDS: Final = 5.0
 MAX_WAIT_SECONDS: Final = 25.0
 # Numbers beyond it are a mistake, and none is too large for a float below.
 _REQUESTED_MOST: Final = 3600
+# Seconds after which it is looked again whether a destination is paused.
+_PAUSE_SECONDS: Final = 1.0
 # Seconds between two looks into the mailboxes of all pages that wait.
 _LOOK_SECONDS: Final = 0.5
 _THREADS: Final = 4
@@ -85,6 +88,9 @@ class HandoverRoute:
         self._threads = ThreadPoolExecutor(_THREADS, "dispatcher-handover")
         self._waiting: dict[asyncio.Future[None], list[str]] = {}
         self._looking: asyncio.Task[None] | None = None
+        #: Destinations that were paused when a page last asked: no page gets an event for them.
+        self.paused: frozenset[str] = frozenset()
+        self._paused_at = 0.0
 
     def __call__(self, request: Request, sources: Sources) -> Accepted | Refused:
         """Read the request; see ``Route``. The answer comes later."""
@@ -155,7 +161,18 @@ class HandoverRoute:
         return self._fetch(asked)
 
     def _fetch(self, asked: _Asked) -> list[WaitingCalls]:
-        return self._mailboxes.fetch(self._notes, asked.mailboxes, limit=_MAX_EVENTS)
+        return self._mailboxes.fetch(self._find_open(), asked.mailboxes, limit=_MAX_EVENTS)
+
+    def _find_open(self) -> list[str]:
+        """The destinations that nobody has paused, as of the last second. Asks Redis; for any thread."""
+        if time.monotonic() - self._paused_at > _PAUSE_SECONDS:
+            self.paused = self._mailboxes.find_paused(list(self._notes))
+            self._paused_at = time.monotonic()
+        return [name for name in self._notes if name not in self.paused]
+
+    def _look_for(self, boxes: Sequence[str]) -> list[bool]:
+        names = self._find_open()
+        return self._mailboxes.have_events(names, boxes) if names else [False] * len(boxes)
 
     async def _wait(self, mailboxes: list[str], seconds: float, gone: asyncio.Future[None]) -> bool:
         """Wait until an event may be in one of the mailboxes; False where none came, or the client has gone."""
@@ -172,13 +189,12 @@ class HandoverRoute:
 
     async def _look(self) -> None:
         """Look into the mailboxes of all pages that wait, in one round trip, for as long as any does."""
-        names = list(self._notes)
         while self._waiting:
             await asyncio.sleep(_LOOK_SECONDS)
             waiting = list(self._waiting.items())
             boxes = list(dict.fromkeys(box for _, of_page in waiting for box in of_page))
             try:
-                found = await self._run(self._mailboxes.have_events, names, boxes)
+                found = await self._run(self._look_for, boxes)
             except (StoreUnavailableError, TimeoutError):
                 found = [False] * len(boxes)
             filled = {box for box, has_events in zip(boxes, found, strict=True) if has_events}

@@ -6,6 +6,7 @@ come into it by a batch's settlement, and leave it by the page's acknowledgement
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.outcomes import NOT_PRESENT
 from dispatcher.store import script
-from dispatcher.store.keys import MAILBOX
+from dispatcher.store.keys import BREAKER, MAILBOX
 from dispatcher.store.script import ScriptCaller
 
 #: What a page can say of an event that it got.
@@ -76,6 +77,18 @@ class Mailboxes:
         )
         width = len(destinations)
         return [any(found[start : start + width]) for start in range(0, len(found), width)]
+
+    def find_paused(self, destinations: Sequence[str]) -> frozenset[str]:
+        """Those that somebody has paused. By this host's clock, where a pause ends by itself."""
+        found = self._pool.execute_many(
+            [("HMGET", BREAKER.of(name), "paused", "paused_until") for name in destinations]
+        )
+        now_ms = time.time() * 1000
+        return frozenset(
+            name
+            for name, (since, until) in zip(destinations, found, strict=True)
+            if since is not None and not 0 < int(until or 0) <= now_ms
+        )
 
     def acknowledge(self, mailboxes: Sequence[str], acks: Mapping[str, Sequence[tuple[str, str]]]) -> int:
         """Record what a page made of a visitor's events, each once, however often the page says so.

@@ -33,7 +33,7 @@ class Arrivals:
             return False
         lines, _ = read_log(self._site.log)
         due = for_segment(lines)
-        if self._has_pages and due - {key for _, key in read_handed(self._site.directory)} - self._dead(TAGS):
+        if self._has_pages and (due - self._on_pages() or self._site.counts(TAGS).posted):
             return False
         return not emitted.sure - lines.keys() and all(not due - self._at(name) for name in self._sinks)
 
@@ -68,6 +68,9 @@ class Arrivals:
     def _at(self, name: str) -> frozenset[str]:
         sink = self._sinks[name]
         return frozenset(sink.keys[message_id] for message_id in sink.counts()[1]) | self._dead(name)
+
+    def _on_pages(self) -> frozenset[str]:
+        return frozenset(key for _, key in read_handed(self._site.directory)) | self._dead(TAGS)
 
     def _dead(self, name: str) -> frozenset[str]:
         return read_dead(self._site.redis, name) | read_filed(self._site.settings().state_directory, name)

@@ -19,17 +19,19 @@ from click.testing import CliRunner
 from dispatcher.cli.main import main
 from dispatcher.collector.handover import MAX_WAIT_SECONDS
 from dispatcher.secrecy.visitor import make_reference
+from dispatcher.store.mailboxes import Mailboxes
 from tests.support.collector import Collector
-from tests.support.handover_site import HandoverSite
+from tests.support.handover_site import DESTINATIONS, HandoverSite
 from tests.support.waiting import wait_for
 
 GTM = "google_tag_manager_web"
 
 
-def run(site: HandoverSite, *arguments: str) -> str:
+def run(site: HandoverSite, *arguments: str, code: int = 0, **environ: str) -> str:
     """What a command prints on this site."""
-    environ = {**site.environ, "COLUMNS": "200"}
-    return CliRunner().invoke(main, arguments, env=environ, catch_exceptions=False).stdout
+    done = CliRunner().invoke(main, arguments, env={**site.environ, "COLUMNS": "200", **environ})
+    assert done.exit_code == code, done.output
+    return " ".join(done.output.split()) if arguments[0] != "waiting" else done.output
 
 
 def a_page() -> str:
@@ -242,3 +244,65 @@ def test_operators_see_where_an_event_waits_for_its_page(site: HandoverSite) -> 
     site.ask(site.reference(session="s-20"), acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
     site.wait_for_counts(GTM, posted=0, delivered=1, retried=1)
     assert event_id not in run(site, "waiting", "list", GTM)
+
+
+def test_a_paused_destination_gives_pages_nothing(site: HandoverSite) -> None:
+    own, session = a_page(), site.reference(session="s-30")
+    first = site.emit("shop.seen", session="s-30")
+    site.wait_for_counts(GTM, posted=1)
+    run(site, "pause", GTM)
+    try:
+        wait_for(lambda: site.ask(session)[1] == {"events": []})
+        assert "handover" not in send(site, own, id="page-30", name="shop.seen")
+        second = site.emit("shop.seen", session="s-30")
+        site.wait_for_counts(GTM, accepted=3, posted=1)
+        assert site.ask(session, wait=1.0) == (200, {"events": []})
+        # What a page did before is counted all the same.
+        site.ask(session, acks=[{"id": first, "destination": GTM, "status": "handed"}])
+        site.wait_for_counts(GTM, posted=0, delivered=1)
+    finally:
+        run(site, "resume", GTM)
+    wait_for(lambda: [one["id"] for one in site.ask(session)[1]["events"]] == [second])
+    wait_for(lambda: [one["id"] for one in site.ask(own)[1]["events"]] == ["page-30"])
+    for visitor, event_id in ((session, second), (own, "page-30")):
+        site.ask(visitor, acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
+    site.wait_for_counts(GTM, posted=0, delivered=3)
+
+
+def test_operators_handle_what_waits_for_pages_as_all_else(site: HandoverSite) -> None:
+    session = site.reference(session="s-40")
+    event_id = site.emit("shop.seen", session="s-40")
+    site.wait_for_counts(GTM, posted=1)
+    # That one has no key on this site.
+    assert "drained" in run(site, "drain", DISPATCHER_DESTINATIONS__SEGMENT__ENABLED="false")
+    assert "what waits is due already" in run(site, "retry", GTM)
+
+    without = json.dumps({name: table for name, table in DESTINATIONS.items() if name != GTM})
+    assert "nobody: not in the settings" in run(site, "waiting", "list", DISPATCHER_DESTINATIONS=without)
+    assert f"{GTM}: nobody delivers it" in run(site, "status", DISPATCHER_DESTINATIONS=without)
+    moved = run(site, "waiting", "move", GTM, "qualaroo", "--yes", code=1, DISPATCHER_DESTINATIONS=without)
+    assert "1 event would stay: they wait for pages of their visitors" in moved
+    site.wait_for_counts(GTM, posted=1)
+
+    def expire() -> None:
+        in_two_days = Mailboxes(site.pool, clock=lambda: time.time() + 172_800)
+        assert in_two_days.expire(GTM) == 1
+        site.wait_for_counts(GTM, posted=0, dead=1)
+
+    expire()
+    assert "not_collected" in run(site, "dead", "list", GTM)
+    run(site, "dead", "replay", GTM)
+    site.wait_for_counts(GTM, posted=1, dead=0)
+    [event] = site.ask(session)[1]["events"]
+    assert event["id"] == event_id
+    expire()
+    # The page's word comes too late: it counts where the event is posted again.
+    site.ask(session, acks=[{"id": event_id, "destination": GTM, "status": "handed"}])
+    run(site, "dead", "replay", GTM)
+    site.wait_for_counts(GTM, posted=0, dead=0, delivered=1)
+    other = site.emit("shop.seen", session="s-40")
+    site.wait_for_counts(GTM, posted=1)
+    assert [one["id"] for one in site.ask(session)[1]["events"]] == [other]
+    expire()
+    run(site, "dead", "drop", GTM, "--yes")
+    assert site.ask(session)[1] == {"events": []}

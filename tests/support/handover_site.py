@@ -70,15 +70,15 @@ class HandoverSite(Vendor):
         self.worker.wait_for_output(" ready.")
         self.settings = config.load(environ)
         self.tracker = Tracker(self.settings)
-        self._pool = RedisPool(self.redis.url, timeout_seconds=30)
-        self.store = BatchStore(self._pool)
+        self.pool = RedisPool(self.redis.url, timeout_seconds=30)
+        self.store = BatchStore(self.pool)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self.tracker.close()
         for child in (self.collector.child, self.worker, self.relay):
             child.stop()
-        self._pool.close()
+        self.pool.close()
         self.redis.__exit__(*error)
         super().__exit__(*error)
 

@@ -5,6 +5,7 @@ Pure: the same destinations, rules and calls as a worker's, which posts the even
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,8 +36,13 @@ class PageCalls:
         self._notes = {name: page_note(table, built[name].advertising) for name, table in tables.items()}
         self._router = Router(settings.model_copy(update={"destinations": tables}))
 
-    def of(self, accepted: Accepted) -> list[dict[str, Any]]:
-        """The events with their calls, as ``HandoverRoute`` answers them; none for a page that does not take them."""
+    def of(self, accepted: Accepted, paused: Container[str] = ()) -> list[dict[str, Any]]:
+        """The events with their calls, as ``HandoverRoute`` answers them; none for a page that does not take them.
+
+        Args:
+            accepted: What was taken.
+            paused: Destinations that get nothing now.
+        """
         events = accepted.events
         if not self._destinations or not events or CONTEXT_KEY not in events[0].context:
             return []
@@ -45,6 +51,8 @@ class PageCalls:
             for name in self._router.route(event.name, event.type).destinations:
                 if len(found) >= _MAX_CALLS:
                     return found
+                if name in paused:
+                    continue
                 # They are taken already; of what goes wrong the worker makes a dead letter that says so.
                 with suppress(Exception):
                     handed = self._destinations[name].hand_over(event)
