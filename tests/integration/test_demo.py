@@ -50,7 +50,7 @@ def run(directory: Path, *arguments: str, **environ: str) -> subprocess.Complete
         env={**os.environ, "DISPATCHER_BROKER_URL": "redis://127.0.0.1:1/0", "COLUMNS": "100", **environ},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
 

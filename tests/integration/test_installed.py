@@ -93,7 +93,7 @@ def build_wheel(source: Path, folder: Path) -> Path:
 
 
 def run(*command: str, cwd: Path = ROOT, environ: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -109,7 +109,7 @@ def test_the_demo_delivers_each_event_once_and_refuses_a_directory_in_use(tmp_pa
     finally:
         held.kill()
         held.wait()
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the ledger closes" in done.stdout
     assert_none_left(str(directory))

@@ -122,8 +122,8 @@ def test_an_open_breaker_costs_the_destination_one_request_at_a_time(site: Site,
     before = sink.requests
     opened = site.counts(SEGMENT).breaker
     wait_for(lambda: site.counts(SEGMENT).breaker.until_ms != opened.until_ms)
-    # Four may have been running when it opened; the rest of the fifty batches was not tried.
-    assert sink.requests - before <= 6
+    # Four may have been running when it opened, and each half second asks once; the fifty batches were not tried.
+    assert sink.requests - before <= 25
     sink.behave(answering)
     site.wait_until_delivered()
     assert_segment_got_each_once(sink, 500)

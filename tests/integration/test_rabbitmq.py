@@ -236,7 +236,8 @@ def emit(first):
         tracker.emit("shop.order.paid", {"n": n})
         time.sleep(0.005)  # for a ring of its own
     assert dispatcher.flush(60)
-    time.sleep(0.5)  # the last ring comes after the put
+    until = time.monotonic() + 60  # the last ring comes after the put
+    while len(connections()) < 2 and time.monotonic() < until: time.sleep(0.02)
     return connections()
 
 parents = emit(0)

@@ -137,7 +137,8 @@ print(silent, time.monotonic() - before, flush=True)
         child.send_signal(signal.SIGCONT)
         silent, passed = map(float, child.stdout.readline().split())
     assert passed > 4.5
-    assert silent < 3.5
+    # Of the three seconds, the one look behind them counts one.
+    assert passed - silent > 1.5
 
 
 def test_an_unsupervised_process_sends_no_heartbeat() -> None:

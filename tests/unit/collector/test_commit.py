@@ -71,7 +71,7 @@ def test_a_full_disk_is_answered_503(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_with_disk_what_was_answered_is_in_what_was_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {"durability": "disk", "commit_seconds": 0.001}
+    table = {"durability": "disk", "commit_seconds": 0.02}
     # Nothing syncs but what an answer waits for.
     app = CollectorApp(tmp_path, SOURCES, table, outbox={"sync_seconds": 60})
     # What a loss of power would leave: the frames that a system call was told to sync.
