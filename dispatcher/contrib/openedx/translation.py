@@ -157,10 +157,10 @@ def _translate_segment(settings: Mapping[str, Any], found: Translation) -> None:
     if segment is not None:
         segment["events"] = list(dict.fromkeys([*segment["events"], *more]))
     elif more or key:
-        found.destinations["segment"] = {"events": more, "properties": "edx", "unidentified": "skip"}
+        segment = found.destinations["segment"] = {"events": more, "properties": "edx", "unidentified": "skip"}
     if key is not None:
         found.environment["DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY"] = key
-    elif "segment" in found.destinations:
+    elif segment is not None:
         found.notes.append(f"no write key of Segment is set ({', '.join(_WRITE_KEYS)}): nothing can be sent to it")
 
 
