@@ -70,7 +70,7 @@ class CollectorTarget:
             "DISPATCHER_COLLECTOR__BODY_SECONDS": "2",
             "DISPATCHER_COLLECTOR__KEEP_ALIVE_SECONDS": "3",
             # A request that is given up may have been taken, and is sent again.
-            "DISPATCHER_DESTINATIONS__SEGMENT__CONNECT_TIMEOUT_SECONDS": "30",
+            "DISPATCHER_DESTINATIONS__SEGMENT__CONNECT_TIMEOUT_SECONDS": "10",
             "DISPATCHER_DESTINATIONS__SEGMENT__TIMEOUT_SECONDS": "40",
         }
         relay, worker = site.processes.dispatcher("relay"), site.processes.dispatcher("worker")
