@@ -34,10 +34,12 @@ from flower.utils.broker import validate_broker_api
 from tornado.ioloop import IOLoop
 from tornado.options import parse_command_line
 
+from dispatcher import config
 from dispatcher.config.variables import SERVICE_LINK
 from dispatcher.installation.launch import NEVER_STARTS
 from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.secrecy.safe_text import foreign_text
+from dispatcher.tasks.board_link import BoardLinks
 from dispatcher.tasks.celery import app
 
 logger = logging.getLogger(__name__)
@@ -160,6 +162,9 @@ def main() -> None:
             max_workers_in_memory=options.max_workers,
             max_tasks_in_memory=options.max_tasks,
         )
+        board_url = config.load().board.url
+        if board_url is not None:
+            settings["template_loader"] = BoardLinks(settings["template_path"], board_url)
         flower = Flower(options=options, capp=app, events=receiver, **settings)
         flower.start_http_server()
     except Exception as error:  # whatever a value leads to in Flower, tornado or the metrics

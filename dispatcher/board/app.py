@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dispatcher.board.controls import Controls, Order, UnknownDestinationError
+from dispatcher.board.examination import ExaminationError, Examiner
 from dispatcher.board.live import Live
 from dispatcher.board.login import Logins
 from dispatcher.board.watcher import Watcher
@@ -37,7 +38,8 @@ logger = logging.getLogger(__name__)
 _PAGE: Final = Path(__file__).parent / "page"
 # The page's scripts, each of which imports some of the others.
 _SCRIPTS: Final = (
-    *("board", "charts", "destination", "dom", "letters", "orders", "others", "server", "state", "sums", "words"),
+    *("batches", "board", "charts", "destination", "doctor", "dom", "letters", "orders", "others", "server"),
+    *("state", "sums", "words"),
     *("live", "live_event"),
 )
 _FILES: Final = {
@@ -72,6 +74,10 @@ _Body = TypeVar("_Body")
 class _Letter(msgspec.Struct, forbid_unknown_fields=True):
     destination: str
     id: str
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    pass
 
 
 class _RefusalError(Exception):
@@ -138,6 +144,7 @@ class Board:
         self._token = secrets.token_urlsafe(24)
         # One order at a time: two of the same would count the same dead letters.
         self._order_lock = asyncio.Lock()
+        self._examiner = Examiner()
         self.watcher = Watcher(observer)
         #: Set when the server ends, so that streams end too.
         self.is_ending = False
@@ -153,6 +160,8 @@ class Board:
             Route("/api/history", self._history),
             Route("/api/dead", self._list_letters),
             Route("/api/dead/show", self._show_letter, methods=["POST"]),
+            Route("/api/waiting", self._list_waiting),
+            Route("/api/doctor", self._examine, methods=["POST"]),
             Route("/api/plan", self._plan, methods=["POST"]),
             Route("/api/do", self._do, methods=["POST"]),
             *self._live.routes(),
@@ -160,8 +169,13 @@ class Board:
 
     def app(self, logins: Logins) -> ASGIApp:
         """The ASGI application behind the login."""
-        errors = {_RefusalError: _refusal, StoreUnavailableError: _unavailable, UnknownDestinationError: _unknown}
-        handlers: Any = {**errors, ClientDisconnect: _refusal}
+        handlers: Any = {
+            _RefusalError: _refusal,
+            StoreUnavailableError: _unavailable,
+            UnknownDestinationError: _unknown,
+            ExaminationError: _unexamined,
+            ClientDisconnect: _refusal,
+        }
         return Guard(Starlette(routes=self.routes(), lifespan=self._lifespan, exception_handlers=handlers), logins)
 
     @asynccontextmanager
@@ -230,6 +244,16 @@ class Board:
         if letter is None:
             raise _RefusalError(404, "the dead letter is gone: somebody replayed or dropped it, or it went to a file")
         return _json(letter)
+
+    async def _list_waiting(self, request: Request) -> Response:
+        destination = self._known(request.query_params.get("destination", ""))
+        return _json(await asyncio.to_thread(self._controls.list_waiting, destination))
+
+    async def _examine(self, request: Request) -> Response:
+        await self._body(request, _Nothing)
+        if self._examiner.is_busy:
+            raise _RefusalError(409, "the doctor is looking already: wait until it is done")
+        return _json(await self._examiner.examine())
 
     async def _plan(self, request: Request) -> Response:
         order = await self._order(request)
@@ -310,3 +334,9 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 
 async def _unknown(_: Request, error: Exception) -> Response:
     return _json({"error": str(error)}, 404)
+
+
+async def _unexamined(_: Request, error: Exception) -> Response:
+    return Response(
+        msgspec.json.encode({"error": str(error)}), 503, {"retry-after": "5"}, media_type="application/json"
+    )

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +19,7 @@ from dispatcher.store.dead_letter import DeadLetter, DeadLetterFilter
 from dispatcher.store.dead_letters import DeadLetters
 from dispatcher.store.levers import Levers
 from dispatcher.store.operator_note import note_command
+from dispatcher.store.waiting_batches import WaitingBatches
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -31,7 +32,7 @@ _MAX_LETTERS: Final = 5_000
 # Dead letters in one step of a replay or a drop, and bytes of their events.
 _STEP_EVENTS: Final = 100
 _STEP_BYTES: Final = 4_000_000
-# Dead letters in a list.
+# Dead letters, or batches, in a list.
 _LISTED: Final = 50
 
 Action = Literal["retry", "pause", "resume", "replay", "drop"]
@@ -91,6 +92,7 @@ class Controls:
         self._levers = Levers(pool)
         self._letters = DeadLetters(pool)
         self._store = BatchStore(pool)
+        self._waiting = WaitingBatches(pool)
 
     def plan(self, order: Order, settings: Settings) -> Plan:
         """What an order would do now. Changes nothing.
@@ -154,6 +156,22 @@ class Controls:
             logger.info("%s did to %s: %s", one_line(user), name, done)
             note_command(self._pool, name, done, user=f"{user} on the board")
         return words
+
+    def list_waiting(self, destination: str) -> dict[str, Any]:
+        """The oldest batches that wait, without their events.
+
+        Args:
+            destination: For which they wait.
+        """
+        found = list(islice(self._waiting.select(destination), _LISTED + 1))
+        return {
+            "batches": [
+                {**asdict(batch), "example": one_line(batch.example), "error": one_line(batch.error) or None}
+                | {"task_id": f"{destination}.{batch.id}"}
+                for batch in found[:_LISTED]
+            ],
+            "more": len(found) > _LISTED,
+        }
 
     def list_letters(self, destination: str, reason: str) -> dict[str, Any]:
         """The oldest dead letters, without their events' data.

@@ -69,19 +69,19 @@ def find_login(settings: Settings) -> tuple[str, str]:
                 "set DISPATCHER_BOARD__BASIC_AUTH=user:password, or listen on 127.0.0.1"
             ]
         )
-    password = _kept_password(settings.state_directory)
+    password = kept_password(settings.state_directory / "board-password")
     return f"{LOCAL_USER}:{password}", password
 
 
-def _kept_password(state_directory: Path) -> str:
-    path = state_directory / "board-password"
+def kept_password(path: Path) -> str:
+    """The password in a file, which is made with one if it is not there. Raises OSError where it cannot be kept."""
     try:
         kept = path.read_text().strip()
     except FileNotFoundError:
         kept = ""
     if not kept:
         kept = secrets.token_urlsafe(12)
-        state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(kept)
     return kept

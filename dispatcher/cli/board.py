@@ -10,6 +10,7 @@ import click
 from dispatcher import config
 from dispatcher.board.login import LOCAL_USER, find_login
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.connections.urls import http_url
 from dispatcher.errors import DispatcherError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
@@ -85,7 +86,7 @@ def board(host: str | None, port: int | None, allow_control: bool | None, debug:
         ) from error
     address, bound = listener.getsockname()[:2]
     note = f" (user {LOCAL_USER}, password {made})" if made else ""
-    click.echo(f"http://{f'[{address}]' if ':' in address else address}:{bound}{note}")
+    click.echo(f"{http_url(address, bound)}{note}")
     observer = Observer(
         settings, RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS), whole_seconds=_WHOLE_SECONDS
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher import config
+from dispatcher.connections.urls import http_url
 from dispatcher.errors import SettingsError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
@@ -114,7 +115,7 @@ def collector(
 
 def _url(listener: socket.socket) -> str:
     address, port = listener.getsockname()[:2]
-    return f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    return http_url(address, port)
 
 
 def collector_arguments(*arguments: str) -> list[str]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import click
 from rich.markup import escape
 
 from dispatcher import config
-from dispatcher.board.login import LOCAL_USER, find_login
+from dispatcher.board.login import LOCAL_USER, find_login, kept_password
 from dispatcher.cli import board as board_command
 from dispatcher.cli import collector as collector_command
 from dispatcher.cli import exporter
@@ -25,11 +23,13 @@ from dispatcher.config.collector_secret import make_secret
 from dispatcher.config.variables import option_variable
 from dispatcher.connections.embedded import socket_path
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.connections.urls import http_url, reached_at
 from dispatcher.destinations.options import check_options
 from dispatcher.doctor.checks.outbox import are_dead_relayed
 from dispatcher.errors import DispatcherError, OutboxError, SettingsError, StoreUnavailableError
 from dispatcher.installation import launch
 from dispatcher.installation.extras import install_command
+from dispatcher.local.port import KeptPort
 from dispatcher.local.redis_server import find_server, server_command
 from dispatcher.local.segment_stub import SegmentStub
 from dispatcher.local.supervisor import Child, Supervisor
@@ -133,6 +133,7 @@ class _Up:
         self._started_ms = int(time.time() * 1000)
         # The ports on which the parts have to answer before all is ready.
         self._ports: dict[str, tuple[str, int]] = {}
+        self._kept_ports: list[KeptPort] = []
         # Where events are taken over HTTP; empty where they are not.
         self._collector_url = ""
         self._is_ready = self._is_stopping = False
@@ -161,10 +162,11 @@ class _Up:
         )
         self._supervisor.start(Child("worker", worker, environ, silent_seconds=settings.worker.silent_seconds))
         self._start_relay()
-        self._start_flower(flower_port)
-        self._start_board(board_port)
+        self._keep_pages_ports(flower_port, board_port)
+        self._start_flower()
+        self._start_board()
         if metrics_port is not None:
-            port = _free_port(metrics_port)
+            port = self._keep_port(metrics_port)
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
             self._supervisor.start(Child("exporter", command))
             self._ports["exporter"] = ("127.0.0.1", port)
@@ -260,42 +262,49 @@ class _Up:
             ) from error
         self._supervisor.start(Child("relay", launch.command("dispatcher", "relay")))
 
-    def _start_flower(self, port: int | None) -> None:
-        if port is None:
+    def _keep_pages_ports(self, flower_port: int | None, board_port: int | None) -> None:
+        """Choose the ports of both pages before one of them starts, since each links to the other."""
+        if flower_port is not None:
+            if is_installed():
+                self._ports["flower"] = ("127.0.0.1", self._keep_port(flower_port))
+            else:
+                self._tell("flower", f"not installed; for the dashboard: {install_command('flower')}")
+        if board_port is not None:
+            if board_command.is_installed():
+                host = reached_at(self._settings.board.host)
+                self._ports["board"] = (host, self._keep_port(board_port, host))
+            else:
+                self._tell("board", f"not installed; for a page that shows all this: {install_command('board')}")
+
+    def _start_flower(self) -> None:
+        if "flower" not in self._ports:
             return
-        if not is_installed():
-            self._tell("flower", f"not installed; for the dashboard: {install_command('flower')}")
-            return
-        port = _free_port(port)
-        password = _flower_password(self._settings.state_directory)
+        _, port = self._ports["flower"]
+        password = kept_password(self._settings.state_directory / "flower-password")
         environ = {"FLOWER_BASIC_AUTH": f"dispatcher:{password}"}
-        self._ports["flower"] = ("127.0.0.1", port)
+        board = self._ports.get("board")
+        if board is not None and self._settings.board.url is None:
+            environ["DISPATCHER_BOARD__URL"] = http_url(*board)
         self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
         self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
 
-    def _start_board(self, port: int | None) -> None:
-        if port is None:
+    def _start_board(self) -> None:
+        if "board" not in self._ports:
             return
-        if not board_command.is_installed():
-            self._tell("board", f"not installed; for a page that shows all this: {install_command('board')}")
-            return
-        settings = self._settings
+        settings, flower = self._settings, self._ports.get("flower")
         try:
             _, password = find_login(settings)
         except (SettingsError, OSError) as error:
+            del self._ports["board"]
             self._say("board", f"not started: {error}")
             return
-        # Whoever listens on all addresses is reached on this one.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.board.host, settings.board.host)  # noqa: S104
-        port = _free_port(port, host)
-        flower = self._ports.get("flower")
+        host, port = self._ports["board"]
         environ = {}
         if flower is not None and settings.board.flower_url is None:
-            environ["DISPATCHER_BOARD__FLOWER_URL"] = f"http://{flower[0]}:{flower[1]}"
-        self._ports["board"] = (host, port)
+            environ["DISPATCHER_BOARD__FLOWER_URL"] = http_url(*flower)
         self._supervisor.start(Child("board", board_command.board_arguments(port=port), environ))
         login = f"user {LOCAL_USER}, password {password}" if password else "the login is board.basic_auth"
-        self._tell("board", f"http://{f'[{host}]' if ':' in host else host}:{port} ({login})")
+        self._tell("board", f"{http_url(host, port)} ({login})")
 
     def _start_collector(self) -> None:
         table, sources = self._settings.collector, self._settings.sources
@@ -314,14 +323,21 @@ class _Up:
         if not collector_command.is_installed():
             self._say("collector", f"not started: it is not installed; {install_command('collector')}")
             return
-        # Whoever listens on all addresses is reached on this one.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(table.host, table.host)  # noqa: S104
-        port = _free_port(table.port, host) if table.processes == 1 else table.port
+        host = reached_at(table.host)
+        port = self._keep_port(table.port, host) if table.processes == 1 else table.port
         self._ports["collector"] = (host, port)
         command = collector_command.collector_arguments("--port", str(port))
         self._supervisor.start(collector_command.child("collector", command, table))
-        self._collector_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._collector_url = http_url(host, port)
         self._tell("collector", f"{self._collector_url} for {', '.join(sources)}")
+
+    def _keep_port(self, wanted: int, host: str = "127.0.0.1") -> int:
+        """The wanted port, or any free one if it is taken. It stays so until this process ends."""
+        try:
+            self._kept_ports.append(KeptPort(wanted, host))
+        except OSError as error:
+            raise DispatcherError(f"no port can be had at {host}: {error.strerror}; set another address") from error
+        return self._kept_ports[-1].number
 
     def _missing_parts(self) -> list[str]:
         """The parts that were started and do not answer yet."""
@@ -376,24 +392,3 @@ class _Up:
     def _say(self, name: str, line: str) -> None:
         colour = _COLOURS.get(name, "bold")
         self._console.print(f"[{colour}]{name:>12}[/] {escape(line)}")
-
-
-def _free_port(wanted: int, host: str = "127.0.0.1") -> int:
-    """The wanted port, or any free one if it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in (wanted, 0):
-        with socket.socket(family) as probe, contextlib.suppress(OSError):
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    return wanted
-
-
-def _flower_password(state_directory: Path) -> str:
-    path = state_directory / "flower-password"
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        password = secrets.token_urlsafe(12)
-        path.touch(mode=0o600)
-        path.write_text(password)
-        return password

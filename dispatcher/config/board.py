@@ -17,14 +17,14 @@ def _check_login(login: SecretStr | None) -> None:
             raise ValueError("it must be user:password, neither of them empty; a comma separates two logins")
 
 
-def _check_flower_url(url: str | None) -> None:
+def _check_url(url: str | None) -> None:
     try:
         parts = urlsplit(url or "")
         is_good = url is None or (parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable())
     except ValueError:
         is_good = False
     if not is_good or "@" in (url or "") or " " in (url or ""):
-        raise ValueError('it must be a URL such as "https://flower.example.org", without a login in it')
+        raise ValueError('it must be a URL such as "https://board.example.org", without a login in it')
 
 
 class BoardSettings(Table):
@@ -39,6 +39,9 @@ class BoardSettings(Table):
     allow_control: bool = Field(
         False, description="Whether its buttons retry, pause, resume, replay and drop. Otherwise it only shows."
     )
-    flower_url: Annotated[str | None, checked_by(_check_flower_url)] = Field(
+    flower_url: Annotated[str | None, checked_by(_check_url)] = Field(
         None, description="Where people find Flower, for links to it. Absent: no links."
+    )
+    url: Annotated[str | None, checked_by(_check_url)] = Field(
+        None, description="Where people find the board, for Flower's links to it. Absent: no links."
     )

@@ -179,3 +179,13 @@ def _wrong_scheme(scheme: str, schemes: tuple[str, ...], word: str) -> str:
     close = [_ALIASES[scheme]] if scheme in _ALIASES else get_close_matches(scheme, schemes, n=1)
     hint = f"; did you mean {close[0]}://?" if close else ""
     return f"{scheme}:// cannot be {word}: use one of {allowed}{hint}"
+
+
+def reached_at(host: str) -> str:
+    """Where this machine reaches a server of its own: one that listens on all addresses, at its own."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def http_url(host: str, port: int) -> str:
+    """The URL of an HTTP server at a host, which may be an address of IPv6."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -21,7 +21,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 from tests.support.waiting import wait_for
 
-ORDERS = ["/api/plan", "/api/do", "/api/dead/show"]
+ORDERS = ["/api/plan", "/api/do", "/api/dead/show", "/api/doctor"]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -148,6 +148,28 @@ def test_dead_letters_are_listed_shown_when_asked_replayed_and_dropped(watched: 
     assert one["commands"][0]["command"] == "dead replay: 2 dead letters"
     assert one["commands"][0]["who"].startswith("ops on the board@")
     assert watched.ask("/api/do", replay).status == 409
+
+
+def test_the_doctors_findings_are_a_part_of_the_board_on_asking(watched: Watched) -> None:
+    found = watched.ask("/api/doctor", {}).json
+    assert found["counts"]["ok"] > 5
+    levels = [finding["level"] for finding in found["findings"]]
+    assert set(levels) <= {"warning", "error"}
+    assert levels == sorted(levels, reverse=True)
+    assert all(finding["check"] and finding["what"] for finding in found["findings"])
+    assert watched.ask("/api/doctor", {"only": "redis"}).status == 400
+
+
+def test_batches_that_wait_are_listed_with_their_tasks_and_without_data(watched: Watched) -> None:
+    with watched.outage():
+        watched.emit(3)
+        wait_for(lambda: watched.shown()["parked"] == 3, PATIENCE, what=watched.shown)
+        listed = watched.ask("/api/waiting?destination=segment")
+    assert sum(batch["count"] for batch in listed.json["batches"]) == 3
+    assert {batch["state"] for batch in listed.json["batches"]} <= {"parked", "claimed", "queued"}
+    assert all(batch["task_id"] == f"segment.{batch['id']}" for batch in listed.json["batches"])
+    assert PERSONAL not in listed.text
+    watched.site.wait_until_delivered(PATIENCE)
 
 
 def test_a_board_that_only_shows_does_nothing(watched: Watched) -> None:

@@ -161,6 +161,9 @@ def test_a_vendor_that_answers_401_waits_for_who_mends_the_key(outages: Outages)
     take(browser, "board-401")
     accessible(browser)
     assert outages.watched.site.counts("segment").dead == 0
+    press(browser, "Look for problems")
+    sees(browser, "error: deliveries.", "answered 401", "the worst last")
+    accessible(browser)
     outages.vendor.always = None
     outages.order("Retry now … segment", f"{EVENTS} events", "Retry now")
     outages.is_over(EVENTS)

@@ -10,9 +10,8 @@ import http.client
 import json
 import os
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,9 @@ from urllib.parse import quote
 
 import pytest
 
+from dispatcher.local.port import KeptPort
 from dispatcher.local.segment_stub import SegmentStub
+from tests.support.board import open_board, press, sees
 from tests.support.browser import Browser, missing
 from tests.support.processes import Child
 from tests.support.redis_server import RedisServer
@@ -59,6 +60,7 @@ class Watched:
     flower: Child
     port: int
     segment_stub: SegmentStub
+    board_port: int = 0
     pages: list[str] = field(default_factory=list)
 
     @property
@@ -109,14 +111,18 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with RedisServer() as redis, open_site(tmp_path_factory.mktemp("watched"), redis) as site:
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        site = stack.enter_context(open_site(tmp_path_factory.mktemp("watched"), redis))
+        port, board_port = (stack.enter_context(KeptPort(0)).number for _ in range(2))
+        site.environ["DISPATCHER_BOARD__URL"] = f"http://127.0.0.1:{board_port}"
+        site.environ["DISPATCHER_BOARD__FLOWER_URL"] = f"http://127.0.0.1:{port}"
         # Just long enough to be seen.
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__FIRST_SECONDS"] = "2"
         site.environ["DISPATCHER_DESTINATIONS__SEGMENT__RETRY__MAX_SECONDS"] = "2"
         site.environ["FLOWER_BASIC_AUTH"] = LOGIN
-        port = free_port()
         flower = site.processes.dispatcher("flower", "--port", str(port), "--max-tasks", str(MAX_TASKS))
-        watched = Watched(site, flower, port, site.segment_stub)
+        watched = Watched(site, flower, port, site.segment_stub, board_port)
         try:
             # With events enabled from the start, since Flower enables them only every five seconds.
             # With a limit of one event batches never join, so that tests can have as many tasks as they emit.
@@ -134,11 +140,6 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"{' and '.join(missing())} is not on this machine: apt-get install chromium chromium-driver")
     with Browser() as browser:
         yield browser
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 PAGES = ["/", "/workers", "/tasks", "/broker", "/worker/worker@shop-1", "/task/segment.1", "/tasks/datatable"]
@@ -221,6 +222,43 @@ def test_an_outage_shows_as_a_retry_with_error_and_due_time_then_as_success(watc
         assert watched.fetch(path).status == 200
     assert watched.site.counts("segment").dead == 0
     assert_nothing_personal(watched)
+
+
+def test_the_board_leads_to_a_task_in_flower_and_its_page_leads_back(watched: Watched, browser: Browser) -> None:
+    browser.open(f"http://{LOGIN}@127.0.0.1:{watched.port}/tasks")
+    with open_board(watched.site, "--port", str(watched.board_port)) as board:
+        browser.open(board.url)
+        with watched.outage():
+            watched.emit("shop.order.paid", 1)
+            sees(browser, "cannot be reached")
+            press(browser, "segment")
+            press(browser, "Batches … segment")
+            sees(browser, "Batches that wait for segment", "parked: 1 event", "Task in Flower")
+            follow(browser, "Task in Flower")
+            wait_for(lambda: "RETRY" in browser.text or browser.run("location.reload()"), PATIENCE, every=0.5)
+            assert browser.run("return location.pathname").startswith("/task/segment.")
+            watched.pages.append(browser.source)
+            follow(browser, "The destination on the board")
+            # It is open already.
+            sees(browser, "What waits", "cannot be reached")
+            assert not browser.run("return document.getElementById('destination-segment-more').hidden")
+            assert browser.run("return document.getElementById('destination-tracking_log-more').hidden")
+        follow(browser, "Tasks in Flower")
+        wait_for(lambda: browser.table("tasks-table"), PATIENCE, what=lambda: browser.text)
+        assert {row["UUID"].partition(".")[0] for row in browser.table("tasks-table")} == {"segment"}
+        follow(browser, "Board")
+        sees(browser, "The sum closes")
+    watched.site.wait_until_delivered(PATIENCE)
+    assert_nothing_personal(watched)
+
+
+def follow(browser: Browser, text: str) -> None:
+    """Follow the link with this text."""
+    find = (
+        "const found = [...document.links].find((a) => a.checkVisibility() && a.textContent.trim() === arguments[0])"
+    )
+    script = f"{find}; if (found) found.click(); return Boolean(found)"
+    wait_for(lambda: browser.run(script, text), PATIENCE, what=lambda: f"{text}: {browser.text}")
 
 
 def test_metrics_count_deliveries_and_need_no_login(watched: Watched) -> None:

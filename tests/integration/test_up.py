@@ -86,6 +86,25 @@ def test_a_second_up_says_that_one_is_running_and_does_not_disturb_it(machine: M
     assert up.stop() == 0
 
 
+def test_ups_that_start_at_once_choose_ports_of_their_own(machine: Machine) -> None:
+    # All of them want the board's usual port.
+    processes = Processes(machine.state.parent / "others", {**machine.processes.environ})
+    ups = []
+    for number in range(3):
+        state = machine.state.parent / f"state-{number}"
+        ups.append(processes.dispatcher("up", "--no-flower", DISPATCHER_STATE_DIRECTORY=str(state)))
+    try:
+        for up in ups:
+            up.wait_for_output("ready:", 60)
+        ports = [re.findall(r"board http://127\.0\.0\.1:(\d+)", up.output)[0] for up in ups]
+        assert len(set(ports)) == len(ups)
+        for number, port in enumerate(ports):
+            password = (machine.state.parent / f"state-{number}/board-password").read_text()
+            assert fetch(int(port), password)[0] == 200
+    finally:
+        assert [up.stop() for up in ups] == [0] * len(ups)
+
+
 def test_up_says_where_the_collector_is_or_what_it_lacks(machine: Machine) -> None:
     enabled = {"DISPATCHER_COLLECTOR__ENABLED": "true", "DISPATCHER_COLLECTOR__PORT": "0"}
     lacking = machine.processes.dispatcher("up", "--no-flower", **enabled)
@@ -212,12 +231,17 @@ def cmdline(pid: int) -> bytes:
 
 def test_up_with_flower_asks_for_the_password(machine: Machine) -> None:
     up = machine.up("--flower-port", "0")
-    found = re.search(r"http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
+    found = re.search(r"flower http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
     assert found is not None, up.output
     port, password = int(found[1]), found[2]
     assert wait_for(lambda: fetch(port)[0], what=lambda: up.output) == 401
     assert fetch(port, "wrong")[0] == 401
-    assert fetch(port, password)[0] == 200
+    status, page = fetch(port, password)
+    board = re.search(r"board http://127\.0\.0\.1:(\d+) \(user dispatcher, password (\S+)\)", up.output)
+    assert board is not None, up.output
+    assert (status, f'href="http://127.0.0.1:{board[1]}/"' in page) == (200, True)
+    session = json.loads(fetch(int(board[1]), board[2], path="/api/session")[1])
+    assert session["flower_url"] == f"http://127.0.0.1:{port}"
     # It shows the worker and the name of the task.
 
     def shown() -> bool:

@@ -97,7 +97,7 @@ class Processes:
         program: Sequence[str] = (sys.executable, "-m", "dispatcher"),
     ) -> None:
         self._directory = directory
-        self._environ = environ
+        self.environ = environ
         self._cwd = cwd
         self._program = program
         self._children: list[Child] = []
@@ -116,7 +116,7 @@ class Processes:
             process = subprocess.Popen(
                 arguments,
                 cwd=self._cwd,
-                env={**self._environ, **environ},
+                env={**self.environ, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -144,7 +144,7 @@ class Processes:
         return subprocess.run(
             [*self._program, *arguments],
             cwd=self._cwd,
-            env=dict(self._environ),
+            env=dict(self.environ),
             input=stdin,
             capture_output=True,
             text=True,
@@ -157,7 +157,7 @@ class Processes:
         for child in self._children:
             if child.running:
                 child.kill()
-        for pid in left_over(self._environ[MARK]):
+        for pid in left_over(self.environ[MARK]):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -1,7 +1,8 @@
 // @ts-check
 // The board's page: it draws what /api/stream sends, and asks for orders only what the server has planned.
 import { drawCharts } from "./charts.js";
-import { drawDestination, rows } from "./destination.js";
+import { drawDestination, openNamed, rows } from "./destination.js";
+import "./doctor.js";
 import { $, level, put } from "./dom.js";
 import { drawOthers } from "./others.js";
 import { ask, url } from "./server.js";
@@ -30,6 +31,7 @@ function draw() {
   const names = new Set(state.ledger.destinations.map((/** @type {any} */ one) => one.name));
   for (const [name, row] of rows) if (!names.has(name)) { row.element.remove(); rows.delete(name); }
   for (const one of state.ledger.destinations) drawDestination(one);
+  openNamed();
   drawOthers();
   put($("live-text"), `live · ${clock(now(), true)}`);
   level($("live"), state.ledger.problem ? "bad" : "good");

@@ -1,5 +1,6 @@
 // @ts-check
 // A destination: its row, what there is to see, and more of it on a click.
+import { inFlower, listBatches } from "./batches.js";
 import { drawCharts } from "./charts.js";
 import { $, level, make, put, redraw } from "./dom.js";
 import { listLetters } from "./letters.js";
@@ -41,6 +42,21 @@ function toggle(/** @type {any} */ row) {
   if (row.open) { drawCharts(row.shown.name, row); drawMore(row.shown, row); }
 }
 
+/** Open the destination that the page's address names, as Flower's links do; once for each address. */
+let namedBefore = "";
+export function openNamed() {
+  const named = new URLSearchParams(location.hash.slice(1)).get("destination") || "";
+  if (named === namedBefore) return;
+  const row = rows.get(named);
+  if (!row && named) return;
+  namedBefore = named;
+  if (!row) return;
+  if (!row.open) toggle(row);
+  row.element.scrollIntoView();
+  row.toggle.focus();
+}
+addEventListener("hashchange", openNamed);
+
 export function drawDestination(/** @type {any} */ one) {
   let row = rows.get(one.name);
   if (!row) {
@@ -73,6 +89,14 @@ const CAUSES = /** @type {Record<string, string>} */ ({
   setup: "It goes on once its settings are mended: set them for the workers, restart these, then retry.",
 });
 
+const hasRecovered = (/** @type {any} */ one) => (one.last_delivered_ms || 0) > (one.last_error_ms || 0);
+/** Whether the last error is news: of the last hour, or of the last minute where all went well since. */
+function isShown(/** @type {any} */ one) {
+  if (!one.last_error) return false;
+  const isWell = hasRecovered(one) && !one.dead;
+  return now() - one.last_error_ms < (isWell ? 60000 : 3600000) || (one.parked > 0 && !hasRecovered(one));
+}
+
 /** What there is to see of a destination: a level, a text and an error in full. @returns {string[][]} */
 function notesOf(/** @type {any} */ one) {
   const notes = [];
@@ -90,10 +114,8 @@ function notesOf(/** @type {any} */ one) {
   if (one.rate && one.rate.is_slowed) {
     notes.push(["warn", `Slowed to ${one.rate.current_per_second.toPrecision(3)} of ${one.rate.per_second} requests a second: `, one.rate.error]);
   }
-  const recovered = (one.last_delivered_ms || 0) > (one.last_error_ms || 0);
-  const recent = one.last_error_ms && now() - one.last_error_ms < (recovered && !one.dead ? 60000 : 3600000);
-  if (one.last_error && (recent || (one.parked && !recovered))) {
-    notes.push([recovered ? "quiet" : "bad", `Last error, ${ago(one.last_error_ms)} ago: `, one.last_error]);
+  if (isShown(one)) {
+    notes.push([hasRecovered(one) ? "quiet" : "bad", `Last error, ${ago(one.last_error_ms)} ago: `, one.last_error]);
   }
   return notes;
 }
@@ -108,7 +130,8 @@ function drawMore(/** @type {any} */ one, /** @type {any} */ row) {
     ["oldest", one.oldest_ms ? `${ago(one.oldest_ms)} (since ${clock(one.oldest_ms, true)})` : "–"],
     ["next try", one.next_try_ms ? until(one.next_try_ms) : "–"],
     ["last delivered", one.last_delivered_ms ? `${ago(one.last_delivered_ms)} ago` : "never"],
-    ["last error", one.last_error ? `${ago(one.last_error_ms)} ago: ${one.last_error}` : "none"],
+    // A late one stands above.
+    ...(one.last_error && !isShown(one) ? [["last error", `${ago(one.last_error_ms)} ago: ${one.last_error}`]] : []),
     ["breaker", `${one.breaker.state}${one.breaker.opened ? `, opened ${count(one.breaker.opened, "time")}` : ""}`],
     ["rate limit", one.rate ? `${one.rate.current_per_second.toPrecision(3)} of ${one.rate.per_second} requests a second` : "none"],
   ];
@@ -134,11 +157,13 @@ function drawMore(/** @type {any} */ one, /** @type {any} */ row) {
   redraw(parts.commands, commands, () => commands.map((/** @type {string} */ text) => make("li", {}, text)));
   const paused = Boolean(one.pause);
   parts.controls.hidden = isEmit;
-  redraw(parts.controls, [state.session, paused], () => [
+  const flower = inFlower(`tasks?name=${encodeURIComponent(`tasks.${one.name}.deliver`)}`);
+  redraw(parts.controls, [state.session, paused, one.waiting > one.posted], () => [
     ...(state.session.allow_control
       ? [["retry", "Retry now …"], paused ? ["resume", "Resume …"] : ["pause", "Pause …"]].map(([action, word]) =>
           make("button", { type: "button", "aria-label": `${word} ${one.name}`, onclick: () => openOrder(action, one.name, "") }, word))
       : [make("span", { class: "quiet" }, "This board only shows. With --allow-control it retries, pauses, resumes, replays and drops.")]),
-    state.session.flower_url ? make("a", { href: `${state.session.flower_url.replace(/\/$/, "")}/tasks`, rel: "noreferrer" }, "Tasks in Flower") : null,
+    one.waiting > one.posted ? make("button", { type: "button", "aria-label": `Batches … ${one.name}`, onclick: () => listBatches(one.name) }, "Batches …") : null,
+    flower ? make("a", { href: flower, rel: "noreferrer", "aria-label": `Tasks in Flower: ${one.name}` }, "Tasks in Flower") : null,
   ].filter(Boolean));
 }
