@@ -254,9 +254,7 @@ def test_the_board_leads_to_a_task_in_flower_and_its_page_leads_back(watched: Wa
 
 def follow(browser: Browser, text: str) -> None:
     """Follow the link with this text."""
-    find = (
-        "const found = [...document.links].find((a) => a.checkVisibility() && a.textContent.trim() === arguments[0])"
-    )
+    find = "const found = [...document.links].find((a) => a.checkVisibility() && a.textContent.trim() === arguments[0])"
     script = f"{find}; if (found) found.click(); return Boolean(found)"
     wait_for(lambda: browser.run(script, text), PATIENCE, what=lambda: f"{text}: {browser.text}")
 
