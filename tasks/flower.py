@@ -35,11 +35,11 @@ from tornado.ioloop import IOLoop
 from tornado.options import parse_command_line
 
 from dispatcher import config
+from dispatcher.board.flower_links import BoardLinks
 from dispatcher.config.variables import SERVICE_LINK
 from dispatcher.installation.launch import NEVER_STARTS
 from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.secrecy.safe_text import foreign_text
-from dispatcher.tasks.board_link import BoardLinks
 from dispatcher.tasks.celery import app
 
 logger = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import Final, Self
 
 # How often any free port is asked for, where others take those that are found.
@@ -14,7 +15,8 @@ class KeptPort:
 
     Its socket is bound and never listens, so that a process that sets SO_REUSEADDR, as servers do, can listen there,
     and can do so again after a restart. Two such sockets could be bound to one port, so a name in Linux' abstract
-    namespace, which ends with this process, is taken with it.
+    namespace, which ends with this process, is taken with it. On other systems than Linux nothing is kept: the port was
+    free a moment ago.
 
     Args:
         wanted: The port; any free one is taken if it is in use, and for 0.
@@ -55,5 +57,8 @@ class KeptPort:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((host, port))
         number = int(self._socket.getsockname()[1])
-        self._name.bind(f"\0dispatcher-port-{number}")
+        if sys.platform == "linux":
+            self._name.bind(f"\0dispatcher-port-{number}")
+        else:
+            self._socket.close()
         return number

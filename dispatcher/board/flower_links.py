@@ -1,4 +1,4 @@
-"""Board link: on Flower's pages, the way back to the board and to the destination of a task."""
+"""Flower links: on Flower's pages, the way back to the board and to the destination of a task."""
 
 from __future__ import annotations
 
