@@ -38,7 +38,7 @@ class Examiner:
             findings by level.
 
         Raises:
-            ExaminationError: There is no answer.
+            ExaminationError: The doctor does not answer.
         """
         async with self._lock:
             process = await asyncio.create_subprocess_exec(
