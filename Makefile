@@ -66,7 +66,7 @@ bench: $(BENCH_INSTALLED) ## measure against the peers; ARGS="crowd rest" measur
 faults: $(INSTALLED) ## kill, stop, fill and starve everything under load, then count; two cases at a time
 	@$(BIN)/python -m tests.faults --json .faults/results.json $(ARGS)
 
-fuzz: $(FUZZ_INSTALLED) ## attack the collector with hostile requests beside good ones; ARGS="--minutes 10"
+fuzz: $(FUZZ_INSTALLED) ## attack the collector with hostile requests beside good ones; ARGS="--target board"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 edge: $(INSTALLED) ## count clicks that survive the end of a page, ours and those of `make peers`; needs Debian's chromium

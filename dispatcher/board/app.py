@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.applications import Starlette
@@ -189,7 +188,7 @@ class Board:
                 await reader
 
     async def _file(self, request: Request) -> Response:
-        body, kind = self._files[request.url.path]
+        body, kind = self._files[request.scope["path"]]
         return Response(body, media_type=kind)
 
     async def _session(self, request: Request) -> Response:
@@ -290,7 +289,7 @@ class Board:
         origin, token = request.headers.get("origin"), request.headers.get("x-board-token", "")
         is_foreign = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
         if origin is not None:
-            is_foreign = is_foreign or urlsplit(origin).netloc != request.headers.get("host")
+            is_foreign = is_foreign or origin.partition("://")[2] != request.headers.get("host")
         if is_foreign or not hmac.compare_digest(token.encode(), self._token.encode()):
             raise _RefusalError(
                 403, "this did not come from the board's page, or the board was started anew: load the page again"
@@ -302,7 +301,8 @@ class Board:
                 raise _RefusalError(413, f"the body must have at most {_MAX_BODY:,} bytes")
         try:
             return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        # UnicodeDecodeError is a ValueError.
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise _RefusalError(400, one_line(str(error))) from error
 
     def _known(self, destination: str) -> str:

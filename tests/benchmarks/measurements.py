@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.benchmarks import (
+    board,
     collector,
     crowd,
     deliver,
@@ -93,6 +94,12 @@ MEASUREMENTS: Final = {
         heading="Events over HTTP, from a client on this machine; p50 and p99 at 70 % of the requests a second",
         steps=collector.steps,
         compared="cpu_us_per_request",
+    ),
+    "board": Measurement(
+        heading="The board, with a viewer: its CPU, and how old what the page shows is",
+        steps=board.steps,
+        compared="cpu_ms_s",
+        rounds="site_rounds",
     ),
     "crowd": Measurement(
         heading="Many processes, a Segment that answers in 200 ms, 16 places",

@@ -60,6 +60,7 @@ class Plan:
     segment_events: int = 60_000
     deliver_events: int = 10_000
     collector_seconds: float = 2.0
+    board_seconds: float = 30.0
     crowd_processes: int = 40
     crowd_rates: tuple[int, ...] = (200, 5_000)
     crowd_seconds: float = 10.0
@@ -104,6 +105,7 @@ QUICK = Plan(
     rest_processes=(1, 4),
     rest_workers=(),
     rest_seconds=2.0,
+    board_seconds=3.0,
     destinations=(10,),
     growth_processes=(1, 4),
     growth_destinations=(2,),

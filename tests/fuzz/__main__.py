@@ -9,24 +9,34 @@ a process ended, logged an error or grew; and where a good event that was acknow
 
 \b
     python -m tests.fuzz --minutes 10
+    python -m tests.fuzz --target board            the board, with its login and without it
     python -m tests.fuzz --seed 5 --case 1234      one attack again, with what came of it
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import SystemRandom
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.fuzz.board_target import open_board_target
 from tests.fuzz.fuzzing import Finding, Fuzzer, Report
 from tests.fuzz.schema import is_installed, run_schemathesis
-from tests.fuzz.target import TARGETS, Target
+from tests.fuzz.target import Target, open_collector
 
+#: What can be attacked, by name.
+TARGETS: Final[dict[str, Callable[[Path], AbstractContextManager[Target]]]] = {
+    "collector": open_collector,
+    "board": open_board_target,
+}
 # How much of the time schemathesis gets.
 _SCHEMA_FRACTION = 0.4
 
@@ -53,7 +63,8 @@ def main(
         raise click.ClickException("schemathesis is not installed: `pip install -e '.[fuzz]'` does it")
     if cases and seed is None:
         raise click.UsageError("--case needs the --seed of the run that printed it")
-    has_schema = is_installed() if schema is None else schema
+    # Only the collector has a description.
+    has_schema = name == "collector" and (is_installed() if schema is None else schema)
     seed = SystemRandom().randrange(1 << 32) if seed is None else seed
     with tempfile.TemporaryDirectory(prefix="dispatcher-fuzz-") as directory, TARGETS[name](Path(directory)) as target:
         fuzzer = Fuzzer(target, seed=seed, max_growth_bytes=memory_mib << 20)
@@ -61,7 +72,7 @@ def main(
             for number in cases:
                 _show(console, fuzzer, number)
         else:
-            if not has_schema:
+            if not has_schema and name == "collector":
                 console.print("without schemathesis: `pip install -e '.[fuzz]'` installs it", markup=False)
             _attack(console, fuzzer, target, 60 * minutes, has_schema=has_schema)
         report = fuzzer.finish()

@@ -93,7 +93,10 @@ def make_bodies(seeds: Sequence[Seed]) -> dict[str, Make]:
         return _ask(seed, request)
 
     strategies = (wrong_values, wrong_item, wrong_headers, packed, not_json, many_fields)
-    return dict(zip(BODIES, strategies, strict=True))
+    made = dict(zip(BODIES, strategies, strict=True))
+    if not in_lists:
+        del made["wrong_item"]
+    return made
 
 
 def _ask(seed: Seed, request: bytes, **more: Any) -> Attack:

@@ -56,9 +56,14 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def all_strategies(seeds: Sequence[Seed]) -> dict[str, Make]:
-    """Every strategy by name, for what a target takes."""
-    return make_bodies(seeds) | make_raw(seeds)
+def all_strategies(seeds: Sequence[Seed], *, has_raw: bool = True) -> dict[str, Make]:
+    """Every strategy by name, for what a target takes.
+
+    Args:
+        seeds: Good requests.
+        has_raw: Whether those are among them that send what is HTTP only in part.
+    """
+    return make_bodies(seeds) | (make_raw(seeds) if has_raw else {})
 
 
 def make_attack(strategies: dict[str, Make], seed: int, number: int) -> Attack:
@@ -81,7 +86,7 @@ class Fuzzer:
     def __init__(self, target: Target, *, seed: int, max_growth_bytes: int) -> None:
         self._target = target
         self._max_growth_bytes = max_growth_bytes
-        self._strategies: Final = all_strategies(target.seeds)
+        self._strategies: Final = all_strategies(target.seeds, has_raw=target.has_raw)
         self._lock = threading.Lock()
         self._next = 0
         self._unharmed: set[str] = set()
@@ -120,7 +125,7 @@ class Fuzzer:
         """Send one attack and judge what comes. Safe in threads."""
         attack = make_attack(self._strategies, self.report.seed, number)
         result = send(attack, self._target.port)
-        stories = list(judge(attack, result, self._target.description))
+        stories = [*judge(attack, result, self._target.description), *self._target.leaks(attack, result)]
         with self._lock:
             self.report.attacks[attack.kind] += 1
             self.report.statuses.update(answer.status for answer in result.answers)

@@ -6,22 +6,23 @@ import json
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.request import urlopen
 
-from tests.fuzz.attack import Seed
+from tests.fuzz.attack import Attack, Seed
 from tests.fuzz.good_client import EVENT, GoodClient
 from tests.fuzz.seeds import CALL, SECRET, SERVER_KEY, TAGS, VISITOR_SECRET, WEB_KEY, collector_seeds
+from tests.fuzz.sender import Result
 from tests.support.collector import Collector
 from tests.support.processes import Child, memory_bytes
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site, open_site
 
 #: What a process says when something broke that should not.
-_BROKEN: Final = re.compile(r"Traceback|a route failed|could not be answered|ERROR|CRITICAL")
+BROKEN: Final = re.compile(r"Traceback|a route failed|could not be answered|ERROR|CRITICAL")
 
 
 class Target(Protocol):
@@ -32,6 +33,8 @@ class Target(Protocol):
     description: Mapping[str, Any]
     #: Of each request that is made by the description, so that it is let in.
     headers: Sequence[str]
+    #: Whether it is attacked with what is HTTP only in part, too.
+    has_raw: bool
 
     def memory_bytes(self) -> int:
         """Of the process that answers. Raises AssertionError where it has ended."""
@@ -39,6 +42,10 @@ class Target(Protocol):
 
     def notes(self) -> list[str]:
         """What a reader wants to know beside the findings."""
+        ...
+
+    def leaks(self, attack: Attack, result: Result) -> Iterator[str]:
+        """What an answer shows that it must not. Called from several threads."""
         ...
 
     def findings(self, unharmed: set[str]) -> Iterator[str]:
@@ -52,6 +59,8 @@ class Target(Protocol):
 
 class CollectorTarget:
     """``dispatcher collector`` with relay, worker and log, to which a good client sends. Its address is ``port``."""
+
+    has_raw: Final = True
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -88,6 +97,9 @@ class CollectorTarget:
     def memory_bytes(self) -> int:
         return memory_bytes(self._collector.child.pid)
 
+    def leaks(self, attack: Attack, result: Result) -> Iterator[str]:
+        yield from ()
+
     def notes(self) -> list[str]:
         seconds = sorted(self._good.seconds) or [0.0]
         middle, last = seconds[len(seconds) // 2], seconds[-1]
@@ -104,7 +116,7 @@ class CollectorTarget:
         for name, child in self._processes.items():
             if not child.running:
                 yield f"the {name} ended with {child.process.returncode}: {child.output[-300:]!r}"
-            elif broken := _BROKEN.search(child.output):
+            elif broken := BROKEN.search(child.output):
                 place = broken.start()
                 yield f"the {name} logged {child.output[place : place + 500]!r}"
         self._site.wait_until_delivered(120)
@@ -147,7 +159,3 @@ def open_collector(directory: Path) -> Iterator[Target]:
     """
     with RedisServer() as redis, open_site(directory, redis) as site:
         yield CollectorTarget(site)
-
-
-#: What can be attacked, by name.
-TARGETS: Final[dict[str, Callable[[Path], AbstractContextManager[Target]]]] = {"collector": open_collector}

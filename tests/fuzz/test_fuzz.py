@@ -14,14 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from tests.fuzz.__main__ import main
-from tests.fuzz.answers import parse_answers
+from tests.fuzz.answers import Answer, parse_answers
 from tests.fuzz.attack import Attack
+from tests.fuzz.board_target import BoardTarget, open_board_target
 from tests.fuzz.fuzzing import Fuzzer, all_strategies, make_attack
 from tests.fuzz.json_text import dump, hostile
 from tests.fuzz.judge import judge
 from tests.fuzz.seeds import collector_seeds
 from tests.fuzz.sender import Result, send
 from tests.fuzz.target import open_collector
+from tests.support.board import PERSONAL
 
 STRATEGIES = all_strategies(collector_seeds())
 SHORT_SECONDS = 2.0
@@ -36,6 +38,26 @@ def test_hostile_clients_break_nothing_and_take_no_good_event_along(tmp_path: Pa
     assert report.findings == [], f"python -m tests.fuzz --seed {seed}"
     assert report.statuses[200] > 0
     assert report.statuses[400] > 0
+
+
+def test_hostile_requests_break_no_board_and_are_shown_nothing(tmp_path: Path) -> None:
+    seed = SystemRandom().randrange(1 << 32)
+    with open_board_target(tmp_path) as target:
+        fuzzer = Fuzzer(target, seed=seed, max_growth_bytes=64 << 20)
+        fuzzer.attack(SHORT_SECONDS)
+        report = fuzzer.finish()
+    assert report.findings == [], f"python -m tests.fuzz --target board --seed {seed}"
+    assert report.statuses[200] > 0
+    assert report.statuses[400] > 0
+    assert report.statuses[401] > 0
+
+
+def test_a_board_that_shows_what_it_must_not_is_found() -> None:
+    target = object.__new__(BoardTarget)
+    without = Attack(kind="", parts=(b"GET /api/ledger HTTP/1.1\r\n\r\n",), call=("GET", "/api/ledger"))
+    shown = Answer(200, {}, PERSONAL.encode())
+    assert len(list(target.leaks(without, Result(answers=[shown])))) == 2
+    assert list(target.leaks(without, Result(answers=[Answer(401, {}, b"")]))) == []
 
 
 @pytest.mark.parametrize("kind", list(STRATEGIES))

@@ -81,6 +81,7 @@ def test_an_order_comes_from_the_boards_own_page_or_not_at_all(watched: Watched)
         {"X-Board-Token": "ü"},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[x"},
         {"Sec-Fetch-Site": "cross-site"},
     ):
         for path in ORDERS:
@@ -91,7 +92,17 @@ def test_an_order_comes_from_the_boards_own_page_or_not_at_all(watched: Watched)
 
 def test_what_is_no_order_is_refused_and_no_board_breaks(watched: Watched) -> None:
     token = {"X-Board-Token": watched.token}
-    bodies: list[bytes] = [b"", b"{", b"[]", b"null", b"\xff", b"[" * 9_000, b'{"action":"retry"}', b"x" * 20_000]
+    bodies: list[bytes] = [
+        b"",
+        b"{",
+        b'{"action":"\xff"}',
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 9_000,
+        b'{"action":"retry"}',
+        b"x" * 20_000,
+    ]
     orders: list[dict[str, Any]] = [
         {"action": "explode", "destination": "segment"},
         {"action": "drop", "destination": "segment"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +137,42 @@ def test_an_interrupted_demo_stops_everything_and_says_so(directory):
 
     assert process.returncode == 130, shown
     assert "interrupted" in shown
+    assert processes_over(directory) == {}
+
+
+def test_a_demo_that_stays_leaves_the_board_open_until_ctrl_c(directory):
+    process = subprocess.Popen(
+        [*COMMAND, "--directory", str(directory)],
+        env={**os.environ, "DEMO_STAY": "1", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    try:
+        shown = ""
+        # Each line comes, or the process ends, and the text with it.
+        for line in process.stdout:
+            shown += line
+            if line.strip().startswith("The board: "):
+                break
+        found = re.search(r"The board: (http://\S+) \(user (\S+), password (\S+)\)", shown)
+        assert found is not None, shown
+        login = b64encode(f"{found[2]}:{found[3]}".encode()).decode()
+        connection = http.client.HTTPConnection(found[1].removeprefix("http://"), timeout=60)
+        connection.request("GET", "/api/ledger", headers={"Authorization": f"Basic {login}"})
+        ledger = json.load(connection.getresponse())
+        connection.close()
+        assert ledger["closes"]
+        assert {one["name"]: one["delivered"] for one in ledger["destinations"]} == {
+            "tracking_log": LOGGED,
+            "segment": TO_SEGMENT,
+        }
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, shown + rest
+    assert "everything is stopped" in rest
     assert processes_over(directory) == {}
 
 

@@ -112,7 +112,7 @@ def open_board(site: Site, *arguments: str) -> Iterator[Watched]:
         yield watched
     finally:
         assert board.stop() == 0, board.output
-        assert "Traceback" not in board.output
+        assert "Traceback" not in board.output, board.output[board.output.index("Traceback") - 200 :][:3000]
 
 
 def press(browser: Browser, label: str) -> None:

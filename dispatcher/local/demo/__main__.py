@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,14 @@ _DRAIN_SECONDS = 60
     show_envvar=True,
     help="A file of recorded events to emit too, as `dispatcher emit --from` takes them.",
 )
-def demo(directory: Path, events: Path | None) -> None:
+@click.option(
+    "--stay",
+    is_flag=True,
+    envvar="DEMO_STAY",
+    show_envvar=True,
+    help="Leave everything running until Ctrl-C, to look at the board and to send more.",
+)
+def demo(directory: Path, events: Path | None, stay: bool) -> None:
     """Show the whole way of some events. Exit code 0 if every one of them arrived where it should."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         # As an exception, so that the stage is cleared on the way out.
@@ -56,7 +64,7 @@ def demo(directory: Path, events: Path | None) -> None:
         clear(directory)
         _choose_settings(directory)
         screen.title()
-        sys.exit(_perform(screen, directory, events))
+        sys.exit(_perform(screen, directory, events, stay=stay))
     except DispatcherError as error:
         screen.failure(str(error))
         sys.exit(1)
@@ -78,7 +86,7 @@ def _choose_settings(directory: Path) -> None:
             os.environ[f"DISPATCHER_{name}__PORT"] = str(probe.getsockname()[1])
 
 
-def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
+def _perform(screen: Screen, directory: Path, events: Path | None, *, stay: bool) -> int:
     router = Router(config.load())
     with Stage(directory) as stage:
         visits = _emit(screen, stage)
@@ -90,9 +98,14 @@ def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
                 say(f"--from {events.name}: {recorded.taken:,} events{refused}")
             screen.line_errors(recorded)
         tally = _drain(screen, stage, [event for visit in visits for event in visit], recorded, router)
+        if stay:
+            _show(screen, directory, tally, {event.id for event in visits[0]})
+            screen.stays(stage.board)
+            _wait_for_interrupt()
         with screen.step("Stopping", "everything"):
             stage.stop()
-    _show(screen, directory, tally, {event.id for event in visits[0]})
+    if not stay:
+        _show(screen, directory, tally, {event.id for event in visits[0]})
     checks = [*tally.checks(), Check(True, f"everything is stopped; the files stay in {directory.name}/")]
     screen.checks(checks)
     if not all(check.holds for check in checks):
@@ -102,9 +115,19 @@ def _perform(screen: Screen, directory: Path, events: Path | None) -> int:
     return 0
 
 
+def _wait_for_interrupt() -> None:
+    """Block until Ctrl-C."""
+    # Waiting for a signal that Python turns into an exception; nothing else ends it.
+    with suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
 def _emit(screen: Screen, stage: Stage) -> list[list[Emitted]]:
     with screen.step("dispatcher up", "Redis, relay, worker, collector, a Segment stub"):
         collector = stage.start_dispatcher()
+    if stage.board:
+        screen.board(stage.board)
     with screen.step("A web shop", "under gunicorn") as say:
         port = stage.start_shop(collector)
         say(f"two gunicorn processes, http://127.0.0.1:{port}")

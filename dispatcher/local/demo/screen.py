@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -120,10 +121,21 @@ class Screen:
         settings = Path(__file__).with_name("settings.toml")
         table = Table.grid(padding=(0, 2))
         table.add_row(f"{_relative(program)} up", "everything, until Ctrl-C")
+        table.add_row("DEMO_STAY=1 make demo", "all of this again, and the board stays open")
         table.add_row("DEMO_EVENTS=file.jsonl make demo", "your own events, one a line")
         table.add_row(f"$EDITOR {_relative(settings)}", "the allowlists; then again")
         self._heading("What to try next", "")
         self._console.print(Padding(table, (0, 0, 1, 2)))
+
+    def board(self, address: str) -> None:
+        """Say where the board is, while everything runs."""
+        self._console.print(f"  [green]✓[/] [bold]{'The board':<{_NAME}}[/]{escape(address)}")
+
+    def stays(self, board: str) -> None:
+        """Say that everything runs on, and where one may look."""
+        self._heading("Everything runs on until Ctrl-C", "")
+        where = board or "not installed: the extra board has it"
+        self._console.print(Padding(Text(f"The board: {where}"), (0, 0, 1, 2)))
 
     def _done(self, name: str, outcome: str, seconds: float) -> None:
         self._console.print(f"  [green]✓[/] [bold]{name:<{_NAME}}[/]{outcome:<{_OUTCOME}} [dim]{seconds:.1f} s[/]")

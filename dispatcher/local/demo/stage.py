@@ -26,6 +26,7 @@ _START_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 12
 _LISTENING: Final = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 _READY: Final = re.compile(r"\bup ready\b")
+_BOARD: Final = re.compile(r"\bboard (http://\S+ \(user \S+, password \S+\))")
 _COLLECTOR: Final = re.compile(r"\bcollector (http://\S+) for web\b")
 
 
@@ -41,6 +42,8 @@ class Stage:
         self._supervisor = Supervisor(self._say)
         self._lines: dict[str, list[str]] = {"up": [], "shop": []}
         self._output_changed = threading.Condition()
+        #: Where the board is, and its login; empty before it started, and where its extra is not installed.
+        self.board = ""
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +60,8 @@ class Stage:
         self._start(Child("up", launch.command("dispatcher", "up", "--no-flower")), _READY)
         with self._output_changed:
             found = next(filter(None, map(_COLLECTOR.search, self._lines["up"])), None)
+            board = next(filter(None, map(_BOARD.search, self._lines["up"])), None)
+        self.board = board[1] if board is not None else ""
         return found[1] if found is not None else ""
 
     def start_shop(self, collector: str) -> int:
