@@ -72,8 +72,9 @@ fuzz: $(FUZZ_INSTALLED) ## attack the collector with hostile requests beside goo
 edge: $(INSTALLED) ## count clicks that survive the end of a page, ours and those of `make peers`; needs Debian's chromium
 	@$(BIN)/python -m tests.edge --json .edge/results.json $(ARGS)
 
-screenshots: $(INSTALLED) ## take the pictures of docs/operations.md again; needs Debian's chromium and chromium-driver
-	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -p no:randomly tests/integration/test_flower.py -k outage
+screenshots: $(INSTALLED) ## take the docs' pictures of Flower and the board again; needs Debian's chromium and chromium-driver
+	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -p no:randomly tests/integration/test_board_outages.py
+	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -p no:randomly tests/integration/test_flower.py -k an_outage_shows
 
 clean: ## remove .venv and all that was made
 	@rm -rf $(VENV) .venvs .servers .demo .bench .faults .edge dist build *.egg-info

@@ -141,9 +141,13 @@ class Controls:
         elif order.action == "retry":
             found = self._levers.retry(name, at_once=order.at_once)
             if found.outcome == "retried":
-                done = f"retry: {count_text(found.batches, 'batch', 'batches')}"
-                closed = "The breaker is closed, and " if found.breaker_was_open else ""
-                words = f"{closed}{count_text(found.batches, 'batch', 'batches')} of {name} came due now."
+                batches = count_text(found.batches, "batch", "batches")
+                # Behind an open breaker most are due already.
+                closed = "the breaker closed, " if found.breaker_was_open else ""
+                done = f"retry: {closed}{batches} came due"
+                words = f"{batches} of {name} came due now."
+                if found.breaker_was_open:
+                    words = f"The breaker of {name} is closed: all that is parked is tried now."
             else:
                 why = "is paused" if found.outcome == "paused" else "asks to be left alone"
                 words = f"Nothing was changed: {name} {why}."

@@ -59,8 +59,10 @@ def measure(place: Place, *, rate: int, seconds: float) -> Result:
         raise RuntimeError(
             f"{' and '.join(missing())} is not on this machine: apt-get install chromium chromium-driver"
         )
+    directory = place.directory / "site"
+    directory.mkdir()
     with ExitStack() as stack:
-        site = stack.enter_context(open_site(place.directory, stack.enter_context(RedisServer())))
+        site = stack.enter_context(open_site(directory, stack.enter_context(RedisServer())))
         watched = stack.enter_context(open_board(site))
         site.worker()
         browser = stack.enter_context(Browser())

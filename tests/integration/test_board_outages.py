@@ -6,6 +6,7 @@ With SCREENSHOTS=directory the pictures of docs/how-to/board.md are taken: ``mak
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def played(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterat
         redis, vendor = stack.enter_context(RedisServer()), stack.enter_context(SegmentVendor())
         # Pictures for the docs show its path.
         of_docs = Path("/var/log/shop") if os.environ.get("SCREENSHOTS") else None
+        if of_docs is not None:
+            stack.callback(of_docs.rmdir)
         disk = stack.enter_context(SmallDisk(of_docs or directory / "disk"))
         site = stack.enter_context(open_site(directory, redis))
         site.log = disk.directory / "tracking.log"
@@ -195,7 +198,7 @@ def test_events_that_a_vendor_refuses_are_looked_at_replayed_and_dropped(outages
     press(browser, "List dead letters of segment: invalid")
     sees(browser, "To look at an event's data is logged")
     assert PERSONAL not in browser.source
-    take(browser, "board-dead-letters")
+    take(browser, "board-dead-letters", to="#letters")
     accessible(browser)
     press(browser, browser.run("return document.querySelector('#letters-list button').ariaLabel"))
     sees(browser, PERSONAL)
@@ -212,3 +215,31 @@ def test_events_that_a_vendor_refuses_are_looked_at_replayed_and_dropped(outages
     outages.order("Drop … dead letters of segment: invalid", f"Deletes {EVENTS} dead letters", "Drop for good")
     sees(browser, "What people did", f"dead drop: {EVENTS} dead letters")
     outages.is_over(EVENTS)
+
+
+@pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="it is for the docs' picture, and takes a minute")
+def test_the_board_under_load_with_a_vendor_that_is_down(outages: Outages) -> None:
+    browser, site = outages.browser, outages.watched.site
+    code = """
+import itertools
+began = time.monotonic()
+for n in itertools.count():
+    tracker.emit('shop.order.paid', {'n': n})
+    time.sleep(max(0.0, began + (n + 1) / 1000 - time.monotonic()))
+"""
+    load = site.emitting(code)
+    # Two samples for the charts, with all well.
+    wait_for(lambda: len(outages.watched.ask("/api/history").json["at_ms"]) >= 4, 120)
+    outages.vendor.always = Reply(status=503)
+    sees(browser, "breaker open", "503")
+    samples = len(outages.watched.ask("/api/history").json["at_ms"])
+    wait_for(lambda: len(outages.watched.ask("/api/history").json["at_ms"]) > samples, 120)
+    outages.opens("segment")
+    take(browser, "board")
+    # Python takes it as Ctrl-C, and empties its outbox.
+    load.send(signal.SIGINT)
+    load.wait(PATIENCE)
+    outages.vendor.always = None
+    outages.order("Retry now … segment", "tried at once", "Retry now")
+    site.wait_until_delivered(PATIENCE)
+    site.assert_ledger_closes()

@@ -137,7 +137,7 @@ def look(browser: Browser, width: int, scheme: Literal["light", "dark"]) -> None
     assert browser.run("return document.documentElement.scrollWidth") == width
 
 
-def take(browser: Browser, name: str) -> None:
+def take(browser: Browser, name: str, *, to: str = "main") -> None:
     """Take pictures of the board for the docs, if they are wanted: with SCREENSHOTS=directory one for a laptop, and
     with SCREENSHOT_LOOKS=directory three more, for who looks at how it looks."""
     for width, scheme in LOOKS:
@@ -146,7 +146,7 @@ def take(browser: Browser, name: str) -> None:
         if directory:
             look(browser, width, scheme)
             suffix = "" if is_first else f"-{width}-{scheme}"
-            browser.photograph(Path(directory) / f"{name}{suffix}.png", to="body", width=width)
+            browser.photograph(Path(directory) / f"{name}{suffix}.png", to=to, width=width)
     look(browser, *LOOKS[0])
 
 
