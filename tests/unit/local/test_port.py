@@ -40,7 +40,7 @@ def test_a_server_listens_on_a_kept_port_again_and_again() -> None:
     with KeptPort(0) as port:
         for _ in range(3):
             listener = listen("127.0.0.1", port.number)
-            client = socket.create_connection(("127.0.0.1", port.number), timeout=30)
+            client = socket.create_connection(("127.0.0.1", port.number), timeout=60)
             connection, _address = listener.accept()
             # The server hangs up first, so that the port has a connection in TIME_WAIT.
             for one in (connection, client, listener):
