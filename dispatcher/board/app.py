@@ -39,7 +39,7 @@ _PAGE: Final = Path(__file__).parent / "page"
 _SCRIPTS: Final = (
     *("batches", "board", "charts", "destination", "doctor", "dom", "letters", "orders", "others", "server"),
     *("state", "sums", "words"),
-    *("live", "live_event"),
+    *("live", "live_event", "shop"),
 )
 _FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -107,7 +107,10 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                own = message.get("headers", ())
+                # A page may have a policy of its own, as the shop has.
+                named = {name for name, _ in own}
+                message["headers"] = [*own, *(header for header in HEADERS if header[0] not in named)]
             await send(message)
 
         if scope["path"] == "/healthz":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from dispatcher.config.board import SHOP_KEY
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.event import is_id
 from dispatcher.live.lease import Lease
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SHOP: Final = Path(__file__).parent / "page" / "shop.html"
 #: Seconds between two looks: ten a second, so that a page is less than a third of one behind.
 LOOK_SECONDS: Final = 0.1
 # Seconds after which a page is told the rates, though nothing came.
@@ -57,6 +60,7 @@ class Live:
             Route("/api/live/session", self._session),
             Route("/api/find", self._find),
             Route("/api/why", self._why),
+            Route("/shop", self._shop),
         ]
 
     async def _session(self, _: Request) -> Response:
@@ -68,8 +72,22 @@ class Live:
                 "destinations": {name: table.type for name, table in settings.destinations.items()},
                 "reasons": {**FILTERED_REASONS, **ROUTING_REASONS},
                 "shown_per_second": SHOWN_PER_SECOND,
+                "shop": _shop_client(settings),
             }
         )
+
+    async def _shop(self, _: Request) -> Response:
+        settings = self._settings()
+        collector = settings.board.shop_url
+        if collector is None or not settings.is_debug:
+            return PlainTextResponse("there is no shop: `dispatcher up --shop` opens it, in development\n", 404)
+        # The client is the collector's, as on a site's page, and sends there. Its origin has to be told.
+        policy = (
+            f"default-src 'none'; script-src 'self' {collector}; style-src 'self'; connect-src 'self' {collector}; "
+            "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        headers = {"content-security-policy": policy, "referrer-policy": "origin"}
+        return Response(_SHOP.read_bytes(), headers=headers, media_type="text/html; charset=utf-8")
 
     async def _stream(self, request: Request) -> Response:
         if (refused := self._refusal()) is not None:
@@ -139,6 +157,14 @@ class Live:
     def _refusal(self) -> Response | None:
         why = refusal(self._settings())
         return None if why is None else _json({"error": why}, 403)
+
+
+def _shop_client(settings: Settings) -> dict[str, str] | None:
+    """What the shop's page loads and where it sends to; None without a shop."""
+    url, collector = settings.board.shop_url, settings.collector
+    if url is None:
+        return None
+    return {"script": f"{url}/{collector.script_name}", "key": SHOP_KEY, "url": f"{url}{collector.events_path}"}
 
 
 def _json(content: Any, status: int = 200) -> Response:

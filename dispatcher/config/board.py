@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
@@ -27,6 +27,10 @@ def _check_url(url: str | None) -> None:
         raise ValueError('it must be a URL such as "https://board.example.org", without a login in it')
 
 
+#: The write key with which the page /shop sends to the collector of ``shop_url``. It opens nothing else.
+SHOP_KEY: Final = "shop"
+
+
 class BoardSettings(Table):
     """`dispatcher board`: the ledger as a page."""
 
@@ -44,4 +48,7 @@ class BoardSettings(Table):
     )
     url: Annotated[str | None, checked_by(_check_url)] = Field(
         None, description="Where people find the board, for Flower's links to it. Absent: no links."
+    )
+    shop_url: Annotated[str | None, checked_by(_check_url)] = Field(
+        None, description="The collector of the page /shop, set by `dispatcher up --shop`. Absent: no shop."
     )

@@ -1,7 +1,7 @@
 // @ts-check
 // One event of the live page: its row, what became of it at each destination, and the requests.
 import { make, put } from "./dom.js";
-import { ask, words } from "./server.js";
+import { ask } from "./server.js";
 import { number } from "./words.js";
 
 /** @type {any} */ let session = { destinations: {}, reasons: {} };
@@ -27,6 +27,8 @@ export class EventRow {
     this.name = name;
     /** @type {any} */ this.event = null;
     /** @type {Map<string, any>} */ this.deliveries = new Map();
+    /** Whether it was looked for, so that nothing more is known than what is left of it. */
+    this.isPast = false;
     this.isOpen = false;
     this.toggle = make("button", { class: "toggle", type: "button", "aria-expanded": "false", onclick: () => { this.turn(!this.isOpen); onOpen(); } }, name);
     this.who = make("span", { class: "who" });
@@ -56,11 +58,11 @@ export class EventRow {
     const { event } = this;
     if (event?.not_taken) return [["emit", { word: `did not take it: ${event.not_taken.reason}`, level: "bad", error: event.not_taken.error, sentence: reasonOf(event.not_taken.reason) }]];
     /** @type {Map<string, any>} */ const found = new Map();
-    for (const name of event?.goes ?? []) found.set(name, { word: "on its way", level: "quiet" });
+    for (const name of event?.goes ?? []) found.set(name, { word: this.isPast ? "neither waiting nor dead" : "on its way", level: "quiet" });
     for (const [name, item] of this.deliveries) {
       const [word, level] = OUTCOMES[item.outcome] ?? [item.outcome, "quiet"];
-      const why = item.reason && item.outcome !== "retry" ? `: ${item.reason}` : "";
-      found.set(name, { ...item, word: word + why, level, sentence: item.reason ? reasonOf(item.reason) : "" });
+      const reason = item.outcome === "retry" ? "" : item.reason ?? "";
+      found.set(name, { ...item, word: reason ? `${word}: ${reason}` : word, level, sentence: reason ? reasonOf(reason) : "" });
     }
     for (const [name, reason] of Object.entries(event?.skipped ?? {})) found.set(name, { word: `not sent: ${reason}`, level: "quiet", sentence: reasonOf(reason) });
     return [...found];
@@ -146,10 +148,9 @@ export function foundRow(/** @type {any} */ found) {
   const name = item?.name ?? logged?.line?.name ?? logged?.line?.event_type ?? found.id;
   const at = item?.at_ms ?? (Date.parse(logged?.line?.time ?? logged?.line?.timestamp ?? "") || 0);
   const row = new EventRow(found.id, String(name), at);
+  row.isPast = true;
   for (const place of found.places) row.deliveries.set(place.destination, { ...place, outcome: place.state });
   if (item) row.take(item);
   else row.draw();
   return row;
 }
-
-export { words };

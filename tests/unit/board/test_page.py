@@ -10,13 +10,14 @@ import pytest
 
 import dispatcher.board
 from dispatcher.board.app import _FILES
+from dispatcher.board.live import _SHOP
 
 PAGE = Path(dispatcher.board.__file__).parent / "page"
 TSC = PAGE.parents[1] / "collector/client/node_modules/.bin/tsc"
 
 
 def test_every_file_of_the_page_is_served_and_every_import_is_there() -> None:
-    served = {name for name, _ in _FILES.values()}
+    served = {name for name, _ in _FILES.values()} | {_SHOP.name}
     assert served == {path.name for path in PAGE.iterdir()}
     for script in PAGE.glob("*.js"):
         for imported in re.findall(r'^import .* from "\./(.*)";$', script.read_text(), re.MULTILINE):
