@@ -15,6 +15,7 @@ from tests.benchmarks import (
     growth,
     idle,
     latency,
+    live,
     memory,
     outage,
     paced,
@@ -100,6 +101,11 @@ MEASUREMENTS: Final = {
         steps=board.steps,
         compared="cpu_ms_s",
         rounds="site_rounds",
+    ),
+    "live": Measurement(
+        heading="The board's live page with one viewer: from an event's time to its row, and the board's CPU",
+        steps=live.steps,
+        compared="p50_ms",
     ),
     "crowd": Measurement(
         heading="Many processes, a Segment that answers in 200 ms, 16 places",

@@ -61,6 +61,8 @@ class Plan:
     deliver_events: int = 10_000
     collector_seconds: float = 2.0
     board_seconds: float = 30.0
+    live_rates: tuple[int, ...] = (100, 1_000)
+    live_seconds: float = 20.0
     crowd_processes: int = 40
     crowd_rates: tuple[int, ...] = (200, 5_000)
     crowd_seconds: float = 10.0
@@ -99,6 +101,8 @@ QUICK = Plan(
     segment_events=3_000,
     deliver_events=500,
     collector_seconds=0.2,
+    live_rates=(100,),
+    live_seconds=1.0,
     crowd_processes=4,
     crowd_rates=(40,),
     crowd_seconds=2.0,
