@@ -18,6 +18,7 @@ from dispatcher.cli import board as board_command
 from dispatcher.cli import collector as collector_command
 from dispatcher.cli import exporter
 from dispatcher.cli.flower import flower_arguments, is_installed
+from dispatcher.cli.output.ledger_line import ledger_line
 from dispatcher.cli.worker import refuse_cluster, worker_arguments
 from dispatcher.config.collector_secret import make_secret
 from dispatcher.config.variables import option_variable
@@ -32,6 +33,7 @@ from dispatcher.installation.extras import install_command
 from dispatcher.local.port import KeptPort
 from dispatcher.local.redis_server import find_server, server_command
 from dispatcher.local.segment_stub import SegmentStub
+from dispatcher.local.shop import SHOP_HOST, check_shop, shop_collector
 from dispatcher.local.supervisor import Child, Supervisor
 from dispatcher.monitoring.ledger import take_ledger
 from dispatcher.monitoring.sentry.errors import report_ended_process
@@ -62,6 +64,7 @@ _COLOURS = {
 @click.option("--no-flower", is_flag=True, help="Without Flower.")
 @click.option("--board-port", type=click.IntRange(0, 65535), help="0: any free port [board.port].")
 @click.option("--no-board", is_flag=True, help="Without the board.")
+@click.option("--shop", is_flag=True, help="With a shop on the board, whose clicks you can watch. In development.")
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics for Prometheus too; 0: any free port."
 )
@@ -72,6 +75,7 @@ def up(
     no_flower: bool,
     board_port: int | None,
     no_board: bool,
+    shop: bool,
     metrics_port: int | None,
     concurrency: int | None,
     quiet: bool,
@@ -104,6 +108,8 @@ def up(
     if obstacle is not None:
         raise DispatcherError(obstacle)
     start_sentry(settings, role="up")
+    if shop:
+        check_shop(settings, has_board=not no_board and board_command.is_installed())
     everything = _Up(settings, console, quiet=quiet)
     try:
         everything.start(
@@ -111,6 +117,7 @@ def up(
             board_port=None if no_board else settings.board.port if board_port is None else board_port,
             metrics_port=metrics_port,
             concurrency=concurrency,
+            shop=shop,
             stopped=stopped,
         )
         everything.run(stopped)
@@ -146,6 +153,7 @@ class _Up:
         board_port: int | None,
         metrics_port: int | None,
         concurrency: int | None,
+        shop: bool,
         stopped: threading.Event,
     ) -> None:
         settings = self._settings
@@ -164,7 +172,7 @@ class _Up:
         self._start_relay()
         self._keep_pages_ports(flower_port, board_port)
         self._start_flower()
-        self._start_board()
+        self._start_board(has_shop=shop)
         if metrics_port is not None:
             port = self._keep_port(metrics_port)
             command = exporter.exporter_arguments(address="127.0.0.1", port=port)
@@ -288,7 +296,7 @@ class _Up:
         self._supervisor.start(Child("flower", flower_arguments(address="127.0.0.1", port=port), environ))
         self._tell("flower", f"http://127.0.0.1:{port} (user dispatcher, password {password})")
 
-    def _start_board(self) -> None:
+    def _start_board(self, *, has_shop: bool) -> None:
         if "board" not in self._ports:
             return
         settings, flower = self._settings, self._ports.get("flower")
@@ -302,6 +310,11 @@ class _Up:
         environ = {}
         if flower is not None and settings.board.flower_url is None:
             environ["DISPATCHER_BOARD__FLOWER_URL"] = http_url(*flower)
+        if has_shop:
+            self._ports["shop"] = (SHOP_HOST, self._keep_port(0))
+            environ["DISPATCHER_BOARD__SHOP_URL"] = http_url(*self._ports["shop"])
+            self._supervisor.start(shop_collector(self._ports["shop"][1], port))
+            self._tell("shop", f"{http_url(host, port)}/shop, with the login of the board")
         self._supervisor.start(Child("board", board_command.board_arguments(port=port), environ))
         login = f"user {LOCAL_USER}, password {password}" if password else "the login is board.basic_auth"
         self._tell("board", f"{http_url(host, port)} ({login})")
@@ -373,14 +386,7 @@ class _Up:
             ledger = take_ledger(self._settings, self._store)
         except StoreUnavailableError:
             return
-        parts = [
-            f"{name} {counts.delivered:,} delivered"
-            + (f", {counts.waiting:,} waiting" if counts.waiting else "")
-            + (f", {counts.dead:,} dead" if counts.dead else "")
-            for name, counts in ledger.destinations.items()
-            if counts.delivered or counts.waiting or counts.dead
-        ]
-        line = " · ".join(parts)
+        line = ledger_line(ledger)
         if line and line != self._ledger_line:
             self._tell("ledger", line)
         self._ledger_line = line

@@ -79,7 +79,7 @@ function load(/** @type {any} */ shop) {
 async function start() {
   try {
     const session = await ask("api/live/session");
-    if (!session.shop) throw new Error("There is no shop here: `dispatcher up` opens it in development, where the collector is installed.");
+    if (!session.shop) throw new Error("There is no shop here: `dispatcher up --shop` opens it, in development.");
     know(session);
     await load(session.shop);
     shelf();
