@@ -70,7 +70,9 @@ class Watched:
             connection.request("GET" if body is None else "POST", path, body, headers)
             answer = connection.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, "" if path == "/api/stream" else answer.read().decode(), found)
+            # A stream goes on for as long as somebody reads it.
+            is_stream = found["content-type"].startswith("text/event-stream")
+            return Answer(answer.status, "" if is_stream else answer.read().decode(), found)
         finally:
             connection.close()
 
