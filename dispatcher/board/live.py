@@ -80,7 +80,7 @@ class Live:
         settings = self._settings()
         collector = settings.board.shop_url
         if collector is None or not settings.is_debug:
-            return PlainTextResponse("there is no shop: `dispatcher up --shop` opens it, in development\n", 404)
+            return PlainTextResponse("the shop is closed: `dispatcher up --shop` opens it, in development\n", 404)
         # The client is the collector's, as on a site's page, and sends there. Its origin has to be told.
         policy = (
             f"default-src 'none'; script-src 'self' {collector}; style-src 'self'; connect-src 'self' {collector}; "
