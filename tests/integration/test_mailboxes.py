@@ -75,6 +75,15 @@ def test_what_is_posted_waits_for_its_visitor_alone_until_it_is_handed(store: Op
     assert no_key_left(store, ALICE)
 
 
+def test_what_comes_in_one_millisecond_keeps_its_order(store: OpenStore, boxes: Mailboxes) -> None:
+    ids = ["e3", "e1", "e9", "e2", "e5"]
+    for start, one in enumerate(ids):
+        claimed = claim(store, one, start=start)
+        # What stands behind the order must not decide it.
+        store.settle(claimed, posting(claimed, calls=b"[%d]" % (9 - start)))
+    assert waiting(boxes, ALICE) == ids
+
+
 def test_one_browser_of_a_user_has_an_event_at_a_time(store: OpenStore, boxes: Mailboxes, clock: Clock) -> None:
     claimed = claim(store, "e1")
     store.settle(claimed, posting(claimed))

@@ -42,7 +42,7 @@ local function take_posted(mailbox, id)
   local calls, event = fields[1] or '', fields[2] or ''
   redis.call('HDEL', box, 'c:' .. id, 'e:' .. id, 's:' .. id, 'l:' .. id)
   local bytes = redis.call('HINCRBY', box, 'bytes', -#calls - #event)
-  if redis.call('HLEN', box) <= 1 then redis.call('DEL', box) end
+  if redis.call('HLEN', box) <= 2 then redis.call('DEL', box) end
   count('posted', -1)
   return event, fields[3] or nil, bytes
 end
@@ -79,8 +79,8 @@ end
 local function make_room(mailbox, size)
   local box = key('mailbox:' .. mailbox)
   local bytes = tonumber(redis.call('HGET', box, 'bytes') or '0')
-  -- Each has two fields at least.
-  if redis.call('HLEN', box) < 2 * MAILBOX_EVENTS and bytes + size <= MAILBOX_BYTES then return end
+  -- Each has two fields at least, and the mailbox two of its own.
+  if redis.call('HLEN', box) < 2 + 2 * MAILBOX_EVENTS and bytes + size <= MAILBOX_BYTES then return end
   local rows = calls_in(mailbox)
   for index, row in ipairs(rows) do
     if #rows - index + 1 < MAILBOX_EVENTS and bytes + size <= MAILBOX_BYTES then return end
@@ -107,9 +107,10 @@ local function post_events(posted, first, keep_ms)
     elseif redis.call('ZSCORE', key('posted'), name) then
       count_filtered({duplicate = 1})
     else
-      -- Its order in the mailbox stands before the calls.
-      calls = string.format('%014d%04d', now, index % 10000) .. calls
-      make_room(mailbox, #calls + #event)
+      make_room(mailbox, 18 + #calls + #event)
+      -- Its order in the mailbox stands before the calls: several settlements may come in one millisecond.
+      local place = redis.call('HINCRBY', key('mailbox:' .. mailbox), 'posted', 1)
+      calls = string.format('%014d%04d', now, place % 10000) .. calls
       redis.call('HSET', key('mailbox:' .. mailbox), 'c:' .. id, calls, 'e:' .. id, event)
       redis.call('HINCRBY', key('mailbox:' .. mailbox), 'bytes', #calls + #event)
       redis.call('ZADD', key('posted'), now + keep_ms, name)
