@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
@@ -137,6 +138,25 @@ def test_a_call_that_throws_harms_neither_the_page_nor_the_others(running: Hando
     running.wait_for_counts(OPTIMIZELY, posted=1)
     page.open(f"{running.url}/page")
     running.wait_for_counts(OPTIMIZELY, delivered=1, posted=0)
+
+
+def test_two_bundles_of_a_page_hand_over_as_one_tracker(running: HandoverSite, page: Browser) -> None:
+    page.open(f"{running.url}/page-of-modules")
+    wait_for(lambda: page.run("return !!window.Two"))
+    wanted = [page.run(f"return {bundle}.emit('shop.paid', {{cents: 5}})") for bundle in ("One", "Two")]
+    running.wait_for_counts(GTM, delivered=2, posted=0)
+    wait_for(lambda: sorted(given(running, "dataLayer")) == sorted(wanted))
+
+
+def test_a_policy_with_the_collector_in_it_is_enough(running: HandoverSite, page: Browser) -> None:
+    # The page's own origin is for what the stand-ins of vendors tell.
+    policy = (
+        "default-src 'none'; script-src 'nonce-n' BASE; connect-src 'self' BASE; require-trusted-types-for 'script'"
+    )
+    page.open(f"{running.url}/page?{urlencode({'policy': policy})}")
+    event_id = emit(page, "shop.paid", "{cents: 5}")
+    running.wait_for_counts(GTM, delivered=1, posted=0)
+    wait_for(lambda: given(running, "dataLayer") == [event_id])
 
 
 def test_many_events_in_tabs_that_come_and_go_are_each_handed_once(running: HandoverSite, page: Browser) -> None:

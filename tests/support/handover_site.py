@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
 from dispatcher import config
+from dispatcher.collector.client import files
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.secrecy.visitor import make_reference
 from dispatcher.store.batches import BatchStore
@@ -26,10 +28,21 @@ DESTINATIONS: Final = {
     "qualaroo": {"events": ["survey.*"], "consent": ["surveys"]},
 }
 #: What stands in for the vendors' snippets: each keeps what it was given, over reloads too.
-GLOBALS: Final = """<script>
+GLOBALS: Final = """<script nonce="n">
 for (const name of ["dataLayer", "optimizely", "_kiq"])
   window[name] = {push: (given) =>
     fetch("/given/" + name, {method: "POST", body: JSON.stringify(given), keepalive: true})};
+</script>"""
+
+CLASSIC: Final = (
+    '<script src="BASE/tracker.js" data-key="web" data-url="BASE/v1/events" data-delay="50" ATTRIBUTES></script>'
+)
+#: Two bundles that have the module each, of which none knows the other.
+MODULES: Final = """<script type="module">
+import One from "/tracker.mjs?one";
+import Two from "/tracker.mjs?two";
+One.init({key: "web", url: "BASE/v1/events", delay: 50});
+Object.assign(window, {One, Two});
 </script>"""
 
 
@@ -37,8 +50,12 @@ class HandoverSite(Vendor):
     """Everything runs while it is entered. It serves the pages itself; ``given`` is what the globals got, in order.
 
     ``/page`` has the globals, ``/bare`` none; ``?visitor=TEXT`` is the reference of the page's user,
-    ``?attributes=TEXT`` are more attributes of tracker.js.
+    ``?attributes=TEXT`` are more attributes of tracker.js; ``?policy=TEXT`` is its Content-Security-Policy, where BASE
+    is the collector. ``/page-of-modules`` has two bundles of tracker.mjs instead, ``One`` and ``Two``. A subclass has
+    other destinations, or other globals.
     """
+
+    destinations: Mapping[str, Any] = DESTINATIONS
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
@@ -57,7 +74,7 @@ class HandoverSite(Vendor):
             "DISPATCHER_STATE_DIRECTORY": str(state),
             "DISPATCHER_BROKER_URL": self.redis.url,
             "DISPATCHER_SOURCES": json.dumps({"web": {"write_key": "web", "origins": [self.url]}}),
-            "DISPATCHER_DESTINATIONS": json.dumps(DESTINATIONS),
+            "DISPATCHER_DESTINATIONS": json.dumps(self.destinations),
             "DISPATCHER_COLLECTOR__SECRET": SECRET,
             "DISPATCHER_RELAY__MODE": "external",
             "DISPATCHER_RELAY__LINGER_SECONDS": "0.01",
@@ -120,20 +137,30 @@ class HandoverSite(Vendor):
 
     def begin(self) -> None:
         """Note the counters, and forget what the globals got."""
-        self.before = {name: self.counts(name) for name in DESTINATIONS}
+        self.before = {name: self.counts(name) for name in self.destinations}
         self.given.clear()
+
+    def globals(self, path: str) -> str:
+        """The script elements of the vendors on a page."""
+        return GLOBALS if path.startswith("/page") else ""
 
     def answer(self, call: Call) -> Reply:
         if call.path.startswith("/given/"):
             self.given.append((call.path.removeprefix("/given/"), json.loads(call.content)))
             return Reply(body=b"{}")
+        if found := files.find(call.path.removeprefix("/")):
+            return Reply(body=found[0].body, headers=found[0].headers(versioned=False))
         base = f"http://127.0.0.1:{self.collector.port}"
         reference = call.query.get("visitor")
         meta = f'<meta name="dispatcher-visitor" content="{reference}">' if reference else ""
+        client = MODULES if call.path == "/page-of-modules" else CLASSIC
         text = (
-            f"<!doctype html><title>page</title>{meta}{GLOBALS if call.path.startswith('/page') else ''}"
-            f'<script src="{base}/tracker.js" data-key="web" data-url="{base}/v1/events" data-delay="50" '
-            f'{call.query.get("attributes", "")}></script><script async src="{base}/handover.js"></script>'
+            f"<!doctype html><title>page</title>{meta}{self.globals(call.path)}"
+            f'{client.replace("BASE", base)}<script async src="{base}/handover.js"></script>'
             '<a id="next" href="/page-next">Next</a>'
         )
-        return Reply(body=text.encode(), headers={"content-type": "text/html; charset=utf-8"})
+        text = text.replace("ATTRIBUTES", call.query.get("attributes", ""))
+        headers = {"content-type": "text/html; charset=utf-8"}
+        if policy := call.query.get("policy"):
+            headers["content-security-policy"] = policy.replace("BASE", base)
+        return Reply(body=text.encode(), headers=headers)

@@ -9,21 +9,20 @@ declare global {
 }
 
 const before = window.Tracker;
-// Loaded twice: the first one goes on.
-if (!before || before.q) {
-  const tracker = (window.Tracker = new Tracker());
-  const set = (document.currentScript as HTMLScriptElement | null)?.dataset;
-  if (set?.key)
-    tracker.init({
-      key: set.key,
-      url: set.url || "/v1/events",
-      delay: +(set.delay || 2000),
-      consent: set.consent === "unknown" ? null : set.consent !== "denied",
-      gpc: set.gpc || "Advertising",
-      credentials: (set.credentials || "same-origin") as RequestCredentials,
-      history: set.history !== undefined,
-      handover: set.handover as "poll" | undefined,
-      visitor: set.visitor,
-    });
-  if (before) tracker.drain(before.q!);
-}
+// Loaded twice, or behind a module: the first tracker goes on, and is started if it was not.
+const isFirst = !before || !!before.q;
+const tracker = isFirst ? (window.Tracker = new Tracker()) : before;
+const set = (document.currentScript as HTMLScriptElement | null)?.dataset;
+if (set?.key)
+  tracker.init({
+    key: set.key,
+    url: set.url || "/v1/events",
+    delay: +(set.delay || 2000),
+    consent: set.consent === "unknown" ? null : set.consent !== "denied",
+    gpc: set.gpc || "Advertising",
+    credentials: (set.credentials || "same-origin") as RequestCredentials,
+    history: set.history !== undefined,
+    handover: set.handover as "poll" | undefined,
+    visitor: set.visitor,
+  });
+if (before && isFirst) tracker.drain(before.q!);

@@ -199,9 +199,13 @@ function find(path: string): ((args: unknown[]) => void) | undefined {
   const names = path.split(".");
   const last = names.pop()!;
   let owner: any = window;
-  for (const name of names) owner = owner?.[name];
-  const found = owner?.[last];
-  return typeof found === "function" ? (args) => found.apply(owner, args) : undefined;
+  try {
+    for (const name of names) owner = owner?.[name];
+    const found = owner?.[last];
+    return typeof found === "function" ? (args) => found.apply(owner, args) : undefined;
+  } catch {
+    // A getter that throws: as if it were not there.
+  }
 }
 
 const begin = () => {

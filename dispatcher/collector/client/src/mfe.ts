@@ -35,20 +35,21 @@ export class DispatcherAnalyticsService {
   /**
    * `config` is the site's own, with TRACKER_KEY and, where they differ, TRACKER_URL (default LMS_BASE_URL/v1/events)
    * and TRACKER_TRANSPORT "httpClient": events are then posted to LMS_BASE_URL/event as before, with the user's session.
-   * In frontend-base they are trackerKey, trackerUrl, trackerTransport and lmsBaseUrl. Without a key all events are
+   * TRACKER_HANDOVER "poll" has handover.js ask for as long as the page is open. In frontend-base they are trackerKey,
+   * trackerUrl, trackerTransport, trackerHandover and lmsBaseUrl. Without a key all events are
    * posted so, and there is no Segment, as without its own key before.
    */
   constructor({ httpClient, loggingService, config }: Service) {
     this.http = httpClient;
     this.logging = loggingService;
-    const [lms, key, url, transport] = ["LMS_BASE_URL", "TRACKER_KEY", "TRACKER_URL", "TRACKER_TRANSPORT"].map((name) => {
+    const [lms, key, url, transport, handover] = ["LMS_BASE_URL", "TRACKER_KEY", "TRACKER_URL", "TRACKER_TRANSPORT", "TRACKER_HANDOVER"].map((name) => {
       const camel = name.toLowerCase().replace(/_./g, (text) => text[1].toUpperCase());
       return (config[name] ?? config[camel] ?? "") as string;
     });
     this.eventUrl = `${lms}/event`;
     this.hasTracker = !!key;
     this.posts = !key || transport === "httpClient";
-    if (key) tracker.init({ key, url: url || `${lms}/v1/events`, credentials: "include" });
+    if (key) tracker.init({ key, url: url || `${lms}/v1/events`, credentials: "include", handover: handover as "poll" });
   }
 
   /** To the tracking log. Resolves when the event is safe in the page's queue, or was posted. Never rejects. */

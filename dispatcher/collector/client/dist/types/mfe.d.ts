@@ -20,7 +20,8 @@ export declare class DispatcherAnalyticsService {
     /**
      * `config` is the site's own, with TRACKER_KEY and, where they differ, TRACKER_URL (default LMS_BASE_URL/v1/events)
      * and TRACKER_TRANSPORT "httpClient": events are then posted to LMS_BASE_URL/event as before, with the user's session.
-     * In frontend-base they are trackerKey, trackerUrl, trackerTransport and lmsBaseUrl. Without a key all events are
+     * TRACKER_HANDOVER "poll" has handover.js ask for as long as the page is open. In frontend-base they are trackerKey,
+     * trackerUrl, trackerTransport, trackerHandover and lmsBaseUrl. Without a key all events are
      * posted so, and there is no Segment, as without its own key before.
      */
     constructor({ httpClient, loggingService, config }: Service);
