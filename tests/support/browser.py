@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+
+from tests.support.waiting import wait_for
 
 #: Programs that must be installed; .ci/run installs them.
 PROGRAMS = ("chromium", "chromedriver")
@@ -22,11 +26,22 @@ def missing() -> list[str]:
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
+def _has_ended(pid: str) -> bool:
+    """Whether a process is gone, or waits for nothing but its parent's word."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Browser:
     """One browser with its own profile. It sends requests only to the pages that it opens."""
 
     def __init__(self) -> None:
         self._profile = TemporaryDirectory(prefix="dispatcher-chromium-")
+        self._driver = self._start()
+
+    def _start(self) -> Chrome:
         options = ChromeOptions()
         options.binary_location = shutil.which("chromium") or ""
         for switch in (
@@ -42,13 +57,31 @@ class Browser:
             "--disable-component-update",
             "--disable-sync",
             "--hide-scrollbars",
+            # Snippets of vendors stay without their scripts.
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
             f"--user-data-dir={self._profile.name}",
             f"--window-size={_SIZE[0]},{_SIZE[1]}",
         ):
             options.add_argument(switch)
         # With its full path, or Selenium would try to download a driver.
-        self._driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        self._driver.set_page_load_timeout(30)
+        driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        driver.set_page_load_timeout(30)
+        return driver
+
+    def restart(self, *, kill: bool = False) -> None:
+        """Close the browser and start it again with the same profile, as it is then.
+
+        Args:
+            kill: whether it gets no time to write anything, as where the power goes
+        """
+        # Chromium's own note of who has the profile: HOST-PID.
+        pid = (Path(self._profile.name) / "SingletonLock").readlink().name.rpartition("-")[2]
+        with suppress(WebDriverException):
+            self.devtools("Browser.crash" if kill else "Browser.close")
+        # Its driver would not wait; and a second one beside it finds the profile's storage locked.
+        wait_for(lambda: _has_ended(pid), what="the end of the browser")
+        self._driver.quit()
+        self._driver = self._start()
 
     def open(self, url: str) -> str:
         """Open a URL, and return the page's source as it is then."""
