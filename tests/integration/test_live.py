@@ -77,11 +77,25 @@ def emitter(watched: Watched) -> Iterator[Emitter]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     if missing():
         pytest.skip(f"not installed: {', '.join(missing())}")
     with Browser() as browser:
         yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser, watched: Watched) -> Iterator[Browser]:
+    """A browser that looks at nothing before and after."""
+    yield chromium
+    chromium.open("about:blank")
+    wait_for(lambda: viewers(watched.site) == 0, PATIENCE, what="the page's lease to end")
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks(watched: Watched) -> None:
+    """Only so many may look at a time, and those of an earlier test may have been killed."""
+    RedisPool(watched.site.redis.url, timeout_seconds=5).execute("DEL", VIEWERS.of(NOT_TAKEN))
 
 
 def viewers(site: Site) -> int:
@@ -212,13 +226,14 @@ def test_only_so_many_look_at_a_time_and_a_lost_one_is_forgotten(watched: Watche
     assert "4 look at live events already" in refused.output
     for child in children:
         child.kill()
-    wait_for(lambda: tail_opens(watched.site), PATIENCE, what="a lease to run out")
+        child.wait(PATIENCE)
 
+    def opens() -> bool:
+        child = watched.site.processes.dispatcher("tail")
+        wait_for(lambda: "looking" in child.output or not child.running, PATIENCE, what=lambda: child.output)
+        return child.running and child.stop() == 0
 
-def tail_opens(site: Site) -> bool:
-    child = site.processes.dispatcher("tail")
-    wait_for(lambda: "looking" in child.output or not child.running, PATIENCE, what=lambda: child.output)
-    return child.running and child.stop() == 0
+    wait_for(opens, PATIENCE, what="a lease to run out")
 
 
 def test_the_page_shows_an_event_and_a_link_finds_it_again(
