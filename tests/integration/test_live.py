@@ -99,7 +99,7 @@ def nobody_looks(watched: Watched) -> None:
 
 
 def viewers(site: Site) -> int:
-    return int(RedisPool(site.redis.url, timeout_seconds=5).execute("ZCARD", VIEWERS.of(NOT_TAKEN)))
+    return int(RedisPool(site.redis.url, timeout_seconds=30).execute("ZCARD", VIEWERS.of(NOT_TAKEN)))
 
 
 def emit_until_seen(
@@ -303,12 +303,13 @@ def test_an_unread_stream_stays_small_and_goes(watched: Watched) -> None:
     try:
         code = "for n in range(3000):\n    tracker.emit('flood.one', {'text': 'x' * 2000})\n    time.sleep(0.0005)\n"
         watched.site.emitting(code + "dispatcher.flush(timeout=60)").succeed(PATIENCE)
-        pool = RedisPool(watched.site.redis.url, timeout_seconds=5)
+        pool = RedisPool(watched.site.redis.url, timeout_seconds=30)
         keys = list(pool.scan(VIEWED.of(NOT_TAKEN, "*"), count=1000))
         for key in keys:
             assert int(pool.execute("XLEN", key)) <= 500
-            assert int(pool.execute("MEMORY", "USAGE", key)) < 34_000_000
-            assert int(pool.execute("TTL", key)) > 0
+            # Each may end in between.
+            assert int(pool.execute("MEMORY", "USAGE", key) or 0) < 34_000_000
+            assert int(pool.execute("TTL", key)) != -1, "it never ends"
     finally:
         child.send(signal.SIGCONT)
     assert child.stop() == 0
