@@ -64,8 +64,9 @@ def tail(name: str, destination: str, user: str, event_id: str, as_json: bool, d
         RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS),
         Lease(id="", name=name, destination=destination, user=user, event_id=event_id),
     )
-    # Like Ctrl-C, for what stops it in a script.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ctrl-C, which what a shell starts in the background ignores at first; and what stops it in a script.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         viewer.open()
         click.echo("looking; Ctrl-C ends it", err=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-import sys
 from typing import Final, Self
+
+from dispatcher.process.system_calls import IS_LINUX
 
 # How often any free port is asked for, where others take those that are found.
 _TRIES: Final = 20
@@ -57,7 +58,7 @@ class KeptPort:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((host, port))
         number = int(self._socket.getsockname()[1])
-        if sys.platform == "linux":
+        if IS_LINUX:
             self._name.bind(f"\0dispatcher-port-{number}")
         else:
             self._socket.close()

@@ -58,7 +58,7 @@ class Browser:
             "--disable-sync",
             "--hide-scrollbars",
             # Snippets of vendors stay without their scripts.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
             f"--user-data-dir={self._profile.name}",
             f"--window-size={_SIZE[0]},{_SIZE[1]}",
         ):
