@@ -23,6 +23,8 @@ const MOST_VISITORS = 3;
 const MOST_HANDED = 1000;
 const MOST_ACKS = 200;
 const MOST_MARKED = 100;
+// Milliseconds for IndexedDB to answer, after which a page goes on without it.
+const PATIENCE = 5000;
 
 export class Outcomes {
   /** As it was last seen; all there is where IndexedDB is forbidden. */
@@ -37,25 +39,41 @@ export class Outcomes {
 
   /** Calls `work` while no other page can, and keeps what it makes of the state unless it returns false. Never rejects. */
   async change(work: (state: State) => unknown): Promise<void> {
-    // Opened each time: a page keeps no connection, which could hold up another page or the back/forward cache.
-    const database = await this.open();
     let done = false;
+    // Opened each time: a page keeps no connection, which could hold up another page or the back/forward cache.
+    let database: IDBDatabase | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
-      if (!database) return resolve();
-      const transaction = database.transaction("state", "readwrite");
-      transaction.oncomplete = () => resolve();
-      transaction.onabort = () => ((this.isOff = true), resolve());
-      const states = transaction.objectStore("state");
-      states.get(0).onsuccess = (event) => {
-        done = true;
-        this.state = (event.target as IDBRequest<State>).result || { visitors: [], handed: [], acks: [] };
-        if (this.run(work)) states.put(this.state, 0);
-        // At once: the page may be about to end.
-        transaction.commit?.();
-      };
+      const giveUp = () => ((this.isOff = true), resolve());
+      // A browser whose storage is locked or broken may never answer.
+      timer = setTimeout(giveUp, PATIENCE);
+      this.open().then((opened) => {
+        if (!opened || done) {
+          opened?.close();
+          return resolve();
+        }
+        database = opened;
+        const transaction = opened.transaction("state", "readwrite");
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = giveUp;
+        const states = transaction.objectStore("state");
+        states.get(0).onsuccess = (event) => {
+          clearTimeout(timer);
+          if (done) return;
+          done = true;
+          this.state = (event.target as IDBRequest<State>).result || { visitors: [], handed: [], acks: [] };
+          if (this.run(work)) states.put(this.state, 0);
+          // At once: the page may be about to end.
+          transaction.commit?.();
+        };
+      }).catch(giveUp);
     });
+    clearTimeout(timer);
     database?.close();
-    if (!done) this.run(work);
+    if (!done) {
+      done = true;
+      this.run(work);
+    }
   }
 
   /** Notes at once, for pages that come if this one ends before its transaction, that an event is handed over, or not. */
