@@ -106,7 +106,7 @@ def test_events_arrive_from_the_back_forward_cache(web: EventsSite, page: Browse
     page.run("addEventListener('pageshow', (event) => { window.restored = event.persisted; });")
     ids = page.run(EMIT)
     page.open(f"{web.url}/page-next")
-    page.run("history.back()")
+    page.run("setTimeout(() => history.back())")
     why = "the client keeps pages out of the back/forward cache"
     wait_for(lambda: page.run("return location.pathname === '/page' && window.restored"), what=lambda: why)
     ids += page.run(EMIT)

@@ -60,7 +60,7 @@ def test_a_pages_event_is_handed_at_once_and_never_again(running: HandoverSite, 
     wait_for(lambda: given(running, "dataLayer") and given(running, "optimizely"))
     for address in ("/page", "/page-next"):
         page.open(f"{running.url}{address}")
-    page.run("history.back()")
+    page.run("setTimeout(() => history.back())")
     for name in (GTM, OPTIMIZELY):
         running.wait_for_counts(name, accepted=1, delivered=1, posted=0)
     assert (given(running, "dataLayer"), given(running, "optimizely")) == ([event_id], ["shop.paid"])
@@ -176,7 +176,7 @@ def test_many_events_in_tabs_that_come_and_go_are_each_handed_once(running: Hand
             page.go_to_tab(first, close=True)
         elif move == "back":
             page.open(f"{running.url}/page-next")
-            page.run("history.back()")
+            page.run("setTimeout(() => history.back())")
         else:
             page.open(address)
     page.open(address)

@@ -136,7 +136,8 @@ def reload(visitor: Visitor) -> None:
 def go_back(visitor: Visitor) -> None:
     visitor.page.open(visitor.address.replace("/page", "/loaded"))
     visitor.emit(2)
-    visitor.page.run("history.back()")
+    # Not at once: the driver runs a script again whose page has gone meanwhile.
+    visitor.page.run("setTimeout(() => history.back())")
     wait_for(lambda: visitor.page.run("return location.pathname + !!window.Tracker?.init") == "/pagetrue")
 
 
