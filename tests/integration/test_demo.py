@@ -143,7 +143,7 @@ def test_an_interrupted_demo_stops_everything_and_says_so(directory):
 def test_a_demo_that_stays_leaves_the_board_open_until_ctrl_c(directory):
     process = subprocess.Popen(
         [*COMMAND, "--directory", str(directory)],
-        env={**os.environ, "DEMO_STAY": "1", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "DEMO_STAY": "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -129,13 +129,14 @@ class Screen:
 
     def board(self, address: str) -> None:
         """Say where the board is, while everything runs."""
-        self._console.print(f"  [green]✓[/] [bold]{'The board':<{_NAME}}[/]{escape(address)}")
+        # In one piece, to be copied.
+        self._console.print(f"  [green]✓[/] [bold]{'The board':<{_NAME}}[/]{escape(address)}", soft_wrap=True)
 
     def stays(self, board: str) -> None:
         """Say that everything runs on, and where one may look."""
         self._heading("Everything runs on until Ctrl-C", "")
         where = board or "not installed: the extra board has it"
-        self._console.print(Padding(Text(f"The board: {where}"), (0, 0, 1, 2)))
+        self._console.print(Text(f"  The board: {where}\n"), soft_wrap=True)
 
     def _done(self, name: str, outcome: str, seconds: float) -> None:
         self._console.print(f"  [green]✓[/] [bold]{name:<{_NAME}}[/]{outcome:<{_OUTCOME}} [dim]{seconds:.1f} s[/]")
