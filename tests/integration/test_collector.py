@@ -256,9 +256,14 @@ def test_requests_of_one_connection_are_answered_in_order_however_they_are_cut(c
     for cut in (len(stream), 700, 97):
         with socket.create_connection(("127.0.0.1", collector.port), timeout=60) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for start in range(0, len(stream), cut):
-                connection.sendall(stream[start : start + cut])
-            answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+            answers = b""
+            # It closes behind the fifth, which may be before the last pieces were sent.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for start in range(0, len(stream), cut):
+                    connection.sendall(stream[start : start + cut])
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(65_536):
+                    answers += part
         assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b'"accepted":1') == 5
     found = [event for event in collector.events() if event["id"].startswith("cut-")]
     assert [event["id"] for event in found if event["id"] != "cut-6"] == [f"cut-{n}" for n in range(1, 6)] * 3
