@@ -172,9 +172,6 @@ def test_flower_cannot_stop_anything(watched: Watched, path: str) -> None:
 
 
 def test_an_outage_shows_as_a_retry_with_error_and_due_time_then_as_success(watched: Watched, browser: Browser) -> None:
-    browser.open(f"{watched.url}/tasks")
-    assert "Task history" not in browser.source
-    # From here on the browser knows the login.
     browser.open(f"http://{LOGIN}@127.0.0.1:{watched.port}/tasks")
 
     def row(state: str, words: str) -> dict[str, str]:
