@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from dispatcher.collector.route import Accepted, Refused
+    from dispatcher.collector.route import Accepted
+    from dispatcher.intake.refused import Refused
 
 # With their words (https://www.rfc-editor.org/rfc/rfc9110#section-15).
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}

@@ -16,13 +16,14 @@ from dispatcher.collector.commit import Committer, retry_after
 from dispatcher.collector.cors import cors_headers, preflight_headers
 from dispatcher.collector.handover import HandoverRoute
 from dispatcher.collector.head import Head
-from dispatcher.collector.json_body import nests_deeper
 from dispatcher.collector.page.calls import PageCalls
-from dispatcher.collector.route import Accepted, Refused, Rejected, Request, RequestMemory, Route
+from dispatcher.collector.route import Accepted, Rejected, Request, RequestMemory, Route
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources, page_origin
 from dispatcher.collector.user import UserLookup
 from dispatcher.config.collector_secret import read_secret
+from dispatcher.intake.json_body import nests_deeper
+from dispatcher.intake.refused import Refused
 from dispatcher.monitoring.intake import Intake
 from dispatcher.outcomes import TOO_LARGE
 from dispatcher.request.address import Proxies

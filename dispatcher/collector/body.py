@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from dispatcher.collector.route import Refused
+from dispatcher.intake.refused import Refused
 from dispatcher.outcomes import TOO_LARGE
 
 if TYPE_CHECKING:

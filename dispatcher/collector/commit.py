@@ -8,9 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.collector.route import Accepted, Refused, Rejected
+from dispatcher.collector.route import Accepted, Rejected
 from dispatcher.emit.context import EMPTY, BoundContext
 from dispatcher.errors import InvalidEventError, OutboxError
+from dispatcher.intake.refused import Refused
 from dispatcher.outcomes import NOT_ENCODABLE, TOO_LARGE
 from dispatcher.store.event_ids import SOURCE_KEY
 from dispatcher.tracker.tracker import Tracker

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from dispatcher.collector.commit import retry_after
-from dispatcher.collector.json_body import decode_body
 from dispatcher.collector.page.calls import page_note
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.destinations.types import load_type
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.event import is_id
+from dispatcher.intake.json_body import decode_body
+from dispatcher.intake.refused import Refused
 from dispatcher.secrecy.visitor import read_references
 from dispatcher.store.mailboxes import STATUSES, Mailboxes, WaitingCalls
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dispatcher.collector.sources import Source, Sources
     from dispatcher.emit.context import BoundContext
     from dispatcher.event import Event
+    from dispatcher.intake.refused import Refused
 
 #: Fields of a query beyond which it is not read.
 _MAX_FIELDS: Final = 100
@@ -181,23 +182,6 @@ class Accepted:
     memory: RequestMemory | None = None
     handover: Sequence[Mapping[str, Any]] = ()
     later: Callable[[Future[None]], Awaitable[Accepted | Refused | None]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A request of which nothing was taken.
-
-    Attributes:
-        status: 4xx only for what will never be taken; what may pass is 429 or 503.
-        code: A reason such as ``unknown_key``: a counter of that name grows.
-        message: What is wrong and what to do, without any value of the request.
-        headers: Of the answer, in lower case.
-    """
-
-    status: int
-    code: str
-    message: str
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Route(Protocol):

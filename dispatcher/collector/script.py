@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.collector import deprecations
 from dispatcher.collector.client import files
 from dispatcher.collector.client.files import ServedFile
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
+from dispatcher.intake.refused import Refused
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Sources

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from dispatcher.collector.route import Refused
+from dispatcher.intake.refused import Refused
 from dispatcher.routing import Allowlist
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from dispatcher.collector.json_body import count_brackets, decode_body
-from dispatcher.collector.route import Accepted, Refused, Rejected, Request
+from dispatcher.collector.route import Accepted, Rejected, Request
 from dispatcher.collector.sources import Sources
-from dispatcher.collector.timestamps import corrected_time, parse_time
 from dispatcher.event import Event, EventType, is_id
+from dispatcher.intake.json_body import count_brackets, decode_body
+from dispatcher.intake.refused import Refused
+from dispatcher.intake.timestamps import corrected_time, parse_time
 from dispatcher.request.course import course_fields
 from dispatcher.secrecy.visitor import CONTEXT_KEY as MAILBOX_KEY
 from dispatcher.secrecy.visitor import read_references

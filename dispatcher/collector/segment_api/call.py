@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from dispatcher.collector.timestamps import corrected_time
 from dispatcher.event import DIRECT_TYPES, MAX_ID_CHARACTERS, Event, EventType, is_id
+from dispatcher.intake.timestamps import corrected_time
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Source

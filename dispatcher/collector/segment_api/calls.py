@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dispatcher.collector.json_body import count_brackets, decode_body
-from dispatcher.collector.route import Accepted, Refused, Rejected, Request
+from dispatcher.collector.route import Accepted, Rejected, Request
 from dispatcher.collector.segment_api.call import Shared, to_event
 from dispatcher.collector.segment_api.write_key import write_key_of
-from dispatcher.collector.timestamps import parse_time
 from dispatcher.event import Event, is_id
+from dispatcher.intake.json_body import count_brackets, decode_body
+from dispatcher.intake.refused import Refused
+from dispatcher.intake.timestamps import parse_time
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Source, Sources

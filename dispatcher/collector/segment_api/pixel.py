@@ -7,9 +7,10 @@ import binascii
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
 from dispatcher.collector.segment_api.calls import CallsRoute
 from dispatcher.event import DIRECT_TYPES
+from dispatcher.intake.refused import Refused
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Sources

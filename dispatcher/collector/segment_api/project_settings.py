@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
+from dispatcher.intake.refused import Refused
 
 if TYPE_CHECKING:
     from dispatcher.collector.sources import Sources

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 import dispatcher.collector
+import dispatcher.intake
 from dispatcher.collector import openapi, reasons
 from tests.support.collector_app import Answer, CollectorApp
 
@@ -243,10 +244,10 @@ def test_a_body_is_described_as_required_where_an_empty_one_is_refused(app: Coll
 
 def test_every_code_of_the_collector_is_described() -> None:
     known = reasons.REFUSED.keys() | reasons.REJECTED.keys()
-    room = Path(dispatcher.collector.__path__[0])
+    rooms = [Path(room.__path__[0]) for room in (dispatcher.collector, dispatcher.intake)]
     before = r'Refused\(\s*\d+,|return|Rejected\(\w+, [\w.\[\]:]+,|problem =|refuse\(|_end\(b"[^"]*",'
     code = rf'(?:{before})\s*"([a-z_]+)"(?:,|\))'
-    found = {name for file in room.rglob("*.py") for name in re.findall(code, file.read_text())}
+    found = {name for room in rooms for file in room.rglob("*.py") for name in re.findall(code, file.read_text())}
     assert found <= known
     assert {"bad_http", "long_head", "client_gone", "bad_user", "too_deep", "rate"} <= found
 

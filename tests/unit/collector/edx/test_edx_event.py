@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 import pytest
 
 from dispatcher.collector.edx.event import EventRoute
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.config.collector import SourceSettings
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import Event, encode
+from dispatcher.intake.refused import Refused
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 PAGE = "https://courses.example.org/courses/course-v1:Org+C1+R1/courseware/week/"

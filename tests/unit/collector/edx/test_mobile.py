@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dispatcher.collector.edx.mobile import MobileRoute
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.config.collector import CollectorSettings
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import encode
+from dispatcher.intake.refused import Refused
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CALL: dict[str, Any] = {
@@ -117,6 +118,7 @@ def changed(field: str, value: Any) -> dict[str, Any]:
         ("context", "text", "library_not_listed"),
         ("properties.name", None, "no_name"),
         ("properties.name", "edx.bi.video", "name_not_listed"),
+        ("properties.name", "edx.BI.video", "name_not_listed"),
         ("properties.data", None, "no_data"),
         ("properties.data", "text", "no_data"),
         ("properties.context", [], "no_data"),
@@ -130,6 +132,12 @@ def test_what_the_platform_drops_is_dropped_in_silence(field: str, value: Any, c
     assert refusal(changed(field, value), mobile_disallowed_names=[".bi."]) == code
 
 
+def test_types_are_listed_in_any_case() -> None:
+    accepted = answered(changed("type", "TRACK"), mobile_types=["Track"])
+    assert isinstance(accepted, Accepted)
+    assert len(accepted.events) == 1
+
+
 def test_a_screen_is_known_by_its_label() -> None:
     call = changed("properties.name", None)
     call["properties"]["label"] = "Forum: View Thread"
@@ -137,6 +145,13 @@ def test_a_screen_is_known_by_its_label() -> None:
     assert isinstance(accepted, Accepted)
     assert accepted.events[0].name == "edx.bi.app.navigation.screen"
     assert accepted.events[0].context["label"] == "Forum: View Thread"
+
+
+def test_the_course_may_stand_beside_the_context() -> None:
+    accepted = answered(changed("properties.course_id", "course-v1:Org+C1+R1"))
+    assert isinstance(accepted, Accepted)
+    context = accepted.events[0].context
+    assert (context["course_id"], context["org_id"]) == ("course-v1:Org+C1+R1", "Org")
 
 
 @pytest.mark.parametrize(

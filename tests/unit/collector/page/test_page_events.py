@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dispatcher.collector.page.events import EventsRoute
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
 from dispatcher.collector.sources import Sources
 from dispatcher.config.collector import CollectorSettings, SourceSettings
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import encode
+from dispatcher.intake.refused import Refused
 from dispatcher.store.deprecated_calls import CONTEXT_KEY
 from dispatcher.tasks.destinations.segment.message import to_message
 

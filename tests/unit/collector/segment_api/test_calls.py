@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from dispatcher.collector.route import Accepted, Refused, Request
+from dispatcher.collector.route import Accepted, Request
 from dispatcher.collector.routes import Routes
 from dispatcher.collector.sources import Sources
 from dispatcher.config.collector import CollectorSettings, SourceSettings
 from dispatcher.event import Event
+from dispatcher.intake.refused import Refused
 from dispatcher.tasks.destinations.segment.message import to_message
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

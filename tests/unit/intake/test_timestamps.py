@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dispatcher.collector.timestamps import corrected_time, parse_time
+from dispatcher.intake.timestamps import corrected_time, parse_time
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

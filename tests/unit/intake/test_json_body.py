@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.collector.json_body import decode_body, nests_deeper
-from dispatcher.collector.route import Refused
+from dispatcher.intake.json_body import decode_body, nests_deeper
+from dispatcher.intake.refused import Refused
 
 
 def nested(levels: int, *, lists: bool) -> Any:

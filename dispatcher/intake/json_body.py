@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dispatcher.collector.route import Refused
+from dispatcher.intake.refused import Refused
 
 _decode: Final = msgspec.json.Decoder().decode
 _CONTAINERS: Final = frozenset({dict, list})
