@@ -15,7 +15,7 @@ from dispatcher.contrib.request_context import Hook, RequestContext
 from dispatcher.secrecy.foreign_error import describe_error, type_name
 
 #: What edX ignores: requests that say nothing, or that have events of their own.
-IGNORED: Final = (r"^/event", r"^/login", r"^/heartbeat")
+IGNORED: Final = (r"^/event", r"^/segmentio/event", r"^/login", r"^/heartbeat")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings
-from django.core.exceptions import DisallowedHost, ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured
 from django.http import FileResponse, StreamingHttpResponse
 
 from dispatcher.contrib.bound_body import AsyncBoundBody, BoundBody
 from dispatcher.contrib.django.conf import read_configuration
 from dispatcher.contrib.django.request_event import emit_request
-from dispatcher.contrib.django.user import afind_user, find_user, user_fields
-from dispatcher.contrib.request_context import LAYER, hash_session
+from dispatcher.contrib.django.request_fields import request_fields
+from dispatcher.contrib.django.user import afind_user, find_user
+from dispatcher.contrib.request_context import LAYER
 from dispatcher.emit.context import BoundContext, current, replace_context
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RequestContextMiddleware:
         """Answer a request; in an event loop, a coroutine that does."""
         if self._is_async:
             return self._answer(request)
-        fields = self._make(request, find_user(request))
+        fields = request_fields(request, self._configuration.fields, find_user(request))
         if self._configuration.hook is not None:
             fields |= self._configuration.hook.read(self._configuration.hook.ask(request))
         before = replace_context(current().with_layer(LAYER, fields))
@@ -62,7 +62,7 @@ class RequestContextMiddleware:
             replace_context(before)
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        fields = self._make(request, await afind_user(request))
+        fields = request_fields(request, self._configuration.fields, await afind_user(request))
         if self._configuration.hook is not None:
             fields |= await self._configuration.hook.find(request)
         before = replace_context(current().with_layer(LAYER, fields))
@@ -72,18 +72,6 @@ class RequestContextMiddleware:
             return _bind_body(await self._get_response(request), current())
         finally:
             replace_context(before)
-
-    def _make(self, request: HttpRequest, user: Any) -> dict[str, Any]:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        try:
-            headers["host"] = request.get_host()
-        except DisallowedHost:  # Django answers that when a view asks
-            headers["host"] = ""
-        fields = self._configuration.fields.make(
-            peer=request.META.get("REMOTE_ADDR", ""), path=request.path, headers=headers
-        )
-        key = getattr(getattr(request, "session", None), "session_key", None)
-        return fields | user_fields(user) | {"session": hash_session(key, settings.SECRET_KEY) if key else ""}
 
 
 def _bind_body(response: HttpResponseBase, bound: BoundContext) -> HttpResponseBase:

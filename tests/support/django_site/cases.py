@@ -226,7 +226,7 @@ class RequestEvents(_Captured, TestCase):
         assert len(event.data["GET"]) == 200
 
     def test_ignored_paths_have_none(self) -> None:
-        assert self.events({}, "/event") == []
+        assert self.events({}, "/heartbeat") == []
         assert self.events({"IGNORE_PATHS": ["^/sh"]}, "/show") == []
 
     def test_a_path_of_odd_characters_is_a_name(self) -> None:

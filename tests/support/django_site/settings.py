@@ -16,13 +16,14 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "dispatcher.contrib.django.RequestContextMiddleware",
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DISPATCHER = {"SETTINGS": {"outbox": {"storage": "memory"}}}
+DISPATCHER = {"SETTINGS": {"outbox": {"storage": "memory"}, "collector": {"mobile_secret": "hook"}}}
 
 
 def context_of(request: HttpRequest) -> dict[str, object]:

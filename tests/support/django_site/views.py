@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from django.contrib.auth import alogin, alogout, get_user_model, login, logout
 from django.db import transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.urls import path
+from django.urls import include, path
 
 from dispatcher import tracker
 from dispatcher.contrib.django import bind_user, emit_on_commit
@@ -105,3 +105,4 @@ _SYNC = {"show": show, "look": look, "sign-in": sign_in, "fail": fail, "stream":
 _ASYNC = {"show": ashow, "look": alook, "sign-in": asign_in, "fail": afail, "stream": astream}
 urlpatterns = [path(name, view) for name, view in _SYNC.items()]
 urlpatterns += [path(f"async/{name}", view) for name, view in _ASYNC.items()]
+urlpatterns += [path("", include("dispatcher.contrib.openedx.urls"))]
