@@ -43,12 +43,12 @@ def corrected_time(happened_at: object, sent_at: object, received_at: datetime) 
 
     Args:
         happened_at: The event's time by the client's clock, as text or as a datetime.
-        sent_at: The request's time by the same clock; None or anything that is no time leaves the clock as it is.
+        sent_at: The request's time by the same clock; None, or anything but a time, leaves the clock as it is.
         received_at: By our clock, in UTC.
 
     Returns:
         In UTC, and never later than ``received_at``: nothing has happened yet that will. ``received_at`` where
-        ``happened_at`` is no time.
+        ``happened_at`` has none.
     """
     happened = parse_time(happened_at)
     if happened is None:

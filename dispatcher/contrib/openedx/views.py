@@ -101,7 +101,7 @@ def _submit(event: Event) -> HttpResponse | None:
             event_id=event.id or None,
         )
     except InvalidEventError as error:
-        # Only with `strict`: what a browser sends is no mistake of this site.
+        # Only with `strict`: the mistake is the sender's, and not of this site.
         logger.warning("an event of a page or an app was not taken: %s", error.reason)
     except OutboxError as error:
         logger.warning("an event of a page or an app was not taken: %s", error)
