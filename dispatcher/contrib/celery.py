@@ -13,7 +13,8 @@ import msgspec
 from celery import signals
 
 from dispatcher.contrib.request_context import LAYER
-from dispatcher.emit.context import EMPTY, BoundContext, current, replace_context
+from dispatcher.emit.context import EMPTY, BoundContext, current, encode_bindable, replace_context
+from dispatcher.secrecy.foreign_error import type_name
 from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ FIELDS: Final = (
     *("user_id", "username", "session", "anonymous_id", "client_id", "ip", "agent", "host", "path", "referer"),
     *("page", "accept_language", "course_id", "org_id", "request_id"),
 )
-#: Bytes of JSON that a header may have; of a larger context the longest fields are left out.
+#: Bytes of JSON that a header may have; of a larger context the longest fields stay behind.
 MAX_BYTES: Final = 4_096
 
 # Where the context before a task is kept meanwhile: on its request, so that a task may run inside another one.
@@ -68,19 +69,37 @@ class _Carrier:
     def __init__(self, app: Celery, fields: frozenset[str]) -> None:
         self._app = app
         self._fields = fields
+        # The names of fields that stayed behind, of which each is logged once; all of them are among the listed.
+        self._logged: set[str] = set()
 
     def before_publish(self, sender: object = None, headers: Any = None, **_: Any) -> None:
         bound = current()
         # A message of protocol 2 has its id among the headers.
         if bound is EMPTY or not isinstance(headers, dict) or "id" not in headers:
             return
-        try:
-            chosen = {name: value for name, value in bound.merged.items() if name in self._fields}
-            shortened = _shorten(chosen)
-            if shortened:
-                headers[HEADER] = shortened
-        except Exception:
-            logger.warning("the context of %s stays behind, since it has no JSON form", sender)
+        header = self._make(bound.merged)
+        if header:
+            headers[HEADER] = header
+
+    def _make(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a context goes along, as JSON has it."""
+        encoded: dict[str, bytes] = {}
+        for name, value in context.items():
+            if name in self._fields:
+                json = encode_bindable(value)
+                if json is None:
+                    self._log_once(name, f"a value of type {type_name(value)} has no JSON form")
+                else:
+                    encoded[name] = json
+        for name in _find_too_long(encoded):
+            self._log_once(name, f"all that is listed has more than {MAX_BYTES:,} bytes, and this is the longest of it")
+            del encoded[name]
+        return {name: msgspec.json.decode(value) for name, value in encoded.items()}
+
+    def _log_once(self, name: str, why: str) -> None:
+        if name not in self._logged:
+            self._logged.add(name)
+            logger.warning("tasks go without the field %r of their sender's context: %s", name, why)
 
     def before_run(self, task: Task | None = None, **_: Any) -> None:
         if task is None or not self._is_ours(task):
@@ -106,14 +125,14 @@ class _Carrier:
         return task.app is self._app or task.app.tasks is self._app.tasks
 
 
-def _shorten(chosen: dict[str, Any]) -> dict[str, Any]:
-    """The fields as JSON has them, without the longest where all of them are too much."""
-    sizes = {name: (len(encode_json(value)) + len(encode_json(name)) + 2) for name, value in chosen.items()}
+def _find_too_long(encoded: Mapping[str, bytes]) -> list[str]:
+    """The names of the longest fields, as many as have to stay so that the others fit. Ids are short, so they go."""
+    sizes = {name: len(encode_json(name)) + len(value) + 2 for name, value in encoded.items()}
     total = 2 + sum(sizes.values())
+    found = []
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if total <= MAX_BYTES:
             break
         total -= sizes[name]
-        del chosen[name]
-    decoded: dict[str, Any] = msgspec.json.decode(encode_json(chosen))
-    return decoded
+        found.append(name)
+    return found

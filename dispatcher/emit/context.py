@@ -37,7 +37,7 @@ class BoundContext:
         for _, layer in layers[1:]:
             merged = merged | layer
         self.merged: Final = merged
-        encoded = _encode(merged)
+        encoded = encode_bindable(merged)
         #: Encoded here, once a request, so that emit only copies it into each event; None where it cannot be encoded.
         self.json: Final = None if encoded is None else msgspec.Raw(encoded)
         #: The length of that JSON in bytes.
@@ -75,12 +75,13 @@ class BoundContext:
         return None
 
 
-def _encode(merged: dict[str, Any]) -> bytes | None:
+def encode_bindable(value: object) -> bytes | None:
+    """The JSON of a context, or of a value in one. None where an event cannot have it, or not as it is, such as NaN."""
     try:
-        encoded = encode_bounded(merged, MAX_CONTEXT_BYTES) if may_expand(merged) else wire.encode_json(merged)
+        encoded = encode_bounded(value, MAX_CONTEXT_BYTES) if may_expand(value) else wire.encode_json(value)
     except ENCODING_ERRORS:
         return None
-    if wire.NULL in encoded and holds_non_finite(merged):
+    if wire.NULL in encoded and holds_non_finite(value):
         return None
     return encoded
 

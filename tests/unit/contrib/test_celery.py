@@ -44,15 +44,31 @@ def test_listed_fields_go_along_and_nothing_else(app: Celery) -> None:
         assert sent(app) is None
 
 
-def test_of_a_context_that_is_too_large_the_longest_fields_stay(app: Celery) -> None:
-    with tracker.context("request", {"user_id": 7, "referer": "r" * 5_000, "agent": "a" * 3_000}):
-        assert sent(app) == {"user_id": 7, "agent": "a" * 3_000}
+def test_of_a_context_that_is_too_large_the_longest_fields_stay(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    with tracker.context("request", {"user_id": 7, "referer": "r" * 5_000, "agent": "a" * 3_000, "path": "p" * 2_000}):
+        for _ in range(2):
+            assert sent(app) == {"user_id": 7, "path": "p" * 2_000}
+    assert [record.getMessage().partition("'")[2].partition("'")[0] for record in caplog.records] == [
+        "referer",
+        "agent",
+    ]
 
 
-def test_a_context_without_a_json_form_costs_no_task(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
-    with tracker.context("request", {"user_id": object(), "path": "/"}):
-        assert sent(app) is None
-    assert "shop.count stays behind" in caplog.text or "stays behind" in caplog.text
+class Unreadable(dict[str, object]):
+    def items(self) -> Any:
+        raise KeyError("a secret")
+
+
+@pytest.mark.parametrize(
+    "value", [object(), float("nan"), {"deep": [object()]}, "\ud800", Unreadable(a=object())], ids=repr
+)
+def test_a_field_without_a_json_form_stays_alone(app: Celery, caplog: pytest.LogCaptureFixture, value: object) -> None:
+    with tracker.context("request", {"user_id": 7, "session": value, "path": "/"}):
+        for _ in range(2):
+            assert sent(app) == {"user_id": 7, "path": "/"}
+    (record,) = caplog.records
+    assert f"'session' of their sender's context: a value of type {type(value).__name__}" in record.getMessage()
+    assert "secret" not in caplog.text
 
 
 def test_in_eager_mode_a_task_has_its_callers_context_and_leaves_it(app: Celery, emitted_events: Captured) -> None:
