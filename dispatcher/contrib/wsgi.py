@@ -5,11 +5,14 @@ app.wsgi_app = dispatcher.contrib.wsgi.DispatcherMiddleware(app.wsgi_app)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from dispatcher.contrib.bound_body import BoundBody
-from dispatcher.contrib.request_context import LAYER, Hook, RequestContext
+from dispatcher.contrib.http_middleware import HttpMiddleware
+from dispatcher.contrib.request_context import LAYER
+from dispatcher.contrib.request_event import RequestEvents, form_length, read_fields
 from dispatcher.emit.context import current, replace_context
 
 _Environ = dict[str, Any]
@@ -27,35 +30,12 @@ _HEADERS: Final = {
 }
 
 
-class DispatcherMiddleware:
+class DispatcherMiddleware(HttpMiddleware[_App, _Environ, Mapping[str, Any] | None]):
     """Binds who sent a request for its length, until the response's body is closed.
 
-    It changes neither the request nor the response, and does not block, but for ``context``. Safe in threads and
-    greenlets, and after a fork.
-
-    Args:
-        app: What it stands before.
-        proxies: Networks of proxies whose ``X-Forwarded-For`` counts, such as ``10.0.0.0/8``. None: it is not read.
-        session_cookie: The cookie that is the same for all requests of a session; its hash becomes ``session``.
-        context: Gets the environ, and returns what else to bind, such as ``{"user_id": 7}``. If it raises, that is
-            logged, and the request goes on.
-
-    Raises:
-        ValueError: One of the proxies is not a network.
-        TypeError: ``proxies`` is one text.
+    It changes neither the request nor the response, and does not block, but for ``context``, which gets the environ.
+    Safe in threads and greenlets, and after a fork. The arguments are those of ``HttpMiddleware``.
     """
-
-    def __init__(
-        self,
-        app: _App,
-        *,
-        proxies: Sequence[str] = (),
-        session_cookie: str = "",
-        context: Callable[[_Environ], Mapping[str, Any] | None] | None = None,
-    ) -> None:
-        self._app = app
-        self._fields = RequestContext(proxies=proxies, session_cookie=session_cookie)
-        self._hook = None if context is None else Hook(context, "DispatcherMiddleware's context")
 
     def __call__(self, environ: _Environ, start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
@@ -68,6 +48,8 @@ class DispatcherMiddleware:
             fields |= self._hook.read(self._hook.ask(environ))
         before = replace_context(current().with_layer(LAYER, fields))
         try:
+            if self._events is not None:
+                _emit_request(self._events, environ)
             body = self._app(environ, start_response)
         finally:
             bound = replace_context(before)
@@ -76,9 +58,34 @@ class DispatcherMiddleware:
         return BoundBody(body, bound)
 
 
+def _emit_request(events: RequestEvents, environ: _Environ) -> None:
+    path = _decode(environ.get("PATH_INFO", ""))
+    if not events.ignores(path):
+        query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+        events.emit(path, read_fields(query), read_fields(_read_form(environ)))
+
+
+def _read_form(environ: _Environ) -> bytes:
+    """The bytes of a small form, which the app can read once more; empty where there is none."""
+    length = form_length(
+        environ.get("REQUEST_METHOD", ""), environ.get("CONTENT_TYPE", ""), environ.get("CONTENT_LENGTH", "")
+    )
+    if not length:
+        return b""
+    try:
+        form: bytes = environ["wsgi.input"].read(length)
+    except Exception:  # a client that has gone: the app meets the same as it reads
+        return b""
+    environ["wsgi.input"] = io.BytesIO(form)
+    return form
+
+
 def _path_of(environ: _Environ) -> str:
+    return _decode(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+
+
+def _decode(path: str) -> str:
     # The bytes of UTF-8, each of them as one character (PEP 3333).
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,10 +11,8 @@ from django.conf import settings as django_settings
 from django.utils.module_loading import import_string
 
 from dispatcher.contrib.request_context import Hook, RequestContext
+from dispatcher.contrib.request_event import RequestEvents
 from dispatcher.secrecy.foreign_error import describe_error, type_name
-
-#: What edX ignores: requests that say nothing, or that have events of their own.
-IGNORED: Final = (r"^/event", r"^/segmentio/event", r"^/login", r"^/heartbeat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +37,16 @@ class Configuration:
     Args:
         fields: Makes a request's context.
         hook: ``CONTEXT``.
-        request_events: ``REQUEST_EVENTS``.
-        ignored: ``IGNORE_PATHS``.
+        emits_requests: ``REQUEST_EVENTS``.
+        request_events: Of ``IGNORE_PATHS``.
         overrides: ``SETTINGS``, for ``dispatcher.configure``.
         problems: What is wrong, and was left out.
     """
 
     fields: RequestContext = field(default_factory=RequestContext)
     hook: Hook | None = None
-    request_events: bool = False
-    ignored: tuple[re.Pattern[str], ...] = ()
+    emits_requests: bool = False
+    request_events: RequestEvents = field(default_factory=RequestEvents)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -62,7 +59,7 @@ def read_configuration() -> Configuration:
         text = f"DISPATCHER must be a dict, not {type_name(given)}"
         read.problems.append(Problem("dispatcher.E001", text, 'Write DISPATCHER = {"PROXIES": ["10.0.0.0/8"]}.'))
         return read
-    for key, value in {"IGNORE_PATHS": IGNORED, **given}.items():
+    for key, value in given.items():
         reader = _READERS.get(key)
         if reader is None:
             close = get_close_matches(str(key).upper(), _READERS, 1)
@@ -98,16 +95,11 @@ def _read_hook(read: Configuration, value: Any) -> None:
 def _read_request_events(read: Configuration, value: Any) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"it must be True or False, not {type_name(value)}")
-    read.request_events = value
+    read.emits_requests = value
 
 
 def _read_ignored(read: Configuration, value: Any) -> None:
-    if isinstance(value, str):
-        raise TypeError("it must be a list of regular expressions, not a text")
-    try:
-        read.ignored = tuple(re.compile(pattern) for pattern in value)
-    except re.error as error:
-        raise ValueError(f"{str(error.pattern)[:80]!r} cannot be compiled: {error.msg}") from error
+    read.request_events = RequestEvents(value)
 
 
 def _read_overrides(read: Configuration, value: Any) -> None:

@@ -55,8 +55,8 @@ class RequestContextMiddleware:
             fields |= self._configuration.hook.read(self._configuration.hook.ask(request))
         before = replace_context(current().with_layer(LAYER, fields))
         try:
-            if self._configuration.request_events:
-                emit_request(request, self._configuration.ignored)
+            if self._configuration.emits_requests:
+                emit_request(request, self._configuration.request_events)
             return _bind_body(self._get_response(request), current())
         finally:
             replace_context(before)
@@ -67,8 +67,8 @@ class RequestContextMiddleware:
             fields |= await self._configuration.hook.find(request)
         before = replace_context(current().with_layer(LAYER, fields))
         try:
-            if self._configuration.request_events:
-                emit_request(request, self._configuration.ignored)
+            if self._configuration.emits_requests:
+                emit_request(request, self._configuration.request_events)
             return _bind_body(await self._get_response(request), current())
         finally:
             replace_context(before)

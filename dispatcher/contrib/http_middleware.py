@@ -1,0 +1,55 @@
+"""HTTP middleware: what the middleware of ASGI and that of WSGI are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+from dispatcher.contrib.request_context import Hook, RequestContext
+from dispatcher.contrib.request_event import IGNORED, RequestEvents
+
+_App = TypeVar("_App")
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
+class HttpMiddleware(Generic[_App, _Request, _Answer]):
+    """Binds who sent a request for its length. It changes neither the request nor the response.
+
+    Args:
+        app: What it stands before.
+        proxies: Networks of proxies whose ``X-Forwarded-For`` counts, such as ``10.0.0.0/8``. None: it is not read.
+        session_cookie: The cookie that is the same for all requests of a session; its hash becomes ``session``.
+        context: Gets the request as the server has it, and returns what else to bind, such as ``{"user_id": 7}``. If
+            it raises, that is logged, and the request goes on.
+        request_events: Whether each request emits an event, with its path as the name. A small form is then read
+            before the app is called, which finds it as if nobody had.
+        ignore_paths: Regular expressions for the start of paths that have no such event.
+
+    Raises:
+        ValueError: One of the proxies is not a network, or one of the expressions cannot be compiled.
+        TypeError: ``proxies`` or ``ignore_paths`` is one text.
+    """
+
+    def __init__(
+        self,
+        app: _App,
+        *,
+        proxies: Sequence[str] = (),
+        session_cookie: str = "",
+        context: Callable[[_Request], _Answer] | None = None,
+        request_events: bool = False,
+        ignore_paths: Iterable[str] = IGNORED,
+    ) -> None:
+        self._app = app
+        self._fields = RequestContext(proxies=proxies, session_cookie=session_cookie)
+        self._hook = None if context is None else Hook(context, "DispatcherMiddleware's context")
+        events = _read_patterns(ignore_paths)
+        self._events = events if request_events else None
+
+
+def _read_patterns(ignore_paths: Iterable[str]) -> RequestEvents:
+    try:
+        return RequestEvents(ignore_paths)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"ignore_paths: {error}") from error
