@@ -16,6 +16,7 @@ from dispatcher.cli.doctor import doctor
 from dispatcher.cli.drain import drain
 from dispatcher.cli.emit import emit
 from dispatcher.cli.explain import explain
+from dispatcher.cli.export import export
 from dispatcher.cli.exporter import exporter
 from dispatcher.cli.flower import flower
 from dispatcher.cli.output.remedy import redis_remedy, settings_note
@@ -116,6 +117,7 @@ for command in (
     dead,
     waiting,
     replay,
+    export,
     drain,
     explain,
     settings,

@@ -36,7 +36,7 @@ _TIMEOUT_SECONDS: Final = 5.0
     multiple=True,
     required=True,
     type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
-    help="A tracking log, which may be compressed with gzip; - is standard input. May be given several times.",
+    help="A tracking log, which may be compressed with gzip or zstd; - is standard input. May be given several times.",
 )
 @click.option("--to", "destination", required=True, help="The destination, by its name in the settings.")
 @click.option("--since", type=TIMESTAMP, help="Only events at this time, in UTC, or later.")

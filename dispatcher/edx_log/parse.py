@@ -61,7 +61,8 @@ def derived_id(body: bytes) -> str:
     digest = bytearray(hashlib.sha256(body).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(UUID(bytes=bytes(digest)))
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def is_derived(event_id: str) -> bool:

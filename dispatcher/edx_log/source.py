@@ -13,15 +13,21 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
+import zstandard
+
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+# RFC 8878 §3.1.1.
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 # Bytes read at a time where lines do not matter.
 _CHUNK_BYTES: Final = 1 << 20
+# Bytes that are decompressed at a time: as many may be lost in front of a damage.
+_GZIP_BYTES: Final = 1 << 16
 # A line with more bytes holds no event: well above every outbox.max_event_bytes that makes sense.
 _MAX_LINE_BYTES: Final = 16 << 20
 # Bytes at the end of a line by which it is known again: edX's format has the time there.
 _TAIL_BYTES: Final = 256
 #: What a compressed file that is damaged or cut off raises when it is read, and a disk that fails.
-READ_ERRORS: Final = (OSError, EOFError, zlib.error)
+READ_ERRORS: Final = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,42 @@ class Line:
         return self.is_too_long or self.content.endswith(b"\n")
 
 
+def decompressed(raw: Any) -> BufferedReader:
+    """What a file holds: itself where it is plain. Read it from its beginning.
+
+    Args:
+        raw: A binary file that can ``peek``, such as ``open`` returns.
+    """
+    magic = raw.peek(len(_ZSTD_MAGIC))[: len(_ZSTD_MAGIC)]
+    if magic[: len(_GZIP_MAGIC)] == _GZIP_MAGIC:
+        return _gzip_file(raw)
+    if magic == _ZSTD_MAGIC:
+        # Logs are rotated by tools that may write one frame after another.
+        return BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    found: BufferedReader = raw
+    return found
+
+
+def is_compressed(start: bytes) -> bool:
+    """Whether a file that begins so is compressed."""
+    return start.startswith((_GZIP_MAGIC, _ZSTD_MAGIC))
+
+
+def _gzip_file(raw: Any) -> BufferedReader:
+    try:
+        # Four times as fast as Python's own; it comes with the exports.
+        from isal import igzip  # noqa: PLC0415 - an extra
+    except ImportError:
+        return BufferedReader(gzip.GzipFile(fileobj=raw), _GZIP_BYTES)
+    file: Any = igzip.GzipFile(fileobj=raw)  # type: ignore[no-untyped-call]  # it has no annotations
+    return BufferedReader(file, _GZIP_BYTES)
+
+
 class Source:
     """A log. A context manager, which opens the file; read it once, from the beginning, in one thread.
 
     Args:
-        path: A file, plain or compressed with gzip, whatever it is called; ``-`` is standard input.
+        path: A file, plain or compressed with gzip or zstd, whatever it is called; ``-`` is standard input.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,8 +121,7 @@ class Source:
         # What replaces standard input may not be able to peek.
         raw: Any = BufferedReader(sys.stdin.buffer) if str(self._path) == "-" else self._path.open("rb")
         self._raw = raw
-        file: Any = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else raw
-        self._file = file
+        self._file = decompressed(raw)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,112 @@
+"""``dispatcher export``: the tracking log in the forms that analysts' tools read."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from dispatcher.cli.input.times import TIMESTAMP, utc
+from dispatcher.cli.output.export_summary import export_progress, print_summary
+from dispatcher.installation.extras import install_command
+
+
+@click.group()
+def export() -> None:
+    """Write tracking logs in other forms, for the tools of analysts.
+
+    Logs are read as they are: plain, or compressed with gzip or zstd; with what Tutor, syslog or Python's logging put
+    before the JSON; being written. What cannot be read is counted and kept aside, line by line.
+    """
+
+
+@export.command()
+@click.option(
+    "--from",
+    "logs",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, readable=True, path_type=Path),
+    help="A tracking log, or a directory with nothing but such logs. May be given several times.",
+)
+@click.option(
+    "--to",
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A directory for the files. It is made if it is missing.",
+)
+@click.option("--since", type=TIMESTAMP, help="Only events at this time, in UTC, or later.")
+@click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one for each processor",
+    help="How many parts of logs are read at a time, with some 400 MB each.",
+)
+@click.option("--again", is_flag=True, help="Read too what an earlier export to this directory has read.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def parquet(
+    logs: tuple[Path, ...],
+    directory: Path,
+    since: datetime | None,
+    until: datetime | None,
+    processes: int,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Write tracking logs as Parquet files, a directory date=YYYY-MM-DD for each day in UTC.
+
+    Each event is there once, however often it was logged or exported, and its line is found again by source_file and
+    line_number. event and context are JSON text, as they stand in the log. The rows of a file are sorted by course and
+    time.
+
+    Run it each night with all logs: what was read before is not read again. An export that was interrupted goes on if
+    you run it again in the same way. Files appear at once, so that whoever reads meanwhile sees no half of one.
+
+    In the directory _manifests is what became of every line; in _broken the lines that could not be read.
+
+    \b
+    Examples:
+      dispatcher export parquet --from /var/log/tracking.log --to /srv/events
+      dispatcher export parquet --from /backup/tracking-logs --to /srv/events --since 2026-01-01
+      duckdb -c "SELECT event_type, count(*) FROM '/srv/events/date=*/*.parquet' GROUP BY ALL ORDER BY 2 DESC"
+
+    Exit code 0 if all logs were read to their ends, 1 if one could not be read on.
+    """
+    if find_spec("pyarrow") is None:
+        raise click.ClickException(f"exports are not installed: {install_command('export')}")
+    from dispatcher.exports.parquet import ParquetExport  # noqa: PLC0415 - the extra
+    from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
+
+    process = ParquetExport(
+        _find_logs(logs), directory, Chosen(since=utc(since), until=utc(until)), processes=processes, again=again
+    )
+    with export_progress() as progress:
+        task = progress.add_task("reading", total=None)
+        manifest = process.run(
+            lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+        )
+    if as_json:
+        click.echo(manifest.to_json())
+    else:
+        print_summary(manifest, directory)
+    raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
+
+
+def _find_logs(paths: tuple[Path, ...]) -> list[Path]:
+    """The logs that were named, and those in directories that were named, each once, in order of their names."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
+            if not inside:
+                raise click.UsageError(f"--from: the directory {path} has no files")
+            found |= dict.fromkeys(inside)
+        else:
+            found[path] = None
+    return list(found)

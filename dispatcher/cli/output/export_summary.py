@@ -1,0 +1,57 @@
+"""Export summary: what an export has read and written, for a terminal and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dispatcher.edx_log.record import LINE_PROBLEMS, LineProblem
+from dispatcher.monitoring.units import count_text
+from dispatcher.secrecy.terminal import Console
+
+if TYPE_CHECKING:
+    from dispatcher.exports.manifest import Manifest
+
+# What is left out, for a person.
+_LEFT_OUT = {
+    "empty": "empty lines",
+    "unfinished": "a last line without its end, which the next export reads again",
+    "not_chosen": "outside of --since and --until",
+}
+
+
+def export_progress() -> Progress:
+    """A bar on standard error that disappears at its end."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    # Elsewhere than on a terminal it would leave an empty line.
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def print_summary(manifest: Manifest, directory: Path) -> None:
+    """Print what became of each line."""
+    logs = count_text(len(manifest.inputs), "log")
+    click.echo(f"{manifest.lines:>14,}  lines of {logs}")
+    click.echo(
+        f"{manifest.added:>14,}  events added, in {count_text(sum(bool(day.files) for day in manifest.days), 'day')}"
+    )
+    if manifest.duplicates:
+        click.echo(f"{manifest.duplicates:>14,}  were there already, or came twice")
+    for reason, count in manifest.left_out.items():
+        click.echo(f"{count:>14,}  left out: {_LEFT_OUT[reason]}")
+    for problem, count in manifest.broken.items():
+        click.echo(f"{count:>14,}  broken, {problem}: {LINE_PROBLEMS[_known(problem)]}")
+    if manifest.earlier_bytes:
+        click.echo(f"{manifest.earlier_bytes:>14,}  bytes were exported before, and were not read: --again reads them")
+    if manifest.broken_lines:
+        click.echo(f"broken lines: {directory / manifest.broken_lines}")
+    for log in manifest.inputs:
+        if log.ended:
+            click.echo(f"{log.file} cannot be read on behind line {log.lines:,}: {log.ended}", err=True)
+
+
+def _known(problem: str) -> LineProblem:
+    return next(known for known in LINE_PROBLEMS if known == problem)

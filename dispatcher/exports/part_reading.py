@@ -1,0 +1,192 @@
+"""PartReading: one part of a log becomes Parquet files, with sorted rows of one day each, in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from dispatcher.edx_log.record import LINE_PROBLEMS, BrokenLineError
+from dispatcher.edx_log.source import READ_ERRORS
+from dispatcher.exports.day_files import write_rows
+from dispatcher.exports.event_rows import TIMESTAMP_AT, Row, row_of, sort_key, table_of
+from dispatcher.exports.log_parts import LogPart, read_blocks
+
+# Rows of a file at most, which a process holds: with twice as many, two processes need more than a gigabyte.
+_FILE_ROWS: Final = 61_440
+# Days whose rows are held at a time: a log has one or two, and one whose lines were mixed may have them all.
+_MAX_DAYS: Final = 366
+# Characters of a broken line that are kept.
+_KEPT_CHARACTERS: Final = 4_000
+_RESULT: Final = "result.json"
+
+
+class PartResult(msgspec.Struct, kw_only=True):
+    """What became of the lines of a part.
+
+    Args:
+        lines: How many there were.
+        rows: How many became rows.
+        left_out: How many did not, by reason: ``empty``, ``unfinished``, ``not_chosen``.
+        broken: How many were no records, by problem.
+        days: The rows of each day.
+        ended: Why the log could not be read on; empty where it was read to its end.
+    """
+
+    lines: int = 0
+    rows: int = 0
+    left_out: dict[str, int] = msgspec.field(default_factory=dict)
+    broken: dict[str, int] = msgspec.field(default_factory=dict)
+    days: dict[str, int] = msgspec.field(default_factory=dict)
+    ended: str = ""
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are exported: those for which everything that is given holds.
+
+    Args:
+        since: Events of that time or later.
+        until: Events before that time.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def takes(self, timestamp: datetime) -> bool:
+        """Whether an event of that time is exported."""
+        return (self.since is None or timestamp >= self.since) and (self.until is None or timestamp < self.until)
+
+
+def files_of(directory: Path, day: str) -> list[Path]:
+    """The files of a day in what was read of a part, in the order in which they were written."""
+    return sorted(directory.glob(f"{day}.*.parquet"))
+
+
+def read_result(directory: Path) -> PartResult | None:
+    """What became of a part that an earlier process has read; None where it was not read to its end."""
+    try:
+        result = msgspec.json.decode((directory / _RESULT).read_bytes(), type=PartResult)
+    except FileNotFoundError:
+        return None
+    return None if result.ended else result
+
+
+def read_part(part: LogPart, directory: Path, chosen: Chosen, consume: Callable[[int], None]) -> PartResult:
+    """Read a part, and leave its files, its broken lines and its result in a directory, all at once.
+
+    Args:
+        part: What is read.
+        directory: Appears when everything is in it.
+        chosen: Which events are wanted.
+        consume: Told now and then how many more bytes of the file were read.
+
+    Raises:
+        DispatcherError: The log was rotated meanwhile.
+        OSError: The disk is full.
+    """
+    unfinished = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with (unfinished / "broken.jsonl").open("wb") as broken:
+        result = _PartReading(part, unfinished, chosen, broken).run(consume)
+    (unfinished / _RESULT).write_bytes(msgspec.json.encode(result))
+    # What an earlier process could not read to its end.
+    shutil.rmtree(directory, ignore_errors=True)
+    unfinished.rename(directory)
+    return result
+
+
+class _PartReading:
+    def __init__(self, part: LogPart, directory: Path, chosen: Chosen, broken: IO[bytes]) -> None:
+        self._part = part
+        self._directory = directory
+        self._chosen = chosen
+        self._broken = broken
+        self._rows: dict[date, list[Row]] = {}
+        self._files = 0
+        self._pending = 0
+        self._left_out: Counter[str] = Counter()
+        self._problems: Counter[str] = Counter()
+        self._days: Counter[str] = Counter()
+        self._lines = 0
+
+    def run(self, consume: Callable[[int], None]) -> PartResult:
+        blocks = read_blocks(self._part)
+        consumed, ended = 0, ""
+        while True:
+            try:
+                block = next(blocks, None)
+            except READ_ERRORS as error:
+                ended = str(error) or type(error).__name__
+                break
+            if block is None:
+                break
+            self._take(block.lines, block.first_number, is_unfinished=block.is_unfinished)
+            consume(block.consumed - consumed)
+            consumed = block.consumed
+        for day in list(self._rows):
+            self._write(day)
+        consume(self._part.end - self._part.start - consumed)
+        return PartResult(
+            lines=self._lines,
+            rows=self._days.total(),
+            left_out=dict(self._left_out),
+            broken=dict(self._problems),
+            days=dict(self._days),
+            ended=ended,
+        )
+
+    def _take(self, lines: Sequence[bytes | None], first: int, *, is_unfinished: bool) -> None:
+        source, rows, takes = str(self._part.path), self._rows, self._chosen.takes
+        self._lines += len(lines)
+        for number, line in enumerate(lines, first):
+            try:
+                if line is None:
+                    raise BrokenLineError("too_long")
+                row = row_of(line, source, number)
+            except BrokenLineError as error:
+                if line is not None and not line.strip():
+                    self._left_out["empty"] += 1
+                elif is_unfinished and line is not None:
+                    # Its writer is at work on it: the next export has it whole.
+                    self._left_out["unfinished"] += 1
+                else:
+                    self._keep_broken(number, line, error)
+                continue
+            timestamp: datetime = row[TIMESTAMP_AT]
+            if not takes(timestamp):
+                self._left_out["not_chosen"] += 1
+                continue
+            day = timestamp.date()
+            of_day = rows.get(day)
+            if of_day is None:
+                of_day = rows[day] = []
+            of_day.append(row)
+            self._pending += 1
+            if self._pending >= _FILE_ROWS or len(rows) > _MAX_DAYS:
+                self._write(max(rows, key=lambda day: len(rows[day])))
+
+    def _write(self, day: date) -> None:
+        rows = self._rows.pop(day)
+        self._pending -= len(rows)
+        self._days[day.isoformat()] += len(rows)
+        self._files += 1
+        rows.sort(key=sort_key)
+        write_rows(table_of(rows), self._directory / f"{day.isoformat()}.{self._files:06}.parquet")
+
+    def _keep_broken(self, number: int, line: bytes | None, error: BrokenLineError) -> None:
+        self._problems[error.problem] += 1
+        text = "" if line is None else line.decode(errors="backslashreplace")
+        kept = {
+            "file": str(self._part.path),
+            "line": number,
+            "reason": error.problem,
+            "what": LINE_PROBLEMS[error.problem],
+            "text": text[:_KEPT_CHARACTERS],
+        }
+        self._broken.write(msgspec.json.encode(kept) + b"\n")
