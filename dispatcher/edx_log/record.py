@@ -13,7 +13,7 @@ import msgspec
 
 from dispatcher.edx_log.parse import derived_id
 
-#: Why a line is no record, each as it stands in manifests.
+#: Why a line cannot be read, each as it stands in manifests.
 LineProblem = Literal["too_long", "not_utf8", "no_object", "not_json", "no_event_type", "no_time", "bad_time"]
 #: What each means, for a person.
 LINE_PROBLEMS: Final[dict[LineProblem, str]] = {
@@ -30,7 +30,7 @@ _MISSING: Final = (_NOTHING, msgspec.Raw(b"null"))
 
 
 class BrokenLineError(ValueError):
-    """The line is no record.
+    """The line cannot be read as a record.
 
     Args:
         problem: Why, as it is counted.
@@ -122,7 +122,7 @@ def read_record(body: bytes) -> Record:
     """The record of a line's JSON.
 
     Raises:
-        BrokenLineError: The line is no record.
+        BrokenLineError: The line cannot be read as one.
     """
     try:
         # What is not decoded is not looked at either.
