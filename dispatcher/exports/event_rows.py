@@ -70,7 +70,7 @@ def row_of(line: bytes, source_file: str, line_number: int) -> Row:
     """The row of a line: a value for each column of ``SCHEMA``. Pure; takes some 5 µs.
 
     Raises:
-        BrokenLineError: The line is no record, or has no usable time.
+        BrokenLineError: The line cannot be read as a record, or has no usable time.
     """
     body = json_of(line)
     record = read_record(body)
