@@ -44,9 +44,7 @@ def export() -> None:
 @click.option(
     "--processes",
     type=click.IntRange(1),
-    default=lambda: os.cpu_count() or 1,
-    show_default="one for each processor",
-    help="How many parts of logs are read at a time, with some 400 MB each.",
+    help="How many parts of logs are read at a time, with some 400 MB each; as many as there are processors.",
 )
 @click.option("--again", is_flag=True, help="Read too what an earlier export to this directory has read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
@@ -55,7 +53,7 @@ def parquet(
     directory: Path,
     since: datetime | None,
     until: datetime | None,
-    processes: int,
+    processes: int | None,
     again: bool,
     as_json: bool,
 ) -> None:
@@ -84,7 +82,11 @@ def parquet(
     from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
 
     process = ParquetExport(
-        _find_logs(logs), directory, Chosen(since=utc(since), until=utc(until)), processes=processes, again=again
+        _find_logs(logs),
+        directory,
+        Chosen(since=utc(since), until=utc(until)),
+        processes=processes or os.cpu_count() or 1,
+        again=again,
     )
     with export_progress() as progress:
         task = progress.add_task("reading", total=None)
