@@ -20,6 +20,7 @@ from tests.benchmarks import (
     outage,
     paced,
     redis_bytes,
+    request,
     rest,
     segment,
 )
@@ -54,6 +55,12 @@ MEASUREMENTS: Final = {
         heading="A call at a steady rate, with the relay thread at work",
         steps=paced.steps,
         compared="p50_us",
+        rounds="rounds",
+    ),
+    "request": Measurement(
+        heading="A request with middleware, context and one emit, and without, called in process",
+        steps=request.steps,
+        compared="added_us",
         rounds="rounds",
     ),
     "outage": Measurement(

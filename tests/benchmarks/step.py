@@ -43,6 +43,7 @@ class Plan:
     idle_bursts: int = 10
     idle_burst_events: int = 2_000
     idle_seconds: float = 1.0
+    request_pairs: int = 100
     rates: tuple[int, ...] = (500, 5_000, 50_000)
     paced_seconds: float = 2.0
     outage_rate: int = 5_000
@@ -86,6 +87,7 @@ QUICK = Plan(
     idle_bursts=1,
     idle_burst_events=1_000,
     idle_seconds=0.2,
+    request_pairs=3,
     rates=(5_000,),
     paced_seconds=0.2,
     outage_seconds=0.5,

@@ -49,6 +49,7 @@ class Emitter:
         settle: Waits until the background work of the calls so far is done.
         dropped: The number of events that it could not take so far.
         bind: Binds another request's context.
+        unbind: Ends that, as a request does.
         make_room: Waits while a thousand more would be too many for its queue.
         refuse: Ends the server that it sends to, if that is not Redis.
     """
@@ -57,6 +58,7 @@ class Emitter:
     settle: Callable[[], object] = lambda: None
     dropped: Callable[[], int] = lambda: 0
     bind: Callable[[dict[str, Any]], object] = lambda context: None
+    unbind: Callable[[], object] = lambda: None
     make_room: Callable[[], object] = lambda: None
     refuse: Callable[[], object] = lambda: None
 

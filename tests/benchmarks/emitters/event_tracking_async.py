@@ -18,8 +18,9 @@ from tests.benchmarks.sample import NAME
 @contextmanager
 def opened(place: Place) -> Iterator[Emitter]:
     """Celery's default producer."""
-    settings.configure(USE_TZ=True, INSTALLED_APPS=[])
-    django.setup()
+    if not settings.configured:
+        settings.configure(USE_TZ=True, INSTALLED_APPS=[])
+        django.setup()
     Celery("peer", broker=place.broker_url, set_as_current=True).set_default()
     # After the app is made, since its task joins the current app; it also needs Django's settings.
     from eventtracking.backends.async_routing import AsyncRoutingBackend  # type: ignore[import-untyped]
@@ -29,4 +30,8 @@ def opened(place: Place) -> Iterator[Emitter]:
     nested = {"logger": LoggerBackend(name="tracking", max_event_size=None)}
     tracker = Tracker({"all": AsyncRoutingBackend(backends=nested, backend_name="all")})
     register_tracker(tracker)
-    yield Emitter(emit=partial(tracker.emit, NAME), bind=partial(tracker.enter_context, "request"))
+    yield Emitter(
+        emit=partial(tracker.emit, NAME),
+        bind=partial(tracker.enter_context, "request"),
+        unbind=partial(tracker.exit_context, "request"),
+    )

@@ -23,4 +23,8 @@ def opened(place: Place) -> Iterator[Emitter]:
     logger.propagate = False
     logger.addHandler(logging.FileHandler(place.log))
     tracker = Tracker({"logger": LoggerBackend(name="tracking", max_event_size=None)})
-    yield Emitter(emit=partial(tracker.emit, NAME), bind=partial(tracker.enter_context, "request"))
+    yield Emitter(
+        emit=partial(tracker.emit, NAME),
+        bind=partial(tracker.enter_context, "request"),
+        unbind=partial(tracker.exit_context, "request"),
+    )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from dispatcher import tracker
-from dispatcher.emit.context import enter_context
+from dispatcher.emit.context import enter_context, exit_context
 from tests.benchmarks.emitters.base import Emitter
 from tests.benchmarks.place import Place
 from tests.benchmarks.sample import NAME
@@ -26,5 +26,6 @@ def opened(place: Place) -> Iterator[Emitter]:
         settle=partial(tracker.flush, _FLUSH_SECONDS),
         dropped=lambda: default.refused,
         bind=partial(enter_context, "request"),
+        unbind=partial(exit_context, "request"),
     )
     default.close()
