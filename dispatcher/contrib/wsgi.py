@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from dispatcher.contrib.bound_body import BoundBody
+from dispatcher.contrib.environ import read_headers
 from dispatcher.contrib.http_middleware import HttpMiddleware
 from dispatcher.contrib.request_context import LAYER
 from dispatcher.contrib.request_event import RequestEvents, form_length, read_fields
@@ -19,15 +20,6 @@ _Environ = dict[str, Any]
 _App = Callable[[_Environ, Any], Iterable[bytes]]
 
 __all__ = ["DispatcherMiddleware"]
-
-_HEADERS: Final = {
-    "HTTP_COOKIE": "cookie",
-    "HTTP_HOST": "host",
-    "HTTP_USER_AGENT": "user-agent",
-    "HTTP_REFERER": "referer",
-    "HTTP_ACCEPT_LANGUAGE": "accept-language",
-    "HTTP_X_FORWARDED_FOR": "x-forwarded-for",
-}
 
 
 class DispatcherMiddleware(HttpMiddleware[_App, _Environ, Mapping[str, Any] | None]):
@@ -42,7 +34,7 @@ class DispatcherMiddleware(HttpMiddleware[_App, _Environ, Mapping[str, Any] | No
         fields = self._fields.make(
             peer=environ.get("REMOTE_ADDR", ""),
             path=_path_of(environ),
-            headers={name: environ[key] for key, name in _HEADERS.items() if key in environ},
+            headers=read_headers(environ),
         )
         if self._hook is not None:
             fields |= self._hook.read(self._hook.ask(environ))

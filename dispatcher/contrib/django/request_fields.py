@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 
 from dispatcher.contrib.django.user import user_fields
+from dispatcher.contrib.environ import read_headers
 from dispatcher.contrib.request_context import RequestContext, hash_session
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def request_fields(request: HttpRequest, maker: RequestContext, user: Any) -> di
         maker: Of the site's settings.
         user: Who is signed in, fetched already; None for nobody.
     """
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = read_headers(request.META)
     headers["host"] = host_of(request)
     fields = maker.make(peer=request.META.get("REMOTE_ADDR", ""), path=request.path, headers=headers)
     key = getattr(getattr(request, "session", None), "session_key", None)
