@@ -43,6 +43,17 @@ def test_a_quick_run_compares_every_emitter_and_writes_its_results_as_json(tmp_p
     assert "A call, one after another" in done.stdout
 
 
+def test_a_request_is_compared_with_one_without_the_middleware(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    done = run("request", "--quick", "--subject", "ours", "--subject", "event_tracking_log", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert {(row["subject"], row["case"], row["note"]) for row in rows} == {
+        (subject, case, "") for subject in ("ours", "event_tracking_log") for case in ("Django", "Starlette")
+    }
+    assert all({"request_us", "bare_us", "added_us", "dropped"} == set(row["metrics"]) for row in rows)
+
+
 def test_what_no_time_is_left_for_is_named_and_the_rest_is_written(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     chosen = ["segment", "idle", "--subject", "ours", "--subject", "floor"]
