@@ -18,6 +18,7 @@ from dispatcher.tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
+    from dispatcher.outbox.base import OutboxLike
 
 # Seconds after which a client tries again where the outbox takes nothing, with jitter so that not all come at once.
 _RETRY_SECONDS: Final = (1, 10)
@@ -33,11 +34,13 @@ class Committer:
 
     Args:
         settings: Their outbox, relay and processors are those of ``tracker.emit``.
+        outbox: Used instead of theirs, by the memory twin.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, outbox: OutboxLike | None = None) -> None:
         # Strict, so that what cannot be taken is said to the client instead of becoming a dead letter.
-        self._tracker = Tracker(settings.model_copy(update={"strict": True}), ids_repeat=True)
+        strict = settings.model_copy(update={"strict": True})
+        self._tracker = Tracker(strict, outbox=outbox, strict=True, ids_repeat=True)
         #: Whether an answer waits for the disk.
         self.is_synced: Final = settings.collector.durability == "disk"
         self._wait, self._events = settings.collector.commit_seconds, settings.collector.commit_events

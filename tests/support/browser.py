@@ -89,6 +89,11 @@ class Browser:
         return self.source
 
     @property
+    def driver(self) -> Chrome:
+        """Selenium's own, for code that takes one."""
+        return self._driver
+
+    @property
     def source(self) -> str:
         """The source of the page as its scripts have changed it, including hidden parts."""
         return str(self._driver.execute_script("return document.documentElement.outerHTML"))

@@ -53,7 +53,7 @@ PUBLIC = {
     },
     "dispatcher.segment": {"alias", "group", "identify", "page", "screen", "track"},
     "dispatcher.monitoring.sentry": {"trace_context"},
-    "dispatcher.testing": {"Captured", "EmittedEventsMixin", "capture"},
+    "dispatcher.testing": {"BrowserEvents", "Captured", "EmittedEventsMixin", "capture", "capture_browser"},
     "dispatcher.tasks.destinations.http": {"Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"},
     "dispatcher.tasks.testing": {
         "CUT",

@@ -62,14 +62,15 @@ def test_a_unittest_has_what_it_emits() -> None:
     class Orders(EmittedEventsMixin, unittest.TestCase):
         def test_it(self) -> None:
             tracker.emit("shop.paid", {"order": 17})
-            self.emitted_events.assert_emitted("shop.paid", {"order": 17})
+            self.emitted_events.assert_emitted("shop.paid", {"order": 17}, context={"path": "/pay"}, count=0)
+            tracker.enter_context("left over", {"path": "/pay"})
 
     class AsyncOrders(EmittedEventsMixin, unittest.IsolatedAsyncioTestCase):
         async def test_it(self) -> None:
             tracker.emit("shop.paid", {"order": 17})
             self.emitted_events.assert_emitted("shop.paid", {"order": 17})
 
-    for case in (Orders("test_it"), AsyncOrders("test_it")):
+    for case in (Orders("test_it"), AsyncOrders("test_it"), Orders("test_it")):
         result = case.run()
         assert result is not None
         assert result.wasSuccessful(), result.failures + result.errors

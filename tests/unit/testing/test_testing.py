@@ -220,3 +220,10 @@ def test_afterwards(emitted_events):
         check=False,
     )
     assert "3 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_test_leaves_bound_ends_with_it(emitted_events: Captured, number: int) -> None:
+    tracker.emit("shop.seen")
+    assert emitted_events.one("shop.seen").context == {}
+    tracker.enter_context("left over", {"number": number})
