@@ -19,10 +19,9 @@ hooks.Filters.CONFIG_DEFAULTS.add_items(
     [
         # Built from docker/Dockerfile; for Kubernetes, its name in a registry.
         ("DISPATCHER_DOCKER_IMAGE", "dispatcher"),
-        # What pip installs into the image of the platform: a version, a URL of Git or of a wheel.
-        ("DISPATCHER_PIP_REQUIREMENT", "event-dispatcher"),
-        # Settings of dispatcher, by the names of their variables without DISPATCHER_:
-        # DESTINATIONS__SEGMENT__EVENTS: '["edx.course.*"]'. Texts and JSON.
+        # What pip installs into the image of the platform, which is not built without it: a URL of Git or of a wheel.
+        ("DISPATCHER_PIP_REQUIREMENT", ""),
+        # By the names of their variables without DISPATCHER_: {"DESTINATIONS__SEGMENT__EVENTS": ["edx.course.*"]}
         ("DISPATCHER_SETTINGS", {}),
         # Without it nothing goes to Segment.
         ("DISPATCHER_SEGMENT_WRITE_KEY", ""),
@@ -59,6 +58,9 @@ def patch(place: str, template: str) -> None:
 patch(
     "openedx-dockerfile-post-python-requirements",
     """
+{%- if not DISPATCHER_PIP_REQUIREMENT %}
+RUN echo "Error: set DISPATCHER_PIP_REQUIREMENT of Tutor to what pip shall install" >&2; exit 1
+{%- endif %}
 RUN --mount=type=cache,target=/openedx/.cache/pip,sharing=shared \\
     $PIP_COMMAND install --no-deps '{{ DISPATCHER_PIP_REQUIREMENT }}' \\
     && $PIP_COMMAND install 'msgspec>=0.19' 'pydantic>=2.10'
@@ -222,10 +224,7 @@ reverse_proxy @dispatcher dispatcher-collector:8090
 )
 
 
-# --- Kubernetes ---
-
 Manifest = dict[str, Any]
-
 # It ends after all that is there has been moved on, since what stays in a pod goes with it.
 RELAY = (
     "trap 'kill $pid' TERM; dispatcher relay & pid=$!; wait $pid; wait $pid; exec dispatcher relay --once --timeout 20"

@@ -76,6 +76,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     return render(
         tmp_path_factory.mktemp("full"),
         *("DISPATCHER_RUN_COLLECTOR=true", "DISPATCHER_RUN_REDIS=true", "ENABLE_HTTPS=true"),
+        "DISPATCHER_PIP_REQUIREMENT=git+https://git.example.org/dispatcher@main",
         *("LMS_HOST=learn.example.org", "DISPATCHER_SEGMENT_WRITE_KEY=k$$y<&x"),
         'DISPATCHER_SETTINGS={"DESTINATIONS__SEGMENT__EVENTS": ["edx.course.*", "!edx.bi.*"], "debug": true}',
     )
@@ -153,6 +154,18 @@ def test_commands_are_commands(full: Rendered) -> None:
     assert {command[1] for command in ours} == {"relay", "worker", "flower", "collector"}
     for _, *arguments in ours:
         assert CliRunner().invoke(main, [*arguments, "--help"]).exit_code == 0, arguments
+
+
+def test_the_image_of_the_platform_gets_what_emits_and_no_other_celery(plain: Rendered, full: Rendered) -> None:
+    without, with_it = plain.text("build/openedx/Dockerfile"), full.text("build/openedx/Dockerfile")
+    # A stranger's package may have the name; so there is no default.
+    assert "set DISPATCHER_PIP_REQUIREMENT of Tutor" in without
+    assert "set DISPATCHER_PIP_REQUIREMENT of Tutor" not in with_it
+    assert "install --no-deps 'git+https://git.example.org/dispatcher@main'" in with_it
+    (line,) = re.findall(r"install 'msgspec.*?(?:[^\\]\n)", with_it, re.DOTALL)
+    assert set(re.findall(r"'(\w+)>=", line)) == (
+        {"msgspec", "pydantic", "httptools", "rich", "starlette", "uvicorn", "uvloop", "zstandard"}
+    )
 
 
 def test_the_web_proxy_leads_to_the_collector_where_there_is_one(plain: Rendered, full: Rendered) -> None:
