@@ -35,6 +35,7 @@ from dispatcher.cli.worker import worker
 from dispatcher.config.environment_file import with_environment_file
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.installation.versions import versions_text
+from dispatcher.secrecy.safe_text import one_line
 from dispatcher.secrecy.terminal import guarded
 from dispatcher.version import __version__
 
@@ -65,6 +66,12 @@ class _Group(click.Group):
             code = EXIT_UNAVAILABLE
         except DispatcherError as error:
             click.echo(f"Error: {error}", err=True)
+            code = EXIT_ERROR
+        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+            # Of a file that was given, or that the settings name. One without a name is a mistake of ours.
+            if not isinstance(error.filename, str | os.PathLike):
+                raise
+            click.echo(f"Error: {one_line(os.fspath(error.filename), 300)}: {error.strerror}", err=True)
             code = EXIT_ERROR
         # In a shell without the deployment's environment, this is what is wrong.
         click.echo(settings_note(), err=True)

@@ -6,13 +6,17 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from dispatcher.contrib.openedx.translation import translate
 from dispatcher.secrecy.foreign_error import describe_error
 from dispatcher.secrecy.safe_text import one_line
+
+# One of these is in the settings of every site that has something to carry over.
+_READ: Final = ("EVENT_TRACKING_", "TRACKING_", "LMS_SEGMENT_KEY")
 
 
 @click.command("from-django")
@@ -34,14 +38,21 @@ def from_django(module: str, output: str | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        with click.open_file(output, "w", encoding="utf-8", atomic=True) as file:
-            file.write(text)
-        click.echo(f"written: {output}; next: DISPATCHER_SETTINGS={output} dispatcher settings check", err=True)
+        path = Path(output).absolute()
+        try:
+            with click.open_file(str(path), "w", encoding="utf-8", atomic=True) as file:
+                file.write(text)
+        except OSError as error:
+            raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
+        # Absolute: the variable takes no other.
+        click.echo(f"written: {path}; next: DISPATCHER_SETTINGS={path} dispatcher settings check", err=True)
     for note in found.notes:
         click.echo(f"- {note}", err=True)
 
 
 def _read(module: str) -> Mapping[str, Any]:
+    if module.endswith(".py") or "/" in module:
+        raise click.ClickException("give a module, as DJANGO_SETTINGS_MODULE does: lms.envs.production, not its file")
     # As manage.py does it: the project lies where one stands.
     sys.path.insert(0, os.getcwd())
     try:
@@ -52,4 +63,8 @@ def _read(module: str) -> Mapping[str, Any]:
         raise click.ClickException(f"{one_line(module, 200)} cannot be imported ({what}): {remedy}") from error
     finally:
         sys.path.remove(os.getcwd())
-    return {name: value for name, value in vars(found).items() if name.isupper()}
+    values = {name: value for name, value in vars(found).items() if name.isupper()}
+    if not any(name.startswith(_READ) for name in values):
+        what = f"{one_line(module, 200)} has no setting of event-tracking ({', '.join(_READ)})"
+        raise click.ClickException(f"{what}: give the module that DJANGO_SETTINGS_MODULE names")
+    return values

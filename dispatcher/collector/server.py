@@ -20,6 +20,8 @@ from dispatcher.collector.protocol import make_protocol
 if TYPE_CHECKING:
     from dispatcher.config import Settings
 
+#: How far behind the collector's port that of /metrics is, where the settings say none. The board's is next to it.
+METRICS_BEHIND: Final = 10
 #: Seconds that requests have to end once no new ones come.
 SHUTDOWN_SECONDS: Final = 10
 
@@ -51,7 +53,7 @@ def listen_for_metrics(settings: Settings, port: int, *, is_shared: bool = False
     table = settings.collector
     wanted = table.metrics_port
     if wanted is None:
-        wanted = port + 1 if table.port and port < 65_535 else 0
+        wanted = port + METRICS_BEHIND if table.port and port + METRICS_BEHIND < 65_536 else 0
     return _bind(table.metrics_host, wanted, is_shared=is_shared)
 
 

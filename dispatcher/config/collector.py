@@ -124,7 +124,7 @@ class CollectorSettings(Table):
         "127.0.0.1", min_length=1, description="The address of /metrics, which is for operators and not for the public."
     )
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="The port of /metrics; 0: any free one. Absent: the one after `port`."
+        None, ge=0, le=65535, description="The port of /metrics; 0: any free one. Absent: the tenth after `port`."
     )
     processes: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="Processes that share the port, each with an outbox."

@@ -28,7 +28,7 @@ class HttpMiddleware(Generic[_App, _Request, _Answer]):
 
     Raises:
         ValueError: One of the proxies is not a network, or one of the expressions cannot be compiled.
-        TypeError: ``proxies`` or ``ignore_paths`` is one text.
+        TypeError: ``proxies`` or ``ignore_paths`` is one text, or ``context`` does not take a request.
     """
 
     def __init__(
@@ -43,9 +43,16 @@ class HttpMiddleware(Generic[_App, _Request, _Answer]):
     ) -> None:
         self._app = app
         self._fields = RequestContext(proxies=proxies, session_cookie=session_cookie)
-        self._hook = None if context is None else Hook(context, "DispatcherMiddleware's context")
+        self._hook = _read_hook(context)
         events = _read_patterns(ignore_paths)
         self._events = events if request_events else None
+
+
+def _read_hook(context: Callable[[_Request], _Answer] | None) -> Hook | None:
+    try:
+        return None if context is None else Hook(context, "DispatcherMiddleware's context")
+    except TypeError as error:
+        raise TypeError(f"context: {error}") from error
 
 
 def _read_patterns(ignore_paths: Iterable[str]) -> RequestEvents:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -85,9 +86,13 @@ class Hook:
         function: Gets the request as the framework has it, and returns what is to be bound beside the rest, and
             instead of what has the same name; None for nothing.
         name: What the setting is called, for the log.
+
+    Raises:
+        TypeError: It cannot be called, or not with a request alone.
     """
 
     def __init__(self, function: Callable[[_Request], Any], name: str) -> None:
+        _check_takes_one(function)
         self._function: Callable[[Any], Any] = function
         self._name = name
         self._logged_at = float("-inf")
@@ -125,3 +130,17 @@ class Hook:
             self._logged_at = monotonic()
             logger.warning("%s: events go on without what it knows: %s", self._name, why)
         return {}
+
+
+def _check_takes_one(function: object) -> None:
+    """Raise where no request could ever be asked, so that it shows as the app starts and not in a log."""
+    if not callable(function):
+        raise TypeError(f"{type_name(function)} cannot be called")
+    try:
+        signature = inspect.signature(function)
+    except Exception:  # of code that is not Python's, or whose annotations cannot be read
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TypeError(f"it must be a function of one argument, the request: {error}") from None

@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
+from dispatcher.config.remedy import redis_remedy
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.monitoring.sentry.outbox_watch import OutboxWatch
 from dispatcher.outbox.relay_fifo import OPENED, open_fifo
@@ -145,5 +146,6 @@ class RelayLoop:
     def _back_off(self, error: Exception) -> float:
         self._failures += 1
         if self._failures == 1:
-            logger.warning("events stay in the outbox until this is mended: %s", error)
+            remedy = f". {redis_remedy(self._settings)}" if isinstance(error, StoreUnavailableError) else ""
+            logger.warning("events stay in the outbox until this is mended: %s%s", error, remedy)
         return min(self._settings.relay.backoff_max_seconds, _BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10))

@@ -193,7 +193,9 @@ class LedgerScreen:
             # While the settings cannot be used, nobody knows which destinations are to be served.
             if name != NOT_TAKEN and counts.workers == () and (counts.waiting or not self.snapshot.settings_problems):
                 style = "bold red" if counts.waiting else "yellow"
-                yield Text.assemble((name, "bold"), ": ", ("no worker serves it", style))
+                yield Text.assemble(
+                    (name, "bold"), ": ", ("no worker serves it", style), "; start one: `dispatcher worker`"
+                )
 
     def _notes(self) -> Iterator[Text]:
         for name, counts, _ in self._rows():

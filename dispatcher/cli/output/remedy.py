@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from dispatcher import config
+from dispatcher.config import remedy
 from dispatcher.config.environment_file import DEFAULT_FILE, environment_file
 from dispatcher.config.variables import ENVIRONMENT_VARIABLE, FILE_VARIABLE, value_of
 from dispatcher.errors import SettingsError
@@ -31,14 +32,9 @@ def settings_note() -> str:
 
 
 def redis_remedy() -> str:
-    """What to do where Redis does not answer. Never to start another Redis beside the one of a deployment."""
+    """What to do where Redis does not answer, by the settings of this process."""
     try:
         settings = config.load()
     except SettingsError:
         return "Mend the settings first: `dispatcher settings check`"
-    variable = "DISPATCHER_BROKER_URL" if settings.store_url in (None, settings.broker_url) else "DISPATCHER_STORE_URL"
-    if settings.broker_url is None and settings.environment == config.DEFAULT_ENVIRONMENT:
-        return f"Start one with `dispatcher up`, or set {variable}"
-    if settings.broker_url is None:
-        return f"Set {variable} to the Redis of this site"
-    return f"Make sure that it runs and that this machine can reach it, and look at {variable}; events wait meanwhile"
+    return remedy.redis_remedy(settings)

@@ -19,11 +19,12 @@ class DispatcherConfig(AppConfig):
         """Called by Django once all apps are there. Wrong settings are left to the checks and to the middleware."""
         from django.contrib.auth import signals  # noqa: PLC0415
 
-        from dispatcher.contrib.django.checks import check_middleware, check_settings  # noqa: PLC0415
+        from dispatcher.contrib.django.checks import check_middleware, check_names, check_settings  # noqa: PLC0415
         from dispatcher.contrib.django.conf import read_configuration  # noqa: PLC0415
         from dispatcher.contrib.django.user import on_login, on_logout  # noqa: PLC0415
 
         checks.register(check_settings, "dispatcher")
+        checks.register(check_names, "dispatcher")
         checks.register(check_middleware, "dispatcher")
         signals.user_logged_in.connect(on_login, dispatch_uid="dispatcher.login")
         signals.user_logged_out.connect(on_logout, dispatch_uid="dispatcher.logout")

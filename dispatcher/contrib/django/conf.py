@@ -62,9 +62,8 @@ def read_configuration() -> Configuration:
     for key, value in given.items():
         reader = _READERS.get(key)
         if reader is None:
-            close = get_close_matches(str(key).upper(), _READERS, 1)
-            hint = f"Did you mean {close[0]}?" if close else f"The names are {', '.join(sorted(_READERS))}."
-            read.problems.append(Problem("dispatcher.E002", f"DISPATCHER[{str(key)[:80]!r}] is unknown", hint))
+            shown = str(key)[:80]
+            read.problems.append(Problem("dispatcher.E002", f"DISPATCHER[{shown!r}] is unknown", _hint_for(shown)))
             continue
         try:
             reader(read, value)
@@ -72,6 +71,22 @@ def read_configuration() -> Configuration:
             text = f"DISPATCHER[{key!r}] is wrong: {error}"
             read.problems.append(Problem("dispatcher.E003", text, _HINTS[key]))
     return read
+
+
+def setting_of(name: str) -> str | None:
+    """The first part of the setting of dispatcher that a name stands for: ``BROKER_URL``, ``OUTBOX__DIRECTORY``."""
+    # It brings all of the schema along, which only a mistake needs.
+    from dispatcher.config.schema import Settings  # noqa: PLC0415
+
+    first = name.lower().partition("__")[0]
+    return first if first in Settings.model_fields else None
+
+
+def _hint_for(key: str) -> str:
+    if (setting := setting_of(key)) is not None:
+        return f'It is a setting of dispatcher: write DISPATCHER = {{"SETTINGS": {{"{setting}": …}}}}.'
+    close = get_close_matches(key.upper(), _READERS, 1)
+    return f"Did you mean {close[0]}?" if close else f"The names are {', '.join(sorted(_READERS))}."
 
 
 def _read_proxies(read: Configuration, value: Any) -> None:
@@ -86,10 +101,7 @@ def _read_hook(read: Configuration, value: Any) -> None:
             raise ValueError(f"it cannot be imported ({error})") from error
         except Exception as error:  # whatever its module does
             raise ValueError(f"it cannot be imported ({describe_error(error)})") from error
-    if not callable(value):
-        raise TypeError(f"{type_name(value)} cannot be called")
-    function: Callable[[Any], Any] = value
-    read.hook = Hook(function, "DISPATCHER['CONTEXT']")
+    read.hook = Hook(value, "DISPATCHER['CONTEXT']")
 
 
 def _read_request_events(read: Configuration, value: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.http import FileResponse, StreamingHttpResponse
 
@@ -20,6 +21,8 @@ from dispatcher.emit.context import BoundContext, current, replace_context
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
 
+_APP: Final = "dispatcher.contrib.django"
+
 
 class RequestContextMiddleware:
     """Binds who, where and from where, streamed bodies included. The response stays what it is.
@@ -31,13 +34,16 @@ class RequestContextMiddleware:
         get_response: What it stands before, sync or async.
 
     Raises:
-        ImproperlyConfigured: ``DISPATCHER`` of the settings is wrong.
+        ImproperlyConfigured: ``DISPATCHER`` of the settings is wrong, or the app is not installed.
     """
 
     sync_capable = True
     async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        if not apps.is_installed(_APP):
+            # Nothing would set the tracker up, follow logins or check the settings, and no event would tell.
+            raise ImproperlyConfigured(f'RequestContextMiddleware needs its app: put "{_APP}" into INSTALLED_APPS.')
         self._get_response = get_response
         self._configuration = read_configuration()
         if self._configuration.problems:

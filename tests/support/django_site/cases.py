@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.http import FileResponse
@@ -28,6 +30,15 @@ KEYS = [
     *("session", "user_id", "username", "ip", "host", "agent", "path", "referer", "accept_language"),
     *("client_id", "course_id", "org_id"),
 ]
+
+
+class OwnSessionMiddleware(SessionMiddleware): ...
+
+
+class OwnAuthenticationMiddleware(AuthenticationMiddleware): ...
+
+
+class OwnRequestContextMiddleware(RequestContextMiddleware): ...
 
 
 class _Captured:
@@ -246,10 +257,13 @@ class Checks(TestCase):
         for given, wanted_id, words in (
             ([], "dispatcher.E001", "must be a dict, not list"),
             ({"PROXYS": ["10.0.0.1"]}, "dispatcher.E002", "'PROXYS'"),
+            ({"broker_url": "redis://x"}, "dispatcher.E002", "'broker_url'"),
+            ({"OUTBOX__DIRECTORY": "/x"}, "dispatcher.E002", "'OUTBOX__DIRECTORY'"),
             ({"PROXIES": "10.0.0.1"}, "dispatcher.E003", "list of networks"),
             ({"PROXIES": ["nonsense"]}, "dispatcher.E003", "nonsense"),
             ({"CONTEXT": "shop.nowhere.f"}, "dispatcher.E003", "No module named 'shop'"),
             ({"CONTEXT": 7}, "dispatcher.E003", "int cannot be called"),
+            ({"CONTEXT": lambda: {"a": 1}}, "dispatcher.E003", "one argument, the request"),
             ({"REQUEST_EVENTS": "yes"}, "dispatcher.E003", "True or False, not str"),
             ({"IGNORE_PATHS": ["("]}, "dispatcher.E003", "cannot be compiled"),
             ({"IGNORE_PATHS": "^/x"}, "dispatcher.E003", "list of regular expressions"),
@@ -270,6 +284,36 @@ class Checks(TestCase):
         assert [one[0] for one in self.found(MIDDLEWARE=without)] == ["dispatcher.W001"]
         first = sorted(settings.MIDDLEWARE, key=lambda name: "dispatcher" not in name)
         assert [one[0] for one in self.found(MIDDLEWARE=first)] == ["dispatcher.W002"] * 2
+
+    def test_a_class_made_from_the_middleware_counts_as_it(self) -> None:
+        own = [f"{__name__}.Own{name.rpartition('.')[2]}" for name in settings.MIDDLEWARE if "Csrf" not in name]
+        assert self.found(MIDDLEWARE=own) == []
+        found = self.found(MIDDLEWARE=own[::-1])
+        assert [one[0] for one in found] == ["dispatcher.W002"] * 2
+        assert all("OwnRequestContextMiddleware" in one[2] for one in found)
+
+    def test_a_misspelt_middleware_is_named(self) -> None:
+        (found,) = self.found(MIDDLEWARE=["dispatcher.contrib.django.RequestMiddleware"])
+        assert found[0] == "dispatcher.E005"
+        assert "dispatcher.contrib.django.RequestContextMiddleware" in found[2]
+
+    def test_a_setting_where_nobody_reads_it_is_named(self) -> None:
+        for name, hint in (
+            ("DISPATCHER_BROKER_URL", '{"broker_url": …}'),
+            ("DISPATCHER_OUTBOX__DIRECTORY", '{"outbox": …}'),
+            ("DISPATCHERS", "DISPATCHER?"),
+        ):
+            with self.subTest(name=name):
+                (found,) = self.found(**{name: "x"})
+                assert found[0] == "dispatcher.W003"
+                assert name in found[1]
+                assert hint in found[2]
+        assert self.found(DISPATCHER_OF_OUR_OWN="x") == []
+
+    def test_the_middleware_does_not_start_without_its_app(self) -> None:
+        installed = ["dispatcher", *(name for name in settings.INSTALLED_APPS if "dispatcher" not in name)]
+        with override_settings(INSTALLED_APPS=installed), self.assertRaisesMessage(ImproperlyConfigured, "needs its"):
+            RequestContextMiddleware(lambda request: None)
 
 
 class CollectorUsers(_Captured, TestCase):

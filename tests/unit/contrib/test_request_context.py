@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.contrib import asgi, wsgi
 from dispatcher.contrib.request_context import RequestContext, hash_session
 from dispatcher.request.client_id import client_id_of
 
@@ -56,3 +57,16 @@ def test_proxies_are_networks() -> None:
         RequestContext(proxies="10.0.0.0/8")
     with pytest.raises(ValueError, match="nonsense"):
         RequestContext(proxies=["nonsense"])
+
+
+@pytest.mark.parametrize("context", [lambda: {"a": 1}, lambda request, answer: {}, "shop.context_of", {}])
+def test_a_hook_that_no_request_can_be_given_to_is_refused(context: Any) -> None:
+    for middleware in (asgi.DispatcherMiddleware, wsgi.DispatcherMiddleware):
+        with pytest.raises(TypeError, match=r"^context: (it must be a function of one argument|\w+ cannot be called)"):
+            middleware(lambda *_: None, context=context)
+
+
+@pytest.mark.parametrize("context", [lambda scope: {}, lambda scope, more=1: {}, lambda *given: {}, dict])
+def test_a_hook_that_takes_a_request_is_taken(context: Any) -> None:
+    for middleware in (asgi.DispatcherMiddleware, wsgi.DispatcherMiddleware):
+        middleware(lambda *_: None, context=context)
