@@ -193,9 +193,7 @@ class LedgerScreen:
             # While the settings cannot be used, nobody knows which destinations are to be served.
             if name != NOT_TAKEN and counts.workers == () and (counts.waiting or not self.snapshot.settings_problems):
                 style = "bold red" if counts.waiting else "yellow"
-                yield Text.assemble(
-                    (name, "bold"), ": ", ("no worker serves it", style), "; start one: `dispatcher worker`"
-                )
+                yield Text.assemble((name, "bold"), ": ", ("no worker serves it; run `dispatcher worker`", style))
 
     def _notes(self) -> Iterator[Text]:
         for name, counts, _ in self._rows():
