@@ -7,7 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from dispatcher.event import Event, data_fields
+from dispatcher.wire import encode_json
 
 # Events of other names that are listed when one is missing.
 _MAX_NAMES: Final = 20
@@ -21,14 +24,15 @@ def find_emitted(
     Args:
         events: What was emitted.
         name: The event's name.
-        data: What their data must hold.
-        context: What their context must hold.
+        data: What their data must hold, as it was given to ``emit``: a date is what a date becomes. Matchers, such as
+            ``unittest.mock.ANY``, compare for themselves.
+        context: What their context must hold, likewise.
         count: How many there must be; None: one at least.
 
     Raises:
         AssertionError: There is another number of them.
     """
-    wanted = {"data": dict(data), "context": dict(context)}
+    wanted = {"data": as_emitted(dict(data)), "context": as_emitted(dict(context))}
     found = [event for event in events if event.name == name and _holds(_parts(event), wanted)]
     if len(found) == count or (count is None and found):
         return found
@@ -50,18 +54,43 @@ def _parts(event: Event) -> dict[str, Any]:
     return {"data": data_fields(event), "context": event.context}
 
 
+def as_emitted(value: Any) -> Any:
+    """A value as an event has it: lists for tuples, text for dates. What has no JSON form stays what it is."""
+    if isinstance(value, dict):
+        return {_key(key): as_emitted(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_emitted(inner) for inner in value]
+    if isinstance(value, float):  # NaN would become None
+        return value
+    try:
+        return msgspec.json.decode(encode_json(value))
+    except Exception:  # such as a matcher's own code
+        return value
+
+
+def _key(key: Any) -> Any:
+    try:
+        return next(iter(msgspec.json.decode(encode_json({key: None}))))
+    except Exception:  # the values then differ, and the message shows why
+        return key
+
+
 def _holds(value: Any, wanted: Any) -> bool:
     """Whether a value is the wanted one; of a dict only the wanted keys are looked at."""
-    if isinstance(wanted, Mapping) and isinstance(value, Mapping):
+    if isinstance(wanted, dict) and isinstance(value, dict):
         return all(key in value and _holds(value[key], inner) for key, inner in wanted.items())
+    if isinstance(wanted, list) and isinstance(value, list):
+        return len(wanted) == len(value) and all(map(_holds, value, wanted))
     return bool(value == wanted)
 
 
 def _narrow(value: Any, wanted: Any) -> Any:
-    """A value with only the keys that are wanted, so that the rest is not in the way."""
-    if isinstance(wanted, Mapping) and isinstance(value, Mapping):
+    """A value with only the keys that are wanted, and as it is wanted where it holds, so that only the rest differs."""
+    if isinstance(wanted, dict) and isinstance(value, dict):
         return {key: _narrow(value[key], inner) for key, inner in wanted.items() if key in value}
-    return value
+    if isinstance(wanted, list) and isinstance(value, list):
+        return [*map(_narrow, value, wanted), *value[len(wanted) :]]
+    return wanted if value == wanted else value
 
 
 def _text(value: Any) -> str:

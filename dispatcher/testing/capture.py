@@ -9,7 +9,7 @@ from typing import Any
 from dispatcher import tracker
 from dispatcher.event import Event, data_fields, decode
 from dispatcher.outbox import MemoryOutbox
-from dispatcher.testing.assertion import find_emitted
+from dispatcher.testing.assertion import as_emitted, find_emitted
 
 
 class Captured:
@@ -38,7 +38,7 @@ class Captured:
         Raises:
             AssertionError: None or several match. The message lists what was emitted instead.
         """
-        found = [event for event in self.named(name) if _has(event, data)]
+        found = [event for event in self.named(name) if _has(event, as_emitted(data))]
         if len(found) != 1:
             wanted = f"{name!r} with {data!r}" if data else repr(name)
             emitted = "".join(f"\n  {event.name} {event.data}" for event in self.events) or " nothing"
@@ -57,7 +57,7 @@ class Captured:
 
         Args:
             name: The event's name.
-            data: What the data must hold. It may hold more, and so may the dicts inside.
+            data: What the data must hold, as it was given to ``emit``. It may hold more, and so may the dicts inside.
             context: What the context must hold, likewise.
             count: How many there must be; 0 for none, None for one or more.
 

@@ -222,8 +222,21 @@ def test_afterwards(emitted_events):
     assert "3 passed" in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_what_a_test_leaves_bound_ends_with_it(emitted_events: Captured, number: int) -> None:
+def test_what_is_bound_outside_a_test_is_not_in_it_and_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "test_app.py").write_text("""
+from dispatcher import tracker
+
+def test_before():
+    tracker.enter_context("before", {"a": 1})
+
+def test_with(emitted_events):
     tracker.emit("shop.seen")
     assert emitted_events.one("shop.seen").context == {}
-    tracker.enter_context("left over", {"number": number})
+    tracker.enter_context("left over", {"b": 2})
+
+def test_afterwards():
+    assert tracker.get_tracker().resolve_context() == {"a": 1}
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "3 passed" in done.stdout, done.stdout
