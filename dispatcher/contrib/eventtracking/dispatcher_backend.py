@@ -1,6 +1,4 @@
-"""event-tracking: a backend for ``EVENT_TRACKING_BACKENDS``, so that an Open edX site moves over by its settings alone.
-
-    EVENT_TRACKING_BACKENDS = {"dispatcher": {"ENGINE": "dispatcher.contrib.eventtracking.DispatcherBackend"}}
+"""Dispatcher backend: hands events of event-tracking's tracker, or of the drop-in's, to dispatcher.
 
 It needs nothing of event-tracking, whose tracker calls it (https://github.com/openedx/event-tracking, 4.0).
 """
@@ -30,6 +28,8 @@ class DispatcherBackend:
         TypeError: An option was given.
     """
 
+    leaves_event_alone = True
+
     def __init__(self, **options: Any) -> None:
         if options:
             raise TypeError(
@@ -48,13 +48,26 @@ class DispatcherBackend:
             InvalidEventError: Only with ``strict = true``; event-tracking logs it.
             OutboxError: Only with ``strict = true``; event-tracking logs it.
         """
-        name, timestamp = event.get("name"), event.get("timestamp")
-        if isinstance(name, str) and len(name) > MAX_NAME_CHARACTERS:
-            name = name[:MAX_NAME_CHARACTERS]
+        timestamp = event.get("timestamp")
         get_tracker().submit(
             "event",
-            name if isinstance(name, str) else str(name),
+            _to_name(event.get("name")),
             event.get("data"),
             timestamp=timestamp if isinstance(timestamp, datetime) else None,
             context=event.get("context") or {},
         )
+
+    @staticmethod
+    def emit(name: Any, data: Any) -> None:
+        """Take an event that happens now, with the context that is bound here. Raises as ``send``, and is faster.
+
+        Args:
+            name: As in ``send``.
+            data: As in ``send``.
+        """
+        get_tracker().emit(_to_name(name), data or None)
+
+
+def _to_name(name: Any) -> str:
+    text = name if isinstance(name, str) else str(name)
+    return text if len(text) <= MAX_NAME_CHARACTERS else text[:MAX_NAME_CHARACTERS]

@@ -1,0 +1,1 @@
+"""Processors: what may change an event, or drop it, on its way to backends."""
