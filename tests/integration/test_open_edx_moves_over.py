@@ -97,6 +97,7 @@ from tests.support.openedx_site.before import *
 ROUTER = EVENT_TRACKING_BACKENDS["tracking_logs"]
 ROUTER["ENGINE"] = "eventtracking.backends.async_routing.AsyncRoutingBackend"
 ROUTER["OPTIONS"] |= {"backend_name": "tracking_logs", "processors": []}
+LOGGING["disable_existing_loggers"] = False
 """
 
 

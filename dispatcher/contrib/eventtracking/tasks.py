@@ -5,17 +5,17 @@ The task has event-tracking's name and its arguments, so that each takes what th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
 from celery import Task, shared_task
-from celery.utils.log import get_task_logger
 
 from dispatcher.contrib.eventtracking.event_copy import copy_event
 from dispatcher.contrib.eventtracking.tracker import get_tracker
 from dispatcher.secrecy.safe_text import one_line
 
-logger = get_task_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: How often an event is tried again.
 MAX_RETRIES: Final = 3
