@@ -82,7 +82,7 @@ def test_what_a_processor_changes_no_sibling_sees() -> None:
     assert right.events == [EVENT]
 
 
-def test_backends_are_asked_in_the_order_of_their_names_and_one_that_fails_harms_no_other(
+def test_backends_are_asked_by_name_and_one_that_fails_harms_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     order: list[str] = []
