@@ -20,7 +20,7 @@ try:
     from openedx_events.analytics.signals import TRACKING_EVENT_EMITTED
 except ImportError as error:
     raise ImportError(
-        "EventBusRoutingBackend needs openedx-events: run `pip install openedx-events`, or take the backend out of "
+        "EventBusRoutingBackend needs the package openedx-events: install it, or take the backend out of "
         "EVENT_TRACKING_BACKENDS",
         name="openedx_events",
     ) from error

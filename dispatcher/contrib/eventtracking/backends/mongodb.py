@@ -14,7 +14,7 @@ try:
     from pymongo.errors import PyMongoError
 except ImportError as error:
     raise ImportError(
-        "MongoBackend needs pymongo: run `pip install pymongo`, or write a destination of your own, which does not "
+        "MongoBackend needs the package pymongo: install it, or write a destination of your own, which does not "
         "wait in the web process (docs/how-to/own-destination.md)",
         name="pymongo",
     ) from error
