@@ -27,7 +27,7 @@ from dispatcher.intake.edx_mobile import Allowed, is_key, read_call
 from dispatcher.intake.edx_page import ANSWER, make_event, read_fields
 from dispatcher.intake.json_body import decode_body
 from dispatcher.intake.refused import Refused
-from dispatcher.tracker.default import get_tracker
+from dispatcher.tracker.default import get_tracker, known_settings
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -124,8 +124,13 @@ def _configuration() -> Configuration:
     return read_configuration()
 
 
-@lru_cache(1)
 def _settings() -> config.Settings:
+    # Where the site calls `dispatcher.configure` itself, they are in neither files nor Django's settings.
+    return known_settings() or _load_settings()
+
+
+@lru_cache(1)
+def _load_settings() -> config.Settings:
     return config.load(overrides=dict(_configuration().overrides))
 
 
@@ -135,7 +140,7 @@ def _allowed(settings: CollectorSettings) -> Allowed:
 
 def _forget(**_: Any) -> None:
     _configuration.cache_clear()
-    _settings.cache_clear()
+    _load_settings.cache_clear()
 
 
 # Tests change settings.

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.test import AsyncClient, Client, RequestFactory, TestCase, TransactionTestCase, override_settings
 
-from dispatcher import tracker
+from dispatcher import config, tracker
 from dispatcher.contrib.openedx import views
 from dispatcher.contrib.openedx.urls import urlpatterns
 from dispatcher.contrib.request_context import hash_session
@@ -162,8 +162,7 @@ class Pages(_Captured, TestCase):
             def append(self, payload: bytes) -> None:
                 raise OutboxFullError("full")
 
-        before = tracker.get_tracker()
-        tracker.set_tracker(tracker.Tracker(outbox=Full(limit=1)))
+        before = tracker.set_tracker(tracker.Tracker(outbox=Full(limit=1)))
         try:
             answer = self.client.get("/event", {"event_type": "a"})
         finally:
@@ -204,6 +203,15 @@ class Mobiles(_Captured, TestCase):
             assert self.send(call).status_code == 401
             assert self.send(call, "").status_code == 401
         assert self.captured.events == []
+
+    def test_the_key_may_come_from_settings_given_in_code(self) -> None:
+        given = config.load(overrides={"collector": {"mobile_secret": "code"}, "outbox": {"storage": "memory"}})
+        before = tracker.set_tracker(tracker.Tracker(given))
+        try:
+            assert self.send(MOBILE, "code").status_code == 200
+            assert self.send(MOBILE, "hook").status_code == 401
+        finally:
+            tracker.set_tracker(before)
 
     def test_the_request_itself_has_no_event(self) -> None:
         with override_settings(DISPATCHER={**settings.DISPATCHER, "REQUEST_EVENTS": True}):

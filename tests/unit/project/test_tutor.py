@@ -54,13 +54,20 @@ class Rendered:
         return {(one["kind"], one["metadata"]["name"]): one for one in found}
 
 
-def render(directory: Path, *settings: str) -> Rendered:
+def render(directory: Path, *settings: str, enables: bool = False) -> Rendered:
+    """What `tutor config save` makes; with ``enables`` as a person does it, else with the plugin enabled already."""
     plugins, root = directory / "plugins", directory / "root"
     plugins.mkdir(parents=True)
+    root.mkdir()
     shutil.copy(PLUGIN, plugins)
-    environ = {**os.environ, "TUTOR_ROOT": str(root), "TUTOR_PLUGINS_ROOT": str(plugins), "HOME": str(directory)}
     chosen = [word for setting in settings for word in ("--set", setting)]
-    for arguments in (["config", "save"], ["plugins", "enable", "dispatcher"], ["config", "save", *chosen]):
+    steps = [["config", "save", *chosen]]
+    if enables:
+        steps = [["config", "save"], ["plugins", "enable", "dispatcher"], *steps]
+    else:
+        (root / "config.yml").write_text("PLUGINS: [dispatcher]\n")
+    environ = {**os.environ, "TUTOR_ROOT": str(root), "TUTOR_PLUGINS_ROOT": str(plugins), "HOME": str(directory)}
+    for arguments in steps:
         done = subprocess.run([*TUTOR, *arguments], env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return Rendered(root / "env")
@@ -68,7 +75,7 @@ def render(directory: Path, *settings: str) -> Rendered:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    return render(tmp_path_factory.mktemp("plain"))
+    return render(tmp_path_factory.mktemp("plain"), enables=True)
 
 
 @pytest.fixture(scope="module")
