@@ -160,6 +160,8 @@ def _translate_segment(settings: Mapping[str, Any], found: Translation) -> None:
         segment = found.destinations["segment"] = {"events": more, "properties": "edx", "unidentified": "skip"}
     if key is not None:
         found.environment["DISPATCHER_DESTINATIONS__SEGMENT__WRITE_KEY"] = key
+        remedy = "put dispatcher.contrib.openedx.segment in its place (docs/how-to/open-edx.md#calls-to-segment)"
+        found.notes.append(f"{key}: segment.track of the platform goes on sending to Segment by itself: {remedy}")
     elif segment is not None:
         found.notes.append(f"no write key of Segment is set ({', '.join(_WRITE_KEYS)}): nothing can be sent to it")
 

@@ -58,6 +58,7 @@ def test_the_platforms_own_settings_are_carried_over(tmp_path: Path, monkeypatch
     assert not any(secret in text + "".join(found.notes) for secret in SECRETS.values())
     assert any("more than 50000 characters were dropped" in note for note in found.notes)
     assert any("TRACKING_IGNORE_URL_PATTERNS" in note for note in found.notes)
+    assert any("put dispatcher.contrib.openedx.segment in its place" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
