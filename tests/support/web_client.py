@@ -31,7 +31,7 @@ def ask_all(port: int, kinds: Sequence[str]) -> None:
         if not hasattr(local, "connection"):
             local.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             opened.append(local.connection)
-        headers = {"X-User": str(n), "User-Agent": f"a {n}"}
+        headers = {"X-User": str(n), "User-Agent": f"a {n}", "X-Request-Id": f"r {n}"}
         local.connection.request("GET", path_of(n, kinds[n % len(kinds)]), headers=headers)
         response = local.connection.getresponse()
         body = response.read()
@@ -46,8 +46,9 @@ def ask_all(port: int, kinds: Sequence[str]) -> None:
 
 
 def assert_each_has_its_own(log: Path, kinds: Sequence[str], steps: Sequence[str] = ("first", "second")) -> None:
-    """Check that each request has a line for each step, with its own user, course, path and agent."""
+    """Check that each request has a line for each step, with its own user, ids, course, path and agent."""
     found: defaultdict[int, list[str]] = defaultdict(list)
+    ids: set[str] = set()
     for line in read_lines(log):
         n = line["event"]["n"]
         if n < 0:  # what an app emits as it starts
@@ -55,7 +56,10 @@ def assert_each_has_its_own(log: Path, kinds: Sequence[str], steps: Sequence[str
             continue
         found[n].append(line["event"]["step"])
         context = line["context"]
-        own = (context["user_id"], context["course_id"], context["org_id"], context["path"], line["agent"])
-        wanted = (n, f"course-v1:Org+C{n}+R", "Org", path_of(n, kinds[n % len(kinds)]), f"a {n}")
-        assert own == wanted, line
+        own = {key: context[key] for key in ("user_id", "request_id", "course_id", "org_id", "path")}
+        course = {"course_id": f"course-v1:Org+C{n}+R", "org_id": "Org"}
+        assert own == {"user_id": n, "request_id": f"r {n}", **course, "path": path_of(n, kinds[n % len(kinds)])}, line
+        assert line["agent"] == f"a {n}"
+        ids.add(context["event_id"])
     assert {n: sorted(given) for n, given in found.items()} == {n: sorted(steps) for n in range(1, REQUESTS + 1)}
+    assert len(ids) == len(steps) * REQUESTS

@@ -13,7 +13,8 @@ from tests.support.web_apps import steps
 
 
 def context_of(environ: dict[str, Any]) -> dict[str, object]:
-    return steps.more(environ["PATH_INFO"], {"x-user": environ.get("HTTP_X_USER", "0")})
+    headers = {"x-user": environ["HTTP_X_USER"], "x-request-id": environ["HTTP_X_REQUEST_ID"]}
+    return steps.more(environ["PATH_INFO"], headers)
 
 
 app = Flask(__name__)

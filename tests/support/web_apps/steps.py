@@ -29,4 +29,5 @@ def pause(n: int) -> float:
 
 def more(path: str, headers: Mapping[str, str]) -> dict[str, object]:
     """What the app's hook says of a request."""
-    return {"user_id": int(headers.get("x-user", "0")), **course_fields(path)}
+    ids = {"user_id": int(headers.get("x-user", "0")), "request_id": headers.get("x-request-id")}
+    return {**ids, **course_fields(path)}
