@@ -26,3 +26,13 @@ def test_the_projects_suite_passes() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "OK" in done.stderr
+
+
+def test_the_collector_has_loaded_the_site_before_it_listens() -> None:
+    code = (
+        "import dispatcher.contrib.django.collector_user; from django.apps import apps; assert apps.ready",
+        "import dispatcher.contrib.django.collector_user",
+    )
+    for line, site in zip(code, ("tests.support.django_site.settings", ""), strict=True):
+        environ = {**os.environ, "DJANGO_SETTINGS_MODULE": site, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", line], env=environ, check=True, timeout=60)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import django
 from django.apps import apps
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import close_old_connections
 
 from dispatcher.contrib.request_context import hash_session
@@ -72,3 +73,9 @@ def _set_up() -> None:
     with _lock:
         if not apps.ready:
             django.setup()
+
+
+# The collector imports this before it listens. To load a platform takes longer than a request waits for its user, and
+# what is wrong with its settings ends the collector here.
+if settings.configured or os.environ.get(ENVIRONMENT_VARIABLE):
+    _set_up()
