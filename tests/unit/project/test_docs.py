@@ -498,3 +498,10 @@ def test_of_two_keys_with_the_same_text_readers_have_the_last(
     assert both.replace(b":", b": ").replace(b",", b", ") in renderer("edx")(outbox.payloads[0])
     assert json.loads(renderer("edx")(outbox.payloads[0]))["event"] == last
     assert decode(outbox.payloads[0]).data == last
+
+
+@pytest.mark.parametrize("page", ["django", "asgi", "wsgi", "celery", "browser", "open-edx", "collector", "board"])
+def test_a_page_for_newcomers_says_how_to_install_and_to_start(page: str) -> None:
+    text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text()
+    assert "pip install" in text
+    assert "`dispatcher up`" in text or "dispatcher up\n" in text
