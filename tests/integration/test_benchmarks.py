@@ -34,6 +34,7 @@ def test_a_quick_run_compares_every_emitter_and_writes_its_results_as_json(tmp_p
         "segment_analytics",
         "event_tracking_log",
         "event_tracking_async",
+        "event_tracking_dropin",
         "celery_delay",
     }
     idle = by_subject["ours"][0]

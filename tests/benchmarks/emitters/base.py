@@ -22,6 +22,7 @@ TITLES: Final = {
     "segment_analytics": "segment-analytics-python, track",
     "event_tracking_log": "event-tracking, LoggerBackend",
     "event_tracking_async": "event-tracking, AsyncRoutingBackend",
+    "event_tracking_dropin": "event-tracking's API, served by dispatcher",
     "celery_delay": "Celery, delay()",
     "celery_post": "Celery, a task for each event",
     "event_tracking_segment": "event-tracking, async to Segment",
@@ -36,6 +37,7 @@ CALLS: Final = (
     "segment_analytics",
     "event_tracking_log",
     "event_tracking_async",
+    "event_tracking_dropin",
     "celery_delay",
 )
 
