@@ -23,11 +23,15 @@ MAX_RETRIES: Final = 3
 COUNTDOWN: Final = 30
 
 
+# One try more, in case that a connection was cut while it was idle, and no pauses, in which a request would wait.
+_PUBLISHING: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+
+
 class _SendEvent(Task):
-    """A task that is published once: Celery's own tries would hold a request up while the broker is away."""
+    """A task that is published without the pauses of Celery's own tries, which take 0.6 seconds."""
 
     def delay(self, *args: Any, **kwargs: Any) -> Any:
-        return self.apply_async(args, kwargs, retry=False)
+        return self.apply_async(args, kwargs, retry=True, retry_policy=_PUBLISHING)
 
 
 @shared_task(bind=True, base=_SendEvent, name="eventtracking.tasks.send_event")  # type: ignore[untyped-decorator]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from dispatcher.contrib.eventtracking.backends.async_routing import AsyncRouting
 from dispatcher.contrib.eventtracking.processors.whitelist import NameWhitelistProcessor
 from dispatcher.contrib.eventtracking.tasks import MAX_RETRIES, send_event
 from dispatcher.contrib.eventtracking.tracker import Tracker
+from tests.support.processes import ROOT
 
 
 class Memory:
@@ -71,7 +75,7 @@ def test_any_router_with_event_trackings_methods_will_do(monkeypatch: pytest.Mon
 
 def test_a_message_bears_event_trackings_name_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(send_event, "apply_async", lambda args, kwargs, **options: sent.append((args, options)))
+    monkeypatch.setattr(send_event, "apply_async", lambda args, kwargs, **options: sent.append(args))
 
     def rename(event: Any) -> None:
         event["name"] = "renamed"
@@ -80,5 +84,30 @@ def test_a_message_bears_event_trackings_name_and_arguments(monkeypatch: pytest.
     event = {"name": "a"}
     made.get_backend("all").send(event)
     made.get_backend("all").send({"name": "b"})
-    assert sent == [(("all", {"name": "renamed"}), {"retry": False})]
+    assert sent == [("all", {"name": "renamed"})]
     assert (event, send_event.name) == ({"name": "a"}, "eventtracking.tasks.send_event")
+
+
+REFUSED = """
+import logging, sys
+from celery import Celery
+import kombu.utils.functional
+logging.disable()
+slept = []
+kombu.utils.functional.sleep = slept.append
+Celery("site", broker=f"redis://127.0.0.1:{sys.argv[1]}/0", set_as_current=True).set_default()
+from dispatcher.contrib.eventtracking.tasks import send_event
+for _ in range(3):
+    try:
+        send_event.delay("all", {"name": "a"})
+    except Exception as error:
+        print(type(error).__name__, sum(slept))
+"""
+
+
+def test_a_broker_that_refuses_connections_holds_nobody_up() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else gets it
+        command = [sys.executable, "-c", REFUSED, str(bound.getsockname()[1])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "OperationalError 0\n" * 3, done.stderr
