@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from dispatcher.cli.export_research_package import research_package
+from dispatcher.cli.input.logs import DIRECTORY, LOGS, find_logs
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
@@ -24,21 +26,8 @@ def export() -> None:
 
 
 @export.command()
-@click.option(
-    "--from",
-    "logs",
-    multiple=True,
-    required=True,
-    type=click.Path(exists=True, readable=True, path_type=Path),
-    help="A tracking log, or a directory with nothing but such logs. May be given several times.",
-)
-@click.option(
-    "--to",
-    "directory",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A directory for the files. It is made if it is missing.",
-)
+@LOGS
+@DIRECTORY
 @click.option("--since", type=TIMESTAMP, help="Only events at this time, in UTC, or later.")
 @click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option(
@@ -82,7 +71,7 @@ def parquet(
     from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
 
     process = ParquetExport(
-        _find_logs(logs),
+        find_logs(logs),
         directory,
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,
@@ -100,15 +89,4 @@ def parquet(
     raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
 
 
-def _find_logs(paths: tuple[Path, ...]) -> list[Path]:
-    """The logs that were named, and those in directories that were named, each once, in order of their names."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
-            if not inside:
-                raise click.UsageError(f"--from: the directory {path} has no files")
-            found |= dict.fromkeys(inside)
-        else:
-            found[path] = None
-    return list(found)
+export.add_command(research_package)

@@ -18,6 +18,7 @@ from dispatcher.config.delivery import DeadSettings
 from dispatcher.config.destination import DestinationName, DestinationSettings
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
+from dispatcher.config.research_package import ResearchPackageSettings
 from dispatcher.connections.embedded import embedded_url
 from dispatcher.connections.urls import BROKER_SCHEMES, STORE_SCHEMES, check_url, is_redis
 
@@ -198,6 +199,9 @@ class Settings(Table):
         default_factory=dict, description="A table for each source that may send to the collector, under its name."
     )
     sentry: SentrySettings = Field(default_factory=SentrySettings, description="Reports of what needs a person.")
+    research_package: ResearchPackageSettings = Field(
+        default_factory=ResearchPackageSettings, description="Each partner's lines of the tracking log."
+    )
     destinations: Mapping[DestinationName, DestinationSettings] = Field(
         default_factory=dict, description="A table for each destination, under its name."
     )

@@ -5,15 +5,12 @@ What is under way stands in ``_work``: an export that was killed goes on from th
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import hashlib
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +23,7 @@ from dispatcher.exports.day_files import DayCounts, day_directory, describe, dro
 from dispatcher.exports.log_parts import PART_BYTES, LogPart, split_log
 from dispatcher.exports.manifest import InputCounts, Manifest
 from dispatcher.exports.part_reading import Chosen, PartResult, files_of, read_part, read_result
-from dispatcher.process import system_calls
+from dispatcher.exports.target import held, place
 from dispatcher.version import __version__
 
 # Seconds between two looks at how far the processes are.
@@ -101,7 +98,8 @@ class ParquetExport:
         counts = []
         for number, day in enumerate(days):
             watch("writing days", number, len(days))
-            counts.append(self._write_day(day, parts, work))
+            came = sum(result.days.get(day, 0) for result in results)
+            counts.append(self._write_day(day, parts, work, came))
         manifest = Manifest(
             format="parquet",
             version=__version__,
@@ -171,24 +169,24 @@ class ParquetExport:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _write_day(self, day: str, parts: Sequence[LogPart], work: Path) -> DayCounts:
+    def _write_day(self, day: str, parts: Sequence[LogPart], work: Path, rows: int) -> DayCounts:
         target = self._directory / day_directory(day)
         noted = work / f"{day}.json"
-        came = {file: self._file_name(part, file) for part in parts for file in files_of(work / part.name, day)}
+        new = {file: self._file_name(part, file) for part in parts for file in files_of(work / part.name, day)}
         counts = _read_counts(noted)
         if counts is None:
             existing = sorted(target.glob("*.parquet"))
-            before, lost = drop_repeats(existing, list(came))
-            files = [describe(file, f"{target.name}/{name}") for file, name in came.items() if file.exists()]
-            duplicates = sum(lost.values())
-            rows = sum(file.rows for file in files) + duplicates
+            before = drop_repeats(existing, list(new))
+            files = [describe(file, f"{target.name}/{name}") for file, name in new.items() if file.exists()]
+            # Not what was dropped just now: an earlier run may have been killed behind some of that.
+            duplicates = rows - sum(file.rows for file in files)
             counts = DayCounts(day=day, before=before, came=rows, duplicates=duplicates, files=files)
             self._put(noted, msgspec.json.encode(counts))
         # An earlier run may have been killed here: it has moved some of them.
         target.mkdir(exist_ok=True)
-        for file, name in came.items():
+        for file, name in new.items():
             if file.exists():
-                _place(file, target / name)
+                place(file, target / name)
         return counts
 
     def _file_name(self, part: LogPart, file: Path) -> str:
@@ -204,13 +202,13 @@ class ParquetExport:
             for part in parts:
                 with (work / part.name / "broken.jsonl").open("rb") as one:
                     shutil.copyfileobj(one, file)
-        _place(unfinished, self._directory / kept)
+        place(unfinished, self._directory / kept)
         return kept
 
     def _put(self, target: Path, content: bytes) -> None:
         unfinished = self._directory / "_work" / "put.tmp"
         unfinished.write_bytes(content)
-        _place(unfinished, target)
+        place(unfinished, target)
 
 
 def _inputs(parts: Sequence[LogPart], results: Sequence[PartResult]) -> list[InputCounts]:
@@ -225,31 +223,6 @@ def _read_counts(noted: Path) -> DayCounts | None:
         return msgspec.json.decode(noted.read_bytes(), type=DayCounts)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-
-
-@contextmanager
-def held(directory: Path) -> Iterator[None]:
-    """Hold the directory. Raises DispatcherError where another export does."""
-    (directory / "_work").mkdir(exist_ok=True)
-    with (directory / "_work" / "lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DispatcherError(f"another export writes to {directory}: wait for its end") from None
-        yield
-
-
-def _place(unfinished: Path, target: Path) -> None:
-    """Give a file its final name, once it is on disk."""
-    target.parent.mkdir(exist_ok=True)
-    with unfinished.open("rb") as file:
-        system_calls.sync(file.fileno())
-    unfinished.rename(target)
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        system_calls.sync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # In a process that reads: how many bytes all of them have read.

@@ -14,6 +14,7 @@ from dispatcher.secrecy.terminal import Console
 
 if TYPE_CHECKING:
     from dispatcher.exports.manifest import Manifest
+    from dispatcher.exports.research_package.export import PackageManifest
 
 # What is left out, for a person.
 _LEFT_OUT = {
@@ -51,6 +52,32 @@ def print_summary(manifest: Manifest, directory: Path) -> None:
     for log in manifest.inputs:
         if log.ended:
             click.echo(f"{log.file} cannot be read on behind line {log.lines:,}: {log.ended}", err=True)
+
+
+# Why a line is in no package, for a person.
+_DROPPED = {
+    "empty": "empty lines",
+    "unparseable": "not a JSON object from their first to their last brace",
+    "too_long": LINE_PROBLEMS["too_long"],
+    "no_time": "without a day",
+    "outside": "outside of the days that were asked for",
+    "host": "of a host that is excluded",
+    "organisation": "of no partner's organisation",
+    "not_for_export": "not for export, as their payload says",
+    "course": "of another course, or of none",
+    "duplicate": "there already, to the byte",
+}
+
+
+def print_package_summary(manifest: PackageManifest, directory: Path) -> None:
+    """Print what became of each line, and how many files there are now."""
+    click.echo(f"{manifest.lines:>14,}  lines")
+    click.echo(f"{manifest.chosen:>14,}  in {count_text(len(manifest.files), 'file')}")
+    for reason, count in manifest.dropped.items():
+        click.echo(f"{count:>14,}  left out, {reason}: {_DROPPED[reason]}")
+    click.echo(f"manifest: {directory / '_MANIFEST.json'}")
+    for log, why in manifest.ended.items():
+        click.echo(f"{log} cannot be read to its end: {why}", err=True)
 
 
 def _known(problem: str) -> LineProblem:
