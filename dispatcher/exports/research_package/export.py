@@ -205,13 +205,13 @@ class _Pass:
         if not line:
             return "empty"
         if plan.by == "course":
-            day, names, reason = self._by_course(line)
+            day, names, dropped = self._by_course(line)
         else:
             decision = plan.rules.decide(line)
-            day, reason = decision.date, decision.dropped
+            day, dropped = decision.date, decision.dropped
             names = {_organisation_file(partner, plan.site, day): partner for partner in decision.partners}
-        if reason is not None:
-            return reason
+        if dropped is not None:
+            return dropped
         is_edx = plan.rules_name == "edx"
         if not is_edx and self._is_repeated(day, line):
             return "duplicate"
@@ -228,12 +228,12 @@ class _Pass:
         record = parse(line)
         if record is None:
             return "", {}, "unparseable"
-        day, reason = self._plan.rules.find_day(record)
+        day, dropped = self._plan.rules.find_day(record)
         key = course_key_of(record)
-        if reason is None and key is None:
-            reason = "course"
-        if reason is not None or key is None:
-            return day, {}, reason
+        if dropped is None and key is None:
+            dropped = "course"
+        if dropped is not None or key is None:
+            return day, {}, dropped
         course = key.file_name if self._plan.rules_name == "edx" else key.own_file_name
         return day, {f"{course}/events/{course}-events-{day}.log.gz": ""}, None
 

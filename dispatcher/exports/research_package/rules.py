@@ -8,7 +8,6 @@ both side by side.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -26,7 +25,6 @@ _EDX_HOSTS: Final = ("studio.edx.org", "")
 _FALSE: Final = frozenset({"n", "f", "0", "false", "no"})
 # As edX's middleware cut them: what it logged of a request had so many characters.
 _CUT_CHARACTERS: Final = 512
-_OBJECT: Final = re.compile(rb"\{.*\}", re.DOTALL)
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -103,17 +101,17 @@ class Rules:
         if record is None:
             said("It cannot be parsed: from its first to its last brace it is not one JSON object.")
             return Decision(dropped="unparseable")
-        date, reason = self.find_day(record)
+        date, dropped = self.find_day(record)
         partners: Sequence[str] = ()
-        if reason == "no_time":
+        if dropped == "no_time":
             said("Neither context.received_at nor time says a day.")
-        elif reason is not None:
+        elif dropped is not None:
             first, end = self._since or "the first of the log", self._until or "the end of the log"
             said(f"Its day, {date}, is outside of those from {first} to before {end}.")
         else:
             said(f"Its day is {date}.")
-            partners, reason = self._find_partners(record, said)
-        return Decision(partners, date, reason)
+            partners, dropped = self._find_partners(record, said)
+        return Decision(partners, date, dropped)
 
     def _find_partners(
         self, record: Mapping[str, Any], said: Callable[[str], object]
@@ -247,8 +245,8 @@ def _organisation_in(address: str, place: int) -> str:
 
 
 def _between_braces(line: bytes) -> bytes | None:
-    found = _OBJECT.search(line)
-    return None if found is None or line[found.end() :].strip() else found[0]
+    start, end = line.find(b"{"), line.rfind(b"}")
+    return None if start < 0 or end < start or line[end + 1 :].strip() else line[start : end + 1]
 
 
 def _object(value: Any) -> Mapping[str, Any]:
