@@ -51,7 +51,7 @@ class CourseKey:
 
 
 def parse_course_key(text: str) -> CourseKey | None:
-    """The key that a text is; None where it is none."""
+    """The key that a text is; None otherwise."""
     if (found := _NEW.fullmatch(text)) is not None:
         return CourseKey(text, found["org"] or found["ccx_org"] or found["library_org"], is_old=False)
     if (found := _OLD.fullmatch(text)) is not None:
@@ -60,7 +60,7 @@ def parse_course_key(text: str) -> CourseKey | None:
 
 
 def find_course_key(address: str) -> CourseKey | None:
-    """The key of the course in an address: behind ``/xblock/``, else behind ``/courses/``. None where there is none."""
+    """The key of the course in an address: behind ``/xblock/``, else behind ``/courses/``. None where it has none."""
     if (found := _IN_XBLOCK.search(address)) is not None:
         block = _OF_BLOCK.match(found["block"])
         # A block that is not understood ends the search.

@@ -170,7 +170,7 @@ class Rules:
 
 
 def parse(line: bytes) -> Mapping[str, Any] | None:
-    """The object that a line is, or that stands in it from its first to its last brace. None where it is none."""
+    """The object that a line is, or that stands in it from its first to its last brace. None otherwise."""
     for text in (line, _between_braces(line)):
         if text is None:
             return None
