@@ -60,7 +60,9 @@ class Unreadable(dict[str, object]):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), float("nan"), {"deep": [object()]}, "\ud800", Unreadable(a=object())], ids=repr
+    "value",
+    [object(), float("nan"), {"deep": [object()]}, "\ud800", Unreadable(a=object())],
+    ids=["an object", "NaN", "an object inside", "half an emoji", "a dict that raises"],
 )
 def test_a_field_without_a_json_form_stays_alone(app: Celery, caplog: pytest.LogCaptureFixture, value: object) -> None:
     with tracker.context("request", {"user_id": 7, "session": value, "path": "/"}):
