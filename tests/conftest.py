@@ -34,7 +34,13 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put short files last: at the end of a run no process waits long for the last file of another."""
+    """Put short files last: at the end of a run no process waits long for the last file of another.
+
+    Names of tests that differ from process to process would end the whole run, and only where several collect.
+    """
+    named_by_address = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if named_by_address:
+        raise pytest.UsageError(f"give these cases ids of your own: {', '.join(named_by_address)}")
     items.sort(key=lambda item: item.path.parent.name not in ("integration", "faults", "edge", "simulator"))
 
 
