@@ -9,6 +9,8 @@ from dispatcher.outcomes import INVALID, NOT_ENCODABLE, PROCESSOR, PROCESSOR_FAI
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dispatcher.outcomes import RetryClass
+
 
 class DispatcherError(Exception):
     """Root of everything that dispatcher raises."""
@@ -112,3 +114,16 @@ class UndeliverableError(DispatcherError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class TryLaterError(DispatcherError):
+    """An event that a destination cannot make a request of now, though the event is right: it is tried again.
+
+    Args:
+        message: What is wrong and how to mend that, for a person. It holds no personal data.
+        retry_class: Why, as of ``dispatcher.outcomes.RetryAfter``.
+    """
+
+    def __init__(self, message: str, *, retry_class: RetryClass = "transient") -> None:
+        super().__init__(message)
+        self.retry_class = retry_class

@@ -136,6 +136,7 @@ SUPPRESSED: Final = "suppressed"
 UNIDENTIFIED: Final = "unidentified"
 NO_VISITOR: Final = "no_visitor"
 NO_EVENT_CALL: Final = "no_event_call"
+NO_TRANSFORMER: Final = "no_transformer"
 DROPPED: Final = "dropped"
 TRANSFERRED: Final = "transferred"
 PROCESSOR: Final = "processor"
@@ -202,9 +203,10 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         INTEGRATIONS: "The event's `integrations` object leaves the destination out.",
         MAPPING: "A rule of the destination's mapping skips the event.",
         SUPPRESSED: "Sailthru does not mail this person, who has opted out or whose mail bounces.",
-        UNIDENTIFIED: 'It says nothing of whom it is about, and the destination has `unidentified = "skip"`.',
+        UNIDENTIFIED: 'It is about nobody that is known, and the destination is an LRS or has `unidentified = "skip"`.',
         NO_VISITOR: "It says of no visitor, session or user to whose page it could go.",
         NO_EVENT_CALL: "Crazy Egg has no call for events on a page.",
+        NO_TRANSFORMER: "No transformer of event-routing-backends takes it, or its Django settings leave it out.",
         DROPPED: "It was a dead letter, and somebody dropped it.",
         TRANSFERRED: "It waited, and somebody moved it to another destination, which has it in its own ledger.",
         DUPLICATE: "An event with this id came through the same source of the collector before, and goes on once.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
@@ -22,15 +23,17 @@ from dispatcher.cli.main import main as command_line
 from dispatcher.collector import openapi, reasons
 from dispatcher.collector.handover import HandoverRoute
 from dispatcher.collector.routes import Routes
-from dispatcher.config import DestinationSettings, Settings, installed_types
+from dispatcher.config import DestinationSettings, Settings
 from dispatcher.config.collector import CollectorSettings, SourceSettings
-from dispatcher.config.destination_types import traits_of
+from dispatcher.config.destination_types import TYPES_GROUP
 from dispatcher.config.variables import variable_name
+from dispatcher.destinations.base import BaseDestination, Options
 from dispatcher.destinations.types import load_type
 from dispatcher.doctor import AREAS
 from dispatcher.monitoring.metrics import DEFINITIONS
 
 _DIRECTORY: Final = Path(__file__).resolve().parent / "reference"
+_PROJECT: Final = _DIRECTORY.parents[1] / "pyproject.toml"
 _WRITTEN_BY: Final = "<!-- Written by docs/generate_reference.py. Change the code, not this page. -->"
 
 # What a destination's own table is called in the page where any name may stand.
@@ -203,13 +206,14 @@ def _settings_page() -> str:
             section = f"destinations.{_ANY_DESTINATION}.{name}"
             variable = f"Variable: `{variable_name((*own, name))}`, the whole list.\n"
             parts += [f"## [[{section}]]\n", f"{_first_line(model)}\n", *_rows(model), "", variable]
-    for name in installed_types():
-        parts += _type_section(name)
+    # Those of this checkout, which may be newer than what is installed of it.
+    for name, path in sorted(tomllib.loads(_PROJECT.read_text())["project"]["entry-points"][TYPES_GROUP].items()):
+        parts += _type_section(name, load_type(path))
     return "\n".join(parts)
 
 
-def _type_section(name: str) -> Iterator[str]:
-    traits, options = traits_of(name), load_type(name).Options
+def _type_section(name: str, loaded: type[BaseDestination[Options]]) -> Iterator[str]:
+    traits, options = loaded.traits, loaded.Options
     yield f'## Options of type = "{name}"\n'
     if options.model_fields:
         yield "In the destination's own table.\n"

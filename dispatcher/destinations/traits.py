@@ -44,6 +44,9 @@ SEGMENT: Final = Traits(defaults={"batch_events": 400}, takes_direct_calls=True,
 # A request holds a thousand.
 META_CONVERSIONS: Final = Traits(defaults={"batch_events": 1000, "batch_bytes": 900_000})
 
+# Its own Django settings say which events are transformed.
+EVENT_ROUTING_BACKENDS: Final = Traits(takes_all_events=True)
+
 BROWSER: Final = Traits(
     in_browser=True,
     refuses={

@@ -156,6 +156,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             UndeliverableError: The vendor cannot take the event. The message says how to mend that, and holds neither
                 personal data nor credentials.
             DropEvent: The event is to be left out, for the reason given.
+            TryLaterError: Something that is asked for it is away. After three such events in a row the batch waits.
         """
 
     @abstractmethod
@@ -306,6 +307,8 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             return {"outcome": "dead", "reason": outcome.reason, "error": outcome.error}
         if isinstance(outcome, Filtered):
             return {"outcome": "filtered", "reason": outcome.reason}
+        if isinstance(outcome, RetryAfter):
+            return {"missing": outcome.error}
         try:
             request = self.sign(self.request([entry.item for entry in packed.requests[0]]))
             preview: dict[str, Any] = {"request": request_to_show(request, secrets_of(self.options))}

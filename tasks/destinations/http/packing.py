@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from dispatcher.errors import DropEvent, UndeliverableError
-from dispatcher.outcomes import INVALID, OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered
+from dispatcher.errors import DropEvent, TryLaterError, UndeliverableError
+from dispatcher.outcomes import INVALID, OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered, RetryAfter
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
 from dispatcher.tasks.destinations.http.reader import EventReader
 
 if TYPE_CHECKING:
     from dispatcher.tasks.destinations.http.base import HttpDestination
 
+# Events in a row that could not become items now, after which the rest of the batch waits: what one asks is down.
+_POSTPONED: Final = 3
+
 ItemT = TypeVar("ItemT")
+#: What becomes of an event that is not to be sent now.
+Unsent: TypeAlias = Dead | Filtered | RetryAfter
 
 
 class Entry(msgspec.Struct, Generic[ItemT], frozen=True, gc=False):
@@ -47,7 +52,7 @@ class Packed(Generic[ItemT]):
     """
 
     requests: list[list[Entry[ItemT]]]
-    outcomes: dict[int, Dead | Filtered]
+    outcomes: dict[int, Unsent]
 
 
 def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) -> Packed[ItemT]:
@@ -55,11 +60,13 @@ def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) ->
 
     Raises nothing: an event that the destination's code trips over is dead, and holds up no other.
     """
-    outcomes: dict[int, Dead | Filtered] = {}
+    outcomes: dict[int, Unsent] = {}
     entries: list[Entry[ItemT]] = []
+    postponed = 0
     reader = EventReader(shares_contexts=destination.shares_contexts)
     for position, payload in enumerate(payloads):
-        entry = _to_entry(destination, reader, position, payload)
+        entry = outcomes[position - 1] if postponed >= _POSTPONED else _to_entry(destination, reader, position, payload)
+        postponed = postponed + 1 if isinstance(entry, RetryAfter) else 0
         if isinstance(entry, Entry):
             entries.append(entry)
         else:
@@ -72,7 +79,7 @@ def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) ->
 
 def _to_entry(
     destination: HttpDestination[Any, ItemT], reader: EventReader, position: int, payload: bytes
-) -> Entry[ItemT] | Dead | Filtered:
+) -> Entry[ItemT] | Unsent:
     try:
         event = reader.read(payload)
     except (ValueError, OverflowError, RecursionError) as error:
@@ -81,16 +88,24 @@ def _to_entry(
     try:
         item = destination.item(event if destination.rules is None else destination.rules.apply(event))
         entry = Entry(position, event.id, item, destination.item_bytes(item), destination.group(item))
-    except UndeliverableError as error:
-        return Dead(error.reason, str(error), asked=False)
-    except DropEvent as drop:
-        return Filtered(str(drop.reason))
+    except (UndeliverableError, DropEvent, TryLaterError) as decision:
+        return _unsent(decision)
     except RecursionError:
         return too_deep(f"event {event.id}")
     except Exception as error:  # else one event that a vendor's module trips over would hold up its whole batch
         return Dead(TRANSFORM, f"event {event.id}: {report_mistake(destination, error)}", asked=False)
     limit = destination.limits.event_bytes
     return entry if limit is None or entry.size <= limit else _oversized(destination, entry, entry.size, limit)
+
+
+def _unsent(decision: UndeliverableError | DropEvent | TryLaterError) -> Unsent:
+    match decision:
+        case UndeliverableError():
+            return Dead(decision.reason, str(decision), asked=False)
+        case TryLaterError():
+            return RetryAfter(str(decision), None, decision.retry_class)
+        case DropEvent():
+            return Filtered(str(decision.reason))
 
 
 def too_deep(event: str) -> Dead:
@@ -128,7 +143,7 @@ def _fill(destination: HttpDestination[Any, ItemT], entries: Sequence[Entry[Item
 
 
 def _fit(
-    destination: HttpDestination[Any, ItemT], request: list[Entry[ItemT]], outcomes: dict[int, Dead | Filtered]
+    destination: HttpDestination[Any, ItemT], request: list[Entry[ItemT]], outcomes: dict[int, Unsent]
 ) -> list[list[Entry[ItemT]]]:
     """Halve a request until each part's whole body is within the limit. An entry too large for any gets its outcome."""
     limit = destination.limits.request_bytes

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+import tomllib
 from array import array
 from collections import ChainMap, OrderedDict, UserDict, deque
 from collections.abc import Iterator
@@ -47,6 +48,10 @@ from dispatcher.tracker import Tracker
 ROOT: Final = Path(__file__).resolve().parents[3]
 README: Final = ROOT / "README.md"
 PAGES: Final = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+# The types of this checkout, which may be newer than what is installed of it.
+OWN_TYPES: Final[dict[str, str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+    "dispatcher.destinations"
+]
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -194,6 +199,8 @@ def test_the_settings_on_every_page_are_valid(path: Path, tmp_path: Path, monkey
         file = tmp_path / f"example-{number}.toml"
         file.write_text(example)
         monkeypatch.setenv("DISPATCHER_SETTINGS", str(file))
+        if any(f'type = "{name}"' in example for name in OWN_TYPES.keys() - set(config.installed_types())):
+            pytest.skip("the page is about a type that is not installed: make venv")
 
         assert check_options(config.load()) == []
 
@@ -332,7 +339,7 @@ def is_setting(variable: str) -> bool:
     if path[0] != "destinations":
         return has_field(Settings, path)
     return has_field(DestinationSettings, path[2:]) or any(
-        has_field(load_type(name).Options, path[2:]) for name in config.installed_types()
+        has_field(load_type(name).Options, path[2:]) for name in OWN_TYPES.values()
     )
 
 
