@@ -71,7 +71,15 @@ def _answers(port: int) -> bool:
         return False
 
 
-def deliver(tmp_path: Path, rounds: list[list[dict[str, Any]]], /, *, caliper: str = "1", **options: Any) -> Any:
+def deliver(
+    tmp_path: Path,
+    rounds: list[list[dict[str, Any]]],
+    /,
+    *,
+    caliper: str = "1",
+    has_database: bool = True,
+    **options: Any,
+) -> Any:
     """What ``tests.support.lms.deliver`` says."""
     environment = {
         **os.environ,
@@ -81,7 +89,7 @@ def deliver(tmp_path: Path, rounds: list[list[dict[str, Any]]], /, *, caliper: s
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.lms.deliver"],
-        input=json.dumps({"options": options, "rounds": rounds}),
+        input=json.dumps({"options": options, "rounds": rounds, "has_database": has_database}),
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -148,3 +156,11 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert "lms.absent" in deliver(tmp_path, [[]], url=url, django_settings="lms.absent")["missing"]
     off = deliver(tmp_path, [[]], url=url, format="caliper", caliper="0")["missing"]
     assert "CALIPER_EVENTS_ENABLED is off" in off
+
+
+def test_events_wait_while_the_database_cannot_be_asked(tmp_path: Path) -> None:
+    events = [an_event(number) for number in range(5)]
+    said = deliver(tmp_path, [[*events, an_event(6, "not.allowed")]], has_database=False, url="http://127.0.0.1:9/xAPI")
+
+    # The last one is not looked at any more: what is asked for the others is away.
+    assert said["fates"] == [["transient"] * 6]
