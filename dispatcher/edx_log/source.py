@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,21 +11,18 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-import zstandard
+from dispatcher.edx_log.packed_stream import MAGIC_BYTES, open_packed
 
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-# RFC 8878 §3.1.1.
-_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 # Bytes read at a time where lines do not matter.
 _CHUNK_BYTES: Final = 1 << 20
-# Bytes that are decompressed at a time: as many may be lost in front of a damage.
-_GZIP_BYTES: Final = 1 << 16
+# Bytes of a compressed log that are taken at a time.
+_BUFFER_BYTES: Final = 1 << 13
 # A line with more bytes holds no event: well above every outbox.max_event_bytes that makes sense.
 _MAX_LINE_BYTES: Final = 16 << 20
 # Bytes at the end of a line by which it is known again: edX's format has the time there.
 _TAIL_BYTES: Final = 256
 #: What a compressed file that is damaged or cut off raises when it is read, and a disk that fails.
-READ_ERRORS: Final = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+READ_ERRORS: Final = (OSError, EOFError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +55,9 @@ def decompressed(raw: Any) -> BufferedReader:
     Args:
         raw: A binary file that can ``peek``, such as ``open`` returns.
     """
-    magic = raw.peek(len(_ZSTD_MAGIC))[: len(_ZSTD_MAGIC)]
-    if magic[: len(_GZIP_MAGIC)] == _GZIP_MAGIC:
-        return _gzip_file(raw)
-    if magic == _ZSTD_MAGIC:
-        # Logs are rotated by tools that may write one frame after another.
-        return BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
-    found: BufferedReader = raw
+    packed = open_packed(raw, raw.peek(MAGIC_BYTES)[:MAGIC_BYTES])
+    found: BufferedReader = raw if packed is None else BufferedReader(packed, _BUFFER_BYTES)
     return found
-
-
-def is_compressed(start: bytes) -> bool:
-    """Whether a file that begins so is compressed."""
-    return start.startswith((_GZIP_MAGIC, _ZSTD_MAGIC))
-
-
-def _gzip_file(raw: Any) -> BufferedReader:
-    try:
-        # Four times as fast as Python's own; it comes with the exports.
-        from isal import igzip  # noqa: PLC0415 - an extra
-    except ImportError:
-        return BufferedReader(gzip.GzipFile(fileobj=raw), _GZIP_BYTES)
-    file: Any = igzip.GzipFile(fileobj=raw)  # type: ignore[no-untyped-call]  # it has no annotations
-    return BufferedReader(file, _GZIP_BYTES)
 
 
 class Source:

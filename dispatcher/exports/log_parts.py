@@ -9,7 +9,8 @@ from typing import IO, Final
 
 import msgspec
 
-from dispatcher.edx_log.source import decompressed, is_compressed
+from dispatcher.edx_log.packed_stream import is_packed
+from dispatcher.edx_log.source import decompressed
 from dispatcher.errors import DispatcherError
 
 #: Bytes of a plain log in one part: some seconds of work, which an interrupted export does again.
@@ -75,7 +76,7 @@ def split_log(path: Path, part_bytes: int = PART_BYTES) -> list[LogPart]:
         beginning = file.read(_HEAD_BYTES)
         size = file.seek(0, 2)
         head = hashlib.sha256(beginning).hexdigest()[:_DIGEST_CHARACTERS]
-        if is_compressed(beginning):
+        if is_packed(beginning):
             return [LogPart(path=path, head=head, start=0, end=size, first_number=1, is_compressed=True)]
         parts: list[LogPart] = []
         start, number = 0, 1
