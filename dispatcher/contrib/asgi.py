@@ -31,6 +31,9 @@ class DispatcherMiddleware(HttpMiddleware[_App, _Scope, _Answer]):
     may be a coroutine function. The arguments are those of ``HttpMiddleware``.
     """
 
+    _app_arguments = 3
+    _other_module = "dispatcher.contrib.wsgi"
+
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Answer one request, or pass on what is something else, such as the start of the server."""
         if scope["type"] not in ("http", "websocket"):

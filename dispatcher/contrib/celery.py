@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from celery import signals
+from celery import Celery, signals
 
 from dispatcher.contrib.request_context import LAYER
 from dispatcher.emit.context import EMPTY, BoundContext, current, encode_bindable, replace_context
@@ -18,7 +18,7 @@ from dispatcher.secrecy.foreign_error import type_name
 from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:
-    from celery import Celery, Task
+    from celery import Task
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,10 @@ def install(app: Celery, *, fields: Iterable[str] = FIELDS) -> None:
         fields: The names of what goes along. Messages lie in a broker, so nothing else does.
 
     Raises:
-        TypeError: ``fields`` is one text.
+        TypeError: ``app`` is not an app of Celery's, or ``fields`` is one text.
     """
+    if not isinstance(app, Celery):
+        raise TypeError(f"app must be the Celery app, not {type_name(app)}: write install(app) behind app = Celery(…)")
     if isinstance(fields, str):
         raise TypeError(f'fields must be a list of names, not a text: write ["{fields[:80]}"]')
     carrier = _Carrier(app, frozenset(fields))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from dispatcher.contrib.request_context import Hook, RequestContext
 from dispatcher.contrib.request_event import IGNORED, RequestEvents
@@ -28,8 +29,14 @@ class HttpMiddleware(Generic[_App, _Request, _Answer]):
 
     Raises:
         ValueError: One of the proxies is not a network, or one of the expressions cannot be compiled.
-        TypeError: ``proxies`` or ``ignore_paths`` is one text, or ``context`` does not take a request.
+        TypeError: ``proxies`` or ``ignore_paths`` is one text, ``context`` does not take a request, or the app is one
+            for the other interface.
     """
+
+    #: With how many arguments a server calls an app.
+    _app_arguments: ClassVar[int]
+    #: Where the middleware of the other interface is, whose apps are called with another number.
+    _other_module: ClassVar[str]
 
     def __init__(
         self,
@@ -41,11 +48,33 @@ class HttpMiddleware(Generic[_App, _Request, _Answer]):
         request_events: bool = False,
         ignore_paths: Iterable[str] = IGNORED,
     ) -> None:
+        self._check_interface(app)
         self._app = app
         self._fields = RequestContext(proxies=proxies, session_cookie=session_cookie)
         self._hook = _read_hook(context)
         events = _read_patterns(ignore_paths)
         self._events = events if request_events else None
+
+    def _check_interface(self, app: object) -> None:
+        """Refuse an app of the other interface, which would fail at its first request. Others may be anything."""
+        if not _takes(app, self._app_arguments) and _takes(app, 5 - self._app_arguments):
+            raise TypeError(
+                f"the app, of type {type(app).__name__}, is not called with {self._app_arguments} arguments: its "
+                f"middleware is that of {self._other_module}"
+            )
+
+
+def _takes(app: object, count: int) -> bool:
+    """Whether an app can be called with so many arguments; also where it does not say."""
+    if not callable(app):
+        return True
+    try:
+        inspect.signature(app).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def _read_hook(context: Callable[[_Request], _Answer] | None) -> Hook | None:

@@ -29,6 +29,9 @@ class DispatcherMiddleware(HttpMiddleware[_App, _Environ, Mapping[str, Any] | No
     Safe in threads and greenlets, and after a fork. The arguments are those of ``HttpMiddleware``.
     """
 
+    _app_arguments = 2
+    _other_module = "dispatcher.contrib.asgi"
+
     def __call__(self, environ: _Environ, start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         fields = self._fields.make(

@@ -86,6 +86,12 @@ def test_in_eager_mode_a_task_has_its_callers_context_and_leaves_it(app: Celery,
     assert current() is EMPTY
 
 
+@pytest.mark.parametrize("other", ["shop", None, {}, Celery])
+def test_what_is_not_an_app_is_refused(other: Any) -> None:
+    with pytest.raises(TypeError, match="app must be the Celery app, not "):
+        contrib.install(other)
+
+
 def test_fields_are_a_list(app: Celery) -> None:
     with pytest.raises(TypeError, match=r'\["user_id"\]'):
         contrib.install(app, fields="user_id")

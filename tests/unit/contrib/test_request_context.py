@@ -70,3 +70,26 @@ def test_a_hook_that_no_request_can_be_given_to_is_refused(context: Any) -> None
 def test_a_hook_that_takes_a_request_is_taken(context: Any) -> None:
     for middleware in (asgi.DispatcherMiddleware, wsgi.DispatcherMiddleware):
         middleware(lambda *_: None, context=context)
+
+
+async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
+    return
+
+
+def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("middleware", "app", "other"),
+    [
+        (wsgi.DispatcherMiddleware, asgi_app, "contrib.asgi"),
+        (wsgi.DispatcherMiddleware, asgi.DispatcherMiddleware(asgi_app), "contrib.asgi"),
+        (asgi.DispatcherMiddleware, wsgi_app, "contrib.wsgi"),
+        (asgi.DispatcherMiddleware, wsgi.DispatcherMiddleware(wsgi_app), "contrib.wsgi"),
+    ],
+    ids=["ASGI app", "ASGI middleware", "WSGI app", "WSGI middleware"],
+)
+def test_an_app_of_the_other_interface_is_refused(middleware: Any, app: Any, other: str) -> None:
+    with pytest.raises(TypeError, match=f"its middleware is that of dispatcher.{other}"):
+        middleware(app)
