@@ -10,6 +10,7 @@ from dispatcher import tracker
 from dispatcher.tasks.celery import make_app
 from tests.support.deliveries import LOG, SEGMENT
 from tests.support.hostile_messages import doorbell, hostile_control, hostile_messages
+from tests.support.processes import Child
 from tests.support.site import Site
 from tests.support.tracking_lines import assert_each_once
 from tests.support.waiting import wait_for
@@ -30,6 +31,13 @@ def emit(number: int) -> None:
     wait_for(lambda: dispatcher.flush(1), what="the event to be in the store")
 
 
+def start_worker(site: Site, *words: str) -> Child:
+    """A worker that takes remote control: under gevent it says that it is ready some time before."""
+    worker = site.worker(*words, "-n", "one@test")
+    wait_for(lambda: site.redis.call("PUBSUB", "NUMPAT") > 0, what=lambda: worker.output[-3000:])
+    return worker
+
+
 def test_the_collection_of_hostile_messages_is_large_enough() -> None:
     assert len(hostile_messages(LOG)) >= 75
     assert len(hostile_control()) >= 40
@@ -39,7 +47,7 @@ def test_the_collection_of_hostile_messages_is_large_enough() -> None:
 @pytest.mark.parametrize("pool", ["threads", "prefork", "gevent"])
 @pytest.mark.timeout(400)
 def test_a_worker_survives_drops_and_counts_every_foreign_message(in_site: Site, pool: str) -> None:
-    worker = in_site.worker("-P", pool, "-c", "2", "-n", "one@test")
+    worker = start_worker(in_site, "-P", pool, "-c", "2")
     with make_app(in_site.settings()) as app:
         inspect = app.control.inspect(timeout=60, limit=1)
         pid = inspect.stats()["one@test"]["pid"]
@@ -68,7 +76,7 @@ def test_a_worker_survives_drops_and_counts_every_foreign_message(in_site: Site,
 @pytest.mark.parametrize("pool", ["threads", "gevent"])
 @pytest.mark.timeout(300)
 def test_no_remote_control_message_ends_a_worker(in_site: Site, pool: str) -> None:
-    worker = in_site.worker("-P", pool, "-c", "2", "-n", "one@test")
+    worker = start_worker(in_site, "-P", pool, "-c", "2")
     with make_app(in_site.settings()) as app:
         inspect = app.control.inspect(timeout=60, limit=1)
         for kind, text in hostile_control().items():
@@ -83,7 +91,7 @@ def test_no_remote_control_message_ends_a_worker(in_site: Site, pool: str) -> No
 
 
 def test_doorbells_from_any_celery_are_taken(in_site: Site) -> None:
-    worker = in_site.worker("-n", "one@test")
+    worker = start_worker(in_site)
     emit(0)
     in_site.wait_until_delivered()
     with make_app(in_site.settings()) as app:
@@ -100,7 +108,7 @@ def test_a_queue_of_the_wrong_redis_type_does_not_block_other_queues(in_site: Si
     redis = in_site.redis
     if place == "before it starts":
         redis.call("SET", LOG, "somebody's")
-    worker = in_site.worker("-n", "one@test")
+    worker = start_worker(in_site)
     redis.call("SET", LOG, "somebody's")
     emit(0)
     wait_for(lambda: in_site.counts(SEGMENT).delivered == 1, what=lambda: worker.output[-3000:])
@@ -114,7 +122,7 @@ def test_a_queue_of_the_wrong_redis_type_does_not_block_other_queues(in_site: Si
 
 
 def test_refused_messages_are_logged_sparingly_and_without_their_content(in_site: Site) -> None:
-    worker = in_site.worker("-n", "one@test")
+    worker = start_worker(in_site)
     message = doorbell(LOG)
     message["headers"]["task"] = "tasks.leak.sam@example.com"
     for _ in range(500):

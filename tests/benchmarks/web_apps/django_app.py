@@ -26,7 +26,11 @@ settings.configure(
     ALLOWED_HOSTS=[HEADERS["host"]],
     SECRET_KEY="of the benchmark",
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
+    INSTALLED_APPS=[
+        *("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
+        # It does nothing without its middleware.
+        "dispatcher.contrib.django",
+    ],
 )
 django.setup()
 
