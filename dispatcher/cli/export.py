@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.export_research_package import research_package
-from dispatcher.cli.input.logs import DIRECTORY, LOGS, find_logs
+from dispatcher.cli.input.logs import directory_option, find_logs, logs_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
@@ -26,8 +26,8 @@ def export() -> None:
 
 
 @export.command()
-@LOGS
-@DIRECTORY
+@logs_option()
+@directory_option()
 @click.option("--since", type=TIMESTAMP, help="Only events at this time, in UTC, or later.")
 @click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher import config
-from dispatcher.cli.input.logs import find_logs
+from dispatcher.cli.input.logs import directory_option, find_logs, logs_option
 from dispatcher.cli.output.export_summary import export_progress, print_package_summary
 from dispatcher.errors import DispatcherError
 
@@ -24,19 +24,8 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("research-package")
-@click.option(
-    "--from",
-    "logs",
-    multiple=True,
-    type=click.Path(exists=True, readable=True, path_type=Path),
-    help="A tracking log, or a directory with nothing but such logs. May be given several times.",
-)
-@click.option(
-    "--to",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A directory for the files. It is made if it is missing.",
-)
+@logs_option(required=False)
+@directory_option(required=False)
 @click.option("--since", type=_DAY, help="The first day, as YYYY-MM-DD. Without it, the first of the logs.")
 @click.option("--until", type=_DAY, help="The day behind the last one. Without it today, whose log is not complete.")
 @click.option("--organisation", "organisations", multiple=True, metavar="NAME", help="Only this partner's package.")

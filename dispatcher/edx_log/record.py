@@ -45,18 +45,10 @@ class BrokenLineError(ValueError):
 Text = str | None
 
 
-class Record(msgspec.Struct, gc=False):
-    """What a line says at its top. None is what it does not say, and what it says to be null.
-
-    What should be text and is not, as a number, a list or an object, is the text of its JSON.
-
-    Lines of format ``event`` have their event's data as ``event`` here, and their other fields where edX's lines have
-    them.
-    """
+class _Top(msgspec.Struct, gc=False):
+    """What edX's lines have at their top, and lines of format ``event`` in their context."""
 
     event_type: Text = None
-    name: Text = None
-    time: Text = None
     event_source: Text = None
     username: Text = None
     session: Text = None
@@ -66,6 +58,19 @@ class Record(msgspec.Struct, gc=False):
     page: Text = None
     referer: Text = None
     accept_language: Text = None
+
+
+class Record(_Top, gc=False):
+    """What a line says at its top. None is what it does not say, and what it says to be null.
+
+    What should be text and is not, as a number, a list or an object, is the text of its JSON.
+
+    Lines of format ``event`` have their event's data as ``event`` here, and their other fields where edX's lines have
+    them.
+    """
+
+    name: Text = None
+    time: Text = None
     event: msgspec.Raw = _NOTHING
     context: msgspec.Raw = _NOTHING
     # Of lines of format `event`.
@@ -84,26 +89,10 @@ class RecordContext(msgspec.Struct, gc=False):
     received_at: Text = None
 
 
-class _EventContext(RecordContext, gc=False):
-    """The context of a line of format ``event``, with what edX's lines have at their top."""
-
-    event_type: Text = None
-    event_source: Text = None
-    username: Text = None
-    session: Text = None
-    ip: Text = None
-    agent: Text = None
-    host: Text = None
-    page: Text = None
-    referer: Text = None
-    accept_language: Text = None
-
-
-_MOVED: Final = tuple(name for name in _EventContext.__struct_fields__ if name not in RecordContext.__struct_fields__)
-_Context = TypeVar("_Context", bound=RecordContext)
+_Fields = TypeVar("_Fields", bound=msgspec.Struct)
 _decode: Final = msgspec.json.Decoder(Record).decode
 _decode_context: Final = msgspec.json.Decoder(RecordContext).decode
-_decode_event_context: Final = msgspec.json.Decoder(_EventContext).decode
+_decode_top: Final = msgspec.json.Decoder(_Top).decode
 
 
 def json_of(line: bytes) -> bytes:
@@ -198,7 +187,7 @@ def _skip(text: str, at: int, mark: str, space: str) -> int:
     return len(text) - len(rest[1:].lstrip(space))
 
 
-def _read_context(record: Record, struct: type[_Context], decode: Callable[[msgspec.Raw], _Context]) -> _Context:
+def _read_context(record: Record, struct: type[_Fields], decode: Callable[[msgspec.Raw], _Fields]) -> _Fields:
     if record.context in _MISSING:
         return struct()
     try:
@@ -223,8 +212,8 @@ def _known(found: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, str
 def _take_event_format(record: Record) -> None:
     """Move what a line of format ``event`` has elsewhere to where edX's lines have it."""
     record.event, record.time = record.data, record.timestamp
-    context = _read_context(record, _EventContext, _decode_event_context)
-    for name in _MOVED:
+    context = _read_context(record, _Top, _decode_top)
+    for name in _Top.__struct_fields__:
         setattr(record, name, getattr(context, name))
     record.event_type = record.event_type or record.name
     record.event_source = record.event_source or "server"

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-#: ``--from`` of the exports.
-LOGS = click.option(
-    "--from",
-    "logs",
-    multiple=True,
-    required=True,
-    type=click.Path(exists=True, readable=True, path_type=Path),
-    help="A tracking log, or a directory with nothing but such logs. May be given several times.",
-)
-#: ``--to`` of the exports.
-DIRECTORY = click.option(
-    "--to",
-    "directory",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A directory for the files. It is made if it is missing.",
-)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def logs_option(*, required: bool = True) -> Callable[[Command], Command]:
+    """``--from`` of the exports."""
+    return click.option(
+        "--from",
+        "logs",
+        multiple=True,
+        required=required,
+        type=click.Path(exists=True, readable=True, path_type=Path),
+        help="A tracking log, or a directory with nothing but such logs. May be given several times.",
+    )
+
+
+def directory_option(*, required: bool = True) -> Callable[[Command], Command]:
+    """``--to`` of the exports."""
+    return click.option(
+        "--to",
+        "directory",
+        required=required,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="A directory for the files. It is made if it is missing.",
+    )
 
 
 def find_logs(paths: tuple[Path, ...]) -> list[Path]:
