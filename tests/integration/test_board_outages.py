@@ -150,7 +150,8 @@ def test_a_vendor_that_hangs_is_tried_again_in_vain_and_then_well(outages: Outag
     wait_for(lambda: len(outages.vendor.calls) > tries, PATIENCE, what=lambda: browser.text)
     outages.vendor.always = None
     wait_for(lambda: outages.watched.site.counts("segment").claimed == 0, PATIENCE)
-    outages.order("Retry now … segment", f"{EVENTS} events", "Retry now")
+    # Without a number: where the breaker is not open yet, the batch may have been retried by itself.
+    outages.order("Retry now … segment", "tried at once", "Retry now")
     outages.is_over(EVENTS)
 
 

@@ -14,9 +14,10 @@ import pytest
 from celery import Celery
 
 from dispatcher.local.segment_stub import SegmentStub
+from tests.support.json_lines import read_whole_lines
 from tests.support.processes import ROOT
 from tests.support.site import Site
-from tests.support.tracking_lines import read_lines
+from tests.support.tracking_lines import count_lines
 from tests.support.waiting import wait_for
 
 pytest.importorskip("eventtracking")
@@ -35,7 +36,7 @@ def emit(site: Site, settings: str, host: str, log: Path) -> None:
 
 def messages(path: Path) -> list[dict[str, Any]]:
     """What Segment got, without what each library says of itself, and by the number of the event."""
-    found = [message for batch in read_lines(path) for message in batch.get("batch", [batch])]
+    found = [message for batch in read_whole_lines(path) for message in batch.get("batch", [batch])]
     for message in found:
         for own in ("messageId", "timestamp", "sentAt", "receivedAt", "integrations", "_metadata"):
             message.pop(own, None)
@@ -120,7 +121,7 @@ def test_a_task_that_event_tracking_put_is_done_by_a_worker_of_the_drop_in(site:
         DJANGO_SETTINGS_MODULE="moved",
         EDX_LOG=str(log),
     )
-    wait_for(lambda: log.exists() and len(log.read_bytes().splitlines()) == 1)
+    wait_for(lambda: count_lines(log) == 1)
     worker.wait_for_output("EVENT_TRACKING_BACKENDS has no 'gone', for which an event waited")
     worker.stop()
     assert json.loads(log.read_text()) == {**event, "timestamp": "2026-01-02T00:00:00+00:00"}

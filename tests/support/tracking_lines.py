@@ -7,9 +7,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import is_waiting
+
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All lines, decoded; none if the file does not exist yet. Fails for a line that is not whole JSON."""
+    """All lines, decoded; none if the file does not exist yet.
+
+    Fails for a line that is not whole JSON, and in a condition of ``wait_for``: it is called while lines are written.
+    """
+    assert not is_waiting.get(), "read_whole_lines is for what is still being written"
     try:
         text = path.read_bytes()
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -12,6 +13,8 @@ T = TypeVar("T")
 #: The shortest deadline in seconds for what is sure to come soon, and the longest time that counts as soon: other tests
 #: run at the same time, and a busy machine is slow. What would hang has to hang for longer.
 PATIENCE: Final = 60.0
+#: Whether a condition is being called: what it looks at may be half done.
+is_waiting: Final = ContextVar("is_waiting", default=False)
 
 
 def wait_for(
@@ -30,7 +33,11 @@ def wait_for(
     timeout = max(timeout, PATIENCE)
     deadline = time.monotonic() + timeout
     while True:
-        answer = condition()
+        was_waiting = is_waiting.set(True)
+        try:
+            answer = condition()
+        finally:
+            is_waiting.reset(was_waiting)
         if answer:
             return answer
         if time.monotonic() >= deadline:
