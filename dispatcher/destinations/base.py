@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.event import Event
+    from dispatcher.forgetting.place import Place
     from dispatcher.outcomes import Outcome
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
@@ -126,6 +127,13 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
             for a destination that does not say.
         """
         return {}
+
+    def places(self) -> Sequence[Place]:
+        """Where `dispatcher forget` finds what this destination has of a person: its files, or the vendor's own API.
+
+        By default nowhere: what was sent cannot be taken back from here, which the class says in ``traits``.
+        """
+        return ()
 
     def variable(self, option: str) -> str:
         """The environment variable of an option, for texts that say what to set."""
