@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import IO, Final
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dispatcher.edx_log.record import LINE_PROBLEMS, BrokenLineError
 from dispatcher.edx_log.source import READ_ERRORS
 from dispatcher.exports.day_files import write_rows
-from dispatcher.exports.event_rows import TIMESTAMP_AT, Row, row_of, sort_key, table_of
-from dispatcher.exports.log_parts import LogPart, read_blocks
+from dispatcher.exports.event_rows import EventRows, by_day, sorted_rows
+from dispatcher.exports.log_parts import LineBlock, LogPart, read_blocks
 
-# Rows of a file at most, which a process holds: with twice as many, two processes need more than a gigabyte.
+# Rows of a file, and their bytes, which a process holds: with twice as many, two processes need more than a gigabyte.
 _FILE_ROWS: Final = 61_440
+_FILE_BYTES: Final = 256 << 20
 # Days whose rows are held at a time: a log has one or two, and one whose lines were mixed may have them all.
 _MAX_DAYS: Final = 366
 # Characters of a broken line that are kept.
@@ -57,9 +60,13 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
 
-    def takes(self, timestamp: datetime) -> bool:
-        """Whether an event of that time is exported."""
-        return (self.since is None or timestamp >= self.since) and (self.until is None or timestamp < self.until)
+    def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Those of some rows that are exported."""
+        if self.since is not None:
+            rows = rows.filter(pc.greater_equal(rows.column("timestamp"), pa.scalar(self.since)))
+        if self.until is not None:
+            rows = rows.filter(pc.less(rows.column("timestamp"), pa.scalar(self.until)))
+        return rows
 
 
 def files_of(directory: Path, day: str) -> list[Path]:
@@ -107,9 +114,9 @@ class _PartReading:
         self._directory = directory
         self._chosen = chosen
         self._broken = broken
-        self._rows: dict[date, list[Row]] = {}
+        self._under_way = EventRows(str(part.path))
+        self._rows: dict[date, list[pa.RecordBatch]] = {}
         self._files = 0
-        self._pending = 0
         self._left_out: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
         self._days: Counter[str] = Counter()
@@ -126,9 +133,10 @@ class _PartReading:
                 break
             if block is None:
                 break
-            self._take(block.lines, block.first_number, is_unfinished=block.is_unfinished)
+            self._add(block)
             consume(block.consumed - consumed)
             consumed = block.consumed
+        self._take()
         for day in list(self._rows):
             self._write(day)
         consume(self._part.end - self._part.start - consumed)
@@ -141,43 +149,46 @@ class _PartReading:
             ended=ended,
         )
 
-    def _take(self, lines: Sequence[bytes | None], first: int, *, is_unfinished: bool) -> None:
-        source, rows, takes = str(self._part.path), self._rows, self._chosen.takes
-        self._lines += len(lines)
-        for number, line in enumerate(lines, first):
-            try:
-                if line is None:
-                    raise BrokenLineError("too_long")
-                row = row_of(line, source, number)
-            except BrokenLineError as error:
-                if line is not None and not line.strip():
-                    self._left_out["empty"] += 1
-                elif is_unfinished and line is not None:
-                    # Its writer is at work on it: the next export has it whole.
-                    self._left_out["unfinished"] += 1
-                else:
-                    self._keep_broken(number, line, error)
-                continue
-            timestamp: datetime = row[TIMESTAMP_AT]
-            if not takes(timestamp):
-                self._left_out["not_chosen"] += 1
-                continue
-            day = timestamp.date()
-            of_day = rows.get(day)
-            if of_day is None:
-                of_day = rows[day] = []
-            of_day.append(row)
-            self._pending += 1
-            if self._pending >= _FILE_ROWS or len(rows) > _MAX_DAYS:
-                self._write(max(rows, key=lambda day: len(rows[day])))
+    def _add(self, block: LineBlock) -> None:
+        self._lines += len(block.lines)
+        if block.is_unfinished:
+            self._take()
+        rows = self._under_way
+        for number, line in enumerate(block.lines, block.first_number):
+            rows.add(line, number)
+            if rows.is_full:
+                self._take()
+        if block.is_unfinished:
+            self._take(is_unfinished=True)
+
+    def _take(self, *, is_unfinished: bool = False) -> None:
+        rows, refused = self._under_way.take()
+        for one in refused:
+            if one.line is not None and not one.line.strip():
+                self._left_out["empty"] += 1
+            elif is_unfinished and one.line is not None:
+                # Its writer is at work on it: the next export has it whole.
+                self._left_out["unfinished"] += 1
+            else:
+                self._keep_broken(one.number, one.line, one.error)
+        chosen = self._chosen.of(rows)
+        if len(chosen) < len(rows):
+            self._left_out["not_chosen"] += len(rows) - len(chosen)
+        for day, of_day in by_day(chosen):
+            self._rows.setdefault(day, []).append(of_day)
+        while self._is_much():
+            self._write(max(self._rows, key=lambda day: _count(self._rows[day])))
+
+    def _is_much(self) -> bool:
+        batches = [one for of_day in self._rows.values() for one in of_day]
+        is_long = sum(one.nbytes for one in batches) >= _FILE_BYTES
+        return is_long or _count(batches) >= _FILE_ROWS or len(self._rows) > _MAX_DAYS
 
     def _write(self, day: date) -> None:
         rows = self._rows.pop(day)
-        self._pending -= len(rows)
-        self._days[day.isoformat()] += len(rows)
+        self._days[day.isoformat()] += _count(rows)
         self._files += 1
-        rows.sort(key=sort_key)
-        write_rows(table_of(rows), self._directory / f"{day.isoformat()}.{self._files:06}.parquet")
+        write_rows(sorted_rows(rows), self._directory / f"{day.isoformat()}.{self._files:06}.parquet")
 
     def _keep_broken(self, number: int, line: bytes | None, error: BrokenLineError) -> None:
         self._problems[error.problem] += 1
@@ -190,3 +201,7 @@ class _PartReading:
             "text": text[:_KEPT_CHARACTERS],
         }
         self._broken.write(msgspec.json.encode(kept) + b"\n")
+
+
+def _count(batches: Sequence[pa.RecordBatch]) -> int:
+    return sum(len(one) for one in batches)
