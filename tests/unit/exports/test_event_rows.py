@@ -78,17 +78,13 @@ def test_nothing_is_an_empty_batch() -> None:
     assert list(by_day(batch)) == []
 
 
-def test_a_batch_is_full_by_rows_and_by_bytes() -> None:
-    rows = EventRows("a.log")
-    for number in range(BATCH_ROWS):
-        assert not rows.is_full
-        rows.add(line(), number)
-    assert rows.is_full
-    rows.take()
-    for number in range(7):
-        assert not rows.is_full
-        rows.add(line(event={"text": "x" * (10 << 20)}), number)
-    assert rows.is_full
+@pytest.mark.parametrize(("content", "lines"), [("", BATCH_ROWS), ("x" * (10 << 20), 7)], ids=["rows", "bytes"])
+def test_a_batch_is_full_by_rows_and_by_bytes(content: str, lines: int) -> None:
+    rows, added = EventRows("a.log"), 0
+    while not rows.is_full:
+        rows.add(line(event=content), added)
+        added += 1
+    assert added == lines
 
 
 def test_rows_are_parted_by_their_day_in_utc() -> None:
