@@ -22,6 +22,7 @@ from pydantic import Field, SecretStr, field_validator
 from dispatcher.destinations.base import reveal
 from dispatcher.event import encode
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
+from dispatcher.tasks.destinations.http.more_headers import check_headers
 from dispatcher.tasks.destinations.http.urls import parse_url
 
 if TYPE_CHECKING:
@@ -36,23 +37,8 @@ _PREFIX: Final = "whsec_"
 _MIN_KEY: Final = 24
 _MAX_KEY: Final = 64
 
-# A header's name (RFC 9110 §5.6.2), and a value that cannot begin another header.
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
-# Headers that say how to read the body, or that belong to the signature.
-_OUR_HEADERS: Final = frozenset(
-    {
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "transfer-encoding",
-        "webhook-id",
-        "webhook-signature",
-        "webhook-timestamp",
-    }
-)
+# Headers that belong to the signature.
+_SIGNATURE_HEADERS: Final = frozenset({"webhook-id", "webhook-signature", "webhook-timestamp"})
 # A full stop ends the id in the signed text, so no id may contain one.
 _SIGNABLE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -97,14 +83,7 @@ class WebhookOptions(HttpOptions):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, value in headers.items():
-            if _HEADER_NAME.fullmatch(name) is None:
-                raise ValueError(f"{name!r} is not a header's name")
-            if name.lower() in _OUR_HEADERS:
-                raise ValueError(f"{name} is set by the webhook itself: leave it out")
-            if _HEADER_VALUE.fullmatch(reveal(value)) is None:
-                raise ValueError(f"the value of {name} must be visible ASCII characters, without blanks around it")
-        return headers
+        return check_headers(headers, own=_SIGNATURE_HEADERS, owner="the webhook")
 
     @field_validator("secret")
     @classmethod
