@@ -53,6 +53,8 @@ class Dead:
         retry_class: What the breaker makes of it where the destination was asked and gave no final answer; None where
             it refused the event.
         answer: What the destination answered, in its own words; kept with the event and shown by `dead show` alone.
+        taken: How many events of the request, from its first on, the destination says that it took before it came to
+            one that it refuses. They are delivered, and must not be sent again with the rest.
     """
 
     reason: str
@@ -61,6 +63,7 @@ class Dead:
     asked: bool = field(default=True, compare=False)
     retry_class: RetryClass | None = field(default=None, compare=False)
     answer: str = field(default="", compare=False)
+    taken: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ FROM_THE_FUTURE: Final = "from_the_future"
 # Its delivery was given up.
 EXPIRED: Final = "expired"
 UNANSWERED: Final = "unanswered"
+UNREPEATABLE: Final = "unrepeatable"
 MAYBE_DELIVERED: Final = "maybe_delivered"
 WORKER_LOST: Final = "worker_lost"
 # It waited for its visitor's page. The store's script gives these itself.
@@ -177,6 +181,8 @@ DEAD_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         FROM_THE_FUTURE: "The event's time is yet to come, and the destination refuses that.",
         EXPIRED: "It was tried until it was older than `retry.max_age_seconds`.",
         UNANSWERED: "It was sent once without an answer, with `at_most_once`.",
+        UNREPEATABLE: "The destination may have taken it, or rejected some of its request and does not say which; its "
+        "protocol forbids to send that again.",
         MAYBE_DELIVERED: "It may have been sent: a worker ended, or Redis lost what became of it, with `at_most_once`.",
         WORKER_LOST: "Workers were killed or hung while they delivered it, several leases in a row and at last with it "
         "alone.",
@@ -202,6 +208,7 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         CONSENT: "The person has not consented to all of the destination's consent categories.",
         INTEGRATIONS: "The event's `integrations` object leaves the destination out.",
         MAPPING: "A rule of the destination's mapping skips the event.",
+        TOO_OLD: "The event is older than the destination takes, as after an outage or in a replay.",
         SUPPRESSED: "Sailthru does not mail this person, who has opted out or whose mail bounces.",
         UNIDENTIFIED: 'It is about nobody that is known, and the destination is an LRS or has `unidentified = "skip"`.',
         NO_VISITOR: "It says of no visitor, session or user to whose page it could go.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from dispatcher.outcomes import Dead, Outcome, RetryAfter
+from dispatcher.outcomes import DELIVERED, Dead, Outcome, RetryAfter
 
 Item = TypeVar("Item")
 
@@ -13,7 +13,8 @@ Item = TypeVar("Item")
 def send_bisected(items: Sequence[Item], send: Callable[[Sequence[Item]], Outcome]) -> list[Outcome]:
     """Send items in one request, or in as many as it takes to find those that are refused.
 
-    One bad item among n costs about 2·log2(n) more requests. Once an outcome is to try again, nothing more is sent,
+    One bad item among n costs about 2·log2(n) more requests, and two where the destination says how many it took before
+    that item. Once an outcome is to try again, nothing more is sent,
     because the same would happen to the rest.
 
     Args:
@@ -31,8 +32,12 @@ def send_bisected(items: Sequence[Item], send: Callable[[Sequence[Item]], Outcom
         start, end = unsent.pop()
         outcome: Outcome = stopped if stopped is not None else send(items[start:end])
         if isinstance(outcome, Dead) and not outcome.whole and end - start > 1:
-            middle = (start + end) // 2
-            unsent += [(middle, end), (start, middle)]
+            taken = min(outcome.taken, end - start - 1)
+            outcomes |= dict.fromkeys(range(start, start + taken), DELIVERED)
+            # The one that it came to is asked for alone: what it says of it is believed of that one only.
+            middle = start + taken + 1 if taken else (start + end) // 2
+            start += taken
+            unsent += [part for part in ((middle, end), (start, middle)) if part[0] < part[1]]
             continue
         if isinstance(outcome, RetryAfter):
             stopped = outcome

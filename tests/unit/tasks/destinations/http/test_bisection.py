@@ -43,6 +43,22 @@ def test_bad_items_are_dead_and_others_delivered_once_in_order(count: int, bad: 
     assert vendor.taken == [number for number in range(count) if number not in bad]
 
 
+@given(st.integers(1, 100), st.sets(st.integers(0, 99), max_size=10))
+def test_what_the_vendor_took_before_a_bad_item_is_sent_once(count: int, bad: set[int]) -> None:
+    class OneByOne(Vendor):
+        """Takes the items before the first bad one, and says how many they were."""
+
+        def send(self, items: Sequence[int]) -> Outcome:
+            good = next((place for place, item in enumerate(items) if item in self.bad), len(items))
+            self.taken += items[:good]
+            return DELIVERED if good == len(items) else Dead("invalid", "no", taken=good)
+
+    vendor = OneByOne(bad)
+    outcomes = send_bisected(range(count), vendor.send)
+    assert outcomes == [BAD if number in bad else DELIVERED for number in range(count)]
+    assert vendor.taken == [number for number in range(count) if number not in bad]
+
+
 def test_one_bad_item_among_a_hundred_costs_few_requests() -> None:
     vendor = Vendor({37})
     send_bisected(range(100), vendor.send)
