@@ -17,6 +17,7 @@ from dispatcher.cli.input.rate import RATE
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.file_progress import file_progress
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.destinations.options import max_age_seconds
 from dispatcher.monitoring.units import count_text
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
 from dispatcher.store.operator_note import note_command
@@ -43,6 +44,7 @@ _TIMEOUT_SECONDS: Final = 5.0
 @click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option("--events", multiple=True, metavar="GLOB", help="Only these names; * ? and ! as in an allowlist.")
 @click.option("--all", "everything", is_flag=True, help="Also events that the destination's allowlist does not name.")
+@click.option("--any-age", is_flag=True, help="Also events that are older than the destination's vendor takes.")
 @RATE
 @click.option(
     "--most-waiting",
@@ -62,6 +64,7 @@ def replay(
     until: datetime | None,
     events: tuple[str, ...],
     everything: bool,
+    any_age: bool,
     rate: float,
     most_waiting: int,
     run: str,
@@ -73,7 +76,7 @@ def replay(
 
     They keep their times, and their ids if the log has them, as it has unless ids = false. Of a line without, the
     event gets an id that is made of the line and is the same in every replay, but that no destination knows: this wants
-    --yes.
+    --yes. Events that are older than the vendor takes (72 h for Google Analytics) are left out and counted.
     An interrupted replay continues if you run it again in the same way within 30 days.
 
     \b
@@ -85,10 +88,16 @@ def replay(
 
     Exit code 0 if all lines could be read, 1 if some could not.
     """
-    wanted = Filter(events=events, since=utc(since), until=utc(until), unlisted=everything)
     progress = file_progress()
     may_ask = not yes and sys.stdin.isatty() and not any(str(path) == "-" for path in sources)
     settings = config.load()
+    wanted = Filter(
+        events=events,
+        since=utc(since),
+        until=utc(until),
+        unlisted=everything,
+        max_age_seconds=None if any_age else max_age_seconds(settings, destination),
+    )
     process = Replay(
         settings,
         destination,
@@ -159,6 +168,7 @@ def _as_json(totals: ReplayTotals) -> dict[str, Any]:
         "chosen": totals.chosen,
         "put": totals.put,
         "without_ids": totals.without_ids,
+        "too_old": totals.too_old,
         "unreadable": totals.unreadable,
         "earlier_bytes": totals.earlier_bytes,
         "by_name": dict(totals.by_name.most_common()),
@@ -181,5 +191,8 @@ def _print(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
             "it takes for new",
             err=True,
         )
+    if totals.too_old:
+        left_out = f"left out: {count_text(totals.too_old, 'event')}, older than the vendor of {destination} takes"
+        click.echo(f"{left_out}; --any-age sends them all the same", err=True)
     if totals.unreadable:
         click.echo(f"could not be read: {count_text(totals.unreadable, 'line')}", err=True)

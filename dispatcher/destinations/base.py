@@ -119,6 +119,15 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
         names = (name for name in type(options).model_fields if name.endswith("timeout_seconds"))
         return sum(value for name in names if isinstance(value := getattr(options, name), int | float))
 
+    @classmethod
+    def max_age_seconds(cls, options: BaseModel) -> float | None:
+        """How old an event may be for the vendor to take it; None for any age. A replay leaves older ones out.
+
+        Args:
+            options: The validated options.
+        """
+        return None
+
     def preview(self, event: Event) -> dict[str, Any]:
         """What would become of an event, for `dispatcher explain`: nothing is delivered, credentials are masked.
 

@@ -59,6 +59,21 @@ def _brought_back(settings: Settings, source: Callable[[KeyPath], str]) -> list[
     return problems
 
 
+def max_age_seconds(settings: Settings, name: str) -> float | None:
+    """How old an event may be for a destination's vendor to take it; None for any age.
+
+    None too for an unknown destination and for wrong options, which others complain of. Raises SettingsError where its
+    type cannot be imported.
+    """
+    if (table := settings.destinations.get(name)) is None:
+        return None
+    destination_class = load_type(table.type)
+    try:
+        return destination_class.max_age_seconds(destination_class.Options.model_validate(table.options))
+    except ValidationError:
+        return None
+
+
 def mask_settings(settings: Settings) -> dict[str, Any]:
     """All settings as they may be shown: what looks like a credential is masked, and what a type declares as one.
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.outcomes import EXCLUDED, NOT_ON_ALLOWLIST
+from dispatcher.process.clock import time_ns
 from dispatcher.routing import Allowlist, Router
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Filter:
         events: Names, globs and ``!`` exceptions, as in an allowlist; empty for all.
         since: Events of that time or later.
         until: Events before that time.
+        max_age_seconds: Events that are not older, since the destination's vendor takes no older ones; None for any.
+            They are counted as too old, where everything else holds.
         unlisted: Events too that the destination's allowlist does not name. Internal events stay where they are.
     """
 
@@ -33,6 +36,7 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     unlisted: bool = False
+    max_age_seconds: float | None = None
 
 
 class Matcher:
@@ -54,6 +58,11 @@ class Matcher:
         lists = (filter.events, table.events, table.internal, settings.internal_events)
         #: The same for filters that match the same events. A replay is known by it for 30 days.
         self.fingerprint: Final = repr((filter.since, filter.until, filter.unlisted, lists))
+
+    def is_too_old(self, event: Event) -> bool:
+        """Whether an event that matches is older than the destination's vendor takes by now."""
+        limit = self._filter.max_age_seconds
+        return limit is not None and time_ns() / 1e9 - event.timestamp.timestamp() > limit
 
     def matches(self, event: Event) -> bool:
         """Whether an event is replayed to the destination."""

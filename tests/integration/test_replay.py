@@ -120,6 +120,20 @@ def test_a_replay_sends_only_events_that_match_the_allowlist_and_the_filter(in_s
     in_site.assert_ledger_closes()
 
 
+def test_events_that_the_vendor_is_too_late_for_are_left_out(in_site: Site, tmp_path: Path) -> None:
+    in_site.allow(["shop.*"], more='[destinations.ads]\ntype = "google_analytics"\nevents = ["shop.*"]\n')
+    fresh = datetime.now(UTC) - timedelta(hours=71)
+    event = Event(id=str(UUID(int=9)), name="shop.order.paid", timestamp=fresh, data={"n": 9}, context={})
+    log = tmp_path / "log"
+    log.write_bytes(a_line(1) + renderer("edx", ids=True)(encode(event)) + b"\n" + a_line(2, "edx.bi.page.seen"))
+    arguments = ("--from", str(log), "--to", "ads")
+
+    counted = run(*arguments, "--dry-run", "--json")
+    assert {key: json.loads(counted.stdout)[key] for key in ("chosen", "too_old")} == {"chosen": 1, "too_old": 1}
+    assert "left out: 1 event" in run(*arguments, "--dry-run").stderr
+    assert json.loads(run(*arguments, "--any-age", "--dry-run", "--json").stdout)["chosen"] == 2
+
+
 def test_a_second_run_sends_only_new_lines(in_site: Site, tmp_path: Path) -> None:
     log = write_log(tmp_path / "tracking.log", 250)
     arguments = ("--to", SEGMENT, "--rate", "1000000")
@@ -142,6 +156,7 @@ def test_a_second_run_sends_only_new_lines(in_site: Site, tmp_path: Path) -> Non
         "chosen": 0,
         "put": 0,
         "without_ids": 0,
+        "too_old": 0,
         "unreadable": 0,
         "earlier_bytes": log.stat().st_size,
         "by_name": {},

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import msgspec
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
-from dispatcher.tasks.destinations.measurement_protocol.hit import Hit, HitOptions, to_hit
+from dispatcher.tasks.destinations.measurement_protocol.hit import MAX_AGE, Hit, HitOptions, to_hit
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
@@ -101,6 +101,10 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
     @abstractmethod
     def query(self) -> Mapping[str, str]:
         """The query of every request: the stream and its secret."""
+
+    @classmethod
+    def max_age_seconds(cls, options: BaseModel) -> float | None:
+        return MAX_AGE.total_seconds() if getattr(options, "too_old", None) == "dead" else None
 
     def headers(self) -> Mapping[str, str]:
         """Headers beside Content-Type; by default none."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from dispatcher.destinations.base import reveal
 from dispatcher.destinations.identifiers import to_web_url
@@ -170,6 +170,11 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, bytes]):
     advertising = True
     shares_contexts = True
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
+
+    @classmethod
+    def max_age_seconds(cls, options: BaseModel) -> float | None:
+        in_store = getattr(options, "action_source", None) == "physical_store"
+        return (MAX_AGE_IN_STORE if in_store else MAX_AGE).total_seconds()
 
     @property
     def endpoint(self) -> str:
