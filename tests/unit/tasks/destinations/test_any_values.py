@@ -18,13 +18,19 @@ from dispatcher.tasks.destinations.http.packing import pack
 from dispatcher.tasks.testing import POISON, Call, DestinationContract
 from tests.contract import (
     test_crazy_egg_goals,
+    test_datadog,
     test_destinations,
     test_google,
     test_meta,
+    test_new_relic,
     test_optimizely,
+    test_otlp,
     test_sailthru,
+    test_splunk,
 )
+from tests.support.vendors.datadog import DatadogVendor
 from tests.support.vendors.google import GoogleVendor
+from tests.support.vendors.new_relic import NewRelicVendor
 
 SUBJECTS: dict[str, type[DestinationContract]] = {
     subject.__name__: subject
@@ -38,6 +44,10 @@ SUBJECTS: dict[str, type[DestinationContract]] = {
         test_sailthru.TestSailthru,
         test_destinations.TestSegment,
         test_destinations.TestWebhook,
+        test_splunk.TestSplunkHec,
+        test_otlp.TestOtlpLogs,
+        test_new_relic.TestNewRelicEvents,
+        test_datadog.TestDatadogLogs,
     )
 }
 # Names that some destination reads, at the top or within.
@@ -130,7 +140,7 @@ def test_a_vendor_refuses_nothing_that_is_sent(subject: str, kind: Any, data: An
     )
     reply = vendor.answer(call)
     assert 200 <= reply.status < 300, (call.text, reply.body)
-    if isinstance(vendor, GoogleVendor):
+    if isinstance(vendor, GoogleVendor | NewRelicVendor | DatadogVendor):
         assert vendor.violations == [], call.text
     if call.headers.get("content-type") == "application/json":
         json.loads(call.body, parse_constant=check_number, parse_int=check_number)
