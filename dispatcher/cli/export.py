@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.export_research_package import research_package
+from dispatcher.cli.export_tableau import tableau
 from dispatcher.cli.input.logs import directory_option, find_logs, logs_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
@@ -90,3 +91,4 @@ def parquet(
 
 
 export.add_command(research_package)
+export.add_command(tableau)

@@ -16,11 +16,23 @@ from dispatcher.process import system_calls
 def held(directory: Path) -> Iterator[None]:
     """Hold the directory. Raises DispatcherError where another export does."""
     (directory / "_work").mkdir(exist_ok=True)
-    with (directory / "_work" / "lock").open("wb") as lock:
+    with held_file(directory / "_work" / "lock", directory):
+        yield
+
+
+@contextmanager
+def held_file(lock: Path, target: Path) -> Iterator[None]:
+    """Hold a file that stands for a target, for one export at a time. It is made where it is missing, and stays.
+
+    Raises:
+        DispatcherError: Another export holds it.
+        OSError: It cannot be made.
+    """
+    with lock.open("wb") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DispatcherError(f"another export writes to {directory}: wait for its end") from None
+            raise DispatcherError(f"another export writes to {target}: wait for its end") from None
         yield
 
 

@@ -1,4 +1,4 @@
-"""docs/how-to/analysts.md: what the page shows works on a log, in the order of the page."""
+"""The pages for analysts: what each shows works on a log, in the order of the page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "how-to" / "analysts.md"
+PAGES = ROOT / "docs" / "how-to"
 BLOCK = re.compile(r"^```(sh|py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,19 +34,31 @@ def make_log(path: Path) -> None:
     path.write_text("\n".join([*lines, ""]))
 
 
-def test_each_block_of_the_page_runs(tmp_path: Path) -> None:
-    make_log(tmp_path / "tracking.log")
+def run_blocks(page: str, directory: Path) -> list[str]:
+    """Run the commands and the Python of a page in order. Returns what each printed."""
+    make_log(directory / "tracking.log")
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     shown = []
-    for language, code in BLOCK.findall(PAGE.read_text()):
+    for language, code in BLOCK.findall((PAGES / page).read_text()):
         command = ["sh", "-ec", code] if language == "sh" else [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{code}\n{done.stderr}"
         shown.append(done.stdout)
+    return shown
 
-    exported, of_duckdb, of_polars, of_pandas = shown
+
+def test_from_the_log_to_duckdb_polars_and_pandas(tmp_path: Path) -> None:
+    exported, of_duckdb, of_polars, of_pandas = run_blocks("analysts.md", tmp_path)
     assert "20  events added, in 1 day" in exported
     assert re.search(r"course-v1:A\+B\+C\s*│\s*20 │\s*3 ", of_duckdb)
     assert re.search(r"problem-1\s*│\s*2\.0 ", of_duckdb)
     assert re.search(r"problem_check\s*┆ 20 ", of_polars)
     assert re.search(r"problem-0\s+10\n", of_pandas)
+
+
+def test_from_the_log_to_tableau(tmp_path: Path) -> None:
+    pytest.importorskip("tableauhyperapi", reason="pip install tableauhyperapi")
+    exported, chosen, read_back = run_blocks("tableau.md", tmp_path)
+    assert "20  in events.hyper" in exported
+    assert "20  in courses.hyper" in chosen
+    assert "['course-v1:A+B+C', 20]" in read_back

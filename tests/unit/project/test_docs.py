@@ -297,6 +297,7 @@ def test_every_command_line_on_a_page_is_valid(path: Path, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     for name in ("event.json", "recorded.jsonl", "tracking.log", "tracking.log-20260131.gz"):
         (tmp_path / name).touch()
+    (tmp_path / "events").mkdir()
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "ops:secret")
     wrong = []
     for words in commands(path.read_text()):
