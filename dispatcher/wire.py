@@ -6,7 +6,7 @@ The fields stand in the order of ``Envelope``. The id comes first. An id of ours
 fields behind it begin at a known place; an event that brought its own id may look otherwise, and is decoded whole. The
 context comes last, so that emit can copy a context that was encoded once a request, and others can replace it without
 decoding the data. A payload has no line break, no zero byte and no byte 0x7F of its own: JSON escapes the first two,
-and the third marks a trace (monitoring/sentry/traces.py). Only JSON that an app puts into its data as ``msgspec.Raw``
+and the third marks a trace (monitoring/traces.py). Only JSON that an app puts into its data as ``msgspec.Raw``
 may bring blanks and line breaks.
 
 Pure; safe in threads.
@@ -35,6 +35,8 @@ BEFORE_DATA: Final = b'","data":{'
 #: What stands between the data and the context, and behind the context.
 BEFORE_CONTEXT: Final = b',"context":'
 AFTER_CONTEXT: Final = b"}"
+_ENDING: Final = b"}" + AFTER_CONTEXT
+_OPEN: Final = ord("{")
 #: How msgspec writes None. It writes NaN and infinity so too, so that data with a null has to be looked into.
 NULL: Final = b"null"
 #: A byte that JSON may hold unescaped and that no text of ours holds, so that one look tells whether a mark is there.
@@ -213,6 +215,16 @@ def replace_context(payload: bytes, context: bytes, replacement: bytes) -> bytes
     """
     ending = context + AFTER_CONTEXT
     return payload[: -len(ending)] + replacement + AFTER_CONTEXT if payload.endswith(ending) else None
+
+
+def add_to_context(payload: bytes, member: bytes) -> bytes:
+    """The payload with one more member at the end of its context.
+
+    Args:
+        payload: With a context as emit encodes it.
+        member: A name that the context does not have, and its value, as JSON.
+    """
+    return payload[:-2] + (member if payload[-3] == _OPEN else b"," + member) + _ENDING
 
 
 def on_one_line(payload: bytes) -> bytes:

@@ -74,6 +74,8 @@ A wrong or unknown setting stops every command with exit code 3.
 
 `~` and `$NAME` are replaced in paths, and `$$` is a dollar sign. In a variable a path must not be relative.
 
+OpenTelemetry's own variables, `OTEL_…`, are read beside these: [OpenTelemetry](../how-to/opentelemetry.md) has them.
+
 Blanks, line ends and invisible characters around variables and credentials are taken off. A credential in quotation
 marks, or with a line end in it, is refused.
 """
@@ -83,7 +85,8 @@ _METRICS_TOP: Final = """\
 # Metrics
 
 What [`dispatcher exporter`](cli.md#dispatcher-exporter) serves as `/metrics`, in Prometheus' text format.
-[Monitoring](../how-to/monitoring.md) says how to collect it, and what to alert on.
+[Monitoring](../how-to/monitoring.md) says how to collect it, and what to alert on. The same is pushed over OTLP where
+[OpenTelemetry](../how-to/opentelemetry.md)'s variables say so.
 
 - Times are in seconds, sizes in bytes, all other numbers count events, batches or what the name says.
 - Every exporter sees the same batch store, so take `max by (destination)`, not a sum over exporters. The

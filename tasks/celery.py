@@ -26,6 +26,7 @@ from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.store.batches import BatchStore
 from dispatcher.tasks.delivery.task import Delivery
 from dispatcher.tasks.transport import Amqp, serves
+from dispatcher.tasks.worker import otel
 from dispatcher.tasks.worker.bell import Bell
 from dispatcher.tasks.worker.consumer import refuse_compressed
 from dispatcher.tasks.worker.filing import Filing
@@ -147,6 +148,7 @@ presence = Presence(app, _settings)
 shutdown = Shutdown(_STOP_SECONDS)
 
 WorkerSentry(_settings).connect()
+otel.connect()
 signals.after_setup_logger.connect(_on_logging, weak=False)
 signals.after_setup_task_logger.connect(_on_logging, weak=False)
 signals.worker_ready.connect(_on_ready, weak=False)

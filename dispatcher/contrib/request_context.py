@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from dispatcher.monitoring.otel.traceparent import trace_context
+from dispatcher.monitoring.otel.variables import read_otel
 from dispatcher.process.clock import monotonic
 from dispatcher.request.address import Proxies
 from dispatcher.request.client_id import client_id_of
@@ -52,6 +55,7 @@ class RequestContext:
             raise TypeError(f'proxies must be a list of networks, not a text: write ["{proxies[:80]}"]')
         self._proxies = Proxies(proxies)
         self._session_cookie = session_cookie
+        self._carries_traces = read_otel(os.environ).carries_traces
 
     def make(self, *, peer: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """The context, in which what is not known is empty. Neither blocks nor raises.
@@ -63,7 +67,7 @@ class RequestContext:
         """
         cookies = read_cookies(headers.get("cookie", ""))
         session = cookies.get(self._session_cookie) if self._session_cookie else None
-        return {
+        fields = {
             "session": hash_session(session) if session else "",
             "user_id": "",
             "username": "",
@@ -77,6 +81,9 @@ class RequestContext:
             "course_id": "",
             "org_id": "",
         }
+        if self._carries_traces:
+            fields |= trace_context(headers.get("traceparent", ""))
+        return fields
 
 
 class Hook:

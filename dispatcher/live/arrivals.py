@@ -10,7 +10,7 @@ import msgspec
 
 from dispatcher.event import Event, data_fields, decode, users_of
 from dispatcher.live.tap import Passing, Tap, shown_json
-from dispatcher.monitoring.sentry.traces import remove_traces
+from dispatcher.monitoring.traces import remove_traces
 from dispatcher.outcomes import DUPLICATE, UNKNOWN
 from dispatcher.wire import ID_END, head, is_head
 
@@ -47,7 +47,7 @@ def _passing(lease: Lease, payload: bytes, is_repeat: bool, route_of: RouteOf) -
     if is_head(head(payload)) and not lease.samples(payload[_ID_START:ID_END].decode("ascii", "replace")):
         return None
     try:
-        (plain,), _ = remove_traces([payload])
+        (plain,) = remove_traces([payload]).payloads
         event = decode(plain)
         goes, skipped = route_of(payload)
     except (msgspec.DecodeError, RecursionError):

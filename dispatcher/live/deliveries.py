@@ -12,7 +12,7 @@ import msgspec
 
 from dispatcher.event import Event, decode
 from dispatcher.live.tap import Passing, Tap, shown_json
-from dispatcher.monitoring.sentry.traces import remove_traces
+from dispatcher.monitoring.traces import remove_traces
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, Posted, RetryAfter
 from dispatcher.secrecy.safe_text import foreign_text
 
@@ -75,7 +75,7 @@ def _passing(
     together: int,
 ) -> Passing | None:
     try:
-        (plain,), _ = remove_traces([payload])
+        (plain,) = remove_traces([payload]).payloads
         event = decode(plain)
     except (msgspec.DecodeError, RecursionError):
         return None

@@ -15,7 +15,7 @@ import msgspec
 from dispatcher.errors import BatchDamagedError
 from dispatcher.event import Event, decode
 from dispatcher.live.arrivals import describe_arrival
-from dispatcher.monitoring.sentry.traces import remove_traces
+from dispatcher.monitoring.traces import remove_traces
 from dispatcher.routing import Router
 from dispatcher.secrecy.safe_text import one_line
 from dispatcher.store.counts import NOT_TAKEN
@@ -166,7 +166,7 @@ class _Search:
 
     def _take(self, payload: bytes) -> None:
         if self._payload is None and _decode(payload) is not None:
-            (self._payload,), _ = remove_traces([payload])
+            (self._payload,) = remove_traces([payload]).payloads
 
 
 def _emitted_at(event_id: str) -> datetime | None:

@@ -7,8 +7,7 @@ import socket
 import socketserver
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -18,12 +17,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dispatcher.monitoring.definition import Definition
+from dispatcher.monitoring.latest_snapshot import LatestSnapshot
 from dispatcher.monitoring.metrics import DEFINITIONS
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-    from dispatcher.monitoring.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -40,22 +38,14 @@ class Exporter:
     """Answers ``/metrics`` and ``/-/healthy`` from threads of its own.
 
     Args:
-        take_snapshot: May block; called by one thread at a time, when a scrape finds the last snapshot too old.
+        latest: Gives the snapshot of a scrape; may block.
         address: Where to listen.
         port: Where to listen; 0 finds a free one.
-        max_age_seconds: For so long one snapshot answers every scrape.
     """
 
-    def __init__(
-        self,
-        take_snapshot: Callable[[], Snapshot],
-        *,
-        address: str = "127.0.0.1",
-        port: int = 0,
-        max_age_seconds: float = 10.0,
-    ) -> None:
+    def __init__(self, latest: LatestSnapshot, *, address: str = "127.0.0.1", port: int = 0) -> None:
         registry = CollectorRegistry()
-        registry.register(SnapshotCollector(take_snapshot, max_age_seconds=max_age_seconds))
+        registry.register(SnapshotCollector(latest))
         self._address = address
         self._port = port
         self._app = _with_pages(make_wsgi_app(registry))
@@ -96,37 +86,14 @@ class Exporter:
 
 
 class SnapshotCollector(Collector):
-    """Gives Prometheus' client the metrics of a snapshot, which it takes at most once in ``max_age_seconds``.
-
-    Safe in threads: scrapes at the same time wait for one snapshot.
+    """Gives Prometheus' client the metrics of a snapshot. Safe in threads.
 
     Args:
-        take_snapshot: May block; called by one thread at a time.
-        max_age_seconds: For so long one snapshot answers every scrape.
-        clock: Monotonic, in seconds.
+        latest: Gives the snapshot; may block.
     """
 
-    def __init__(
-        self,
-        take_snapshot: Callable[[], Snapshot],
-        *,
-        max_age_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._take_snapshot = take_snapshot
-        self._max_age = max_age_seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._latest: tuple[float, Snapshot] | None = None
-
-    def snapshot(self) -> Snapshot:
-        """The latest snapshot, or a new one if that is too old. May block."""
-        with self._lock:
-            if self._latest is None or self._clock() - self._latest[0] >= self._max_age:
-                snapshot = self._take_snapshot()
-                # Its age counts from its end: one that took long because Redis is silent would be old already.
-                self._latest = (self._clock(), snapshot)
-            return self._latest[1]
+    def __init__(self, latest: LatestSnapshot) -> None:
+        self._latest = latest
 
     def describe(self) -> Iterator[Metric]:
         """The metrics without their values, so that registering this takes no snapshot."""
@@ -134,7 +101,7 @@ class SnapshotCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics with their values. May block for a snapshot."""
-        snapshot = self.snapshot()
+        snapshot = self._latest.get()
         for definition in DEFINITIONS:
             family = _family(definition)
             for labels, value in definition.samples(snapshot):

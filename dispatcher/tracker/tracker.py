@@ -22,7 +22,7 @@ from dispatcher.emit.expansion import encode_bounded, may_expand
 from dispatcher.emit.ids import IdSource
 from dispatcher.errors import DropEvent, InvalidEventError, OutboxError, SettingsError
 from dispatcher.event import Event, EventType, is_id
-from dispatcher.outbox import MemoryOutbox, Outbox, abandon_inherited
+from dispatcher.outbox import MemoryOutbox, abandon_inherited
 from dispatcher.outbox.base import OutboxLike
 from dispatcher.outbox.relay_fifo import OPENED, wake_relay
 from dispatcher.process.clock import monotonic
@@ -296,6 +296,7 @@ class Tracker:
         # Not at the top of the file: a process that never emits, and an app's own tests, need none of these.
         from dispatcher import config  # noqa: PLC0415
         from dispatcher.emit import processors  # noqa: PLC0415
+        from dispatcher.tracker.opening import open_outbox  # noqa: PLC0415
 
         settings = self._settings if self._settings is not None else config.load()
         self._settings = settings
@@ -311,12 +312,7 @@ class Tracker:
             self._is_open_here[0] = 1
             used_trackers.add(self)
             return
-        outbox = Outbox(
-            settings.outbox_directory,
-            journal_bytes=settings.outbox.journal_bytes,
-            max_bytes=settings.outbox.max_bytes,
-            sync_seconds=settings.outbox.sync_seconds,
-        )
+        outbox = open_outbox(settings)
         outbox.state.ids_repeat = self._ids_repeat
         if settings.relay.mode == "thread":
             from dispatcher.relay.thread import RelayThread  # noqa: PLC0415 - brings Redis with it

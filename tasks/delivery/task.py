@@ -21,7 +21,7 @@ from dispatcher.live.deliveries import Delivery as ShownDelivery
 from dispatcher.live.deliveries import show_deliveries
 from dispatcher.live.tap import Tap
 from dispatcher.monitoring.sentry.errors import report_failed_delivery, report_lost_worker
-from dispatcher.monitoring.sentry.traces import Trace, remove_traces
+from dispatcher.monitoring.traces import Untraced, remove_traces
 from dispatcher.outcomes import WORKER_LOST, Dead, Outcome, RetryAfter
 from dispatcher.secrecy.foreign_error import describe_error, describe_traceback
 from dispatcher.secrecy.safe_text import foreign_text
@@ -34,6 +34,7 @@ from dispatcher.store.slots import split_slot
 from dispatcher.tasks.delivery.result import Result
 from dispatcher.tasks.delivery.sentry_trace import send_traces
 from dispatcher.tasks.delivery.settlement import settlements_of
+from dispatcher.tasks.delivery.spans import DeliverySpans
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
@@ -115,7 +116,14 @@ class Delivery(Task):
             return "; ".join(damage)
         if any(claim.lost for claim in found.claims):
             report_lost_worker(self._destination)
-        outcomes, traces = self._deliver(found.claims, lease_until)
+        # What may have ended workers is not even looked into.
+        untraced = [
+            Untraced(tuple(claim.payloads)) if claim.condemned else remove_traces(claim.payloads)
+            for claim in found.claims
+        ]
+        spans = DeliverySpans(self._destination, found.claims, [one.parents for one in untraced])
+        with spans.under_way():
+            outcomes = self._deliver(found.claims, untraced, lease_until)
         # By the store's clock, which decides when a batch is due.
         now = found.claims[0].claimed_ms / 1000 + time.monotonic() - began
         settlements = settlements_of(
@@ -123,8 +131,9 @@ class Delivery(Task):
         )
         settled = self._settle(list(zip(found.claims, settlements, strict=True)), lease_until)
         self._show(found.claims, outcomes, seconds=time.monotonic() - began)
-        for settlement, of_batch in zip(settlements, traces, strict=True):
-            send_traces(self._destination, of_batch, settlement, seconds=time.monotonic() - began)
+        for settlement, one in zip(settlements, untraced, strict=True):
+            send_traces(self._destination, one.traces, settlement, seconds=time.monotonic() - began)
+        spans.finish(settlements)
         self._log_breaker(settled, settlements[-1])
         result = Result(found.claims, settlements)
         if result.left:
@@ -150,27 +159,23 @@ class Delivery(Task):
         return JoinLimits(events=self._settings.batch_events, bytes=self._settings.batch_bytes) if joins else None
 
     def _deliver(
-        self, claims: Sequence[Claim], lease_until: float
-    ) -> tuple[Sequence[Sequence[Outcome]], Sequence[Sequence[Trace]]]:
-        """What became of each batch's events, and the sampled requests that they came from."""
+        self, claims: Sequence[Claim], untraced: Sequence[Untraced], lease_until: float
+    ) -> Sequence[Sequence[Outcome]]:
+        """What became of each batch's events."""
         if claims[0].condemned:  # it came alone
-            return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)], [()]
-        batches: list[Batch] = []
-        traces: list[Sequence[Trace]] = []
-        for claim in claims:
-            payloads, of_batch = remove_traces(claim.payloads)
-            traces.append(of_batch)
-            batches.append(
-                Batch(
-                    destination=claim.destination,
-                    id=claim.batch_id,
-                    payloads=payloads,
-                    attempt=claim.attempts,
-                    maybe_delivered=claim.maybe_delivered,
-                    lease_until=lease_until,
-                    first=claim.first,
-                )
+            return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)]
+        batches = [
+            Batch(
+                destination=claim.destination,
+                id=claim.batch_id,
+                payloads=one.payloads,
+                attempt=claim.attempts,
+                maybe_delivered=claim.maybe_delivered,
+                lease_until=lease_until,
+                first=claim.first,
             )
+            for claim, one in zip(claims, untraced, strict=True)
+        ]
         found: Sequence[Sequence[Outcome] | Exception]
         try:
             # A batch alone goes the way that every destination has.
@@ -189,7 +194,7 @@ class Delivery(Task):
                 outcomes.append([RetryAfter(described)] * len(claim.payloads))
             else:
                 outcomes.append(one)
-        return outcomes, traces
+        return outcomes
 
     def _show(self, claims: Sequence[Claim], outcomes: Sequence[Sequence[Outcome]], *, seconds: float) -> None:
         """Show who looks what became of the events. Costs nothing while nobody does."""

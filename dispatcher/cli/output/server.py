@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import click
@@ -24,6 +24,33 @@ class Server(Protocol):
 
     def stop(self) -> object:
         """Stop listening."""
+
+
+class Servers:
+    """Several servers as one: started in their order, and stopped in the opposite one."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+
+    @property
+    def url(self) -> str:
+        """The address of each, on a line of its own."""
+        return "\n".join(server.url for server in self._servers)
+
+    def start(self) -> None:
+        """Start them. Raises OSError if one of them cannot; those before it are stopped again."""
+        for position, server in enumerate(self._servers):
+            try:
+                server.start()
+            except OSError:
+                for started in self._servers[:position]:
+                    started.stop()
+                raise
+
+    def stop(self) -> None:
+        """Stop them."""
+        for server in reversed(self._servers):
+            server.stop()
 
 
 def serve_until_stopped(make: Callable[[], Server], *, explain: Callable[[OSError], str]) -> None:

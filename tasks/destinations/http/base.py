@@ -89,6 +89,10 @@ class HttpOptions(Options):
     gzip_level: int = Field(
         default=DEFAULT_LEVEL, ge=1, le=9, description="How hard to compress: 1 is fast, 9 saves a little more."
     )
+    traceparent: bool = Field(
+        default=False,
+        description="Requests of a traced delivery carry the header `traceparent`, so that the receiver continues it.",
+    )
 
 
 HttpOptionsT = TypeVar("HttpOptionsT", bound=HttpOptions)
@@ -138,6 +142,7 @@ class HttpDestination(Destination[HttpOptionsT], Generic[HttpOptionsT, ItemT]):
             connect_seconds=options.connect_timeout_seconds,
             answer_seconds=options.timeout_seconds,
             connections=max(self.concurrency, _CONNECTIONS),
+            tells_trace=options.traceparent,
         )
         is_compressed = self.takes_gzip if options.gzip is None else options.gzip
         self._compression = Compression(label=self.label, is_on=is_compressed, level=options.gzip_level)

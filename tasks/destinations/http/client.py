@@ -7,14 +7,17 @@ import time
 import weakref
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from dispatcher.connections.deadline import Deadline
 from dispatcher.connections.endpoint import Endpoint
 from dispatcher.errors import SetupError
+from dispatcher.monitoring.otel.tracing import delivery_span
 from dispatcher.outcomes import RetryAfter
 from dispatcher.tasks.destinations.http.answer import Answer, read_answer
+from dispatcher.tasks.destinations.http.request_span import send_traced
 from dispatcher.tasks.destinations.http.status import outcome_of_no_answer, outcome_of_no_connection
 
 if TYPE_CHECKING:
@@ -52,10 +55,20 @@ class HttpClient:
         connect_seconds: How long connecting may take: name service, proxy and TLS included.
         answer_seconds: How long the rest may take: to send the request, and to receive the answer.
         connections: How many connections are kept open; further ones are closed after their request.
+        tells_trace: Whether requests of a traced delivery carry the header ``traceparent``.
     """
 
-    def __init__(self, *, label: str, connect_seconds: float, answer_seconds: float, connections: int) -> None:
+    def __init__(
+        self,
+        *,
+        label: str,
+        connect_seconds: float,
+        answer_seconds: float,
+        connections: int,
+        tells_trace: bool = False,
+    ) -> None:
         self._label = label
+        self._tells_trace = tells_trace
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
         self._connections = connections
@@ -77,6 +90,13 @@ class HttpClient:
             reads_body: Whether the body of the answer matters. Where only the status does, it is the answer as soon as
                 it is there.
         """
+        above = delivery_span.get()
+        if above is None:
+            return self._send(request, reads_body)
+        send = partial(self._send, reads_body=reads_body)
+        return send_traced(send, request, above, tells_trace=self._tells_trace)
+
+    def _send(self, request: Request, reads_body: bool) -> Answer | NoAnswer:
         try:
             url = urlsplit(request.url)
             endpoint = self._endpoints.get((url.scheme, url.netloc)) or Endpoint.of(url)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -70,7 +71,8 @@ class Sender(Generic[ItemT]):
             # If all were handed over at once, a batch that comes later would wait for the whole of this one.
             if len(under_way) >= self._destination.concurrency:
                 under_way = wait(under_way, return_when=FIRST_COMPLETED).not_done
-            future = pool.submit(self._send_bisected, request, round_)
+            # In a copy of the context, which has the delivery's span for OpenTelemetry.
+            future = pool.submit(copy_context().run, self._send_bisected, request, round_)
             futures.append(future)
             under_way.add(future)
         return [future.result() for future in futures]

@@ -329,7 +329,7 @@ def test_emit_does_not_try_to_open_the_outbox_with_every_event(tmp_path: Path, m
         tries.append(1)
         raise OutboxError("no")
 
-    monkeypatch.setattr("dispatcher.tracker.tracker.Outbox", refuse)
+    monkeypatch.setattr("dispatcher.tracker.opening.Outbox", refuse)
     one = make_tracker(tmp_path / "file")
     for _ in range(1_000):
         one.emit("shop.order.paid")

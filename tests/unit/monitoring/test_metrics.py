@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from dispatcher.monitoring.exporter import SnapshotCollector
+from dispatcher.monitoring.latest_snapshot import LatestSnapshot
 from dispatcher.monitoring.metrics import DEFINITIONS
 from dispatcher.monitoring.snapshot import Memory, Snapshot
 from dispatcher.store.counts import Counts
@@ -23,7 +24,7 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 def printed(found: Snapshot) -> dict[Sample, float]:
     """The values of a scrape, by name and labels."""
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(lambda: found, max_age_seconds=0))
+    registry.register(SnapshotCollector(LatestSnapshot(lambda: found, max_age_seconds=0)))
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())
@@ -218,7 +219,8 @@ class Site:
         return quiet()
 
     def collector(self, max_age_seconds: float) -> SnapshotCollector:
-        return SnapshotCollector(self.take_snapshot, max_age_seconds=max_age_seconds, clock=lambda: self.now)
+        latest = LatestSnapshot(self.take_snapshot, max_age_seconds=max_age_seconds, clock=lambda: self.now)
+        return SnapshotCollector(latest)
 
 
 def scrape(collector: Collector) -> None:
@@ -247,7 +249,7 @@ def test_scrapes_at_the_same_time_wait_for_one_snapshot() -> None:
         assert go_on.wait(60)
         return site.take_snapshot()
 
-    collector = SnapshotCollector(slow, max_age_seconds=10)
+    collector = SnapshotCollector(LatestSnapshot(slow, max_age_seconds=10))
     threads = [threading.Thread(target=scrape, args=(collector,)) for _ in range(4)]
     for thread in threads:
         thread.start()

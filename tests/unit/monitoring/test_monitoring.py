@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dispatcher.cli.exporter import DEFAULT_PORT
 from dispatcher.monitoring.exporter import SnapshotCollector
+from dispatcher.monitoring.latest_snapshot import LatestSnapshot
 from tests.support.snapshots import troubled
 
 ROOT: Final = Path(__file__).parents[3]
@@ -36,7 +37,7 @@ _INTERVALS: Final = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": 
 def printed() -> dict[str, set[str]]:
     """The metrics that the exporter really prints for a site that has everything, with their labels."""
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(troubled, max_age_seconds=0))
+    registry.register(SnapshotCollector(LatestSnapshot(troubled, max_age_seconds=0)))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:

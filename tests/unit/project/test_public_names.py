@@ -52,6 +52,7 @@ PUBLIC = {
         "set_tracker",
     },
     "dispatcher.segment": {"alias", "group", "identify", "page", "screen", "track"},
+    "dispatcher.monitoring.otel": {"trace_context"},
     "dispatcher.monitoring.sentry": {"trace_context"},
     "dispatcher.testing": {"BrowserEvents", "Captured", "EmittedEventsMixin", "capture", "capture_browser"},
     "dispatcher.tasks.destinations.http": {"Answer", "HttpDestination", "HttpOptions", "Limits", "NoAnswer", "Request"},
@@ -81,6 +82,7 @@ HEAVY = [
     "rich",
     "zstandard",
     "sentry_sdk",
+    "opentelemetry",
     "dispatcher.tasks",
     "pytest",
 ]
@@ -135,6 +137,7 @@ def test_every_public_error_is_a_dispatcher_error() -> None:
         "import dispatcher",
         "from dispatcher import tracker, segment",
         "import dispatcher.testing",
+        "from dispatcher.monitoring.otel import trace_context; trace_context()",
         "from dispatcher.monitoring.sentry import trace_context; trace_context()",
         "import dispatcher; dispatcher.tracker.enter_context('request', {'user_id': 7})",
     ],

@@ -1,0 +1,105 @@
+"""Traces: how the trace of a web request travels with its events, and is removed before any destination sees them.
+
+It is a key of the tracking context, one of Sentry's and one of OpenTelemetry's: encoded once for a request, and spliced
+into each event like the rest of the context, so that it costs emit nothing. Outbox, batch store and dead letters keep
+it, so that a retry has it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from dispatcher.monitoring.otel import traceparent
+from dispatcher.monitoring.otel.traceparent import Parent, parse_traceparent
+from dispatcher.monitoring.sentry import traces as sentry_traces
+from dispatcher.monitoring.sentry.traces import Trace, parse_trace
+from dispatcher.wire import RARE_BYTE, replace_context
+
+# Each key of the context, and what reads its value.
+_READERS: Final[dict[str, Callable[[str], Trace | Parent | None]]] = {
+    sentry_traces.KEY: parse_trace,
+    traceparent.KEY: parse_traceparent,
+}
+_QUOTED_KEYS: Final = tuple(f'"{key}"'.encode() for key in _READERS)
+
+
+class _Ending(msgspec.Struct, gc=False):
+    context: msgspec.Raw
+    timestamp: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_ending: Final = msgspec.json.Decoder(_Ending).decode
+# The values stay as they are, to the byte.
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_time: Final = msgspec.json.Decoder(datetime).decode
+_encode: Final = msgspec.json.encode
+
+
+class Untraced(NamedTuple):
+    """The events of a batch as destinations get them, and the traces that were in them, each once, in order.
+
+    Args:
+        payloads: The events.
+        traces: Those of Sentry.
+        parents: Those of OpenTelemetry.
+    """
+
+    payloads: tuple[bytes, ...]
+    traces: tuple[Trace, ...] = ()
+    parents: tuple[Parent, ...] = ()
+
+
+def remove_traces(payloads: Sequence[bytes]) -> Untraced:
+    """Remove the traces from the payloads of a batch. Pure; bytes that are not an event stay as they are."""
+    if not any(RARE_BYTE in payload for payload in payloads):
+        return Untraced(tuple(payloads))
+    clean = []
+    found: dict[Trace | Parent, None] = {}
+    for payload in payloads:
+        without, traces = _remove_from(payload)
+        clean.append(without)
+        found |= dict.fromkeys(trace for trace in traces if trace not in found)
+    return Untraced(
+        tuple(clean),
+        tuple(trace for trace in found if isinstance(trace, Trace)),
+        tuple(parent for parent in found if isinstance(parent, Parent)),
+    )
+
+
+def _remove_from(payload: bytes) -> tuple[bytes, Sequence[Trace | Parent]]:
+    if not any(key in payload for key in _QUOTED_KEYS):
+        return payload, ()
+    # Only a key of the context is ours: the data may hold the same key, from anywhere.
+    try:
+        ending = _decode_ending(payload)
+        context = bytes(ending.context)
+        members = _decode_members(context)
+        traces = _take_traces(members, ending.timestamp)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return payload, ()  # for the destination to judge
+    clean = replace_context(payload, context, _encode(members)) if traces else None
+    return (payload, ()) if clean is None else (clean, traces)
+
+
+def _take_traces(members: dict[str, Any], timestamp: msgspec.Raw) -> list[Trace | Parent]:
+    """Take the traces out of a context. What has the key and is not a trace stays there."""
+    traces: list[Trace | Parent] = []
+    for key, read in _READERS.items():
+        trace = read(_decode_text(members[key])) if key in members else None
+        if trace is not None:
+            del members[key]
+            traces.append(replace(trace, emitted_at=_read_time(timestamp)) if isinstance(trace, Parent) else trace)
+    return traces
+
+
+def _read_time(timestamp: msgspec.Raw) -> datetime | None:
+    try:
+        return _decode_time(timestamp)
+    except msgspec.MsgspecError:
+        return None
