@@ -254,7 +254,7 @@ def _timestamps(times: list[str | None]) -> pa.Array | None:
     if found.null_count:
         return None
     lowest, highest = pc.min_max(found).values()
-    # Compared as numbers: what Python does not know is no datetime.
+    # Compared as numbers: a datetime cannot hold what Python does not know.
     is_known = not len(found) or (_FIRST.value <= lowest.value and highest.value <= _LAST.value)
     return found if is_known else None
 

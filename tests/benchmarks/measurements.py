@@ -12,6 +12,7 @@ from tests.benchmarks import (
     crowd,
     deliver,
     end_to_end,
+    export,
     growth,
     idle,
     latency,
@@ -124,6 +125,12 @@ MEASUREMENTS: Final = {
         heading="At rest: CPU of each process in ms a second, and commands that Redis gets",
         steps=rest.steps,
         compared="emitting_ms_s",
+        rounds="site_rounds",
+    ),
+    "export": Measurement(
+        heading="Reading a tracking log into Parquet files; event-routing-backends only reads",
+        steps=export.steps,
+        compared="lines_per_cpu_second",
         rounds="site_rounds",
     ),
     "by_processes": Measurement(

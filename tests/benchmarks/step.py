@@ -78,6 +78,7 @@ class Plan:
     growth_kilobytes: tuple[float, ...] = (0.2, 1, 10, 100)
     growth_events: int = 100_000
     growth_bytes: int = 100_000_000
+    export_lines: int = 300_000
 
 
 #: Only checks that everything runs: its numbers mean little.
@@ -119,4 +120,5 @@ QUICK = Plan(
     growth_kilobytes=(0.2, 100),
     growth_events=3_000,
     growth_bytes=3_000_000,
+    export_lines=5_000,
 )

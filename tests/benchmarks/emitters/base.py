@@ -28,6 +28,7 @@ TITLES: Final = {
     "event_tracking_segment": "event-tracking, async to Segment",
     "bare_uvicorn": "bare uvicorn, a body read and answered",
     "starlette": "bare Starlette, JSON read and answered",
+    "event_routing_backends": "event-routing-backends, reading alone",
 }
 
 #: Those whose calls are compared: the others call what one of these does, and differ in their workers only.
