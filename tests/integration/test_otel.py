@@ -9,8 +9,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from dispatcher.monitoring.metrics import DEFINITIONS
 from tests.support.otlp_collector import OtlpCollector, attributes_of
-from tests.support.site import Site
+from tests.support.site import ALLOWLIST, Site
 from tests.support.tracking_lines import read_lines
+from tests.support.vendor import Vendor
 from tests.support.waiting import wait_for
 
 SECRETS = ("ann@example.org", "a-key")
@@ -52,52 +53,67 @@ def ids(span: Span) -> tuple[str, str, str]:
     return span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
 
 
-def deliver(site: Site, collector: OtlpCollector, *arguments: str, **environ: str) -> list[Span]:
-    """Run a worker until all is delivered. Returns what it sent."""
-    worker = site.worker(*arguments, **{**collector.environ, **environ})
-    site.wait_until_delivered()
-    spans = collector.wait_for_spans("deliver segment", "deliver tracking_log", "POST")
-    assert worker.stop() == 0
-    return spans or collector.spans
+WEBHOOK = """
+[destinations.webhook]
+url = "{url}"
+events = ["shop.order.*"]
+traceparent = true
+concurrency = 2
+"""
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_one_trace_leads_from_a_request_to_its_deliveries(site: Site, collector: OtlpCollector, pool: str) -> None:
-    requests = emit_traced(site, collector)
+# In the children of a prefork pool, which send what is left before they end.
+def test_one_trace_leads_from_a_request_to_its_deliveries(site: Site, collector: OtlpCollector) -> None:
+    with Vendor() as receiver:
+        site.allow(ALLOWLIST, more=WEBHOOK.format(url=receiver.url))
+        requests = emit_traced(site, collector)
+        assert len(requests) == 2
+        worker = site.worker("--pool", "prefork", **collector.environ)
+        site.wait_until_delivered()
+        assert worker.stop() == 0
 
-    spans = deliver(site, collector, "--pool", pool)
-
-    assert len(requests) == 2
-    for destination in ("segment", "tracking_log"):
-        delivered = [span for span in spans if span.name == f"deliver {destination}"]
-        assert {ids(span)[0]: ids(span)[2] for span in delivered} == requests
-        first, second = delivered
-        assert [link.span_id for link in second.links] == [first.span_id]
-        assert [link.trace_id for link in first.links] == [second.trace_id]
+    for destination, count in (("segment", 4), ("tracking_log", 7), ("webhook", 4)):
+        first = check_delivery(collector.spans, destination, requests)
         facts = attributes_of(first)
         assert facts["messaging.destination.name"] == destination
-        assert (facts["messaging.batch.message_count"], facts["dispatcher.attempt"]) == (
-            (7, 1) if destination == "tracking_log" else (4, 1)
-        )
-        put = [span for span in spans if span.name == f"put {destination}"]
-        assert {ids(span)[0]: ids(span)[2] for span in put} == requests
-        assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in (*put, *delivered))
-    [sent] = [span for span in spans if span.name == "POST"]
-    top = next(span for span in spans if span.name == "deliver segment" and span.span_id == sent.parent_span_id)
-    assert sent.trace_id == top.trace_id
-    assert attributes_of(sent)["http.response.status_code"] == 200
-    assert attributes_of(sent)["server.address"] == "127.0.0.1"
+        assert (facts["messaging.batch.message_count"], facts["dispatcher.delivered"]) == (count, count)
+        assert facts["dispatcher.attempt"] == 1
+        sent = [span for span in collector.spans if span.parent_span_id == first.span_id]
+        assert {span.name for span in sent} == (set() if destination == "tracking_log" else {"POST"})
+        for span in sent:
+            assert span.trace_id == first.trace_id
+            assert attributes_of(span)["http.response.status_code"] == 200
+            assert attributes_of(span)["server.address"] == "127.0.0.1"
+    # The receiver that is told continues the trace from the very request.
+    told = {call.headers["traceparent"] for call in receiver.calls}
+    assert told == {f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01" for span in sent}
+    check_secrecy(site, collector, requests)
 
 
-def test_no_destination_and_no_collector_sees_what_it_should_not(site: Site, collector: OtlpCollector) -> None:
-    requests = emit_traced(site, collector)
-    deliver(site, collector)
+def check_delivery(spans: list[Span], destination: str, requests: dict[str, str]) -> Span:
+    """Check that both requests have the spans of a destination, linked to each other. Returns the first one's."""
+    delivered = [span for span in spans if span.name == f"deliver {destination}"]
+    assert {ids(span)[0]: ids(span)[2] for span in delivered} == requests
+    first, second = delivered
+    assert [link.span_id for link in second.links] == [first.span_id]
+    assert [link.trace_id for link in first.links] == [second.trace_id]
+    put = [span for span in spans if span.name == f"put {destination}"]
+    assert {ids(span)[0]: ids(span)[2] for span in put} == requests
+    assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in (*put, *delivered))
+    return first
 
+
+def check_secrecy(site: Site, collector: OtlpCollector, requests: dict[str, str]) -> None:
+    """Check that destinations that are told nothing have no trace, and that the collector has nothing of an event."""
     assert sorted(line["event"]["n"] for line in read_lines(site.log)) == [1, 1, 2, 2, 3, 3, 4]
     for output in (site.log, site.directory / "segment.jsonl"):
         text = output.read_text()
         assert "traceparent" not in text
         assert not any(trace in text for trace in requests)
+    assert_nothing_leaked(collector)
+
+
+def assert_nothing_leaked(collector: OtlpCollector) -> None:
     received = b"".join(call.content for call in collector.calls)
     assert received
     assert not any(secret.encode() in received for secret in SECRETS)
@@ -105,8 +121,6 @@ def test_no_destination_and_no_collector_sees_what_it_should_not(site: Site, col
 
 def test_the_exporter_pushes_what_prometheus_would_scrape(site: Site, collector: OtlpCollector) -> None:
     site.emitting("for n in range(7): tracker.emit('shop.order.paid', {'email': 'ann@example.org'})").succeed()
-    site.worker()
-    site.wait_until_delivered()
 
     exporter = site.processes.dispatcher("exporter", "--push-only", "--max-age", "0", **collector.environ)
     wait_for(lambda: len(collector.metric_requests) >= 2, what="two pushes")
@@ -118,19 +132,19 @@ def test_the_exporter_pushes_what_prometheus_would_scrape(site: Site, collector:
     metrics = {metric.name: metric for metric in last.scope_metrics[0].metrics}
     assert set(metrics) <= {definition.name for definition in DEFINITIONS}
     assert metrics["dispatcher_up"].gauge.data_points[0].as_double == 1
-    delivered = metrics["dispatcher_events_delivered_total"].sum
-    assert delivered.is_monotonic
-    points = {attributes_of(point)["destination"]: point for point in delivered.data_points}
-    assert {name: point.as_double for name, point in points.items()} == {"tracking_log": 7, "segment": 7}
+    accepted = metrics["dispatcher_events_accepted_total"].sum
+    assert accepted.is_monotonic
+    points = {attributes_of(point)["destination"]: point.as_double for point in accepted.data_points}
+    assert points == {"tracking_log": 7, "segment": 7, "emit": 0}
     starts = {
         point.start_time_unix_nano
         for request in collector.metric_requests
         for metric in request.resource_metrics[0].scope_metrics[0].metrics
-        if metric.name == "dispatcher_events_delivered_total"
+        if metric.name == "dispatcher_events_accepted_total"
         for point in metric.sum.data_points
     }
     assert len(starts) == 1, "a sum is told from one time on"
-    assert not any(secret.encode() in call.content for call in collector.calls for secret in SECRETS)
+    assert_nothing_leaked(collector)
 
 
 def test_a_collector_that_is_away_stops_nothing(site: Site, collector: OtlpCollector) -> None:

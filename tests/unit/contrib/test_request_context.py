@@ -8,6 +8,7 @@ import pytest
 
 from dispatcher.contrib import asgi, wsgi
 from dispatcher.contrib.request_context import RequestContext, hash_session
+from dispatcher.monitoring.otel.traceparent import KEY
 from dispatcher.request.client_id import client_id_of
 
 
@@ -93,3 +94,13 @@ def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
 def test_an_app_of_the_other_interface_is_refused(middleware: Any, app: Any, other: str) -> None:
     with pytest.raises(TypeError, match=f"its middleware is that of dispatcher.{other}"):
         middleware(app)
+
+
+def test_the_trace_of_a_request_is_bound_where_traces_are_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    plain = make(traceparent=header)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+
+    assert make(RequestContext(), traceparent=header) == {**plain, KEY: header}
+    assert make(RequestContext(), traceparent=f"{header[:-1]}0") == plain
+    assert make(RequestContext()) == plain
