@@ -22,6 +22,7 @@ from dispatcher.destinations.build import build_destinations
 from dispatcher.live.tap import Tap
 from dispatcher.local.supervisor import STACKS
 from dispatcher.process import heartbeat
+from dispatcher.receipts.writer import ReceiptWriter
 from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.store.batches import BatchStore
 from dispatcher.tasks.delivery.task import Delivery
@@ -84,9 +85,15 @@ def make_app(settings: config.Settings) -> CeleryApp:
         _use_transport(app, settings)
     pool = RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS)
     store, tap = BatchStore(pool), Tap(pool, is_on=settings.is_debug)
+    kept = settings.receipts
+    receipts = ReceiptWriter(
+        settings.receipts_directory, max_bytes=kept.max_bytes, max_age_seconds=kept.max_age_seconds
+    )
     for name, build in destinations.items():
         rings_here = settings.broker == settings.store
-        delivery = Delivery(store, name, settings.destinations[name], build, rings_here=rings_here, tap=tap)
+        delivery = Delivery(
+            store, name, settings.destinations[name], build, rings_here=rings_here, tap=tap, receipts=receipts
+        )
         if settings.worker.pool == "prefork":
             # The parent ends a child whose interpreter is held, with SIGKILL. After twice the lease another worker has
             # taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).

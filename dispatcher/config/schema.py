@@ -133,6 +133,18 @@ class WorkerSettings(Table):
     )
 
 
+class ReceiptsSettings(Table):
+    """What workers write down of each event that they are done with, for `dispatcher find`: its id and its fate."""
+
+    directory: Annotated[Path | None, BeforeValidator(_expand)] = Field(
+        None, description="Where the files are; <state_directory>/receipts when absent. Hosts may share it."
+    )
+    max_bytes: Annotated[int, Field(ge=0)] = Field(
+        256 * MIB, description="What the files there may take together, 16 bytes an event and destination; 0: none."
+    )
+    max_age_seconds: Seconds = Field(2_592_000.0, description="How long a file is kept after its last receipt.")
+
+
 class SentrySettings(Table):
     """What needs a person, reported to Sentry by workers and `dispatcher relay`; off without a dsn."""
 
@@ -193,6 +205,9 @@ class Settings(Table):
     relay: RelaySettings = Field(default_factory=RelaySettings, description="From the outbox to the batch store.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="The Celery worker.")
     dead: DeadSettings = Field(default_factory=DeadSettings, description="Dead letters of what emit could not take.")
+    receipts: ReceiptsSettings = Field(
+        default_factory=ReceiptsSettings, description="What workers write down of each event, for `dispatcher find`."
+    )
     collector: CollectorSettings = Field(default_factory=CollectorSettings, description="Takes events over HTTP.")
     board: BoardSettings = Field(default_factory=BoardSettings, description="The ledger as a page.")
     sources: Annotated[Mapping[SourceName, SourceSettings], checked_by(check_write_keys)] = Field(
@@ -242,6 +257,11 @@ class Settings(Table):
     def outbox_directory(self) -> Path:
         """Where the journals are."""
         return self.state_directory / "outbox" if self.outbox.directory is None else self.outbox.directory
+
+    @property
+    def receipts_directory(self) -> Path:
+        """Where workers write receipts."""
+        return self.state_directory / "receipts" if self.receipts.directory is None else self.receipts.directory
 
     @field_validator("store_url", mode="after")
     @classmethod

@@ -31,6 +31,7 @@ from dispatcher.store.claim import BreakerOpen, Claim, Damaged, JoinLimits, Paus
 from dispatcher.store.doorbell import Ring, task_name
 from dispatcher.store.settlement import Settled, Settlement
 from dispatcher.store.slots import split_slot
+from dispatcher.tasks.delivery.receipts import receipts_of
 from dispatcher.tasks.delivery.result import Result
 from dispatcher.tasks.delivery.sentry_trace import send_traces
 from dispatcher.tasks.delivery.settlement import settlements_of
@@ -38,6 +39,7 @@ from dispatcher.tasks.delivery.spans import DeliverySpans
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
+    from dispatcher.receipts.writer import ReceiptWriter
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Delivery(Task):
         *,
         rings_here: bool = False,
         tap: Tap | None = None,
+        receipts: ReceiptWriter | None = None,
     ) -> None:
         self.name = task_name(destination)
         self._store = store
@@ -77,6 +80,7 @@ class Delivery(Task):
         # Whether the broker is the store's Redis, so that the store's scripts ring.
         self._rings_here = rings_here
         self._tap = tap
+        self._receipts = receipts
         self._built: tuple[int, Destination[Any]] | None = None
         self._building = threading.Lock()
 
@@ -129,6 +133,9 @@ class Delivery(Task):
         settlements = settlements_of(
             found.claims, outcomes, settings=self._settings, now=now, is_foreign=self._is_foreign
         )
+        # Before it is recorded, which may not succeed: it is done all the same, and may be done once more.
+        if self._receipts is not None and self._receipts.is_on:
+            self._receipts.write(receipts_of(found.claims, outcomes, settlements, now=now))
         settled = self._settle(list(zip(found.claims, settlements, strict=True)), lease_until)
         self._show(found.claims, outcomes, seconds=time.monotonic() - began)
         for settlement, one in zip(settlements, untraced, strict=True):

@@ -1,0 +1,117 @@
+"""Writer: appends blocks of receipts to files of this process, and deletes the oldest ones of the directory.
+
+Each process has files of its own, so that nothing is locked, and hosts may share a directory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.receipts.files import new_path, receipt_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dispatcher.receipts.block import Block
+
+logger = logging.getLogger(__name__)
+
+# Bytes of one file, and how many of them the directory has at least before the oldest is deleted.
+_FILE_BYTES: Final = 4 << 20
+_FEWEST_FILES: Final = 8
+# Seconds between two warnings that receipts are not written.
+_WARN_SECONDS: Final = 600.0
+
+
+class ReceiptWriter:
+    """Writes the receipts of one process. Safe in threads; after a fork the child writes files of its own.
+
+    What is written survives the process, however that ends. It is not synced: a power cut may take the last seconds.
+
+    Args:
+        directory: Where the files are. It is made at the first receipt.
+        max_bytes: What all files there may take together; 0: no receipts are written.
+        max_age_seconds: How old a file may get.
+    """
+
+    def __init__(self, directory: Path, *, max_bytes: int, max_age_seconds: float) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._max_age = max_age_seconds
+        self._file_bytes = min(_FILE_BYTES, max(1, max_bytes // _FEWEST_FILES))
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._size = 0
+        self._pid = 0
+        self._warned_at = float("-inf")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether receipts are written at all."""
+        return self._max_bytes > 0
+
+    def write(self, blocks: Sequence[Block]) -> None:
+        """Append blocks, in one system call. Raises nothing: a delivery does not depend on its receipt."""
+        if not blocks or not self.is_on:
+            return
+        text = b"".join([block.encode() for block in blocks])
+        with self._lock:
+            if self._pid != os.getpid():  # a forked child: the file is its parent's
+                self._close()
+                self._pid = os.getpid()
+            try:
+                self._append(text)
+            except OSError as error:
+                self._close()
+                if time.monotonic() - self._warned_at >= _WARN_SECONDS:
+                    self._warned_at = time.monotonic()
+                    logger.warning(
+                        "receipts are not written to %s, so that find will not show these deliveries: %s; make room "
+                        "there, or set receipts.directory",
+                        self._directory,
+                        error.strerror or type(error).__name__,
+                    )
+
+    def close(self) -> None:
+        """Close the file. May be called twice; ``write`` opens another one."""
+        with self._lock:
+            self._close()
+
+    def _append(self, text: bytes) -> None:
+        # A file that somebody deleted would take receipts that nobody finds.
+        if self._fd >= 0 and (self._size + len(text) > self._file_bytes or os.fstat(self._fd).st_nlink == 0):
+            self._close()
+        if self._fd < 0:
+            self._open()
+        written = os.write(self._fd, text)
+        self._size += written
+        if written < len(text):  # a full disk: what follows goes to another file, since a half block ends this one
+            raise OSError(0, "the disk is full")
+
+    def _open(self) -> None:
+        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._tidy()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(new_path(self._directory), flags, 0o640)
+        self._size = 0
+
+    def _tidy(self) -> None:
+        """Delete what is too old, and the oldest of what is too much with the file that is to come."""
+        room = self._max_bytes - self._file_bytes
+        too_old = time.time() - self._max_age
+        for file in receipt_files(self._directory):
+            room -= file.bytes
+            if room < 0 or file.changed < too_old:
+                with suppress(FileNotFoundError):  # another process tidies too
+                    file.path.unlink()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
