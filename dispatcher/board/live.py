@@ -16,8 +16,8 @@ from starlette.routing import Route
 from dispatcher.config.board import SHOP_KEY
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.event import is_id
+from dispatcher.find.search import MAX_LOG_BYTES, find_events
 from dispatcher.live.lease import Lease
-from dispatcher.live.search import find_event
 from dispatcher.live.viewer import SHOWN_PER_SECOND, TooManyViewersError, Viewer, refusal
 from dispatcher.outcomes import FILTERED_REASONS, ROUTING_REASONS
 from dispatcher.routing import Router
@@ -134,7 +134,9 @@ class Live:
         if not is_id(event_id):
             return _json({"error": "id: it must be the id of an event, such as `dispatcher emit` prints"}, 400)
         logger.info("%s looks for event %s", request.state.user, event_id)
-        return _json(await asyncio.to_thread(find_event, self._settings(), self._pool, event_id))
+        settings = self._settings()
+        found = await asyncio.to_thread(find_events, settings, self._pool, [event_id], max_log_bytes=MAX_LOG_BYTES)
+        return _json(found[0])
 
     async def _why(self, request: Request) -> Response:
         if (refused := self._refusal()) is not None:

@@ -86,9 +86,8 @@ def explain(
         raise click.UsageError(f"{'--all' if everything else '--now'} needs --with")
     if name is not None and _ID.fullmatch(name):
         raise click.UsageError(
-            f"{name} is the id of one event, and explain takes the name of events. Where that one went: its line is "
-            f"in the tracking log (grep {name} tracking.log), and what was not delivered is in `dispatcher dead list "
-            "DESTINATION` and `dispatcher waiting list`"
+            f"{name} is the id of one event, and explain takes the name of events: `dispatcher find {name}` shows "
+            "where that one went"
         )
     loaded = read()
     chosen = _chosen(only, loaded.settings)

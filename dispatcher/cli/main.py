@@ -18,6 +18,7 @@ from dispatcher.cli.emit import emit
 from dispatcher.cli.explain import explain
 from dispatcher.cli.export import export
 from dispatcher.cli.exporter import exporter
+from dispatcher.cli.find import find
 from dispatcher.cli.flower import flower
 from dispatcher.cli.output.remedy import redis_remedy, settings_note
 from dispatcher.cli.output.usage import without_value
@@ -117,6 +118,7 @@ for command in (
     emit,
     status,
     tail,
+    find,
     doctor,
     retry,
     pause,

@@ -1,191 +1,126 @@
-"""Search: one event that has passed already, by its id: what is left of it in Redis and in the tracking log."""
+"""Search: all that is left of events, by their ids, at every place that can be looked at from here."""
 
 from __future__ import annotations
 
-import gzip
-import os
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import msgspec
 
-from dispatcher.errors import BatchDamagedError
-from dispatcher.event import Event, decode
+from dispatcher.find.in_logs import LoggedLine, find_in_log
+from dispatcher.find.in_outboxes import find_in_outboxes
+from dispatcher.find.in_store import find_dead, find_filed, find_posted, find_waiting
+from dispatcher.find.wanted import Finding, Wanted
 from dispatcher.live.arrivals import describe_arrival
-from dispatcher.monitoring.traces import remove_traces
+from dispatcher.receipts.files import host_of_worker
+from dispatcher.receipts.reader import Receipt, find_receipts
 from dispatcher.routing import Router
 from dispatcher.secrecy.safe_text import one_line
+from dispatcher.store.batches import BatchStore
 from dispatcher.store.counts import NOT_TAKEN
-from dispatcher.store.dead_letter import DeadLetterFilter
-from dispatcher.store.dead_letters import DeadLetters
-from dispatcher.store.waiting_batches import WaitingBatches
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dispatcher.config import Settings
     from dispatcher.connections.redis_pool import RedisPool
 
-# Batches of one destination that are looked through, the oldest first, and bytes of the newest log files.
-_MAX_BATCHES: Final = 200
-_MAX_LOG_BYTES: Final = 512_000_000
-_CLOCKS_DIFFER: Final = timedelta(minutes=5)
-_CHUNK: Final = 1 << 22
+#: Bytes of the newest log files that the board reads where it has to read them whole.
+MAX_LOG_BYTES: Final = 512_000_000
 # Bytes of a line of a log that is shown.
 _MAX_LINE: Final = 64_000
 
 
-def find_event(settings: Settings, pool: RedisPool, event_id: str) -> dict[str, Any]:
-    """What is known of an event, as an object for JSON. Blocks: for Redis, and for a second or two over large logs.
+def find_events(
+    settings: Settings, pool: RedisPool, event_ids: Sequence[str], *, max_log_bytes: int | None = None
+) -> list[dict[str, Any]]:
+    """What is known of events, as objects for JSON. Blocks: for Redis, and for a second or two over large logs.
 
     Args:
-        settings: Where the events go, and where the logs are.
+        settings: Where the events go, and where outboxes, receipts and logs are.
         pool: The connections to use.
-        event_id: The event's.
+        event_ids: The events'.
+        max_log_bytes: How much of logs is read where they have to be read whole; None for all.
 
     Returns:
-        ``id``; ``event``, as a live event is shown, or None where only its line in a log is left, or nothing;
-        ``places``, one object for each place where it was found: ``destination``, ``state`` (waiting, dead, logged),
-        and what is known of it there; and ``partial``, sentences on what was not looked through.
+        For each event: ``id``; ``event``, as a live event is shown, or None where only receipts or its line in a log
+        are left, or nothing; ``places``, one object for each place where it was found, the latest one of a destination
+        last: ``destination`` (empty for an outbox), ``state`` (delivered, filtered, logged, outbox, waiting, posted,
+        dead), and what is known of it there; ``routes``, where it goes by the settings as they are now, empty where
+        its name is not known; ``receipts_since_ms``; and ``partial``, sentences on what was not looked at.
 
     Raises:
         StoreUnavailableError: Redis does not answer.
     """
-    search = _Search(settings, pool, event_id)
-    for name in dict.fromkeys([*settings.destinations, NOT_TAKEN]):
-        search.look_at_dead(name)
-        if name != NOT_TAKEN:
-            search.look_at_waiting(name)
+    wanted = Wanted(event_ids)
+    since_ms = _add_receipts(settings, pool, wanted)
     for name, table in settings.served_destinations.items():
         log = table.traits.log
         if log is not None and (path := table.options.get(log)):
-            search.look_at_log(name, settings.state_directory / str(path))
-    return {"id": event_id, "event": search.arrival(), "places": search.places, "partial": search.partial}
+            found = find_in_log(settings.state_directory / str(path), wanted, max_bytes=max_log_bytes)
+            for finding, line in found:
+                _add_line(finding, name, line)
+    find_in_outboxes(settings.outbox_directory, wanted)
+    for name in dict.fromkeys([*settings.destinations, NOT_TAKEN]):
+        if name != NOT_TAKEN:
+            find_waiting(pool, name, wanted)
+        find_filed(settings.state_directory, name, wanted)
+        find_dead(pool, name, wanted)
+    for name in settings.browser_destinations:
+        find_posted(pool, name, wanted)
+    router = Router(settings)
+    return [_describe(finding, router, since_ms, wanted.partial) for finding in wanted.findings.values()]
 
 
-class _Search:
-    def __init__(self, settings: Settings, pool: RedisPool, event_id: str) -> None:
-        self._settings = settings
-        self._pool = pool
-        self._id = event_id
-        self._emitted = _emitted_at(event_id)
-        self._payload: bytes | None = None
-        self.places: list[dict[str, Any]] = []
-        self.partial: list[str] = []
-
-    def arrival(self) -> dict[str, Any] | None:
-        """The event as a relay would show it now; None where its payload was not found."""
-        if self._payload is None:
-            return None
-        event = decode(self._payload)
-        routes = Router(self._settings).route(event.name, event.type)
-        return describe_arrival(event, self._payload, routes.destinations, routes.skipped)
-
-    def look_at_dead(self, destination: str) -> None:
-        wanted = DeadLetterFilter(event_ids=(self._id,), since=self._emitted)
-        for letter in DeadLetters(self._pool).select(destination, wanted):
-            self._take(letter.payload)
-            died = datetime.fromtimestamp(letter.died_ms / 1000, UTC).isoformat()
-            self.places.append(
-                {
-                    "destination": destination,
-                    "state": "dead",
-                    "reason": letter.reason,
-                    "error": one_line(letter.error, 1_000),
-                    "answer": one_line(letter.answer, 1_000),
-                    "letter": letter.id,
-                    "at": died,
-                }
-            )
-
-    def look_at_waiting(self, destination: str) -> None:
-        batches = WaitingBatches(self._pool)
-        looked = 0
-        since_ms = 0.0 if self._emitted is None else self._emitted.timestamp() * 1000
-        later = (batch for batch in batches.select(destination) if batch.put_ms >= since_ms)
-        for batch in islice(later, _MAX_BATCHES):
-            looked += 1
-            try:
-                payloads = batches.events(destination, batch.id) or ()
-            except BatchDamagedError:
-                continue
-            for payload in payloads:
-                if self._is_it(payload):
-                    self._take(payload)
-                    self.places.append(
-                        {
-                            "destination": destination,
-                            "state": "waiting",
-                            "batch": batch.id,
-                            "batch_state": batch.state,
-                            "attempts": batch.attempts,
-                            "due_ms": batch.due_ms,
-                            "error": one_line(batch.error, 1_000),
-                        }
-                    )
-                    return
-        if looked == _MAX_BATCHES:
-            self.partial.append(
-                f"only the {_MAX_BATCHES} oldest batches that wait for {destination} were looked through"
-            )
-
-    def look_at_log(self, destination: str, path: Path) -> None:
-        needle, left = self._id.encode(), _MAX_LOG_BYTES
-        try:
-            files = _log_files(path)
-        except OSError as error:
-            self.partial.append(f"the log of {destination} cannot be read: {error.strerror}")
-            return
-        for file in files:
-            try:
-                size = file.stat().st_size
-                if size > left:
-                    self.partial.append(
-                        f"the log of {destination} was looked through from its newest file to {file.name}"
-                    )
-                    return
-                left -= size
-                line = next(_lines_with(file, needle), None)
-            except (OSError, EOFError) as error:
-                self.partial.append(f"{file.name} cannot be read: {type(error).__name__}")
-                continue
-            if line is not None:
-                self.places.append(
-                    {"destination": destination, "state": "logged", "file": file.name, "line": _shown(line)}
-                )
-                return
-
-    def _is_it(self, payload: bytes) -> bool:
-        if self._id.encode() not in payload:
-            return False
-        event = _decode(payload)
-        return event is not None and event.id == self._id
-
-    def _take(self, payload: bytes) -> None:
-        if self._payload is None and _decode(payload) is not None:
-            (self._payload,) = remove_traces([payload]).payloads
+def _add_receipts(settings: Settings, pool: RedisPool, wanted: Wanted) -> int | None:
+    directory = settings.receipts_directory
+    found = find_receipts(directory, wanted.ids, since=wanted.since_seconds)
+    for event_id, receipts in found.by_event.items():
+        for receipt in receipts:
+            _add_receipt(wanted.findings[event_id], receipt)
+    for problem in found.problems:
+        wanted.note(problem)
+    if not settings.receipts.max_bytes:
+        wanted.note("workers write no receipts, so that what was delivered is not known: receipts.max_bytes is 0")
+        return found.since_ms
+    counts = BatchStore(pool).counts(list(settings.served_destinations))
+    workers = {worker for one in counts.values() for worker in one.workers or ()}
+    here = host_of_worker(f"@{socket.gethostname()}")
+    for host in sorted({host_of_worker(worker.name) for worker in workers} - found.hosts - {here}):
+        wanted.note(
+            f"the receipts of the workers on {host} are not in {directory}: look there too, or let receipts.directory "
+            "name one that all hosts share"
+        )
+    return found.since_ms
 
 
-def _emitted_at(event_id: str) -> datetime | None:
-    """A time before which nobody had the event, from its id; None where the id does not say one."""
-    try:
-        uuid = UUID(event_id)
-        if uuid.version != 7:
-            return None
-        # The first 48 bits are milliseconds since 1970 (RFC 9562). Clocks of two hosts may differ by some.
-        return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC) - _CLOCKS_DIFFER
-    except (ValueError, OverflowError):
-        return None
+def _add_receipt(finding: Finding, receipt: Receipt) -> None:
+    block = receipt.block
+    finding.add(
+        block.destination,
+        block.fate,
+        reason=block.reason,
+        at=datetime.fromtimestamp(block.at_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        batch=block.batch,
+        attempt=block.attempt,
+        together=receipt.together,
+        host=receipt.host,
+        receipt=True,
+    )
 
 
-def _decode(payload: bytes) -> Event | None:
-    try:
-        return decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+def _add_line(finding: Finding, destination: str, line: LoggedLine) -> None:
+    if finding.event is None:
+        finding.event = line.event
+    finding.add(
+        destination,
+        "logged",
+        file=line.file.name,
+        path=str(line.file),
+        number=line.number,
+        offset=line.offset,
+        line=_shown(line.content),
+    )
 
 
 def _shown(line: bytes) -> object:
@@ -197,29 +132,31 @@ def _shown(line: bytes) -> object:
         return one_line(line[:_MAX_LINE].decode("utf-8", "replace"))
 
 
-def _log_files(path: Path) -> list[Path]:
-    """The log and what it was rotated to, the newest first."""
-    found = [
-        (entry.stat().st_mtime_ns, entry.name)
-        for entry in os.scandir(path.parent)
-        if entry.name.startswith(path.name) and entry.is_file()
-    ]
-    return [path.with_name(name) for _, name in sorted(found, reverse=True)]
-
-
-def _lines_with(path: Path, needle: bytes) -> Iterator[bytes]:
-    """The lines of a file, plain or compressed with gzip, in which something stands. Reads it in large pieces."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        rest = b""
-        while chunk := file.read(_CHUNK):
-            text = rest + chunk
-            end = text.rfind(b"\n") + 1
-            whole, rest = text[:end], text[end:]
-            at = whole.find(needle)
-            while at >= 0:
-                start = whole.rfind(b"\n", 0, at) + 1
-                stop = whole.find(b"\n", at)
-                yield whole[start:stop]
-                at = whole.find(needle, stop)
-        if needle in rest:
-            yield rest
+def _describe(finding: Finding, router: Router, since_ms: int | None, partial: Sequence[str]) -> dict[str, Any]:
+    arrival = None
+    routes: list[dict[str, Any]] = []
+    event = finding.event
+    if event is not None:
+        routes = [
+            {
+                "destination": one.destination,
+                "goes": one.goes,
+                "reason": one.reason,
+                "sentence": one.sentence,
+                "entry": one.entry,
+            }
+            for one in router.explain(event.name, event.type)
+        ]
+        if finding.payload is not None:
+            now = router.route(event.name, event.type)
+            arrival = describe_arrival(event, finding.payload, now.destinations, now.skipped)
+    return {
+        "id": finding.id,
+        "name": None if event is None else event.name,
+        "timestamp": None if event is None else event.timestamp.isoformat(),
+        "event": arrival,
+        "places": finding.places,
+        "routes": routes,
+        "receipts_since_ms": since_ms,
+        "partial": list(partial),
+    }

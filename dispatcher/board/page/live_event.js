@@ -11,6 +11,7 @@ export const know = (/** @type {any} */ given) => { session = given; };
 const OUTCOMES = /** @type {Record<string, [string, string]>} */ ({
   delivered: ["delivered", "good"], filtered: ["filtered", "quiet"], posted: ["waits for the visitor's page", "quiet"],
   retry: ["will be tried again", "warn"], dead: ["dead", "bad"], waiting: ["waiting", "quiet"], logged: ["in the log", "good"],
+  outbox: ["not put into the store yet", "quiet"],
 });
 const reasonOf = (/** @type {string} */ reason) => session.reasons[reason] || reason;
 const pretty = (/** @type {any} */ value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
@@ -103,9 +104,10 @@ export class EventRow {
         make("p", { "data-level": place.level }, make("span", { class: "mark", "aria-hidden": "true" }), " ", make("span", { class: "word" }, place.word), place.sentence ? `. ${place.sentence}` : ""),
         why ? make("p", { class: "quiet" }, reason(why)) : null,
         place.took_ms != null ? make("p", { class: "quiet" }, facts(place)) : null,
+        ...(place.receipts ?? []).map((/** @type {any} */ one) => make("p", { class: "quiet" }, receipt(one))),
         place.error ? make("p", { class: "error" }, place.error) : null,
         place.answer ? make("p", { class: "error" }, `It answered: ${place.answer}`) : null,
-        place.line != null ? more(`line-${name}`, `The line, in ${place.file}`, place.line) : null,
+        place.line != null ? more(`line-${name}`, `The line, in ${place.file}${place.number ? `: line ${number.format(place.number)}, at byte ${number.format(place.offset)}` : ""}`, place.line) : null,
         place.sent_too_large ? make("p", { class: "quiet" }, "What was sent is too large to be shown here.") : null,
         ...sent(place, (title, value) => more(`sent-${name}`, title, value))));
     }
@@ -130,6 +132,13 @@ function facts(/** @type {any} */ place) {
   return `Try ${place.attempt}, ${number.format(Math.round(place.took_ms))} ms${together}. Batch ${place.batch}.`;
 }
 
+/** One delivery that a worker was done with, as its receipt says it. */
+function receipt(/** @type {any} */ one) {
+  const others = one.together - 1, reason = one.reason ? `: ${one.reason}` : "";
+  const together = others > 0 ? `, with ${number.format(others)} other${others === 1 ? "" : "s"}` : "";
+  return `Receipt: ${(OUTCOMES[one.state] ?? [one.state])[0]}${reason} at ${one.at.replace("T", " ")}, try ${one.attempt}, batch ${one.batch}${together}, by a worker on ${one.host}.`;
+}
+
 /** What the destination was sent: a request, a line of a log, calls of a page; or why nothing. @returns {any[]} */
 function sent(/** @type {any} */ place, /** @type {(title: string, value: any) => any} */ more) {
   const shown = place.sent;
@@ -145,11 +154,15 @@ export function foundRow(/** @type {any} */ found) {
   const item = found.event;
   const logged = found.places.find((/** @type {any} */ one) => one.state === "logged");
   if (!item && !found.places.length) return null;
-  const name = item?.name ?? logged?.line?.name ?? logged?.line?.event_type ?? found.id;
+  const name = item?.name ?? found.name ?? logged?.line?.name ?? logged?.line?.event_type ?? found.id;
   const at = item?.at_ms ?? (Date.parse(logged?.line?.time ?? logged?.line?.timestamp ?? "") || 0);
   const row = new EventRow(found.id, String(name), at);
   row.isPast = true;
-  for (const place of found.places) row.deliveries.set(place.destination, { ...place, outcome: place.state });
+  // A destination may have several places: its receipts, its line in a log, and last where the event is now.
+  for (const place of found.places) {
+    const before = row.deliveries.get(place.destination), receipts = [...(before?.receipts ?? []), ...(place.receipt ? [place] : [])];
+    row.deliveries.set(place.destination || "outbox", { ...before, reason: "", error: "", ...place, outcome: place.state, receipts });
+  }
   if (item) row.take(item);
   else row.draw();
   return row;

@@ -412,7 +412,7 @@ def test_an_id_in_place_of_a_name_is_told_what_to_use(own: Path, event_id: str, 
     result = run(own, event_id, *more, given="{}", COLUMNS="5000")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    for word in (f"grep {event_id} tracking.log", "dispatcher dead list", "dispatcher waiting list", "takes the name"):
+    for word in (f"dispatcher find {event_id}", "takes the name"):
         assert word in result.stderr
 
 
