@@ -40,6 +40,8 @@ class Batch:
             taken the batch over, and delivered it.
         first: How many events of the batch came before these and are settled: 0 for a batch that comes whole. One that
             ended several workers comes in parts, from the front, all with its id.
+        put_at: When the batch was put, in seconds since 1970, by the store's clock; 0 where nobody knows.
+        waited_seconds: How long ago that was when it was claimed.
     """
 
     destination: str
@@ -49,6 +51,8 @@ class Batch:
     maybe_delivered: bool = False
     lease_until: float = math.inf
     first: int = 0
+    put_at: float = 0.0
+    waited_seconds: float = math.inf
 
 
 class Options(BaseModel):

@@ -47,6 +47,20 @@ META_CONVERSIONS: Final = Traits(defaults={"batch_events": 1000, "batch_bytes": 
 # Its own Django settings say which events are transformed.
 EVENT_ROUTING_BACKENDS: Final = Traits(takes_all_events=True)
 
+# What goes together costs one request and one object. It is the log of what happened, as the tracking log is, so its
+# events wait for as long as it takes.
+OBJECT_STORAGE: Final = Traits(
+    defaults={"batch_events": 20_000, "batch_bytes": 16_000_000, "retry": {"max_age_seconds": "never"}},
+    takes_all_events=True,
+    refuses={"rate": "object storage gets an object for each wait_seconds, not events at a rate: take this away"},
+)
+
+# Small inserts make small parts, which a server has to merge.
+CLICKHOUSE: Final = Traits(defaults={"batch_events": 10_000, "batch_bytes": 8_000_000})
+
+# The client packs messages together by itself.
+KAFKA: Final = Traits(defaults={"batch_events": 1000, "batch_bytes": 2_000_000})
+
 BROWSER: Final = Traits(
     in_browser=True,
     refuses={

@@ -180,6 +180,8 @@ class Delivery(Task):
                 maybe_delivered=claim.maybe_delivered,
                 lease_until=lease_until,
                 first=claim.first,
+                put_at=claim.put_ms / 1000,
+                waited_seconds=(claim.claimed_ms - claim.put_ms) / 1000,
             )
             for claim, one in zip(claims, untraced, strict=True)
         ]

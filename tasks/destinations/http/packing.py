@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from dispatcher.destinations.base import Destination
 from dispatcher.errors import DropEvent, TryLaterError, UndeliverableError
+from dispatcher.event import encode
 from dispatcher.outcomes import INVALID, OVERSIZED, TRANSFORM, UNDECODABLE, Dead, Filtered, RetryAfter
 from dispatcher.tasks.destinations.http.mistakes import report_mistake
 from dispatcher.tasks.destinations.http.reader import EventReader
@@ -96,6 +98,24 @@ def _to_entry(
         return Dead(TRANSFORM, f"event {event.id}: {report_mistake(destination, error)}", asked=False)
     limit = destination.limits.event_bytes
     return entry if limit is None or entry.size <= limit else _oversized(destination, entry, entry.size, limit)
+
+
+def apply_rules(destination: Destination[Any], payload: bytes) -> bytes | Unsent:
+    """A payload after the operator's rules, for a destination that takes payloads as they are.
+
+    Raises:
+        ValueError, OverflowError, RecursionError: It is not an event.
+    """
+    event = EventReader(shares_contexts=False).read(payload)
+    assert destination.rules is not None
+    try:
+        return encode(destination.rules.apply(event))
+    except (UndeliverableError, DropEvent, TryLaterError) as decision:
+        return _unsent(decision)
+    except RecursionError:
+        return too_deep(f"event {event.id}")
+    except Exception as error:  # else one event that a rule trips over would hold up its whole batch
+        return Dead(TRANSFORM, f"event {event.id}: {report_mistake(destination, error)}", asked=False)
 
 
 def _unsent(decision: UndeliverableError | DropEvent | TryLaterError) -> Unsent:
