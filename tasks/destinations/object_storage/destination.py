@@ -24,7 +24,7 @@ from dispatcher.edx_log.render import DECODING_ERRORS, Format, renderer
 from dispatcher.event import encode
 from dispatcher.installation.extras import install_command
 from dispatcher.outcomes import DELIVERED, UNDECODABLE, Dead, Filtered, Outcome, RetryAfter
-from dispatcher.tasks.destinations.http.packing import apply_rules
+from dispatcher.tasks.destinations.http.packing import apply_rules, too_deep
 from dispatcher.tasks.destinations.http.urls import BaseUrl
 from dispatcher.tasks.destinations.object_storage.bucket import Bucket
 from dispatcher.tasks.destinations.object_storage.faults import outcome_of_fault
@@ -149,12 +149,19 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
 
     def preview(self, event: Event) -> dict[str, Any]:
         """The line that would be written and its folder, or why none would be. Writes nothing."""
-        draft = self._draft(Batch(destination=self.name, id="preview", payloads=(encode(event),)))
+        try:
+            draft = self._draft(Batch(destination=self.name, id="preview", payloads=(encode(event),)))
+        except RecursionError:
+            draft = _Draft(
+                Batch(destination=self.name, id="preview", payloads=()), outcomes=[too_deep(f"event {event.id}")]
+            )
         match draft.outcomes[0]:
             case Dead() as dead:
                 return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
             case Filtered(reason=reason):
                 return {"outcome": "filtered", "reason": reason}
+            case RetryAfter(error=error):
+                return {"missing": error}
         ((folder, (placed,)),) = draft.folders.items()
         return {"line": placed.line.decode(), "object": f"{self.options.url}/{folder}/"}
 

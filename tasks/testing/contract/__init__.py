@@ -1,4 +1,4 @@
-"""DestinationContract: the tests that every destination passes, as a class to subclass."""
+"""DestinationContract: the tests that every destination passes, as a class to subclass; EventsContract: a part."""
 
 from dispatcher.tasks.testing.contract.answers import AnswersContract
 from dispatcher.tasks.testing.contract.final_status import FinalStatusContract
@@ -11,18 +11,16 @@ from dispatcher.tasks.testing.contract.silence import SilenceContract
 from dispatcher.tasks.testing.contract.values import ValuesContract
 
 
-class DestinationContract(
-    SettingsContract,
-    PackingContract,
-    AnswersContract,
-    FinalStatusContract,
-    SetupErrorsContract,
-    SilenceContract,
-    RepeatsContract,
-    SecrecyContract,
-    ValuesContract,
-):
-    """The tests that every destination passes. A subclass, whose name begins with Test, defines what is its own::
+class EventsContract(SettingsContract, PackingContract, RepeatsContract, SecrecyContract, ValuesContract):
+    """The tests that every destination passes, whatever it speaks: those of its settings, events and texts.
+
+    For one that does not send its requests by ``HttpDestination``; what an answer means to it, its own tests say. Where
+    its server speaks another protocol than HTTP, ``vendor`` returns something else with the same face.
+    """
+
+
+class DestinationContract(EventsContract, AnswersContract, FinalStatusContract, SetupErrorsContract, SilenceContract):
+    """The tests that every destination over HTTP passes. A subclass, named Test…, defines what is its own::
 
         class TestShop(DestinationContract):
             type = "shop"
@@ -35,4 +33,4 @@ class DestinationContract(
     """
 
 
-__all__ = ["DestinationContract"]
+__all__ = ["DestinationContract", "EventsContract"]

@@ -230,7 +230,13 @@ class PackingContract(Subject):
         assert first == again, "the same event makes the same request"
 
     def _with_poison(self, events: Sequence[Event], *places: int) -> list[Event]:
-        return [self.poisoned(event) if place in places else event for place, event in enumerate(events)]
+        changed = list(events)
+        for place in places:
+            poisoned = self.poisoned(events[place])
+            if poisoned is None:
+                pytest.skip("it refuses no event for its contents")
+            changed[place] = poisoned
+        return changed
 
 
 def _nested(event: Event, levels: int) -> bytes:

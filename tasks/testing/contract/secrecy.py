@@ -23,7 +23,7 @@ class SecrecyContract(Subject):
         self, destination: Destination[Any], server: Vendor, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG")
-        events = [*self.events(2), self.poisoned(self.event(3))]
+        events = [*self.events(2), self.poisoned(self.event(3)) or self.event(3)]
         outcomes = [*destination.deliver(batch_of([*events, b"no event"]))]
         for status in (302, 400, 401, 403, 404, 413, 429, 500):
             server.always = Reply(status=status)
@@ -62,6 +62,8 @@ class SecrecyContract(Subject):
 
     def test_a_preview_says_why_an_event_is_not_sent(self, destination: Destination[Any], server: Vendor) -> None:
         bad = self.poisoned(self.event(1))
+        if bad is None:
+            pytest.skip("it refuses no event for its contents")
 
         preview = destination.preview(bad)
 

@@ -20,7 +20,7 @@ from dispatcher.emit.ids import IdSource
 from dispatcher.event import Event, encode
 from dispatcher.outcomes import Dead, Delivered, Filtered, Outcome, RetryAfter
 from dispatcher.process.clock import time_ns
-from dispatcher.tasks.destinations.http import HttpDestination, Limits
+from dispatcher.tasks.destinations.http import Limits
 from dispatcher.tasks.testing.vendor import POISON, Call, Vendor
 
 #: The class of a destination.
@@ -32,6 +32,9 @@ NAME: Final = "contract"
 _new_id = IdSource().new
 # Old enough to be no event of the future, young enough for vendors that take no old ones.
 _BEGINNING: Final = datetime.fromtimestamp(time_ns() / 1e9, UTC) - timedelta(minutes=5)
+
+# Events that one request may have of a destination that says nothing about that: more than any test sends.
+_UNLIMITED: Final = 10_000
 
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -89,8 +92,11 @@ class Subject:
             },
         )
 
-    def poisoned(self, event: Event) -> Event:
-        """The event changed so that the vendor, or the destination itself, refuses it for its contents."""
+    def poisoned(self, event: Event) -> Event | None:
+        """The event changed so that the vendor, or the destination itself, refuses it for its contents.
+
+        None if it takes whatever is an event.
+        """
         return with_data(event, note=POISON)
 
     def oversized(self, event: Event, limit: int) -> Event | None:
@@ -197,7 +203,8 @@ def errors_of(outcomes: Sequence[Outcome]) -> str:
 
 def limits_of(destination: Destination[Any]) -> Limits:
     """The most that the destination puts into one request."""
-    return destination.limits if isinstance(destination, HttpDestination) else Limits()
+    limits = getattr(destination, "limits", None)
+    return limits if isinstance(limits, Limits) else Limits(events=_UNLIMITED)
 
 
 def leaks(text: str, options: BaseModel) -> bool:
