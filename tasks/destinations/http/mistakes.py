@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Protocol
 
-from dispatcher.destinations.base import Destination
 from dispatcher.monitoring.sentry.errors import report_failed_delivery
 from dispatcher.secrecy.foreign_error import describe_error, describe_traceback
 
 logger = logging.getLogger(__name__)
 
 
-def report_mistake(destination: Destination[Any], error: Exception) -> str:
+class Named(Protocol):
+    """Whose code it is: a destination."""
+
+    @property
+    def name(self) -> str: ...
+
+
+def report_mistake(destination: Named, error: Exception) -> str:
     """Report an error that a destination's own code has raised, to the log and to Sentry.
 
     Returns:

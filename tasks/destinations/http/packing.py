@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,7 +16,9 @@ from dispatcher.tasks.destinations.http.mistakes import report_mistake
 from dispatcher.tasks.destinations.http.reader import EventReader
 
 if TYPE_CHECKING:
-    from dispatcher.tasks.destinations.http.base import HttpDestination
+    from dispatcher.event import Event
+    from dispatcher.rules.rules import Rules
+    from dispatcher.tasks.destinations.http.base import HttpDestination, Limits
 
 # Events in a row that could not become items now, after which the rest of the batch waits: what one asks is down.
 _POSTPONED: Final = 3
@@ -57,6 +59,34 @@ class Packed(Generic[ItemT]):
     outcomes: dict[int, Unsent]
 
 
+class Maker(Protocol[ItemT]):
+    """What makes items of events: every HTTP destination, and others that are to treat a bad event as these do."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def rules(self) -> Rules | None: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def item(self, event: Event) -> ItemT:
+        """As ``HttpDestination.item``."""
+        ...
+
+    def item_bytes(self, item: ItemT) -> int:
+        """As ``HttpDestination.item_bytes``."""
+        ...
+
+    def group(self, item: ItemT) -> Hashable:
+        """As ``HttpDestination.group``."""
+        ...
+
+
 def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) -> Packed[ItemT]:
     """Make the requests of some events, after the operator's rules and within the vendor's limits. Sends nothing.
 
@@ -67,7 +97,7 @@ def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) ->
     postponed = 0
     reader = EventReader(shares_contexts=destination.shares_contexts)
     for position, payload in enumerate(payloads):
-        entry = outcomes[position - 1] if postponed >= _POSTPONED else _to_entry(destination, reader, position, payload)
+        entry = outcomes[position - 1] if postponed >= _POSTPONED else to_entry(destination, reader, position, payload)
         postponed = postponed + 1 if isinstance(entry, RetryAfter) else 0
         if isinstance(entry, Entry):
             entries.append(entry)
@@ -79,9 +109,15 @@ def pack(destination: HttpDestination[Any, ItemT], payloads: Sequence[bytes]) ->
     return Packed(sorted(requests, key=lambda request: request[0].position), outcomes)
 
 
-def _to_entry(
-    destination: HttpDestination[Any, ItemT], reader: EventReader, position: int, payload: bytes
-) -> Entry[ItemT] | Unsent:
+def to_entry(destination: Maker[ItemT], reader: EventReader, position: int, payload: bytes) -> Entry[ItemT] | Unsent:
+    """The item of a payload after the operator's rules, or what becomes of its event. Raises nothing.
+
+    Args:
+        destination: Whose item it is.
+        reader: Of the delivery.
+        position: The payload's index in the batch.
+        payload: The encoded event.
+    """
     try:
         event = reader.read(payload)
     except (ValueError, OverflowError, RecursionError) as error:
@@ -137,7 +173,7 @@ def too_deep(event: str) -> Dead:
     return Dead(INVALID, f"{event} has data that nests too deeply to be encoded: flatten it", asked=False)
 
 
-def _oversized(destination: HttpDestination[Any, ItemT], entry: Entry[ItemT], size: int, limit: int) -> Dead:
+def _oversized(destination: Maker[ItemT], entry: Entry[ItemT], size: int, limit: int) -> Dead:
     error = f"event {entry.event_id} makes {size} bytes and {destination.label} takes {limit}: put less into its data"
     return Dead(OVERSIZED, error, asked=False)
 
