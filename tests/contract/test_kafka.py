@@ -14,7 +14,7 @@ from dispatcher.event import Event
 from dispatcher.tasks.destinations.kafka import Kafka
 from dispatcher.tasks.testing import Call, EventsContract, batch_of, fates, with_data
 from dispatcher.tasks.testing.contract.subject import errors_of
-from tests.support.kafka_brokers import TOPIC, KafkaBrokers
+from tests.support.kafka_brokers import KafkaBrokers
 
 # Numbers of Kafka's protocol.
 _MSG_SIZE_TOO_LARGE, _NOT_LEADER, _UNKNOWN_TOPIC, _TOPIC_DENIED, _INVALID_RECORD = 10, 6, 3, 29, 87
@@ -43,20 +43,31 @@ class _Calls:
         ]
 
 
-@pytest.fixture
-def brokers() -> Iterator[KafkaBrokers]:
+@pytest.fixture(scope="module")
+def started_brokers() -> Iterator[KafkaBrokers]:
     with KafkaBrokers() as brokers:
         yield brokers
+
+
+@pytest.fixture
+def brokers(started_brokers: KafkaBrokers) -> KafkaBrokers:
+    """The brokers with an empty topic."""
+    started_brokers.new_topic()
+    return started_brokers
 
 
 class TestKafka(EventsContract):
     type = "kafka"
     credentials = ()
 
+    @pytest.fixture(autouse=True)
+    def _topic(self, brokers: KafkaBrokers) -> None:
+        self.topic = brokers.topic
+
     def options(self, url: str) -> dict[str, Any]:
         return {
             "bootstrap_servers": url,
-            "topic": TOPIC,
+            "topic": self.topic,
             "settings": {"ssl.key.password": "hidden-password"},
             "timeout_seconds": 10,
         }

@@ -17,17 +17,18 @@ from typing import Any, Final, Self
 from tests.support.server import Server
 from tests.support.waiting import PATIENCE
 
-TOPIC: Final = "events"
 # Kinds of requests, by Kafka's protocol.
 _PRODUCE: Final = 0
 _PARTITIONS: Final = 4
 
 
 class KafkaBrokers(Server):
-    """Three brokers with a topic of four partitions. Words to them go over a pipe, so that they end with the test."""
+    """Three brokers, and topics of four partitions. Words to them go over a pipe, so that they end with the test."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self.topic = ""
+        self._topics = 0
         self._consumer: Any = None
         self._read: list[Any] = []
         self.bootstrap = ""
@@ -37,12 +38,20 @@ class KafkaBrokers(Server):
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
         self.bootstrap = self._say("start")
+        self.new_topic()
         return self
 
+    def new_topic(self) -> None:
+        """Go on with a topic that has nothing in it, and brokers that are there."""
+        self._topics += 1
+        self.topic = f"events-{self._topics}"
+        self._read = []
+        self._let_go()
+        self._say("create", self.topic)
+        self.set_down(is_down=False)
+
     def close(self) -> None:
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        self._let_go()
         process, self._process = self._process, None
         if process is not None:
             assert process.stdin is not None
@@ -57,7 +66,7 @@ class KafkaBrokers(Server):
 
     def fail_topic(self, code: int) -> None:
         """Say of the topic that it has an error, whenever it is asked for; 0: no more."""
-        self._say("topic", code)
+        self._say("topic", self.topic, code)
 
     def set_down(self, *, is_down: bool) -> None:
         """Let all brokers hang up and refuse connections, or be there again."""
@@ -71,7 +80,7 @@ class KafkaBrokers(Server):
         """All messages of the topic, in the order of their reading. Those that were read before are kept."""
         import confluent_kafka as kafka
 
-        partitions = [kafka.TopicPartition(TOPIC, number, 0) for number in range(_PARTITIONS)]
+        partitions = [kafka.TopicPartition(self.topic, number, 0) for number in range(_PARTITIONS)]
         if self._consumer is None:
             config = {"bootstrap.servers": self.bootstrap, "group.id": "reader", "log_level": 0}
             self._consumer = kafka.Consumer(config)
@@ -82,6 +91,11 @@ class KafkaBrokers(Server):
             self._read += [each for each in self._consumer.consume(1000, timeout=0.1) if each.error() is None]
         assert len(self._read) == total
         return self._read
+
+    def _let_go(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
     def _say(self, *words: object) -> str:
         process = self._process
@@ -109,7 +123,6 @@ class _Cluster:
         # 0: a producer, in which the brokers live. It sends nothing.
         self._handle = ctypes.c_void_p(library.rd_kafka_new(0, None, ctypes.create_string_buffer(512), 512))
         self._brokers = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(self._handle, 3))
-        library.rd_kafka_mock_topic_create(self._brokers, TOPIC.encode(), _PARTITIONS, 3)
 
     def start(self) -> str:
         return self._library.rd_kafka_mock_cluster_bootstraps(self._brokers).decode()
@@ -121,8 +134,12 @@ class _Cluster:
         )
         return ""
 
-    def topic(self, code: int) -> str:
-        self._library.rd_kafka_mock_topic_set_error(self._brokers, TOPIC.encode(), code)
+    def create(self, topic: str) -> str:
+        self._library.rd_kafka_mock_topic_create(self._brokers, topic.encode(), _PARTITIONS, 3)
+        return ""
+
+    def topic(self, topic: str, code: int) -> str:
+        self._library.rd_kafka_mock_topic_set_error(self._brokers, topic.encode(), code)
         return ""
 
     def down(self, is_down: int) -> str:
