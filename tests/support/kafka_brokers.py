@@ -83,6 +83,8 @@ class KafkaBrokers(Server):
         partitions = [kafka.TopicPartition(self.topic, number, 0) for number in range(_PARTITIONS)]
         if self._consumer is None:
             config = {"bootstrap.servers": self.bootstrap, "group.id": "reader", "log_level": 0}
+            # Or each question waits behind a fetch that waits for more.
+            config["fetch.wait.max.ms"] = 10
             self._consumer = kafka.Consumer(config)
             self._consumer.assign(partitions)
         total = sum(self._consumer.get_watermark_offsets(each, timeout=PATIENCE)[1] for each in partitions)
@@ -135,6 +137,7 @@ class _Cluster:
         return ""
 
     def create(self, topic: str) -> str:
+        self._library.rd_kafka_mock_clear_request_errors(self._brokers, ctypes.c_int16(_PRODUCE))
         self._library.rd_kafka_mock_topic_create(self._brokers, topic.encode(), _PARTITIONS, 3)
         return ""
 
