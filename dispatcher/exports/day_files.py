@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -13,6 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 _ID: Final = "event_id"
+# Ids that are compared with one another at a time; more are parted by their last character, of which ids have sixteen.
+_IDS_AT_A_TIME: Final = 500_000
+_END: Final = (1 << 63) - 1
 
 
 # Columns of few different values. The others would only be tried, at the cost of a hash for each value.
@@ -69,7 +72,7 @@ def day_directory(day: str) -> str:
 def drop_repeats(existing: Sequence[Path], came: Sequence[Path]) -> int:
     """Rewrite new files of a day without the events that the day has already, or that stand further in front.
 
-    Done again, it changes nothing. Takes some hundred bytes of memory for each event of the day.
+    Done again, it changes nothing. Takes some sixty bytes of memory for each event of the day, and 200 MB.
 
     Args:
         existing: The day's files. They stay as they are.
@@ -81,33 +84,53 @@ def drop_repeats(existing: Sequence[Path], came: Sequence[Path]) -> int:
     Raises:
         OSError: A file cannot be read or written.
     """
-    columns = [pq.read_table(path, columns=[_ID])[_ID] for path in (*existing, *came)]
+    columns = [pq.read_table(path, columns=[_ID], use_threads=False)[_ID] for path in (*existing, *came)]
     before = sum(len(column) for column in columns[: len(existing)])
-    ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return before
-    places = pa.table({_ID: ids, "place": pa.array(range(len(ids)), pa.int64())})
-    kept = places.group_by(_ID).aggregate([("place", "min")])["place_min"]
+    repeats = _repeats(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()))
     start = before
     for path, column in zip(came, columns[len(existing) :], strict=True):
-        inside = kept.filter(pc.and_(pc.greater_equal(kept, start), pc.less(kept, start + len(column))))
-        if len(inside) < len(column):
-            _keep_rows(path, pc.subtract(inside.sort(), start))
-        start += len(column)
+        end = start + len(column)
+        inside = repeats.filter(pc.and_(pc.greater_equal(repeats, start), pc.less(repeats, end)))
+        if len(inside):
+            _drop_rows(path, pc.subtract(inside, start))
+        start = end
     return before
 
 
-def _keep_rows(path: Path, rows: Any) -> None:
-    if not len(rows):
+def _repeats(ids: pa.ChunkedArray) -> pa.Array:
+    """The places of ids that stand further in front too.
+
+    A part of the ids at a time, since the table of all would be several times as large as they are.
+    """
+    if len(ids) <= _IDS_AT_A_TIME:
+        return _repeats_among(ids, pa.array(range(len(ids)), pa.int64()))
+    endings = pc.utf8_slice_codeunits(ids, start=-1, stop=_END)
+    found = []
+    for ending in pc.unique(endings):
+        are_meant = pc.equal(endings, ending)
+        found.append(_repeats_among(ids.filter(are_meant), pc.indices_nonzero(are_meant).cast(pa.int64())))
+    return pa.concat_arrays(found)
+
+
+def _repeats_among(ids: pa.ChunkedArray, places: pa.Array) -> pa.Array:
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return places.slice(0, 0)
+    first = pa.table({_ID: ids, "place": places}).group_by(_ID).aggregate([("place", "min")])["place_min"]
+    return places.filter(pc.invert(pc.is_in(places, first)))
+
+
+def _drop_rows(path: Path, places: pa.Array) -> None:
+    table = pq.read_table(path)
+    kept = table.filter(pc.invert(pc.is_in(pa.array(range(len(table)), pa.int64()), places)))
+    if not len(kept):
         path.unlink()
         return
     unfinished = path.with_suffix(".tmp")
-    table = pq.read_table(path)
-    write_rows(table.take(rows), unfinished)
+    write_rows(kept, unfinished)
     unfinished.rename(path)
 
 
-def write_rows(table: Any, path: Path) -> None:
+def write_rows(table: pa.Table, path: Path) -> None:
     """Write rows as a Parquet file: the same bytes for the same rows."""
     pq.write_table(
         table,
