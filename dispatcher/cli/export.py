@@ -11,6 +11,7 @@ import click
 
 from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
+from dispatcher.cli.export_vertica import vertica
 from dispatcher.cli.input.logs import directory_option, find_logs, logs_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
@@ -92,3 +93,4 @@ def parquet(
 
 export.add_command(research_package)
 export.add_command(tableau)
+export.add_command(vertica)
