@@ -102,7 +102,7 @@ class Tracker:
         self._new_id = IdSource().new
         self._reopen_at = 0.0
         #: Events that this process could not take, because its outbox was full or could not be opened.
-        self.refused = 0
+        self.refused = self._known_refused = 0
 
     @staticmethod
     def resolve_context() -> dict[str, Any]:
@@ -362,11 +362,13 @@ class Tracker:
         """Wait until everything emitted so far is in the batch store, for up to ``timeout`` seconds.
 
         Returns:
-            True once it is. False leaves the rest in the outbox, from where it is delivered later.
+            True once it is. False leaves the rest in the outbox, from where it is delivered later; or, with strict off,
+            says that events were refused since the last call, and are lost.
         """
+        all_taken, self._known_refused = self._strict or self.refused == self._known_refused, self.refused
         outbox = self._outbox
         if outbox is None or not self._is_open_here[0]:
-            return True
+            return all_taken
         target, pid = outbox.position, os.getpid()
         deadline = monotonic() + timeout
         while not outbox.has_relayed(target):
@@ -377,7 +379,7 @@ class Tracker:
             time.sleep(0.005)
             if os.getpid() != pid:
                 return False  # the copy of a greenlet, in a forked child: the rest is up to the parent
-        return True
+        return all_taken
 
     def close(self) -> None:
         """Flush for up to ``outbox.exit_flush_seconds``, and close the outbox. The next event opens another one."""

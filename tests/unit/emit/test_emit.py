@@ -337,6 +337,15 @@ def test_emit_does_not_try_to_open_the_outbox_with_every_event(tmp_path: Path, m
     assert one.refused == 1_000
 
 
+def test_flush_says_once_that_events_were_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one = make_tracker(tmp_path / "file")
+    assert one.flush(0) is True
+    one.emit("shop.order.paid")
+    assert one.flush(0) is False
+    assert one.flush(0) is True
+
+
 def test_an_event_emitted_while_the_outbox_closes_is_counted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     outbox = make_outbox(root)
     one = Tracker(outbox=outbox)
