@@ -20,7 +20,7 @@ from dispatcher.errors import OutboxError, OutboxFullError
 from dispatcher.outbox.journal import HEADER, HEADER_BYTES, ROTATED, Journal
 from dispatcher.outbox.journal_files import JournalFiles
 from dispatcher.outbox.listing import remove_outbox
-from dispatcher.outbox.permissions import pass_on_group
+from dispatcher.outbox.permissions import file_in_the_way, pass_on_group
 from dispatcher.outbox.relay_fifo import APPENDED, wake_relay
 from dispatcher.outbox.state import AWAKE, PROCESS_SLEEPS, SLEEPING, THREAD_SLEEPS, State
 from dispatcher.process.clock import monotonic
@@ -69,9 +69,11 @@ class Outbox:
             self._files = JournalFiles(self.directory, size=self.journal_bytes, max_bytes=max_bytes, state=self.state)
             self._journal = self._take_first()
         except OSError as error:
+            file = file_in_the_way(root)
             raise OutboxError(
-                f"the outbox directory {root} cannot be used: {error.strerror or error}; make it writable for this "
-                "user, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY) to a directory on a local disk with room"
+                f"the outbox directory {root} cannot be used: {error.strerror or error}; "
+                f"{'make it writable for this user' if file is None else f'{file} is a file: move it away'}, or set "
+                "outbox.directory (DISPATCHER_OUTBOX__DIRECTORY) to a directory on a local disk with room"
             ) from error
         self._map = self._journal.map
         self._page = self.state.page

@@ -30,3 +30,9 @@ def pass_on_group(made: int | Path, directory: Path) -> None:
         os.fchmod(made, 0o600 | group & ~stat.S_IXGRP)
     else:
         os.chmod(made, stat.S_ISGID | 0o700 | group)
+
+
+def file_in_the_way(directory: Path) -> Path | None:
+    """The file that has the name of a directory to be made, or of one above it; None without one."""
+    there = next((path for path in (directory, *directory.parents) if os.path.lexists(path)), None)
+    return None if there is None or os.path.isdir(there) else there

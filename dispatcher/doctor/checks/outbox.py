@@ -35,6 +35,7 @@ from dispatcher.outbox.listing import (
     journals_bytes,
     names,
 )
+from dispatcher.outbox.permissions import file_in_the_way
 from dispatcher.outbox.state import State
 from dispatcher.outbox.stats import OutboxSurvey, survey
 from dispatcher.process.system_calls import is_running
@@ -52,6 +53,11 @@ DIRECTORY: Final = Check(
     "Whether the outbox directory exists and the user who runs this can write to it.",
     "run this as the web app's user; if it already was that user, make {directory} writable for it, or set "
     "DISPATCHER_OUTBOX__DIRECTORY",
+)
+IN_THE_WAY: Final = Check(
+    "outbox.in_the_way",
+    "Whether a file has the name of the outbox directory, or of one above it.",
+    "move {file} away, or set DISPATCHER_OUTBOX__DIRECTORY to another path",
 )
 FILE_SYSTEM: Final = Check(
     "outbox.file_system",
@@ -113,6 +119,7 @@ LEFT_OVER: Final = Check(
 CHECKS: Final = (
     STORAGE,
     DIRECTORY,
+    IN_THE_WAY,
     FILE_SYSTEM,
     PERMISSIONS,
     ROOM,
@@ -131,7 +138,9 @@ def check(deployment: Deployment) -> Iterator[Finding]:
     settings = deployment.settings
     root = settings.outbox_directory
     yield storage(settings.outbox.storage)
-    yield directory(root)
+    yield (found := in_the_way(root))
+    if found.level == "ok":
+        yield directory(root)
     yield local_disk(root)
     if not os.path.isdir(root):
         yield enough_room(root, free_room(root), wanted=settings.outbox.max_bytes)
@@ -155,12 +164,16 @@ def storage(where: str) -> Finding:
     return STORAGE.ok("emitted events are kept on disk")
 
 
+def in_the_way(root: Path) -> Finding:
+    if (file := file_in_the_way(root)) is not None:
+        return IN_THE_WAY.error(f"{root} cannot be made: {file} is a file", file=file)
+    return IN_THE_WAY.ok(f"{root} is a directory, or can be made")
+
+
 def directory(root: Path) -> Finding:
     if can_write(root):
         there = "exists and is writable" if os.path.isdir(root) else "will be created at the first event"
         return DIRECTORY.ok(f"{root} {there}")
-    if os.path.exists(root) and not os.path.isdir(root):
-        return DIRECTORY.error(f"{root} is not a directory", directory=root)
     return DIRECTORY.error(f"{root} is not writable for this user", directory=root)
 
 

@@ -527,7 +527,8 @@ def test_strict_raises_if_the_outbox_cannot_be_made(tmp_path: Path) -> None:
     tracker = make_tracker(tmp_path / "file" / "outbox", strict=True)
     for _ in range(2):
         with pytest.raises(
-            OutboxError, match=r"file/outbox cannot be used: Not a directory; make it writable .*DIRECTORY"
+            OutboxError,
+            match=r"file/outbox cannot be used: Not a directory; .*/file is a file: move it away",
         ):
             tracker.emit("good.event")
 

@@ -560,7 +560,8 @@ def test_a_directory_that_cannot_be_made_is_named_with_a_remedy(tmp_path: Path, 
     with pytest.raises(OutboxError) as caught:
         make_outbox(tmp_path / where)
     assert f"the outbox directory {tmp_path / where} cannot be used" in str(caught.value)
-    assert "make it writable for this user, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY)" in str(caught.value)
+    remedy = f"{tmp_path / 'file'} is a file: move it away, or set outbox.directory (DISPATCHER_OUTBOX__DIRECTORY)"
+    assert remedy in str(caught.value)
 
 
 def test_a_removed_directory_is_an_error_other_than_a_full_outbox(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
