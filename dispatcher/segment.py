@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from dispatcher import tracker
+from dispatcher.emit.encoding import RefusedCall
 from dispatcher.wire import plain_text
 
 if TYPE_CHECKING:
@@ -165,4 +166,10 @@ def _to_id(identity: object) -> object:
 
 
 def _submit(event_type: EventType, name: str, body: dict[str, Any], timestamp: datetime | None) -> str:
+    if issubclass(type(body.get("userId")), dict):
+        body = RefusedCall(
+            body,
+            f"the user_id of segment.{event_type} must be text, a number or a UUID, not a dict: who it is comes first, "
+            "then the details; pass None for someone who is not known, with anonymous_id=…",
+        )
     return tracker.get_tracker().submit(event_type, name, body, timestamp=timestamp)

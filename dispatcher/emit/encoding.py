@@ -39,6 +39,14 @@ _BROWSER_DATA: Final = (str, list, int, float)
 _NO_CONTEXT: Final = msgspec.Raw(b"{}")
 
 
+class RefusedCall(dict[str, Any]):
+    """The data of an event that whoever calls refuses, with why: it raises, or becomes a dead letter that keeps it."""
+
+    def __init__(self, data: Mapping[str, Any], problem: str) -> None:
+        super().__init__(data)
+        self.problem: Final = problem
+
+
 class EventEncoder:
     """Checks events and encodes them. Safe in threads.
 
@@ -285,6 +293,8 @@ def unreadable(name: object, error: Exception) -> InvalidEventError:
 def _read_data(event_type: EventType, name: str, data: Any, bound: BoundContext) -> Any:
     if data is None:
         return {}
+    if type(data) is RefusedCall:
+        raise InvalidEventError(data.problem, event_name=short_name(name))
     # Only types are asked: isinstance would have a lazy object, such as Django's, look up what it stands for.
     if issubclass(type(data), Mapping):
         return data if type(data) is dict else _copy_mapping(data, "data", name)

@@ -9,6 +9,10 @@ from uuid import UUID
 import pytest
 
 from dispatcher import segment, tracker
+from dispatcher.errors import InvalidEventError
+from dispatcher.event import decode
+from dispatcher.outbox import MemoryOutbox
+from dispatcher.testing import capture
 
 
 class RecordingTracker:
@@ -149,3 +153,20 @@ def test_the_callers_dicts_are_not_changed(recorder: RecordingTracker) -> None:
     properties, context, integrations = {"a": 1}, {"page": {"title": "T"}}, {"All": True}
     segment.track(1, "E", properties, context, integrations=integrations)
     assert (properties, context, integrations) == ({"a": 1}, {"page": {"title": "T"}}, {"All": True})
+
+
+@pytest.mark.parametrize("call", [segment.identify, segment.page, segment.screen])
+def test_details_in_the_place_of_the_user_are_an_error_that_says_what_comes_first(call: Any) -> None:
+    with capture(), pytest.raises(InvalidEventError, match="who it is comes first") as raised:
+        call({"email": "ada@example.org"})
+    assert "ada" not in str(raised.value)
+
+    lenient = tracker.Tracker(outbox=(outbox := MemoryOutbox()))
+    before = tracker.set_tracker(lenient)
+    try:
+        call({"email": "ada@example.org"})
+    finally:
+        tracker.set_tracker(before)
+    (letter,) = map(decode, outbox.payloads)
+    assert (letter.type, letter.data["reason"]) == ("dead", "invalid")
+    assert "ada@example.org" in letter.data["data"], "it can be repaired"
