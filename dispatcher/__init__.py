@@ -14,11 +14,12 @@ from dispatcher.errors import (
     StoreUnavailableError,
 )
 from dispatcher.event import Event
-from dispatcher.tracker import Tracker, configure, flush, page_reference
+from dispatcher.tracker import Tracker, configure, emit, flush, page_reference
 from dispatcher.version import __version__ as __version__
 
 __all__ = [  # noqa: RUF022 - grouped by subject
-    # Emitting
+    # Emitting. The function stands before the room of that name, which only dispatcher's own code enters.
+    "emit",
     "tracker",
     "segment",
     "context",

@@ -8,6 +8,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
+from dispatcher.emit import ids
 from dispatcher.emit.ids import IdSource
 
 
@@ -69,7 +70,7 @@ def test_two_sources_have_no_id_in_common() -> None:
 
 
 def test_an_id_of_a_time_before_1970_is_a_uuid_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dispatcher.emit.ids.time_ns", lambda: -2_177_452_800_000_000_000)
+    monkeypatch.setattr(ids, "time_ns", lambda: -2_177_452_800_000_000_000)
     made = IdSource().new()
     assert str(UUID(made)) == made
     assert UUID(made).version == 7

@@ -34,6 +34,7 @@ PUBLIC = {
         "Tracker",
         "configure",
         "context",
+        "emit",
         "flush",
         "page_reference",
         "segment",
@@ -143,6 +144,15 @@ def test_every_public_error_is_a_dispatcher_error() -> None:
     ],
 )
 def test_importing_the_package_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
+    assert loaded_by(code, tmp_path) == []
+
+
+def test_emit_stands_at_the_top_too_and_its_room_stays_reachable(tmp_path: Path) -> None:
+    code = (
+        "import dispatcher\n"
+        "from dispatcher.emit.context import current\n"
+        "assert dispatcher.emit is dispatcher.tracker.emit\n"
+    )
     assert loaded_by(code, tmp_path) == []
 
 
