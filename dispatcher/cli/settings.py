@@ -14,7 +14,7 @@ from dispatcher.cli.settings_from_django import from_django
 from dispatcher.config import mask_url, read
 from dispatcher.config.collector_secret import missing_secret
 from dispatcher.config.environment_file import environment_file
-from dispatcher.destinations.options import check_options, mask_settings
+from dispatcher.destinations.options import check_options, mask_settings, missing_packages
 from dispatcher.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(as_json: bool) -> None:
     """Look for mistakes, also in the options of destinations. Exit code 1 if there are any."""
     try:
         loaded = read()
-        problems = check_options(loaded.settings, loaded.source)
+        problems = [*check_options(loaded.settings, loaded.source), *missing_packages(loaded.settings, loaded.source)]
         if (missing := missing_secret(loaded.settings)) is not None:
             problems.append(missing)
     except SettingsError as error:

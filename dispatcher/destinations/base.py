@@ -114,6 +114,14 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
         return None
 
     @classmethod
+    def missing_package(cls) -> str | None:
+        """The package that the type needs and that is not installed here, with the way out; None without one.
+
+        Imports nothing. `dispatcher settings check` asks it; a worker starts without, and the events wait.
+        """
+        return None
+
+    @classmethod
     def longest_seconds(cls, options: BaseModel) -> float:
         """How many seconds one request may take. A lease must be longer, or another worker sends the same meanwhile.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -36,6 +37,23 @@ def check_options(settings: Settings, source: Callable[[KeyPath], str] | None = 
     for name, table in settings.destinations.items():
         if table.enabled:
             problems += _check(name, table, source or (lambda _: "settings"))
+    return problems
+
+
+def missing_packages(settings: Settings, source: Callable[[KeyPath], str]) -> list[str]:
+    """Packages that destinations need and that are not installed here, a line each, for those that are enabled.
+
+    Types that cannot be imported, of which ``check_options`` complains, are passed over.
+
+    Args:
+        settings: What to check.
+        source: As for ``check_options``.
+    """
+    problems = []
+    for name, table in settings.destinations.items():
+        with suppress(SettingsError):
+            if table.enabled and (missing := load_type(table.type).missing_package()) is not None:
+                problems.append(problem(source(("destinations", name)), f"destinations.{name}", missing))
     return problems
 
 

@@ -48,6 +48,11 @@ CREDENTIALS: Final = Check(
     "placeholders. Segment's tracking API does not say whether it knows a write key: it answers 200 to any.",
     "set {variable} to the credential from the vendor's pages, for the workers, and restart them",
 )
+COMPLETE: Final = Check(
+    "destinations.complete",
+    "Whether a destination has what else it needs: packages, and settings that only it knows of.",
+    "do that for the workers, and restart them",
+)
 REACHABLE: Final = Check(
     "destinations.reachable",
     "Whether this machine can reach each HTTP destination: name, connection, TLS; through the proxy, if one is set. "
@@ -70,7 +75,7 @@ LEASE: Final = Check(
     "set {variable} to more than {seconds}, or lower the destination's timeouts",
 )
 
-CHECKS: Final = (ANY, ALLOWLIST, CREDENTIALS, REACHABLE, CERTIFICATE, ENCRYPTION, LEASE)
+CHECKS: Final = (ANY, ALLOWLIST, CREDENTIALS, COMPLETE, REACHABLE, CERTIFICATE, ENCRYPTION, LEASE)
 
 
 def check(deployment: Deployment) -> Iterator[Finding]:
@@ -151,8 +156,7 @@ def missing_settings(name: str, table: DestinationSettings) -> Iterator[Finding]
         return
     with Previewer({name: table}) as previewer:
         missing = previewer.missing_settings(name)
-    if missing is not None:
-        yield CREDENTIALS.error(missing, variable=option_variable(name, "…"))
+    yield COMPLETE.ok(f"{name} has what it needs") if missing is None else COMPLETE.error(missing)
 
 
 def flaw_of(secret: str, *, is_single_word: bool = True) -> str | None:

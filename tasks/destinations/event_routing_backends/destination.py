@@ -19,7 +19,11 @@ from pydantic import Field, SecretStr, model_validator
 from dispatcher.destinations.base import reveal
 from dispatcher.destinations.traits import EVENT_ROUTING_BACKENDS
 from dispatcher.outcomes import DELIVERED, INVALID, Dead
-from dispatcher.tasks.destinations.event_routing_backends.transformers import Format, Transformers
+from dispatcher.tasks.destinations.event_routing_backends.transformers import (
+    Format,
+    Transformers,
+    missing_package,
+)
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.urls import BaseUrl
 
@@ -102,6 +106,10 @@ class EventRoutingBackends(HttpDestination[EventRoutingBackendsOptions, Transfor
     def endpoint(self) -> str:
         url = self.options.url
         return f"{url}/statements" if self._is_xapi and not url.endswith("/statements") else url
+
+    @classmethod
+    def missing_package(cls) -> str | None:
+        return missing_package()
 
     def missing_settings(self) -> str | None:
         problem = self._transformers.problem()

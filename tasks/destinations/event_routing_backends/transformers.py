@@ -103,11 +103,8 @@ class Transformers:
         return self._format != "xapi" or bool((statement.get("object") or {}).get("id"))
 
     def _load(self) -> str | None:
-        if find_spec(_PACKAGE) is None:
-            return (
-                "the package edx-event-routing-backends is not installed beside this worker: run the worker in the "
-                "LMS's environment, or install the package in the worker's"
-            )
+        if (missing := missing_package()) is not None:
+            return missing
         module = self._django_settings or os.environ.get(_SETTINGS_VARIABLE)
         if not module:
             return (
@@ -143,6 +140,16 @@ class Transformers:
         if not getattr(import_module(f"{_PACKAGE}.processors.{self._format}"), enabled).is_enabled():
             return f"{enabled} is off in {module}: switch it on, or set enabled = false for this destination"
         return None
+
+
+def missing_package() -> str | None:
+    """That event-routing-backends is not installed here, with the way out; None if it is. Imports nothing."""
+    if find_spec(_PACKAGE) is not None:
+        return None
+    return (
+        "the package edx-event-routing-backends is not installed beside this worker: run the worker in the LMS's "
+        "environment, or install the package in the worker's"
+    )
 
 
 def _as_given_there(event: Event) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,3 +160,17 @@ def test_check_prints_json(own: Path) -> None:
         "ok": False,
         "problems": ['DISPATCHER_STRICT: strict = "maybe": it must be true or false'],
     }
+
+
+@pytest.mark.skipif(find_spec("event_routing_backends") is not None, reason="its package is installed here")
+def test_a_package_that_a_destination_misses_is_named_with_the_way_out(tmp_path: Path) -> None:
+    environ = {
+        "DISPATCHER_DESTINATIONS__LRS__TYPE": "event_routing_backends",
+        "DISPATCHER_DESTINATIONS__LRS__URL": "https://lrs.example.com/xapi",
+        "DISPATCHER_STATE_DIRECTORY": str(tmp_path),
+    }
+
+    checked = CliRunner().invoke(settings, ["check"], env=environ)
+
+    assert checked.exit_code == 1
+    assert "destinations.lrs: the package edx-event-routing-backends is not installed" in checked.stderr

@@ -334,6 +334,7 @@ CASES: Final = [
     ),
     # Outbox
     Case("outbox.directory", lambda tmp: outbox.directory(in_file(tmp / "file")), outbox.directory),
+    Case("outbox.in_the_way", lambda tmp: outbox.in_the_way(in_file(tmp / "file")), outbox.in_the_way),
     Case("outbox.file_system", lambda tmp: outbox.local_disk(tmp, "nfs4"), lambda tmp: outbox.local_disk(tmp, "ext4")),
     Case(
         "outbox.permissions",
@@ -380,6 +381,11 @@ CASES: Final = [
         "destinations.credentials",
         lambda _: worst(destinations.credentials("segment", table(), segment(write_key="changeme"))),
         lambda _: worst(destinations.credentials("segment", table(), segment(write_key="k1"))),
+    ),
+    Case(
+        "destinations.complete",
+        lambda _: worst(destinations.missing_settings("ads", table(type="meta_conversions", dataset_id="1234567890"))),
+        lambda _: worst(destinations.missing_settings("log", table(type="tracking_log", path="/tmp/tracking.log"))),
     ),
     Case(
         "destinations.certificate",
@@ -867,10 +873,11 @@ def test_missing_settings_of_a_destination_are_an_error_with_their_variables() -
     found = worst(destinations.missing_settings("shop_ads", ads))
     assert found.level == "error"
     assert "DISPATCHER_DESTINATIONS__SHOP_ADS__ACCESS_TOKEN" in found.what
+    assert "credential" not in found.remedy
     whole = table(type="meta_conversions", dataset_id="1234567890123456", access_token="a-token")
-    assert list(destinations.missing_settings("shop_ads", whole)) == []
+    assert worst(destinations.missing_settings("shop_ads", whole)).level == "ok"
     log = table(type="tracking_log", path="/tmp/tracking.log")
-    assert list(destinations.missing_settings("tracking_log", log)) == []
+    assert worst(destinations.missing_settings("tracking_log", log)).level == "ok"
 
 
 def test_a_destination_replaced_by_the_segment_stub_is_not_probed() -> None:
