@@ -57,7 +57,7 @@ class KafkaBrokers(Server):
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.close()
-            process.wait(30)
+            process.wait(PATIENCE)
             process.stdout.close()
 
     def fail_puts(self, code: int, times: int = 1) -> None:

@@ -63,6 +63,7 @@ PUBLIC = {
         "SILENT",
         "Call",
         "DestinationContract",
+        "EventsContract",
         "Reply",
         "Vendor",
         "batch_of",
