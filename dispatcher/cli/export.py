@@ -6,16 +6,20 @@ import os
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
 from dispatcher.cli.export_vertica import vertica
-from dispatcher.cli.input.logs import directory_option, find_logs, logs_option
+from dispatcher.cli.input.logs import find_logs, find_target, logs_option, target_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
+
+if TYPE_CHECKING:
+    from dispatcher.exports.bucket.bucket import Bucket
 
 
 @click.group()
@@ -29,7 +33,7 @@ def export() -> None:
 
 @export.command()
 @logs_option()
-@directory_option()
+@target_option()
 @click.option("--since", type=TIMESTAMP, help="Only events at this time, in UTC, or later.")
 @click.option("--until", type=TIMESTAMP, help="Only events before this time, in UTC.")
 @click.option(
@@ -40,8 +44,8 @@ def export() -> None:
 @click.option("--again", is_flag=True, help="Read too what an earlier export to this directory has read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def parquet(
-    logs: tuple[Path, ...],
-    directory: Path,
+    logs: tuple[Path | Bucket, ...],
+    place: Path | Bucket,
     since: datetime | None,
     until: datetime | None,
     processes: int | None,
@@ -57,12 +61,16 @@ def parquet(
     Run it each night with all logs: what was read before is not read again. An export that was interrupted goes on if
     you run it again in the same way. Files appear at once, so that whoever reads meanwhile sees no half of one.
 
+    --to may be a folder of a bucket: then files are made under the state directory, and put there one by one, each
+    whole; one export at a time writes to it, from whatever machine.
+
     In the directory _manifests is what became of every line; in _broken the lines that could not be read.
 
     \b
     Examples:
       dispatcher export parquet --from /var/log/tracking.log --to /srv/events
       dispatcher export parquet --from /backup/tracking-logs --to /srv/events --since 2026-01-01
+      dispatcher export parquet --from s3://logs/tracking --to s3://lake/events
       duckdb -c "SELECT event_type, count(*) FROM '/srv/events/date=*/*.parquet' GROUP BY ALL ORDER BY 2 DESC"
 
     Exit code 0 if all logs were read to their ends, 1 if one could not be read on.
@@ -72,9 +80,10 @@ def parquet(
     from dispatcher.exports.parquet import ParquetExport  # noqa: PLC0415 - the extra
     from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
 
+    target = find_target(place)
     process = ParquetExport(
         find_logs(logs),
-        directory,
+        target,
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,
         again=again,
@@ -87,7 +96,7 @@ def parquet(
     if as_json:
         click.echo(manifest.to_json())
     else:
-        print_summary(manifest, directory)
+        print_summary(manifest, str(target))
     raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
 
 

@@ -15,6 +15,7 @@ from dispatcher.errors import DispatcherError
 
 if TYPE_CHECKING:
     from dispatcher.config.research_package import ResearchPackageSettings
+    from dispatcher.exports.bucket.bucket import Bucket
     from dispatcher.exports.research_package.export import By
     from dispatcher.exports.research_package.gnupg import PublicKey
     from dispatcher.exports.research_package.rules import Rules
@@ -40,7 +41,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--explain", metavar="LINE", help="Only say what becomes of this line of a log; FILE:NUMBER names one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def research_package(
-    logs: tuple[Path, ...],
+    logs: tuple[Path | Bucket, ...],
     directory: Path | None,
     since: datetime | None,
     until: datetime | None,

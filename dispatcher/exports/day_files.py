@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -69,14 +69,19 @@ def day_directory(day: str) -> str:
     return f"date={day}"
 
 
-def drop_repeats(existing: Sequence[Path], came: Sequence[Path]) -> int:
+def ids_of(file: Any) -> Any:
+    """The ids of the events of a Parquet file: a path, or one that is open."""
+    return pq.read_table(file, columns=[_ID], use_threads=False)[_ID]
+
+
+def drop_repeats(existing: Sequence[Any], came: Sequence[Path]) -> int:
     """Rewrite new files of a day without the events that the day has already, or that stand further in front.
 
     Done again, it changes nothing. Takes some sixty bytes of memory for each event of the day, and 200 MB.
 
     Args:
-        existing: The day's files. They stay as they are.
-        came: New ones. A file of which nothing is left is removed.
+        existing: The ids of the events that the day has, as ``ids_of`` gives them.
+        came: New files. One of which nothing is left is removed.
 
     Returns:
         How many events there were.
@@ -84,8 +89,8 @@ def drop_repeats(existing: Sequence[Path], came: Sequence[Path]) -> int:
     Raises:
         OSError: A file cannot be read or written.
     """
-    columns = [pq.read_table(path, columns=[_ID], use_threads=False)[_ID] for path in (*existing, *came)]
-    before = sum(len(column) for column in columns[: len(existing)])
+    columns = [*existing, *map(ids_of, came)]
+    before = sum(map(len, existing))
     repeats = _repeats(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()))
     start = before
     for path, column in zip(came, columns[len(existing) :], strict=True):

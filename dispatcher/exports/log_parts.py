@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
 from dispatcher.edx_log.packed_stream import is_packed
 from dispatcher.edx_log.source import decompressed
 from dispatcher.errors import DispatcherError
+
+if TYPE_CHECKING:
+    from dispatcher.exports.bucket.log_object import LogObject
 
 #: Bytes of a plain log in one part: some seconds of work, which an interrupted export does again.
 PART_BYTES: Final = 256 << 20
@@ -29,15 +32,15 @@ class LogPart(msgspec.Struct, frozen=True, kw_only=True):
     """A range of a log.
 
     Args:
-        path: The log.
-        head: A digest of the log's beginning.
+        path: The log: a file, or an object of a bucket.
+        head: A digest of the log's beginning; of an object's address, size and e-tag.
         start: The position of the first line, in bytes of the file. 0 for a compressed one.
         end: The position behind the last byte, as the file was when the export began.
         first_number: The number of the first line, counted from 1.
-        is_compressed: Whether the whole file is this part.
+        is_compressed: Whether the whole file is this part, and may be compressed.
     """
 
-    path: Path
+    path: Path | LogObject
     head: str
     start: int
     end: int
@@ -66,18 +69,21 @@ class LineBlock(msgspec.Struct, gc=False):
     is_unfinished: bool = False
 
 
-def split_log(path: Path, part_bytes: int = PART_BYTES) -> list[LogPart]:
+def split_log(path: Path | LogObject, part_bytes: int = PART_BYTES) -> list[LogPart]:
     """The parts of a log as long as it is now. Reads a plain log that is longer than a part once, for its line numbers.
 
     Raises:
         OSError: The log cannot be read.
+        BucketError: The bucket does not answer.
     """
+    if not isinstance(path, Path) and path.size <= part_bytes:
+        return [_whole(path, path.head, path.size)]  # not opened: there may be thousands
     with path.open("rb") as file:
         beginning = file.read(_HEAD_BYTES)
         size = file.seek(0, 2)
-        head = hashlib.sha256(beginning).hexdigest()[:_DIGEST_CHARACTERS]
+        head = _digest(beginning) if isinstance(path, Path) else path.head
         if is_packed(beginning):
-            return [LogPart(path=path, head=head, start=0, end=size, first_number=1, is_compressed=True)]
+            return [_whole(path, head, size)]
         parts: list[LogPart] = []
         start, number = 0, 1
         while start < size:
@@ -85,6 +91,14 @@ def split_log(path: Path, part_bytes: int = PART_BYTES) -> list[LogPart]:
             parts.append(LogPart(path=path, head=head, start=start, end=end, first_number=number, is_compressed=False))
             start, number = end, number + lines
         return parts
+
+
+def _whole(path: Path | LogObject, head: str, size: int) -> LogPart:
+    return LogPart(path=path, head=head, start=0, end=size, first_number=1, is_compressed=True)
+
+
+def _digest(beginning: bytes) -> str:
+    return hashlib.sha256(beginning).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def _find_end(file: IO[bytes], start: int, wanted: int, size: int) -> tuple[int, int]:
@@ -111,10 +125,12 @@ def read_blocks(part: LogPart) -> Iterator[LineBlock]:
 
     Raises:
         DispatcherError: The log is another one now.
-        OSError, EOFError, zlib.error, ZstdError: As ``READ_ERRORS`` of ``Source``: it cannot be read on.
+        BucketError: The bucket does not answer.
+        OSError, EOFError: As ``READ_ERRORS`` of ``Source``: it cannot be read on.
     """
     with part.path.open("rb") as raw:
-        if hashlib.sha256(raw.read(_HEAD_BYTES)).hexdigest()[:_DIGEST_CHARACTERS] != part.head:
+        # Objects are read by their e-tags.
+        if isinstance(part.path, Path) and _digest(raw.read(_HEAD_BYTES)) != part.head:
             raise DispatcherError(
                 f"{part.path} is another log than when the export began: it was rotated. Export again; what was read "
                 "is kept"

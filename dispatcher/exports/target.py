@@ -1,27 +1,109 @@
-"""Target: the directory that an export writes to, one export at a time, each file at once."""
+"""Target: where an export's files go, each at once: a directory, or a bucket's folder. One export at a time."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from io import BufferedReader
 from pathlib import Path
+from typing import Protocol
 
 from dispatcher.errors import DispatcherError
 from dispatcher.process import system_calls
 
 
+class Target(Protocol):
+    """Where files go. Names of files are paths within it; those that begin with ``_`` are not data.
+
+    Attributes:
+        work: The directory of this machine in which files are made. What is there outlives a run that is killed.
+    """
+
+    work: Path
+
+    def __str__(self) -> str:
+        """As it was named on the command line."""
+        ...
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold it. Raises DispatcherError where another export does."""
+        ...
+
+    def names(self, folder: str) -> set[str]:
+        """The names of the files of a folder, without the folder's; empty where it is missing."""
+        ...
+
+    def open(self, name: str) -> BufferedReader:
+        """A file, to be read."""
+        ...
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file, in place of one that may be there."""
+        ...
+
+    def place(self, file: Path, name: str) -> None:
+        """Give a file, which is in ``work``, its final name. It is gone from there."""
+        ...
+
+
+class DirectoryTarget:
+    """A directory of this machine. See ``Target``.
+
+    Args:
+        directory: It is made where it is missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.work = directory / "_work"
+
+    def __str__(self) -> str:
+        return str(self._directory)
+
+    def held(self) -> AbstractContextManager[None]:
+        """See ``Target``."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return held(self._directory)
+
+    def names(self, folder: str) -> set[str]:
+        """See ``Target``."""
+        try:
+            return set(os.listdir(self._directory / folder))
+        except FileNotFoundError:
+            return set()
+
+    def open(self, name: str) -> BufferedReader:
+        """See ``Target``."""
+        return (self._directory / name).open("rb")
+
+    def put(self, name: str, content: bytes) -> None:
+        """See ``Target``."""
+        unfinished = self.work / "put.tmp"
+        unfinished.write_bytes(content)
+        self.place(unfinished, name)
+
+    def place(self, file: Path, name: str) -> None:
+        """See ``Target``."""
+        place(file, self._directory / name)
+
+
 @contextmanager
-def held(directory: Path) -> Iterator[None]:
-    """Hold the directory. Raises DispatcherError where another export does."""
+def held(directory: Path, what: object = None) -> Iterator[None]:
+    """Hold the directory. Raises DispatcherError where another export does.
+
+    Args:
+        directory: The directory.
+        what: What the error names in its place.
+    """
     (directory / "_work").mkdir(exist_ok=True)
-    with held_file(directory / "_work" / "lock", directory):
+    with held_file(directory / "_work" / "lock", what or directory):
         yield
 
 
 @contextmanager
-def held_file(lock: Path, target: Path) -> Iterator[None]:
+def held_file(lock: Path, target: object) -> Iterator[None]:
     """Hold a file that stands for a target, for one export at a time. It is made where it is missing, and stays.
 
     Raises:

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import obstore
 import pytest
+
+from tests.support.s3_server import S3Server, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "how-to"
@@ -34,10 +37,11 @@ def make_log(path: Path) -> None:
     path.write_text("\n".join([*lines, ""]))
 
 
-def run_blocks(page: str, directory: Path) -> list[str]:
+def run_blocks(page: str, directory: Path, **variables: str) -> list[str]:
     """Run the commands and the Python of a page in order. Returns what each printed."""
     make_log(directory / "tracking.log")
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **variables}
     shown = []
     for language, code in BLOCK.findall((PAGES / page).read_text()):
         command = ["sh", "-ec", code] if language == "sh" else [sys.executable, "-c", code]
@@ -62,3 +66,12 @@ def test_from_the_log_to_tableau(tmp_path: Path) -> None:
     assert "20  in events.hyper" in exported
     assert "20  in courses.hyper" in chosen
     assert "['course-v1:A+B+C', 20]" in read_back
+
+
+def test_from_a_bucket_to_a_bucket(tmp_path: Path) -> None:
+    make_log(tmp_path / "tracking.log")
+    with S3Server() as server:
+        obstore.put(server.store("tracking", bucket="logs"), "tracking.log", tmp_path / "tracking.log")
+        state = str(tmp_path / "state")
+        [exported] = run_blocks("buckets.md", tmp_path, DISPATCHER_STATE_DIRECTORY=state, **variables(server.port))
+    assert "20  events added, in 1 day" in exported

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,53 +17,19 @@ from typing import Any
 import duckdb
 import pyarrow.dataset
 import pytest
-import zstandard
 
 from dispatcher.edx_log.render import renderer
 from dispatcher.errors import DispatcherError
 from dispatcher.event import Event, encode
-from dispatcher.exports import parquet as export
 from dispatcher.exports.log_parts import read_blocks, split_log
 from dispatcher.exports.manifest import Manifest
 from dispatcher.exports.parquet import ParquetExport
 from dispatcher.exports.part_reading import Chosen
+from dispatcher.exports.target import held
+from tests.support.edx_logs import make_lines, numbers, write
 from tests.support.waiting import PATIENCE, wait_for
 
-COURSES = [f"course-v1:Org{n % 3}+C{n}+2026" for n in range(8)]
 TUTOR = b"2026-01-31 10:00:00,123 INFO 7 [tracking] [user 42] [ip 10.0.0.1] logger.py:41 - "
-
-
-def make_lines(count: int, *, seed: int = 3, days: int = 2) -> list[bytes]:
-    """Lines of an edX log, in order of time."""
-    rng = random.Random(seed)
-    lines = []
-    for number in range(count):
-        moment = datetime(2026, 1, 30, tzinfo=UTC) + timedelta(days=days * number / count)
-        course = rng.choice(COURSES)
-        line = {
-            "name": "problem_check",
-            "context": {"user_id": rng.randrange(50), "course_id": course, "org_id": course[10:14], "n": number},
-            "username": f"user{rng.randrange(50)}",
-            "event": rng.choice([{"answers": {"a": rng.random()}}, json.dumps({"label": "L", "x": 1}), "", []]),
-            "time": moment.isoformat(timespec="microseconds"),
-            "event_type": "problem_check",
-            "event_source": "server",
-            "page": None,
-        }
-        lines.append(json.dumps(line).encode())
-    return lines
-
-
-def write(path: Path, lines: Sequence[bytes], end: bytes = b"\n") -> Path:
-    content = b"\n".join(lines) + end
-    if path.suffix == ".gz":
-        # Two members, as `cat a.gz b.gz` makes.
-        half = content.index(b"\n", len(content) // 2) + 1
-        content = gzip.compress(content[:half]) + gzip.compress(content[half:])
-    if path.suffix == ".zst":
-        content = zstandard.compress(content[:999]) + zstandard.compress(content[999:])
-    path.write_bytes(content)
-    return path
 
 
 def run(logs: Sequence[Path], to: Path, chosen: Chosen | None = None, **options: Any) -> Manifest:
@@ -75,14 +39,6 @@ def run(logs: Sequence[Path], to: Path, chosen: Chosen | None = None, **options:
     assert manifest.difference == 0, manifest
     assert all(so_far <= total for _, so_far, total in done)
     return manifest
-
-
-def numbers(directory: Path) -> Counter[int]:
-    """The numbers of the events that DuckDB sees."""
-    if not list(directory.glob("date=*/*.parquet")):
-        return Counter()
-    rows = duckdb.read_parquet(f"{directory}/date=*/*.parquet").select("CAST(context->>'n' AS INTEGER)")
-    return Counter(row[0] for row in rows.fetchall())
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -240,11 +196,11 @@ def test_what_is_chosen_comes_to_what_is_there(tmp_path: Path) -> None:
 _EXPORT = """
 import sys
 from pathlib import Path
-from dispatcher.exports import parquet as export
+from dispatcher.exports.parquet import ParquetExport
 from dispatcher.exports.part_reading import Chosen
 
 if __name__ == "__main__":
-    process = export.ParquetExport([Path(sys.argv[1])], Path(sys.argv[2]), Chosen(), processes=2, part_bytes=400_000)
+    process = ParquetExport([Path(sys.argv[1])], Path(sys.argv[2]), Chosen(), processes=2, part_bytes=400_000)
     process.run(lambda *said: print(*said, flush=True))
 """
 
@@ -281,7 +237,7 @@ def test_an_export_that_is_killed_goes_on(tmp_path: Path, moment: str) -> None:
 def test_two_exports_at_a_time_are_refused(tmp_path: Path) -> None:
     log = write(tmp_path / "tracking.log", make_lines(10))
     (tmp_path / "out").mkdir()
-    with export.held(tmp_path / "out"), pytest.raises(DispatcherError, match="another export writes"):
+    with held(tmp_path / "out"), pytest.raises(DispatcherError, match="another export writes"):
         run([log], tmp_path / "out")
 
 

@@ -1,14 +1,50 @@
-"""Logs on the command line: files, and directories with nothing but logs in them."""
+"""Logs on the command line: files, directories with nothing but logs in them, and buckets."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from dispatcher import config
+from dispatcher.installation.extras import install_command
+
+if TYPE_CHECKING:
+    from dispatcher.exports.bucket.bucket import Bucket
+    from dispatcher.exports.bucket.log_object import LogObject
+    from dispatcher.exports.target import Target
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
+_DIGEST_CHARACTERS: Final = 16
+
+
+class Location(click.ParamType[Any]):
+    """A path, or the address of a bucket.
+
+    Args:
+        path: What a path has to be.
+    """
+
+    name = "path"
+
+    def __init__(self, path: click.Path) -> None:
+        self._path = path
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A ``Bucket`` for an address, a path else. See ``click.ParamType``."""
+        if not isinstance(value, str) or not value.startswith(_SCHEMES):
+            return self._path.convert(value, param, ctx)
+        if find_spec("obstore") is None:
+            raise click.ClickException(f"buckets need a client: {install_command('buckets')}")
+        from dispatcher.exports.bucket.bucket import Bucket  # noqa: PLC0415 - the extra
+
+        return Bucket(url=value.rstrip("/"))
 
 
 def logs_option(*, required: bool = True) -> Callable[[Command], Command]:
@@ -18,8 +54,9 @@ def logs_option(*, required: bool = True) -> Callable[[Command], Command]:
         "logs",
         multiple=True,
         required=required,
-        type=click.Path(exists=True, readable=True, path_type=Path),
-        help="A tracking log, or a directory with nothing but such logs. May be given several times.",
+        type=Location(click.Path(exists=True, readable=True, path_type=Path)),
+        help="A tracking log, or a directory or a bucket's folder (s3://…, gs://…, az://…) with nothing but such logs. "
+        "May be given several times.",
     )
 
 
@@ -34,19 +71,52 @@ def directory_option(*, required: bool = True) -> Callable[[Command], Command]:
     )
 
 
-def find_logs(paths: tuple[Path, ...]) -> list[Path]:
-    """The logs that were named, and those in directories that were named, each once, in order of their names.
+def target_option() -> Callable[[Command], Command]:
+    """``--to`` of the exports that can write to buckets."""
+    return click.option(
+        "--to",
+        "place",
+        required=True,
+        type=Location(click.Path(file_okay=False, path_type=Path)),
+        help="A directory for the files, which is made if it is missing; or a bucket's folder, such as s3://lake/events.",
+    )
+
+
+def find_target(place: Path | Bucket) -> Target:
+    """Where files go that an export writes."""
+    from dispatcher.exports.target import DirectoryTarget  # noqa: PLC0415 - only exports need it
+
+    if isinstance(place, Path):
+        return DirectoryTarget(place)
+    from dispatcher.exports.bucket.target import BucketTarget  # noqa: PLC0415 - the extra
+
+    return BucketTarget(place, export_state(place.url))
+
+
+def export_state(address: str) -> Path:
+    """The directory for what an export to an address has under way on this machine."""
+    digest = hashlib.sha256(address.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    return config.load().state_directory / "exports" / digest
+
+
+def find_logs(places: tuple[Path | Bucket, ...]) -> list[Path | LogObject]:
+    """The logs that were named, and those in directories and buckets that were named, each once, sorted by name.
 
     Raises:
         click.UsageError: A directory is empty.
+        DispatcherError: A bucket has no logs there, or does not answer.
     """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
+    found: dict[Path | LogObject, None] = {}
+    for place in places:
+        if not isinstance(place, Path):
+            from dispatcher.exports.bucket.log_object import find_objects  # noqa: PLC0415 - the extra
+
+            found |= dict.fromkeys(find_objects(place))
+        elif place.is_dir():
+            inside = sorted(one for one in place.rglob("*") if one.is_file() and not one.name.startswith("."))
             if not inside:
-                raise click.UsageError(f"--from: the directory {path} has no files")
+                raise click.UsageError(f"--from: the directory {place} has no files")
             found |= dict.fromkeys(inside)
         else:
-            found[path] = None
+            found[place] = None
     return list(found)

@@ -32,7 +32,7 @@ def export_progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def print_summary(manifest: Manifest, directory: Path) -> None:
+def print_summary(manifest: Manifest, target: str) -> None:
     """Print what became of each line."""
     logs = count_text(len(manifest.inputs), "log")
     click.echo(f"{manifest.lines:>14,}  lines of {logs}")
@@ -48,7 +48,7 @@ def print_summary(manifest: Manifest, directory: Path) -> None:
     if manifest.earlier_bytes:
         click.echo(f"{manifest.earlier_bytes:>14,}  bytes were exported before, and were not read: --again reads them")
     if manifest.broken_lines:
-        click.echo(f"broken lines: {directory / manifest.broken_lines}")
+        click.echo(f"broken lines: {target}/{manifest.broken_lines}")
     for log in manifest.inputs:
         if log.ended:
             click.echo(f"{log.file} cannot be read on behind line {log.lines:,}: {log.ended}", err=True)

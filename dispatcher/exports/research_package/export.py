@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -25,6 +25,9 @@ from dispatcher.exports.research_package.package_file import FileCounts, Package
 from dispatcher.exports.research_package.rules import Rules, RulesName, course_key_of, parse
 from dispatcher.exports.target import held
 from dispatcher.version import __version__
+
+if TYPE_CHECKING:
+    from dispatcher.exports.bucket.log_object import LogObject
 
 # Files that are open at a time. A gpg takes 5 MB.
 _MAX_FILES: Final = 100
@@ -94,7 +97,7 @@ class ResearchPackage:
     """
 
     def __init__(
-        self, logs: Sequence[Path], directory: Path, plan: PackagePlan, *, max_files: int = _MAX_FILES
+        self, logs: Sequence[Path | LogObject], directory: Path, plan: PackagePlan, *, max_files: int = _MAX_FILES
     ) -> None:
         self._parts = [part for log in logs for part in split_log(log)]
         self._directory = directory
