@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher.cli.export_iceberg import iceberg
 from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
 from dispatcher.cli.export_vertica import vertica
@@ -100,6 +101,7 @@ def parquet(
     raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
 
 
+export.add_command(iceberg)
 export.add_command(research_package)
 export.add_command(tableau)
 export.add_command(vertica)

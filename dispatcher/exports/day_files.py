@@ -23,6 +23,8 @@ _OF_FEW_VALUES: Final = [
     *("user_id", "username", "session", "event_type", "name", "emitter_type", "course_id", "org_id", "label"),
     *("category", "page", "referrer", "host", "ip", "agent", "accept_language", "source_file"),
 ]
+# By which readers leave out groups of rows.
+_IN_STATISTICS: Final = ["course_id", "timestamp", "user_id"]
 
 
 class DayFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,15 +137,21 @@ def _drop_rows(path: Path, places: pa.Array) -> None:
     unfinished.rename(path)
 
 
-def write_rows(table: pa.Table, path: Path) -> None:
-    """Write rows as a Parquet file: the same bytes for the same rows."""
+def write_rows(table: Any, path: Path, *, statistics: bool | list[str] = _IN_STATISTICS) -> None:
+    """Write rows as a Parquet file: the same bytes for the same rows.
+
+    Args:
+        table: The rows.
+        path: The file.
+        statistics: The columns whose least and greatest values are kept; True for all.
+    """
     pq.write_table(
         table,
         path,
         compression="zstd",
         compression_level=3,
         use_dictionary=_OF_FEW_VALUES,
-        write_statistics=["course_id", "timestamp", "user_id"],
+        write_statistics=statistics,
     )
 
 

@@ -75,3 +75,9 @@ def test_from_a_bucket_to_a_bucket(tmp_path: Path) -> None:
         state = str(tmp_path / "state")
         [exported] = run_blocks("buckets.md", tmp_path, DISPATCHER_STATE_DIRECTORY=state, **variables(server.port))
     assert "20  events added, in 1 day" in exported
+
+
+def test_from_the_log_to_an_iceberg_table(tmp_path: Path) -> None:
+    exported, read_back = run_blocks("iceberg.md", tmp_path, DISPATCHER_STATE_DIRECTORY=str(tmp_path / "state"))
+    assert "20  events added, in 1 day" in exported
+    assert re.search(r"problem_check\s*│\s*20 ", read_back)
