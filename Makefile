@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test pythons servers lrs constraints lint format bench client peers faults fuzz edge screenshots clean
+.PHONY: help venv demo test pythons servers lrs clickhouse constraints lint format bench client peers faults fuzz edge screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -42,7 +42,10 @@ servers: $(INSTALLED) ## fetch Redis 6.2 to 8 and Valkey 8 into .servers, for th
 	@.ci/servers
 
 lrs: $(INSTALLED) ## fetch event-routing-backends and Ralph, an LRS, into .venvs, for the tests; installs nothing
-	@.ci/lrs
+	@.ci/venvs lrs
+
+clickhouse: $(INSTALLED) ## fetch chDB, ClickHouse's engine, into .venvs, for the tests; 183 MB, installs nothing
+	@.ci/venvs clickhouse
 
 constraints: $(INSTALLED) ## write constraints.txt anew: the newest release of all that is needed
 	@.ci/constraints
