@@ -73,8 +73,7 @@ class Rows:
 def _columns(event: Event, microseconds: int) -> dict[str, Any]:
     context, data = event.context, data_fields(event)
     return {
-        # As a decimal number, which no setting for the reading of times changes.
-        "timestamp": f"{microseconds / 1_000_000:.6f}",
+        "timestamp": (_EPOCH + microseconds * _MICROSECOND).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "id": event.id,
         "name": event.name,
         "user_id": to_id(context.get("user_id")) or "",
