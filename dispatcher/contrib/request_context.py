@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from dispatcher.monitoring.otel.traceparent import trace_context
+from dispatcher.monitoring.otel.traceparent import HEADER, trace_context
 from dispatcher.monitoring.otel.variables import read_otel
 from dispatcher.process.clock import monotonic
 from dispatcher.request.address import Proxies
@@ -82,7 +82,7 @@ class RequestContext:
             "org_id": "",
         }
         if self._carries_traces:
-            fields |= trace_context(headers.get("traceparent", ""))
+            fields |= trace_context(headers.get(HEADER, ""))
         return fields
 
 

@@ -167,6 +167,9 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
 class Destination(BaseDestination[OptionsT_co]):
     """One place that workers deliver to. Made once in each worker process; its methods are called from threads."""
 
+    #: Whether its events keep the trace of their request, as ``traceparent`` in the context. Others never see it.
+    shows_traceparent: ClassVar[bool] = False
+
     @abstractmethod
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
         """Deliver a batch and say what became of each event, in order. May block up to the lease.

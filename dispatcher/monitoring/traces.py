@@ -55,14 +55,20 @@ class Untraced(NamedTuple):
     parents: tuple[Parent, ...] = ()
 
 
-def remove_traces(payloads: Sequence[bytes]) -> Untraced:
-    """Remove the traces from the payloads of a batch. Pure; bytes that are not an event stay as they are."""
+def remove_traces(payloads: Sequence[bytes], *, is_shown: bool = False) -> Untraced:
+    """Remove the traces from the payloads of a batch. Pure; bytes that are not an event stay as they are.
+
+    Args:
+        payloads: The events.
+        is_shown: Whether the destination is to know OpenTelemetry's: it is then the context's ``traceparent``, unless
+            the app has bound one under that name.
+    """
     if not any(RARE_BYTE in payload for payload in payloads):
         return Untraced(tuple(payloads))
     clean = []
     found: dict[Trace | Parent, None] = {}
     for payload in payloads:
-        without, traces = _remove_from(payload)
+        without, traces = _remove_from(payload, is_shown)
         clean.append(without)
         found |= dict.fromkeys(trace for trace in traces if trace not in found)
     return Untraced(
@@ -72,7 +78,7 @@ def remove_traces(payloads: Sequence[bytes]) -> Untraced:
     )
 
 
-def _remove_from(payload: bytes) -> tuple[bytes, Sequence[Trace | Parent]]:
+def _remove_from(payload: bytes, is_shown: bool) -> tuple[bytes, Sequence[Trace | Parent]]:
     if not any(key in payload for key in _QUOTED_KEYS):
         return payload, ()
     # Only a key of the context is ours: the data may hold the same key, from anywhere.
@@ -80,7 +86,10 @@ def _remove_from(payload: bytes) -> tuple[bytes, Sequence[Trace | Parent]]:
         ending = _decode_ending(payload)
         context = bytes(ending.context)
         members = _decode_members(context)
+        value = members.get(traceparent.KEY)
         traces = _take_traces(members, ending.timestamp)
+        if is_shown and value is not None and traceparent.KEY not in members:
+            members.setdefault(traceparent.HEADER, value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return payload, ()  # for the destination to judge
     clean = replace_context(payload, context, _encode(members)) if traces else None

@@ -120,11 +120,7 @@ class Delivery(Task):
             return "; ".join(damage)
         if any(claim.lost for claim in found.claims):
             report_lost_worker(self._destination)
-        # What may have ended workers is not even looked into.
-        untraced = [
-            Untraced(tuple(claim.payloads)) if claim.condemned else remove_traces(claim.payloads)
-            for claim in found.claims
-        ]
+        untraced = self._remove_traces(found.claims)
         spans = DeliverySpans(self._destination, found.claims, [one.parents for one in untraced])
         with spans.under_way():
             outcomes = self._deliver(found.claims, untraced, lease_until)
@@ -164,6 +160,18 @@ class Delivery(Task):
         except Exception:  # the delivery that follows tries again, and says what is wrong
             return None
         return JoinLimits(events=self._settings.batch_events, bytes=self._settings.batch_bytes) if joins else None
+
+    def _remove_traces(self, claims: Sequence[Claim]) -> list[Untraced]:
+        """The events of each batch as the destination gets them, and the sampled requests that they came from."""
+        try:
+            is_shown = self.destination.shows_traceparent
+        except Exception:  # the delivery that follows tries again, and says what is wrong
+            is_shown = False
+        # What may have ended workers is not even looked into.
+        return [
+            Untraced(tuple(claim.payloads)) if claim.condemned else remove_traces(claim.payloads, is_shown=is_shown)
+            for claim in claims
+        ]
 
     def _deliver(
         self, claims: Sequence[Claim], untraced: Sequence[Untraced], lease_until: float

@@ -53,9 +53,13 @@ def ids(span: Span) -> tuple[str, str, str]:
     return span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
 
 
-WEBHOOK = """
+TABLES = """
+[destinations.otlp_logs]
+url = "{logs}"
+events = ["shop.basket.*"]
+
 [destinations.webhook]
-url = "{url}"
+url = "{receiver}"
 events = ["shop.order.*"]
 traceparent = true
 concurrency = 2
@@ -64,8 +68,8 @@ concurrency = 2
 
 # In the children of a prefork pool, which send what is left before they end.
 def test_one_trace_leads_from_a_request_to_its_deliveries(site: Site, collector: OtlpCollector) -> None:
-    with Vendor() as receiver:
-        site.allow(ALLOWLIST, more=WEBHOOK.format(url=receiver.url))
+    with Vendor() as receiver, OtlpCollector() as logs:
+        site.allow(ALLOWLIST, more=TABLES.format(receiver=receiver.url, logs=logs.url))
         requests = emit_traced(site, collector)
         assert len(requests) == 2
         worker = site.worker("--pool", "prefork", **collector.environ)
@@ -87,6 +91,10 @@ def test_one_trace_leads_from_a_request_to_its_deliveries(site: Site, collector:
     # The receiver that is told continues the trace from the very request.
     told = {call.headers["traceparent"] for call in receiver.calls}
     assert told == {f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01" for span in sent}
+    # A log record leads to its request.
+    records = [record for log in logs.log_requests for record in log.resource_logs[0].scope_logs[0].log_records]
+    assert {record.trace_id.hex(): record.span_id.hex() for record in records if record.trace_id} == requests
+    assert len(records) == 3
     check_secrecy(site, collector, requests)
 
 

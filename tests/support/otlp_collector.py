@@ -6,6 +6,7 @@ import base64
 from typing import Any, Final
 
 from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -24,6 +25,7 @@ class OtlpCollector(Vendor):
         super().__init__()
         self.trace_requests: list[ExportTraceServiceRequest] = []
         self.metric_requests: list[ExportMetricsServiceRequest] = []
+        self.log_requests: list[ExportLogsServiceRequest] = []
 
     @property
     def environ(self) -> dict[str, str]:
@@ -64,6 +66,10 @@ class OtlpCollector(Vendor):
                 traces = json_format.ParseDict(_with_base64(call.value), ExportTraceServiceRequest())
                 with self._lock:
                     self.trace_requests.append(traces)
+            elif call.path == "/v1/logs":
+                logs = json_format.ParseDict(_with_base64(call.value), ExportLogsServiceRequest())
+                with self._lock:
+                    self.log_requests.append(logs)
             elif call.path == "/v1/metrics":
                 metrics = json_format.ParseDict(call.value, ExportMetricsServiceRequest())
                 with self._lock:

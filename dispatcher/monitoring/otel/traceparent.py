@@ -15,6 +15,8 @@ from dispatcher.wire import RARE_BYTE, add_to_context
 
 #: The key of the trace in the context; see ``monitoring.traces`` for its last byte.
 KEY: Final = f"dispatcher.traceparent{chr(RARE_BYTE)}"
+#: The name of the header, and of the key under which destinations that show traces find it.
+HEADER: Final = "traceparent"
 _QUOTED_KEY: Final = f'"{KEY}"'.encode()
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace, span, flags. A later version may have more
 # behind the flags; 255 is left out, as are ids of zeros.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from dispatcher.monitoring.otel.span import CLIENT, Span, new_span_id
-from dispatcher.monitoring.otel.traceparent import Parent, format_traceparent
+from dispatcher.monitoring.otel.traceparent import HEADER, Parent, format_traceparent
 from dispatcher.monitoring.otel.tracing import active_tracing
 from dispatcher.tasks.destinations.http.answer import Answer
 
@@ -32,7 +32,7 @@ def send_traced(send: Send, request: Request, above: Parent, *, tells_trace: boo
     """
     own = Parent(above.trace_id, new_span_id())
     if tells_trace:
-        headers = {**request.headers, "traceparent": format_traceparent(own.trace_id, own.span_id)}
+        headers = {**request.headers, HEADER: format_traceparent(own.trace_id, own.span_id)}
         request = replace(request, headers=headers)
     began_ns = time.time_ns()
     answer = send(request)

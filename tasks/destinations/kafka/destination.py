@@ -114,6 +114,10 @@ class Kafka(Destination[KafkaOptions]):
         self._render = renderer(options.format, ids=True)
         self._producer = Producer(_config(options), topic=options.topic, label=self.label)
 
+    @classmethod
+    def missing_package(cls) -> str | None:
+        return None if find_spec("confluent_kafka") else f"confluent-kafka is not installed: {install_command('kafka')}"
+
     def missing_settings(self) -> str | None:
         lacks = None
         if find_spec("confluent_kafka") is None:

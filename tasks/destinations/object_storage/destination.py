@@ -124,6 +124,10 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
             connect_timeout_seconds=options.timeout_seconds,
         )
 
+    @classmethod
+    def missing_package(cls) -> str | None:
+        return None if find_spec("obstore") else f"obstore is not installed: {install_command('buckets')}"
+
     def missing_settings(self) -> str | None:
         if find_spec("obstore") is not None:
             return None

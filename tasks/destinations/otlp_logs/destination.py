@@ -72,6 +72,7 @@ class OtlpLogs(HttpDestination[OtlpLogsOptions, bytes]):
 
     Options = OtlpLogsOptions
     takes_gzip = True
+    shows_traceparent = True
     shares_contexts = True
 
     def __init__(

@@ -128,6 +128,17 @@ def test_an_event_may_have_a_trace_of_each_kind() -> None:
     assert parents[0].emitted_at == datetime(2026, 11, 23, 13, 50, 44, tzinfo=UTC)
 
 
+def test_a_destination_that_shows_traces_finds_it_under_the_name_of_the_header() -> None:
+    header = BOUND_PARENT[PARENT_KEY]
+
+    shown = remove_traces([payload({"a": 1, **BOUND_PARENT}), payload({}), payload(BOUND)], is_shown=True)
+    assert shown.payloads == (payload({"a": 1, "traceparent": header}), payload({}), payload({}))
+    assert shown.parents == (PARENT,)
+
+    own = {"traceparent": "the app's own", **BOUND_PARENT}
+    assert remove_traces([payload(own)], is_shown=True).payloads == (payload({"traceparent": "the app's own"}),)
+
+
 @pytest.mark.parametrize("text", ["", "00-1-2-01", BOUND_PARENT[PARENT_KEY].replace("-01", "-00")])
 def test_what_is_not_a_sampled_trace_stays_in_the_context(text: str) -> None:
     assert remove_traces([payload({PARENT_KEY: text})]) == Untraced((payload({PARENT_KEY: text}),))

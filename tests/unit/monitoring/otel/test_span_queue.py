@@ -70,7 +70,8 @@ def test_what_comes_to_a_full_queue_is_dropped_and_counted(collector: OtlpCollec
     queue.add(spans_of(25))
 
     assert queue.dropped == 5
-    collector.always = None
+    collector.close()
+    queue.stop(PATIENCE)
 
 
 @pytest.mark.parametrize(
