@@ -72,7 +72,9 @@ class DeliverySpans:
 
     def _spans(self, top: Parent, settlements: Sequence[Settlement], ended_ns: int) -> Iterator[Span]:
         others = [parent for of_batch in self._parents for parent in of_batch if parent != self._above]
-        yield self._span(top, self._above, self._claims[0], settlements[0], ended_ns, links=others)
+        # The batch of the request that has the span; without any, the first one.
+        owner = next((place for place, of_batch in enumerate(self._parents) if of_batch), 0)
+        yield self._span(top, self._above, self._claims[owner], settlements[owner], ended_ns, links=others)
         for claim, settlement, parents in zip(self._claims, settlements, self._parents, strict=True):
             for parent in parents[:_MAX_TRACES]:
                 if parent != self._above:
@@ -108,6 +110,7 @@ class DeliverySpans:
                 **_counts_of(settlement),
                 "dispatcher.batch": claim.batch_id,
                 "dispatcher.attempt": claim.attempts + 1,
+                "dispatcher.batches": len(self._claims),
             },
             links=links,
             is_error=bool(settlement.dead or settlement.left),
