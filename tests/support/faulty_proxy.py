@@ -16,7 +16,7 @@ _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding",
 
 
 class FaultyProxy:
-    """Passes requests on to a server of this machine; every POST may fail. Safe in threads.
+    """Passes requests on to a server of this machine; every POST and PUT may fail. Safe in threads.
 
     Args:
         port: Of the server.
@@ -122,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self._answer(int(fault), {"retry-after": "1"} if fault == "429" else {}, b"")
+
+    do_PUT = do_POST
 
     def do_OPTIONS(self) -> None:
         time.sleep(self.proxy.preflight_seconds)
