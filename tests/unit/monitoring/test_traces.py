@@ -62,6 +62,8 @@ def test_a_payload_without_a_trace_is_not_changed(context: dict[str, Any], data:
 @given(context=st.dictionaries(st.text(), JSON, max_size=4), data=st.dictionaries(st.text(), JSON, max_size=4))
 def test_everything_beside_a_trace_stays_byte_for_byte(context: dict[str, Any], data: dict[str, Any]) -> None:
     assert remove_traces([payload({**context, **BOUND}, data)]) == Untraced((payload(context, data),), (TRACE,))
+    both = remove_traces([payload({**context, **BOUND_PARENT}, data), payload({**BOUND_PARENT, **context}, data)])
+    assert both == Untraced((payload(context, data),) * 2, (), (PARENT,))
 
 
 def test_text_that_looks_like_a_trace_stays_in_the_data() -> None:
@@ -73,16 +75,19 @@ def test_text_that_looks_like_a_trace_stays_in_the_data() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [BOUND, {"context": BOUND}, {"typed": BOUND, "rest": 1}],
-    ids=["as it stands there", "in what looks like a context", "further inside"],
+    [BOUND, {"context": BOUND}, {"typed": BOUND, "rest": 1}, BOUND_PARENT, {"context": BOUND_PARENT}],
+    ids=["as it stands there", "in what looks like a context", "further inside", "OpenTelemetry's", "and inside"],
 )
 def test_the_data_may_have_the_very_same_key(data: dict[str, Any]) -> None:
     assert remove_traces([payload({}, data)]) == Untraced((payload({}, data),))
     assert remove_traces([payload(BOUND, data)]) == Untraced((payload({}, data),), (TRACE,))
 
 
-def test_the_key_deeper_in_the_context_is_not_a_trace() -> None:
-    assert remove_traces([payload({"a": BOUND})]) == Untraced((payload({"a": BOUND}),))
+@pytest.mark.parametrize("bound", [BOUND, BOUND_PARENT], ids=["sentry", "otel"])
+def test_the_key_deeper_in_the_context_is_not_a_trace(bound: dict[str, str]) -> None:
+    text = msgspec.json.encode(bound).decode()
+    for context in ({"a": bound}, {"a": [bound]}, {"a": text}, {"a": text[1:-1]}, {"a": f",{text[1:-2]}"}):
+        assert remove_traces([payload(context)]) == Untraced((payload(context),))
 
 
 def test_a_context_with_blanks_keeps_its_other_members() -> None:
