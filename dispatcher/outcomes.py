@@ -144,6 +144,7 @@ NO_TRANSFORMER: Final = "no_transformer"
 DROPPED: Final = "dropped"
 TRANSFERRED: Final = "transferred"
 PROCESSOR: Final = "processor"
+FORGOTTEN: Final = "forgotten"
 DUPLICATE: Final = "duplicate"
 # Routing explains with these why an event does not go to a destination, without counting it there.
 DISABLED: Final = "disabled"
@@ -217,6 +218,7 @@ FILTERED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         DROPPED: "It was a dead letter, and somebody dropped it.",
         TRANSFERRED: "It waited, and somebody moved it to another destination, which has it in its own ledger.",
         DUPLICATE: "An event with this id came through the same source of the collector before, and goes on once.",
+        FORGOTTEN: "It names somebody who was forgotten with `dispatcher forget`, so that it goes nowhere any more.",
         PROCESSOR: "A processor dropped the event without a reason of its own; emit did not take it.",
     }
 )

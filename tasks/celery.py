@@ -25,6 +25,7 @@ from dispatcher.process import heartbeat
 from dispatcher.receipts.writer import ReceiptWriter
 from dispatcher.secrecy.log_lines import guard_handlers
 from dispatcher.store.batches import BatchStore
+from dispatcher.suppression.suppression_list import suppression_list
 from dispatcher.tasks.delivery.task import Delivery
 from dispatcher.tasks.transport import Amqp, serves
 from dispatcher.tasks.worker import otel
@@ -85,6 +86,7 @@ def make_app(settings: config.Settings) -> CeleryApp:
         _use_transport(app, settings)
     pool = RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS)
     store, tap = BatchStore(pool), Tap(pool, is_on=settings.is_debug)
+<<<<<<< HEAD
     kept = settings.receipts
     receipts = ReceiptWriter(
         settings.receipts_directory, max_bytes=kept.max_bytes, max_age_seconds=kept.max_age_seconds
@@ -94,10 +96,17 @@ def make_app(settings: config.Settings) -> CeleryApp:
         delivery = Delivery(
             store, name, settings.destinations[name], build, rings_here=rings_here, tap=tap, receipts=receipts
         )
+=======
+    suppressed = suppression_list(settings.state_directory)
+    for name, build in destinations.items():
+        rings_here = settings.broker == settings.store
+        table = settings.destinations[name]
+        delivery = Delivery(store, name, table, build, rings_here=rings_here, tap=tap, suppressed=suppressed)
+>>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
         if settings.worker.pool == "prefork":
             # The parent ends a child whose interpreter is held, with SIGKILL. After twice the lease another worker has
             # taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).
-            delivery.time_limit = 2 * settings.destinations[name].lease_seconds
+            delivery.time_limit = 2 * table.lease_seconds
         app.register_task(delivery)
     return app
 

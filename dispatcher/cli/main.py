@@ -20,6 +20,7 @@ from dispatcher.cli.export import export
 from dispatcher.cli.exporter import exporter
 from dispatcher.cli.find import find
 from dispatcher.cli.flower import flower
+from dispatcher.cli.forget import forget, unsuppress
 from dispatcher.cli.output.remedy import redis_remedy, settings_note
 from dispatcher.cli.output.usage import without_value
 from dispatcher.cli.pause import pause, resume
@@ -127,6 +128,8 @@ for command in (
     waiting,
     replay,
     export,
+    forget,
+    unsuppress,
     drain,
     explain,
     settings,

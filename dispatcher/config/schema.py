@@ -16,6 +16,7 @@ from dispatcher.config.board import BoardSettings
 from dispatcher.config.collector import CollectorSettings, SourceName, SourceSettings, check_write_keys
 from dispatcher.config.delivery import DeadSettings
 from dispatcher.config.destination import DestinationName, DestinationSettings
+from dispatcher.config.forgetting import ForgettingSettings, RetentionSettings
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.config.research_package import ResearchPackageSettings
@@ -216,6 +217,10 @@ class Settings(Table):
     sentry: SentrySettings = Field(default_factory=SentrySettings, description="Reports of what needs a person.")
     research_package: ResearchPackageSettings = Field(
         default_factory=ResearchPackageSettings, description="Each partner's lines of the tracking log."
+    )
+    forgetting: ForgettingSettings = Field(default_factory=ForgettingSettings, description="People who are forgotten.")
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="How long what is written stays."
     )
     destinations: Mapping[DestinationName, DestinationSettings] = Field(
         default_factory=dict, description="A table for each destination, under its name."

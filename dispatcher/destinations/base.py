@@ -42,6 +42,8 @@ class Batch:
             ended several workers comes in parts, from the front, all with its id.
         put_at: When the batch was put, in seconds since 1970, by the store's clock; 0 where nobody knows.
         waited_seconds: How long ago that was when it was claimed.
+        forgotten: The places, counted from 0 among the batch's events as they came, of those that were taken out since
+            their person is to be forgotten. Only who tells events by their place in a batch needs them.
     """
 
     destination: str
@@ -53,6 +55,7 @@ class Batch:
     first: int = 0
     put_at: float = 0.0
     waited_seconds: float = math.inf
+    forgotten: tuple[int, ...] = ()
 
 
 class Options(BaseModel):

@@ -1,4 +1,4 @@
-"""Batching: the events of a journal range become batches for each destination, split where one is full. Pure.
+"""Batching: the events of a journal range become batches for each destination, split where one is full.
 
 A batch is named by where it starts in the journal. So a range that is put again has to be split as it was before.
 """
@@ -23,6 +23,7 @@ from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.event_ids import IdWindow
 from dispatcher.store.packing import pack
 from dispatcher.store.put import Put
+from dispatcher.suppression.suppression_list import SuppressionList, suppression_list
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -47,6 +48,7 @@ class Batcher:
         limits: Of each destination that gets batches.
         slots: Over how many slots the batches of a destination spread, where that is more than one.
         id_window: For how long ids of clients are remembered; None: each event goes on.
+        suppressed: Who is to be forgotten; None: nobody.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Batcher:
         limits: Mapping[str, BatchLimits],
         slots: Mapping[str, int] = MappingProxyType({}),
         id_window: IdWindow | None = None,
+        suppressed: SuppressionList | None = None,
     ) -> None:
         self._router = router
+        self._suppressed = suppressed
         self._limits = limits
         #: Over how many slots the batches of a destination spread, where that is more than one.
         self.slots: Final = slots
@@ -118,6 +122,10 @@ class Batcher:
                 self._routes[head] = route
         return route
 
+    def without_forgotten(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
+        """The payloads, with tombstones in the places of events of people who are to be forgotten."""
+        return payloads if self._suppressed is None else self._suppressed.replace_forgotten(payloads)
+
     def where(self, payload: bytes) -> tuple[tuple[str, ...], Mapping[str, str]]:
         """The destinations that an event goes to, and why not to the others that workers serve. Raises as ``route``."""
         route = self.route(payload)
@@ -134,7 +142,7 @@ def make_batcher(settings: Settings) -> Batcher:
     collector = settings.collector
     window_ms = int(1000 * collector.duplicate_seconds)
     window = IdWindow(window_ms, collector.duplicate_ids) if window_ms else None
-    return Batcher(Router(settings), limits, slots, window)
+    return Batcher(Router(settings), limits, slots, window, suppression_list(settings.state_directory))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +222,7 @@ class JournalRange:
         self.passed: list[tuple[bytes, bool]] = []
 
     def add(self, payloads: Sequence[bytes], ends: Sequence[int], duplicates: Container[int] = frozenset()) -> None:
-        """Add events to the batches of their destinations. Pure.
+        """Add events to the batches of their destinations, as tombstones those of people who are to be forgotten.
 
         Args:
             payloads: Encoded events, oldest first.
@@ -222,6 +230,7 @@ class JournalRange:
             duplicates: The ends of those that came before, which go to no destination.
         """
         batches, find_route = self._batches, self._batcher.route
+        payloads = self._batcher.without_forgotten(payloads)
         self._keep_passed(payloads, ends, duplicates)
         for payload, end in zip(payloads, ends, strict=True):
             try:

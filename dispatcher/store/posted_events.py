@@ -27,6 +27,7 @@ class EventForPage:
         tries: How many pages have tried, and made no calls.
         reason: Why the last of them did not; empty where none has tried.
         payload: The event, encoded.
+        mailbox: The name of the mailbox that it is in.
     """
 
     id: str
@@ -35,6 +36,7 @@ class EventForPage:
     tries: int
     reason: str
     payload: bytes
+    mailbox: str = ""
 
 
 class PostedEvents:
@@ -66,7 +68,7 @@ class PostedEvents:
         answers = self._pool.execute_many(
             [("HMGET", MAILBOX.of(destination, box), f"c:{id}", f"e:{id}", f"s:{id}") for box, id in names]
         )
-        for (_, event_id), (_, until), (calls, event, tried) in zip(names, entries, answers, strict=True):
+        for (box, event_id), (_, until), (calls, event, tried) in zip(names, entries, answers, strict=True):
             if calls is None or event is None:
                 continue
             reason, _, tries = (tried or b"").decode().partition(" ")
@@ -77,4 +79,5 @@ class PostedEvents:
                 tries=int(tries or 0),
                 reason=reason,
                 payload=unpack_event(event),
+                mailbox=box,
             )

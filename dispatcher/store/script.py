@@ -135,6 +135,7 @@ OVERDUE: Final = _of_the_store("overdue", "dead_letters")
 FILED: Final = _of_the_store("filed", "dead_letters")
 FORGET_FILED: Final = _of_the_store("forget_filed", "dead_letters")
 TRANSFER: Final = _of_the_store("transfer", "journal", "batch", "dead_letters")
+REPLACE_EVENTS: Final = _of_the_store("replace_events")
 ANNOUNCE: Final = _of_the_store("announce")
 PAUSE: Final = _of_the_store("pause", "breaker")
 RETRY: Final = _of_the_store("retry", "breaker")
@@ -166,6 +167,7 @@ SCRIPTS: Final = (
     FILED,
     FORGET_FILED,
     TRANSFER,
+    REPLACE_EVENTS,
     ANNOUNCE,
     PAUSE,
     RETRY,

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.store import script
 from dispatcher.store.keys import BATCH, CLAIMED, COUNTS, PARKED, SINCE, prefix
-from dispatcher.store.packing import unpack
+from dispatcher.store.packing import pack, unpack
 from dispatcher.store.script import ScriptCaller
 from dispatcher.store.slots import slot_name, slots_in_use, split_name, split_slot, with_slot
 
@@ -99,6 +99,25 @@ class WaitingBatches:
         name, slot = split_slot(batch_id)
         packed, count = self._pool.execute("HMGET", BATCH.of(slot_name(destination, slot), name), "packed", "n")
         return None if count is None else unpack(packed, int(count))
+
+    def replace_events(self, destination: str, batch_id: str, known: Sequence[bytes], events: Sequence[bytes]) -> bool:
+        """Give a batch other events, in one step, if it still has those that are known.
+
+        Args:
+            destination: The one that the batch is for.
+            batch_id: Its name.
+            known: Its events as ``events`` has read them.
+            events: As many, each in the place of another one, and together no larger.
+
+        Returns:
+            False where some of them are settled meanwhile, or the batch is gone: then nothing has changed.
+        """
+        name, slot = split_slot(batch_id)
+        place = slot_name(destination, slot)
+        packed, count = self._pool.execute("HMGET", BATCH.of(place, name), "packed", "n")
+        if count is None or unpack(packed, int(count)) != tuple(known):
+            return False
+        return bool(self._scripts.call(script.REPLACE_EVENTS, place, {"id": name}, packed, pack(events)))
 
     def transfer(self, source: str, target: str, ids: Sequence[str]) -> tuple[int, int]:
         """Move batches to another destination, where they are queued. May be repeated without harm.

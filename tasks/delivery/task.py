@@ -31,7 +31,11 @@ from dispatcher.store.claim import BreakerOpen, Claim, Damaged, JoinLimits, Paus
 from dispatcher.store.doorbell import Ring, task_name
 from dispatcher.store.settlement import Settled, Settlement
 from dispatcher.store.slots import split_slot
+<<<<<<< HEAD
 from dispatcher.tasks.delivery.receipts import receipts_of
+=======
+from dispatcher.tasks.delivery.forgotten import find_forgotten, leave_out, put_back
+>>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
 from dispatcher.tasks.delivery.result import Result
 from dispatcher.tasks.delivery.sentry_trace import send_traces
 from dispatcher.tasks.delivery.settlement import settlements_of
@@ -39,7 +43,11 @@ from dispatcher.tasks.delivery.spans import DeliverySpans
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
+<<<<<<< HEAD
     from dispatcher.receipts.writer import ReceiptWriter
+=======
+    from dispatcher.suppression.suppression_list import SuppressionList
+>>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +78,11 @@ class Delivery(Task):
         *,
         rings_here: bool = False,
         tap: Tap | None = None,
+<<<<<<< HEAD
         receipts: ReceiptWriter | None = None,
+=======
+        suppressed: SuppressionList | None = None,
+>>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
     ) -> None:
         self.name = task_name(destination)
         self._store = store
@@ -80,7 +92,11 @@ class Delivery(Task):
         # Whether the broker is the store's Redis, so that the store's scripts ring.
         self._rings_here = rings_here
         self._tap = tap
+<<<<<<< HEAD
         self._receipts = receipts
+=======
+        self._suppressed = suppressed
+>>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
         self._built: tuple[int, Destination[Any]] | None = None
         self._building = threading.Lock()
 
@@ -178,6 +194,7 @@ class Delivery(Task):
     ) -> Sequence[Sequence[Outcome]]:
         """What became of each batch's events."""
         if claims[0].condemned:  # it came alone
+<<<<<<< HEAD
             return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)]
         batches = [
             Batch(
@@ -190,18 +207,36 @@ class Delivery(Task):
                 first=claim.first,
                 put_at=claim.put_ms / 1000,
                 waited_seconds=(claim.claimed_ms - claim.put_ms) / 1000,
+=======
+            return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)], [()]
+        batches: list[Batch] = []
+        traces: list[Sequence[Trace]] = []
+        for claim in claims:
+            payloads, of_batch = remove_traces(claim.payloads)
+            forgotten = find_forgotten(payloads, self._suppressed)
+            traces.append(of_batch)
+            batches.append(
+                Batch(
+                    destination=claim.destination,
+                    id=claim.batch_id,
+                    payloads=leave_out(payloads, forgotten),
+                    attempt=claim.attempts,
+                    maybe_delivered=claim.maybe_delivered,
+                    lease_until=lease_until,
+                    first=claim.first,
+                    forgotten=forgotten,
+                )
+>>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
             )
             for claim, one in zip(claims, untraced, strict=True)
         ]
         found: Sequence[Sequence[Outcome] | Exception]
         try:
-            # A batch alone goes the way that every destination has.
-            if len(batches) == 1:
-                found = [self.destination.deliver(batches[0])]
-            else:
-                found = self.destination.deliver_all(batches)
+            found = self._hand_over([batch for batch in batches if batch.payloads])
         except Exception as error:
             found = [error] * len(batches)
+        rest = iter(found)
+        found = [put_back(next(rest) if batch.payloads else (), batch.forgotten) for batch in batches]
         reported: set[int] = set()
         outcomes: list[Sequence[Outcome]] = []
         for claim, one in zip(claims, found, strict=True):
@@ -212,6 +247,12 @@ class Delivery(Task):
             else:
                 outcomes.append(one)
         return outcomes
+
+    def _hand_over(self, batches: Sequence[Batch]) -> Sequence[Sequence[Outcome] | Exception]:
+        if not batches:
+            return ()
+        # A batch alone goes the way that every destination has.
+        return [self.destination.deliver(batches[0])] if len(batches) == 1 else self.destination.deliver_all(batches)
 
     def _show(self, claims: Sequence[Claim], outcomes: Sequence[Sequence[Outcome]], *, seconds: float) -> None:
         """Show who looks what became of the events. Costs nothing while nobody does."""

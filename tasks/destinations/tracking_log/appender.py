@@ -122,6 +122,25 @@ class Appender:
         if rotated and self._rotate_compress:
             self._compress()
 
+    def set_aside(self) -> Path | None:
+        """Give the log, as it is now, the name of a rotated file, so that nobody appends to it any more.
+
+        What a killed process has left is repaired first. Blocks while others append.
+
+        Returns:
+            The rotated file; None where the log is empty.
+
+        Raises:
+            OSError: The lock cannot be had, or the file cannot be renamed.
+        """
+        with self._lock():
+            if self._repair(self._open()) == 0:
+                return None
+            rotated = rotated_path(self._path, self._clock())
+            self._path.rename(rotated)
+            self._sync_directory()
+            return rotated
+
     def close(self) -> None:
         """Close the files, and wait some seconds for a compression that is under way. May be called twice."""
         with self._threads:

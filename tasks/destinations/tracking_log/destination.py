@@ -17,11 +17,13 @@ from dispatcher.edx_log.render import DECODING_ERRORS, Format, renderer
 from dispatcher.event import encode
 from dispatcher.outcomes import DELIVERED, UNDECODABLE, Dead, Outcome
 from dispatcher.tasks.destinations.tracking_log.appender import Appender
+from dispatcher.tasks.destinations.tracking_log.log_place import LogPlace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.event import Event
+    from dispatcher.forgetting.place import Place
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
@@ -96,6 +98,9 @@ class TrackingLog(Destination[TrackingLogOptions]):
                 lines.append(None)
             else:
                 outcomes.append(DELIVERED)
+        # How far a batch got that comes again is known by its events' places.
+        for place in batch.forgotten:
+            lines.insert(place, None)
         if lines.count(None) < len(lines):
             key = blake2b(f"{batch.destination}\0{batch.id}".encode(), digest_size=16).digest()
             again, until = batch.maybe_delivered, batch.lease_until
@@ -113,6 +118,10 @@ class TrackingLog(Destination[TrackingLogOptions]):
         except DECODING_ERRORS as error:
             dead = _undecodable(error)
             return {"outcome": "dead", "reason": dead.reason, "error": dead.error}
+
+    def places(self) -> Sequence[Place]:
+        """The log and its rotated files."""
+        return (LogPlace(self.name, self.options.path, self._appender),)
 
     def close(self) -> None:
         """Close the files. May be called twice; ``deliver`` opens them again."""

@@ -1,0 +1,132 @@
+"""``dispatcher forget`` and ``dispatcher unsuppress``: take a person out of everything, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from dispatcher import config
+from dispatcher.cli.output.export_summary import export_progress
+from dispatcher.cli.output.forget_summary import print_receipt
+from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.forgetting import Person
+from dispatcher.forgetting.forget import forget as forget_person
+from dispatcher.forgetting.forget import places_of
+from dispatcher.monitoring.units import count_text
+from dispatcher.suppression.suppression_list import suppression_list
+
+# Seconds for one answer of Redis.
+_TIMEOUT_SECONDS: Final = 10.0
+
+
+def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say who is meant."""
+    for option in (
+        click.option("--session", "sessions", multiple=True, metavar="KEY", help="A session's key."),
+        click.option("--anonymous-id", "anonymous_ids", multiple=True, metavar="ID", help="Of a browser or device."),
+        click.option(
+            "--email", "emails", multiple=True, metavar="ADDRESS", help="Large and small letters are the same."
+        ),
+        click.option("--username", "usernames", multiple=True, metavar="NAME", help="Also the names used before."),
+        click.option("--user", "user_ids", multiple=True, metavar="ID", help="The id of the account, such as 42."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@person_options
+@click.option(
+    "--in",
+    "directories",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A directory of exports, or of copies of logs, besides those of the settings. May be given several times.",
+)
+@click.option("--do", is_flag=True, help="Take the person out. Without it, nothing is changed.")
+@click.option(
+    "--max-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="The fraction of all events that may name one person; by default forgetting.max_share, 0.01.",
+)
+@click.option("--without-redis", is_flag=True, help="Leave out what waits in Redis, as when it is down.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
+def forget(
+    directories: tuple[Path, ...],
+    do: bool,
+    max_share: float | None,
+    without_redis: bool,
+    as_json: bool,
+    **identifiers: tuple[str, ...],
+) -> None:
+    """Look for a person everywhere on this host and in Redis; with --do, take the person out.
+
+    Looked through are outboxes, what waits, dead letters, tracking logs with their rotated files, and exports. Found
+    are all events that name the person by one of the identifiers: also other people's events that do. Give every
+    identifier; each option may be given several times.
+
+    With --do the person is put on the list of those who are to be forgotten, so that nothing comes back by a replay, an
+    export, or what other hosts still send. Only files that name the person are rewritten. A receipt without the
+    identifiers is kept in the state directory. It may be run again at any time, and goes on after a kill.
+
+    \b
+    Examples:
+      dispatcher forget --user 42 --username ada --username ada_old --email ada@example.org
+      dispatcher forget --user 42 --username ada --in /srv/events --do
+
+    Exit code 0 if nothing is left or wrong, 1 if something could not be looked into or is left.
+    """
+    person = _person(identifiers)
+    settings = config.load()
+    pool = None if without_redis else RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
+    try:
+        places = places_of(settings, pool, directories)
+        with export_progress() as progress:
+            task = progress.add_task("looking", total=None)
+            receipt = forget_person(
+                settings,
+                person,
+                places,
+                do=do,
+                max_share=max_share,
+                watch=lambda what, done, total: progress.update(
+                    task, description=what, completed=done, total=total or None
+                ),
+            )
+    finally:
+        if pool is not None:
+            pool.close()
+    if as_json:
+        click.echo(receipt.to_json().decode().rstrip())
+    else:
+        print_receipt(receipt)
+    raise SystemExit(1 if receipt.problems else 0)
+
+
+@click.command()
+@person_options
+def unsuppress(**identifiers: tuple[str, ...]) -> None:
+    """Take a person off the list of those who are to be forgotten: new events of the person go on again.
+
+    What was taken out stays gone. A relay and a worker know within a second or two.
+
+    \b
+    Example:
+      dispatcher unsuppress --user 42 --username ada
+
+    Exit code 0 if an identifier was on the list, 1 if none was.
+    """
+    person = _person(identifiers)
+    count = suppression_list(config.load().state_directory).remove(person.identifiers)
+    click.echo(f"{count_text(count, 'identifier')} taken off the list")
+    raise SystemExit(0 if count else 1)
+
+
+def _person(identifiers: dict[str, tuple[str, ...]]) -> Person:
+    try:
+        return Person(**identifiers)
+    except ValueError as error:
+        raise click.UsageError(f"{error}; see --help") from None

@@ -1,0 +1,49 @@
+"""The tables of what is forgotten and of what is kept: where exports are, how long logs stay, what must not go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from dispatcher.config.base import Count, Table
+
+
+class HoldSettings(Table):
+    """A legal hold: what must stay as it is, whoever asks to be forgotten and however old it is."""
+
+    reason: str = Field(description="Why, for who is told that something stays.")
+    users: tuple[str, ...] = Field((), description="Identifiers of people who must not be forgotten.")
+    since: date | None = Field(None, description="Logs and days with events of that day, in UTC, or later.")
+    until: date | None = Field(None, description="Logs and days with events before that day.")
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not self.users and self.since is None and self.until is None:
+            raise ValueError("it holds nothing: give users, since or until")
+        return self
+
+
+class ForgettingSettings(Table):
+    """`dispatcher forget`: where a person is looked for besides logs, outboxes and the batch store."""
+
+    directories: tuple[Path, ...] = Field(
+        (), description="Exports, and copies of logs; everything in them is looked at."
+    )
+    max_share: float = Field(
+        0.01, gt=0, le=1, description="The fraction of all events that may name one person; beyond it nothing is done."
+    )
+
+
+class RetentionSettings(Table):
+    """`dispatcher retention`: what is deleted for its age, by the times of its events. Absent: nothing."""
+
+    log_days: Count | None = Field(None, description="Rotated tracking logs, whole files.")
+    export_days: Count | None = Field(None, description="Days of exports in `forgetting.directories`.")
+    dead_letter_days: Count | None = Field(None, description="Files of dead letters.")
+    holds: Mapping[Annotated[str, StringConstraints(pattern=r"^\w[\w.\-]*$")], HoldSettings] = Field(
+        default_factory=dict, description="A table for each legal hold, under a name. A hold wins over everything."
+    )

@@ -1,0 +1,127 @@
+"""Forget: look for a person in every place, keep the person from coming back, take the person out, and look again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.destinations.build import build
+from dispatcher.errors import DispatcherError
+from dispatcher.forgetting.person import Person
+from dispatcher.forgetting.place import Found, Place, Watcher
+from dispatcher.forgetting.places.dead import Dead, DeadFiles
+from dispatcher.forgetting.places.exports import Exports
+from dispatcher.forgetting.places.outboxes import Outboxes
+from dispatcher.forgetting.places.waiting import Posted, Waiting
+from dispatcher.forgetting.receipt import Receipt, keep, new_id
+from dispatcher.store.counts import NOT_TAKEN
+from dispatcher.store.dead_letter_files import directory_of
+from dispatcher.suppression.suppression_list import DIRECTORY, REFRESH_SECONDS, suppression_list
+from dispatcher.version import __version__
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+    from dispatcher.connections.redis_pool import RedisPool
+
+# How long relays and workers get to see that somebody is on the list, and to end what they have begun.
+_SEEN_SECONDS: Final = 2 * REFRESH_SECONDS
+
+
+class ForgetRefusedError(DispatcherError):
+    """Nothing was taken out, since that may be a slip of the keyboard, or is held; says what to do."""
+
+
+def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[Path] = ()) -> list[Place]:
+    """Every place of a deployment, in the order in which a person is taken out of them: as events flow.
+
+    Args:
+        settings: Where the places are.
+        pool: The batch store's Redis; None leaves out what is in it.
+        directories: Exports and logs besides those that the settings name.
+
+    Raises:
+        SettingsError: A destination's type cannot be imported.
+    """
+    names = [*settings.destinations, NOT_TAKEN]
+    places: list[Place] = [Outboxes(settings.outbox_directory)]
+    if pool is not None:
+        places += [Waiting(pool, names), Posted(pool, list(settings.browser_destinations)), Dead(pool, names)]
+    places.append(DeadFiles(directory_of(settings.state_directory)))
+    for name, table in settings.destinations.items():
+        places += build(name, table).places()
+    places += [Exports(path) for path in dict.fromkeys((*settings.forgetting.directories, *directories))]
+    return places
+
+
+def look(places: Sequence[Place], person: Person, watch: Watcher) -> Iterator[Found]:
+    """What there is of a person. Changes nothing."""
+    for place in places:
+        yield from place.look(person, watch)
+
+
+def forget(
+    settings: Settings,
+    person: Person,
+    places: Sequence[Place],
+    *,
+    do: bool,
+    max_share: float | None = None,
+    watch: Watcher = lambda _what, _done, _of: None,
+    seen_seconds: float = _SEEN_SECONDS,
+) -> Receipt:
+    """Look for a person, and take the person out. Blocks for as long as reading every place takes, three times.
+
+    Done again, or after a kill, it goes on with what is left. For one process of a host at a time.
+
+    Args:
+        settings: Where the list and the receipts are.
+        person: Who is to be forgotten.
+        places: Where to look, of ``places_of``.
+        do: Take the person out; False: only look.
+        max_share: The fraction of all events that may name one person. None: the settings'.
+        watch: Told how far it is.
+        seen_seconds: How long relays and workers get to see the list.
+
+    Returns:
+        What was found, or done; ``problems`` says what is left.
+
+    Raises:
+        ForgetRefusedError: More events than ``max_share`` name the person, or a hold does. Nothing was changed.
+        StoreUnavailableError: Redis does not answer; what was done before stays done.
+    """
+    suppressed = suppression_list(settings.state_directory)
+    receipt = Receipt(
+        id=new_id(),
+        at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        version=__version__,
+        did=do,
+        identifiers={field: len(given) for field in Person.__struct_fields__ if (given := getattr(person, field))},
+        hashes=suppressed.hashes_of(person.identifiers) if do else [],
+        found=list(look(places, person, watch)),
+    )
+    if not do:
+        return receipt
+    _check(settings, person, receipt, settings.forgetting.max_share if max_share is None else max_share)
+    # First of all: what is taken out must not come back, not even if this is killed in the middle.
+    suppressed.add(person.identifiers, receipt=receipt.id)
+    time.sleep(seen_seconds)
+    receipt.found = [found for place in places for found in place.forget(person, watch)]
+    receipt.left = [found for found in look(places, person, watch) if found.events or found.left]
+    keep(receipt, settings.state_directory / DIRECTORY / "receipts")
+    return receipt
+
+
+def _check(settings: Settings, person: Person, receipt: Receipt, max_share: float) -> None:
+    for name, hold in settings.retention.holds.items():
+        if not person.identifiers.isdisjoint(hold.users):
+            raise ForgetRefusedError(
+                f"the legal hold {name} keeps this person: {hold.reason}. Take retention.holds.{name} away first"
+            )
+    if receipt.share > max_share:
+        raise ForgetRefusedError(
+            f"{receipt.events:,} of {receipt.of:,} events name this person, which is {receipt.share:.1%} and more than "
+            f"{max_share:.1%}. Look whether each identifier is right; if so, allow it with --max-share"
+        )

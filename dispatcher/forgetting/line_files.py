@@ -1,0 +1,107 @@
+"""Line files: several files of lines, of which each is counted or rewritten, whatever is wrong with the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Final
+
+from dispatcher.forgetting.log_file import Change, LogFile, LogFileError, is_written_to
+from dispatcher.forgetting.person import Person
+from dispatcher.forgetting.place import Found, Watcher
+from dispatcher.forgetting.search import LineSearch
+
+__all__ = ["Change", "count_each", "rewrite_one"]
+
+# Bytes from which other processes help to look: they take half a second to start.
+_SHARED_FROM_BYTES: Final = 128 << 20
+
+#: Holds a file against others who would change it, or raises LogFileError.
+Hold = Callable[[Path], AbstractContextManager[None]]
+
+
+def count_each(place: str, paths: Sequence[Path], person: Person, watch: Watcher) -> Iterator[Found]:
+    """How many lines of each file name a person. Large files are looked through in as many processes as there may be.
+
+    Blocks; yields in the order of the paths. A file that cannot be read says so in ``left``.
+    """
+    sizes = [_size(path) for path in paths]
+    total, done = sum(sizes), 0
+    processes = min(len(paths), os.cpu_count() or 1)
+    if processes == 1 or total < _SHARED_FROM_BYTES:
+        for path, size in zip(paths, sizes, strict=True):
+            watch(place, done, total)
+            yield _count(place, path, person)
+            done += size
+        return
+    # Not by fork: whoever calls may have threads.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_count, place, path, person) for path in paths]
+        for future, size in zip(futures, sizes, strict=True):
+            watch(place, done, total)
+            yield future.result()
+            done += size
+
+
+def rewrite_one(
+    place: str, path: Path, person: Person, watch: Watcher, change: Change | None = None, hold: Hold | None = None
+) -> Found:
+    """Take a person's lines out of a file. Blocks.
+
+    Args:
+        place: The name of the place.
+        path: The file.
+        person: Whose lines.
+        watch: Told how far it is.
+        change: What becomes of a line; None: it goes.
+        hold: Holds the file; without it, one that somebody has open for writing is left as it is.
+
+    Returns:
+        What was taken out, or why nothing was.
+    """
+    size, done = _size(path), 0
+
+    def consume(count: int) -> None:
+        nonlocal done
+        done += count
+        watch(place, done, size)
+
+    try:
+        if hold is None and is_written_to(path):
+            raise LogFileError(f"{path} is being written to: rotate it, or end its writer, and run it again")
+        with nullcontext() if hold is None else hold(path):
+            named, lines = LogFile(path).rewrite(LineSearch(person), change or _drop, consume)
+    except (OSError, LogFileError) as error:
+        return Found(place=place, where=str(path), left=_describe(error))
+    return Found(place=place, where=str(path), events=named, of=lines)
+
+
+def _count(place: str, path: Path, person: Person) -> Found:
+    try:
+        named, lines = LogFile(path).count(LineSearch(person), _ignore)
+    except (OSError, LogFileError) as error:
+        return Found(place=place, where=str(path), left=_describe(error))
+    return Found(place=place, where=str(path), events=named, of=lines)
+
+
+def _describe(error: OSError | LogFileError) -> str:
+    return f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+
+
+def _drop(_: bytes) -> bytes | None:
+    return None
+
+
+def _ignore(_: int) -> None:
+    """Nobody watches."""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
