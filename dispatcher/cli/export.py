@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher import config
 from dispatcher.cli.export_iceberg import iceberg
 from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
@@ -18,6 +19,7 @@ from dispatcher.cli.input.logs import find_logs, find_target, logs_option, targe
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
+from dispatcher.suppression.suppression_list import suppression_list
 
 if TYPE_CHECKING:
     from dispatcher.exports.bucket.bucket import Bucket
@@ -88,6 +90,7 @@ def parquet(
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,
         again=again,
+        suppressed=suppression_list(config.load().state_directory),
     )
     with export_progress() as progress:
         task = progress.add_task("reading", total=None)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher import config
 from dispatcher.cli.input.logs import export_state, find_logs, logs_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
+from dispatcher.suppression.suppression_list import suppression_list
 
 if TYPE_CHECKING:
     from dispatcher.exports.bucket.bucket import Bucket
@@ -85,6 +87,7 @@ def iceberg(
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,
         again=again,
+        suppressed=suppression_list(config.load().state_directory),
     )
     with export_progress() as progress:
         task = progress.add_task("reading", total=None)

@@ -12,6 +12,8 @@ from dispatcher import config
 from dispatcher.cli.input.logs import directory_option, find_logs, logs_option
 from dispatcher.cli.output.export_summary import export_progress, print_package_summary
 from dispatcher.errors import DispatcherError
+from dispatcher.suppression.forgotten_lines import ForgottenLines
+from dispatcher.suppression.suppression_list import suppression_list
 
 if TYPE_CHECKING:
     from dispatcher.config.research_package import ResearchPackageSettings
@@ -73,7 +75,8 @@ def research_package(
     )
     from dispatcher.exports.research_package.rules import Partner, Rules  # noqa: PLC0415 - only this command needs it
 
-    settings = config.load().research_package
+    loaded = config.load()
+    settings = loaded.research_package
     if unknown := [name for name in organisations if name not in settings.organisations]:
         known = ", ".join(settings.organisations) or "none"
         raise click.UsageError(f"--organisation: {unknown[0]} has no table in research_package.organisations ({known})")
@@ -96,7 +99,10 @@ def research_package(
     if not logs or directory is None:
         raise click.UsageError("name the logs by --from, and the directory for the files by --to")
     keys = {} if by == "course" or unencrypted else _read_keys(settings, list(tables))
-    plan = PackagePlan(rules=rules, rules_name=settings.rules, site=settings.site, keys=keys, by=by)
+    forgotten = ForgottenLines(suppression_list(loaded.state_directory))
+    plan = PackagePlan(
+        rules=rules, rules_name=settings.rules, site=settings.site, keys=keys, by=by, forgotten=forgotten
+    )
     process = ResearchPackage(find_logs(logs), directory, plan)
     with export_progress() as progress:
         task = progress.add_task("reading", total=None)

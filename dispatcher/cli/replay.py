@@ -168,6 +168,7 @@ def _as_json(totals: ReplayTotals) -> dict[str, Any]:
         "chosen": totals.chosen,
         "put": totals.put,
         "without_ids": totals.without_ids,
+        "forgotten": totals.forgotten,
         "too_old": totals.too_old,
         "unreadable": totals.unreadable,
         "earlier_bytes": totals.earlier_bytes,
@@ -191,6 +192,8 @@ def _print(totals: ReplayTotals, destination: str, *, dry_run: bool) -> None:
             "it takes for new",
             err=True,
         )
+    if totals.forgotten:
+        click.echo(f"left out: {count_text(totals.forgotten, 'event')} of people who were forgotten", err=True)
     if totals.too_old:
         left_out = f"left out: {count_text(totals.too_old, 'event')}, older than the vendor of {destination} takes"
         click.echo(f"{left_out}; --any-age sends them all the same", err=True)

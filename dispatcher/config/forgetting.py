@@ -1,30 +1,21 @@
-"""The tables of what is forgotten and of what is kept: where exports are, how long logs stay, what must not go."""
+"""The tables of what is forgotten and of what is kept: where exports are, and who is held."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
-from dispatcher.config.base import Count, Table
+from dispatcher.config.base import Table
 
 
 class HoldSettings(Table):
-    """A legal hold: what must stay as it is, whoever asks to be forgotten and however old it is."""
+    """A legal hold: who must not be forgotten, whoever asks."""
 
     reason: str = Field(description="Why, for who is told that something stays.")
-    users: tuple[str, ...] = Field((), description="Identifiers of people who must not be forgotten.")
-    since: date | None = Field(None, description="Logs and days with events of that day, in UTC, or later.")
-    until: date | None = Field(None, description="Logs and days with events before that day.")
-
-    @model_validator(mode="after")
-    def _holds_something(self) -> Self:
-        if not self.users and self.since is None and self.until is None:
-            raise ValueError("it holds nothing: give users, since or until")
-        return self
+    users: tuple[str, ...] = Field(description="Identifiers of people: ids, names, e-mail addresses.")
 
 
 class ForgettingSettings(Table):
@@ -39,11 +30,8 @@ class ForgettingSettings(Table):
 
 
 class RetentionSettings(Table):
-    """`dispatcher retention`: what is deleted for its age, by the times of its events. Absent: nothing."""
+    """What must stay."""
 
-    log_days: Count | None = Field(None, description="Rotated tracking logs, whole files.")
-    export_days: Count | None = Field(None, description="Days of exports in `forgetting.directories`.")
-    dead_letter_days: Count | None = Field(None, description="Files of dead letters.")
     holds: Mapping[Annotated[str, StringConstraints(pattern=r"^\w[\w.\-]*$")], HoldSettings] = Field(
         default_factory=dict, description="A table for each legal hold, under a name. A hold wins over everything."
     )

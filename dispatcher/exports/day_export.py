@@ -24,6 +24,7 @@ from dispatcher.exports.log_parts import PART_BYTES, LogPart, split_log
 from dispatcher.exports.manifest import InputCounts, Manifest
 from dispatcher.exports.part_reading import Chosen, PartResult, files_of, read_part, read_result
 from dispatcher.exports.target import Target
+from dispatcher.suppression.suppression_list import SuppressionList
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class DayExport:
         processes: How many read at a time.
         again: Read too what an earlier export has read. Events that are there are not added again.
         part_bytes: Bytes of a plain log that one process reads at a time.
+        suppressed: Who is to be forgotten; None: nobody.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class DayExport:
         processes: int,
         again: bool = False,
         part_bytes: int = PART_BYTES,
+        suppressed: SuppressionList | None = None,
     ) -> None:
         self._logs = logs
         self._target = target
@@ -103,6 +106,7 @@ class DayExport:
         self._processes = processes
         self._again = again
         self._part_bytes = part_bytes
+        self._suppressed = suppressed
 
     def run(self, watch: Watcher) -> Manifest:
         """Export. Blocks for some seconds for a million lines, and starts processes.
@@ -188,7 +192,7 @@ class DayExport:
                     done += count
                     watch("reading", done, total)
 
-                results[number] = read_part(part, read[part.name], self._chosen, consume)
+                results[number] = read_part(part, read[part.name], self._chosen, consume, self._suppressed)
         elif missing:
             jobs = [(number, parts[number], read[parts[number].name]) for number in missing]
             for number, result in self._read_in_processes(jobs, lambda count: watch("reading", done + count, total)):
@@ -204,7 +208,8 @@ class DayExport:
         processes = min(self._processes, len(jobs))
         with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(consumed,)) as pool:
             futures: dict[Future[PartResult], int] = {
-                pool.submit(_read_part, part, directory, self._chosen): number for number, part, directory in jobs
+                pool.submit(_read_part, part, directory, self._chosen, self._suppressed): number
+                for number, part, directory in jobs
             }
             left = set(futures)
             try:
@@ -253,10 +258,10 @@ def _begin(consumed: Any) -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _read_part(part: LogPart, directory: Path, chosen: Chosen) -> PartResult:
+def _read_part(part: LogPart, directory: Path, chosen: Chosen, suppressed: SuppressionList | None) -> PartResult:
     def consume(count: int) -> None:
         assert _consumed is not None
         with _consumed.get_lock():
             _consumed.value += count
 
-    return read_part(part, directory, chosen, consume)
+    return read_part(part, directory, chosen, consume, suppressed)

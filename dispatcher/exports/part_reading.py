@@ -18,6 +18,9 @@ from dispatcher.edx_log.source import READ_ERRORS
 from dispatcher.exports.day_files import write_rows
 from dispatcher.exports.event_rows import EventRows, by_day, sorted_rows
 from dispatcher.exports.log_parts import LineBlock, LogPart, read_blocks
+from dispatcher.outcomes import FORGOTTEN
+from dispatcher.suppression.forgotten_lines import FORGOTTEN_LINE, ForgottenLines
+from dispatcher.suppression.suppression_list import SuppressionList
 
 # Rows of a file, and their bytes, which a process holds: with twice as many, two processes need more than a gigabyte.
 _FILE_ROWS: Final = 61_440
@@ -35,7 +38,7 @@ class PartResult(msgspec.Struct, kw_only=True):
     Args:
         lines: How many there were.
         rows: How many became rows.
-        left_out: How many did not, by reason: ``empty``, ``unfinished``, ``not_chosen``.
+        left_out: How many did not, by reason: ``empty``, ``unfinished``, ``not_chosen``, ``forgotten``.
         broken: How many were no records, by problem.
         days: The rows of each day.
         ended: Why the log could not be read on; empty where it was read to its end.
@@ -83,7 +86,13 @@ def read_result(directory: Path) -> PartResult | None:
     return None if result.ended else result
 
 
-def read_part(part: LogPart, directory: Path, chosen: Chosen, consume: Callable[[int], None]) -> PartResult:
+def read_part(
+    part: LogPart,
+    directory: Path,
+    chosen: Chosen,
+    consume: Callable[[int], None],
+    suppressed: SuppressionList | None = None,
+) -> PartResult:
     """Read a part, and leave its files, its broken lines and its result in a directory, all at once.
 
     Args:
@@ -91,16 +100,17 @@ def read_part(part: LogPart, directory: Path, chosen: Chosen, consume: Callable[
         directory: Appears when everything is in it.
         chosen: Which events are wanted.
         consume: Told now and then how many more bytes of the file were read.
+        suppressed: Who is to be forgotten; None: nobody.
 
     Raises:
-        DispatcherError: The log was rotated meanwhile.
+        DispatcherError: The log was rotated meanwhile, or the list of who is to be forgotten cannot be read.
         OSError: The disk is full.
     """
     unfinished = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     with (unfinished / "broken.jsonl").open("wb") as broken:
-        result = _PartReading(part, unfinished, chosen, broken).run(consume)
+        result = _PartReading(part, unfinished, chosen, broken, ForgottenLines(suppressed)).run(consume)
     (unfinished / _RESULT).write_bytes(msgspec.json.encode(result))
     # What an earlier process could not read to its end.
     shutil.rmtree(directory, ignore_errors=True)
@@ -109,11 +119,14 @@ def read_part(part: LogPart, directory: Path, chosen: Chosen, consume: Callable[
 
 
 class _PartReading:
-    def __init__(self, part: LogPart, directory: Path, chosen: Chosen, broken: IO[bytes]) -> None:
+    def __init__(
+        self, part: LogPart, directory: Path, chosen: Chosen, broken: IO[bytes], forgotten: ForgottenLines
+    ) -> None:
         self._part = part
         self._directory = directory
         self._chosen = chosen
         self._broken = broken
+        self._forgotten = forgotten
         self._under_way = EventRows(str(part.path))
         self._rows: dict[date, list[pa.RecordBatch]] = {}
         self._files = 0
@@ -154,7 +167,10 @@ class _PartReading:
         if block.is_unfinished:
             self._take()
         rows = self._under_way
-        for number, line in enumerate(block.lines, block.first_number):
+        for number, line in enumerate(self._forgotten.leave_out(block.lines), block.first_number):
+            if line == FORGOTTEN_LINE:
+                self._left_out[FORGOTTEN] += 1
+                continue
             rows.add(line, number)
             if rows.is_full:
                 self._take()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.outcomes import EXCLUDED, NOT_ON_ALLOWLIST
 from dispatcher.process.clock import time_ns
 from dispatcher.routing import Allowlist, Router
+from dispatcher.suppression.suppression_list import suppression_list
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -46,6 +47,9 @@ class Matcher:
         settings: With the destination and its allowlist.
         destination: Its name.
         filter: What the operator wants.
+
+    Raises:
+        OSError, DispatcherError: The list of who is to be forgotten cannot be read.
     """
 
     def __init__(self, settings: Settings, destination: str, filter: Filter) -> None:
@@ -56,6 +60,8 @@ class Matcher:
         self._events = Allowlist(("*", *filter.events) if only_exceptions else filter.events)
         table = settings.destinations[destination]
         lists = (filter.events, table.events, table.internal, settings.internal_events)
+        self._suppressed = suppression_list(settings.state_directory)
+        self._suppressed.refresh()
         #: The same for filters that match the same events. A replay is known by it for 30 days.
         self.fingerprint: Final = repr((filter.since, filter.until, filter.unlisted, lists))
 
@@ -63,6 +69,12 @@ class Matcher:
         """Whether an event that matches is older than the destination's vendor takes by now."""
         limit = self._filter.max_age_seconds
         return limit is not None and time_ns() / 1e9 - event.timestamp.timestamp() > limit
+
+    def is_forgotten(self, event: Event) -> bool:
+        """Whether an event that matches names somebody who is to be forgotten."""
+        return not self._suppressed.is_empty() and self._suppressed.is_named_in(
+            {"name": event.name, "data": event.data, "context": event.context}
+        )
 
     def matches(self, event: Event) -> bool:
         """Whether an event is replayed to the destination."""

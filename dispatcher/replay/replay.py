@@ -58,6 +58,7 @@ class ReplayTotals:
         chosen: Events that the filter takes.
         put: Those of them that are in the batch store.
         without_ids: Chosen events whose lines do not hold their ids, so that each got a new one.
+        forgotten: Events of people who were forgotten, and that the filter takes but for that.
         too_old: Events that are older than the destination's vendor takes, and that the filter takes but for that.
         unreadable: Lines without a readable event.
         earlier_bytes: Bytes of the logs that an earlier run has put.
@@ -68,6 +69,7 @@ class ReplayTotals:
     chosen: int = 0
     put: int = 0
     without_ids: int = 0
+    forgotten: int = 0
     too_old: int = 0
     unreadable: int = 0
     earlier_bytes: int = 0
@@ -174,6 +176,9 @@ class Replay:
         totals.lines += parsed.line is not None
         totals.unreadable += parsed.error is not None
         if parsed.event is None or not self._matcher.matches(parsed.event):
+            return None
+        if self._matcher.is_forgotten(parsed.event):
+            totals.forgotten += 1
             return None
         if self._matcher.is_too_old(parsed.event):
             totals.too_old += 1

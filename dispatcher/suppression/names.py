@@ -41,6 +41,8 @@ _IN_PATH: Final = re.compile(
     r"/(?:u|users?|accounts?|profiles?|learners?|students?|instructors?|progress|enrollment|certificates)"
     r"/([^/?#&\s\"'<>]{1,254})"
 )
+# A key and its value in JSON that cannot be read; in text within text its quotation marks are escaped.
+_PAIR: Final = re.compile(r'"([A-Za-z_]{1,64})\\{0,7}" ?: ?\\{0,7}"?([^"\\,}\]]{1,512})')
 # Text that is longer is not taken apart as a form: edX cuts what browsers send at 512 characters.
 _MAX_FORM: Final = 65_536
 # JSON within JSON within JSON: a browser's event has it once.
@@ -105,6 +107,11 @@ def _in_text(text: str, texts: int) -> Iterator[str]:
         else:
             yield from _names(found, is_person=False, texts=texts + 1)
             return
+    if '"' in text:
+        # JSON that was cut, as edX cuts what browsers send, or with something before it.
+        for key, inner in _PAIR.findall(text):
+            if names_person(key):
+                yield inner
     if "@" in text or "%40" in text:
         for email in _EMAIL.findall(text):
             yield unquote(email).lower()

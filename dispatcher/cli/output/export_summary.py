@@ -21,6 +21,7 @@ _LEFT_OUT = {
     "empty": "empty lines",
     "unfinished": "a last line without its end, which the next export reads again",
     "not_chosen": "outside of --since and --until",
+    "forgotten": "of people who were forgotten",
 }
 
 
@@ -66,6 +67,7 @@ _DROPPED = {
     "not_for_export": "not for export, as their payload says",
     "course": "of another course, or of none",
     "duplicate": "there already, to the byte",
+    "forgotten": _LEFT_OUT["forgotten"],
 }
 
 

@@ -20,9 +20,7 @@ def print_receipt(receipt: Receipt) -> None:
         click.echo(f"{one.events:>14,}  {one.place}: {one.where}")
     places = len({one.where for one in receipt.found})
     verb = "were taken out" if receipt.did else "name the person"
-    click.echo(
-        f"{receipt.events:>14,}  events {verb}, in {len(named)} of {count_text(places, 'place')}"
-    )
+    click.echo(f"{receipt.events:>14,}  events {verb}, in {len(named)} of {count_text(places, 'place')}")
     for one in receipt.problems:
         click.echo(f"left: {_describe(one)}", err=True)
     if not receipt.did and receipt.events:

@@ -24,6 +24,8 @@ from dispatcher.exports.research_package.gnupg import PublicKey
 from dispatcher.exports.research_package.package_file import FileCounts, PackageFile
 from dispatcher.exports.research_package.rules import Rules, RulesName, course_key_of, parse
 from dispatcher.exports.target import held
+from dispatcher.outcomes import FORGOTTEN
+from dispatcher.suppression.forgotten_lines import ForgottenLines
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class PackagePlan:
         site: The site's word in names of files.
         keys: Of each partner, who can read its files; without any its files are not encrypted.
         by: A file for each partner and day, or for each course and day. Those are not encrypted.
+        forgotten: The lines that are for nobody, since somebody is to be forgotten.
     """
 
     rules: Rules
@@ -84,6 +87,7 @@ class PackagePlan:
     site: str
     keys: Mapping[str, Sequence[PublicKey]] = field(default_factory=dict)
     by: By = "organisation"
+    forgotten: ForgottenLines = field(default_factory=lambda: ForgottenLines(None))
 
 
 class ResearchPackage:
@@ -207,6 +211,8 @@ class _Pass:
         line = line.strip()
         if not line:
             return "empty"
+        if plan.forgotten.has(line):
+            return FORGOTTEN
         if plan.by == "course":
             day, names, dropped = self._by_course(line)
         else:

@@ -55,8 +55,10 @@ def test_keys_that_do_not(key: str) -> None:
         ({"referer": "https://lms.example.org/x?student=ada"}, "ada"),
         ({"event": {"text": "write to Ada@Example.org, please"}}, "ada@example.org"),
         ({"page": "/login?mail=ada%40example.org"}, "ada@example.org"),
+        ({"text": '{"username": "ada", "event": {"x": '}, "ada"),
+        ({"event": '{"POST": {"text": "{\\"user_id\\": 42, \\"x'}, "42"),
     ],
-    ids=[f"case{number}" for number in range(15)],
+    ids=[f"case{number}" for number in range(17)],
 )
 def test_names_are_found_wherever_a_line_has_them(value: object, name: str) -> None:
     assert name in set(names_in(value))
@@ -71,8 +73,8 @@ def test_other_values_name_nobody(value: object) -> None:
     assert not {"42", "ada", "True", "1"} & set(names_in(value))
 
 
-def test_deep_json_text_is_read_only_so_far() -> None:
+def test_json_in_json_in_json_is_read_however_deep() -> None:
     text = json.dumps({"user": "ada"})
-    for _ in range(6):
+    for _ in range(5):
         text = json.dumps({"more": text})
-    assert "ada" not in set(names_in({"event": text}))
+    assert "ada" in set(names_in({"event": text}))

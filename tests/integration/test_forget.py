@@ -1,0 +1,252 @@
+"""``dispatcher forget``: nothing of a person is left in any place, and nothing comes back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from click.testing import CliRunner, Result
+
+from dispatcher.cli import main
+from dispatcher.event import Event, encode
+from dispatcher.store import dead_letter_files
+from dispatcher.store.dead_letter import DeadLetter
+from dispatcher.store.packing import unpack
+from tests.support.dead_letters import add_dead_letters
+from tests.support.deliveries import LOG, SEGMENT
+from tests.support.site import Site
+from tests.support.waiting import wait_for
+
+#: Names that stand nowhere else, so that a search of all bytes finds them.
+NEEDLES = [name.encode() for name in ("4200042", "ada_1815", "ada_old_1815", "lovelace")]
+OPTIONS = ("--user", "4200042", "--username", "ada_1815", "--username", "ada_old_1815")
+ALL_OPTIONS = (*OPTIONS, "--email", "Ada@Lovelace.example", "--session", "5e55")
+
+# Events of Ada, events of others that name her, and events of others.
+EMIT = """
+for n in range(int(sys.argv[1])):
+    with tracker.context("request", {"user_id": 4200042, "username": "ada_1815", "session": "5e55"}):
+        tracker.emit("shop.order.paid", {"n": 4 * n})
+    with tracker.context("request", {"user_id": 7, "username": "bob"}):
+        tracker.emit("shop.order.paid", {"n": 4 * n + 1, "student": "ada_old_1815"})
+        tracker.emit("shop.order.paid", {"n": 4 * n + 2, "text": "write to ada@lovelace.example"})
+        tracker.emit("shop.order.paid", {"n": 4 * n + 3})
+"""
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    """A site that no relay of a killed process empties, with exports in a directory that the settings name."""
+    site.environ["DISPATCHER_FORGETTING__DIRECTORIES"] = json.dumps([str(site.directory / "exports")])
+    (site.directory / "exports").mkdir()
+    return site
+
+
+def run(site: Site, *arguments: str) -> Result:
+    return CliRunner(env=site.environ).invoke(main, [*arguments], catch_exceptions=False)
+
+
+def places_with_ada(site: Site) -> list[str]:
+    """A search of every byte that the product has written, on disk and in Redis, unpacked."""
+    ours = [
+        path
+        for path in site.directory.rglob("*")
+        if path.is_file() and path.parent.name != "output" and path.suffix != ".toml"
+    ]
+    found = [str(path) for path in ours if path.name != "segment.jsonl" and has_ada(unpacked(path))]
+    return sorted(found + [key for key, content in everything_in_redis(site) if has_ada(content)])
+
+
+def everything_in_redis(site: Site) -> Iterator[tuple[str, bytes]]:
+    with site.redis.client() as client:
+        for key in client.scan_iter("*", count=1000):
+            kind = client.type(key)
+            if kind == b"hash":
+                fields = client.hgetall(key)
+                packed = fields.pop(b"packed", None)
+                yield key.decode(), b"".join([*fields, *fields.values(), *(unpack(packed) if packed else ())])
+            elif kind == b"stream":
+                yield key.decode(), b"".join(value for _, pairs in client.xrange(key) for value in pairs.values())
+            elif kind == b"zset":
+                yield key.decode(), b"".join(client.zrange(key, 0, -1))
+            elif kind == b"string":
+                yield key.decode(), client.get(key)
+
+
+def has_ada(content: bytes) -> bool:
+    return any(needle in content.lower() for needle in NEEDLES)
+
+
+def unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        return gzip.decompress(content)
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.ZstdDecompressor().decompressobj().decompress(content)
+    if content.startswith(b"PAR1"):
+        return json.dumps(pq.read_table(path, partitioning=None).to_pylist(), default=str).encode()
+    return content
+
+
+def numbers_in(lines: bytes) -> list[int]:
+    return sorted(
+        json.loads(line)["event"]["n"] for line in lines.splitlines() if line.startswith(b"{") and line.endswith(b"}")
+    )
+
+
+def emit(site: Site, rounds: int, *, end: str = "") -> None:
+    """Emit four events a round; ``end`` may kill the process."""
+    child = site.emitting(EMIT + end, str(rounds), **({"DISPATCHER_RELAY__MODE": "external"} if end else {}))
+    assert child.wait() == (-signal.SIGKILL if end else 0), child.output
+
+
+def fill(site: Site) -> Path:
+    """Put Ada into every place. Returns a copy of the log, as somebody may keep it."""
+    worker = site.worker()
+    emit(site, 10)
+    site.wait_until_delivered()
+    worker.kill()
+    log = site.log.read_bytes()
+    copy = site.directory.parent / f"{site.directory.name}-copy.log"
+    copy.write_bytes(log)
+    broken = b'{"username": "ada_1815", "event": {"x": \n2026 [tracking] no JSON of anybody\n'
+    site.log.with_name("tracking.log-20260101-1.gz").write_bytes(gzip.compress(log + broken))
+    site.log.with_name("tracking.log-20260102-2.zst").write_bytes(zstandard.ZstdCompressor().compress(log))
+    parquet = ("export", "parquet", "--from", str(site.log.with_name("tracking.log-20260101-1.gz")))
+    assert run(site, *parquet, "--to", str(site.directory / "exports")).exit_code == 0
+    emit(site, 5)
+    emit(site, 5, end="os.kill(os.getpid(), 9)")
+    event = encode_event(n=1, username="ada_1815")
+    add_dead_letters(site.store, event, encode_event(n=2, username="bob"))
+    letter = DeadLetter(
+        destination=SEGMENT, id="1-1", reason="oversized", error="of ada_1815", attempts=1, payload=event
+    )
+    dead_letter_files.write(
+        dead_letter_files.directory_of(Path(site.environ["DISPATCHER_STATE_DIRECTORY"])), SEGMENT, [letter]
+    )
+    return copy
+
+
+def encode_event(n: int, username: str) -> bytes:
+    return encode(
+        Event(
+            id=f"id-{n}",
+            name="shop.order.paid",
+            timestamp=datetime.now(UTC),
+            data={"n": n},
+            context={"username": username},
+        )
+    )
+
+
+def test_nothing_of_a_person_is_left_and_nothing_comes_back(site: Site) -> None:
+    copy = fill(site)
+    before = places_with_ada(site)
+    kinds = ("tracking.log", ".gz", ".zst", ".parquet", ".journal", "/dead/", "_broken", ":dead", ":batch:")
+    assert all(any(kind in place for place in before) for kind in kinds), before
+
+    looked = run(site, "forget", *ALL_OPTIONS, "--max-share", "1")
+    assert looked.exit_code == 0, looked.output
+    assert "Nothing was changed" in looked.output
+    assert places_with_ada(site) == before
+
+    done = run(site, "forget", *ALL_OPTIONS, "--max-share", "1", "--do", "--json")
+    receipt = json.loads(done.stdout)
+    assert done.exit_code == 0, receipt
+    assert places_with_ada(site) == []
+    assert not has_ada(done.output.encode())
+    assert sum(found["events"] for found in receipt["found"]) >= 100
+
+    # What is of others is all there.
+    others = [4 * n + 3 for n in range(10)]
+    rotated = [unpacked(path) for path in site.log.parent.glob("tracking.log*")]
+    assert len(rotated) == 3
+    assert all(numbers_in(lines) == others for lines in rotated)
+    assert any(b"no JSON of anybody" in lines for lines in rotated)
+    table = pq.read_table(site.directory / "exports", partitioning=None, filters=[("username", "==", "bob")])
+    assert len(table) == 10
+
+    again = run(site, "forget", *ALL_OPTIONS, "--do")
+    assert again.exit_code == 0
+    assert " 0  events were taken out" in again.output
+
+    # A replay, an export, a Redis that has lost all, and new events.
+    replayed = run(site, "replay", "--from", str(copy), "--to", SEGMENT, "--json")
+    assert (json.loads(replayed.stdout)["chosen"], json.loads(replayed.stdout)["forgotten"]) == (10, 30)
+    exported = run(site, "export", "parquet", "--from", str(copy), "--to", str(site.directory / "exports"), "--json")
+    assert json.loads(exported.stdout)["sums"]["left_out"] == {"forgotten": 30}
+    site.redis.call("FLUSHALL")
+    site.relay_once()
+    emit(site, 2)
+    site.worker()
+    site.wait_until_delivered()
+    # What an app emits anew is in its outbox until that is settled.
+    assert [place for place in places_with_ada(site) if not place.endswith(".journal")] == []
+    site.assert_ledger_closes()
+    assert site.counts(LOG).filtered_by_reason["forgotten"] >= 6
+
+    # The way back.
+    assert run(site, "unsuppress", *ALL_OPTIONS).exit_code == 0
+    wait_for(lambda: comes_again(site), what="new events of the person to go on")
+    assert run(site, "unsuppress", *ALL_OPTIONS).exit_code == 1
+
+
+def comes_again(site: Site) -> bool:
+    emit(site, 1)
+    site.wait_until_delivered()
+    return has_ada(site.log.read_bytes())
+
+
+def test_a_forget_that_is_killed_goes_on_when_it_is_run_again(site: Site) -> None:
+    line = b'{"username": "%s", "context": {"user_id": %d}, "event": {"n": %d}, "time": "2026-01-01T00:00:00+00:00"}\n'
+    lines = b"".join(line % (b"ada_1815" if n % 7 == 0 else b"bob", n % 5, n) for n in range(30_000))
+    for number in range(3):
+        site.log.with_name(f"tracking.log-20260101-{number}").write_bytes(lines)
+    others = [n for n in range(30_000) if n % 7]
+    for step in ("suppressed.json", ".tracking.log-20260101-1.forget", ".tracking.log-20260101-0.forget"):
+        child = site.processes.dispatcher("forget", *OPTIONS, "--max-share", "1", "--do")
+        wait_for(lambda step=step, child=child: list(site.directory.rglob(step)) or not child.running, what=step)
+        child.kill()
+        for path in site.log.parent.glob("tracking.log-*"):
+            content = path.read_bytes()
+            assert content == lines or (not has_ada(content) and numbers_in(content) == others)
+    done = run(site, "forget", *OPTIONS, "--max-share", "1", "--do")
+    assert done.exit_code == 0, done.output
+    assert places_with_ada(site) == []
+    assert all(numbers_in(path.read_bytes()) == others for path in site.log.parent.glob("tracking.log-*"))
+
+
+def test_a_slip_of_the_keyboard_and_a_legal_hold_change_nothing(site: Site) -> None:
+    fill(site)
+    before = places_with_ada(site)
+    refused = run(site, "forget", *OPTIONS, "--do")
+    assert refused.exit_code == 5
+    assert "--max-share" in refused.output
+    site.allow(["shop.order.*"], more='[retention.holds.court]\nreason = "case 7"\nusers = ["ada_1815"]\n')
+    held = run(site, "forget", *OPTIONS, "--do", "--max-share", "1")
+    assert held.exit_code == 5
+    assert "legal hold court" in held.output
+    assert places_with_ada(site) == before
+    assert not has_ada((refused.output + held.output).encode())
+
+
+def test_who_is_written_about_meanwhile_is_not_held_up(site: Site) -> None:
+    site.worker()
+    emit(site, 20)
+    site.wait_until_delivered()
+    writer = site.emitting(EMIT.replace("int(sys.argv[1])", "300"))
+    done = run(site, "forget", *ALL_OPTIONS, "--do", "--max-share", "1")
+    writer.succeed()
+    site.wait_until_delivered()
+    run(site, "forget", *ALL_OPTIONS, "--do", "--max-share", "1")
+    assert places_with_ada(site) == [], done.output
+    lines = b"".join(path.read_bytes() for path in site.log.parent.glob("tracking.log*"))
+    assert numbers_in(lines) == sorted([4 * n + 3 for n in range(20)] + [4 * n + 3 for n in range(300)])
+    site.assert_ledger_closes()
