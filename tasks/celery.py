@@ -86,23 +86,17 @@ def make_app(settings: config.Settings) -> CeleryApp:
         _use_transport(app, settings)
     pool = RedisPool(settings.store, timeout_seconds=_STORE_TIMEOUT_SECONDS)
     store, tap = BatchStore(pool), Tap(pool, is_on=settings.is_debug)
-<<<<<<< HEAD
     kept = settings.receipts
     receipts = ReceiptWriter(
         settings.receipts_directory, max_bytes=kept.max_bytes, max_age_seconds=kept.max_age_seconds
     )
-    for name, build in destinations.items():
-        rings_here = settings.broker == settings.store
-        delivery = Delivery(
-            store, name, settings.destinations[name], build, rings_here=rings_here, tap=tap, receipts=receipts
-        )
-=======
     suppressed = suppression_list(settings.state_directory)
     for name, build in destinations.items():
         rings_here = settings.broker == settings.store
         table = settings.destinations[name]
-        delivery = Delivery(store, name, table, build, rings_here=rings_here, tap=tap, suppressed=suppressed)
->>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
+        delivery = Delivery(
+            store, name, table, build, rings_here=rings_here, tap=tap, receipts=receipts, suppressed=suppressed
+        )
         if settings.worker.pool == "prefork":
             # The parent ends a child whose interpreter is held, with SIGKILL. After twice the lease another worker has
             # taken the batch over, as for a delivery that hangs elsewhere (tasks/worker/watchdog.py).

@@ -31,11 +31,8 @@ from dispatcher.store.claim import BreakerOpen, Claim, Damaged, JoinLimits, Paus
 from dispatcher.store.doorbell import Ring, task_name
 from dispatcher.store.settlement import Settled, Settlement
 from dispatcher.store.slots import split_slot
-<<<<<<< HEAD
-from dispatcher.tasks.delivery.receipts import receipts_of
-=======
 from dispatcher.tasks.delivery.forgotten import find_forgotten, leave_out, put_back
->>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
+from dispatcher.tasks.delivery.receipts import receipts_of
 from dispatcher.tasks.delivery.result import Result
 from dispatcher.tasks.delivery.sentry_trace import send_traces
 from dispatcher.tasks.delivery.settlement import settlements_of
@@ -43,11 +40,8 @@ from dispatcher.tasks.delivery.spans import DeliverySpans
 
 if TYPE_CHECKING:
     from dispatcher.config import DestinationSettings
-<<<<<<< HEAD
     from dispatcher.receipts.writer import ReceiptWriter
-=======
     from dispatcher.suppression.suppression_list import SuppressionList
->>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +72,8 @@ class Delivery(Task):
         *,
         rings_here: bool = False,
         tap: Tap | None = None,
-<<<<<<< HEAD
         receipts: ReceiptWriter | None = None,
-=======
         suppressed: SuppressionList | None = None,
->>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
     ) -> None:
         self.name = task_name(destination)
         self._store = store
@@ -92,11 +83,8 @@ class Delivery(Task):
         # Whether the broker is the store's Redis, so that the store's scripts ring.
         self._rings_here = rings_here
         self._tap = tap
-<<<<<<< HEAD
         self._receipts = receipts
-=======
         self._suppressed = suppressed
->>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
         self._built: tuple[int, Destination[Any]] | None = None
         self._building = threading.Lock()
 
@@ -194,41 +182,22 @@ class Delivery(Task):
     ) -> Sequence[Sequence[Outcome]]:
         """What became of each batch's events."""
         if claims[0].condemned:  # it came alone
-<<<<<<< HEAD
             return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)]
+        forgotten = [find_forgotten(one.payloads, self._suppressed) for one in untraced]
         batches = [
             Batch(
                 destination=claim.destination,
                 id=claim.batch_id,
-                payloads=one.payloads,
+                payloads=leave_out(one.payloads, places),
                 attempt=claim.attempts,
                 maybe_delivered=claim.maybe_delivered,
                 lease_until=lease_until,
                 first=claim.first,
                 put_at=claim.put_ms / 1000,
                 waited_seconds=(claim.claimed_ms - claim.put_ms) / 1000,
-=======
-            return [[_dead_with_workers(claims[0])] * len(claims[0].payloads)], [()]
-        batches: list[Batch] = []
-        traces: list[Sequence[Trace]] = []
-        for claim in claims:
-            payloads, of_batch = remove_traces(claim.payloads)
-            forgotten = find_forgotten(payloads, self._suppressed)
-            traces.append(of_batch)
-            batches.append(
-                Batch(
-                    destination=claim.destination,
-                    id=claim.batch_id,
-                    payloads=leave_out(payloads, forgotten),
-                    attempt=claim.attempts,
-                    maybe_delivered=claim.maybe_delivered,
-                    lease_until=lease_until,
-                    first=claim.first,
-                    forgotten=forgotten,
-                )
->>>>>>> 6add990 (Forget a person: look everywhere, suppress, take out, look again)
+                forgotten=places,
             )
-            for claim, one in zip(claims, untraced, strict=True)
+            for claim, one, places in zip(claims, untraced, forgotten, strict=True)
         ]
         found: Sequence[Sequence[Outcome] | Exception]
         try:
