@@ -15,6 +15,7 @@ from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.disk import permission_bits
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import SettingsError
+from dispatcher.monitoring.otel.variables import read_otel
 from dispatcher.secrecy.secret_names import is_secret
 
 VALID: Final = Check(
@@ -49,7 +50,13 @@ WRITABLE: Final = Check(
     "run `chmod o-w {file}`",
 )
 
-CHECKS: Final = (VALID, STRICT, ENVIRONMENT, BROKER, READABLE, WRITABLE)
+OPENTELEMETRY: Final = Check(
+    "settings.opentelemetry",
+    "Where OpenTelemetry's variables, `OTEL_…`, have metrics and traces sent, and which of them cannot be used.",
+    "mend the variable for workers and the exporter; an app whose own SDK needs it as it is keeps it",
+)
+
+CHECKS: Final = (VALID, STRICT, ENVIRONMENT, BROKER, READABLE, WRITABLE, OPENTELEMETRY)
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[LoadedSettings | None, list[Finding]]:
@@ -81,6 +88,17 @@ def check(deployment: Deployment) -> Iterator[Finding]:
     else:
         yield BROKER.ok(mask_url(settings.broker_url))
     yield from check_files(deployment.environ)
+    yield from opentelemetry(deployment.environ)
+
+
+def opentelemetry(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What the variables ask for. A note where one cannot be used, as it may be meant for the app's own SDK."""
+    variables = read_otel(environ)
+    yield from (OPENTELEMETRY.note(problem) for problem in variables.problems)
+    targets = {"metrics": variables.metrics, "traces": variables.traces}
+    sent = [f"{signal} to {target.label}" for signal, target in targets.items() if target is not None]
+    if sent or not variables.problems:
+        yield OPENTELEMETRY.ok(", ".join(sent) or "nothing is sent over OTLP")
 
 
 def environment(settings: Settings) -> Finding:

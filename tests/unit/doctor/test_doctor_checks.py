@@ -95,6 +95,9 @@ def first(found: Iterator[Finding]) -> Finding:
     return next(iter(found))
 
 
+OTLP: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://ann:secret@collector:4318"}
+
+
 def worst(found: Iterator[Finding]) -> Finding:
     return max(found, key=lambda finding: ["ok", "note", "warning", "error"].index(finding.level))
 
@@ -204,6 +207,12 @@ CASES: Final = [
         "settings.valid",
         lambda tmp: settings.read_settings({"DISPATCHER_OUTBOX__MAX_BITES": "1"})[1][0],
         lambda tmp: settings.read_settings({"DISPATCHER_OUTBOX__MAX_BYTES": "100000000"})[1][0],
+    ),
+    Case(
+        "settings.opentelemetry",
+        lambda _: worst(settings.opentelemetry({**OTLP, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})),
+        lambda _: worst(settings.opentelemetry(OTLP)),
+        level="note",
     ),
     Case(
         "settings.strict",
