@@ -312,8 +312,7 @@ class Tracker:
             self._is_open_here[0] = 1
             used_trackers.add(self)
             return
-        outbox = open_outbox(settings)
-        outbox.state.ids_repeat = self._ids_repeat
+        outbox = open_outbox(settings, ids_repeat=self._ids_repeat)
         if settings.relay.mode == "thread":
             from dispatcher.relay.thread import RelayThread  # noqa: PLC0415 - brings Redis with it
 
