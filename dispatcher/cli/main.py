@@ -26,6 +26,7 @@ from dispatcher.cli.output.usage import without_value
 from dispatcher.cli.pause import pause, resume
 from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
+from dispatcher.cli.retention import retention
 from dispatcher.cli.retry import retry
 from dispatcher.cli.segment_stub import segment_stub, sink
 from dispatcher.cli.settings import settings
@@ -130,6 +131,7 @@ for command in (
     export,
     forget,
     unsuppress,
+    retention,
     drain,
     explain,
     settings,

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from dispatcher.config.base import Table
+from dispatcher.config.base import Count, Table
 
 
 class HoldSettings(Table):
-    """A legal hold: who must not be forgotten, whoever asks."""
+    """A legal hold: what must stay as it is, whoever asks to be forgotten and however old it is."""
 
     reason: str = Field(description="Why, for who is told that something stays.")
-    users: tuple[str, ...] = Field(description="Identifiers of people: ids, names, e-mail addresses.")
+    users: tuple[str, ...] = Field((), description="Ids, names and e-mail addresses of who must not be forgotten.")
+    since: date | None = Field(None, description="Files with events of that day, in UTC, or later are not deleted.")
+    until: date | None = Field(None, description="Files with events before that day are not deleted.")
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not self.users and self.since is None and self.until is None:
+            raise ValueError("it holds nothing: give users, since or until")
+        return self
+
+    def covers(self, oldest: date, newest: date) -> bool:
+        """Whether it holds a file with events of these days."""
+        if self.since is None and self.until is None:
+            return False
+        return (self.since is None or newest >= self.since) and (self.until is None or oldest < self.until)
 
 
 class ForgettingSettings(Table):
@@ -30,8 +45,13 @@ class ForgettingSettings(Table):
 
 
 class RetentionSettings(Table):
-    """What must stay."""
+    """`dispatcher retention`: what is deleted for its age, by the times of its events."""
 
+    log_days: Count | None = Field(None, description="Age of rotated tracking logs, whole files. Absent: they stay.")
+    export_days: Count | None = Field(
+        None, description="Age of days of exports in `forgetting.directories`. Absent: they stay."
+    )
+    dead_letter_days: Count | None = Field(None, description="Age of files of dead letters. Absent: they stay.")
     holds: Mapping[Annotated[str, StringConstraints(pattern=r"^\w[\w.\-]*$")], HoldSettings] = Field(
         default_factory=dict, description="A table for each legal hold, under a name. A hold wins over everything."
     )

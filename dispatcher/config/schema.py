@@ -219,7 +219,9 @@ class Settings(Table):
         default_factory=ResearchPackageSettings, description="Each partner's lines of the tracking log."
     )
     forgetting: ForgettingSettings = Field(default_factory=ForgettingSettings, description="People who are forgotten.")
-    retention: RetentionSettings = Field(default_factory=RetentionSettings, description="What must stay.")
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="How long what is written stays."
+    )
     destinations: Mapping[DestinationName, DestinationSettings] = Field(
         default_factory=dict, description="A table for each destination, under its name."
     )

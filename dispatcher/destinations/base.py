@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from dispatcher.outcomes import Outcome
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
+
+#: ``here``: `dispatcher forget` takes the person out. ``on_request``: its vendor has a request for it. ``by_hand``: who
+#: runs it can delete there. ``hidden``: it only hides what it has. ``never``: what it has got stays until it expires.
+Deletion = Literal["here", "on_request", "by_hand", "hidden", "never", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,8 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
     traits: ClassVar[Traits] = Traits()
     #: What Segment's ``integrations`` object calls it; None where that object has no say.
     integration: ClassVar[str | None] = None
+    #: What becomes of a person there who is to be forgotten, as `dispatcher doctor` says it.
+    deletion: ClassVar[Deletion] = "unknown"
     #: Whether what it gets may be used for advertising: e-mail-like fields are hashed unless the settings say not to.
     advertising: ClassVar[bool] = False
     #: Requests a second that the vendor allows for one account; None where it names no limit. All workers together

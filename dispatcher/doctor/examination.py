@@ -14,6 +14,7 @@ from dispatcher.doctor.checks import (
     deliveries,
     destinations,
     flower,
+    forgetting,
     installation,
     outbox,
     redis_server,
@@ -55,6 +56,7 @@ AREAS: Final = (
     Area(name="workers", title="Workers", checks=workers.CHECKS, run=workers.check),
     Area(name="deliveries", title="Deliveries", checks=deliveries.CHECKS, run=deliveries.check),
     Area(name="collector", title="Collector", checks=collector.CHECKS, run=collector.check),
+    Area(name="forgetting", title="Forgetting", checks=forgetting.CHECKS, run=forgetting.check),
     Area(name="flower", title="Flower", checks=flower.CHECKS, run=flower.check),
 )
 

@@ -51,6 +51,12 @@ class LogFile:
     def __init__(self, path: Path) -> None:
         self.path: Final = path
 
+    def blocks(self) -> Iterator[bytes]:
+        """All of it, unpacked, some whole lines at a time. Raises as ``count``."""
+        with self.path.open("rb") as raw:
+            for block, end in self._blocks(raw, _ignore):
+                yield block[:end]
+
     def count(self, search: LineSearch, consume: Consume) -> tuple[int, int]:
         """How many lines name the person, and how many there are, in a large file about. Reads the file once.
 
@@ -173,6 +179,10 @@ class LogFile:
             raise LogFileError(
                 f"{self.path} cannot be read to its end: {str(error) or type(error).__name__}; mend it, or move it away"
             ) from error
+
+
+def _ignore(_: int) -> None:
+    """Nobody watches."""
 
 
 def is_written_to(path: Path) -> bool:

@@ -54,6 +54,7 @@ class DatadogLogs(HttpDestination[DatadogLogsOptions, bytes]):
     """Delivers to Datadog's intake of logs. An item is a log, as JSON."""
 
     Options = DatadogLogsOptions
+    deletion = "hidden"
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_EVENT_BYTES)
     takes_gzip = True
     shares_contexts = True

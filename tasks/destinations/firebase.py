@@ -42,6 +42,7 @@ class Firebase(ValidatedMeasurementProtocol[FirebaseOptions]):
     """Delivers to an app's stream of Google Analytics."""
 
     Options = FirebaseOptions
+    deletion = "on_request"
     integration = "Firebase"
     app = True
 

@@ -41,6 +41,7 @@ class GoogleAnalytics(ValidatedMeasurementProtocol[GoogleAnalyticsOptions]):
     """Delivers to a web stream of Google Analytics."""
 
     Options = GoogleAnalyticsOptions
+    deletion = "on_request"
     integration = "Google Analytics 4"
 
     def missing_settings(self) -> str | None:

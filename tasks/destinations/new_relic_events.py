@@ -85,6 +85,7 @@ class NewRelicEvents(HttpDestination[NewRelicEventsOptions, bytes]):
     """Delivers to New Relic's Event API. An item is a custom event, as JSON."""
 
     Options = NewRelicEventsOptions
+    deletion = "never"
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
     takes_gzip = True
     shares_contexts = True

@@ -70,6 +70,7 @@ class ClickHouse(HttpDestination[ClickHouseOptions, Row]):
     """A table."""
 
     Options = ClickHouseOptions
+    deletion = "by_hand"
     traits = CLICKHOUSE
     takes_gzip = True
 

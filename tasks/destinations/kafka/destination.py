@@ -101,6 +101,7 @@ class Kafka(Destination[KafkaOptions]):
     """A topic. Safe in threads; its client must not cross a fork: make it in the process that uses it."""
 
     Options = KafkaOptions
+    deletion = "by_hand"
     traits = KAFKA
 
     def __init__(

@@ -165,6 +165,7 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, bytes]):
     """Delivers to a data set of Meta. The access token stands in the body, so that no log of URLs has it."""
 
     Options = MetaConversionsOptions
+    deletion = "never"
     traits = META_CONVERSIONS
     integration = "Facebook Conversions API (Actions)"
     advertising = True

@@ -102,6 +102,7 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
     """The tracking log in a bucket. Safe in threads, and for workers on any number of hosts."""
 
     Options = ObjectStorageOptions
+    deletion = "by_hand"
     traits = OBJECT_STORAGE
 
     def __init__(

@@ -71,6 +71,7 @@ class Segment(HttpDestination[SegmentOptions, bytes]):
     """
 
     Options = SegmentOptions
+    deletion = "on_request"
     traits = SEGMENT
     limits = Limits(events=MAX_REQUEST_MESSAGES, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_MESSAGE_BYTES)
     shares_contexts = True

@@ -71,6 +71,7 @@ class SplunkHec(HttpDestination[SplunkHecOptions, bytes]):
     """Delivers to Splunk's HTTP Event Collector. An item is an event of Splunk's, as JSON."""
 
     Options = SplunkHecOptions
+    deletion = "hidden"
     takes_gzip = True
     shares_contexts = True
 

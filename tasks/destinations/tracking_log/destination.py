@@ -66,6 +66,7 @@ class TrackingLog(Destination[TrackingLogOptions]):
     """The tracking log. Safe in threads, and for any number of processes on one machine with the same path."""
 
     Options = TrackingLogOptions
+    deletion = "here"
     traits = TRACKING_LOG
 
     def __init__(
