@@ -76,13 +76,13 @@ def iceberg(
         raise click.UsageError("--table: give the namespace too, such as analytics.events")
     if find_spec("pyiceberg") is None or find_spec("pyarrow") is None:
         raise click.ClickException(f"Iceberg is not installed: {install_command('iceberg')}")
+    from dispatcher.exports.iceberg.address import TableAddress  # noqa: PLC0415 - the extra
     from dispatcher.exports.iceberg.export import IcebergExport  # noqa: PLC0415 - the extra
-    from dispatcher.exports.iceberg.table import EventTable, open_catalog  # noqa: PLC0415 - the extra
     from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
 
     process = IcebergExport(
         find_logs(logs),
-        EventTable(open_catalog(catalog, read_properties(uri, warehouse, properties)), table),
+        TableAddress(table=table, catalog=catalog, properties=read_properties(uri, warehouse, properties)),
         export_state,
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,

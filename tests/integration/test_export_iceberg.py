@@ -21,6 +21,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.table import Table
 
 from dispatcher.errors import DispatcherError
+from dispatcher.exports.iceberg.address import TableAddress
 from dispatcher.exports.iceberg.export import IcebergExport
 from dispatcher.exports.iceberg.table import EventTable
 from dispatcher.exports.manifest import Manifest
@@ -51,7 +52,7 @@ def run(directory: Path, logs: Sequence[Path], *, writer: str = "one", **options
     watch = options.pop("watch", lambda *_: None)
     export = IcebergExport(
         logs,
-        EventTable(catalog(directory), NAME),
+        TableAddress(table=NAME, catalog="test", properties={**properties(directory)}),
         lambda key: directory / writer / key,
         Chosen(),
         **{"processes": 1, "part_bytes": 100_000, **options},
