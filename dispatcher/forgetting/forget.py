@@ -52,7 +52,14 @@ def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[
     places.append(DeadFiles(directory_of(settings.state_directory)))
     for name, table in settings.destinations.items():
         places += build(name, table).places()
-    places += [Exports(path) for path in dict.fromkeys((*settings.forgetting.directories, *directories))]
+    # What exports to buckets and tables have under way on this host, with their broken lines.
+    own = settings.state_directory / "exports"
+    under_way = sorted(path for path in own.glob("*") if path.is_dir())
+    places += [Exports(path) for path in dict.fromkeys((*settings.forgetting.directories, *directories, *under_way))]
+    if any(own.glob("*/iceberg.json")):
+        from dispatcher.forgetting.places.iceberg import IcebergTables  # noqa: PLC0415 - the extra
+
+        places.append(IcebergTables(own))
     return places
 
 

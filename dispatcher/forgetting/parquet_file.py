@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +41,7 @@ def go_through(path: Path, person: Person, *, is_change: bool) -> tuple[int, int
         table = pq.read_table(path, partitioning=None)
     except pa.ArrowException as error:
         raise OSError(f"it cannot be read as Parquet: {error}") from error
-    named = _rows_of(table, person)
+    named = rows_naming(table, person)
     if named and is_change:
         if len(named) == len(table):
             path.unlink()
@@ -51,7 +53,8 @@ def go_through(path: Path, person: Person, *, is_change: bool) -> tuple[int, int
     return len(named), len(table)
 
 
-def _rows_of(table: Any, person: Person) -> list[int]:
+def rows_naming(table: pa.Table, person: Person) -> list[int]:
+    """The places of the rows that name a person: found by their text, then read."""
     texts = [
         field.name for field in table.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
     ]
@@ -66,4 +69,14 @@ def _rows_of(table: Any, person: Person) -> list[int]:
     found = reduce(pc.or_kleene, masks)
     places = pc.indices_nonzero(pc.fill_null(found, False)).to_pylist()
     rows = table.take(pa.array(places, pa.int64())).to_pylist()
-    return [place for place, row in zip(places, rows, strict=True) if person.is_named_in(row)]
+    return [place for place, row in zip(places, rows, strict=True) if person.is_named_in(_line_of(row))]
+
+
+def _line_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with what its columns of JSON hold, as its line had it: a browser's payload is text within text."""
+    line = dict(row)
+    for name in ("event", "context"):
+        # A table of another program may have such columns too.
+        with suppress(ValueError, TypeError, RecursionError):
+            line[name] = json.loads(row.get(name) or "null")
+    return line

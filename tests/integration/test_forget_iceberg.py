@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 
-from dispatcher.forgetting.iceberg_tables import IcebergTables
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found
+from dispatcher.forgetting.places.iceberg import IcebergTables
 from tests.integration.test_export_iceberg import NAME, numbers, properties, run, table
 from tests.support.edx_logs import make_lines, write
 
@@ -157,3 +157,23 @@ def test_where_a_table_is_is_for_its_owner_only(tmp_path: Path) -> None:
     make_table(tmp_path)
     [kept] = (tmp_path / "one").glob("*/iceberg.json")
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_forget_finds_the_tables_of_this_host(tmp_path: Path) -> None:
+    log = write(tmp_path / "1.log", make_lines(600, days=3))
+    given = properties(tmp_path)
+    environ = {**os.environ, "DISPATCHER_STATE_DIRECTORY": str(tmp_path / "state")}
+    dispatcher = [sys.executable, "-m", "dispatcher"]
+    words = ["--catalog", "test", "--uri", given["uri"], "--warehouse", given["warehouse"], "--table", NAME]
+    subprocess.run([*dispatcher, "export", "iceberg", "--from", str(log), *words], env=environ, check=True)
+    person = ["--user", "7", "--username", "user7", "--without-redis", "--max-share", "0.1"]
+    done = subprocess.run([*dispatcher, "forget", *person, "--do"], env=environ, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    left_over = len(numbers(tmp_path))
+    assert left_over < 600
+
+    # Nothing comes back with the log.
+    export = [*dispatcher, "export", "iceberg", "--from", str(log), "--again", *words]
+    again = subprocess.run(export, env=environ, capture_output=True, text=True, check=True)
+    assert " 0  events added" in again.stdout
+    assert len(numbers(tmp_path)) == left_over

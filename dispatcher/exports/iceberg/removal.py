@@ -81,7 +81,7 @@ class Removal:
         Raises:
             DispatcherError: As above; or other writers commit all the time.
         """
-        among = In("event_id", ids)  # type: ignore[call-arg]  # pydantic's plugin does not see its own signature
+        among = In("event_id", ids)  # type: ignore[call-arg, misc]  # pydantic's plugin does not see its own signature
         for _ in range(_MAX_TRIES):
             try:
                 with named_errors(self._table):
