@@ -26,6 +26,7 @@ from dispatcher.cli.output.usage import without_value
 from dispatcher.cli.pause import pause, resume
 from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
+from dispatcher.cli.report import report
 from dispatcher.cli.retention import retention
 from dispatcher.cli.retry import retry
 from dispatcher.cli.segment_stub import segment_stub, sink
@@ -121,6 +122,7 @@ for command in (
     status,
     tail,
     find,
+    report,
     doctor,
     retry,
     pause,

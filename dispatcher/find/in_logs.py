@@ -14,7 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from dispatcher.edx_log.parse import UnreadableLineError, read_line
+from dispatcher.edx_log.record import BrokenLineError, context_of, id_of, json_of, read_record
 from dispatcher.edx_log.source import READ_ERRORS, decompressed
 from dispatcher.find.wanted import Finding, Wanted, id_text
 
@@ -176,15 +179,22 @@ def _line_of(content: bytes, finding: Finding) -> tuple[int, bytes, Event] | Non
         start = content.rfind(b"\n", 0, at) + 1
         end = content.find(b"\n", at)
         line = content[start:] if end < 0 else content[start:end]
-        try:
-            event = read_line(line)
-        except UnreadableLineError:
-            event = None
+        event = event_of(line)
         # The data of another event may hold the id too.
         if event is not None and event.id == finding.id:
             return start, line, event
-        at = content.find(needle, at + len(line))
+        at = content.find(needle, start + len(line))
     return None
+
+
+def event_of(line: bytes) -> Event | None:
+    """The event of a line, with the id that stands there, whatever its form; None where the line cannot be read."""
+    try:
+        event, body = read_line(line), json_of(line)
+        record = read_record(body)
+        return msgspec.structs.replace(event, id=id_of(record, context_of(record), body))
+    except (UnreadableLineError, BrokenLineError):
+        return None
 
 
 def count_lines(fd: int, end: int) -> int:

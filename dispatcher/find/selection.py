@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dispatcher.edx_log.parse import UnreadableLineError, read_line
 from dispatcher.edx_log.source import READ_ERRORS, Source
 from dispatcher.event import Event, users_of
-from dispatcher.find.in_logs import log_files
+from dispatcher.find.in_logs import event_of, log_files
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter import DeadLetterFilter
 from dispatcher.store.dead_letters import DeadLetters
@@ -95,7 +94,7 @@ def select_events(
     """
     found: dict[str, datetime] = {}
     problems: list[str] = []
-    files = _files(settings, wanted, problems)
+    files = log_files_since(settings, wanted.since, problems)
     total, read = sum(size for _, size in files), 0
     for path, size in files:
         try:
@@ -117,8 +116,14 @@ def select_events(
     return Selected(latest[-limit:], max(0, len(latest) - limit), problems)
 
 
-def _files(settings: Settings, wanted: Description, problems: list[str]) -> list[tuple[Path, int]]:
-    """The logs that may have them, the oldest first, and their sizes."""
+def log_files_since(settings: Settings, since: datetime | None, problems: list[str]) -> list[tuple[Path, int]]:
+    """The logs of this machine and what they were rotated to, the oldest first, and their sizes.
+
+    Args:
+        settings: Where they are.
+        since: Logs that were last written to before then are left out.
+        problems: Gets what could not be read.
+    """
     found: dict[Path, int] = {}
     for table in settings.served_destinations.values():
         log = table.traits.log
@@ -127,7 +132,7 @@ def _files(settings: Settings, wanted: Description, problems: list[str]) -> list
         try:
             for file in reversed(log_files(settings.state_directory / str(path))):
                 status = file.stat()
-                if wanted.since is None or status.st_mtime >= wanted.since.timestamp():
+                if since is None or status.st_mtime >= since.timestamp():
                     found[file] = status.st_size
         except OSError as error:
             problems.append(f"the log {path} cannot be read: {error.strerror}")
@@ -143,9 +148,6 @@ def _events_of(path: Path, wanted: Description) -> Iterator[tuple[Event | None, 
                 yield None, source.consumed
             if needle not in line.content or line.is_too_long:
                 continue
-            try:
-                event = read_line(line.content)
-            except UnreadableLineError:
-                continue
-            if event in wanted:
+            event = event_of(line.content)
+            if event is not None and event in wanted:
                 yield event, source.consumed

@@ -97,3 +97,31 @@ def _blocks_with(content: bytes, key: bytes, known: Sequence[Place]) -> Iterator
                 yield block
                 step = place.end - at
         at = content.find(key, at + step)
+
+
+def read_blocks(directory: Path, *, since: float = 0.0) -> tuple[list[Block], list[str]]:
+    """All receipts of a directory, in order of their times, and what could not be read. A million take 20 MB.
+
+    Args:
+        directory: Of the receipts.
+        since: Seconds since 1970; files that were written to before then alone are left out.
+    """
+    blocks: list[Block] = []
+    problems: list[str] = []
+    try:
+        files = receipt_files(directory)
+    except OSError as error:
+        return [], [f"the receipts in {directory} cannot be read: {error.strerror}"]
+    for file in files:
+        if file.changed < since:
+            continue
+        try:
+            content = file.path.read_bytes()
+        except FileNotFoundError:
+            continue  # deleted meanwhile, as the oldest one
+        except OSError as error:
+            problems.append(f"{file.path} cannot be read: {error.strerror}")
+            continue
+        blocks += [block for place in places(content) if (block := decode(content, place)) is not None]
+    blocks.sort(key=lambda block: block.at_ms)
+    return blocks, problems
