@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher import config
+from dispatcher.cli.export_bigquery import bigquery
 from dispatcher.cli.export_iceberg import iceberg
 from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
@@ -108,3 +109,4 @@ export.add_command(iceberg)
 export.add_command(research_package)
 export.add_command(tableau)
 export.add_command(vertica)
+export.add_command(bigquery)

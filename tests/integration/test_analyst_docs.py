@@ -51,13 +51,15 @@ def run_blocks(page: str, directory: Path, **variables: str) -> list[str]:
     return shown
 
 
-def test_from_the_log_to_duckdb_polars_and_pandas(tmp_path: Path) -> None:
-    exported, of_duckdb, of_polars, of_pandas = run_blocks("analysts.md", tmp_path)
+def test_from_the_log_to_duckdb_pandas_and_tableau(tmp_path: Path) -> None:
+    pytest.importorskip("tableauhyperapi", reason="pip install tableauhyperapi")
+    exported, of_duckdb, of_polars, of_pandas, of_tableau = run_blocks("analysts.md", tmp_path)
     assert "20  events added, in 1 day" in exported
     assert re.search(r"course-v1:A\+B\+C\s*│\s*20 │\s*3 ", of_duckdb)
     assert re.search(r"problem-1\s*│\s*2\.0 ", of_duckdb)
     assert re.search(r"problem_check\s*┆ 20 ", of_polars)
     assert re.search(r"problem-0\s+10\n", of_pandas)
+    assert "20  in events.hyper" in of_tableau
 
 
 def test_from_the_log_to_tableau(tmp_path: Path) -> None:
@@ -81,3 +83,9 @@ def test_from_the_log_to_an_iceberg_table(tmp_path: Path) -> None:
     exported, read_back = run_blocks("iceberg.md", tmp_path, DISPATCHER_STATE_DIRECTORY=str(tmp_path / "state"))
     assert "20  events added, in 1 day" in exported
     assert re.search(r"problem_check\s*│\s*20 ", read_back)
+
+
+@pytest.mark.parametrize("page", ["vertica.md", "bigquery.md"])
+def test_from_the_log_to_files_for_a_database(tmp_path: Path, page: str) -> None:
+    shown = run_blocks(page, tmp_path)
+    assert f"20  in {page.removesuffix('.md')}" in shown[-1]

@@ -17,6 +17,7 @@ import msgspec
 
 from dispatcher.exports.research_package.course_key import parse_course_key
 from dispatcher.exports.research_package.rules import payload_of
+from dispatcher.exports.warehouse.json_text import parse_json
 
 #: By which rules: edX's to the letter, or its own, which leave out no event.
 RulesName = Literal["own", "edx"]
@@ -90,7 +91,6 @@ _NULL: Final = "\\N"
 _TIME_CHARACTERS: Final = 26
 _ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"}
 _ESCAPED: Final = re.compile(r"[\\\t\n\r\0]")
-_decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -119,7 +119,7 @@ class EventRecords:
             The line; None where the rules leave the event out.
         """
         given = dict(zip(SOURCE_COLUMNS, row, strict=True))
-        event = _parse(given["event"])
+        event = parse_json(given["event"])
         payload = payload_of({"event": event})
         if self._is_edx and (reason := _left_out(given, payload)) is not None:
             self.dropped[reason] += 1
@@ -158,7 +158,7 @@ class EventRecords:
         if given["event"] is not None:
             raw["event"] = event if payload is None else payload
         if given["context"] is not None:
-            raw["context"] = _parse(given["context"])
+            raw["context"] = parse_json(given["context"])
         limit = self._octets[RAW_EVENT]
         encoded = _encode_any(raw)
         if len(encoded) > limit:
@@ -200,24 +200,6 @@ def _escape(found: re.Match[str]) -> str:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _parse(text: str | None) -> Any:
-    """The value of JSON text, of Python's too, whose NaN becomes null. Other text stays text."""
-    if text is None:
-        return None
-    try:
-        return _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:
-        return json.loads(text, parse_constant=_null)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _null(_: str) -> None:
-    """NaN and Infinity, which JSON has not."""
 
 
 def _encode_any(value: Any) -> bytes:
