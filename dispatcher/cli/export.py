@@ -16,6 +16,7 @@ from dispatcher.cli.export_iceberg import iceberg
 from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
 from dispatcher.cli.export_vertica import vertica
+from dispatcher.cli.input.delivered import delivered_to
 from dispatcher.cli.input.logs import find_logs, find_target, logs_option, target_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
@@ -85,13 +86,15 @@ def parquet(
     from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
 
     target = find_target(place)
+    found = find_logs(logs)
     process = ParquetExport(
-        find_logs(logs),
+        found,
         target,
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,
         again=again,
         suppressed=suppression_list(config.load().state_directory),
+        delivered=delivered_to(found),
     )
     with export_progress() as progress:
         task = progress.add_task("reading", total=None)

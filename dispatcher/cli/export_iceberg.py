@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher import config
+from dispatcher.cli.input.delivered import delivered_to
 from dispatcher.cli.input.logs import export_state, find_logs, logs_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
@@ -80,14 +81,16 @@ def iceberg(
     from dispatcher.exports.iceberg.export import IcebergExport  # noqa: PLC0415 - the extra
     from dispatcher.exports.part_reading import Chosen  # noqa: PLC0415 - the extra
 
+    found = find_logs(logs)
     process = IcebergExport(
-        find_logs(logs),
+        found,
         TableAddress(table=table, catalog=catalog, properties=read_properties(uri, warehouse, properties)),
         export_state,
         Chosen(since=utc(since), until=utc(until)),
         processes=processes or os.cpu_count() or 1,
         again=again,
         suppressed=suppression_list(config.load().state_directory),
+        delivered=delivered_to(found),
     )
     with export_progress() as progress:
         task = progress.add_task("reading", total=None)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from dispatcher.errors import DispatcherError
 from dispatcher.exports.day_files import DayCounts
 from dispatcher.exports.log_parts import PART_BYTES, LogPart, split_log
-from dispatcher.exports.manifest import InputCounts, Manifest
+from dispatcher.exports.manifest import InputCounts, Manifest, events_of
 from dispatcher.exports.part_reading import Chosen, PartResult, files_of, read_part, read_result
 from dispatcher.exports.target import Target
 from dispatcher.suppression.suppression_list import SuppressionList
@@ -84,6 +84,7 @@ class DayExport:
         again: Read too what an earlier export has read. Events that are there are not added again.
         part_bytes: Bytes of a plain log that one process reads at a time.
         suppressed: Who is to be forgotten; None: nobody.
+        delivered: What the ledger has of the tracking log among the logs, for the manifest; None where nobody knows.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class DayExport:
         again: bool = False,
         part_bytes: int = PART_BYTES,
         suppressed: SuppressionList | None = None,
+        delivered: int | None = None,
     ) -> None:
         self._logs = logs
         self._target = target
@@ -107,6 +109,7 @@ class DayExport:
         self._again = again
         self._part_bytes = part_bytes
         self._suppressed = suppressed
+        self._delivered = delivered
 
     def run(self, watch: Watcher) -> Manifest:
         """Export. Blocks for some seconds for a million lines, and starts processes.
@@ -133,7 +136,7 @@ class DayExport:
         # One log may be given twice, under two names.
         found = {part.name: part for part in reversed(every_part)}
         exported = set() if self._again else self._target.names("_exported")
-        parts = [part for part in reversed(found.values()) if self._mark(part) not in exported]
+        parts = [part for part in reversed(found.values()) if self._mark(part.name) not in exported]
         name = self._name(parts)
         # By names of their own: a run that goes on may have more logs than the one that was killed.
         read = {part.name: self._target.work / "parts" / f"{part.name}-{self._chosen_digest}" for part in parts}
@@ -155,6 +158,8 @@ class DayExport:
             format=self._days.format,
             version=__version__,
             earlier_bytes=sum(part.end - part.start for part in every_part if part.name not in read),
+            earlier_events=self._count_earlier(set(found) - set(read)) if self._delivered is not None else 0,
+            delivered=self._delivered,
             inputs=_inputs(parts, results),
             days=counts,
             broken_lines=self._keep_broken_lines(read, results, name),
@@ -162,14 +167,22 @@ class DayExport:
         self._target.put(f"_manifests/{name}.json", manifest.to_json().encode())
         for part, result in zip(parts, results, strict=True):
             if not result.ended:
-                self._target.put(f"_exported/{self._mark(part)}", msgspec.json.encode(result))
+                self._target.put(f"_exported/{self._mark(part.name)}", msgspec.json.encode(result))
         for finished in (notes, *read.values()):
             shutil.rmtree(finished, ignore_errors=True)
         return manifest
 
-    def _mark(self, part: LogPart) -> str:
+    def _mark(self, part_name: str) -> str:
         """The name of the file that says that all of a part's events are there."""
-        return f"{part.name}-{self._chosen_digest}.json"
+        return f"{part_name}-{self._chosen_digest}.json"
+
+    def _count_earlier(self, part_names: set[str]) -> int:
+        """The events of parts that an earlier export has read."""
+        count = 0
+        for name in part_names:
+            with self._target.open(f"_exported/{self._mark(name)}") as file:
+                count += events_of(msgspec.json.decode(file.read(), type=PartResult))
+        return count
 
     def _name(self, parts: Sequence[LogPart]) -> str:
         """The same for the same export."""

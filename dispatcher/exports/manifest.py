@@ -10,6 +10,7 @@ import msgspec
 from dispatcher.exports.day_files import DayCounts
 from dispatcher.exports.log_parts import LogPart
 from dispatcher.exports.part_reading import PartResult
+from dispatcher.outcomes import FORGOTTEN
 
 
 class InputCounts(msgspec.Struct, kw_only=True):
@@ -49,6 +50,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     Args:
         inputs: The logs that were read.
         earlier_bytes: Bytes of logs that were not read, since an earlier export has them.
+        earlier_events: The events of these, counted where ``delivered`` is known.
+        delivered: The events that the ledger has as delivered to the tracking log among these; None where nobody knows.
         days: What became of the rows of each.
         broken_lines: The file with the lines that were no records; empty where there were none.
         format: What was written.
@@ -60,6 +63,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     inputs: list[InputCounts]
     days: list[DayCounts]
     earlier_bytes: int = 0
+    earlier_events: int = 0
+    delivered: int | None = None
     broken_lines: str = ""
 
     @property
@@ -76,6 +81,11 @@ class Manifest(msgspec.Struct, kw_only=True):
     def duplicates(self) -> int:
         """Lines whose events were there already, or came twice."""
         return sum(one.duplicates for one in self.days)
+
+    @property
+    def events(self) -> int:
+        """Events of the logs that are given, whether they were read now or before, and whether they were wanted."""
+        return self.earlier_events + sum(events_of(one) for one in self.inputs)
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -108,11 +118,17 @@ class Manifest(msgspec.Struct, kw_only=True):
             "version": self.version,
             "sums": sums,
             "earlier_bytes": self.earlier_bytes,
+            "ledger": None if self.delivered is None else {"delivered": self.delivered, "events": self.events},
             "broken_lines": self.broken_lines,
             "inputs": self.inputs,
             "days": self.days,
         }
         return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+
+
+def events_of(counts: InputCounts | PartResult) -> int:
+    """The events among the lines that were read, whether they were wanted or not."""
+    return counts.rows + sum(counts.left_out.get(reason, 0) for reason in ("not_chosen", FORGOTTEN))
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -27,6 +27,7 @@ from dispatcher.exports.parquet import ParquetExport
 from dispatcher.exports.part_reading import Chosen
 from dispatcher.exports.target import held
 from tests.support.edx_logs import make_lines, numbers, write
+from tests.support.site import Site
 from tests.support.waiting import PATIENCE, wait_for
 
 TUTOR = b"2026-01-31 10:00:00,123 INFO 7 [tracking] [user 42] [ip 10.0.0.1] logger.py:41 - "
@@ -307,3 +308,22 @@ def test_the_command_says_what_became_of_each_line(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["sums"]["lines"] == 0
     missing = subprocess.run([*command[:6], str(tmp_path / "none"), *command[7:]], capture_output=True, check=False)
     assert missing.returncode == 2
+
+
+def test_the_log_is_held_against_the_ledger(site: Site, tmp_path: Path) -> None:
+    site.worker()
+    site.emitting("for number in range(20): tracker.emit('shop.paid', {'number': number})").succeed()
+    site.wait_until_delivered()
+    export = ["export", "parquet", "--from", str(site.log), "--to", str(tmp_path / "out")]
+    sentence = "the ledger has 20 events as delivered to this tracking log: "
+
+    assert sentence + "as many as these logs have" in site.processes.run(*export).stdout
+    # Also where nothing is left to read.
+    assert sentence + "as many as these logs have" in site.processes.run(*export).stdout
+    kept = site.log.read_bytes().splitlines(keepends=True)
+    site.log.write_bytes(b"".join(kept[:15]))
+    fewer = site.processes.run(*export)
+    assert fewer.returncode == 0
+    assert sentence + "5 more than these logs have. Add rotated logs, and those of other hosts" in fewer.stdout
+    asked = json.loads(site.processes.run(*export, "--json").stdout)
+    assert asked["ledger"] == {"delivered": 20, "events": 15}

@@ -48,11 +48,22 @@ def print_summary(manifest: Manifest, target: str) -> None:
         click.echo(f"{count:>14,}  broken, {problem}: {LINE_PROBLEMS[_known(problem)]}")
     if manifest.earlier_bytes:
         click.echo(f"{manifest.earlier_bytes:>14,}  bytes were exported before, and were not read: --again reads them")
+    if manifest.delivered is not None:
+        click.echo(_against_ledger(manifest.delivered, manifest.events))
     if manifest.broken_lines:
         click.echo(f"broken lines: {target}/{manifest.broken_lines}")
     for log in manifest.inputs:
         if log.ended:
             click.echo(f"{log.file} cannot be read on behind line {log.lines:,}: {log.ended}", err=True)
+
+
+def _against_ledger(delivered: int, events: int) -> str:
+    ledger = f"the ledger has {count_text(delivered, 'event')} as delivered to this tracking log"
+    if delivered == events:
+        return f"{ledger}: as many as these logs have"
+    if delivered > events:
+        return f"{ledger}: {delivered - events:,} more than these logs have. Add rotated logs, and those of other hosts"
+    return f"{ledger}: {events - delivered:,} fewer than these logs have, which are older than it or have other writers"
 
 
 # Why a line is in no package, for a person.
