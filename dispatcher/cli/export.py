@@ -108,8 +108,8 @@ def parquet(
     raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
 
 
+export.add_command(bigquery)
 export.add_command(iceberg)
 export.add_command(research_package)
 export.add_command(tableau)
 export.add_command(vertica)
-export.add_command(bigquery)

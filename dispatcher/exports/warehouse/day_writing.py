@@ -83,7 +83,7 @@ class DayWriting:
         self._done = 0
 
     def run(self, watch: Watcher) -> WarehouseManifest:
-        """Write the days that are new or have changed. Blocks for some 20 seconds for a million rows.
+        """Write the days that are new or have changed. Blocks for about a minute for a million rows.
 
         Returns:
             What the directory has, as it stands in its ``_MANIFEST.json``.

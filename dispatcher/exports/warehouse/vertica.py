@@ -95,7 +95,7 @@ class VerticaLoad:
         self._done = 0
 
     def run(self, watch: Watcher) -> WarehouseManifest:
-        """Load the days that are new or have changed. Blocks for some 20 seconds for a million rows.
+        """Load the days that are new or have changed. Blocks for about a minute for a million rows.
 
         Returns:
             What the table has of all days, as it is remembered.
