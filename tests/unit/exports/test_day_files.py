@@ -40,7 +40,7 @@ def test_the_first_of_several_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     existing = write(tmp_path / "there.parquet", there)
     kept = existing.read_bytes()
     files = [write(tmp_path / f"{n}.parquet", ids) for n, ids in enumerate(came)]
-    assert day_files.drop_repeats([existing], files) == len(there)
+    assert day_files.drop_repeats([day_files.ids_of(existing)], files) == len(there)
     seen = set(there)
     for file, ids in zip(files, came, strict=True):
         expected = [one for one in ids if one not in seen and not seen.add(one)]  # type: ignore[func-returns-value]
@@ -48,5 +48,5 @@ def test_the_first_of_several_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not files[1].exists()
     assert existing.read_bytes() == kept
     after = [file.read_bytes() for file in files if file.exists()]
-    assert day_files.drop_repeats([existing], [file for file in files if file.exists()]) == len(there)
+    assert day_files.drop_repeats([day_files.ids_of(existing)], [file for file in files if file.exists()]) == len(there)
     assert after == [file.read_bytes() for file in files if file.exists()]
