@@ -17,6 +17,7 @@ from dispatcher.outcomes import RetryAfter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dispatcher.event import Event
     from dispatcher.forgetting.place import Place
@@ -109,6 +110,8 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
     #: Requests a second that the vendor allows for one account; None where it names no limit. All workers together
     #: stay a little below; ``rate.per_second`` in the destination's table wins.
     requests_per_second: ClassVar[float | None] = None
+    #: Where it may keep what it must remember; None where it is not known, and nothing is kept.
+    state_directory: Path | None = None
 
     def __init__(
         self, name: str, options: OptionsT_co, *, rules: Rules | None = None, rate: Rate | None = None

@@ -41,6 +41,14 @@ class Rules:
             return None
         return cls(consent=consent, mapper=mapper, privacy=None if privacy.changes_nothing else privacy)
 
+    def hide(self, event: Event) -> Event:
+        """The event without what the destination must not get, whatever consent and mapping say of it.
+
+        Raises:
+            RecursionError: Its data is nested too deeply.
+        """
+        return event if self._privacy is None else self._privacy.apply(event)
+
     def apply(self, event: Event) -> Event:
         """The event as the destination gets it. The given event stays as it is.
 

@@ -6,23 +6,30 @@ Source: https://developers.google.com/analytics/devguides/collection/protocol/ga
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr
 
 from dispatcher.destinations.base import reveal
+from dispatcher.errors import UndeliverableError
 from dispatcher.outcomes import INVALID, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer, NoAnswer
+from dispatcher.tasks.destinations.http.deletion import RECORD, DeletionPlace, Subject, identified
 from dispatcher.tasks.destinations.http.urls import BaseUrl
+from dispatcher.tasks.destinations.measurement_protocol.deletion import SUBJECTS, UserDeletion, ids_by_key
 from dispatcher.tasks.destinations.measurement_protocol.destination import (
     MeasurementProtocol,
     MeasurementProtocolOptions,
     body_of,
 )
+from dispatcher.tasks.destinations.person import Person as Whom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dispatcher.forgetting.person import Person
+    from dispatcher.forgetting.place import Place
     from dispatcher.tasks.destinations.measurement_protocol.hit import Hit
 
 # Google's descriptions repeat names and values of the event, so an error has these words instead.
@@ -56,6 +63,19 @@ class ValidatedOptions(MeasurementProtocolOptions):
         description="Ask Google's validation server first. Events that it objects to are dead letters; the rest is "
         "sent.",
     )
+    property_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+$",
+        coerce_numbers_to_str=True,
+        description="The property, in digits, in which `dispatcher forget` has a person deleted.",
+    )
+    admin_token: SecretStr | None = Field(
+        default=None,
+        description="An access token of Google's with the scope analytics.edit, for that; it is valid for an hour.",
+    )
+    admin_api: BaseUrl = Field(
+        default="https://analyticsadmin.googleapis.com", description="Where the Admin API is: scheme and host."
+    )
 
 
 ValidatedOptionsT = TypeVar("ValidatedOptionsT", bound=ValidatedOptions)
@@ -85,6 +105,41 @@ class ValidatedMeasurementProtocol(MeasurementProtocol[ValidatedOptionsT], Gener
         if messages := _messages(answer):
             return Dead(INVALID, f"{self.label} would not count it: {_describe(messages)}")
         return super().outcome(answer, items)
+
+    def places(self) -> Sequence[Place]:
+        """Google's Admin API, where there is a property and a token for it."""
+        options = self.options
+        if not options.property_id or not reveal(options.admin_token) or self.state_directory is None:
+            return ()
+        deletion = UserDeletion(
+            api=options.admin_api,
+            property_id=options.property_id,
+            token=reveal(options.admin_token),
+            connect_seconds=options.connect_timeout_seconds,
+            answer_seconds=options.timeout_seconds,
+        )
+        return (
+            DeletionPlace(
+                self.name,
+                label=deletion.label,
+                path=self.state_directory / RECORD,
+                subjects=self._subjects,
+                ask=deletion.ask,
+                at_once=1,
+            ),
+        )
+
+    def _subjects(self, person: Person) -> Sequence[Subject]:
+        """Whom Google knows a person as: the user, each browser or app, and the id that was made of the user."""
+        subjects: dict[Subject, None] = {}
+        for key, id_ in ids_by_key(person):
+            event = identified(self.rules, key, id_)
+            user_id = Whom.of(event).user_id if self.options.send_user_id else None
+            with suppress(UndeliverableError):
+                subjects |= {(SUBJECTS[name], value): None for name, value in self.identity(event).items()}
+            if user_id is not None:
+                subjects[SUBJECTS["user_id"], user_id] = None
+        return list(subjects)
 
     def secret(self) -> str:
         """The API secret; empty if it is not set."""

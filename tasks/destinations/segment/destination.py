@@ -19,8 +19,11 @@ from dispatcher.errors import DropEvent
 from dispatcher.event import DIRECT_TYPES, utc_text
 from dispatcher.outcomes import UNIDENTIFIED
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
+from dispatcher.tasks.destinations.http.deletion import RECORD, DeletionPlace, Subject, identified
 from dispatcher.tasks.destinations.http.per_context import PerContext
 from dispatcher.tasks.destinations.http.urls import BaseUrl
+from dispatcher.tasks.destinations.person import segment_ids
+from dispatcher.tasks.destinations.segment.deletion import MAX_SUBJECTS, USER_ID, Regulations, RegulationType
 from dispatcher.tasks.destinations.segment.message import direct_message, encoded_shared_fields, track_message
 from dispatcher.tasks.destinations.segment.package import RequestTemplate
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.event import Event
+    from dispatcher.forgetting.person import Person
+    from dispatcher.forgetting.place import Place
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
@@ -59,6 +64,22 @@ class SegmentOptions(HttpOptions):
         default="send",
         description="What becomes of an event that says nothing of whom it is about: it is sent, and is a user of its "
         "own in Segment, or it is left out.",
+    )
+    public_api_token: SecretStr | None = Field(
+        default=None,
+        description="A token of the workspace's Public API, with which `dispatcher forget` has a person deleted there.",
+    )
+    public_api: BaseUrl = Field(
+        default="https://api.segmentapis.com",
+        description="Where /regulations is; https://eu1.api.segmentapis.com for a workspace in the EU.",
+    )
+    source_id: str | None = Field(
+        default=None, min_length=1, description="The only source to delete a person in; absent: the whole workspace."
+    )
+    regulation: RegulationType = Field(
+        default="SUPPRESS_WITH_DELETE",
+        description="What Segment is asked for: to delete, whether to take nothing more of the person (SUPPRESS), and "
+        "whether to tell its destinations (not with INTERNAL).",
     )
 
 
@@ -105,6 +126,28 @@ class Segment(HttpDestination[SegmentOptions, bytes]):
         if self.options.unidentified == "skip" and message.get("anonymousId") == event.id:
             raise DropEvent(UNIDENTIFIED)
         return msgspec.json.encode(message)
+
+    def places(self) -> Sequence[Place]:
+        """Segment's Public API, where there is a token for it."""
+        if not reveal(self.options.public_api_token) or self.state_directory is None:
+            return ()
+        regulations = Regulations(self.options)
+        return (
+            DeletionPlace(
+                self.name,
+                label=regulations.label,
+                path=self.state_directory / RECORD,
+                subjects=self._subjects,
+                ask=regulations.ask,
+                at_once=MAX_SUBJECTS,
+            ),
+        )
+
+    def _subjects(self, person: Person) -> Sequence[Subject]:
+        """Whom Segment knows a person as: a regulation names users only; some calls have the name as their id."""
+        events = [identified(self.rules, "user_id", id_) for id_ in (*person.user_ids, *person.usernames)]
+        ids = dict.fromkeys(segment_ids(event).get("userId") for event in events)
+        return [(USER_ID, id_) for id_ in ids if id_ is not None]
 
     def body_bytes(self, items: Sequence[bytes], items_bytes: int) -> int:
         return self._empty_body_bytes + items_bytes + len(items) - 1
