@@ -19,28 +19,8 @@ if TYPE_CHECKING:
 
 # Seconds that requests have to end, once streams were told to.
 _SHUTDOWN_SECONDS: Final = 3
-# Connections that wait to be taken.
-_BACKLOG: Final = 128
 # Connections at a time: a browser holds a few for each page.
 _MAX_CONNECTIONS: Final = 400
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address, so that whoever is told of it gets an answer, if a little later.
-
-    Raises:
-        OSError: The address is taken, or none of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def serve(observer: Observer, pool: RedisPool, listener: socket.socket, *, login: str, allow_control: bool) -> None:

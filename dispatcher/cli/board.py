@@ -9,6 +9,7 @@ import click
 
 from dispatcher import config
 from dispatcher.board.login import LOCAL_USER, find_login
+from dispatcher.connections.listener import listen
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.connections.urls import http_url
 from dispatcher.errors import DispatcherError
@@ -79,7 +80,7 @@ def board(host: str | None, port: int | None, allow_control: bool | None, debug:
             "DISPATCHER_BOARD__BASIC_AUTH=user:password"
         ) from error
     try:
-        listener = server.listen(table.host, table.port)
+        listener = listen(table.host, table.port)
     except OSError as error:
         raise click.ClickException(
             f"cannot listen on {table.host}:{table.port}: {error.strerror}; choose another --host or --port"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,10 +14,16 @@ from dispatcher.cli.output.export_summary import export_progress
 from dispatcher.cli.output.forget_summary import print_receipt
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.forgetting import Person
+from dispatcher.forgetting.forget import ForgetRefusedError, places_of
 from dispatcher.forgetting.forget import forget as forget_person
-from dispatcher.forgetting.forget import places_of
+from dispatcher.forgetting.requests import Requests
 from dispatcher.monitoring.units import count_text
 from dispatcher.suppression.suppression_list import suppression_list
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+    from dispatcher.forgetting import Place
+    from dispatcher.forgetting.receipt import Receipt
 
 # Seconds for one answer of Redis.
 _TIMEOUT_SECONDS: Final = 10.0
@@ -46,6 +53,9 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A directory of exports, or of copies of logs, besides those of the settings. May be given several times.",
 )
+@click.option(
+    "--requested", is_flag=True, help="Everybody whom edX's retirement pipeline has asked to forget, one by one."
+)
 @click.option("--do", is_flag=True, help="Take the person out. Without it, nothing is changed.")
 @click.option(
     "--max-share",
@@ -56,6 +66,7 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 def forget(
     directories: tuple[Path, ...],
+    requested: bool,
     do: bool,
     max_share: float | None,
     without_redis: bool,
@@ -76,34 +87,66 @@ def forget(
     Examples:
       dispatcher forget --user 42 --username ada --username ada_old --email ada@example.org
       dispatcher forget --user 42 --username ada --in /srv/events --do
+      dispatcher forget --requested --do
 
     Exit code 0 if nothing is left or wrong, 1 if something could not be looked into or is left.
     """
-    person = _person(identifiers)
+    if requested and any(identifiers.values()):
+        raise click.UsageError("--requested says who is meant: leave out the identifiers")
+    person = None if requested else _person(identifiers)
     settings = config.load()
     pool = None if without_redis else RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
     try:
-        places = places_of(settings, pool, directories)
-        with export_progress() as progress:
-            task = progress.add_task("looking", total=None)
-            receipt = forget_person(
-                settings,
-                person,
-                places,
-                do=do,
-                max_share=max_share,
-                watch=lambda what, done, total: progress.update(
-                    task, description=what, completed=done, total=total or None
-                ),
-            )
+        run = partial(_run, settings, places_of(settings, pool, directories), do=do, max_share=max_share)
+        show = _show_json if as_json else print_receipt
+        if person is None:
+            is_done = _forget_requested(Requests(settings), run, show)
+        else:
+            receipt = run(person)
+            show(receipt)
+            is_done = not receipt.problems
     finally:
         if pool is not None:
             pool.close()
-    if as_json:
-        click.echo(receipt.to_json().decode().rstrip())
-    else:
-        print_receipt(receipt)
-    raise SystemExit(1 if receipt.problems else 0)
+    raise SystemExit(0 if is_done else 1)
+
+
+def _run(settings: Settings, places: Sequence[Place], person: Person, *, do: bool, max_share: float | None) -> Receipt:
+    with export_progress() as progress:
+        task = progress.add_task("looking", total=None)
+        return forget_person(
+            settings,
+            person,
+            places,
+            do=do,
+            max_share=max_share,
+            watch=lambda what, done, total: progress.update(
+                task, description=what, completed=done, total=total or None
+            ),
+        )
+
+
+def _show_json(receipt: Receipt) -> None:
+    click.echo(receipt.to_json().decode().rstrip())
+
+
+def _forget_requested(requests: Requests, run: Callable[[Person], Receipt], show: Callable[[Receipt], None]) -> bool:
+    """Do what was asked for. Returns whether nothing is left; what one person's refusal holds up is that one."""
+    waiting = list(requests.waiting())
+    click.echo(f"{count_text(len(waiting), 'request')} to forget somebody", err=True)
+    left = 0
+    for request in waiting:
+        try:
+            receipt = run(Person(user_ids=(request.user_id,)))
+        except ForgetRefusedError as error:
+            click.echo(f"left: the request of {request.at}: {error}", err=True)
+            left += 1
+            continue
+        show(receipt)
+        left += bool(receipt.problems)
+        if receipt.did and not receipt.problems:
+            requests.finish(request, receipt.id)
+    return not left
 
 
 @click.command()

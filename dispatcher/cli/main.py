@@ -28,6 +28,7 @@ from dispatcher.cli.relay import relay
 from dispatcher.cli.replay import replay
 from dispatcher.cli.report import report
 from dispatcher.cli.retention import retention
+from dispatcher.cli.retirement import retirement
 from dispatcher.cli.retry import retry
 from dispatcher.cli.segment_stub import segment_stub, sink
 from dispatcher.cli.settings import settings
@@ -124,6 +125,7 @@ for command in (
     find,
     report,
     doctor,
+    retirement,
     retry,
     pause,
     resume,

@@ -20,6 +20,7 @@ from dispatcher.config.forgetting import ForgettingSettings, RetentionSettings
 from dispatcher.config.object_path import is_object_path
 from dispatcher.config.paths import default_state_directory, expand
 from dispatcher.config.research_package import ResearchPackageSettings
+from dispatcher.config.retirement import RetirementSettings
 from dispatcher.connections.embedded import embedded_url
 from dispatcher.connections.urls import BROKER_SCHEMES, STORE_SCHEMES, check_url, is_redis
 
@@ -221,6 +222,9 @@ class Settings(Table):
     forgetting: ForgettingSettings = Field(default_factory=ForgettingSettings, description="People who are forgotten.")
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long what is written stays."
+    )
+    retirement: RetirementSettings = Field(
+        default_factory=RetirementSettings, description="Requests of edX's retirement pipeline."
     )
     destinations: Mapping[DestinationName, DestinationSettings] = Field(
         default_factory=dict, description="A table for each destination, under its name."

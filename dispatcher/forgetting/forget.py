@@ -51,7 +51,9 @@ def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[
         places += [Waiting(pool, names), Posted(pool, list(settings.browser_destinations)), Dead(pool, names)]
     places.append(DeadFiles(directory_of(settings.state_directory)))
     for name, table in settings.destinations.items():
-        places += build(name, table).places()
+        destination = build(name, table)
+        destination.state_directory = settings.state_directory
+        places += destination.places()
     # What exports to buckets and tables have under way on this host, with their broken lines.
     own = settings.state_directory / "exports"
     under_way = sorted(path for path in own.glob("*") if path.is_dir())

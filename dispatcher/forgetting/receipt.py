@@ -63,7 +63,9 @@ class Receipt(msgspec.Struct, kw_only=True):
     @property
     def share(self) -> float:
         """The fraction of all events that name the person."""
-        return self.events / max(self.of, self.events, 1)
+        # A request to a vendor is none of a number of events.
+        named = sum(one.events for one in self.found if one.of)
+        return named / max(self.of, named, 1)
 
     @property
     def problems(self) -> list[Found]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from dispatcher.board.server import listen
+from dispatcher.connections.listener import listen
 from dispatcher.local.port import KeptPort
 
 AT_ONCE = 40
