@@ -63,7 +63,7 @@ class Receipt(msgspec.Struct, kw_only=True):
     @property
     def share(self) -> float:
         """The fraction of all events that name the person."""
-        # A request to a vendor is none of a number of events.
+        # A request to a vendor does not count among events.
         named = sum(one.events for one in self.found if one.of)
         return named / max(self.of, named, 1)
 
