@@ -23,12 +23,14 @@ Fate = Literal["delivered", "filtered", "dead", "posted"]
 #: Bytes of a key.
 KEY_BYTES: Final = 16
 
-# Version, bytes behind the head, checksum of all behind it, time in ms since 1970, tries, fate, and the sizes of the
-# three texts: destination, batch, reason.
-_HEAD: Final = Struct("<4sIIQHBBHH")
+# Version, bytes behind the head, and the checksum of all that follows. Then, the rest of the head: time in ms since
+# 1970, tries, fate, and the sizes of the three texts: destination, batch, reason.
+_FRONT: Final = Struct("<4sII")
+_REST: Final = Struct("<QHBBHH")
+_HEAD_BYTES: Final = _FRONT.size + _REST.size
 _MAGIC: Final = b"RCP1"
-_FROM_CHECKSUM: Final = Struct("<4sII").size
 _FATES: Final[tuple[Fate, ...]] = get_args(Fate)
+_CODES: Final = {fate: code for code, fate in enumerate(_FATES)}
 _LARGEST: Final = 0xFFFF
 # The longest text that is kept of each. Names of destinations and batches are shorter.
 _TEXT_BYTES: Final = 255
@@ -40,8 +42,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 _DASHES: Final = (8, 13, 18, 23)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Receipts of one delivery.
 
     Args:
@@ -64,13 +65,15 @@ class Block:
 
     def encode(self) -> bytes:
         """The block as it stands in a file."""
-        texts = [text.encode()[:_TEXT_BYTES] for text in (self.destination, self.batch, self.reason)]
-        body = b"".join([*texts, self.keys])
-        sizes = [len(text) for text in texts]
-        attempt, fate = min(self.attempt, _LARGEST), _FATES.index(self.fate)
-        head = _HEAD.pack(_MAGIC, len(body), 0, self.at_ms, attempt, fate, *sizes)
-        checksum = crc32(body, crc32(head[_FROM_CHECKSUM:]))
-        return _HEAD.pack(_MAGIC, len(body), checksum, self.at_ms, attempt, fate, *sizes) + body
+        destination, batch, reason = (
+            self.destination.encode()[:_TEXT_BYTES],
+            self.batch.encode()[:_TEXT_BYTES],
+            self.reason.encode()[:_TEXT_BYTES],
+        )
+        sizes = len(destination), len(batch), len(reason)
+        rest = _REST.pack(self.at_ms, min(self.attempt, _LARGEST), _CODES[self.fate], *sizes)
+        body = b"".join((rest, destination, batch, reason, self.keys))
+        return _FRONT.pack(_MAGIC, len(body) - _REST.size, crc32(body)) + body
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +88,23 @@ class Place:
 def places(content: bytes) -> Iterator[Place]:
     """The places of the whole blocks of a file, up to one that is damaged or half written."""
     at = 0
-    while at + _HEAD.size <= len(content):
-        magic, size, _, _, _, _, *texts = _HEAD.unpack_from(content, at)
-        end = at + _HEAD.size + size
+    while at + _HEAD_BYTES <= len(content):
+        magic, size, _ = _FRONT.unpack_from(content, at)
+        _, _, _, *texts = _REST.unpack_from(content, at + _FRONT.size)
+        end = at + _HEAD_BYTES + size
         if magic != _MAGIC or end > len(content):
             return
-        yield Place(at, at + _HEAD.size + sum(texts), end)
+        yield Place(at, at + _HEAD_BYTES + sum(texts), end)
         at = end
 
 
 def decode(content: bytes, place: Place) -> Block | None:
     """The block at a place; None where other bytes are there than were written."""
-    _, _, checksum, at_ms, attempt, fate, *sizes = _HEAD.unpack_from(content, place.start)
-    body = place.start + _HEAD.size
-    if crc32(content[body : place.end], crc32(content[place.start + _FROM_CHECKSUM : body])) != checksum:
+    rest = place.start + _FRONT.size
+    if crc32(content[rest : place.end]) != _FRONT.unpack_from(content, place.start)[2]:
         return None
+    at_ms, attempt, fate, *sizes = _REST.unpack_from(content, rest)
+    body = place.start + _HEAD_BYTES
     texts: list[str] = []
     for size in sizes:
         texts.append(content[body : body + size].decode("utf-8", "replace"))
