@@ -58,6 +58,10 @@ def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[
     own = settings.state_directory / "exports"
     under_way = sorted(path for path in own.glob("*") if path.is_dir())
     places += [Exports(path) for path in dict.fromkeys((*settings.forgetting.directories, *directories, *under_way))]
+    if any(own.glob("*/bucket.json")):
+        from dispatcher.forgetting.places.bucket_exports import BucketExports  # noqa: PLC0415 - the extra
+
+        places.append(BucketExports(own))
     if any(own.glob("*/iceberg.json")):
         from dispatcher.forgetting.places.iceberg import IcebergTables  # noqa: PLC0415 - the extra
 

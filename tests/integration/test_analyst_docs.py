@@ -12,7 +12,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from tests.support.s3_server import S3Server, variables
+from tests.support.bucket_server import BucketServer, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "how-to"
@@ -72,7 +72,7 @@ def test_from_the_log_to_tableau(tmp_path: Path) -> None:
 
 def test_from_a_bucket_to_a_bucket(tmp_path: Path) -> None:
     make_log(tmp_path / "tracking.log")
-    with S3Server() as server:
+    with BucketServer(tmp_path) as server:
         obstore.put(server.store("tracking", bucket="logs"), "tracking.log", tmp_path / "tracking.log")
         state = str(tmp_path / "state")
         [exported] = run_blocks("buckets.md", tmp_path, DISPATCHER_STATE_DIRECTORY=state, **variables(server.port))

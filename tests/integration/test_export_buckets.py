@@ -23,18 +23,20 @@ from dispatcher.exports.log_parts import read_blocks, split_log
 from dispatcher.exports.manifest import Manifest
 from dispatcher.exports.parquet import ParquetExport
 from dispatcher.exports.part_reading import Chosen
+from dispatcher.forgetting.person import Person
+from dispatcher.forgetting.places.bucket_exports import BucketExports
+from tests.support.bucket_server import BUCKET, BucketServer, troubled, variables
 from tests.support.edx_logs import make_lines, numbers, write
-from tests.support.s3_server import BUCKET, S3Server, troubled, variables
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with S3Server() as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    with BucketServer(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def s3(server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
     for name, value in variables(server.port).items():
         monkeypatch.setenv(name, value)
     server.clear()
@@ -46,12 +48,12 @@ def bucket(prefix: str, **options: Any) -> Bucket:
     return Bucket(url=f"s3://{BUCKET}/{prefix}", **options)
 
 
-def upload(s3: S3Server, *paths: Path) -> None:
+def upload(s3: BucketServer, *paths: Path) -> None:
     for path in paths:
         obstore.put(s3.store("logs"), path.name, path)
 
 
-def download(s3: S3Server, prefix: str, to: Path) -> Path:
+def download(s3: BucketServer, prefix: str, to: Path) -> Path:
     store = s3.store(prefix)
     for name in s3.names(prefix):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def run(source: Bucket, to: Path | BucketTarget, **options: Any) -> Manifest:
     return manifest
 
 
-def test_logs_in_a_bucket_are_read_like_files(s3: S3Server, tmp_path: Path) -> None:
+def test_logs_in_a_bucket_are_read_like_files(s3: BucketServer, tmp_path: Path) -> None:
     lines = make_lines(3000)
     files = [
         write(tmp_path / "1.log.gz", lines[:1000]),
@@ -88,7 +90,7 @@ def test_logs_in_a_bucket_are_read_like_files(s3: S3Server, tmp_path: Path) -> N
     assert run(bucket("logs"), tmp_path / "out").lines == 1005
 
 
-def test_the_lines_of_an_object_have_the_numbers_of_its_file(s3: S3Server, tmp_path: Path) -> None:
+def test_the_lines_of_an_object_have_the_numbers_of_its_file(s3: BucketServer, tmp_path: Path) -> None:
     lines = [*make_lines(30), b"", b"x" * 3000, *make_lines(5)]
     upload(s3, write(tmp_path / "1.log", lines))
     [log] = find_objects(bucket("logs"))
@@ -102,7 +104,7 @@ def test_the_lines_of_an_object_have_the_numbers_of_its_file(s3: S3Server, tmp_p
         assert [found[number] for number in sorted(found)] == lines
 
 
-def test_an_export_to_a_bucket_is_as_one_to_a_directory(s3: S3Server, tmp_path: Path) -> None:
+def test_an_export_to_a_bucket_is_as_one_to_a_directory(s3: BucketServer, tmp_path: Path) -> None:
     upload(s3, write(tmp_path / "1.log", [*make_lines(700), b"garbage"]))
     target = BucketTarget(bucket("out"), tmp_path / "state")
     manifest = run(bucket("logs"), target)
@@ -123,7 +125,7 @@ def test_an_export_to_a_bucket_is_as_one_to_a_directory(s3: S3Server, tmp_path: 
 
 
 @pytest.mark.parametrize("trouble", ["500", "slow_down", "403", "expired", "hang"])
-def test_trouble_while_reading_is_named_and_a_restart_goes_on(s3: S3Server, tmp_path: Path, trouble: str) -> None:
+def test_trouble_while_reading_is_named_and_a_restart_goes_on(s3: BucketServer, tmp_path: Path, trouble: str) -> None:
     lines = make_lines(3000)
     upload(s3, write(tmp_path / "1.log", lines[:1500]), write(tmp_path / "2.log", lines[1500:]))
     impatient: dict[str, Any] = {"timeout_seconds": 0.5, "retry_seconds": 0.5}
@@ -149,7 +151,7 @@ def test_trouble_while_reading_is_named_and_a_restart_goes_on(s3: S3Server, tmp_
 
 
 @pytest.mark.parametrize("trouble", ["500", "slow_down", "403", "expired", "hang", "lost"])
-def test_trouble_while_writing_leaves_whole_files(s3: S3Server, tmp_path: Path, trouble: str) -> None:
+def test_trouble_while_writing_leaves_whole_files(s3: BucketServer, tmp_path: Path, trouble: str) -> None:
     upload(s3, write(tmp_path / "1.log", make_lines(2000, days=6)))
     impatient: dict[str, Any] = {"timeout_seconds": 0.5, "retry_seconds": 0.5}
 
@@ -168,7 +170,7 @@ def test_trouble_while_writing_leaves_whole_files(s3: S3Server, tmp_path: Path, 
     assert numbers(download(s3, "out", tmp_path / "after")) == Counter(range(2000))
 
 
-def test_what_fails_now_and_then_is_tried_again(s3: S3Server, tmp_path: Path) -> None:
+def test_what_fails_now_and_then_is_tried_again(s3: BucketServer, tmp_path: Path) -> None:
     upload(s3, write(tmp_path / "1.log", make_lines(2000, days=6)))
 
     def choose(method: str, path: str, count: int) -> str:
@@ -190,6 +192,8 @@ from dispatcher.exports.bucket.log_object import find_objects
 from dispatcher.exports.bucket.target import BucketTarget
 from dispatcher.exports.parquet import ParquetExport
 from dispatcher.exports.part_reading import Chosen
+from dispatcher.forgetting.person import Person
+from dispatcher.forgetting.places.bucket_exports import BucketExports
 
 def watch(what, done, total):
     if (what, done) == ("writing days", 3):
@@ -201,7 +205,7 @@ ParquetExport(find_objects(Bucket(url=sys.argv[1])), target, Chosen(), processes
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-def test_a_killed_export_to_a_bucket_goes_on(s3: S3Server, tmp_path: Path, where: str) -> None:
+def test_a_killed_export_to_a_bucket_goes_on(s3: BucketServer, tmp_path: Path, where: str) -> None:
     upload(s3, write(tmp_path / "1.log", make_lines(2000, days=6)))
     words = [f"s3://{BUCKET}/logs", f"s3://{BUCKET}/out", str(tmp_path / "here")]
     environ = {**os.environ, "PYTHONPATH": os.getcwd()}
@@ -218,7 +222,7 @@ def test_a_killed_export_to_a_bucket_goes_on(s3: S3Server, tmp_path: Path, where
     assert numbers(download(s3, "out", tmp_path / "out")) == Counter(range(2000))
 
 
-def test_two_machines_do_not_write_at_a_time(s3: S3Server, tmp_path: Path) -> None:
+def test_two_machines_do_not_write_at_a_time(s3: BucketServer, tmp_path: Path) -> None:
     with BucketLock(bucket("out"), "one") as lock:
         with pytest.raises(DispatcherError, match="another export"), BucketLock(bucket("out"), "two"):
             pass
@@ -228,14 +232,14 @@ def test_two_machines_do_not_write_at_a_time(s3: S3Server, tmp_path: Path) -> No
     assert s3.names("out") == []
 
 
-def test_an_address_without_logs_is_named(s3: S3Server) -> None:
+def test_an_address_without_logs_is_named(s3: BucketServer) -> None:
     with pytest.raises(DispatcherError, match="s3://lake/none has no objects"):
         find_objects(bucket("none"))
     with pytest.raises(BucketError, match="NoSuchBucket: look at the name"):
         find_objects(Bucket(url="s3://no-such-bucket/logs"))
 
 
-def test_the_command_takes_addresses(s3: S3Server, tmp_path: Path) -> None:
+def test_the_command_takes_addresses(s3: BucketServer, tmp_path: Path) -> None:
     upload(s3, write(tmp_path / "1.log", [*make_lines(25), b"garbage"]))
     words = ["export", "parquet", "--from", f"s3://{BUCKET}/logs/", "--to", f"s3://{BUCKET}/out/"]
     environ = {**os.environ, "DISPATCHER_STATE_DIRECTORY": str(tmp_path / "state")}
@@ -245,3 +249,28 @@ def test_the_command_takes_addresses(s3: S3Server, tmp_path: Path) -> None:
     assert "25  events added" in done.stdout
     assert f"broken lines: s3://{BUCKET}/out/_broken/" in done.stdout
     assert numbers(download(s3, "out", tmp_path / "out")) == Counter(range(25))
+
+
+def test_a_person_is_taken_out_of_a_bucket(s3: BucketServer, tmp_path: Path) -> None:
+    lines = [*make_lines(600, days=3), b'{"username": "user7", "no": "event"}']
+    named = [number for number, line in enumerate(lines[:600]) if b'"user_id": 7,' in line or b'"user7"' in line]
+    upload(s3, write(tmp_path / "1.log", lines))
+    target = BucketTarget(bucket("out"), tmp_path / "state" / "exports" / "one")
+    run(bucket("logs"), target)
+    before = {name for name in s3.names("out") if name.startswith("date=")}
+
+    place = BucketExports(tmp_path / "state" / "exports")
+    person = Person(user_ids=("7",), usernames=("user7",))
+    seen = list(place.look(person, lambda *_: None))
+    assert sum(found.events for found in seen) == len(named) + 1
+    assert numbers(download(s3, "out", tmp_path / "seen")) == Counter(range(600))
+
+    taken = list(place.forget(person, lambda *_: None))
+    assert [found.left for found in taken] == [""] * len(taken)
+    assert sum(found.events for found in taken) == len(named) + 1
+    assert sum(found.events for found in place.look(person, lambda *_: None)) == 0
+    after = download(s3, "out", tmp_path / "after")
+    assert numbers(after) == Counter(set(range(600)) - set(named))
+    assert {name for name in s3.names("out") if name.startswith("date=")} == before
+    assert not any(b"user7" in path.read_bytes() for path in after.glob("_broken/*"))
+    assert [path.name for path in (tmp_path / "state" / "exports").iterdir()] == ["one"]

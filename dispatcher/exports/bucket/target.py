@@ -10,6 +10,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from dispatcher.errors import DispatcherError
 from dispatcher.exports.bucket.bucket import Bucket, BucketError, ObjectExistsError
 from dispatcher.exports.bucket.lock import BucketLock
@@ -18,6 +20,7 @@ from dispatcher.exports.target import held
 
 # Bytes of one request where columns of a Parquet file are read, and not all of it.
 _COLUMN_BYTES: Final = 1 << 18
+_ADDRESS: Final = "bucket.json"
 
 
 class BucketTarget:
@@ -26,46 +29,51 @@ class BucketTarget:
     Args:
         bucket: The folder.
         state: A directory of this machine for what is under way, of this folder alone. It is made where it is missing.
+
+    Attributes:
+        bucket: As above.
     """
 
     def __init__(self, bucket: Bucket, state: Path) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
         self._state = state
         self.work = state / "_work"
         self._lock: BucketLock | None = None
 
     def __str__(self) -> str:
-        return self._bucket.url
+        return self.bucket.url
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """See ``Target``. Raises BucketError too."""
         self._state.mkdir(parents=True, exist_ok=True)
-        with held(self._state, self), BucketLock(self._bucket, self._owner()) as self._lock:
+        # What is written there has to be found again when a person is forgotten.
+        (self._state / _ADDRESS).write_bytes(msgspec.json.encode(self.bucket))
+        with held(self._state, self), BucketLock(self.bucket, self._owner()) as self._lock:
             yield
 
     def names(self, folder: str) -> set[str]:
         """See ``Target``. Raises BucketError."""
-        return {one["path"].rpartition("/")[2] for one in self._bucket.list(folder)}
+        return {one["path"].rpartition("/")[2] for one in self.bucket.list(folder)}
 
     def open(self, name: str) -> BufferedReader:
         """See ``Target``. Raises BucketError."""
-        found = self._bucket.head(name)
+        found = self.bucket.head(name)
         if found is None:
             raise BucketError(f"{self}/{name} is gone: another program deletes here. Run it again in the same way")
-        log = LogObject(bucket=self._bucket, name=name, size=found["size"], e_tag=found["e_tag"] or "")
+        log = LogObject(bucket=self.bucket, name=name, size=found["size"], e_tag=found["e_tag"] or "")
         return log.open(buffering=_COLUMN_BYTES)
 
     def put(self, name: str, content: bytes) -> None:
         """See ``Target``. Raises BucketError."""
         self._check()
-        self._bucket.overwrite(name, content)
+        self.bucket.overwrite(name, content)
 
     def place(self, file: Path, name: str) -> None:
         """See ``Target``. Raises BucketError, and DispatcherError where another file of that name is there."""
         self._check()
         try:
-            self._bucket.put(name, file)
+            self.bucket.put(name, file)
         except ObjectExistsError:
             # As after a run that was killed before it could note it, or when the answer was lost.
             with self.open(name) as placed, file.open("rb") as own:
@@ -86,3 +94,13 @@ class BucketTarget:
         if not path.exists():
             path.write_text(uuid.uuid4().hex)
         return path.read_text()
+
+
+def known_targets(exports: Path) -> Iterator[BucketTarget]:
+    """The folders that were exported to from this machine.
+
+    Args:
+        exports: The directory of what is under way for each.
+    """
+    for path in sorted(exports.glob(f"*/{_ADDRESS}")):
+        yield BucketTarget(msgspec.json.decode(path.read_bytes(), type=Bucket), path.parent)
