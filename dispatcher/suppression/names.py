@@ -45,6 +45,9 @@ _IN_PATH: Final = re.compile(
 _PAIR: Final = re.compile(r'"([A-Za-z_]{1,64})\\{0,7}" ?: ?\\{0,7}"?([^"\\,}\]]{1,512})')
 # Text that is longer is not taken apart as a form: edX cuts what browsers send at 512 characters.
 _MAX_FORM: Final = 65_536
+# Texts whose names are remembered, and the longest of them: some megabytes at most.
+_KNOWN_TEXTS: Final = 4096
+_MAX_KNOWN_CHARACTERS: Final = 256
 # JSON within JSON within JSON: a browser's event has it once.
 _MAX_TEXTS: Final = 4
 
@@ -71,34 +74,50 @@ def names_in(value: Any) -> Iterator[str]:
     Args:
         value: An event, or a line of a log, as JSON decodes it.
     """
-    return _names(value, is_person=False, texts=0)
+    return iter(_names(value, is_person=False, texts=0))
 
 
-def _names(value: Any, *, is_person: bool, texts: int) -> Iterator[str]:
-    kind = type(value)
-    if kind is str:
-        if is_person and value:
-            yield value
-        if len(value) > 2 and _TELLING.search(value):
-            yield from _in_text(value, texts)
-    elif kind is dict:
-        for key, inner in value.items():
-            if is_person and key not in _OWN_KEYS:
-                yield key
-            is_own = names_person(key) or (is_person and key in _OWN_KEYS)
-            # Most values are neither objects nor under such a key.
-            if is_own or type(inner) in (str, dict, list):
-                yield from _names(inner, is_person=is_own, texts=texts)
-    elif kind is list:
-        for inner in value:
-            yield from _names(inner, is_person=is_person, texts=texts)
-    elif is_person and kind is int:
-        yield str(value)
-    elif is_person and kind is float and value.is_integer():
-        yield str(int(value))
+def _names(value: Any, *, is_person: bool, texts: int) -> list[str]:
+    # With a stack of its own, since relays ask for each event while somebody is on the list: calls cost more than this.
+    found: list[str] = []
+    left: list[tuple[Any, bool]] = [(value, is_person)]
+    while left:
+        value, is_person = left.pop()
+        kind = type(value)
+        if kind is dict:
+            for key, inner in value.items():
+                if is_person and key not in _OWN_KEYS:
+                    found.append(key)
+                is_own = names_person(key) or (is_person and key in _OWN_KEYS)
+                # Most values are neither objects nor under such a key.
+                if is_own or type(inner) is not str:
+                    left.append((inner, is_own))
+                elif len(inner) <= _MAX_KNOWN_CHARACTERS:
+                    found += _in_short_text(inner, texts)
+                elif _TELLING.search(inner):
+                    found += _in_text(inner, texts)
+        elif kind is list:
+            left += [(inner, is_person) for inner in value]
+        elif kind is str:
+            if is_person and value:
+                found.append(value)
+            if _TELLING.search(value):
+                found += _in_text(value, texts)
+        elif is_person and kind is int:
+            found.append(str(value))
+        elif is_person and kind is float and value.is_integer():
+            found.append(str(int(value)))
+    return found
+
+
+@lru_cache(maxsize=_KNOWN_TEXTS)
+def _in_short_text(text: str, texts: int) -> tuple[str, ...]:
+    """The names in a short text. Browsers, pages and courses come again and again."""
+    return tuple(_in_text(text, texts)) if _TELLING.search(text) else ()
 
 
 def _in_text(text: str, texts: int) -> Iterator[str]:
+    """The names in a text that may have some."""
     if text[0] in "{[" and texts < _MAX_TEXTS:
         try:
             found = _decode(text)
