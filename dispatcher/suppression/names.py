@@ -94,18 +94,15 @@ def _names(value: Any, *, is_person: bool, texts: int) -> list[str]:
                     left.append((inner, is_own))
                 elif len(inner) <= _MAX_KNOWN_CHARACTERS:
                     found += _in_short_text(inner, texts)
-                elif _TELLING.search(inner):
+                else:
                     found += _in_text(inner, texts)
         elif kind is list:
             left += [(inner, is_person) for inner in value]
         elif kind is str:
             if is_person and value:
                 found.append(value)
-            if _TELLING.search(value):
-                found += _in_text(value, texts)
-        elif is_person and kind is int:
-            found.append(str(value))
-        elif is_person and kind is float and value.is_integer():
+            found += _in_text(value, texts)
+        elif is_person and (kind is int or (kind is float and value.is_integer())):
             found.append(str(int(value)))
     return found
 
@@ -113,11 +110,13 @@ def _names(value: Any, *, is_person: bool, texts: int) -> list[str]:
 @lru_cache(maxsize=_KNOWN_TEXTS)
 def _in_short_text(text: str, texts: int) -> tuple[str, ...]:
     """The names in a short text. Browsers, pages and courses come again and again."""
-    return tuple(_in_text(text, texts)) if _TELLING.search(text) else ()
+    return tuple(_in_text(text, texts))
 
 
 def _in_text(text: str, texts: int) -> Iterator[str]:
-    """The names in a text that may have some."""
+    """The names in a text."""
+    if not _TELLING.search(text):
+        return
     if text[0] in "{[" and texts < _MAX_TEXTS:
         try:
             found = _decode(text)
