@@ -115,8 +115,11 @@ def _in_short_text(text: str, texts: int) -> tuple[str, ...]:
 
 def _in_text(text: str, texts: int) -> Iterator[str]:
     """The names in a text."""
-    if not _TELLING.search(text):
-        return
+    if _TELLING.search(text):
+        yield from _in_telling_text(text, texts)
+
+
+def _in_telling_text(text: str, texts: int) -> Iterator[str]:
     if text[0] in "{[" and texts < _MAX_TEXTS:
         try:
             found = _decode(text)

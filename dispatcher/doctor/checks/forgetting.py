@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.destinations.types import load_type
@@ -40,16 +41,25 @@ _OFFERS: Final[Mapping[Deletion, str]] = {
 
 def check(deployment: Deployment) -> Iterator[Finding]:
     """The list, then every enabled destination."""
-    try:
-        people = len(suppression_list(deployment.settings.state_directory).people())
-    except (OSError, DispatcherError) as error:
-        yield LIST.error(f"it cannot be read: {error}")
-    else:
-        yield LIST.ok(f"it has {count_text(people, 'person', 'people')}" if people else "nobody is on it")
+    yield readable(deployment.settings.state_directory)
     for name, table in deployment.destinations.items():
         try:
             offered = load_type(table.type).deletion
         except SettingsError:
             continue  # settings.valid has reported it
-        what = _OFFERS[offered].format(name=name)
-        yield DELETION.note(what, name=name) if offered in ("hidden", "never") else DELETION.ok(what)
+        yield deletion(name, offered)
+
+
+def readable(state_directory: Path) -> Finding:
+    """Whether the list can be read."""
+    try:
+        people = len(suppression_list(state_directory).people())
+    except (OSError, DispatcherError) as error:
+        return LIST.error(f"it cannot be read: {error}")
+    return LIST.ok(f"it has {count_text(people, 'person', 'people')}" if people else "nobody is on it")
+
+
+def deletion(name: str, offered: Deletion) -> Finding:
+    """What a destination offers."""
+    what = _OFFERS[offered].format(name=name)
+    return DELETION.note(what, name=name) if offered in ("hidden", "never") else DELETION.ok(what)

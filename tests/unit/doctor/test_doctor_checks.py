@@ -25,6 +25,7 @@ from dispatcher.doctor.checks import (
     deliveries,
     destinations,
     flower,
+    forgetting,
     installation,
     outbox,
     redis_server,
@@ -65,6 +66,12 @@ def room(free_bytes: int, *, free_files: int | None = None) -> disk.Room:
 def worker(**facts: Any) -> workers.Worker:
     known = {"version": dispatcher.__version__, "time": NOW, "visibility_timeout": 600}
     return workers.Worker(name="w@host", queues=frozenset({"tracking_log"}), facts=known | facts)
+
+
+def with_list(state_directory: Path, people: str) -> Path:
+    (state_directory / "forgetting").mkdir(exist_ok=True)
+    (state_directory / "forgetting" / "suppressed.json").write_text(people)
+    return state_directory
 
 
 def with_mode(path: Path, mode: int, text: str = "") -> Path:
@@ -260,6 +267,17 @@ CASES: Final = [
         "installation.package",
         lambda _: installation.package("`import dispatcher` finds another package"),
         lambda _: installation.package(None),
+    ),
+    Case(
+        "forgetting.list",
+        lambda directory: forgetting.readable(with_list(directory, "{")),
+        lambda directory: forgetting.readable(with_list(directory, "[]")),
+    ),
+    Case(
+        "forgetting.deletion",
+        lambda _: forgetting.deletion("new_relic", "never"),
+        lambda _: forgetting.deletion("segment", "on_request"),
+        level="note",
     ),
     Case(
         "installation.distribution",
