@@ -32,6 +32,8 @@ _EMITTERS: Final = 1 if _IS_SHORT else 3
 _WORKERS: Final = 1 if _IS_SHORT else 2
 # Workers killed, each a little after it has begun to deliver.
 _KILLS: Final = 2 if _IS_SHORT else 15
+# How long brokers take for an answer.
+_ANSWER_MS: Final = 200
 # How often a request fails, of those that change something.
 _FAULTS: Final = 0.2
 _EMIT: Final = """
@@ -178,7 +180,10 @@ def test_each_event_is_one_id_of_kafka(site: Site) -> None:
             brokers.set_down(is_down=False)
             brokers.fail_puts(6, 2)  # another broker has become the partition's leader
 
+        # Most kills meet messages that brokers have, and have not answered yet.
+        brokers.slow_down(_ANSWER_MS)
         flow.play(strike)
+        brokers.slow_down(0)
         messages = brokers.messages()
         by_id = {dict(message.headers())["id"]: json.loads(message.value())["data"]["n"] for message in messages}
     # Idempotence ends with a producer: what a killed worker had sent is there again, with the same id.
