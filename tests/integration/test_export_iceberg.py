@@ -26,6 +26,9 @@ from dispatcher.exports.iceberg.export import IcebergExport
 from dispatcher.exports.iceberg.table import EventTable
 from dispatcher.exports.manifest import Manifest
 from dispatcher.exports.part_reading import Chosen
+from dispatcher.forgetting.person import Person
+from dispatcher.forgetting.places.iceberg import IcebergTables
+from tests.support.bucket_server import BUCKET, BucketServer
 from tests.support.edx_logs import make_lines, write
 
 NAME = "analytics.events"
@@ -213,3 +216,27 @@ def test_the_command_makes_the_table_and_says_what_became_of_lines(tmp_path: Pat
     assert date(2026, 1, 30) in [
         day["partition"]["timestamp_day"] for day in table(tmp_path).inspect.partitions().to_pylist()
     ]
+
+
+def test_a_warehouse_may_be_a_bucket(tmp_path: Path) -> None:
+    log = write(tmp_path / "1.log", make_lines(300))
+    with BucketServer(tmp_path) as server:
+        given = {
+            **properties(tmp_path),
+            "warehouse": f"s3://{BUCKET}/warehouse",
+            "s3.endpoint": server.url,
+            "s3.access-key-id": "key",
+            "s3.secret-access-key": "secret",
+            "s3.region": "us-east-1",
+        }
+        address = TableAddress(table=NAME, catalog="test", properties={**given})
+        for _ in range(2):
+            export = IcebergExport([log], address, lambda key: tmp_path / key, Chosen(), processes=1, again=True)
+            export.run(lambda *_: None)
+        assert load_catalog("test", **given).load_table(NAME).scan().count() == 300
+        assert len([name for name in server.names() if name.endswith(".parquet")]) == 2
+
+        [found, *_] = IcebergTables(tmp_path).forget(Person(user_ids=("7",)), lambda *_: None)
+        assert found.left == ""
+        assert load_catalog("test", **given).load_table(NAME).scan(row_filter="user_id = '7'").count() == 0
+        assert len([name for name in server.names() if name.endswith(".parquet")]) == 2
