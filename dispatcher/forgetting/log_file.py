@@ -22,7 +22,7 @@ from dispatcher.process.system_calls import sync
 # Bytes that are looked through at a time: so large that a line more or less does not matter, and so small that they
 # stay in the processor's cache.
 _BLOCK_BYTES: Final = 1 << 17
-# A line with more bytes is no event's. It is read on without being kept.
+# A line with more bytes holds something else than an event. It is read on without being kept.
 _MAX_LINE_BYTES: Final = 256 << 20
 # Blocks whose lines are counted, and of how many later ones one is.
 _COUNTED_BLOCKS: Final = 16

@@ -82,7 +82,7 @@ class LineSearch:
             return self._is_in_broken(line)
 
     def blank(self, content: bytes, blank: bytes) -> bytes:
-        """What is no log, such as damaged bytes, with each of the person's names blanked, and nothing else.
+        """What a log does not hold, such as damaged bytes, with each of the person's names blanked, and nothing else.
 
         Args:
             content: Any bytes.

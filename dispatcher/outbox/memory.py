@@ -30,7 +30,7 @@ class MemoryOutbox:
             del self.payloads[0]
 
     def sync(self) -> None:
-        """Nothing: there is no disk."""
+        """Nothing: it has only memory."""
 
     def close(self) -> None:
         """Does nothing: there are no files to close."""

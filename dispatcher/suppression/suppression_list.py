@@ -92,7 +92,7 @@ class SuppressionList:
 
         Raises:
             OSError: It cannot be read.
-            DispatcherError: It is no such list.
+            DispatcherError: It is something else.
         """
         try:
             status = os.stat(self._path)
@@ -130,7 +130,7 @@ class SuppressionList:
         return self.has_any_of(names_in(value))
 
     def is_named_in_payload(self, payload: bytes) -> bool:
-        """The same for an encoded event; False for what is none."""
+        """The same for an encoded event; False for other bytes."""
         try:
             return self.is_named_in(_decode_json(payload))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -150,7 +150,7 @@ class SuppressionList:
         return _read(self._path) if self._path.exists() else []
 
     def hashes_of(self, identifiers: Iterable[str]) -> list[str]:
-        """The hashes of identifiers, in order of the hashes. Makes the key where there is none. Raises OSError."""
+        """The hashes of identifiers, in order of the hashes. Makes the key where it is missing. Raises OSError."""
         key = self._make_key()
         return sorted(_hash(key, one) for one in identifiers)
 
@@ -215,14 +215,16 @@ def _read(path: Path) -> list[SuppressedPerson]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[SuppressedPerson])
     except msgspec.DecodeError as error:
-        raise DispatcherError(f"{path} is no list of people to be forgotten: {error}; take it from a backup") from error
+        raise DispatcherError(f"{path} does not hold people to be forgotten: {error}; take it from a backup") from error
 
 
 def _read_key(path: Path) -> bytes:
     try:
         return bytes.fromhex(path.read_text())
     except ValueError as error:
-        raise DispatcherError(f"{path} is no key, without which nobody is known: take it from a backup") from error
+        raise DispatcherError(
+            f"{path} does not hold a key, without which nobody is known: take it from a backup"
+        ) from error
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -33,7 +33,7 @@ def tombstone(payload: bytes, *, same_size: bool = False) -> bytes:
     """The tombstone of an encoded event.
 
     Args:
-        payload: The event; of what is none, the tombstone has neither its id nor its time.
+        payload: The event; of other bytes, the tombstone has neither an id nor a time.
         same_size: Have it as many bytes as the event.
 
     Raises:

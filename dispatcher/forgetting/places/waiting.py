@@ -21,7 +21,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 def names_in_payload(person: Person, payload: bytes) -> bool:
-    """Whether an encoded event names the person; False for what is none."""
+    """Whether an encoded event names the person; False for other bytes."""
     try:
         return person.is_named_in(_decode(payload))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
