@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from tests.support.ports import free_ports
 from tests.support.server import Server
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 BUCKET: Final = "events"
 #: Any will do: moto checks none.
@@ -64,7 +64,7 @@ class S3Server(Server):
         return {path: bytes(obstore.get(store, path).bytes()) for path in paths}
 
     def _has_bucket(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("PUT", f"/{BUCKET}")
             return connection.getresponse().status == 200
