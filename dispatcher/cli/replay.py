@@ -19,6 +19,7 @@ from dispatcher.cli.output.file_progress import file_progress
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.destinations.options import max_age_seconds
 from dispatcher.monitoring.units import count_text
+from dispatcher.outcomes import FORGOTTEN, TOO_OLD
 from dispatcher.replay import Filter, LineError, Replay, ReplayTotals, Source
 from dispatcher.store.operator_note import note_command
 
@@ -168,8 +169,8 @@ def _as_json(totals: ReplayTotals) -> dict[str, Any]:
         "chosen": totals.chosen,
         "put": totals.put,
         "without_ids": totals.without_ids,
-        "forgotten": totals.forgotten,
-        "too_old": totals.too_old,
+        FORGOTTEN: totals.forgotten,
+        TOO_OLD: totals.too_old,
         "unreadable": totals.unreadable,
         "earlier_bytes": totals.earlier_bytes,
         "by_name": dict(totals.by_name.most_common()),

@@ -156,6 +156,7 @@ def test_a_second_run_sends_only_new_lines(in_site: Site, tmp_path: Path) -> Non
         "chosen": 0,
         "put": 0,
         "without_ids": 0,
+        "forgotten": 0,
         "too_old": 0,
         "unreadable": 0,
         "earlier_bytes": log.stat().st_size,

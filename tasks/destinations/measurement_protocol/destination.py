@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVa
 import msgspec
 from pydantic import BaseModel, Field
 
+from dispatcher.outcomes import TOO_OLD
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.measurement_protocol.hit import MAX_AGE, Hit, HitOptions, to_hit
 
@@ -104,7 +105,7 @@ class MeasurementProtocol(HttpDestination[MeasurementProtocolOptionsT, Hit], Gen
 
     @classmethod
     def max_age_seconds(cls, options: BaseModel) -> float | None:
-        return MAX_AGE.total_seconds() if getattr(options, "too_old", None) == "dead" else None
+        return MAX_AGE.total_seconds() if getattr(options, TOO_OLD, None) == "dead" else None
 
     def headers(self) -> Mapping[str, str]:
         """Headers beside Content-Type; by default none."""
