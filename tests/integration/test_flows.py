@@ -22,7 +22,7 @@ from tests.support.clickhouse_server import CHDB, HINT, ROOT, ClickHouseServer
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.kafka_brokers import KafkaBrokers
 from tests.support.processes import Child
-from tests.support.s3_bucket import BUCKET, CREDENTIALS, S3Server
+from tests.support.s3_server import BUCKET, CREDENTIALS, S3Server
 from tests.support.site import Site
 from tests.support.waiting import wait_for
 
