@@ -11,6 +11,7 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -170,6 +171,9 @@ class DayExport:
                 self._target.put(f"_exported/{self._mark(part.name)}", msgspec.json.encode(result))
         for finished in (notes, *read.values()):
             shutil.rmtree(finished, ignore_errors=True)
+        # Where a run that was killed has left other parts, which the next one may want, it stays.
+        with suppress(OSError):
+            (self._target.work / "parts").rmdir()
         return manifest
 
     def _mark(self, part_name: str) -> str:
