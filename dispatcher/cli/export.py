@@ -17,7 +17,14 @@ from dispatcher.cli.export_research_package import research_package
 from dispatcher.cli.export_tableau import tableau
 from dispatcher.cli.export_vertica import vertica
 from dispatcher.cli.input.delivered import delivered_to
-from dispatcher.cli.input.logs import find_logs, find_target, logs_option, target_option
+from dispatcher.cli.input.logs import (
+    find_logs,
+    find_pseudonyms,
+    find_target,
+    logs_option,
+    pseudonyms_option,
+    target_option,
+)
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
@@ -46,6 +53,7 @@ def export() -> None:
     type=click.IntRange(1),
     help="How many parts of logs are read at a time, with some 400 MB each; as many as there are processors.",
 )
+@pseudonyms_option()
 @click.option("--again", is_flag=True, help="Read too what an earlier export to this directory has read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def parquet(
@@ -54,6 +62,7 @@ def parquet(
     since: datetime | None,
     until: datetime | None,
     processes: int | None,
+    key_file: Path | None,
     again: bool,
     as_json: bool,
 ) -> None:
@@ -71,11 +80,16 @@ def parquet(
 
     In the directory _manifests is what became of every line; in _broken the lines that could not be read.
 
+    With --pseudonyms the same person has the same pseudonym in every row and every run with that key: ids, user names,
+    sessions, e-mail addresses and users in paths, also those of other people whom an event names. Addresses of machines
+    and pages are left out, and broken lines are counted only. Names in sentences stay, but for the person's own.
+
     \b
     Examples:
       dispatcher export parquet --from /var/log/tracking.log --to /srv/events
       dispatcher export parquet --from /backup/tracking-logs --to /srv/events --since 2026-01-01
       dispatcher export parquet --from s3://logs/tracking --to s3://lake/events
+      dispatcher export parquet --from /var/log/tracking.log --to /srv/research --pseudonyms /etc/research.key
       duckdb -c "SELECT event_type, count(*) FROM '/srv/events/date=*/*.parquet' GROUP BY ALL ORDER BY 2 DESC"
 
     Exit code 0 if all logs were read to their ends, 1 if one could not be read on.
@@ -94,6 +108,7 @@ def parquet(
         processes=processes or os.cpu_count() or 1,
         again=again,
         suppressed=suppression_list(config.load().state_directory),
+        pseudonyms=find_pseudonyms(key_file),
         delivered=delivered_to(found),
     )
     with export_progress() as progress:

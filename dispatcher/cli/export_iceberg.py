@@ -12,7 +12,7 @@ import click
 
 from dispatcher import config
 from dispatcher.cli.input.delivered import delivered_to
-from dispatcher.cli.input.logs import export_state, find_logs, logs_option
+from dispatcher.cli.input.logs import export_state, find_logs, find_pseudonyms, logs_option, pseudonyms_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
 from dispatcher.cli.output.export_summary import export_progress, print_summary
 from dispatcher.installation.extras import install_command
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="How many parts of logs are read at a time, with some 400 MB each; as many as there are processors.",
 )
+@pseudonyms_option()
 @click.option("--again", is_flag=True, help="Read too what an earlier export to this table has read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def iceberg(
@@ -54,6 +55,7 @@ def iceberg(
     since: datetime | None,
     until: datetime | None,
     processes: int | None,
+    key_file: Path | None,
     again: bool,
     as_json: bool,
 ) -> None:
@@ -90,6 +92,7 @@ def iceberg(
         processes=processes or os.cpu_count() or 1,
         again=again,
         suppressed=suppression_list(config.load().state_directory),
+        pseudonyms=find_pseudonyms(key_file),
         delivered=delivered_to(found),
     )
     with export_progress() as progress:

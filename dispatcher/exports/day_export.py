@@ -24,6 +24,7 @@ from dispatcher.exports.day_files import DayCounts
 from dispatcher.exports.log_parts import PART_BYTES, LogPart, split_log
 from dispatcher.exports.manifest import InputCounts, Manifest, events_of
 from dispatcher.exports.part_reading import Chosen, PartResult, files_of, read_part, read_result
+from dispatcher.exports.pseudonyms import Pseudonyms
 from dispatcher.exports.target import Target
 from dispatcher.suppression.suppression_list import SuppressionList
 from dispatcher.version import __version__
@@ -85,6 +86,7 @@ class DayExport:
         again: Read too what an earlier export has read. Events that are there are not added again.
         part_bytes: Bytes of a plain log that one process reads at a time.
         suppressed: Who is to be forgotten; None: nobody.
+        pseudonyms: What people are called; None: as in the logs.
         delivered: What the ledger has of the tracking log among the logs, for the manifest; None where nobody knows.
     """
 
@@ -99,13 +101,16 @@ class DayExport:
         again: bool = False,
         part_bytes: int = PART_BYTES,
         suppressed: SuppressionList | None = None,
+        pseudonyms: Pseudonyms | None = None,
         delivered: int | None = None,
     ) -> None:
         self._logs = logs
         self._target = target
         self._days = days
         self._chosen = chosen
-        self._chosen_digest = hashlib.sha256(msgspec.json.encode(chosen)).hexdigest()[:_CHOSEN_CHARACTERS]
+        self._pseudonyms = pseudonyms
+        key = b"" if pseudonyms is None else pseudonyms.fingerprint.encode()
+        self._chosen_digest = hashlib.sha256(msgspec.json.encode(chosen) + key).hexdigest()[:_CHOSEN_CHARACTERS]
         self._processes = processes
         self._again = again
         self._part_bytes = part_bytes
@@ -124,6 +129,7 @@ class DayExport:
         """
         try:
             with self._target.held():
+                self._keep_to_pseudonyms()
                 return self._run(watch)
         except OSError as error:
             raise DispatcherError(
@@ -176,6 +182,18 @@ class DayExport:
             (self._target.work / "parts").rmdir()
         return manifest
 
+    def _keep_to_pseudonyms(self) -> None:
+        """Have people called in one way in a target, or one row would say what the pseudonym of another hides."""
+        known = self._target.names("_pseudonyms")
+        wanted = set() if self._pseudonyms is None else {self._pseudonyms.fingerprint}
+        if known != wanted and (known or self._target.names("_exported")):
+            how = "with pseudonyms of another key" if known and wanted else "with" if known else "without"
+            raise DispatcherError(
+                f"{self._target} was written {how}{'' if known and wanted else ' pseudonyms'}: export to another one"
+            )
+        for fingerprint in wanted - known:
+            self._target.put(f"_pseudonyms/{fingerprint}", b"")
+
     def _mark(self, part_name: str) -> str:
         """The name of the file that says that all of a part's events are there."""
         return f"{part_name}-{self._chosen_digest}.json"
@@ -190,7 +208,7 @@ class DayExport:
 
     def _name(self, parts: Sequence[LogPart]) -> str:
         """The same for the same export."""
-        what = [self._chosen, __version__, [(str(part.path), part.name) for part in parts]]
+        what = [self._chosen, self._chosen_digest, __version__, [(str(part.path), part.name) for part in parts]]
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:_NAME_CHARACTERS]
 
     def _read(self, parts: Sequence[LogPart], read: Mapping[str, Path], watch: Watcher) -> list[PartResult]:
@@ -209,7 +227,9 @@ class DayExport:
                     done += count
                     watch("reading", done, total)
 
-                results[number] = read_part(part, read[part.name], self._chosen, consume, self._suppressed)
+                results[number] = read_part(
+                    part, read[part.name], self._chosen, consume, self._suppressed, self._pseudonyms
+                )
         elif missing:
             jobs = [(number, parts[number], read[parts[number].name]) for number in missing]
             for number, result in self._read_in_processes(jobs, lambda count: watch("reading", done + count, total)):
@@ -225,7 +245,7 @@ class DayExport:
         processes = min(self._processes, len(jobs))
         with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(consumed,)) as pool:
             futures: dict[Future[PartResult], int] = {
-                pool.submit(_read_part, part, directory, self._chosen, self._suppressed): number
+                pool.submit(_read_part, part, directory, self._chosen, self._suppressed, self._pseudonyms): number
                 for number, part, directory in jobs
             }
             left = set(futures)
@@ -275,10 +295,12 @@ def _begin(consumed: Any) -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _read_part(part: LogPart, directory: Path, chosen: Chosen, suppressed: SuppressionList | None) -> PartResult:
+def _read_part(
+    part: LogPart, directory: Path, chosen: Chosen, suppressed: SuppressionList | None, pseudonyms: Pseudonyms | None
+) -> PartResult:
     def consume(count: int) -> None:
         assert _consumed is not None
         with _consumed.get_lock():
             _consumed.value += count
 
-    return read_part(part, directory, chosen, consume, suppressed)
+    return read_part(part, directory, chosen, consume, suppressed, pseudonyms)

@@ -18,6 +18,7 @@ from dispatcher.edx_log.source import READ_ERRORS
 from dispatcher.exports.day_files import write_rows
 from dispatcher.exports.event_rows import EventRows, by_day, sorted_rows
 from dispatcher.exports.log_parts import LineBlock, LogPart, read_blocks
+from dispatcher.exports.pseudonyms import Pseudonyms
 from dispatcher.outcomes import FORGOTTEN
 from dispatcher.suppression.forgotten_lines import FORGOTTEN_LINE, ForgottenLines
 from dispatcher.suppression.suppression_list import SuppressionList
@@ -92,6 +93,7 @@ def read_part(
     chosen: Chosen,
     consume: Callable[[int], None],
     suppressed: SuppressionList | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> PartResult:
     """Read a part, and leave its files, its broken lines and its result in a directory, all at once.
 
@@ -101,6 +103,7 @@ def read_part(
         chosen: Which events are wanted.
         consume: Told now and then how many more bytes of the file were read.
         suppressed: Who is to be forgotten; None: nobody.
+        pseudonyms: What people are called; None: as in the log.
 
     Raises:
         DispatcherError: The log was rotated meanwhile, or the list of who is to be forgotten cannot be read.
@@ -110,7 +113,7 @@ def read_part(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     with (unfinished / "broken.jsonl").open("wb") as broken:
-        result = _PartReading(part, unfinished, chosen, broken, ForgottenLines(suppressed)).run(consume)
+        result = _PartReading(part, unfinished, chosen, broken, ForgottenLines(suppressed), pseudonyms).run(consume)
     (unfinished / _RESULT).write_bytes(msgspec.json.encode(result))
     # What an earlier process could not read to its end.
     shutil.rmtree(directory, ignore_errors=True)
@@ -120,13 +123,20 @@ def read_part(
 
 class _PartReading:
     def __init__(
-        self, part: LogPart, directory: Path, chosen: Chosen, broken: IO[bytes], forgotten: ForgottenLines
+        self,
+        part: LogPart,
+        directory: Path,
+        chosen: Chosen,
+        broken: IO[bytes],
+        forgotten: ForgottenLines,
+        pseudonyms: Pseudonyms | None,
     ) -> None:
         self._part = part
         self._directory = directory
         self._chosen = chosen
         self._broken = broken
         self._forgotten = forgotten
+        self._pseudonyms = pseudonyms
         self._under_way = EventRows(str(part.path))
         self._rows: dict[date, list[pa.RecordBatch]] = {}
         self._files = 0
@@ -171,7 +181,7 @@ class _PartReading:
             if line == FORGOTTEN_LINE:
                 self._left_out[FORGOTTEN] += 1
                 continue
-            rows.add(line, number)
+            rows.add(line if line is None or self._pseudonyms is None else self._pseudonyms.line(line), number)
             if rows.is_full:
                 self._take()
         if block.is_unfinished:
@@ -208,7 +218,8 @@ class _PartReading:
 
     def _keep_broken(self, number: int, line: bytes | None, error: BrokenLineError) -> None:
         self._problems[error.problem] += 1
-        text = "" if line is None else line.decode(errors="backslashreplace")
+        # Whom a broken line names, nobody knows.
+        text = "" if line is None or self._pseudonyms is not None else line.decode(errors="backslashreplace")
         kept = {
             "file": str(self._part.path),
             "line": number,

@@ -31,13 +31,13 @@ _BEHIND: Final = frozenset(
 # Keys with one of these in them name a person wherever the word stands.
 _ANYWHERE: Final = frozenset(("email", "emails", "username", "usernames", "userid", "userids"))
 # Within an object that is a person, what says which one.
-_OWN_KEYS: Final = frozenset(("id", "pk", "key", "name", "value", "uuid"))
+OWN_KEYS: Final = frozenset(("id", "pk", "key", "name", "value", "uuid"))
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 # Text with none of these names nobody, unless it stands under such a key.
 _TELLING: Final = re.compile(r"[@{\[=/]|%40")
-_EMAIL: Final = re.compile(r"[\w.+'-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+EMAIL: Final = re.compile(r"[\w.+'-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 # Parts of addresses of Open edX, and of many others, behind which a user stands.
-_IN_PATH: Final = re.compile(
+IN_PATH: Final = re.compile(
     r"/(?:u|users?|accounts?|profiles?|learners?|students?|instructors?|progress|enrollment|certificates)"
     r"/([^/?#&\s\"'<>]{1,254})"
 )
@@ -86,9 +86,9 @@ def _names(value: Any, *, is_person: bool, texts: int) -> list[str]:
         kind = type(value)
         if kind is dict:
             for key, inner in value.items():
-                if is_person and key not in _OWN_KEYS:
+                if is_person and key not in OWN_KEYS:
                     found.append(key)
-                is_own = names_person(key) or (is_person and key in _OWN_KEYS)
+                is_own = names_person(key) or (is_person and key in OWN_KEYS)
                 # Most values are neither objects nor under such a key.
                 if is_own or type(inner) is not str:
                     left.append((inner, is_own))
@@ -134,10 +134,10 @@ def _in_telling_text(text: str, texts: int) -> Iterator[str]:
             if names_person(key):
                 yield inner
     if "@" in text or "%40" in text:
-        for email in _EMAIL.findall(text):
+        for email in EMAIL.findall(text):
             yield unquote(email).lower()
     if "/" in text:
-        for part in _IN_PATH.findall(text):
+        for part in IN_PATH.findall(text):
             # As in enrollment/NAME,COURSE.
             yield unquote(part).partition(",")[0]
     if "=" in text and len(text) <= _MAX_FORM and texts < _MAX_TEXTS:

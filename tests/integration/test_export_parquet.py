@@ -327,3 +327,40 @@ def test_the_log_is_held_against_the_ledger(site: Site, tmp_path: Path) -> None:
     assert sentence + "5 more than these logs have. Add rotated logs, and those of other hosts" in fewer.stdout
     asked = json.loads(site.processes.run(*export, "--json").stdout)
     assert asked["ledger"] == {"delivered": 20, "events": 15}
+
+
+def test_pseudonyms_hide_people_and_tell_them_apart(tmp_path: Path) -> None:
+    log = write(tmp_path / "a.log", [*make_lines(300), b'{"username": "user7", "event_type": "cut'])
+    to, key = tmp_path / "out", tmp_path / "key"
+    command = ("export", "parquet", "--from", str(log), "--to", str(to), "--processes", "1")
+    environ = {**os.environ, "DISPATCHER_STATE_DIRECTORY": str(tmp_path / "state")}
+
+    def export(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dispatcher", *command, *more],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = export("--pseudonyms", str(key))
+    assert done.returncode == 0, done.stderr
+    rows = duckdb.read_parquet(f"{to}/date=*/*.parquet").project("username, user_id, course_id, context").fetchall()
+    lines = [json.loads(line) for line in make_lines(300)]
+    assert Counter(Counter(row[0] for row in rows).values()) == Counter(
+        Counter(line["username"] for line in lines).values()
+    )
+    assert Counter(row[2] for row in rows) == Counter(line["context"]["course_id"] for line in lines)
+    assert {row[1] for row in rows} == {json.loads(row[3])["user_id"] for row in rows}
+    for name in to.rglob("*"):
+        assert not name.is_file() or b"user7" not in name.read_bytes(), name
+    assert "user7" not in str(rows)
+    for more in ((), ("--pseudonyms", str(tmp_path / "other"))):
+        refused = export(*more)
+        assert refused.returncode != 0
+        assert "pseudonyms" in refused.stderr, refused.stderr
+    clear = tmp_path / "clear"
+    run([log], clear)
+    command = (*command[:4], "--to", str(clear))
+    assert "was written without pseudonyms" in export("--pseudonyms", str(key)).stderr

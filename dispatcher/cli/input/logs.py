@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from dispatcher import config
+from dispatcher.exports.pseudonyms import Pseudonyms, read_key
 from dispatcher.installation.extras import install_command
 
 if TYPE_CHECKING:
@@ -120,3 +121,18 @@ def find_logs(places: tuple[Path | Bucket, ...]) -> list[Path | LogObject]:
         else:
             found[place] = None
     return list(found)
+
+
+def pseudonyms_option() -> Callable[[Command], Command]:
+    """``--pseudonyms`` of the exports of rows."""
+    return click.option(
+        "--pseudonyms",
+        "key_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Give people other names, made with the key in this file, which is made if it is missing.",
+    )
+
+
+def find_pseudonyms(key_file: Path | None) -> Pseudonyms | None:
+    """The pseudonyms of a key's file. Raises DispatcherError where it holds something else."""
+    return None if key_file is None else Pseudonyms(read_key(key_file))
