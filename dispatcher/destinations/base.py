@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: ``here``: `dispatcher forget` takes the person out. ``on_request``: its vendor has a request for it. ``by_hand``: who
 #: runs it can delete there. ``hidden``: it only hides what it has. ``never``: what it has got stays until it expires.
 Deletion = Literal["here", "on_request", "by_hand", "hidden", "never", "unknown"]
+#: In the ``json_schema_extra`` of an option that is an address: the option without which nothing is sent there.
+ONLY_WITH: Final = "only_with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

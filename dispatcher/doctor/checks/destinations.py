@@ -16,6 +16,7 @@ from dispatcher.config.credential import SecretText, check_credential
 from dispatcher.config.variables import option_variable
 from dispatcher.connections.endpoint import Endpoint
 from dispatcher.connections.urls import is_local
+from dispatcher.destinations.base import ONLY_WITH
 from dispatcher.destinations.preview import Previewer
 from dispatcher.destinations.types import load_type
 from dispatcher.doctor.deployment import Deployment
@@ -186,7 +187,7 @@ def lease(name: str, table: DestinationSettings, options: BaseModel) -> Iterator
 
 
 def urls(options: BaseModel) -> dict[str, SplitResult]:
-    """The HTTP addresses among the options, by the name of the option."""
+    """The HTTP addresses among the options that something is sent to, by the name of the option."""
     by_option = {}
     for option, value in _values(options):
         if isinstance(value, str) and value.startswith(("http://", "https://")):
@@ -232,5 +233,8 @@ def validity(host: str, certificate: Mapping[str, Any], *, now: float) -> Findin
 
 
 def _values(options: BaseModel) -> Iterator[tuple[str, Any]]:
-    for option in type(options).model_fields:
-        yield option, getattr(options, option)
+    for option, field in type(options).model_fields.items():
+        extra = field.json_schema_extra
+        needed = extra.get(ONLY_WITH) if isinstance(extra, dict) else None
+        if not isinstance(needed, str) or getattr(options, needed) is not None:
+            yield option, getattr(options, option)

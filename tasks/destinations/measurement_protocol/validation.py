@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr
 
-from dispatcher.destinations.base import reveal
+from dispatcher.destinations.base import ONLY_WITH, reveal
 from dispatcher.errors import UndeliverableError
 from dispatcher.outcomes import INVALID, Dead, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http import Answer, NoAnswer
@@ -74,7 +74,9 @@ class ValidatedOptions(MeasurementProtocolOptions):
         description="An access token of Google's with the scope analytics.edit, for that; it is valid for an hour.",
     )
     admin_api: BaseUrl = Field(
-        default="https://analyticsadmin.googleapis.com", description="Where the Admin API is: scheme and host."
+        default="https://analyticsadmin.googleapis.com",
+        json_schema_extra={ONLY_WITH: "admin_token"},
+        description="Where the Admin API is: scheme and host.",
     )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, SecretStr
 
-from dispatcher.destinations.base import reveal
+from dispatcher.destinations.base import ONLY_WITH, reveal
 from dispatcher.destinations.traits import SEGMENT
 from dispatcher.errors import DropEvent
 from dispatcher.event import DIRECT_TYPES, utc_text
@@ -71,6 +71,7 @@ class SegmentOptions(HttpOptions):
     )
     public_api: BaseUrl = Field(
         default="https://api.segmentapis.com",
+        json_schema_extra={ONLY_WITH: "public_api_token"},
         description="Where /regulations is; https://eu1.api.segmentapis.com for a workspace in the EU.",
     )
     source_id: str | None = Field(
