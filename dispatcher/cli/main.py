@@ -8,35 +8,9 @@ from typing import Any
 
 import click
 
-from dispatcher.cli.board import board
-from dispatcher.cli.collector import collector
-from dispatcher.cli.dead import dead
-from dispatcher.cli.deprecations import deprecations
-from dispatcher.cli.doctor import doctor
-from dispatcher.cli.drain import drain
-from dispatcher.cli.emit import emit
-from dispatcher.cli.explain import explain
-from dispatcher.cli.export import export
-from dispatcher.cli.exporter import exporter
-from dispatcher.cli.find import find
-from dispatcher.cli.flower import flower
-from dispatcher.cli.forget import forget, unsuppress
+from dispatcher.cli.commands import COMMANDS, Commands
 from dispatcher.cli.output.remedy import redis_remedy, settings_note
 from dispatcher.cli.output.usage import without_value
-from dispatcher.cli.pause import pause, resume
-from dispatcher.cli.relay import relay
-from dispatcher.cli.replay import replay
-from dispatcher.cli.report import report
-from dispatcher.cli.retention import retention
-from dispatcher.cli.retirement import retirement
-from dispatcher.cli.retry import retry
-from dispatcher.cli.segment_stub import segment_stub, sink
-from dispatcher.cli.settings import settings
-from dispatcher.cli.status import status
-from dispatcher.cli.tail import tail
-from dispatcher.cli.up import up
-from dispatcher.cli.waiting import waiting
-from dispatcher.cli.worker import worker
 from dispatcher.config.environment_file import with_environment_file
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailableError
 from dispatcher.installation.versions import versions_text
@@ -89,7 +63,11 @@ def _show_versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Group,
+    commands=Commands(dict(COMMANDS)),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -115,38 +93,3 @@ def main() -> None:
     """
     # Into the environment, so that what a command starts has them too, and Flower its own.
     os.environ.update(with_environment_file(os.environ))
-
-
-for command in (
-    up,
-    emit,
-    status,
-    tail,
-    find,
-    report,
-    doctor,
-    retirement,
-    retry,
-    pause,
-    resume,
-    dead,
-    waiting,
-    replay,
-    export,
-    forget,
-    unsuppress,
-    retention,
-    drain,
-    explain,
-    settings,
-    worker,
-    relay,
-    collector,
-    board,
-    deprecations,
-    flower,
-    exporter,
-    segment_stub,
-    sink,
-):
-    main.add_command(command)
