@@ -123,15 +123,16 @@ def test_events_survive_answers_that_fail(web: EventsSite, page: Browser) -> Non
 
 
 def test_an_answer_that_is_no_collectors_proves_nothing(web: EventsSite, page: Browser) -> None:
-    web.script = [Reply(body=b"<h1>Please log in to this wireless network</h1>")]
+    web.faults = [Reply(body=b"<h1>Please log in to this wireless network</h1>")]
     ids = page.run(EMIT)
     page.run("return Tracker.flush()")
     assert len(kept(page)) == 2
+    web.faults = []
     all_arrive(web, page, ids)
 
 
 def test_only_the_event_that_is_refused_is_dropped(web: EventsSite, page: Browser) -> None:
-    web.script = [Reply(status=413), Reply(status=400)]
+    web.faults = [None, Reply(status=413), Reply(status=400)]
     ids = page.run(EMIT)
     page.run("return Tracker.flush()")
     all_arrive(web, page, ids[1:])
@@ -251,7 +252,8 @@ def test_privacy_control_refuses_advertising_and_all_where_asked(web: EventsSite
 
 def test_the_console_says_what_the_collector_refused(web: EventsSite, page: Browser) -> None:
     rejected = [{"index": 0, "id": "x", "code": "name_not_listed", "message": "not in sources.web.names"}]
-    web.script = [Reply(body=json.dumps({"accepted": 0, "rejected": rejected}).encode())]
+    # Not `script`, of which the page's icon would take the first.
+    web.faults = [Reply(body=json.dumps({"accepted": 0, "rejected": rejected}).encode())]
     said = page.run(
         "const said = []; console.warn = (...words) => said.push(words); Tracker.emit('odd', {}, {id: 5});"
         "return Tracker.flush().then(() => said);"

@@ -67,6 +67,14 @@ def secure_vendor(authority: trustme.CA) -> Iterator[Vendor]:
 
 @pytest.fixture
 def client() -> Iterator[HttpClient]:
+    client = HttpClient(label=LABEL, connect_seconds=PATIENCE, answer_seconds=PATIENCE, connections=10)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def hasty() -> Iterator[HttpClient]:
+    """For peers that never answer."""
     client = HttpClient(label=LABEL, connect_seconds=1.0, answer_seconds=1.0, connections=10)
     yield client
     client.close()
@@ -155,11 +163,11 @@ def test_a_socks_proxy_leads_to_the_vendor(
     ids=["407", "403", "502", "another protocol", "silent"],
 )
 def test_a_proxy_that_opens_no_tunnel_is_named_and_nothing_was_sent(
-    answer: bytes, retry_class: str, words: str, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    answer: bytes, retry_class: str, words: str, hasty: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with WebProxy("http://127.0.0.1:9", answer=answer) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@{proxy.address}")
-        found = outcome_of(client.send(a_request(f"https://{HOST}")))
+        found = outcome_of(hasty.send(a_request(f"https://{HOST}")))
 
     assert (found[0], found[2]) == (retry_class, False)
     assert words in found[1]
@@ -172,9 +180,9 @@ def test_a_proxy_that_opens_no_tunnel_is_named_and_nothing_was_sent(
     "data", [b"HTTP/1.1 200 ", b"\r\n", b"\x16\x03\x03\x40\x00"], ids=["headers", "blank lines", "TLS"]
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_peer_that_trickles_is_left_at_the_deadline(scheme: str, data: bytes, client: HttpClient) -> None:
+def test_a_peer_that_trickles_is_left_at_the_deadline(scheme: str, data: bytes, hasty: HttpClient) -> None:
     with Trickle(data) as peer, soon():
-        answer = client.send(a_request(f"{scheme}://{peer.address}"))
+        answer = hasty.send(a_request(f"{scheme}://{peer.address}"))
 
     # In TLS nothing was sent yet.
     assert not (isinstance(answer, NoAnswer) and answer.maybe_taken and scheme == "https")
@@ -184,21 +192,21 @@ def test_a_peer_that_trickles_is_left_at_the_deadline(scheme: str, data: bytes, 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "HTTP_PROXY"])
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
 def test_a_proxy_that_trickles_is_left_at_the_deadline(
-    variable: str, scheme: str, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    variable: str, scheme: str, hasty: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Trickle(b"H\r\n") as peer:
         monkeypatch.setenv(variable, f"{scheme}://{peer.address}")
         with soon():
-            found = outcome_of(client.send(a_request(f"{variable.partition('_')[0].lower()}://{HOST}")))
+            found = outcome_of(hasty.send(a_request(f"{variable.partition('_')[0].lower()}://{HOST}")))
 
     assert found[0] == "transient"
 
 
-def test_a_peer_that_does_not_read_is_left_at_the_deadline(client: HttpClient) -> None:
+def test_a_peer_that_does_not_read_is_left_at_the_deadline(hasty: HttpClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         request = Request(url=f"http://127.0.0.1:{listener.getsockname()[1]}", body=bytes(1 << 26))
         with soon():
-            found = outcome_of(client.send(request))
+            found = outcome_of(hasty.send(request))
 
     assert found == ("transient", f"{LABEL} gave no answer within 1 s", True)
 
@@ -218,12 +226,12 @@ def test_an_answer_before_the_end_of_the_request_counts(client: HttpClient) -> N
 
 
 def test_a_name_service_that_does_not_answer_is_left_at_the_deadline(
-    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    hasty: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(2 * PATIENCE) and [])
     with soon():
-        found = outcome_of(client.send(a_request(f"http://{HOST}")))
+        found = outcome_of(hasty.send(a_request(f"http://{HOST}")))
     released.set()
 
     assert found[0] == "setup"
