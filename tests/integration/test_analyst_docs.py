@@ -53,13 +53,14 @@ def run_blocks(page: str, directory: Path, **variables: str) -> list[str]:
 
 def test_from_the_log_to_duckdb_pandas_and_tableau(tmp_path: Path) -> None:
     pytest.importorskip("tableauhyperapi", reason="pip install tableauhyperapi")
-    exported, of_duckdb, of_polars, of_pandas, of_tableau = run_blocks("analysts.md", tmp_path)
+    exported, of_duckdb, of_polars, of_pandas, of_tableau, renamed = run_blocks("analysts.md", tmp_path)
     assert "20  events added, in 1 day" in exported
     assert re.search(r"course-v1:A\+B\+C\s*│\s*20 │\s*3 ", of_duckdb)
     assert re.search(r"problem-1\s*│\s*2\.0 ", of_duckdb)
     assert re.search(r"problem_check\s*┆ 20 ", of_polars)
     assert re.search(r"problem-0\s+10\n", of_pandas)
     assert "20  in events.hyper" in of_tableau
+    assert "20  events added, in 1 day" in renamed
 
 
 def test_from_the_log_to_tableau(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def test_each_event_is_in_one_object_of_a_bucket(site: Site, tmp_path: Path) -> 
     made = dict(proxy.made)
     flow.check(f"object_storage, {len(objects)} objects, {made}", (json.loads(line)["event"]["n"] for line in lines))
     assert len(objects) < share_of_all() / 20
-    assert made["cut behind"] > 0
+    # So few requests may all be spared by chance.
+    assert made.get("cut behind", 0) > 0 or _IS_SHORT
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_each_event_is_one_row_of_clickhouse(shape: str, site: Site) -> None:
         rows = server.ask(f"SELECT JSONExtractInt({number}) AS n FROM events")  # noqa: S608
         parts = server.ask("SELECT count() AS n FROM system.parts WHERE table = 'events'")[0]["n"]
     flow.check(f"clickhouse, {shape}, {parts} parts, {dict(proxy.made)}", (int(row["n"]) for row in rows))
-    assert proxy.made["cut behind"] > 0
+    assert proxy.made["cut behind"] > 0 or _IS_SHORT
 
 
 @pytest.mark.slow
