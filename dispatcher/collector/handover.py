@@ -113,7 +113,9 @@ class HandoverRoute:
             if not isinstance(item, dict):
                 continue
             name, status, event_id = item.get("destination"), item.get("status"), item.get("id")
-            if isinstance(name, str) and name in self._notes and status in STATUSES and is_id(event_id):
+            if not isinstance(name, str) or not isinstance(status, str):
+                continue
+            if name in self._notes and status in STATUSES and is_id(event_id):
                 acks.setdefault(name, []).append((str(event_id), status))
         wait = body.get("wait")
         seconds = float(wait) if isinstance(wait, int | float) and 0 < wait < _REQUESTED_MOST else 0.0

@@ -6,7 +6,7 @@ Column by column, and some thousand rows at a time: what was just decoded is sti
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import msgspec
@@ -56,8 +56,9 @@ BATCH_ROWS: Final = 1_024
 #: Bytes of lines of a batch: some lines are megabytes long.
 BATCH_BYTES: Final = 64 << 20
 # The first and the last moment that Python knows; Arrow knows others.
-_FIRST: Final = pa.scalar(datetime.min.replace(tzinfo=UTC), _TIME)
-_LAST: Final = pa.scalar(datetime.max.replace(tzinfo=UTC), _TIME)
+# In microseconds; Arrow must not be asked at import, which crashes it while an app's test has frozen the time.
+_FIRST: Final = -62_135_596_800_000_000
+_LAST: Final = 253_402_300_799_999_999
 
 
 class _Payload(msgspec.Struct, gc=False):
@@ -255,7 +256,7 @@ def _timestamps(times: list[str | None]) -> pa.Array | None:
         return None
     lowest, highest = pc.min_max(found).values()
     # Compared as numbers: a datetime cannot hold what Python does not know.
-    is_known = not len(found) or (_FIRST.value <= lowest.value and highest.value <= _LAST.value)
+    is_known = not len(found) or (lowest.value >= _FIRST and highest.value <= _LAST)
     return found if is_known else None
 
 

@@ -59,7 +59,7 @@ def test_a_change_is_seen_by_another_process_without_a_restart(tmp_path: Path) -
 
 def test_a_damaged_list_is_a_named_error(tmp_path: Path) -> None:
     (tmp_path / "suppressed.json").write_text("{")
-    with pytest.raises(DispatcherError, match=r"suppressed\.json is no list"):
+    with pytest.raises(DispatcherError, match=r"suppressed\.json does not hold people"):
         SuppressionList(tmp_path).refresh()
 
 

@@ -103,7 +103,7 @@ def test_a_suite_says_it_in_its_settings_or_in_conftest_too(site: Path) -> None:
     assert run(site, *RUNNERS["pytest"]).returncode == 0
     (site / "conftest.py").unlink()
     (site / "test.toml").write_text('[outbox]\nstorage = "memory"\n')
-    assert run(site, *RUNNERS["pytest"], DISPATCHER_SETTINGS="test.toml").returncode == 0
+    assert run(site, *RUNNERS["pytest"], DISPATCHER_SETTINGS=str(site / "test.toml")).returncode == 0
     assert list((site.parent / "home").rglob("*")) == []
     # Without it the same suite does write: else the tests above would hold nothing.
     run(site, *RUNNERS["unittest"])
