@@ -36,7 +36,9 @@ _AGENTS: Final = (
 _BEGINS: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def write_log(path: Path, lines: int, *, dirty: bool = False, seed: int = 1, days: int = 2) -> int:
+def write_log(
+    path: Path, lines: int, *, dirty: bool = False, seed: int = 1, days: int = 2, in_utf8: bool = False
+) -> int:
     """Write a log, with some 1 200 bytes a line.
 
     Args:
@@ -44,6 +46,7 @@ def write_log(path: Path, lines: int, *, dirty: bool = False, seed: int = 1, day
         lines: How many.
         dirty: Put a container's prefix before two lines of five, and break one of a hundred.
         seed: Another gives another log.
+        in_utf8: Leave broken bytes out, at which some readers end.
         days: Over how many days the lines are spread.
 
     Returns:
@@ -55,7 +58,8 @@ def write_log(path: Path, lines: int, *, dirty: bool = False, seed: int = 1, day
     with path.open("wb") as file:
         for number, line in enumerate(_lines(chance, lines, step)):
             if dirty and chance.random() < 0.01:
-                file.write(_BROKEN[broken % len(_BROKEN)](line) + b"\n")
+                content = _BROKEN[broken % len(_BROKEN)](line)
+                file.write((content if not in_utf8 else content.replace(b"\xff\xfe", b"??")) + b"\n")
                 broken += 1
             elif dirty and number % 5 < 2:
                 file.write((_PREFIX + line + "\n").encode())
