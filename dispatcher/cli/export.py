@@ -26,7 +26,7 @@ from dispatcher.cli.input.logs import (
     target_option,
 )
 from dispatcher.cli.input.times import TIMESTAMP, utc
-from dispatcher.cli.output.export_summary import export_progress, print_summary
+from dispatcher.cli.output.export_summary import run_export
 from dispatcher.installation.extras import install_command
 from dispatcher.suppression.suppression_list import suppression_list
 
@@ -111,16 +111,7 @@ def parquet(
         pseudonyms=find_pseudonyms(key_file),
         delivered=delivered_to(found),
     )
-    with export_progress() as progress:
-        task = progress.add_task("reading", total=None)
-        manifest = process.run(
-            lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
-        )
-    if as_json:
-        click.echo(manifest.to_json())
-    else:
-        print_summary(manifest, str(target))
-    raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
+    run_export(process, str(target), as_json=as_json)
 
 
 export.add_command(bigquery)

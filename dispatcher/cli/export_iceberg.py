@@ -14,7 +14,7 @@ from dispatcher import config
 from dispatcher.cli.input.delivered import delivered_to
 from dispatcher.cli.input.logs import export_state, find_logs, find_pseudonyms, logs_option, pseudonyms_option
 from dispatcher.cli.input.times import TIMESTAMP, utc
-from dispatcher.cli.output.export_summary import export_progress, print_summary
+from dispatcher.cli.output.export_summary import run_export
 from dispatcher.installation.extras import install_command
 from dispatcher.suppression.suppression_list import suppression_list
 
@@ -95,16 +95,7 @@ def iceberg(
         pseudonyms=find_pseudonyms(key_file),
         delivered=delivered_to(found),
     )
-    with export_progress() as progress:
-        task = progress.add_task("reading", total=None)
-        manifest = process.run(
-            lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
-        )
-    if as_json:
-        click.echo(manifest.to_json())
-    else:
-        print_summary(manifest, str(process.state))
-    raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
+    run_export(process, str(process.state), as_json=as_json)
 
 
 def read_properties(uri: str | None, warehouse: str | None, properties: tuple[str, ...]) -> dict[str, str | None]:

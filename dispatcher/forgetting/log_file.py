@@ -110,7 +110,7 @@ class LogFile:
                     raise LogFileError(f"{self.path} was changed while it was read: run it again")
                 unfinished.replace(self.path)
             except BaseException:
-                with suppress(OSError):
+                with suppress(OSError):  # what was raised counts; the next run removes a file that stays
                     unfinished.unlink()
                 raise
         _sync_directory(self.path.parent)

@@ -81,6 +81,13 @@ def test_a_session_of_the_server_gets_its_event_and_nobody_else_does(site: Hando
     site.wait_for_counts(GTM, posted=0, delivered=1, accepted=1)
 
 
+@pytest.mark.parametrize("field", ["id", "destination", "status"])
+def test_an_acknowledgement_of_any_json_is_answered_and_counts_nothing(site: HandoverSite, field: str) -> None:
+    good = {"id": "page-1", "destination": GTM, "status": "handed"}
+    for value in ({"a": 1}, [], [[]], 7, 1.5, True, None, "", "x"):
+        assert site.ask(a_page(), acks=[{**good, field: value}]) == (200, {"events": []}), value
+
+
 def test_a_pages_event_comes_back_with_its_answer_and_counts_once(site: HandoverSite) -> None:
     own = a_page()
     answer = send(site, own, id="page-1", name="shop.paid", data={"cents": 5})

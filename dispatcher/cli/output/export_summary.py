@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -13,6 +13,7 @@ from dispatcher.monitoring.units import count_text
 from dispatcher.secrecy.terminal import Console
 
 if TYPE_CHECKING:
+    from dispatcher.exports.day_export import DayExport
     from dispatcher.exports.manifest import Manifest
     from dispatcher.exports.research_package.export import PackageManifest
 
@@ -31,6 +32,20 @@ def export_progress() -> Progress:
     console = Console(stderr=True)
     # Elsewhere than on a terminal it would leave an empty line.
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def run_export(process: DayExport, target: str, *, as_json: bool) -> NoReturn:
+    """Run an export of rows with a bar, print what became of each line, and end the command."""
+    with export_progress() as progress:
+        task = progress.add_task("reading", total=None)
+        manifest = process.run(
+            lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+        )
+    if as_json:
+        click.echo(manifest.to_json())
+    else:
+        print_summary(manifest, target)
+    raise SystemExit(1 if any(log.ended for log in manifest.inputs) else 0)
 
 
 def print_summary(manifest: Manifest, target: str) -> None:
