@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from dispatcher.forgetting.log_file import Change, LogFile, LogFileError, is_written_to
+from dispatcher.forgetting.log_file import Change, LogFile, is_written_to
+from dispatcher.forgetting.log_reader import LogFileError, LogReader
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.forgetting.search import LineSearch
@@ -82,7 +83,7 @@ def rewrite_one(
 
 def _count(place: str, path: Path, person: Person) -> Found:
     try:
-        named, lines = LogFile(path).count(LineSearch(person), _ignore)
+        named, lines = LogReader(path).count(LineSearch(person), _ignore)
     except (OSError, LogFileError) as error:
         return Found(place=place, where=str(path), left=_describe(error))
     return Found(place=place, where=str(path), events=named, of=lines)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dispatcher.forgetting.log_file import LogFile, LogFileError
+from dispatcher.forgetting.log_reader import LogFileError, LogReader
 from dispatcher.store.dead_letter_files import directory_of, read
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _rotated_logs(settings: Settings) -> list[Path]:
 def _days_of_log(path: Path) -> list[str]:
     """The days of the oldest and the newest line."""
     oldest, newest = "", ""
-    for block in LogFile(path).blocks():
+    for block in LogReader(path).blocks():
         days = {found.decode() for found in _DAY.findall(block)}
         if days:
             oldest, newest = min(oldest or "9", *days), max(newest, *days)

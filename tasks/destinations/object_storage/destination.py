@@ -7,7 +7,7 @@ written again: batches that go together once may come apart when they come again
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
@@ -172,7 +172,7 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
 
     def _draft(self, batch: Batch) -> _Draft:
         draft = _Draft(batch)
-        for place, payload in enumerate(batch.payloads, batch.first):
+        for place, payload in zip(_places(batch), batch.payloads, strict=True):
             try:
                 changed = payload if self.rules is None else apply_rules(self, payload)
                 if isinstance(changed, bytes):
@@ -281,6 +281,13 @@ class _Draft:
     def result(self) -> Sequence[Outcome]:
         """What became of each event. All come again where one object failed, so that their places stay the same."""
         return self.outcomes if self.failure is None else [self.failure] * len(self.outcomes)
+
+
+def _places(batch: Batch) -> Iterator[int]:
+    """The place of each payload in its batch as it came: what was forgotten keeps its own, empty."""
+    whole = len(batch.payloads) + len(batch.forgotten)
+    empty = frozenset(batch.forgotten)
+    return (batch.first + place for place in range(whole) if place not in empty)
 
 
 def _fail(drafts: Sequence[_Draft], failure: RetryAfter) -> None:

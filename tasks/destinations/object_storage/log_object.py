@@ -1,7 +1,7 @@
 """LogObject: lines of one day or hour, compressed, with a note of the batches that they came from. Pure.
 
-Readers of gzip and zstd pass over the note: it is an extra field of gzip's header (RFC 1952 §2.3.1.1), and a frame of
-zstd's that is skipped (RFC 8878 §3.1.2), behind the lines. The same lines of the same batches are the same bytes.
+Readers of gzip and zstd pass over the note (``dispatcher.edx_log.log_note``), and what takes a person out of an object
+keeps it. The same lines of the same batches are the same bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import zstandard
+
+from dispatcher.edx_log.log_note import gzip_extra, gzip_head, zstd_frame, zstd_note
 
 if TYPE_CHECKING:
     from dispatcher.destinations.base import Batch
@@ -30,16 +32,13 @@ NOTE_BYTES: Final = 8192
 
 # A batch's digest, and the places of its events from which and up to which the object has those of its hour.
 _SPAN: Final = struct.Struct(">8sII")
-# Magic, method, flags (an extra field), no time, no speed, unknown system (255); length of the extra field.
-_GZIP_HEAD: Final = struct.Struct("<2sBBIBBH")
+# The subfield of gzip's extra field: whose it is, and its length.
 _EXTRA: Final = struct.Struct("<2sH")
 _EXTRA_ID: Final = b"ed"
+# Bytes of an object of ours within which that stands.
+_EXTRA_ID_WITHIN: Final = 16
 _GZIP_LEVEL: Final = 6
 _ZSTD_LEVEL: Final = 3
-# A frame that is skipped: its number, one of sixteen, and its length, which stands behind its contents once more.
-_SKIPPED_MAGIC: Final = 0x184D2A5E
-_SKIPPED_HEAD: Final = struct.Struct("<II")
-_LENGTH: Final = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,9 +57,10 @@ class Span:
 
     @classmethod
     def of(cls, batch: Batch) -> Span:
-        """All that a batch holds now."""
+        """All that a batch holds now, or has held before people in it were to be forgotten."""
         name = f"{batch.destination}\0{batch.id}".encode()
-        return cls(blake2b(name, digest_size=8).digest(), batch.first, batch.first + len(batch.payloads))
+        end = batch.first + len(batch.payloads) + len(batch.forgotten)
+        return cls(blake2b(name, digest_size=8).digest(), batch.first, end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +91,11 @@ class LogObject:
         note = _pack_spans(self.spans)
         if compression == "zstd":
             packed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compress(text)
-            return (
-                packed + _SKIPPED_HEAD.pack(_SKIPPED_MAGIC, len(note) + _LENGTH.size) + note + _LENGTH.pack(len(note))
-            )
+            return packed + zstd_frame(note)
         compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-        head = _GZIP_HEAD.pack(b"\x1f\x8b", 8, 4, 0, 0, 255, _EXTRA.size + len(note)) + _EXTRA.pack(
-            _EXTRA_ID, len(note)
-        )
+        head = gzip_head(_EXTRA.pack(_EXTRA_ID, len(note)) + note)
         tail = struct.pack("<II", zlib.crc32(text), len(text) & 0xFFFFFFFF)
-        return b"".join((head, note, compressor.compress(text), compressor.flush(), tail))
+        return b"".join((head, compressor.compress(text), compressor.flush(), tail))
 
 
 def read_spans(name: str, part: bytes) -> list[Span] | None:
@@ -112,7 +108,7 @@ def read_spans(name: str, part: bytes) -> list[Span] | None:
     Returns:
         The spans; None where more of the object is needed.
     """
-    return _unpack_spans(_zstd_note(part) if is_note_last(name) else _gzip_note(part))
+    return _unpack_spans(zstd_note(part) if is_note_last(name) else _gzip_note(part))
 
 
 def is_note_last(name: str) -> bool:
@@ -121,27 +117,13 @@ def is_note_last(name: str) -> bool:
 
 
 def _gzip_note(part: bytes) -> bytes | None:
-    at = _GZIP_HEAD.size + _EXTRA.size
-    if len(part) < at:
+    extra = gzip_extra(part)
+    if extra is None:
+        return None if _EXTRA_ID in part[:_EXTRA_ID_WITHIN] else b""
+    if len(extra) < _EXTRA.size:
         return b""
-    magic, _, flags, *_, extra_bytes = _GZIP_HEAD.unpack_from(part)
-    identity, length = _EXTRA.unpack_from(part, _GZIP_HEAD.size)
-    if magic != b"\x1f\x8b" or flags != 4 or identity != _EXTRA_ID or length + _EXTRA.size != extra_bytes:
-        return b""
-    return part[at : at + length] if len(part) >= at + length else None
-
-
-def _zstd_note(part: bytes) -> bytes | None:
-    if len(part) < _LENGTH.size:
-        return b""
-    (length,) = _LENGTH.unpack_from(part, len(part) - _LENGTH.size)
-    if length > MOST_BATCHES * _SPAN.size:
-        return b""
-    at = len(part) - _LENGTH.size - length - _SKIPPED_HEAD.size
-    if at < 0:
-        return None
-    is_ours = _SKIPPED_HEAD.unpack_from(part, at) == (_SKIPPED_MAGIC, length + _LENGTH.size)
-    return part[at + _SKIPPED_HEAD.size : -_LENGTH.size] if is_ours else b""
+    identity, length = _EXTRA.unpack_from(extra)
+    return extra[_EXTRA.size :] if identity == _EXTRA_ID and length + _EXTRA.size == len(extra) else b""
 
 
 def _pack_spans(spans: Sequence[Span]) -> bytes:

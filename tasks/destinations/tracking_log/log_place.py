@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.forgetting.line_files import count_each, rewrite_one
-from dispatcher.forgetting.log_file import LogFileError
+from dispatcher.forgetting.log_reader import LogFileError
 from dispatcher.forgetting.place import Found
 from dispatcher.tasks.destinations.tracking_log.rotation import siblings
 
