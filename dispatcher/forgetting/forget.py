@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.destinations.build import build
 from dispatcher.errors import DispatcherError
+from dispatcher.forgetting.change import Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Place, Watcher
 from dispatcher.forgetting.places.dead import Dead, DeadFiles
@@ -105,7 +106,7 @@ def forget(
         ForgetRefusedError: More events than ``max_share`` name the person, or a hold does. Nothing was changed.
         StoreUnavailableError: Redis does not answer; what was done before stays done.
     """
-    suppressed = suppression_list(settings.state_directory)
+    suppressed, change = suppression_list(settings.state_directory), Deletion()
     receipt = Receipt(
         id=new_id(),
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -121,7 +122,7 @@ def forget(
     # First of all: what is taken out must not come back, not even if this is killed in the middle.
     suppressed.add(person.identifiers, receipt=receipt.id)
     time.sleep(seen_seconds)
-    receipt.found = [found for place in places for found in place.forget(person, watch)]
+    receipt.found = [found for place in places for found in place.forget(person, change, watch)]
     receipt.left = [found for found in look(places, person, watch) if found.events or found.left]
     keep(receipt, settings.state_directory / DIRECTORY / "receipts")
     return receipt

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from dispatcher.forgetting.log_file import Change, LogFile, is_written_to
+from dispatcher.forgetting.log_file import ChangeLine, LogFile, is_written_to
 from dispatcher.forgetting.log_reader import LogFileError, LogReader
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.forgetting.search import LineSearch
 
-__all__ = ["Change", "count_each", "rewrite_one"]
+__all__ = ["ChangeLine", "count_each", "rewrite_one"]
 
 # Bytes from which other processes help to look: they take half a second to start.
 _SHARED_FROM_BYTES: Final = 128 << 20
@@ -49,20 +49,20 @@ def count_each(place: str, paths: Sequence[Path], person: Person, watch: Watcher
 
 
 def rewrite_one(
-    place: str, path: Path, person: Person, watch: Watcher, change: Change | None = None, hold: Hold | None = None
+    place: str, path: Path, person: Person, change: ChangeLine, watch: Watcher, hold: Hold | None = None
 ) -> Found:
-    """Take a person's lines out of a file. Blocks.
+    """Take a person out of the lines of a file. Blocks.
 
     Args:
         place: The name of the place.
         path: The file.
         person: Whose lines.
+        change: What becomes of a line.
         watch: Told how far it is.
-        change: What becomes of a line; None: it goes.
         hold: Holds the file; without it, one that somebody has open for writing is left as it is.
 
     Returns:
-        What was taken out, or why nothing was.
+        In how many lines that was, or why nothing was done.
     """
     size, done = _size(path), 0
 
@@ -75,7 +75,7 @@ def rewrite_one(
         if hold is None and is_written_to(path):
             raise LogFileError(f"{path} is being written to: rotate it, or end its writer, and run it again")
         with nullcontext() if hold is None else hold(path):
-            named, lines = LogFile(path).rewrite(LineSearch(person), change or _drop, consume)
+            named, lines = LogFile(path).rewrite(LineSearch(person), change, consume)
     except (OSError, LogFileError) as error:
         return Found(place=place, where=str(path), left=_describe(error))
     return Found(place=place, where=str(path), events=named, of=lines)
@@ -91,10 +91,6 @@ def _count(place: str, path: Path, person: Person) -> Found:
 
 def _describe(error: OSError | LogFileError) -> str:
     return f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
-
-
-def _drop(_: bytes) -> bytes | None:
-    return None
 
 
 def _ignore(_: int) -> None:

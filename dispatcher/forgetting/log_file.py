@@ -16,7 +16,7 @@ from dispatcher.forgetting.search import LineSearch
 from dispatcher.process.system_calls import sync
 
 #: What a line becomes; None for nothing.
-Change = Callable[[bytes], bytes | None]
+ChangeLine = Callable[[bytes], bytes | None]
 
 
 class LogFile(LogReader):
@@ -30,7 +30,7 @@ class LogFile(LogReader):
         super().__init__(path)
         self.path: Final = path
 
-    def rewrite(self, search: LineSearch, change: Change, consume: Consume) -> tuple[int, int]:
+    def rewrite(self, search: LineSearch, change: ChangeLine, consume: Consume) -> tuple[int, int]:
         """Replace the file by one in which each line that names the person is changed, or missing.
 
         The new file is whole and on the disk before it takes the name, and has the old one's note beside its lines, if
@@ -73,7 +73,7 @@ class LogFile(LogReader):
         return counts
 
     def _copy(
-        self, raw: BufferedReader, file: IO[bytes], search: LineSearch, change: Change, consume: Consume
+        self, raw: BufferedReader, file: IO[bytes], search: LineSearch, change: ChangeLine, consume: Consume
     ) -> tuple[int, int]:
         named = lines = written = kept = 0
         with packed_as(raw, file) as target:

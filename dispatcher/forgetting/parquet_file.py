@@ -1,4 +1,4 @@
-"""ParquetFile: the rows of an export that name a person; found by their text, read, and left out of a new file."""
+"""ParquetFile: the rows of an export that name a person: found by their text, read, and changed in a new file."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ import pyarrow.parquet as pq
 
 from dispatcher.exports.day_files import write_rows
 from dispatcher.exports.target import place
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.search import forms_of
+from dispatcher.forgetting.written_json import write_like
 
 # Lines that were broken are not there, and a row's other columns say nothing of who.
 _WHOLE: Final = ("user_id", "username", "anonymous_id", "session")
+# Columns whose text is JSON.
+_OF_JSON: Final = ("event", "context")
 
 
-def go_through(path: Path, person: Person, *, is_change: bool) -> tuple[int, int]:
-    """Count the rows that name the person, or take them out. A file of which nothing is left is deleted.
+def go_through(path: Path, person: Person, change: Change | None) -> tuple[int, int]:
+    """Count the rows that name the person, or change them. A file of which nothing is left is deleted.
 
     Reads the whole file into memory: exports make files of some ten thousand rows.
 
     Args:
         path: The file. It is replaced at once.
         person: Who is looked for.
-        is_change: Whether rows are taken out.
+        change: What becomes of the rows; None: they are only counted.
 
     Returns:
         How many rows name the person, and how many there are.
@@ -42,22 +46,52 @@ def go_through(path: Path, person: Person, *, is_change: bool) -> tuple[int, int
     except pa.ArrowException as error:
         raise OSError(f"it cannot be read as Parquet: {error}") from error
     named = rows_naming(table, person)
-    if named and is_change:
-        if len(named) == len(table):
-            path.unlink()
-        else:
+    if named and change is not None:
+        left = change_rows(table, named, change)
+        if len(left):
             unfinished = path.with_name(f".{path.name}.forget")
-            left = pa.array(sorted(set(range(len(table))) - set(named)), pa.int64())
-            write_rows(table.take(left), unfinished)
+            write_rows(left, unfinished)
             place(unfinished, path)
+        else:
+            path.unlink()
     return len(named), len(table)
+
+
+def change_rows(table: pa.Table, places: list[int], change: Change) -> pa.Table:
+    """The rows of a table in their order, those at some places as they become."""
+    rows = table.take(pa.array(places, pa.int64()))
+    before = [_line_of(row) for row in rows.to_pylist()]
+    after = [change.record(line) for line in before]
+    left = [(at, line) for at, line in enumerate(after) if line is not None]
+    changed = rows.take(pa.array([at for at, _ in left], pa.int64()))
+    for number, field in enumerate(table.schema):
+        texts = changed[field.name].to_pylist()
+        values = [
+            text if line.get(field.name) == before[at].get(field.name) else _column_of(line, field, text)
+            for (at, line), text in zip(left, texts, strict=True)
+        ]
+        if values != texts:
+            changed = changed.set_column(number, field, pa.array(values, field.type))
+    # Where each row is among those of before with the changed ones behind them.
+    origins = {place: place for place in range(len(table))} | dict.fromkeys(places)
+    origins |= {places[at]: len(table) + number for number, (at, _) in enumerate(left)}
+    order = [origin for origin in origins.values() if origin is not None]
+    return pa.concat_tables([table, changed]).take(pa.array(order, pa.int64()))
+
+
+def _column_of(line: dict[str, Any], field: pa.Field, text: Any) -> Any:
+    """What a changed line says in a column: of another type than text, nothing."""
+    value = line.get(field.name)
+    if field.name in _OF_JSON and isinstance(text, str) and value is not None:
+        return write_like(text, value)
+    if isinstance(value, str) and _is_text(field.type):
+        return value
+    return None if field.nullable else ""
 
 
 def rows_naming(table: pa.Table, person: Person) -> list[int]:
     """The places of the rows that name a person: found by their text, then read."""
-    texts = [
-        field.name for field in table.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-    ]
+    texts = [field.name for field in table.schema if _is_text(field.type)]
     masks = []
     for name in person.identifiers:
         is_email = "@" in name
@@ -72,10 +106,14 @@ def rows_naming(table: pa.Table, person: Person) -> list[int]:
     return [place for place, row in zip(places, rows, strict=True) if person.is_named_in(_line_of(row))]
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _line_of(row: dict[str, Any]) -> dict[str, Any]:
     """The row with what its columns of JSON hold, as its line had it: a browser's payload is text within text."""
     line = dict(row)
-    for name in ("event", "context"):
+    for name in _OF_JSON:
         # A table of another program may have such columns too.
         with suppress(ValueError, TypeError, RecursionError):
             line[name] = json.loads(row.get(name) or "null")

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.person import Person
 
 #: Told how much is done, now and then: what is being looked through, and how many bytes of how many; 0 where unknown.
@@ -47,6 +48,13 @@ class Place(Protocol):
         """What there is of the person. Changes nothing. Yields for what has nothing too, so that it is counted."""
         ...
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
-        """Take the person out. Yields what was taken out, and what is left."""
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
+        """Take the person out. Yields what was taken out, and what is left.
+
+        Args:
+            person: Who is forgotten.
+            change: What becomes of the events that name the person where they are kept. What is on its way, and what a
+                vendor has, goes whatever it says.
+            watch: Told how far it is.
+        """
         ...

@@ -23,6 +23,7 @@ from dispatcher.exports.log_parts import read_blocks, split_log
 from dispatcher.exports.manifest import Manifest
 from dispatcher.exports.parquet import ParquetExport
 from dispatcher.exports.part_reading import Chosen
+from dispatcher.forgetting.change import Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.places.bucket_exports import BucketExports
 from tests.support.bucket_server import BUCKET, BucketServer, troubled, variables
@@ -265,7 +266,7 @@ def test_a_person_is_taken_out_of_a_bucket(s3: BucketServer, tmp_path: Path) -> 
     assert sum(found.events for found in seen) == len(named) + 1
     assert numbers(download(s3, "out", tmp_path / "seen")) == Counter(range(600))
 
-    taken = list(place.forget(person, lambda *_: None))
+    taken = list(place.forget(person, Deletion(), lambda *_: None))
     assert [found.left for found in taken] == [""] * len(taken)
     assert sum(found.events for found in taken) == len(named) + 1
     assert sum(found.events for found in place.look(person, lambda *_: None)) == 0

@@ -26,6 +26,7 @@ from dispatcher.exports.iceberg.export import IcebergExport
 from dispatcher.exports.iceberg.table import EventTable
 from dispatcher.exports.manifest import Manifest
 from dispatcher.exports.part_reading import Chosen
+from dispatcher.forgetting.change import Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.places.iceberg import IcebergTables
 from tests.support.bucket_server import BUCKET, BucketServer
@@ -236,7 +237,7 @@ def test_a_warehouse_may_be_a_bucket(tmp_path: Path) -> None:
         assert load_catalog("test", **given).load_table(NAME).scan().count() == 300
         assert len([name for name in server.names() if name.endswith(".parquet")]) == 2
 
-        [found, *_] = IcebergTables(tmp_path).forget(Person(user_ids=("7",)), lambda *_: None)
+        [found, *_] = IcebergTables(tmp_path).forget(Person(user_ids=("7",)), Deletion(), lambda *_: None)
         assert found.left == ""
         assert load_catalog("test", **given).load_table(NAME).scan(row_filter="user_id = '7'").count() == 0
         assert len([name for name in server.names() if name.endswith(".parquet")]) == 2

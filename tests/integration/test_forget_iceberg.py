@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 
+from dispatcher.forgetting.change import Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found
 from dispatcher.forgetting.places.iceberg import IcebergTables
@@ -48,7 +49,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def take_out(tmp_path: Path) -> list[Found]:
-    return list(places(tmp_path).forget(PERSON, lambda *_: None))
+    return list(places(tmp_path).forget(PERSON, Deletion(), lambda *_: None))
 
 
 def left(found: Sequence[Found]) -> list[str]:

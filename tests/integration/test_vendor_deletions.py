@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.config import Settings
 from dispatcher.destinations.build import build
-from dispatcher.forgetting import Found, Person, Place
+from dispatcher.forgetting import Deletion, Found, Person, Place
 from tests.support.vendor import CUT, Reply
 from tests.support.vendors.deletions import PROPERTY_ID, TOKEN, GoogleAdminApi, SegmentPublicApi
 
@@ -52,7 +52,7 @@ def look(place: Place, person: Person = ADA) -> list[Found]:
 
 
 def forget(place: Place, person: Person = ADA) -> list[Found]:
-    return list(place.forget(person, lambda _what, _done, _of: None))
+    return list(place.forget(person, Deletion(), lambda _what, _done, _of: None))
 
 
 def test_a_destination_without_credentials_for_it_has_no_such_place(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.line_files import count_each, rewrite_one
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
@@ -45,7 +46,7 @@ class Dead:
             ids, of = self._find(destination, person)
             yield Found(place=self.name, where=destination, events=len(ids), of=of)
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Drop them."""
         for destination in self._destinations:
             watch(self.name, 0, 0)
@@ -79,11 +80,11 @@ class DeadFiles:
         """How many dead letters of each file name the person."""
         yield from count_each(self.name, self._files(), person, watch)
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Rewrite the files that have some."""
         for found in list(count_each(self.name, self._files(), person, watch)):
             if found.events:
-                yield rewrite_one(self.name, Path(found.where), person, watch, _bury)
+                yield rewrite_one(self.name, Path(found.where), person, _bury, watch)
             else:
                 yield found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dispatcher.errors import DispatcherError
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.line_files import count_each, rewrite_one
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
@@ -42,24 +43,25 @@ class Exports:
         yield from count_each(self.name, lines, person, watch)
         for path in tables:
             watch(self.name, 0, 0)
-            yield self._table(path, person, is_change=False)
+            yield self._table(path, person, None)
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Rewrite the files that have some."""
         try:
             with self._held():
-                yield from self._forget(person, watch)
+                yield from self._forget(person, change, watch)
         except DispatcherError as error:
             yield Found(place=self.name, where=str(self._directory), left=str(error))
 
-    def _forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def _forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         lines, tables, closed = self._files()
         yield from closed
         for found in list(count_each(self.name, lines, person, watch)):
-            yield rewrite_one(self.name, Path(found.where), person, watch) if found.events else found
+            path = Path(found.where)
+            yield rewrite_one(self.name, path, person, change.line, watch) if found.events else found
         for path in tables:
             watch(self.name, 0, 0)
-            yield self._table(path, person, is_change=True)
+            yield self._table(path, person, change)
 
     def _held(self) -> AbstractContextManager[Any]:
         """An export must not write a day while it is rewritten."""
@@ -82,13 +84,13 @@ class Exports:
                 lines.append(path)
         return lines, tables, closed
 
-    def _table(self, path: Path, person: Person, *, is_change: bool) -> Found:
+    def _table(self, path: Path, person: Person, change: Change | None) -> Found:
         if find_spec("pyarrow") is None:
             return Found(place=self.name, where=str(path), left=f"it is Parquet: {install_command('export')}")
         from dispatcher.forgetting.parquet_file import go_through  # noqa: PLC0415 - the extra
 
         try:
-            named, rows = go_through(path, person, is_change=is_change)
+            named, rows = go_through(path, person, change)
         except OSError as error:
             return Found(place=self.name, where=str(path), left=f"{error}")
         return Found(place=self.name, where=str(path), events=named, of=rows)

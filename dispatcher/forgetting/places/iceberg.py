@@ -9,6 +9,7 @@ from typing import Final
 from dispatcher.errors import DispatcherError
 from dispatcher.exports.iceberg.address import TableAddress, known_tables
 from dispatcher.exports.iceberg.removal import Removal
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.parquet_file import rows_naming
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
@@ -37,12 +38,12 @@ class IcebergTables:
             except DispatcherError as error:
                 yield Found(place=self.name, where=address.table, left=str(error))
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Write the days anew that have some; then expire all other snapshots, and delete their files."""
         for directory, address in known_tables(self._exports):
             try:
                 removal = Removal(address.open(), directory / _NOTED)
-                yield from self._forget(removal, address, person, watch)
+                yield from self._forget(removal, address, person, change, watch)
             except DispatcherError as error:
                 yield Found(place=self.name, where=address.table, left=str(error))
 
@@ -51,7 +52,9 @@ class IcebergTables:
         for day, found in removal.look(lambda rows: rows_naming(rows, person)).items():
             yield Found(place=self.name, where=f"{address.table} {day}", events=len(found.ids), of=found.rows)
 
-    def _forget(self, removal: Removal, address: TableAddress, person: Person, watch: Watcher) -> Iterator[Found]:
+    def _forget(
+        self, removal: Removal, address: TableAddress, person: Person, change: Change, watch: Watcher
+    ) -> Iterator[Found]:
         watch(f"reading {address.table}", 0, 0)
         days = removal.look(lambda rows: rows_naming(rows, person))
         for number, (day, found) in enumerate(days.items()):

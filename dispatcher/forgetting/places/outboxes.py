@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.forgetting.places.waiting import names_in_payload
@@ -43,7 +44,7 @@ class Outboxes:
         """How many events of each journal name the person."""
         yield from self._go_through(person, watch, is_change=False)
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Put tombstones in their places, and blank the person's names in damaged pieces."""
         yield from self._go_through(person, watch, is_change=True)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import BatchDamagedError
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.store.mailboxes import Mailboxes
@@ -50,7 +51,7 @@ class Waiting:
             watch(self.name, number, len(self._destinations))
             yield self._go_through(destination, person, is_change=False)
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Put tombstones in their places. A batch that a worker is delivering may arrive all the same."""
         for number, destination in enumerate(self._destinations):
             watch(self.name, number, len(self._destinations))
@@ -103,7 +104,7 @@ class Posted:
             named = [names_in_payload(person, event.payload) for event in self._events.select(destination)]
             yield Found(place=self.name, where=destination, events=sum(named), of=len(named))
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Take them out of their mailboxes."""
         for destination in self._destinations:
             watch(self.name, 0, 0)

@@ -24,6 +24,7 @@ from dispatcher.process.system_calls import sync
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dispatcher.forgetting.change import Change
     from dispatcher.forgetting.person import Person
     from dispatcher.forgetting.place import Watcher
     from dispatcher.rules.rules import Rules
@@ -93,8 +94,8 @@ class DeletionPlace:
         else:
             yield Found(place=self.name, where=self._label, events=-(-len(unsent) // self._at_once))
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
-        """Send them. What fails is left, and sent when this is called again."""
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
+        """Send them, whatever becomes of events here. What fails is left, and sent when this is called again."""
         try:
             unsent = self._record.unsent(self._subjects(person))
             for start in range(0, len(unsent), self._at_once):

@@ -14,7 +14,7 @@ from dispatcher.forgetting.place import Found
 from dispatcher.tasks.destinations.tracking_log.rotation import siblings
 
 if TYPE_CHECKING:
-    from dispatcher.forgetting.line_files import Change
+    from dispatcher.forgetting.change import Change
     from dispatcher.forgetting.person import Person
     from dispatcher.forgetting.place import Watcher
     from dispatcher.tasks.destinations.tracking_log.appender import Appender
@@ -38,7 +38,7 @@ class LogPlace:
         """How many lines of each file name the person."""
         yield from count_each(self.name, self._files(), person, watch)
 
-    def forget(self, person: Person, watch: Watcher, change: Change | None = None) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Rewrite the files that have lines of the person. The log that is written to is rotated before."""
         for found in list(count_each(self.name, self._files(), person, watch)):
             if not found.events or found.left:
@@ -51,7 +51,7 @@ class LogPlace:
                 except OSError as error:
                     yield Found(place=self.name, where=str(path), left=f"it cannot be rotated: {error}; run it again")
                     continue
-            yield rewrite_one(self.name, path, person, watch, change, hold=_hold)
+            yield rewrite_one(self.name, path, person, change.line, watch, hold=_hold)
 
     def _files(self) -> list[Path]:
         return siblings(self._path) if self._path.parent.is_dir() else []
