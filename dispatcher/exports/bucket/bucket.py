@@ -67,6 +67,20 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: float = RETRY_SECONDS
     endpoint: str = ""
 
+    def client(self) -> Any:
+        """What asks the server. Each bucket has connections of its own."""
+        return _open(self)
+
+    def top(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The folders at the top, by name, and the objects that are in none, as ``list`` has them.
+
+        Raises:
+            BucketError: It cannot be listed.
+        """
+        with self.named_errors(""):
+            found = obstore.list_with_delimiter(self.client())
+            return sorted(found["common_prefixes"]), list(map(dict, found["objects"]))
+
     def list(self, folder: str = "") -> Iterator[dict[str, Any]]:
         """Name, size and e-tag of each object in a folder and its folders, as ``obstore`` has them.
 
@@ -74,21 +88,21 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
             BucketError: It cannot be listed.
         """
         with self.named_errors(folder):
-            for batch in obstore.list(_open(self), f"{folder}/" if folder else None):
+            for batch in obstore.list(self.client(), f"{folder}/" if folder else None):
                 yield from map(dict, batch)
 
     def head(self, name: str) -> dict[str, Any] | None:
         """Size, e-tag and time of an object; None where it is missing."""
         with self.named_errors(name):
             try:
-                return dict(obstore.head(_open(self), name))
+                return dict(obstore.head(self.client(), name))
             except FileNotFoundError:
                 return None
 
     def get(self, name: str) -> tuple[bytes, dict[str, Any]]:
         """All bytes of a small object, and what ``head`` says. Raises ObjectUnreadableError where it is missing."""
         with self.named_errors(name):
-            answer = obstore.get(_open(self), name)
+            answer = obstore.get(self.client(), name)
             return bytes(answer.bytes()), dict(answer.meta)
 
     def read(self, name: str, start: int, end: int, e_tag: str) -> memoryview:
@@ -99,7 +113,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
             BucketError: As above.
         """
         with self.named_errors(name):
-            answer = obstore.get(_open(self), name, options={"range": (start, end), "if_match": e_tag or None})
+            answer = obstore.get(self.client(), name, options={"range": (start, end), "if_match": e_tag or None})
             return memoryview(answer.bytes())
 
     def put(self, name: str, content: Any, *, replaces: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -122,7 +136,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
         mode: Any = {key: value for key, value in known.items() if value is not None} or "create"
         with self.named_errors(name):
             try:
-                return dict(obstore.put(_open(self), name, content, mode=mode, use_multipart=False))
+                return dict(obstore.put(self.client(), name, content, mode=mode, use_multipart=False))
             except AlreadyExistsError as error:
                 raise ObjectExistsError(name) from error
             except PreconditionError as error:
@@ -131,13 +145,13 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     def overwrite(self, name: str, content: bytes) -> None:
         """Put an object, in place of one that may be there."""
         with self.named_errors(name):
-            obstore.put(_open(self), name, content, use_multipart=False)
+            obstore.put(self.client(), name, content, use_multipart=False)
 
     def delete(self, name: str) -> None:
         """Delete an object, if it is there."""
         with self.named_errors(name):
             try:
-                obstore.delete(_open(self), name)
+                obstore.delete(self.client(), name)
             except FileNotFoundError:
                 return
 
@@ -150,7 +164,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
         except FileNotFoundError as error:
             raise ObjectUnreadableError(f"{place} is gone") from error
         except PreconditionError as error:
-            raise ObjectUnreadableError(f"{place} was replaced meanwhile: export again") from error
+            raise ObjectUnreadableError(f"{place} was replaced meanwhile: run it again") from error
         except (BaseError, ValueError) as error:
             why = _reason_of(str(error))
             if isinstance(error, PermissionDeniedError) and not _CREDENTIALS & set(_CODE.findall(str(error))) and name:
@@ -160,7 +174,6 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=64)
 def _open(bucket: Bucket) -> Any:
-    """The client. Each has connections of its own."""
     return from_url(
         bucket.url,
         config={"endpoint": bucket.endpoint} if bucket.endpoint else None,

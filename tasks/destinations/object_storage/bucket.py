@@ -54,7 +54,8 @@ class Bucket:
             "connect_timeout": f"{max(1, round(connect_timeout_seconds * 1000))} ms",
             "allow_http": config.get("endpoint", "").startswith("http://"),
         }
-        self._directory = Path(unquote(urlsplit(url).path)) if url.startswith("file://") else None
+        #: The directory that it is; None for a bucket.
+        self.directory: Final = Path(unquote(urlsplit(url).path)) if url.startswith("file://") else None
         self._opened: Any = None
         self._notes: OrderedDict[str, list[Span]] = OrderedDict()
         self._lock = threading.Lock()
@@ -65,8 +66,8 @@ class Bucket:
 
         name = log_object.name(compression)
         obstore.put(self._store(), name, log_object.pack(compression), use_multipart=False)
-        if self._directory is not None:
-            for path in (self._directory / name, (self._directory / name).parent):
+        if self.directory is not None:
+            for path in (self.directory / name, (self.directory / name).parent):
                 _sync(path)
         self._remember(name, list(log_object.spans))
 
@@ -119,19 +120,24 @@ class Bucket:
     def _store(self) -> Any:
         with self._lock:
             if self._opened is None:
-                self._opened = self._open()
+                self._opened = self.open()
             return self._opened
 
-    def _open(self) -> Any:
+    def open(self, *, max_retries: int = 0, retry_seconds: float = 1.0) -> Any:
+        """A client of its own. What failed is tried again by whoever called, with the pauses that the settings say.
+
+        Args:
+            max_retries: How often it tries a request again by itself.
+            retry_seconds: For how long.
+        """
         from obstore import store  # noqa: PLC0415 - an extra
 
         # Its annotations tell the options of each kind of storage apart.
         from_url: Any = store.from_url
-        if self._directory is not None:
+        if self.directory is not None:
             return from_url(self._url, mkdir=True)
         options: dict[str, Any] = {"config": self._config} if self._config else {}
-        # What failed is tried again by whoever called, with the pauses that the settings say.
-        retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+        retry = {"max_retries": max_retries, "retry_timeout": timedelta(seconds=retry_seconds)}
         return from_url(self._url, **options, client_options=self._client, retry_config=retry)
 
 

@@ -22,6 +22,7 @@ from dispatcher.destinations.traits import OBJECT_STORAGE
 from dispatcher.edx_log.edx_line import isoformat
 from dispatcher.edx_log.render import DECODING_ERRORS, Format, renderer
 from dispatcher.event import encode
+from dispatcher.forgetting.places.unreachable import Unreachable
 from dispatcher.installation.extras import install_command
 from dispatcher.outcomes import DELIVERED, UNDECODABLE, Dead, Filtered, Outcome, RetryAfter
 from dispatcher.tasks.destinations.http.packing import apply_rules, too_deep
@@ -33,6 +34,7 @@ from dispatcher.tasks.destinations.window import WindowSeconds, wait_for_more
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
+    from dispatcher.forgetting.place import Place
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
@@ -102,7 +104,7 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
     """The tracking log in a bucket. Safe in threads, and for workers on any number of hosts."""
 
     Options = ObjectStorageOptions
-    deletion = "by_hand"
+    deletion = "here"
     traits = OBJECT_STORAGE
 
     def __init__(
@@ -169,6 +171,16 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
                 return {"missing": error}
         ((folder, (placed,)),) = draft.folders.items()
         return {"line": placed.line.decode(), "object": f"{self.options.url}/{folder}/"}
+
+    def places(self) -> Sequence[Place]:
+        """Its objects."""
+        if (missing := self.missing_package()) is not None:
+            return (Unreachable(self.name, self.options.url, missing),)
+        if self._bucket.directory is None and self.state_directory is None:
+            return ()
+        from dispatcher.tasks.destinations.object_storage.places import find_place  # noqa: PLC0415 - the extra
+
+        return (find_place(self.name, self.options.url, self._bucket, self.state_directory),)
 
     def _draft(self, batch: Batch) -> _Draft:
         draft = _Draft(batch)
