@@ -17,12 +17,15 @@ from typing import Any, Final
 from dispatcher.errors import DispatcherError
 from dispatcher.exports.bucket.bucket import Bucket, BucketError, ObjectChangedError, ObjectUnreadableError
 from dispatcher.exports.bucket.log_object import LogObject
-from dispatcher.forgetting.log_file import Change, LogFile
+from dispatcher.forgetting.change import Change
+from dispatcher.forgetting.log_file import LogFile
 from dispatcher.forgetting.log_reader import LogFileError, LogReader, ignore
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.forgetting.search import LineSearch
 
+#: Where copies go, within the state directory: a directory for each place.
+WORK: Final = Path("forgetting", "work")
 # Objects that are read at a time: nearly all of the time is spent waiting for answers.
 _READERS: Final = 8
 # Objects that wait for a reader, or for who takes what was found.
@@ -34,7 +37,7 @@ _COPIED_BYTES: Final = 8 << 20
 
 
 class ObjectFiles:
-    """The logs under an address. For one thread; whoever writes there goes on meanwhile.
+    """The logs under an address: a ``Place``. For one thread; whoever writes there goes on meanwhile.
 
     Args:
         place: The name of the place.
@@ -54,7 +57,7 @@ class ObjectFiles:
         """How many lines of each folder name the person, and each object that cannot be read."""
         yield from self._each_folder(person, None, watch)
 
-    def rewrite(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Replace the objects that have some; those in which nothing is left are deleted."""
         # What a run leaves that was killed names the person.
         shutil.rmtree(self._work, ignore_errors=True)
@@ -128,7 +131,7 @@ class ObjectFiles:
                 shutil.copyfileobj(content, copy, _COPIED_BYTES)
             if path.stat().st_size != log.size:
                 raise LogFileError(f"{log} was cut off on its way: run it again")
-            counts = LogFile(path).rewrite(search, change, ignore)
+            counts = LogFile(path).rewrite(search, change.line, ignore)
             if any(LogReader(path).blocks()):
                 self._bucket.put(log.name, path, replaces={"e_tag": log.e_tag})
             else:

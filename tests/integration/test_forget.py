@@ -21,7 +21,7 @@ from dispatcher.store.dead_letter import DeadLetter
 from dispatcher.store.packing import unpack
 from tests.support.dead_letters import add_dead_letters
 from tests.support.deliveries import LOG, SEGMENT
-from tests.support.site import Site
+from tests.support.site import ALLOWLIST, Site
 from tests.support.waiting import wait_for
 
 #: Names that stand nowhere else, so that a search of all bytes finds them.
@@ -101,6 +101,10 @@ def numbers_in(lines: bytes) -> list[int]:
     )
 
 
+def lines_in(lake: Path) -> list[int]:
+    return numbers_in(b"".join(unpacked(path) for path in lake.rglob("*.log.gz")))
+
+
 def emit(site: Site, rounds: int, *, end: str = "") -> None:
     """Emit four events a round; ``end`` may kill the process."""
     child = site.emitting(EMIT + end, str(rounds), **({"DISPATCHER_RELAY__MODE": "external"} if end else {}))
@@ -147,9 +151,12 @@ def encode_event(n: int, username: str) -> bytes:
 
 
 def test_nothing_of_a_person_is_left_and_nothing_comes_back(site: Site) -> None:
+    lake = site.directory / "lake"
+    table = f'[destinations.lake]\ntype = "object_storage"\nurl = "{lake.as_uri()}"\nwait_seconds = 0\n'
+    site.allow(ALLOWLIST, more=table)
     copy = fill(site)
     before = places_with_ada(site)
-    kinds = ("tracking.log", ".gz", ".zst", ".parquet", ".journal", "/dead/", "_broken", ":dead", ":batch:")
+    kinds = ("tracking.log", ".gz", ".zst", ".parquet", ".journal", "/dead/", "_broken", ":dead", ":batch:", "/lake/")
     assert all(any(kind in place for place in before) for kind in kinds), before
 
     looked = run(site, "forget", *ALL_OPTIONS, "--max-share", "1")
@@ -170,6 +177,7 @@ def test_nothing_of_a_person_is_left_and_nothing_comes_back(site: Site) -> None:
     assert len(rotated) == 3
     assert all(numbers_in(lines) == others for lines in rotated)
     assert any(b"no JSON of anybody" in lines for lines in rotated)
+    assert lines_in(lake) == others
     table = pq.read_table(site.directory / "exports", partitioning=None, filters=[("username", "==", "bob")])
     assert len(table) == 10
 
@@ -191,6 +199,8 @@ def test_nothing_of_a_person_is_left_and_nothing_comes_back(site: Site) -> None:
     assert [place for place in places_with_ada(site) if not place.endswith(".journal")] == []
     site.assert_ledger_closes()
     assert site.counts(LOG).filtered_by_reason["forgotten"] >= 6
+    # What came before, what a killed process had emitted, and what is new; what Redis had lost came again.
+    assert set(lines_in(lake)) == set(others)
 
     # The way back.
     assert run(site, "unsuppress", *ALL_OPTIONS).exit_code == 0

@@ -19,6 +19,7 @@ from dispatcher.destinations.base import Batch
 from dispatcher.event import Event, encode
 from dispatcher.exports.bucket.bucket import Bucket
 from dispatcher.forgetting import Found, Person
+from dispatcher.forgetting.change import Deletion
 from dispatcher.forgetting.object_files import ObjectFiles
 from dispatcher.tasks.destinations.object_storage import ObjectStorage
 from dispatcher.tasks.destinations.object_storage.log_object import read_spans
@@ -132,7 +133,7 @@ def test_what_a_killed_worker_wrote_is_forgotten_and_stays_so(
     assert total(place.look(ADA, ignore)) == (6, 16, [])
     assert objects() == before
 
-    assert total(place.forget(ADA, ignore)) == (6, 16, [])
+    assert total(place.forget(ADA, Deletion(), ignore)) == (6, 16, [])
     assert total(place.look(ADA, ignore)) == (0, 10, [])
     others = Counter({1, 2, 4, 6, 7, 8, 9, 10, 11, 12})
     assert seen() == others
@@ -180,7 +181,7 @@ def test_an_object_that_fails_is_named_and_the_others_are_done(s3: BucketServer,
     with troubled(s3, choose) as proxy:
         there = Bucket(url=f"s3://{BUCKET}/{PREFIX}", endpoint=proxy.url, timeout_seconds=1.0, retry_seconds=1.0)
         files = ObjectFiles("lake", there, tmp_path / "work", lambda name: name.endswith(".gz"))
-        done = list(files.rewrite(ADA, lambda _: None, ignore))
+        done = list(files.forget(ADA, Deletion(), ignore))
     left = {one.where.rpartition("/")[2]: one.left for one in done if one.left}
     assert set(left) == {"403.log.gz", "slow_down.log.gz", "hang.log.gz", "cut.log.gz", "gone.log.gz"}
     for name, word in (
@@ -211,10 +212,10 @@ def test_what_is_replaced_while_it_is_read_is_left_for_the_next_run(s3: BucketSe
 
     with troubled(s3, choose) as proxy:
         files = ObjectFiles("lake", Bucket(url=f"s3://{BUCKET}/{PREFIX}", endpoint=proxy.url), tmp_path / "w", bool)
-        assert total(files.rewrite(ADA, lambda _: None, ignore))[2] == ["it was replaced meanwhile: run it again"]
+        assert total(files.forget(ADA, Deletion(), ignore))[2] == ["it was replaced meanwhile: run it again"]
     assert unpacked(contents(s3)[name]) == bob + bob + ada
     files = ObjectFiles("lake", Bucket(url=f"s3://{BUCKET}/{PREFIX}"), tmp_path / "w", bool)
-    assert total(files.rewrite(ADA, lambda _: None, ignore)) == (1, 3, [])
+    assert total(files.forget(ADA, Deletion(), ignore)) == (1, 3, [])
     assert unpacked(contents(s3)[name]) == bob + bob
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 
@@ -26,6 +27,6 @@ class Unreachable:
         """Says why not."""
         yield self._found
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Says why not."""
         yield self._found

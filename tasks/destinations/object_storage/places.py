@@ -16,12 +16,13 @@ from dispatcher.exports.bucket.bucket import RETRY_SECONDS, Bucket
 from dispatcher.forgetting.line_files import count_each, rewrite_one
 from dispatcher.forgetting.log_file import is_written_to
 from dispatcher.forgetting.log_reader import LogFileError, LogReader
-from dispatcher.forgetting.object_files import ObjectFiles
+from dispatcher.forgetting.object_files import WORK, ObjectFiles
 from dispatcher.tasks.destinations.object_storage.log_object import SUFFIXES
 
 if TYPE_CHECKING:
+    from dispatcher.forgetting.change import Change
     from dispatcher.forgetting.person import Person
-    from dispatcher.forgetting.place import Found, Watcher
+    from dispatcher.forgetting.place import Found, Place, Watcher
     from dispatcher.tasks.destinations.object_storage.bucket import Bucket as StorageBucket
 
 # What the client calls a file until it is whole; one of a worker that was killed stays.
@@ -29,8 +30,6 @@ _UNFINISHED: Final = re.compile(r".+\.log\.(?:gz|zst)#\d+")
 # Seconds after which nobody writes to such a file any more: longer than any request.
 _ABANDONED_SECONDS: Final = 3600.0
 _MAX_RETRIES: Final = 10
-# Within the state directory.
-_WORK: Final = Path("forgetting", "work")
 
 
 def is_log(name: str) -> bool:
@@ -52,30 +51,8 @@ class OpenBucket(Bucket, frozen=True, kw_only=True):
         return self.opened
 
 
-class ObjectPlace:
-    """The objects of one destination in a bucket. For one thread; workers go on writing meanwhile.
-
-    Args:
-        destination: The name of the destination.
-        bucket: The bucket.
-        work: A directory for copies of what is replaced.
-    """
-
-    def __init__(self, destination: str, bucket: Bucket, work: Path) -> None:
-        self.name: Final = destination
-        self._files = ObjectFiles(destination, bucket, work, is_log)
-
-    def look(self, person: Person, watch: Watcher) -> Iterator[Found]:
-        """How many lines of each day name the person."""
-        yield from self._files.look(person, watch)
-
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
-        """Replace the objects that have some."""
-        yield from self._files.rewrite(person, _drop, watch)
-
-
 class DirectoryPlace:
-    """The same for a directory.
+    """The objects of one destination in a directory. For one thread; workers go on writing meanwhile.
 
     Args:
         destination: The name of the destination.
@@ -90,7 +67,7 @@ class DirectoryPlace:
         """How many lines of each file name the person."""
         yield from count_each(self.name, self._logs(), person, watch)
 
-    def forget(self, person: Person, watch: Watcher) -> Iterator[Found]:
+    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Rewrite the files that have some; delete those in which nothing is left, and what killed workers left."""
         for path in self._logs():
             if _is_abandoned(path):
@@ -100,7 +77,7 @@ class DirectoryPlace:
                 yield found
                 continue
             path = Path(found.where)
-            yield rewrite_one(self.name, path, person, watch, _drop)
+            yield rewrite_one(self.name, path, person, change.line, watch)
             if _is_empty(path):
                 path.unlink(missing_ok=True)
 
@@ -110,9 +87,7 @@ class DirectoryPlace:
         )
 
 
-def find_place(
-    destination: str, url: str, bucket: StorageBucket, state_directory: Path | None
-) -> DirectoryPlace | ObjectPlace:
+def find_place(destination: str, url: str, bucket: StorageBucket, state_directory: Path | None) -> Place:
     """The place of a destination. Opens nothing yet.
 
     Args:
@@ -125,7 +100,7 @@ def find_place(
         return DirectoryPlace(destination, bucket.directory)
     assert state_directory is not None, "whose state it is must be known"
     opened = bucket.open(max_retries=_MAX_RETRIES, retry_seconds=RETRY_SECONDS)
-    return ObjectPlace(destination, OpenBucket(url=url, opened=opened), state_directory / _WORK / destination)
+    return ObjectFiles(destination, OpenBucket(url=url, opened=opened), state_directory / WORK / destination, is_log)
 
 
 def _is_abandoned(path: Path) -> bool:
@@ -141,7 +116,3 @@ def _is_empty(path: Path) -> bool:
     with suppress(OSError, LogFileError):
         return not any(LogReader(path).blocks())
     return False
-
-
-def _drop(_: bytes) -> bytes | None:
-    return None
