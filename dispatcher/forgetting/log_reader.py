@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from dispatcher.edx_log.packed_stream import MAGIC_BYTES, is_packed
 from dispatcher.edx_log.source import READ_ERRORS, decompressed
@@ -32,6 +35,45 @@ class LogFileError(DispatcherError):
     """A log cannot be read to its end, or must not be replaced; says why and what to do. It is as it was."""
 
 
+class FilePart(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of whole lines of a file.
+
+    Args:
+        start: The position of its first line.
+        end: The position behind its last one; None: the end of the file, however long it is by then.
+        inode: The file's, by which it is known to be the same; None: it does not matter.
+    """
+
+    start: int = 0
+    end: int | None = None
+    inode: int | None = None
+
+
+#: The whole of a file.
+WHOLE: Final = FilePart()
+
+
+def parts_of(path: Path, part_bytes: int) -> list[FilePart]:
+    """Parts of a file that can be read by several processes. A compressed file is one part. Raises OSError.
+
+    Args:
+        path: The file.
+        part_bytes: How long a part is, up to the end of its last line.
+    """
+    with path.open("rb") as raw:
+        if is_packed(raw.peek(MAGIC_BYTES)[:MAGIC_BYTES]):
+            return [WHOLE]
+        file = os.fstat(raw.fileno())
+        starts = [0]
+        while starts[-1] + part_bytes < file.st_size:
+            raw.seek(starts[-1] + part_bytes)
+            while not (piece := raw.readline(_BLOCK_BYTES)).endswith(b"\n") and piece:
+                pass
+            starts.append(raw.tell())
+    ends = [*starts[1:], None]
+    return [FilePart(start=start, end=end, inode=file.st_ino) for start, end in zip(starts, ends, strict=True)]
+
+
 class LogReader:
     """A log to be looked through. For one thread.
 
@@ -48,16 +90,23 @@ class LogReader:
             for block, end in self._blocks(raw, ignore):
                 yield block[:end]
 
-    def count(self, search: LineSearch, consume: Consume) -> tuple[int, int]:
+    def count(self, search: LineSearch, consume: Consume, part: FilePart = WHOLE) -> tuple[int, int]:
         """How many lines name the person, and how many there are, in a large file about. Reads the file once.
 
+        Args:
+            search: Finds the lines.
+            consume: Told how many bytes of the file were read.
+            part: Where to look.
+
         Raises:
-            LogFileError: It cannot be read to its end.
+            LogFileError: It cannot be read to its end, or is another file by now.
             OSError: It cannot be opened.
         """
         named = lines = read = counted = 0
         with self._log.open("rb") as raw:
-            for number, (block, end) in enumerate(self._blocks(raw, consume)):
+            if part.inode is not None and part.inode != os.fstat(raw.fileno()).st_ino:
+                raise LogFileError(f"{self._log} was rotated while it was read: run it again")
+            for number, (block, end) in enumerate(self._blocks(raw, consume, part)):
                 named += len(search.find(block, end))
                 read += end
                 # To count costs as much as to look: behind the first blocks some stand for all.
@@ -66,13 +115,15 @@ class LogReader:
                     counted += end
         return named, round(lines * read / counted) if counted else 0
 
-    def _blocks(self, raw: BufferedReader, consume: Consume) -> Iterator[tuple[bytes, int]]:
+    def _blocks(self, raw: BufferedReader, consume: Consume, part: FilePart = WHOLE) -> Iterator[tuple[bytes, int]]:
         """Lines, some at a time, and where the last whole one ends: at the end of the file that may lack its break."""
         is_compressed = is_packed(raw.peek(MAGIC_BYTES)[:MAGIC_BYTES])
         file = decompressed(raw) if is_compressed else raw
         rest: list[bytes] = []
-        consumed = 0
-        while block := self._read(file):
+        consumed = part.start
+        if part.start:
+            raw.seek(part.start)
+        while block := self._read(file, _BLOCK_BYTES if part.end is None else min(_BLOCK_BYTES, part.end - raw.tell())):
             at = raw.raw.tell()
             consume(at - consumed)
             consumed = at
@@ -91,9 +142,9 @@ class LogReader:
             text = b"".join(rest)
             yield text, len(text)
 
-    def _read(self, file: BufferedReader) -> bytes:
+    def _read(self, file: BufferedReader, size: int) -> bytes:
         try:
-            return file.read(_BLOCK_BYTES)
+            return file.read(size)
         except READ_ERRORS as error:
             raise LogFileError(
                 f"{self._log} cannot be read to its end: {str(error) or type(error).__name__}; mend it, or move it away"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -30,9 +31,8 @@ class LineSearch:
     def __init__(self, person: Person) -> None:
         self._person = person
         self._needles = sorted({needle for name in person.identifiers if "@" not in name for needle in _bytes_of(name)})
-        self._in_small = sorted(
-            {needle.lower() for name in person.identifiers if "@" in name for needle in _bytes_of(name)}
-        )
+        addresses = {needle for name in person.identifiers if "@" in name for needle in _bytes_of(name)}
+        self._addresses = [_Address(form) for form in sorted({needle.lower() for needle in addresses})]
 
     def find(self, block: bytes, end: int | None = None) -> list[tuple[int, int]]:
         """The lines of a block that name the person: where each begins, and where the next one does, in order.
@@ -44,29 +44,31 @@ class LineSearch:
         end = len(block) if end is None else end
         found: dict[int, int] = {}
         for needle in self._needles:
-            self._find(block, block, needle, end, found)
-        # Most blocks have no e-mail address, and need not be looked through in small letters.
-        if self._in_small and (b"@" in block or (b"%" in block and b"%40" in block)):
-            small = block.lower()
-            for needle in self._in_small:
-                self._find(block, small, needle, end, found)
+            self._find(block, needle, end, found)
+        for address in self._addresses:
+            for first, last in address.places(block, end):
+                self._look_at(block, first, last, found)
         return sorted((start, end) for start, end in found.items() if end)
 
-    def _find(self, block: bytes, searched: bytes, needle: bytes, behind: int, found: dict[int, int]) -> None:
-        """Look for one needle. Lines that were read before, for another needle, are not read again."""
-        at, size = searched.find(needle, 0, behind), len(needle)
+    def _find(self, block: bytes, needle: bytes, behind: int, found: dict[int, int]) -> None:
+        at, size = block.find(needle, 0, behind), len(needle)
         while at >= 0:
-            # A name within a longer word is another name; most numbers that are found are parts of times and ids.
-            if _WORD.match(searched, at + size) or (
-                at and _WORD.match(searched, at - 1) and not _is_escape(searched, at)
-            ):
-                at = searched.find(needle, at + 1, behind)
-                continue
-            start = block.rfind(b"\n", 0, at) + 1
-            end = block.find(b"\n", at) + 1 or len(block)
-            if start not in found:
-                found[start] = end if self.is_named_in(block[start:end]) else 0
-            at = searched.find(needle, end, behind)
+            end = self._look_at(block, at, at + size, found)
+            at = block.find(needle, end or at + 1, behind)
+
+    def _look_at(self, block: bytes, first: int, last: int, found: dict[int, int]) -> int:
+        """Read the line in which a name stands; where it ends. 0 where the name is a part of another word.
+
+        Lines that were read before, for another name, are not read again.
+        """
+        # Most numbers that are found are parts of times and ids.
+        if _WORD.match(block, last) or (first and _WORD.match(block, first - 1) and not _is_escape(block, first)):
+            return 0
+        start = block.rfind(b"\n", 0, first) + 1
+        end = block.find(b"\n", first) + 1 or len(block)
+        if start not in found:
+            found[start] = end if self.is_named_in(block[start:end]) else 0
+        return end
 
     def is_named_in(self, line: bytes) -> bool:
         """Whether a line names the person: one that can be read, by what it says; a broken one by its words."""
@@ -105,6 +107,31 @@ class LineSearch:
             elif re.search(_BEHIND_USER_KEY + name.encode() + rb"(?![0-9])", small):
                 return True
         return False
+
+
+class _Address:
+    """Finds an e-mail address, in large and small letters.
+
+    It begins with the one byte that must be there, which ``re`` looks for as fast as ``find``, and looks back from
+    there: to make small letters of every block takes as long as three searches.
+
+    Args:
+        form: One of the forms in which it may stand in a log.
+    """
+
+    def __init__(self, form: bytes) -> None:
+        self._mark = b"@" if b"@" in form else b"%"
+        self._before = form.rindex(b"@" if b"@" in form else b"%40")
+        before, behind = re.escape(form[: self._before]), re.escape(form[self._before + 1 :])
+        self._pattern = re.compile(b"%b(?<=(?i:%b)%b)(?i:%b)" % (self._mark, before, self._mark, behind))
+
+    def places(self, block: bytes, end: int) -> Iterator[tuple[int, int]]:
+        """Where it stands in a block that is looked through up to ``end``: its first byte, and the one behind it."""
+        # Few blocks have a percent sign, and this look is faster still.
+        if self._mark not in block:
+            return
+        for hit in self._pattern.finditer(block, 0, end):
+            yield hit.start() - self._before, hit.end()
 
 
 def _is_escape(block: bytes, at: int) -> bool:
