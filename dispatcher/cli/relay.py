@@ -13,7 +13,8 @@ from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.monitoring.sentry.start import start_sentry
 from dispatcher.monitoring.units import count_text
 from dispatcher.relay.loop import RelayLoop
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.secrecy.log_lines import log_to_stderr
 
 

@@ -259,7 +259,7 @@ class Observer:
     def _ids(self, settings: Settings) -> IdMemory | None:
         if settings.sources:
             with suppress(StoreUnavailableError):  # an ACL may forbid it
-                return self._store.id_memory()
+                return self._store.ids.memory()
         return None
 
     def _duplicates(self, settings: Settings) -> dict[str, int] | None:

@@ -216,6 +216,8 @@ class JournalRange:
         self.puts: list[Put] = []
         #: Events of it that came by deprecated calls, with the position behind each: they are counted.
         self.by_deprecated_call: list[tuple[bytes, int]] = []
+        #: The ends of its duplicates; None where the store was not asked for ids.
+        self.duplicates: list[int] | None = None
         #: The sources of its duplicates, with the position behind each: they are counted too.
         self.repeats: list[tuple[str, int]] = []
         #: Each event and whether it is a duplicate, while somebody looks.

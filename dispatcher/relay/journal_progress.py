@@ -85,13 +85,16 @@ class JournalProgress:
             del self._ranges[: _MAX_RANGES // 10]
         return True
 
-    def record(self, start: int, end: int, puts: Sequence[Put]) -> PutRange | None:
+    def record(
+        self, start: int, end: int, puts: Sequence[Put], duplicates: Sequence[int] | None = None
+    ) -> PutRange | None:
         """Remember what is about to be put.
 
         Args:
             start: Where the range begins.
             end: Where the range ends.
             puts: Every put from ``start`` to ``end``.
+            duplicates: The ends of the events that had come before; None where nobody asked.
 
         Returns:
             The entry that the put log must have before anything is put; None where the range is recorded already.
@@ -103,13 +106,18 @@ class JournalProgress:
                 batches[name] = [(start, min(there, end))]
         for put in puts:
             batches.setdefault(put.destination, []).append((put.start, put.end))
-        entry = PutRange(start, end, batches, {name: slot for name, slot in self.slots.items() if slot})
+        slots = {name: slot for name, slot in self.slots.items() if slot}
+        entry = PutRange(start, end, batches, slots, duplicates)
         return entry if self._remember(entry) else None
 
     def confirm(self, puts: Sequence[Put]) -> None:
         """Remember that the store has taken ``puts``."""
         for put in puts:
             self.put[put.destination] = max(put.end, self.put.get(put.destination, -1))
+
+    def is_behind(self, progress: Mapping[str, Progress]) -> bool:
+        """Whether the store has less than it had, settled or not: it has lost its last seconds."""
+        return any(answer.put < self.put.get(name, -1) for name, answer in progress.items())
 
     def update(self, progress: Mapping[str, Progress], position: int) -> None:
         """Take over what the store answers. Sets ``lost_from`` where the store has less than it had.

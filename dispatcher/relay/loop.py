@@ -12,7 +12,8 @@ from dispatcher.monitoring.sentry.outbox_watch import OutboxWatch
 from dispatcher.outbox.relay_fifo import OPENED, open_fifo
 from dispatcher.process.clock import monotonic
 from dispatcher.process.sleeper import Sleeper
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings

@@ -189,7 +189,7 @@ class Outboxes:
                 return False
             if reader.writer_is_dead and not self._adoption.has_put(directory):
                 logger.info("relaying the outbox %s, whose process %d is gone", directory, reader.state.pid)
-        self._open[directory] = RelayedOutbox(reader, self._store)
+        self._open[directory] = RelayedOutbox(reader, self._store, clock=self._clock)
         return True
 
     def _may_take(self, reader: Reader, *, adopts: bool) -> bool:

@@ -28,12 +28,14 @@ class PutRange(msgspec.Struct, frozen=True, array_like=True, gc=False):
         end: The position where it ends.
         batches: The range of each batch as (start, end), by destination.
         slots: The slot of each destination to which the journal belongs, where that is not 0.
+        duplicates: The ends of the events that had come before, which are in no batch; None where nobody asked.
     """
 
     start: int
     end: int
     batches: Mapping[str, Sequence[tuple[int, int]]]
     slots: Mapping[str, int] = {}
+    duplicates: Sequence[int] | None = None
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.config.watch import SettingsWatch
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.errors import DispatcherError
 from dispatcher.live.arrivals import show_arrivals
 from dispatcher.live.tap import Tap
 from dispatcher.process.clock import monotonic
 from dispatcher.relay.batching import make_batcher
 from dispatcher.relay.outboxes import Outboxes
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.store import doorbell
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.celery_producer import make_producer
@@ -39,10 +39,6 @@ _BACKLOG_RANGE_BYTES: Final = 4_000_000
 # Seconds between two questions to the store as to what is settled: while that changes, and while it does not.
 _ASK_SECONDS: Final = 1.0
 _ASK_SELDOM_SECONDS: Final = 10.0
-
-
-class PutRefusedError(DispatcherError):
-    """The store has another part of a journal than this relay knew. Nothing is lost; the next step asks it first."""
 
 
 class Relay:

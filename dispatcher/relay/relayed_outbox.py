@@ -9,18 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from dispatcher.errors import StoreUnavailableError
+from dispatcher.errors import DispatcherError, StoreUnavailableError
 from dispatcher.outbox import Reader
 from dispatcher.outbox.state import AWAKE
+from dispatcher.process.clock import monotonic
 from dispatcher.relay.batching import Batcher, JournalRange
 from dispatcher.relay.gathered_events import GatheredEvents
+from dispatcher.relay.journal_ids import JournalIds
 from dispatcher.relay.journal_progress import JournalProgress
 from dispatcher.relay.put_log import PutLog
 from dispatcher.store.batches import BatchStore
+from dispatcher.store.event_ids import IdWindow
 from dispatcher.store.put import Put
 from dispatcher.store.slots import slot_of
 
 logger = logging.getLogger(__name__)
+
+
+class PutRefusedError(DispatcherError):
+    """The store has another part of a journal than this relay knew. Nothing is lost; the next step asks it first."""
 
 
 class RelayedOutbox:
@@ -31,13 +38,15 @@ class RelayedOutbox:
     Args:
         reader: Reads the outbox, and holds its lock.
         store: Says how far it has the journal.
+        clock: Gives seconds that never go back.
     """
 
-    def __init__(self, reader: Reader, store: BatchStore) -> None:
+    def __init__(self, reader: Reader, store: BatchStore, *, clock: Callable[[], float] = monotonic) -> None:
         self.reader: Final = reader
         self._store = store
         self._log = PutLog(reader.directory, journal_bytes=reader.state.journal_bytes)
         self._progress: JournalProgress | None = None
+        self._ids = JournalIds(reader.name, store.ids, clock=clock)
         reader.state.sleeping = AWAKE  # a relay that was killed may have left another value
         self._may_sleep = False
         # Whether the store may have more, or less, of the journal than the progress says.
@@ -115,7 +124,10 @@ class RelayedOutbox:
         position = reader.state.position
         new = {name: slot_of(reader.name, number) for name, number in batcher.slots.items()}
         slots = {**new, **self._progress.slots}
-        self._progress.update(self._store.progress(batcher.destinations, reader.name, slots=slots), position)
+        answers = self._store.progress(batcher.destinations, reader.name, slots=slots)
+        if self._ids.are_forgotten or self._progress.is_behind(answers):
+            self._ids.restore()
+        self._progress.update(answers, position)
         self._is_doubtful = False
         if self._progress.lost_from is None:
             return True
@@ -142,6 +154,9 @@ class RelayedOutbox:
 
         Returns:
             The range, closed, and whether more may follow it.
+
+        Raises:
+            PutRefusedError: The store has forgotten ids that it was asked for. Nothing was put.
         """
         if self._is_doubtful and not self.compare(batcher):
             return batcher.open_range(self.reader.name, self.reader.position), False
@@ -160,13 +175,22 @@ class RelayedOutbox:
         else:
             has_more = self._read_until(target, recorded.end if is_recorded else recorded.start, pause)
         if isinstance(target, GatheredEvents):
-            try:
-                target.move_to(journal_range, self.reader.name, self._store, batcher.id_window)
-            except StoreUnavailableError:
-                self.doubt()  # what was read is read again
-                raise
+            known = recorded.duplicates if recorded is not None and is_recorded else None
+            self._move(target, journal_range, batcher.id_window, known)
         journal_range.close()
         return journal_range, has_more
+
+    def _move(
+        self, events: GatheredEvents, journal_range: JournalRange, window: IdWindow | None, known: Sequence[int] | None
+    ) -> None:
+        try:
+            if not events.move_to(journal_range, self._ids, window, known):
+                raise PutRefusedError(
+                    f"the batch store has forgotten ids of the journal {self.reader.name}; it gets them again"
+                )
+        except (StoreUnavailableError, PutRefusedError):
+            self.doubt()  # what was read is read again
+            raise
 
     def _read_bytes(
         self, journal_range: JournalRange | GatheredEvents, max_bytes: int, pause: Callable[[], None]
@@ -202,7 +226,9 @@ class RelayedOutbox:
     def record(self, journal_range: JournalRange) -> list[Put]:
         """Record in the put log what is about to be put, with its slots, and mark what the store may have had."""
         assert self._progress is not None
-        entry = self._progress.record(journal_range.start, journal_range.end, journal_range.puts)
+        entry = self._progress.record(
+            journal_range.start, journal_range.end, journal_range.puts, journal_range.duplicates
+        )
         if entry is not None:
             self._log.append(entry)
         puts = [replace(put, again=True) if self._progress.is_again(put) else put for put in journal_range.puts]
@@ -219,6 +245,7 @@ class RelayedOutbox:
         """
         assert self._progress is not None
         self._progress.confirm(puts)
+        self._ids.commit()
         self.reader.commit(end)
 
     def discard_settled(self) -> bool:

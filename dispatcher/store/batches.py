@@ -15,24 +15,20 @@ from dispatcher.errors import BatchDamagedError
 from dispatcher.outcomes import DAMAGED
 from dispatcher.store import script
 from dispatcher.store.claim import BreakerOpen, Claim, Claimed, Damaged, JoinLimits, Paused
-from dispatcher.store.counts import NOT_TAKEN, Counts, join_slots, read_fields
+from dispatcher.store.counts import Counts, join_slots, read_fields
 from dispatcher.store.dead_event import DeadEvent
 from dispatcher.store.deprecated_calls import DeprecatedCalls
 from dispatcher.store.doorbell import Ring, template
 from dispatcher.store.duplicates import Duplicates
-from dispatcher.store.event_ids import IdMemory, IdWindow, fingerprints
-from dispatcher.store.keys import IDS
 from dispatcher.store.packing import unpack
 from dispatcher.store.put import Progress, Put
+from dispatcher.store.remembered_ids import RememberedIds
 from dispatcher.store.script import Call, ScriptCaller
 from dispatcher.store.settlement import Settled, Settlement
 from dispatcher.store.slots import read_slots, slot_name
 
 # Bytes that are kept of a batch that cannot be unpacked: more than a batch of the usual size takes, packed.
 _MAX_DAMAGED_BYTES: Final = 1024 * 1024
-
-# Calls of repeats.lua in one round trip: 20 ms of Redis' time or so.
-_CALLS_AT_ONCE: Final = 8
 
 # The answer of put.lua where the caller has to ring.
 _RING: Final = 2
@@ -53,6 +49,8 @@ class BatchStore:
         self.deprecated_calls: Final = DeprecatedCalls(self._scripts, pool)
         #: How many events came again, by source of the collector.
         self.duplicates: Final = Duplicates(self._scripts, pool)
+        #: By which ids that came with events a relay knows those that come again.
+        self.ids: Final = RememberedIds(self._scripts, pool)
 
     def put(self, puts: Sequence[Put], *more: Command) -> list[int | None]:
         """Put several ranges in one round trip, and carry out ``more`` commands after them. Rings for nothing.
@@ -147,31 +145,6 @@ class BatchStore:
             pause = self._scripts.call(script.OPEN_SLOT, destination, arguments)
             pause = [part.decode("utf-8", "replace") for part in pause]
             self._scripts.call(script.FOLLOW_PAUSE, slot_name(destination, slot), {"pause": pause})
-
-    def find_repeats(
-        self, journal: str, payloads: Sequence[bytes], ends: Sequence[int], window: IdWindow
-    ) -> list[bool]:
-        """Whether each event came before: one of the same id and source, at another place. Remembers all of them.
-
-        For the same events it answers the same, as long as it remembers them. A round trip for some thousand events,
-        so that none takes longer than the pool waits.
-
-        Args:
-            journal: The name of the journal.
-            payloads: Events of it, in their order.
-            ends: The position behind each.
-            window: For how long ids are remembered.
-        """
-        arguments = {"window_ms": window.window_ms, "limit": window.limit}
-        calls: list[Call] = [(NOT_TAKEN, arguments, [part]) for part in fingerprints(journal, payloads, ends)]
-        answers: list[bytes] = []
-        for start in range(0, len(calls), _CALLS_AT_ONCE):
-            answers += self._scripts.call_many(script.REPEATS, calls[start : start + _CALLS_AT_ONCE])
-        return [answer == ord("1") for answer in b"".join(answers)]
-
-    def id_memory(self) -> IdMemory:
-        """How many ids are remembered, for ``dispatcher status`` and metrics."""
-        return IdMemory.from_json(self._pool.execute("GET", IDS.of(NOT_TAKEN)))
 
     def claim(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Self
@@ -22,8 +22,6 @@ _SOURCE: Final = re.compile(rb'"%b":"([a-z0-9_]+)"\}\}$' % SOURCE_KEY.encode())
 _SOURCE_TAIL: Final = 300
 _BEFORE_ID: Final = len('{"id":"')
 _AFTER_ID: Final = b'","type":"'
-# Redis does nothing else while it looks for so many: some two milliseconds.
-_IDS_IN_CALL: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,8 @@ def source_of(payload: bytes) -> str:
     return source[1].decode() if source else ""
 
 
-def fingerprints(journal: str, payloads: Sequence[bytes], ends: Sequence[int]) -> Iterator[bytes]:
-    """What repeats.lua takes, for a part of the events at a time: an id as a digest, and where the event is.
+def fingerprints(journal: str, payloads: Sequence[bytes], ends: Sequence[int]) -> list[bytes]:
+    """What repeats.lua takes of each event: its id as a digest, and where the event is.
 
     An id is that of its source: two sources may use the same one.
 
@@ -78,14 +76,10 @@ def fingerprints(journal: str, payloads: Sequence[bytes], ends: Sequence[int]) -
         ends: The position behind each, a multiple of 8.
     """
     place = blake2b(journal.encode(), digest_size=_JOURNAL_BYTES).digest()
-    parts: list[bytes] = []
+    found: list[bytes] = []
     for payload, end in zip(payloads, ends, strict=True):
         source = _SOURCE.search(payload, max(0, len(payload) - _SOURCE_TAIL))
         key = payload[_BEFORE_ID : payload.find(_AFTER_ID)] + b"\0" + (source[1] if source else b"")
         digest = blake2b(key, digest_size=_ID_BYTES).digest()
-        parts.append(digest + place + (end >> 3).to_bytes(_POSITION_BYTES, "little"))
-        if len(parts) == _IDS_IN_CALL:
-            yield b"".join(parts)
-            parts = []
-    if parts:
-        yield b"".join(parts)
+        found.append(digest + place + (end >> 3).to_bytes(_POSITION_BYTES, "little"))
+    return found

@@ -185,6 +185,11 @@ IDS_OF_SLICE: Final = Key(
     'of "emit" alone: part of a slice: digest of an event\'s id: where the event came first (store/event_ids.py); goes '
     "with its slice, at the latest after two windows",
 )
+IDS_ASKED: Final = Key(
+    "asked:<journal>",
+    "string",
+    'of "emit" alone: the position up to which the ids of a journal were asked for; goes after a week',
+)
 DUPLICATES: Final = Key(
     "duplicates",
     "hash",
@@ -268,6 +273,7 @@ KEYS: Final = (
     REPLAY,
     IDS,
     IDS_OF_SLICE,
+    IDS_ASKED,
     DUPLICATES,
     DUPLICATES_COUNTED,
     DEPRECATED_CALLS,

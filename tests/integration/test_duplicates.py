@@ -8,26 +8,32 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
 from dispatcher.outcomes import DUPLICATE
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.deprecated_calls import CONTEXT_KEY
 from dispatcher.store.doorbell import Ring
-from dispatcher.store.event_ids import SOURCE_KEY, IdMemory, IdWindow
+from dispatcher.store.event_ids import SOURCE_KEY, IdMemory, IdWindow, fingerprints
 from dispatcher.store.keys import IDS_OF_SLICE
 from dispatcher.store.put import Put
+from dispatcher.tasks.destinations.tracking_log import TrackingLog
 from dispatcher.tracker import Tracker
 from tests.support.clock import Clock
-from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
+from tests.support.cut_short import CutShort
+from tests.support.deliveries import LOG, SEGMENT, deliver_to_log, each_once, take_numbers
 from tests.support.open_store import OpenStore
 from tests.support.site import Site
+from tests.support.tracking_lines import assert_each_once as assert_one_line_each
 from tests.support.waiting import wait_for
+
+T = TypeVar("T")
 
 DAY = IdWindow(86_400_000, 30_000)
 
@@ -40,7 +46,9 @@ def event(number: int, source: str = "web") -> bytes:
 def ask(store: OpenStore, *numbers: int, journal: str = "7-a", at: int = 0, window: IdWindow = DAY) -> str:
     payloads = [event(number) for number in numbers]
     ends = [at + 8 * (place + 1) for place in range(len(numbers))]
-    return "".join("again" if one else "new," for one in store.find_repeats(journal, payloads, ends, window))
+    repeats = store.ids.find_repeats(journal, fingerprints(journal, payloads, ends), ends, window)
+    assert repeats is not None
+    return "".join("again" if one else "new," for one in repeats)
 
 
 def test_an_id_is_new_once_and_stays_new_at_its_own_place(store: OpenStore) -> None:
@@ -49,7 +57,7 @@ def test_an_id_is_new_once_and_stays_new_at_its_own_place(store: OpenStore) -> N
     assert ask(store, 1, at=80) == "again"
     assert ask(store, 1, journal="7-b") == "again"
     assert ask(store, 3, journal="7-b") == "new,"
-    assert store.find_repeats("7-b", [event(1, "app")], [640], DAY) == [False]
+    assert store.ids.find_repeats("7-b", fingerprints("7-b", [event(1, "app")], [640]), [640], DAY) == [False]
 
 
 def test_ids_are_remembered_for_the_window(store: OpenStore, clock: Clock) -> None:
@@ -61,15 +69,15 @@ def test_ids_are_remembered_for_the_window(store: OpenStore, clock: Clock) -> No
             if age <= hours:
                 assert ask(store, hours - age, journal="7-b", at=800 * hours) == "again", (hours, age)
     assert ask(store, 0, journal="7-b", at=80_000) == "new,"
-    assert store.id_memory().forgotten_early == 0
-    assert store.id_memory().ids <= 49
+    assert store.ids.memory().forgotten_early == 0
+    assert store.ids.memory().ids <= 49
 
 
 def test_beyond_the_limit_the_oldest_ids_go_early_and_are_counted(store: OpenStore) -> None:
     window = IdWindow(DAY.window_ms, 3_000)
     for start in range(0, 10_000, 500):
         ask(store, *range(start, start + 500), at=8 * start, window=window)
-    memory = store.id_memory()
+    memory = store.ids.memory()
     assert memory == IdMemory(ids=3_000, forgotten_early=7_000)
     assert ask(store, 9_999, 8_001, 0, journal="7-b", window=window) == "againagainnew,"
     # What was forgotten is no longer there, and what is there is compact.
@@ -88,24 +96,19 @@ class Unanswered(BatchStore):
         for counter in (self.deprecated_calls, self.duplicates):
             counter.count = self._unanswered(counter.count)  # type: ignore[method-assign, union-attr]
 
-    def _unanswered(self, count: Callable[..., None]) -> Callable[..., None]:
-        def count_unanswered(*arguments: Any) -> None:
-            count(*arguments)
+        self.ids.find_repeats = self._unanswered(self.ids.find_repeats)  # type: ignore[method-assign]
+
+    def _unanswered(self, ask: Callable[..., T]) -> Callable[..., T]:
+        def ask_unanswered(*arguments: Any, **named: Any) -> T:
+            answer = ask(*arguments, **named)
             if self._chance.random() < 0.2:
                 raise StoreUnavailableError("the connection was cut")
+            return answer
 
-        return count_unanswered
+        return ask_unanswered
 
     def close(self) -> None:
         self._pool.close()
-
-    def find_repeats(
-        self, journal: str, payloads: Sequence[bytes], ends: Sequence[int], window: IdWindow
-    ) -> list[bool]:
-        found = super().find_repeats(journal, payloads, ends, window)
-        if self._chance.random() < 0.2:
-            raise StoreUnavailableError("the connection was cut")
-        return found
 
     def put_and_ring(self, puts: Sequence[Put], *, here: bool) -> tuple[list[int | None], list[Ring]]:
         if self._chance.random() < 0.2:
@@ -235,6 +238,79 @@ def test_without_a_window_or_a_collector_each_event_goes_on(site: Site, is_colle
         tracker.submit("event", "shop.order.paid", {"n": 0}, event_id="id-0")
     wait_for(lambda: relay.step(search=True) == 0 and relay.is_drained(), what="everything to be put")
     assert take_numbers(site) == Counter({0: 2})
-    assert site.store.id_memory() == IdMemory()
+    assert site.store.ids.memory() == IdMemory()
     relay.close()
     tracker.close()
+
+
+def take(tracker: Tracker, *numbers: int) -> None:
+    """A collector takes events that a client sends."""
+    for n in numbers:
+        tracker.submit("event", "shop.order.paid", {"n": n}, event_id=f"id-{n}")
+
+
+def put_all(relay: Relay) -> None:
+    """The store refuses the first step after a loss."""
+    with contextlib.suppress(PutRefusedError):
+        relay.step(search=True)
+    wait_for(lambda: relay.step(search=True) == 0 and relay.is_drained(), what="everything to be put")
+
+
+@pytest.fixture
+def log(site: Site) -> Iterator[TrackingLog]:
+    destination = TrackingLog(LOG, TrackingLog.Options(path=site.log))
+    yield destination
+    destination.close()
+
+
+@pytest.mark.parametrize("first_copies_are", ["waiting to be settled", "settled"])
+def test_a_line_of_a_lost_second_is_not_written_again_for_a_second_copy(
+    site: Site, log: TrackingLog, clock: Clock, tmp_path: Path, first_copies_are: str
+) -> None:
+    site.environ["DISPATCHER_RELAY__MODE"] = "external"
+    tracker = Tracker(site.settings(), ids_repeat=True)
+    relay = Relay(site.settings(), clock=clock)
+
+    def deliver(*numbers: int) -> None:
+        take(tracker, *numbers)
+        put_all(relay)
+        deliver_to_log(site, log)
+
+    deliver(0, 1)
+    site.redis.save_to(tmp_path / "kept")
+    deliver(2, 3, 4, 2)
+    if first_copies_are == "settled":
+        clock.advance(2)
+        deliver()
+    site.redis.bring_back(tmp_path / "kept")
+    deliver(3, 5, 1, 4, 5)
+    relay.close()
+    tracker.close()
+    assert_one_line_each(site.log, 6)
+
+
+def test_a_batch_that_is_put_again_has_the_same_events(site: Site, log: TrackingLog, tmp_path: Path) -> None:
+    """Else an event that has come to be in it would be lost: the log writes no batch again that it knows."""
+    site.environ["DISPATCHER_RELAY__MODE"] = "external"
+    site.redis.save_to(tmp_path / "kept")
+    there = Tracker(site.settings(), ids_repeat=True)
+    take(there, 0)
+    asks = Relay(site.settings(), store=CutShort(site, carried_out=0))
+    with pytest.raises(StoreUnavailableError):
+        asks.step(search=True)
+    # It keeps its outbox while another machine's relay goes on.
+    site.environ["DISPATCHER_STATE_DIRECTORY"] = str(tmp_path / "here")
+    here = Tracker(site.settings(), ids_repeat=True)
+    take(here, 0, 1)
+    relay = Relay(site.settings())
+    put_all(relay)
+    deliver_to_log(site, log)
+    site.redis.bring_back(tmp_path / "kept")
+    for each in (relay, asks):
+        take(here, 2)
+        put_all(each)
+        deliver_to_log(site, log)
+        each.close()
+    for tracker in (here, there):
+        tracker.close()
+    assert_one_line_each(site.log, 3)

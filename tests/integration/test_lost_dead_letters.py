@@ -9,7 +9,8 @@ from typing import Any
 
 from dispatcher.connections.redis_pool import RedisPool
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.store import keys
 from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim

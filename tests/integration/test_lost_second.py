@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.destinations.base import Batch
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.store import keys
-from dispatcher.store.batches import BatchStore
 from dispatcher.store.claim import Claim
-from dispatcher.store.doorbell import Ring
-from dispatcher.store.put import Put
-from dispatcher.store.settlement import Settlement
 from dispatcher.tasks.destinations.tracking_log import TrackingLog
 from dispatcher.tracker import Tracker
-from tests.support.deliveries import LOG, SEGMENT, each_once, take_numbers
+from tests.support.cut_short import CutShort
+from tests.support.deliveries import LOG, SEGMENT, deliver_to_log, each_once, take_numbers
 from tests.support.site import Site
 from tests.support.tracking_lines import count_lines
 from tests.support.waiting import wait_for
@@ -53,33 +49,6 @@ def rests(relay: Relay) -> bool:
 
 def put_all(relay: Relay) -> None:
     wait_for(lambda: rests(relay) and relay.is_drained(), what="everything to be put")
-
-
-class CutShort(BatchStore):
-    """A store whose next put is interrupted: some of its commands are carried out, and no answer comes."""
-
-    def __init__(self, site: Site, *, carried_out: int) -> None:
-        super().__init__(RedisPool(site.redis.url, timeout_seconds=30))
-        self._carried_out: int | None = carried_out
-
-    def put_and_ring(self, puts: Sequence[Put], *, here: bool) -> tuple[list[int | None], list[Ring]]:
-        if self._carried_out is None:
-            return super().put_and_ring(puts, here=here)
-        super().put_and_ring(puts[: self._carried_out], here=here)
-        self._carried_out = None
-        raise StoreUnavailableError("the connection was cut")
-
-
-def deliver_to_log(site: Site, destination: TrackingLog) -> None:
-    """Deliver everything that is queued for the log, as a worker would."""
-    with site.redis.client() as client:
-        ids = client.zrange(keys.SINCE.of(LOG), 0, -1)
-    for batch_id in ids:
-        claim = site.store.claim(LOG, batch_id.decode(), token="t", lease_seconds=60)
-        assert isinstance(claim, Claim), claim
-        again = claim.maybe_delivered
-        destination.deliver(Batch(destination=LOG, id=claim.batch_id, payloads=claim.payloads, maybe_delivered=again))
-        assert site.store.settle(claim, Settlement(delivered=len(claim.payloads)))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dispatcher.errors import StoreUnavailableError
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.store.keys import SLOTS
 from dispatcher.tracker import Tracker
 from tests.support.deliveries import LOG

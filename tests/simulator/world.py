@@ -17,7 +17,8 @@ from dispatcher.errors import OutboxError, StoreUnavailableError
 from dispatcher.event import EventType
 from dispatcher.outbox import Outbox, Reader
 from dispatcher.outbox.reader import _open as open_readers
-from dispatcher.relay.relay import PutRefusedError, Relay
+from dispatcher.relay.relay import Relay
+from dispatcher.relay.relayed_outbox import PutRefusedError
 from dispatcher.store.batches import BatchStore
 from dispatcher.wire import Envelope, encode_json
 from tests.simulator.crossings import Killed

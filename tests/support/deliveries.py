@@ -6,9 +6,11 @@ import json
 from collections import Counter
 from typing import Any
 
+from dispatcher.destinations.base import Batch
 from dispatcher.store import keys
 from dispatcher.store.claim import Claim
 from dispatcher.store.settlement import Settlement
+from dispatcher.tasks.destinations.tracking_log import TrackingLog
 from tests.support.site import Site
 
 LOG, SEGMENT = "tracking_log", "segment"
@@ -43,3 +45,15 @@ def take_everything(site: Site) -> Counter[int]:
 def each_once(count: int) -> Counter[int]:
     """The result of ``take_numbers`` if each number below ``count`` came once."""
     return Counter(range(count))
+
+
+def deliver_to_log(site: Site, destination: TrackingLog) -> None:
+    """Deliver everything that is queued for the log, as a worker would."""
+    with site.redis.client() as client:
+        ids = client.zrange(keys.SINCE.of(LOG), 0, -1)
+    for batch_id in ids:
+        claim = site.store.claim(LOG, batch_id.decode(), token="t", lease_seconds=60)
+        assert isinstance(claim, Claim), claim
+        again = claim.maybe_delivered
+        destination.deliver(Batch(destination=LOG, id=claim.batch_id, payloads=claim.payloads, maybe_delivered=again))
+        assert site.store.settle(claim, Settlement(delivered=len(claim.payloads)))

@@ -4,11 +4,18 @@
 -- Ids are kept in three slices at most, each for half of the window or for a third of the limit. A slice has small
 -- hashes, which Redis keeps compact (hash-max-listpack-entries), and goes as a whole, some hashes at each call.
 --
--- Arguments: window_ms; limit: the most ids to remember.
+-- Arguments: window_ms; limit: the most ids to remember; journal; finish: where the events end in it; after: up to where
+--   the caller has asked for ids of the journal before.
 -- Bytes: 19 for each event: ten of a digest of its id, nine that say its place (store/event_ids.py).
--- Returns a character for each event: 1 where it came before, 0 where not.
+-- Returns a character for each event: 1 where it came before, 0 where not. Or '' where this Redis has lost what it was
+--   asked before: nothing is remembered then, since the events that it has forgotten have to come first.
 
 local ID_BYTES, BYTES, IDS_IN_HASH, DROPS = 10, 19, 64, 256
+local ASKED_SECONDS = 7 * 24 * 3600
+local asked = tonumber(redis.call('GET', key('asked:' .. arguments.journal)) or '-1')
+if asked < arguments.after then return '' end
+redis.call('SET', key('asked:' .. arguments.journal), string.format('%.0f', math.max(asked, arguments.finish)), 'EX',
+  ASKED_SECONDS)
 local memory = cjson.decode(redis.call('GET', key('ids')) or '{"next":1,"early":0,"slices":[],"dropped":[]}')
 local slices, dropped, window = memory.slices, memory.dropped, arguments.window_ms
 local most = math.max(1, math.floor(arguments.limit / 3))

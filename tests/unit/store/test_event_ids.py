@@ -42,8 +42,3 @@ def test_every_place_is_its_own(event_id: str) -> None:
     places = {fingerprint(event, journal, end)[ID_BYTES:] for journal in ("7-a", "7-b") for end in (8, 16, 1 << 40)}
     assert len(places) == 6
     assert len({fingerprint(event, "7-a", end)[:ID_BYTES] for end in (8, 16)}) == 1
-
-
-def test_many_events_are_asked_for_in_parts() -> None:
-    parts = list(fingerprints("7-a", [payload("x")] * 1200, range(8, 9608, 8)))
-    assert [len(part) // len(fingerprint(payload("x"))) for part in parts] == [250, 250, 250, 250, 200]

@@ -66,6 +66,8 @@
 --                             windows after the last id
 --   ids:<slice>               hash: of "emit" alone: part of a slice: digest of an event's id: where the event came first
 --                             (store/event_ids.py); goes with its slice, at the latest after two windows
+--   asked:<journal>           string: of "emit" alone: the position up to which the ids of a journal were asked for;
+--                             goes after a week
 --   duplicates                hash: of "emit" alone: name of a source of the collector: how many of its events had come
 --                             before (store/duplicates.py)
 --   duplicates:<journal>      string: of "emit" alone: the position up to which the duplicates of a journal were counted;
