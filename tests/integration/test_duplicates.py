@@ -275,6 +275,7 @@ def test_a_line_of_a_lost_second_is_not_written_again_for_a_second_copy(
         take(tracker, *numbers)
         put_all(relay)
         deliver_to_log(site, log)
+        take_numbers(site, SEGMENT)
 
     deliver(0, 1)
     site.redis.save_to(tmp_path / "kept")
