@@ -84,8 +84,7 @@ def check(count: Count, expected: Expectation) -> Account:
 def _wrong_in_log(count: Count, expected: Expectation) -> Iterator[str]:
     emitted = count.emitted
     yield from _some(emitted.sure - count.lines.keys(), "events have no line")
-    if not expected.doubles:
-        yield from _some([key for key, times in count.lines.items() if times > 1], "events have more than one line")
+    yield from _some([key for key, times in count.lines.items() if times > 1], "events have more than one line")
     yield from _some(count.lines.keys() - emitted.sure - emitted.unsure, "lines of events that emit did not take")
     if count.broken:
         yield f"{count.broken} lines are not whole JSON"

@@ -10,7 +10,6 @@ class Expectation:
     """What is permitted at the end of a case. Lost events never are.
 
     Args:
-        doubles: Whether lines may come twice: where Redis forgot ids of events that were sent twice.
         repeats: Whether the sink may take a message twice.
         exact: Whether the ledger must equal the count; False if Redis lost its own numbers.
         restarts: Whether workers may end by themselves.
@@ -21,7 +20,6 @@ class Expectation:
         patience_seconds: How long everything may take to arrive.
     """
 
-    doubles: bool = False
     repeats: bool = False
     exact: bool = True
     restarts: bool = False

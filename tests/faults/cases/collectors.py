@@ -112,8 +112,7 @@ def disk_full_under_collector(stage: Stage) -> None:
 
 @collectors.add(
     "Redis comes back without its last second, while clients send each event twice now and then",
-    # What was delivered in that second may be delivered again; see docs/guarantees.md.
-    Expectation(doubles=True, repeats=True, exact=False, quiet_seconds=2.5),
+    Expectation(repeats=True, exact=False, quiet_seconds=2.5),
 )
 def collector_last_second(stage: Stage) -> None:
     stage.workers.start()
