@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from dispatcher.exports.day_files import write_rows
 from dispatcher.exports.target import place
+from dispatcher.exports.written_json import write_like
 from dispatcher.forgetting.change import Change
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.search import forms_of
-from dispatcher.forgetting.written_json import write_like
 
 # Lines that were broken are not there, and a row's other columns say nothing of who.
 _WHOLE: Final = ("user_id", "username", "anonymous_id", "session")

@@ -41,15 +41,15 @@ IN_PATH: Final = re.compile(
     r"/(?:u|users?|accounts?|profiles?|learners?|students?|instructors?|progress|enrollment|certificates)"
     r"/([^/?#&\s\"'<>]{1,254})"
 )
-# A key and its value in JSON that cannot be read; in text within text its quotation marks are escaped.
-_PAIR: Final = re.compile(r'"([A-Za-z_]{1,64})\\{0,7}" ?: ?\\{0,7}"?([^"\\,}\]]{1,512})')
-# Text that is longer is not taken apart as a form: edX cuts what browsers send at 512 characters.
-_MAX_FORM: Final = 65_536
+#: A key and its value in JSON that cannot be read; in text within text its quotation marks are escaped.
+PAIR: Final = re.compile(r'"([A-Za-z_]{1,64})\\{0,7}" ?: ?\\{0,7}"?([^"\\,}\]]{1,512})')
+#: Text that is longer is not taken apart as a form: edX cuts what browsers send at 512 characters.
+MAX_FORM: Final = 65_536
 # Texts whose names are remembered, and the longest of them: some megabytes at most.
 _KNOWN_TEXTS: Final = 4096
 _MAX_KNOWN_CHARACTERS: Final = 256
-# JSON within JSON within JSON: a browser's event has it once.
-_MAX_TEXTS: Final = 4
+#: JSON within JSON within JSON: a browser's event has it once.
+MAX_TEXTS: Final = 4
 
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -63,6 +63,11 @@ def names_person(key: str) -> bool:
     while words and words[-1] in _BEHIND and words[-1] not in _PERSONS:
         words.pop()
     return bool(words) and words[-1] in _PERSONS
+
+
+def normal_name(name: str) -> str:
+    """A name in the form in which ``names_in`` yields it: an e-mail address in small letters."""
+    return name.lower() if "@" in name else name
 
 
 def names_in(value: Any) -> Iterator[str]:
@@ -120,7 +125,7 @@ def _in_text(text: str, texts: int) -> Iterator[str]:
 
 
 def _in_telling_text(text: str, texts: int) -> Iterator[str]:
-    if text[0] in "{[" and texts < _MAX_TEXTS:
+    if text[0] in "{[" and texts < MAX_TEXTS:
         try:
             found = _decode(text)
         except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
@@ -130,7 +135,7 @@ def _in_telling_text(text: str, texts: int) -> Iterator[str]:
             return
     if '"' in text:
         # JSON that was cut, as edX cuts what browsers send, or with something before it.
-        for key, inner in _PAIR.findall(text):
+        for key, inner in PAIR.findall(text):
             if names_person(key):
                 yield inner
     if "@" in text or "%40" in text:
@@ -140,6 +145,6 @@ def _in_telling_text(text: str, texts: int) -> Iterator[str]:
         for part in IN_PATH.findall(text):
             # As in enrollment/NAME,COURSE.
             yield unquote(part).partition(",")[0]
-    if "=" in text and len(text) <= _MAX_FORM and texts < _MAX_TEXTS:
+    if "=" in text and len(text) <= MAX_FORM and texts < MAX_TEXTS:
         for key, inner in parse_qsl(text.rpartition("?")[2]):
             yield from _names(inner, is_person=names_person(key), texts=texts + 1)

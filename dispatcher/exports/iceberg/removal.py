@@ -1,4 +1,4 @@
-"""Removal: rows leave a table for good: out of its current files, then out of its history, then off the disk."""
+"""Removal: rows go, or become others, for good: in a table's current files, its history, and on the disk."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _MAX_TRIES: Final = 20
 
 #: The places in a batch of the rows that are meant.
 Meant = Callable[[pa.Table], list[int]]
+#: What becomes of rows: others in their place, or fewer.
+Becoming = Callable[[pa.Table], pa.Table]
 
 
 class DayRows(msgspec.Struct):
@@ -75,18 +77,25 @@ class Removal:
                     found[str(days[place])].ids.append(ids[place])
         return dict(sorted(found.items()))
 
-    def remove(self, day: str, ids: list[str]) -> None:
-        """Write the day's files anew without these events, in one commit. They stay in the history: see ``clear``.
+    def change(self, day: str, ids: list[str], becoming: Becoming) -> None:
+        """Write the day's files anew with what becomes of these events, in one commit.
+
+        As they were they stay in the history: see ``clear``.
 
         Raises:
             DispatcherError: As above; or other writers commit all the time.
         """
         is_in: Any = In  # of whose own signature pydantic's plugin knows nothing
-        among = is_in("event_id", ids)
+        meant = And(parse(within(day)), is_in("event_id", ids))
         for _ in range(_MAX_TRIES):
             try:
                 with named_errors(self._table):
-                    self._table.load().delete(And(parse(within(day)), among))
+                    table = self._table.load()
+                    rows = becoming(table.scan(row_filter=meant).to_arrow())
+                    if len(rows):
+                        table.overwrite(rows, overwrite_filter=meant)
+                    else:
+                        table.delete(meant)
                     return
             except CommitFailedException:
                 continue

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
+
+# A key, and what stands between it and its value.
+_KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*":( ?)')
 
 
 def read(text: str | bytes) -> Any:
@@ -13,6 +17,6 @@ def read(text: str | bytes) -> Any:
 
 def write_like(before: str, value: Any) -> str:
     """A value as JSON, as that was written in whose place it stands: by Python's logger, or without spaces."""
-    is_spaced = '": ' in before
-    is_ascii = before.isascii()
-    return json.dumps(value, ensure_ascii=is_ascii, separators=(", ", ": ") if is_spaced else (",", ":"))
+    key = _KEY.search(before)
+    is_spaced = ", " in before if key is None else bool(key[1])
+    return json.dumps(value, ensure_ascii=before.isascii(), separators=(", ", ": ") if is_spaced else (",", ":"))
