@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dispatcher import config
+from dispatcher.cli.input.logs import find_pseudonyms, pseudonyms_option
 from dispatcher.cli.output.export_summary import export_progress
 from dispatcher.cli.output.forget_summary import print_receipt
 from dispatcher.connections.redis_pool import RedisPool
+from dispatcher.exports.pseudonyms import Pseudonyms
 from dispatcher.forgetting import Person
 from dispatcher.forgetting.forget import ForgetRefusedError, places_of
 from dispatcher.forgetting.forget import forget as forget_person
@@ -56,6 +58,7 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--requested", is_flag=True, help="Everybody whom edX's retirement pipeline has asked to forget, one by one."
 )
+@pseudonyms_option("Keep the events, and give the person other names by the key in this file; made if it is missing.")
 @click.option("--do", is_flag=True, help="Take the person out. Without it, nothing is changed.")
 @click.option(
     "--max-share",
@@ -67,6 +70,7 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def forget(
     directories: tuple[Path, ...],
     requested: bool,
+    key_file: Path | None,
     do: bool,
     max_share: float | None,
     without_redis: bool,
@@ -79,6 +83,10 @@ def forget(
     are all events that name the person by one of the identifiers: also other people's events that do. Give every
     identifier; each option may be given several times.
 
+    With --pseudonyms the events stay in logs, exports and tables. The person's names in them become those that an
+    export with the same key gives, and from the person's own events go addresses of machines and pages; lines that
+    cannot be read go. What is on its way goes too, unless it is on its way to such a log; vendors are asked to delete.
+
     With --do the person is put on the list of those who are to be forgotten, so that nothing comes back by a replay, an
     export, or what other hosts still send. Only files that name the person are rewritten. A receipt without the
     identifiers is kept in the state directory. It may be run again at any time, and goes on after a kill.
@@ -87,6 +95,7 @@ def forget(
     Examples:
       dispatcher forget --user 42 --username ada --username ada_old --email ada@example.org
       dispatcher forget --user 42 --username ada --in /srv/events --do
+      dispatcher forget --user 42 --username ada --pseudonyms /etc/research.key --do
       dispatcher forget --requested --do
 
     Exit code 0 if nothing is left or wrong, 1 if something could not be looked into or is left.
@@ -94,10 +103,13 @@ def forget(
     if requested and any(identifiers.values()):
         raise click.UsageError("--requested says who is meant: leave out the identifiers")
     person = None if requested else _person(identifiers)
+    pseudonyms = _pseudonyms(key_file, do=do)
     settings = config.load()
     pool = None if without_redis else RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
     try:
-        run = partial(_run, settings, places_of(settings, pool, directories), do=do, max_share=max_share)
+        run = partial(
+            _run, settings, places_of(settings, pool, directories), do=do, max_share=max_share, pseudonyms=pseudonyms
+        )
         show = _show_json if as_json else print_receipt
         if person is None:
             is_done = _forget_requested(Requests(settings), run, show)
@@ -111,19 +123,25 @@ def forget(
     raise SystemExit(0 if is_done else 1)
 
 
-def _run(settings: Settings, places: Sequence[Place], person: Person, *, do: bool, max_share: float | None) -> Receipt:
+def _run(settings: Settings, places: Sequence[Place], person: Person, **options: Any) -> Receipt:
     with export_progress() as progress:
         task = progress.add_task("looking", total=None)
         return forget_person(
             settings,
             person,
             places,
-            do=do,
-            max_share=max_share,
+            **options,
             watch=lambda what, done, total: progress.update(
                 task, description=what, completed=done, total=total or None
             ),
         )
+
+
+def _pseudonyms(key_file: Path | None, *, do: bool) -> Pseudonyms | None:
+    """The pseudonyms of a key's file. A look does not make one, since it changes nothing."""
+    if key_file is not None and not do and not key_file.exists():
+        return Pseudonyms(b"")
+    return find_pseudonyms(key_file)
 
 
 def _show_json(receipt: Receipt) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from dispatcher.destinations.build import build
 from dispatcher.errors import DispatcherError
-from dispatcher.forgetting.change import Deletion
+from dispatcher.forgetting.change import Change, Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Place, Watcher
 from dispatcher.forgetting.places.dead import Dead, DeadFiles
 from dispatcher.forgetting.places.exports import Exports
 from dispatcher.forgetting.places.outboxes import Outboxes
 from dispatcher.forgetting.places.waiting import Posted, Waiting
+from dispatcher.forgetting.pseudonymisation import Pseudonymisation
 from dispatcher.forgetting.receipt import Receipt, keep, new_id
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of
@@ -26,6 +27,7 @@ from dispatcher.version import __version__
 if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.connections.redis_pool import RedisPool
+    from dispatcher.exports.pseudonyms import Pseudonyms
 
 # How long relays and workers get to see that somebody is on the list, and to end what they have begun.
 _SEEN_SECONDS: Final = 2 * REFRESH_SECONDS
@@ -47,12 +49,14 @@ def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[
         SettingsError: A destination's type cannot be imported.
     """
     names = [*settings.destinations, NOT_TAKEN]
+    destinations = [build(name, table) for name, table in settings.destinations.items()]
+    kept_here = frozenset(destination.name for destination in destinations if destination.deletion == "here")
     places: list[Place] = [Outboxes(settings.outbox_directory)]
     if pool is not None:
-        places += [Waiting(pool, names), Posted(pool, list(settings.browser_destinations)), Dead(pool, names)]
-    places.append(DeadFiles(directory_of(settings.state_directory)))
-    for name, table in settings.destinations.items():
-        destination = build(name, table)
+        browsers = list(settings.browser_destinations)
+        places += [Waiting(pool, names, kept_here), Posted(pool, browsers), Dead(pool, names, kept_here)]
+    places.append(DeadFiles(directory_of(settings.state_directory), kept_here))
+    for destination in destinations:
         destination.state_directory = settings.state_directory
         places += destination.places()
     # What exports to buckets and tables have under way on this host, with their broken lines.
@@ -83,6 +87,7 @@ def forget(
     *,
     do: bool,
     max_share: float | None = None,
+    pseudonyms: Pseudonyms | None = None,
     watch: Watcher = lambda _what, _done, _of: None,
     seen_seconds: float = _SEEN_SECONDS,
 ) -> Receipt:
@@ -96,6 +101,7 @@ def forget(
         places: Where to look, of ``places_of``.
         do: Take the person out; False: only look.
         max_share: The fraction of all events that may name one person. None: the settings'.
+        pseudonyms: The person's events stay under these, where they are kept; None: they go.
         watch: Told how far it is.
         seen_seconds: How long relays and workers get to see the list.
 
@@ -106,12 +112,14 @@ def forget(
         ForgetRefusedError: More events than ``max_share`` name the person, or a hold does. Nothing was changed.
         StoreUnavailableError: Redis does not answer; what was done before stays done.
     """
-    suppressed, change = suppression_list(settings.state_directory), Deletion()
+    suppressed = suppression_list(settings.state_directory)
+    change: Change = Deletion() if pseudonyms is None else Pseudonymisation(person, pseudonyms)
     receipt = Receipt(
         id=new_id(),
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         version=__version__,
         did=do,
+        how=change.how,
         identifiers={field: len(given) for field in Person.__struct_fields__ if (given := getattr(person, field))},
         hashes=suppressed.hashes_of(person.identifiers) if do else [],
         found=list(look(places, person, watch)),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dispatcher.suppression.names import names_in
+from dispatcher.suppression.names import names_in, normal_name
 
 # Longer than any e-mail address (RFC 5321 §4.5.3.1: 254), user name or id.
 _MAX_CHARACTERS: Final = 512
@@ -46,7 +46,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def identifiers(self) -> frozenset[str]:
         """All of them, in the form in which ``names_in`` yields them."""
-        return frozenset(text.lower() if field == "emails" else text for field, text in self._given())
+        return frozenset(normal_name(text) if field == "emails" else text for field, text in self._given())
 
     def is_named_in(self, value: Any) -> bool:
         """Whether an event, or a line of a log, names the person anywhere, be it as somebody else's data.

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from dispatcher.forgetting.change import How
 from dispatcher.forgetting.place import Found
 from dispatcher.process.system_calls import sync
 
@@ -31,7 +32,7 @@ class Receipt(msgspec.Struct, kw_only=True):
         at: When it began, as ISO 8601.
         version: The release that did it.
         did: Whether anything was taken out; False for a look.
-        how: ``deleted`` or ``pseudonymised``.
+        how: What became of events where they are kept.
         identifiers: How many identifiers of each kind were given.
         hashes: Of the identifiers, by the key of this host.
         found: What each place had, or has lost.
@@ -45,7 +46,7 @@ class Receipt(msgspec.Struct, kw_only=True):
     did: bool
     identifiers: dict[str, int]
     hashes: list[str]
-    how: str = "deleted"
+    how: How = "deleted"
     found: list[Found] = msgspec.field(default_factory=list)
     left: list[Found] = msgspec.field(default_factory=list)
     beyond: tuple[str, ...] = BEYOND

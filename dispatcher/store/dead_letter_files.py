@@ -107,6 +107,11 @@ def write(directory: Path, destination: str, dead_letters: Iterable[DeadLetter])
     return directory / name
 
 
+def destination_of(path: Path) -> str:
+    """Whose dead letters a file has, by its name."""
+    return path.name.rsplit("-", 3)[0]
+
+
 def read(path: Path, destination: str) -> Iterator[DeadLetter]:
     """Read the dead letters of a file, in order.
 

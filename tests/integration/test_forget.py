@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from dispatcher.cli import main
 from dispatcher.event import Event, encode
+from dispatcher.exports.pseudonyms import Pseudonyms, read_key
 from dispatcher.store import dead_letter_files
 from dispatcher.store.dead_letter import DeadLetter
 from dispatcher.store.packing import unpack
@@ -214,23 +215,96 @@ def comes_again(site: Site) -> bool:
     return has_ada(site.log.read_bytes())
 
 
-def test_a_forget_that_is_killed_goes_on_when_it_is_run_again(site: Site) -> None:
+def pseudonyms(site: Site) -> tuple[str, str]:
+    """The option, with a key that is made."""
+    return "--pseudonyms", str(site.directory.parent / f"{site.directory.name}.key")
+
+
+def test_with_pseudonyms_every_event_stays_and_nobody_finds_the_person(site: Site) -> None:
+    worker = site.worker()
+    emit(site, 10)
+    site.wait_until_delivered()
+    worker.kill()
+    log = site.log.read_bytes()
+    rotated = site.log.with_name("tracking.log-20260101-1.gz")
+    rotated.write_bytes(gzip.compress(log + b'{"username": "ada_1815", "event": {"x": \n2026 no JSON of anybody\n'))
+    copy, research = (site.directory.parent / f"{site.directory.name}-{name}" for name in ("copy.log", "research"))
+    copy.write_bytes(log)
+    export = ("export", "parquet", "--processes", "1", "--from")
+    assert run(site, *export, str(rotated), "--to", str(site.directory / "exports")).exit_code == 0
+    assert run(site, *export, str(copy), "--to", str(research), *pseudonyms(site)).exit_code == 0
+    emit(site, 5)  # which wait, as there is no worker
+    dead = [encode_event(n=n, username=name) for n, name in ((1, "ada_1815"), (2, "bob"))]
+    add_dead_letters(site.store, *dead)
+    files = dead_letter_files.directory_of(Path(site.environ["DISPATCHER_STATE_DIRECTORY"]))
+    for destination in (LOG, SEGMENT):
+        letter = DeadLetter(
+            destination=destination, id="1-1", reason="oversized", error="of ada_1815", attempts=1, payload=dead[0]
+        )
+        dead_letter_files.write(files, destination, [letter])
+
+    forget = ("forget", *ALL_OPTIONS, "--max-share", "1", *pseudonyms(site))
+    done = run(site, *forget, "--do", "--json")
+    receipt = json.loads(done.stdout)
+    assert (done.exit_code, receipt["how"]) == (0, "pseudonymised"), receipt
+    assert Path(pseudonyms(site)[1]).read_text().strip() not in done.stdout
+    assert places_with_ada(site) == []
+
+    # Every event that could be read is still there, with the names that the export gave.
+    every = list(range(40))
+    assert [numbers_in(unpacked(path)) for path in sorted(site.log.parent.glob("tracking.log*"))] == [every, every]
+    name = Pseudonyms(read_key(Path(pseudonyms(site)[1]))).name
+    own = {"user_id": name("4200042"), "username": name("ada_1815"), "session": name("5e55")}
+    for directory in (site.directory / "exports", research):
+        rows = pq.read_table(directory, partitioning=None, columns=list(own)).to_pylist()
+        assert (len(rows), rows.count(own)) == (40, 10)
+    letters = {dead_letter_files.destination_of(path): unpacked(path) for path in files.glob("*.gz")}
+    assert b'"n":1' in letters[LOG]
+    assert b'"n":1' not in letters[SEGMENT]
+
+    # Done again, it changes nothing.
+    before = {path: path.stat().st_mtime_ns for path in site.log.parent.iterdir() if path.is_file()}
+    again = run(site, *forget, "--do")
+    assert again.exit_code == 0
+    assert " 0  events were pseudonymised" in again.output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    # What waited for the log arrives there, and at the vendor nobody with a name that it does not know.
+    replayed = run(site, "replay", "--from", str(copy), "--to", SEGMENT, "--json")
+    assert json.loads(replayed.stdout)["forgotten"] == 30
+    site.worker()
+    site.wait_until_delivered()
+    assert numbers_in(site.log.read_bytes()) == list(range(20))
+    assert site.counts(SEGMENT).filtered_by_reason["forgotten"] >= 15
+    assert places_with_ada(site) == []
+    site.assert_ledger_closes()
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_kept"),
+    [(("suppressed.json", ".tracking.log-20260101-1.forget"), False), ((".tracking.log-20260101-0.forget",), True)],
+    ids=["deleted", "pseudonymised"],
+)
+def test_a_forget_that_is_killed_goes_on_when_it_is_run_again(
+    site: Site, steps: tuple[str, ...], *, is_kept: bool
+) -> None:
     line = b'{"username": "%s", "context": {"user_id": %d}, "event": {"n": %d}, "time": "2026-01-01T00:00:00+00:00"}\n'
     lines = b"".join(line % (b"ada_1815" if n % 7 == 0 else b"bob", n % 5, n) for n in range(30_000))
     for number in range(3):
         site.log.with_name(f"tracking.log-20260101-{number}").write_bytes(lines)
-    others = [n for n in range(30_000) if n % 7]
-    for step in ("suppressed.json", ".tracking.log-20260101-1.forget", ".tracking.log-20260101-0.forget"):
-        child = site.processes.dispatcher("forget", *OPTIONS, "--max-share", "1", "--do")
+    left = [n for n in range(30_000) if n % 7 or is_kept]
+    forget = ("forget", *OPTIONS, "--max-share", "1", "--do", *(pseudonyms(site) if is_kept else ()))
+    for step in steps:
+        child = site.processes.dispatcher(*forget)
         wait_for(lambda step=step, child=child: list(site.directory.rglob(step)) or not child.running, what=step)
         child.kill()
         for path in site.log.parent.glob("tracking.log-*"):
             content = path.read_bytes()
-            assert content == lines or (not has_ada(content) and numbers_in(content) == others)
-    done = run(site, "forget", *OPTIONS, "--max-share", "1", "--do")
+            assert content == lines or (not has_ada(content) and numbers_in(content) == left)
+    done = run(site, *forget)
     assert done.exit_code == 0, done.output
     assert places_with_ada(site) == []
-    assert all(numbers_in(path.read_bytes()) == others for path in site.log.parent.glob("tracking.log-*"))
+    assert all(numbers_in(path.read_bytes()) == left for path in site.log.parent.glob("tracking.log-*"))
 
 
 def test_a_slip_of_the_keyboard_and_a_legal_hold_change_nothing(site: Site) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 
+from dispatcher.exports.pseudonyms import Pseudonyms
 from dispatcher.forgetting.change import Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found
 from dispatcher.forgetting.places.iceberg import IcebergTables
+from dispatcher.forgetting.pseudonymisation import Pseudonymisation
 from tests.integration.test_export_iceberg import NAME, numbers, properties, run, table
 from tests.support.edx_logs import make_lines, write
 
@@ -56,17 +58,20 @@ def left(found: Sequence[Found]) -> list[str]:
     return [one.left for one in found if one.left]
 
 
-def assert_gone(tmp_path: Path, named: int) -> None:
+def assert_gone(tmp_path: Path, named: int, *, rows: int | None = None) -> None:
+    kept = 601 - named if rows is None else rows
     found = list(places(tmp_path).look(PERSON, lambda *_: None))
     assert sum(one.events for one in found) == 0
-    assert sum(one.of for one in found) == 601 - named
-    assert len(numbers(tmp_path)) == 601 - named
+    assert sum(one.of for one in found) == kept
+    assert len(numbers(tmp_path)) == kept
     assert len(table(tmp_path).snapshots()) == 1
     # Not in any file, whoever names it: Parquet's pages are compressed, so each is read.
     tables = [pq.read_table(path) for path in files(tmp_path) if path.suffix == ".parquet"]
-    rows = [row for one in tables for row in one.to_pylist()]
-    assert len(rows) == 601 - named
-    assert not any(row["username"] == "user7" or row["user_id"] == "7" or "Zo" in (row["event"] or "") for row in rows)
+    found_rows = [row for one in tables for row in one.to_pylist()]
+    assert len(found_rows) == kept
+    assert not any(
+        row["username"] == "user7" or row["user_id"] == "7" or "Zo" in (row["event"] or "") for row in found_rows
+    )
     assert not any(b"user7" in path.read_bytes() for path in files(tmp_path) if path.suffix == ".avro")
 
 
@@ -145,6 +150,18 @@ def test_a_killed_removal_goes_on(tmp_path: Path) -> None:
 
     assert left(take_out(tmp_path)) == []
     assert_gone(tmp_path, named)
+
+
+def test_rows_stay_under_pseudonyms_and_nothing_else_is_left_of_them(tmp_path: Path) -> None:
+    named = make_table(tmp_path)
+    pseudonyms = Pseudonyms(bytes(32))
+    done = list(places(tmp_path).forget(PERSON, Pseudonymisation(PERSON, pseudonyms), lambda *_: None))
+    assert left(done) == []
+    assert_gone(tmp_path, named, rows=601)
+    rows = table(tmp_path).scan().to_arrow().to_pylist()
+    own = [row["username"] for row in rows if row["user_id"] == pseudonyms.name("7")]
+    assert own
+    assert not any("user" in name for name in own)
 
 
 def test_a_table_that_cannot_be_reached_is_named(tmp_path: Path) -> None:

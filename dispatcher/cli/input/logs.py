@@ -123,13 +123,15 @@ def find_logs(places: tuple[Path | Bucket, ...]) -> list[Path | LogObject]:
     return list(found)
 
 
-def pseudonyms_option() -> Callable[[Command], Command]:
-    """``--pseudonyms`` of the exports of rows."""
+def pseudonyms_option(
+    text: str = "Give people other names, made with the key in this file, which is made if it is missing.",
+) -> Callable[[Command], Command]:
+    """``--pseudonyms`` of the exports of rows, and of forgetting."""
     return click.option(
         "--pseudonyms",
         "key_file",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Give people other names, made with the key in this file, which is made if it is missing.",
+        help=text,
     )
 
 

@@ -2,79 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from dispatcher.connections.redis_pool import RedisPool
-from dispatcher.forgetting.change import Change
+from dispatcher.forgetting.change import Change, Deletion
 from dispatcher.forgetting.line_files import count_each, rewrite_one
+from dispatcher.forgetting.payload import change_payload, names_in_payload
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
-from dispatcher.forgetting.places.waiting import names_in_payload
-from dispatcher.store.dead_letter import DeadLetterFilter
+from dispatcher.forgetting.places.by_destination import ByDestination
+from dispatcher.store.dead_letter import DeadLetter, DeadLetterFilter
+from dispatcher.store.dead_letter_files import destination_of
 from dispatcher.store.dead_letters import DeadLetters
-from dispatcher.suppression.tombstone import tombstone
 
-# Dead letters that are dropped in one step.
-_DROPPED_AT_ONCE: Final = 200
+# Dead letters that are dropped, or replayed, in one step.
+_AT_ONCE: Final = 200
 _ALL: Final = DeadLetterFilter()
 
 
-class Dead:
-    """The dead letters in Redis. Those of the person are dropped, and count as that.
+class Dead(ByDestination):
+    """The dead letters in Redis. Those that go are dropped, and count as that.
 
-    Methods raise StoreUnavailableError.
+    In Redis a dead letter cannot be changed: what an own destination keeps under pseudonyms is delivered again, and is
+    a dead letter again if that fails.
 
     Args:
         pool: The batch store's Redis.
         destinations: Their names.
+        own: See ``ByDestination``.
     """
 
     name = "dead_letters"
 
-    def __init__(self, pool: RedisPool, destinations: Sequence[str]) -> None:
+    def __init__(self, pool: RedisPool, destinations: Sequence[str], own: Collection[str]) -> None:
+        super().__init__(destinations, own)
         self._letters = DeadLetters(pool)
-        self._destinations = destinations
 
-    def look(self, person: Person, watch: Watcher) -> Iterator[Found]:
-        """How many dead letters of each destination name the person."""
-        for destination in self._destinations:
-            watch(self.name, 0, 0)
-            ids, of = self._find(destination, person)
-            yield Found(place=self.name, where=destination, events=len(ids), of=of)
-
-    def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
-        """Drop them."""
-        for destination in self._destinations:
-            watch(self.name, 0, 0)
-            ids, of = self._find(destination, person)
-            for start in range(0, len(ids), _DROPPED_AT_ONCE):
-                self._letters.drop(destination, ids[start : start + _DROPPED_AT_ONCE])
-            yield Found(place=self.name, where=destination, events=len(ids), of=of)
-
-    def _find(self, destination: str, person: Person) -> tuple[list[str], int]:
-        ids, of = [], 0
+    def _go_through(self, destination: str, person: Person, change: Change | None) -> Found:
+        named, of = [], 0
         for letter in self._letters.select(destination, _ALL):
             of += 1
             if names_in_payload(person, letter.payload):
-                ids.append(letter.id)
-        return ids, of
+                named.append(letter)
+        if change is not None:
+            for start in range(0, len(named), _AT_ONCE):
+                self._forget(destination, named[start : start + _AT_ONCE], change)
+        return Found(place=self.name, where=destination, events=len(named), of=of)
+
+    def _forget(self, destination: str, letters: Sequence[DeadLetter], change: Change) -> None:
+        changed = [(letter, change.line(letter.payload)) for letter in letters]
+        self._letters.drop(destination, [letter.id for letter, payload in changed if payload is None])
+        self._letters.replay([replace(letter, payload=payload) for letter, payload in changed if payload is not None])
 
 
 class DeadFiles:
-    """The files of dead letters. A tombstone takes the event's place: files are known by their lines' numbers.
+    """The files of dead letters. A tombstone takes the place of an event that goes: files are known by their lines.
 
     Args:
         directory: Where they are.
+        own: See ``ByDestination``.
     """
 
     name = "dead_letter_files"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, own: Collection[str]) -> None:
         self._directory = directory
+        self._own = own
 
     def look(self, person: Person, watch: Watcher) -> Iterator[Found]:
         """How many dead letters of each file name the person."""
@@ -83,18 +82,18 @@ class DeadFiles:
     def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Rewrite the files that have some."""
         for found in list(count_each(self.name, self._files(), person, watch)):
-            if found.events:
-                yield rewrite_one(self.name, Path(found.where), person, _bury, watch)
-            else:
-                yield found
+            path = Path(found.where)
+            one = change if destination_of(path) in self._own else Deletion()
+            yield rewrite_one(self.name, path, person, partial(_change, one), watch) if found.events else found
 
     def _files(self) -> list[Path]:
         return sorted(self._directory.glob("*.jsonl.gz"))
 
 
-def _bury(line: bytes) -> bytes:
-    """The line of a dead letter, with a tombstone for its event and without what was said of it."""
+def _change(change: Change, line: bytes) -> bytes:
+    """The line of a dead letter, with what becomes of its event, and without what was said of that."""
     letter: dict[str, Any] = msgspec.json.decode(line)
-    letter["event"] = msgspec.Raw(tombstone(msgspec.json.encode(letter.get("event"))))
+    event = msgspec.json.encode(letter.get("event"))
+    letter["event"] = msgspec.Raw(change_payload(event, change))
     letter |= {"error": "", "answer": "", "other": ""}
     return msgspec.json.encode(letter)

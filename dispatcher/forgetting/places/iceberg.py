@@ -10,7 +10,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.exports.iceberg.address import TableAddress, known_tables
 from dispatcher.exports.iceberg.removal import Removal
 from dispatcher.forgetting.change import Change
-from dispatcher.forgetting.parquet_file import rows_naming
+from dispatcher.forgetting.parquet_file import change_rows, rows_naming
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 
@@ -39,7 +39,7 @@ class IcebergTables:
                 yield Found(place=self.name, where=address.table, left=str(error))
 
     def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
-        """Write the days anew that have some; then expire all other snapshots, and delete their files."""
+        """Write anew what the days have of them; then expire all other snapshots, and delete their files."""
         for directory, address in known_tables(self._exports):
             try:
                 removal = Removal(address.open(), directory / _NOTED)
@@ -60,7 +60,7 @@ class IcebergTables:
         for number, (day, found) in enumerate(days.items()):
             watch(f"rewriting {address.table}", number, len(days))
             if found.ids:
-                removal.remove(day, found.ids)
+                removal.change(day, found.ids, lambda rows: change_rows(rows, rows_naming(rows, person), change))
             yield Found(place=self.name, where=f"{address.table} {day}", events=len(found.ids), of=found.rows)
         for left in removal.clear():
             yield Found(place=self.name, where=address.table, left=left)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dispatcher.forgetting.change import Change
+from dispatcher.forgetting.payload import names_in_payload
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
-from dispatcher.forgetting.places.waiting import names_in_payload
 from dispatcher.forgetting.search import LineSearch
 from dispatcher.outbox.journal import frame, frame_bytes, journal_path, parse, resynchronise
 from dispatcher.outbox.listing import DAMAGED, find_outboxes, journal_indexes, names
@@ -45,7 +45,7 @@ class Outboxes:
         yield from self._go_through(person, watch, is_change=False)
 
     def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
-        """Put tombstones in their places, and blank the person's names in damaged pieces."""
+        """Put tombstones in their places, as they may go anywhere; blank the person's names in damaged pieces."""
         yield from self._go_through(person, watch, is_change=True)
 
     def _go_through(self, person: Person, watch: Watcher, *, is_change: bool) -> Iterator[Found]:
