@@ -14,7 +14,9 @@ import pytest
 
 from dispatcher.destinations.base import Batch
 from dispatcher.event import Event
-from dispatcher.tasks.destinations.clickhouse import ClickHouse
+from dispatcher.forgetting import Person
+from dispatcher.forgetting.change import Deletion
+from dispatcher.tasks.destinations.clickhouse import ClickHouse, table_place
 from dispatcher.tasks.testing import batch_of, fates
 from dispatcher.tasks.testing.contract.subject import Subject, errors_of, with_data
 from tests.support.clickhouse_server import CHDB, HINT, ROOT, ClickHouseServer
@@ -138,6 +140,73 @@ def test_a_table_or_a_setting_that_is_unknown_is_for_somebody_to_mend(server: Cl
     server.ask(f"DROP TABLE {missing.name}")
     assert missing.deliver(batch_of(_events(1))) == ["setup"]
     assert "UNKNOWN_TABLE (60)" in missing.errors
+
+
+_ADA = Person(user_ids=("4242",), usernames=("ada_'1815", "ada_old"), emails=("Ada@Lovelace.example",))
+_TRACKING = "CREATE TABLE x (time DateTime, message String) ENGINE = MergeTree ORDER BY time"
+
+
+def _of_ada() -> list[Event]:
+    """Events that name her, in every way."""
+    events = _events(7)
+    contexts = [{"user_id": 4242}, {"username": "ada_'1815"}, {"session": "x", "path": "/u/ada_old/profile"}]
+    of_her = [msgspec.structs.replace(event, context=context) for event, context in zip(events, contexts, strict=False)]
+    data = [{"student": "ada_old"}, {"text": "to ADA@lovelace.example"}, {"form": "user_id=4242&x=1"}]
+    of_her += [with_data(event, **more) for event, more in zip(events[3:], data, strict=False)]
+    return [*of_her, with_data(events[6], payload=msgspec.json.encode({"user": {"id": 4242}}).decode())]
+
+
+def _not_of_ada() -> list[Event]:
+    """Events that have her id where nobody's is, or within another name."""
+    data = [{"n": 4242}, {"time": "12:42:42.4242"}, {"note": "ada_older"}, {"username": "ada_older", "id": "4242"}]
+    return [with_data(event, **more) for event, more in zip(_events(4), data, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("ddl", "options"), [(_ddl(), {}), (_TRACKING, {"shape": "tracking"})], ids=["events", "tracking"]
+)
+def test_a_person_is_taken_out_and_does_not_come_back(
+    server: ClickHouseServer, ddl: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_place, "_ROWS_AT_A_TIME", 3)
+    table = _Table(server, ddl, **options)
+    of_ada, others = _of_ada(), _not_of_ada()
+    events = [*of_ada, *others]
+    assert table.deliver(batch_of(events)) == ["delivered"] * 11, table.errors
+    (place,) = table.destination.places()
+    (seen,) = place.look(_ADA, lambda *_: None)
+    assert (seen.events, seen.of, seen.left) == (7, 11, "")
+
+    (done,) = place.forget(_ADA, Deletion(), lambda *_: None)
+    assert (done.events, done.of, done.left) == (7, 11, "")
+    assert table.count() == 4
+    (seen,) = place.look(_ADA, lambda *_: None)
+    assert (seen.events, seen.of, seen.left) == (0, 4, "")
+
+    # Whoever takes the batch over leaves her out; whoever does not know of her is refused by the token.
+    batch = batch_of(events)
+    again = replace(batch, payloads=batch.payloads[7:], forgotten=tuple(range(7)), maybe_delivered=True)
+    assert table.deliver(again) == ["delivered"] * 4
+    if not options:
+        assert table.deliver(batch) == ["delivered"] * 11
+    assert table.count() == 4
+    mutations = server.ask(f"SELECT command FROM system.mutations WHERE table = '{table.name}'")  # noqa: S608
+    assert mutations
+    logged = f"{mutations}{server.logged()}{done}".lower()
+    assert not [name for name in ("4242", "ada_", "ada%5f", "lovelace") if name in logged]
+
+
+def test_what_the_server_does_not_do_is_left(server: ClickHouseServer) -> None:
+    table = _Table(server, "CREATE TABLE x (timestamp DateTime, id String) ENGINE = Memory")
+    for change, words in (
+        (f"RENAME TABLE {table.name} TO {table.name}_old", "UNKNOWN_TABLE (60): create the table"),
+        (f"CREATE VIEW {table.name} AS SELECT 'ada_old' AS username", "delete there by hand"),
+    ):
+        server.ask(change)
+        (place,) = table.destination.places()
+        (done,) = place.forget(_ADA, Deletion(), lambda *_: None)
+        assert words in done.left
+        assert "ada_old" not in done.left
 
 
 def test_the_file_of_the_table_is_part_of_the_package() -> None:

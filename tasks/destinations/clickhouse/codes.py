@@ -84,7 +84,7 @@ def outcome_of_exception(answer: Answer, *, label: str) -> Outcome | None:
         answer: What came.
         label: What the error calls the destination.
     """
-    code = _code_of(answer)
+    code = code_of(answer)
     if code is None:
         return None
     name = _NAME.findall(answer.body[:100_000])
@@ -96,7 +96,8 @@ def outcome_of_exception(answer: Answer, *, label: str) -> Outcome | None:
     return RetryAfter(error, None, "throttled" if code in _THROTTLED else "transient")
 
 
-def _code_of(answer: Answer) -> int | None:
+def code_of(answer: Answer) -> int | None:
+    """The number of the exception that a request ended with; None without one."""
     header = answer.headers.get(_HEADER, "")
     if header.isascii() and header.isdecimal() and len(header) < 6:
         return int(header) or None

@@ -8,7 +8,7 @@ Source: https://clickhouse.com/docs/interfaces/http and https://clickhouse.com/d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +17,11 @@ from pydantic import Field, SecretStr
 
 from dispatcher.destinations.base import Batch, reveal
 from dispatcher.destinations.traits import CLICKHOUSE
+from dispatcher.forgetting.places.unreachable import Unreachable
 from dispatcher.outcomes import DELIVERED, Delivered, RetryAfter
 from dispatcher.tasks.destinations.clickhouse.codes import outcome_of_exception
 from dispatcher.tasks.destinations.clickhouse.row import Row, Rows, Shape
+from dispatcher.tasks.destinations.clickhouse.table_place import TablePlace
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
 from dispatcher.tasks.destinations.http.packing import Entry, to_entry
 from dispatcher.tasks.destinations.http.reader import EventReader
@@ -28,6 +30,7 @@ from dispatcher.tasks.destinations.window import WindowSeconds, wait_for_more
 
 if TYPE_CHECKING:
     from dispatcher.event import Event
+    from dispatcher.forgetting.place import Place
     from dispatcher.outcomes import Outcome
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
@@ -70,7 +73,7 @@ class ClickHouse(HttpDestination[ClickHouseOptions, Row]):
     """A table."""
 
     Options = ClickHouseOptions
-    deletion = "by_hand"
+    deletion = "here"
     traits = CLICKHOUSE
     takes_gzip = True
 
@@ -132,6 +135,21 @@ class ClickHouse(HttpDestination[ClickHouseOptions, Row]):
     def outcome(self, answer: Answer, items: Sequence[Row]) -> Outcome:
         return outcome_of_exception(answer, label=self.label) or super().outcome(answer, items)
 
+    def places(self) -> Sequence[Place]:
+        """The table."""
+        if (missing := self.missing_settings()) is not None:
+            return (Unreachable(self.name, f"{self.label}, table {self.options.table}", missing),)
+        return (
+            TablePlace(
+                self.name,
+                self.label,
+                self.options.table,
+                self.options.shape,
+                request=self._question,
+                connect_seconds=self.options.connect_timeout_seconds,
+            ),
+        )
+
     def _deliver(self, batches: Sequence[Batch]) -> list[list[Outcome]]:
         wait = self.options.wait_seconds
         if (waits := wait_for_more(batches, window_seconds=wait, enough_bytes=_ENOUGH_BYTES)) is not None:
@@ -163,13 +181,7 @@ class ClickHouse(HttpDestination[ClickHouseOptions, Row]):
 
     def _select(self, rows: Sequence[Row]) -> set[str] | RetryAfter:
         query = self._rows.query(self.options.table, rows)
-        headers = {"Content-Type": "text/plain", **self._authorization()}
-        request = Request(
-            url=self.endpoint,
-            query={"wait_end_of_query": "1", **self._database()},
-            body=query.encode("utf-8", "replace"),
-            headers=headers,
-        )
+        request = self._question({"wait_end_of_query": "1"}, query.encode("utf-8", "replace"), "text/plain")
         answer = self.send_built(lambda: request)
         if isinstance(answer, NoAnswer):
             return answer.outcome
@@ -179,6 +191,11 @@ class ClickHouse(HttpDestination[ClickHouseOptions, Row]):
         if isinstance(outcome, RetryAfter):
             return outcome
         return RetryAfter(f"{self.label} did not say which rows it has", None, "setup")
+
+    def _question(self, query: Mapping[str, str], body: bytes, content_type: str) -> Request:
+        """A request that inserts nothing. It is not compressed."""
+        headers = {"Content-Type": content_type, **self._authorization()}
+        return Request(url=self.endpoint, query={**query, **self._database()}, body=body, headers=headers)
 
     def _database(self) -> dict[str, str]:
         return {} if self.options.database is None else {"database": self.options.database}

@@ -11,6 +11,7 @@ import msgspec
 from dispatcher.destinations.identifiers import to_id
 from dispatcher.edx_log.render import renderer
 from dispatcher.event import data_fields, encode
+from dispatcher.tasks.destinations.clickhouse.sql_text import quote
 from dispatcher.wire import encode_json
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Rows:
             rows: At least one.
         """
         first, last = min(row.microseconds for row in rows), max(row.microseconds for row in rows)
-        ids = ", ".join(_quote(row.id) for row in rows)
+        ids = ", ".join(quote(row.id) for row in rows)
         if self._shape == "events":
             column, times = "id", f"timestamp BETWEEN {_moment(first)} AND {_moment(last)}"
         else:
@@ -88,8 +89,3 @@ def _columns(event: Event, microseconds: int) -> dict[str, Any]:
 
 def _moment(microseconds: int) -> str:
     return f"fromUnixTimestamp64Micro(toInt64({microseconds}), 'UTC')"
-
-
-def _quote(text: str) -> str:
-    """A text in SQL."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -30,8 +30,8 @@ _MAX_HEAD_BYTES: Final = 1 << 18
 _MAX_HEADER_LINES: Final = 2000
 # Codings of a body, one inside of the other. A real one has one.
 _MAX_CODINGS: Final = 2
-# Bytes of a body that are read where it matters. No vendor needs more, and a hostile one could send without end.
-_MAX_BODY_BYTES: Final = 1 << 20
+#: Bytes of a body that are read where it matters. No vendor needs more, and a hostile one could send without end.
+MAX_BODY_BYTES: Final = 1 << 20
 # Where only the status matters, the rest is read for so many seconds and bytes, so that the connection can be used
 # again. A body that is larger, or slower, costs a connection instead.
 _REST_SECONDS: Final = 0.5
@@ -106,7 +106,9 @@ def own_words(answer: Answer) -> str:
     return foreign_text(text, _MAX_WORDS)
 
 
-def read_answer(channel: Channel, deadline: Deadline, *, reads_body: bool) -> tuple[Answer, bool]:
+def read_answer(
+    channel: Channel, deadline: Deadline, *, reads_body: bool, max_body_bytes: int = MAX_BODY_BYTES
+) -> tuple[Answer, bool]:
     """Read the answer to the request that was sent.
 
     Blocks until the status line is there, up to the deadline. The rest is waited for as long only if it matters.
@@ -115,6 +117,7 @@ def read_answer(channel: Channel, deadline: Deadline, *, reads_body: bool) -> tu
         channel: The connection.
         deadline: Until when the answer may come.
         reads_body: Whether the destination wants the body. Otherwise its faults, and those of headers, are ignored.
+        max_body_bytes: How much of it is read then.
 
     Returns:
         The answer; and whether the connection can be used for another request.
@@ -128,7 +131,7 @@ def read_answer(channel: Channel, deadline: Deadline, *, reads_body: bool) -> tu
     fault: str | None = None
     try:
         _read_headers(channel, rest, headers)
-        is_framed = _read_body(channel, rest, status, headers, body, _MAX_BODY_BYTES if reads_body else _REST_BYTES)
+        is_framed = _read_body(channel, rest, status, headers, body, max_body_bytes if reads_body else _REST_BYTES)
         connection = headers.get("connection", "").lower()
         reusable = is_framed and is_persistent and "close" not in connection and not channel.buffer
         decoded = _decode(bytes(body), headers.get("content-encoding", "")) if reads_body else bytes(body)
@@ -254,7 +257,7 @@ def _decode(body: bytes, codings: str) -> bytes:
         for form in forms:
             decompressor = zlib.decompressobj(form)
             try:
-                decoded = decompressor.decompress(body, _MAX_BODY_BYTES)
+                decoded = decompressor.decompress(body, MAX_BODY_BYTES)
             except zlib.error:
                 continue
             if not decompressor.eof:

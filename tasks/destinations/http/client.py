@@ -16,7 +16,7 @@ from dispatcher.connections.endpoint import Endpoint
 from dispatcher.errors import SetupError
 from dispatcher.monitoring.otel.tracing import delivery_span
 from dispatcher.outcomes import RetryAfter
-from dispatcher.tasks.destinations.http.answer import Answer, read_answer
+from dispatcher.tasks.destinations.http.answer import MAX_BODY_BYTES, Answer, read_answer
 from dispatcher.tasks.destinations.http.request_span import send_traced
 from dispatcher.tasks.destinations.http.status import outcome_of_no_answer, outcome_of_no_connection
 
@@ -56,6 +56,7 @@ class HttpClient:
         answer_seconds: How long the rest may take: to send the request, and to receive the answer.
         connections: How many connections are kept open; further ones are closed after their request.
         tells_trace: Whether requests of a traced delivery carry the header ``traceparent``.
+        max_body_bytes: How much of an answer's body is read.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class HttpClient:
         answer_seconds: float,
         connections: int,
         tells_trace: bool = False,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._label = label
+        self._max_body_bytes = max_body_bytes
         self._tells_trace = tells_trace
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
@@ -131,7 +134,7 @@ class HttpClient:
             except OSError:
                 raise error from None
             return answer, False
-        return read_answer(channel, deadline, reads_body=reads_body)
+        return read_answer(channel, deadline, reads_body=reads_body, max_body_bytes=self._max_body_bytes)
 
     def _take(self, endpoint: Endpoint) -> Channel | None:
         """A connection that waits for a request to the endpoint; None if there is none."""
