@@ -6,13 +6,14 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator
 
 from dispatcher.config.credential import clean, secret_types
 from dispatcher.config.traits import Traits
 from dispatcher.config.variables import option_variable
+from dispatcher.destinations.deletion import Deletion
 from dispatcher.outcomes import RetryAfter
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from dispatcher.rules.rules import Rules
     from dispatcher.store.rate_limit import Rate
 
-#: ``here``: `dispatcher forget` takes the person out. ``on_request``: its vendor has a request for it. ``by_hand``: who
-#: runs it can delete there. ``hidden``: it only hides what it has. ``never``: what it has got stays until it expires.
-Deletion = Literal["here", "on_request", "by_hand", "hidden", "never", "unknown"]
 #: In the ``json_schema_extra`` of an option that is an address: the option without which nothing is sent there.
 ONLY_WITH: Final = "only_with"
 
@@ -107,6 +105,8 @@ class BaseDestination(ABC, Generic[OptionsT_co]):
     integration: ClassVar[str | None] = None
     #: What becomes of a person there who is to be forgotten, as `dispatcher doctor` says it.
     deletion: ClassVar[Deletion] = "unknown"
+    #: What who runs the site has to do for that, where `dispatcher forget` does not do it all: one or two sentences.
+    deletion_steps: ClassVar[str] = ""
     #: Whether what it gets may be used for advertising: e-mail-like fields are hashed unless the settings say not to.
     advertising: ClassVar[bool] = False
     #: Requests a second that the vendor allows for one account; None where it names no limit. All workers together

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.destinations.build import build
+from dispatcher.destinations.deletion import describe
+from dispatcher.destinations.types import load_type
 from dispatcher.errors import DispatcherError
 from dispatcher.forgetting.change import Change, Deletion
 from dispatcher.forgetting.person import Person
@@ -18,7 +20,7 @@ from dispatcher.forgetting.places.exports import Exports
 from dispatcher.forgetting.places.outboxes import Outboxes
 from dispatcher.forgetting.places.waiting import Posted, Waiting
 from dispatcher.forgetting.pseudonymisation import Pseudonymisation
-from dispatcher.forgetting.receipt import Receipt, keep, new_id
+from dispatcher.forgetting.receipt import BEYOND, Receipt, keep, new_id
 from dispatcher.store.counts import NOT_TAKEN
 from dispatcher.store.dead_letter_files import directory_of
 from dispatcher.suppression.suppression_list import DIRECTORY, REFRESH_SECONDS, suppression_list
@@ -123,6 +125,7 @@ def forget(
         identifiers={field: len(given) for field in Person.__struct_fields__ if (given := getattr(person, field))},
         hashes=suppressed.hashes_of(person.identifiers) if do else [],
         found=list(look(places, person, watch)),
+        beyond=(*BEYOND, *_at_destinations(settings)),
     )
     if not do:
         return receipt
@@ -134,6 +137,14 @@ def forget(
     receipt.left = [found for found in look(places, person, watch) if found.events or found.left]
     keep(receipt, settings.state_directory / DIRECTORY / "receipts")
     return receipt
+
+
+def _at_destinations(settings: Settings) -> Iterator[str]:
+    """What is left to do at each destination: those who were given data have to be told (GDPR, Art. 19)."""
+    for name, table in settings.destinations.items():
+        type_ = load_type(table.type)
+        if type_.deletion != "here" or type_.deletion_steps:
+            yield describe(name, type_.deletion, type_.deletion_steps)
 
 
 def _check(settings: Settings, person: Person, receipt: Receipt, max_share: float) -> None:

@@ -14,12 +14,12 @@ from dispatcher.forgetting.change import How
 from dispatcher.forgetting.place import Found
 from dispatcher.process.system_calls import sync
 
-#: What no command reaches, said in every receipt.
+#: What no command reaches, said in every receipt; behind it, what each destination offers.
 BEYOND: Final = (
     "backups and snapshots of disks: let them run out, and forget again after one is restored",
     "what was handed on: research packages, files that were sent, tools that have read the log or an export",
     "other hosts: run the command on each that has outboxes, logs or exports",
-    "destinations that cannot delete: `dispatcher doctor` names them",
+    "warehouses that were loaded, such as Vertica and BigQuery: export these days again, and load them anew",
     "names in sentences, and other people's copies of them",
 )
 
@@ -37,7 +37,7 @@ class Receipt(msgspec.Struct, kw_only=True):
         hashes: Of the identifiers, by the key of this host.
         found: What each place had, or has lost.
         left: What a second look has found behind it; empty where nothing is left.
-        beyond: What no command reaches.
+        beyond: What no command reaches, and what is left to do at each destination.
     """
 
     id: str

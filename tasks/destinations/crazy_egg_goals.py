@@ -41,6 +41,8 @@ class CrazyEggGoals(HttpDestination[CrazyEggGoalsOptions, dict[str, Any]]):
     """Delivers goal conversions to a site of Crazy Egg, which cannot recognise a repeat."""
 
     Options = CrazyEggGoalsOptions
+    deletion = "on_request"
+    deletion_steps = "Ask Crazy Egg's support."
     limits = Limits(events=25)
     integration = "Crazy Egg"
 

@@ -55,6 +55,10 @@ class DatadogLogs(HttpDestination[DatadogLogsOptions, bytes]):
 
     Options = DatadogLogsOptions
     deletion = "hidden"
+    deletion_steps = (
+        "Logs are gone when their index's retention has passed, archives when their bucket deletes "
+        "them. Send no personal data there."
+    )
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_EVENT_BYTES)
     takes_gzip = True
     shares_contexts = True

@@ -43,6 +43,10 @@ class Firebase(ValidatedMeasurementProtocol[FirebaseOptions]):
 
     Options = FirebaseOptions
     deletion = "on_request"
+    deletion_steps = (
+        "`dispatcher forget` asks Google where property_id and admin_token are set; else delete the "
+        "user in the property under User explorer."
+    )
     integration = "Firebase"
     app = True
 

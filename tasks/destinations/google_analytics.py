@@ -42,6 +42,10 @@ class GoogleAnalytics(ValidatedMeasurementProtocol[GoogleAnalyticsOptions]):
 
     Options = GoogleAnalyticsOptions
     deletion = "on_request"
+    deletion_steps = (
+        "`dispatcher forget` asks Google where property_id and admin_token are set; else delete the "
+        "user in the property under User explorer."
+    )
     integration = "Google Analytics 4"
 
     def missing_settings(self) -> str | None:

@@ -52,6 +52,8 @@ class GoogleTagManager(MeasurementProtocol[GoogleTagManagerOptions]):
     """Delivers to a server container."""
 
     Options = GoogleTagManagerOptions
+    deletion = "by_hand"
+    deletion_steps = "The container keeps nothing: ask those to whom its tags send."
     integration = "Google Tag Manager"
 
     @property

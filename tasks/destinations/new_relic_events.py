@@ -86,6 +86,9 @@ class NewRelicEvents(HttpDestination[NewRelicEventsOptions, bytes]):
 
     Options = NewRelicEventsOptions
     deletion = "never"
+    deletion_steps = (
+        "Custom events cannot be changed: they go when the account's retention has passed. Send no personal data there."
+    )
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
     takes_gzip = True
     shares_contexts = True

@@ -87,6 +87,8 @@ class Optimizely(HttpDestination[OptimizelyOptions, dict[str, Any]]):
     """Delivers to Optimizely's Event API, many visitors in a request. An item is a visitor with one event."""
 
     Options = OptimizelyOptions
+    deletion = "on_request"
+    deletion_steps = "Send Optimizely a data subject request with the visitor's id."
     limits = Limits(events=MAX_REQUEST_EVENTS, request_bytes=MAX_REQUEST_BYTES)
     integration = "Optimizely Full Stack"
 

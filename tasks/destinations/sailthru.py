@@ -110,6 +110,8 @@ class Sailthru(HttpDestination[SailthruOptions, dict[str, Any]]):
     """Delivers to Sailthru's event API."""
 
     Options = SailthruOptions
+    deletion = "on_request"
+    deletion_steps = "Have Sailthru delete the user's profile, by its interface or its support."
     limits = Limits(events=1)
     requests_per_second = 40
     integration = "Sailthru"

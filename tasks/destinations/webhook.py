@@ -108,6 +108,8 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
     """
 
     Options = WebhookOptions
+    deletion = "by_hand"
+    deletion_steps = "Tell who runs the address; they have what they got."
     shares_contexts = True
 
     def __init__(

@@ -16,6 +16,8 @@ class CrazyEgg(BrowserDestination):
     """Crazy Egg: its script records pages by itself, and no call for events is documented. Takes none."""
 
     integration = "Crazy Egg"
+    deletion = "on_request"
+    deletion_steps = "Ask Crazy Egg's support; recordings can be deleted in its own pages."
 
     def preview(self, event: Event) -> dict[str, Any]:
         """That it is left out, and why."""

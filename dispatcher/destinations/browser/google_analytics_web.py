@@ -28,6 +28,11 @@ class GoogleAnalyticsWeb(BrowserDestination):
     """
 
     integration = "Google Analytics 4 Web"
+    deletion = "on_request"
+    deletion_steps = (
+        "A `google_analytics` destination of the same property with admin_token asks for both; else "
+        "delete the user in the property under User explorer."
+    )
     documented = (*ECOMMERCE, "method", "search_term", "content_type", "promotion_id", "promotion_name")
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:

@@ -29,6 +29,8 @@ class GoogleTagManagerWeb(BrowserDestination):
     """
 
     integration = "Google Tag Manager"
+    deletion = "by_hand"
+    deletion_steps = "The container keeps nothing: ask those to whom its tags send."
     # Its tags are advertisers' for the most part.
     advertising = True
     documented = ECOMMERCE

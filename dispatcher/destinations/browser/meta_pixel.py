@@ -32,6 +32,8 @@ class MetaPixel(BrowserDestination):
     """
 
     integration = "Facebook Pixel"
+    deletion = "never"
+    deletion_steps = "Events cannot be deleted; take the person out of custom audiences."
     advertising = True
     documented = (
         *("content_category", "content_ids", "content_name", "content_type", "contents", "currency", "num_items"),

@@ -23,6 +23,8 @@ class OptimizelyWeb(BrowserDestination):
     """
 
     integration = "Optimizely"
+    deletion = "on_request"
+    deletion_steps = "Send Optimizely a data subject request with the visitor's id."
     documented = ("revenue", "value")
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:

@@ -18,6 +18,8 @@ class Qualaroo(BrowserDestination):
     """
 
     integration = "Qualaroo"
+    deletion = "on_request"
+    deletion_steps = "Ask Qualaroo's support to delete the identity's responses."
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:
         commands: list[list[object]] = [["set", {**scalars(event.data), f"Triggered: {event.name}": True}]]

@@ -17,6 +17,11 @@ class SegmentWeb(BrowserDestination):
     ``messageId`` is the event's id, as the destination ``segment`` sends it: Segment takes the pair once.
     """
 
+    deletion = "on_request"
+    deletion_steps = (
+        "A `segment` destination with public_api_token asks for both; else delete the user in the "
+        "workspace, under Privacy."
+    )
     documented = ECOMMERCE
 
     def calls(self, event: Event) -> tuple[BrowserCall, ...]:

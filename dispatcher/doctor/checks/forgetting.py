@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from dispatcher.destinations.deletion import Deletion, describe
 from dispatcher.destinations.types import load_type
 from dispatcher.doctor.deployment import Deployment
 from dispatcher.doctor.finding import Check, Finding
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.monitoring.units import count_text
 from dispatcher.suppression.suppression_list import suppression_list
-
-if TYPE_CHECKING:
-    from dispatcher.destinations.base import Deletion
 
 LIST: Final = Check(
     "forgetting.list",
@@ -29,25 +27,16 @@ DELETION: Final = Check(
 
 CHECKS: Final = (LIST, DELETION)
 
-_OFFERS: Final[Mapping[Deletion, str]] = {
-    "here": "`dispatcher forget` takes a person out of {name}",
-    "on_request": "the vendor of {name} deletes a person on request",
-    "by_hand": "who runs {name} can delete a person there",
-    "unknown": "{name} does not say how a person is deleted there: ask who runs it",
-    "hidden": "{name} can hide what it has of a person, and not delete it",
-    "never": "{name} cannot delete what it has of a person: it stays until it expires",
-}
-
 
 def check(deployment: Deployment) -> Iterator[Finding]:
     """The list, then every enabled destination."""
     yield readable(deployment.settings.state_directory)
     for name, table in deployment.destinations.items():
         try:
-            offered = load_type(table.type).deletion
+            type_ = load_type(table.type)
         except SettingsError:
             continue  # settings.valid has reported it
-        yield deletion(name, offered)
+        yield deletion(name, type_.deletion, type_.deletion_steps)
 
 
 def readable(state_directory: Path) -> Finding:
@@ -59,7 +48,7 @@ def readable(state_directory: Path) -> Finding:
     return LIST.ok(f"it has {count_text(people, 'person', 'people')}" if people else "nobody is on it")
 
 
-def deletion(name: str, offered: Deletion) -> Finding:
-    """What a destination offers."""
-    what = _OFFERS[offered].format(name=name)
+def deletion(name: str, offered: Deletion, steps: str) -> Finding:
+    """What a destination offers, and what is left to do there."""
+    what = describe(name, offered, steps)
     return DELETION.note(what, name=name) if offered in ("hidden", "never") else DELETION.ok(what)

@@ -74,6 +74,7 @@ class ClickHouse(HttpDestination[ClickHouseOptions, Row]):
 
     Options = ClickHouseOptions
     deletion = "here"
+    deletion_steps = "Its user needs ALTER DELETE on the table. Backups of the server keep the rows."
     traits = CLICKHOUSE
     takes_gzip = True
 

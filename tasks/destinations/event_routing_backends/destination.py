@@ -87,6 +87,10 @@ class EventRoutingBackends(HttpDestination[EventRoutingBackendsOptions, Transfor
     """
 
     Options = EventRoutingBackendsOptions
+    deletion = "by_hand"
+    deletion_steps = (
+        "xAPI can only void statements: delete the actor's in the store of the LRS, as in Aspects' ClickHouse."
+    )
     traits = EVENT_ROUTING_BACKENDS
 
     def __init__(

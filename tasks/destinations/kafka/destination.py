@@ -102,6 +102,10 @@ class Kafka(Destination[KafkaOptions]):
 
     Options = KafkaOptions
     deletion = "by_hand"
+    deletion_steps = (
+        "Single messages cannot be deleted: let the topic's retention.ms pass, or have a compacted "
+        'topic with key = "user" get an empty message; tell who has read it.'
+    )
     traits = KAFKA
 
     def __init__(

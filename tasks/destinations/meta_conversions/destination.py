@@ -166,6 +166,9 @@ class MetaConversions(HttpDestination[MetaConversionsOptions, bytes]):
 
     Options = MetaConversionsOptions
     deletion = "never"
+    deletion_steps = (
+        "Events cannot be deleted; take the person out of custom audiences. Send only hashed ids, or ask for consent."
+    )
     traits = META_CONVERSIONS
     integration = "Facebook Conversions API (Actions)"
     advertising = True

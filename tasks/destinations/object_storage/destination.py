@@ -105,6 +105,10 @@ class ObjectStorage(Destination[ObjectStorageOptions]):
 
     Options = ObjectStorageOptions
     deletion = "here"
+    deletion_steps = (
+        "Its credentials need the right to delete objects. A bucket that keeps older versions needs a "
+        "lifecycle rule for these."
+    )
     traits = OBJECT_STORAGE
 
     def __init__(

@@ -71,6 +71,8 @@ class OtlpLogs(HttpDestination[OtlpLogsOptions, bytes]):
     """Delivers to an OTLP receiver. An item is a log record, as JSON."""
 
     Options = OtlpLogsOptions
+    deletion = "by_hand"
+    deletion_steps = "Delete in the back end behind the collector, where it can, or let its retention pass."
     takes_gzip = True
     shows_traceparent = True
     shares_contexts = True

@@ -94,6 +94,10 @@ class Segment(HttpDestination[SegmentOptions, bytes]):
 
     Options = SegmentOptions
     deletion = "on_request"
+    deletion_steps = (
+        "`dispatcher forget` asks Segment where public_api_token is set; else delete the user in the "
+        "workspace, under Privacy. What Segment has passed on stays there."
+    )
     traits = SEGMENT
     limits = Limits(events=MAX_REQUEST_MESSAGES, request_bytes=MAX_REQUEST_BYTES, event_bytes=MAX_MESSAGE_BYTES)
     shares_contexts = True

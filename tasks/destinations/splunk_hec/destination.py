@@ -72,6 +72,10 @@ class SplunkHec(HttpDestination[SplunkHecOptions, bytes]):
 
     Options = SplunkHecOptions
     deletion = "hidden"
+    deletion_steps = (
+        "A search with `| delete` hides events; they are gone when their index's "
+        "frozenTimePeriodInSecs has passed. Send no personal data there."
+    )
     takes_gzip = True
     shares_contexts = True
 

@@ -275,8 +275,8 @@ CASES: Final = [
     ),
     Case(
         "forgetting.deletion",
-        lambda _: forgetting.deletion("new_relic", "never"),
-        lambda _: forgetting.deletion("segment", "on_request"),
+        lambda _: forgetting.deletion("new_relic", "never", ""),
+        lambda _: forgetting.deletion("segment", "on_request", ""),
         level="note",
     ),
     Case(
