@@ -23,6 +23,7 @@ from dispatcher.outbox.permissions import pass_on_group
 from dispatcher.process.clock import monotonic
 from dispatcher.process.system_calls import sync
 from dispatcher.suppression.names import names_in
+from dispatcher.suppression.shapes import Name, Shapes
 from dispatcher.suppression.tombstone import tombstone
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ DIRECTORY: Final = "forgetting"
 REFRESH_SECONDS: Final = 1.0
 _KEY_BYTES: Final = 32
 _HASH_BYTES: Final = 16
-# Names whose hashes are remembered, so that users who do much cost little. A thousandth of a megabyte each, at most.
-_MAX_KNOWN: Final = 20_000
+# Names whose hashes are remembered, so that users who do much cost little: some ten megabytes.
+_MAX_KNOWN: Final = 50_000
 
 _decode_json: Final = msgspec.json.Decoder().decode
 
@@ -68,6 +69,8 @@ class SuppressionList:
         self._key = b""
         self._hashes: frozenset[str] = frozenset()
         self._known: dict[str, bool] = {}
+        self._others: set[Name] = set()
+        self._shapes = Shapes()
         self._failed = False
 
     def is_empty(self) -> bool:
@@ -105,7 +108,7 @@ class SuppressionList:
         people = _read(self._path)
         self._key = _read_key(self._key_path)
         self._hashes = frozenset(one for person in people for one in person.hashes)
-        self._known = {}
+        self._known, self._others = {}, set()
         self._stamp = stamp
 
     def has_any_of(self, names: Iterable[str]) -> bool:
@@ -131,15 +134,35 @@ class SuppressionList:
 
     def is_named_in_payload(self, payload: bytes) -> bool:
         """The same for an encoded event; False for other bytes."""
+        people = self._shapes.people(payload)
+        if people is not None:
+            return self._has_any_person(people)
         try:
-            return self.is_named_in(_decode_json(payload))
+            event = _decode_json(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return False
+        self._shapes.learn(payload, event)
+        return self.is_named_in(event)
+
+    def _has_any_person(self, people: Iterable[Name]) -> bool:
+        """The same for what stands under the keys of people. Remembers those who are not on the list."""
+        others = self._others
+        if others.issuperset(people):
+            return False
+        for name in people:
+            if name not in others:
+                if self.is_named_in({"user": name}):
+                    return True
+                if len(others) >= _MAX_KNOWN:
+                    others.clear()
+                others.add(name)
+        return False
 
     def replace_forgotten(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
         """The payloads, with a tombstone in the place of each that names somebody who is to be forgotten.
 
-        Costs nothing while the list is empty, else some ten microseconds for each event.
+        Costs nothing while the list is empty, else some four microseconds for an event that looks like earlier ones
+        of its name, and twenty for another.
         """
         if self.is_empty():
             return payloads
