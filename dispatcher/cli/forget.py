@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dispatcher import config
-from dispatcher.cli.input.logs import find_pseudonyms, pseudonyms_option
+from dispatcher.cli.input.logs import Location, find_pseudonyms, pseudonyms_option
 from dispatcher.cli.output.export_summary import export_progress
 from dispatcher.cli.output.forget_summary import print_receipt
 from dispatcher.connections.redis_pool import RedisPool
@@ -24,6 +24,7 @@ from dispatcher.suppression.suppression_list import suppression_list
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
+    from dispatcher.exports.bucket.bucket import Bucket
     from dispatcher.forgetting import Place
     from dispatcher.forgetting.receipt import Receipt
 
@@ -52,8 +53,9 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--in",
     "directories",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A directory of exports, or of copies of logs, besides those of the settings. May be given several times.",
+    type=Location(click.Path(exists=True, file_okay=False, path_type=Path)),
+    help="A directory, or a bucket's folder (s3://…, gs://…, az://…), of exports or of copies of logs, besides those "
+    "of the settings. May be given several times.",
 )
 @click.option(
     "--requested", is_flag=True, help="Everybody whom edX's retirement pipeline has asked to forget, one by one."
@@ -68,7 +70,7 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--without-redis", is_flag=True, help="Leave out what waits in Redis, as when it is down.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 def forget(
-    directories: tuple[Path, ...],
+    directories: tuple[Path | Bucket, ...],
     requested: bool,
     key_file: Path | None,
     do: bool,
@@ -94,7 +96,7 @@ def forget(
     \b
     Examples:
       dispatcher forget --user 42 --username ada --username ada_old --email ada@example.org
-      dispatcher forget --user 42 --username ada --in /srv/events --do
+      dispatcher forget --user 42 --username ada --in /srv/events --in s3://logs/tracking --do
       dispatcher forget --user 42 --username ada --pseudonyms /etc/research.key --do
       dispatcher forget --requested --do
 
@@ -108,7 +110,7 @@ def forget(
     pool = None if without_redis else RedisPool(settings.store, timeout_seconds=_TIMEOUT_SECONDS)
     try:
         run = partial(
-            _run, settings, places_of(settings, pool, directories), do=do, max_share=max_share, pseudonyms=pseudonyms
+            _run, settings, _places(settings, pool, directories), do=do, max_share=max_share, pseudonyms=pseudonyms
         )
         show = _show_json if as_json else print_receipt
         if person is None:
@@ -121,6 +123,11 @@ def forget(
         if pool is not None:
             pool.close()
     raise SystemExit(0 if is_done else 1)
+
+
+def _places(settings: Settings, pool: RedisPool | None, given: Sequence[Path | Bucket]) -> list[Place]:
+    directories = [one for one in given if isinstance(one, Path)]
+    return places_of(settings, pool, directories, [one.url for one in given if not isinstance(one, Path)])
 
 
 def _run(settings: Settings, places: Sequence[Place], person: Person, **options: Any) -> Receipt:

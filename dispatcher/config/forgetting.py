@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from dispatcher.config.base import Count, Table
+
+# A folder of a bucket. A password or a query has no place in it.
+_ADDRESS: Final = r"^(s3|s3a|gs|az|abfs|abfss)://[^:?#\s]+$"
 
 
 class HoldSettings(Table):
@@ -39,9 +42,19 @@ class ForgettingSettings(Table):
     directories: tuple[Path, ...] = Field(
         (), description="Exports, and copies of logs; everything in them is looked at."
     )
+    buckets: tuple[Annotated[str, StringConstraints(pattern=_ADDRESS)], ...] = Field(
+        (), description="The same in folders of buckets, such as s3://logs/tracking; credentials are the environment's."
+    )
     max_share: float = Field(
         0.01, gt=0, le=1, description="The fraction of all events that may name one person; beyond it nothing is done."
     )
+
+    @field_validator("directories")
+    @classmethod
+    def _check_directories(cls, directories: tuple[Path, ...]) -> tuple[Path, ...]:
+        if any(":" in path.parts[0] for path in directories if path.parts):
+            raise ValueError("an address is none of a directory: name it in forgetting.buckets")
+        return directories
 
 
 class RetentionSettings(Table):

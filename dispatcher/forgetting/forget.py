@@ -15,6 +15,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.forgetting.change import Change, Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Place, Watcher
+from dispatcher.forgetting.places.bucket_folders import folder_places
 from dispatcher.forgetting.places.dead import Dead, DeadFiles
 from dispatcher.forgetting.places.exports import Exports
 from dispatcher.forgetting.places.outboxes import Outboxes
@@ -39,13 +40,16 @@ class ForgetRefusedError(DispatcherError):
     """Nothing was taken out, since that may be a slip of the keyboard, or is held; says what to do."""
 
 
-def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[Path] = ()) -> list[Place]:
+def places_of(
+    settings: Settings, pool: RedisPool | None, directories: Sequence[Path] = (), buckets: Sequence[str] = ()
+) -> list[Place]:
     """Every place of a deployment, in the order in which a person is taken out of them: as events flow.
 
     Args:
         settings: Where the places are.
         pool: The batch store's Redis; None leaves out what is in it.
         directories: Exports and logs besides those that the settings name.
+        buckets: Addresses of folders of buckets with such, besides those that the settings name.
 
     Raises:
         SettingsError: A destination's type cannot be imported.
@@ -65,10 +69,15 @@ def places_of(settings: Settings, pool: RedisPool | None, directories: Sequence[
     own = settings.state_directory / "exports"
     under_way = sorted(path for path in own.glob("*") if path.is_dir())
     places += [Exports(path) for path in dict.fromkeys((*settings.forgetting.directories, *directories, *under_way))]
+    exported_to: frozenset[str] = frozenset()
     if any(own.glob("*/bucket.json")):
         from dispatcher.forgetting.places.bucket_exports import BucketExports  # noqa: PLC0415 - the extra
 
-        places.append(BucketExports(own))
+        known = BucketExports(own)
+        places.append(known)
+        exported_to = known.urls()
+    named = {url.rstrip("/") for url in (*settings.forgetting.buckets, *buckets)}
+    places += folder_places(sorted(named - exported_to), settings.state_directory)
     if any(own.glob("*/iceberg.json")):
         from dispatcher.forgetting.places.iceberg import IcebergTables  # noqa: PLC0415 - the extra
 

@@ -10,6 +10,8 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -18,11 +20,13 @@ from dispatcher.errors import DispatcherError
 from dispatcher.exports.bucket.bucket import Bucket, BucketError, ObjectChangedError, ObjectUnreadableError
 from dispatcher.exports.bucket.log_object import LogObject
 from dispatcher.forgetting.change import Change
+from dispatcher.forgetting.closed_files import why_closed
 from dispatcher.forgetting.log_file import LogFile
 from dispatcher.forgetting.log_reader import LogFileError, LogReader, ignore
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.forgetting.search import LineSearch
+from dispatcher.installation.extras import install_command
 
 #: Where copies go, within the state directory: a directory for each place.
 WORK: Final = Path("forgetting", "work")
@@ -37,13 +41,13 @@ _COPIED_BYTES: Final = 8 << 20
 
 
 class ObjectFiles:
-    """The logs under an address: a ``Place``. For one thread; whoever writes there goes on meanwhile.
+    """The logs, and exports, under an address: a ``Place``. For one thread; whoever writes there goes on meanwhile.
 
     Args:
         place: The name of the place.
         bucket: The address.
         work: A directory of this machine for copies of the objects that are replaced, for nothing else.
-        takes: Whether an object of that name is a log.
+        takes: Whether an object of that name is looked at.
     """
 
     def __init__(self, place: str, bucket: Bucket, work: Path, takes: Callable[[str], bool]) -> None:
@@ -55,13 +59,15 @@ class ObjectFiles:
 
     def look(self, person: Person, watch: Watcher) -> Iterator[Found]:
         """How many lines of each folder name the person, and each object that cannot be read."""
-        yield from self._each_folder(person, None, watch)
+        yield from self._cleanly(person, None, watch)
 
     def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Replace the objects that have some; those in which nothing is left are deleted."""
+        yield from self._cleanly(person, change, watch)
+
+    def _cleanly(self, person: Person, change: Change | None, watch: Watcher) -> Iterator[Found]:
         # What a run leaves that was killed names the person.
         shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(mode=0o700, parents=True)
         try:
             yield from self._each_folder(person, change, watch)
         finally:
@@ -79,7 +85,7 @@ class ObjectFiles:
             for number, folder in enumerate(("", *folders)):
                 watch(f"reading {self._bucket.url}", number, len(folders) + 1)
                 objects = self._bucket.list(folder) if folder else loose
-                yield from self._folder(folder, objects, lambda one: self._one(one, search, change), pool)
+                yield from self._folder(folder, objects, lambda one: self._one(one, person, search, change), pool)
                 if self._troubles >= _MAX_TROUBLES:
                     why = f"{self._troubles} objects in turn could not be read, and the rest was left out: run it again"
                     yield Found(place=self.name, where=self._bucket.url, left=why)
@@ -108,11 +114,18 @@ class ObjectFiles:
             if one["size"] and self._takes(one["path"]):
                 yield LogObject(bucket=self._bucket, name=one["path"], size=one["size"], e_tag=one["e_tag"] or "")
 
-    def _one(self, log: LogObject, search: LineSearch, change: Change | None) -> Found:
+    def _one(self, log: LogObject, person: Person, search: LineSearch, change: Change | None) -> Found:
+        if (why := why_closed(log.name)) is not None:
+            return Found(place=self.name, where=str(log), left=why)
         try:
-            named, lines = LogReader(log).count(search, ignore)
-            if named and change is not None:
-                named, lines = self._replace(log, search, change)
+            if log.name.endswith(".parquet"):
+                named, lines = self._table(log, person, change)
+            else:
+                named, lines = LogReader(log).count(search, ignore)
+                if named and change is not None:
+                    with self._copied(log) as path:
+                        named, lines = LogFile(path).rewrite(search, change.line, ignore)
+                        self._replace(log, path if any(LogReader(path).blocks()) else None)
         except BucketError as error:
             self._troubles += 1
             return Found(place=self.name, where=str(log), left=str(error))
@@ -124,19 +137,34 @@ class ObjectFiles:
         self._troubles = 0
         return Found(place=self.name, where=str(log), events=named, of=lines)
 
-    def _replace(self, log: LogObject, search: LineSearch, change: Change) -> tuple[int, int]:
+    def _table(self, log: LogObject, person: Person, change: Change | None) -> tuple[int, int]:
+        if find_spec("pyarrow") is None:
+            raise LogFileError(f"it is Parquet: {install_command('export')}")
+        from dispatcher.forgetting.parquet_file import go_through  # noqa: PLC0415 - the extra
+
+        with self._copied(log) as path:
+            named, rows = go_through(path, person, change)
+            if named and change is not None:
+                self._replace(log, path if path.exists() else None)
+        return named, rows
+
+    @contextmanager
+    def _copied(self, log: LogObject) -> Iterator[Path]:
+        """A copy on this machine, for nobody else's eyes, and gone behind this."""
+        self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
         with TemporaryDirectory(dir=self._work) as directory:
             path = Path(directory) / "object"
             with log.open() as content, path.open("wb") as copy:
                 shutil.copyfileobj(content, copy, _COPIED_BYTES)
             if path.stat().st_size != log.size:
                 raise LogFileError(f"{log} was cut off on its way: run it again")
-            counts = LogFile(path).rewrite(search, change.line, ignore)
-            if any(LogReader(path).blocks()):
-                self._bucket.put(log.name, path, replaces={"e_tag": log.e_tag})
-            else:
-                self._bucket.delete(log.name)
-        return counts
+            yield path
+
+    def _replace(self, log: LogObject, path: Path | None) -> None:
+        if path is None:
+            self._bucket.delete(log.name)
+        else:
+            self._bucket.put(log.name, path, replaces={"e_tag": log.e_tag})
 
 
 def _in_order(pool: ThreadPoolExecutor, go: Callable[[LogObject], Found], logs: Iterable[LogObject]) -> Iterator[Found]:

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import msgspec
 import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
+from click.testing import CliRunner
 
+from dispatcher.cli import main
 from dispatcher.destinations.base import Batch
 from dispatcher.event import Event, encode
 from dispatcher.exports.bucket.bucket import Bucket
@@ -229,3 +233,32 @@ def test_a_bucket_that_gives_nothing_is_not_asked_for_all(s3: BucketServer, tmp_
         assert proxy.made["expired"] < 70
     assert "ExpiredToken: renew the credentials" in left[0]
     assert "the rest was left out" in left[-1]
+
+
+def test_the_command_looks_into_folders_of_buckets(s3: BucketServer, tmp_path: Path) -> None:
+    store = s3.store("raw")
+    line = b'2026-03-04 INFO [tracking] [user 7] {"context": {"user_id": %d}, "event": {"n": %d}}\n'
+    obstore.put(store, "host-1/tracking.log-1.gz", gzip.compress(line % (4200042, 1) + line % (7, 2)))
+    obstore.put(store, "tracking.log", line % (4200042, 3) + line % (7, 4))
+    rows = pa.table({"username": ["ada_1815", "bob"], "event": ["{}", "{}"], "context": ["{}", "{}"]})
+    pq.write_table(rows, tmp_path / "1.parquet")
+    obstore.put(store, "days/1.parquet", tmp_path / "1.parquet")
+    obstore.put(store, "packages/x.log.gz.gpg", b"closed")
+    environ = {
+        **variables(s3.port),
+        "DISPATCHER_STATE_DIRECTORY": str(tmp_path / "state"),
+        "DISPATCHER_FORGETTING__BUCKETS": json.dumps([f"s3://{BUCKET}/raw/host-1"]),
+    }
+    words = ("forget", "--user", "4200042", "--username", "ada_1815", "--without-redis", "--json", "--max-share", "1")
+    given = ("--in", f"s3://{BUCKET}/raw/", "--do")
+    done = CliRunner(env=environ).invoke(main, [*words, *given], catch_exceptions=False)
+    receipt = json.loads(done.stdout)
+    # What is encrypted has to be made anew.
+    assert [one["where"] for one in receipt["left"] if one["left"]] == [f"s3://{BUCKET}/raw/packages/x.log.gz.gpg"]
+    assert done.exit_code == 1
+    assert sum(one["events"] for one in receipt["found"]) == 3
+    assert gzip.decompress(bytes(obstore.get(store, "host-1/tracking.log-1.gz").bytes())) == line % (7, 2)
+    assert bytes(obstore.get(store, "tracking.log").bytes()) == line % (7, 4)
+    (tmp_path / "2.parquet").write_bytes(obstore.get(store, "days/1.parquet").bytes())
+    assert pq.read_table(tmp_path / "2.parquet")["username"].to_pylist() == ["bob"]
+    assert not list((tmp_path / "state").rglob("object"))

@@ -31,6 +31,10 @@ class BucketExports:
     def __init__(self, exports: Path) -> None:
         self._exports = exports
 
+    def urls(self) -> frozenset[str]:
+        """The addresses of these folders."""
+        return frozenset(str(target) for target in known_targets(self._exports))
+
     def look(self, person: Person, watch: Watcher) -> Iterator[Found]:
         """How many rows and lines of each object name the person."""
         for target in known_targets(self._exports):

@@ -10,18 +10,13 @@ from typing import Any, Final
 
 from dispatcher.errors import DispatcherError
 from dispatcher.forgetting.change import Change
+from dispatcher.forgetting.closed_files import why_closed
 from dispatcher.forgetting.line_files import count_each, rewrite_one
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Watcher
 from dispatcher.installation.extras import install_command
 
 _PARQUET_MAGIC: Final = b"PAR1"
-# What cannot be looked into: it is encrypted, or another program's own form.
-_CLOSED: Final = {
-    ".gpg": "it is encrypted: make the package of this day anew, and tell who has it",
-    ".pgp": "it is encrypted: make it anew, and tell who has it",
-    ".hyper": "it is Tableau's own form: make it anew from the Parquet files",
-}
 
 
 class Exports:
@@ -76,7 +71,7 @@ class Exports:
         for path in sorted(self._directory.rglob("*")):
             if not path.is_file() or path.name.startswith(".") or path.name == "lock":
                 continue
-            if (why := _CLOSED.get(path.suffix)) is not None:
+            if (why := why_closed(path.name)) is not None:
                 closed.append(Found(place=self.name, where=str(path), left=why))
             elif _is_parquet(path):
                 tables.append(path)
