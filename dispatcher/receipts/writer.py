@@ -47,6 +47,7 @@ class ReceiptWriter:
         self._file_bytes = min(_FILE_BYTES, max(1, max_bytes // _FEWEST_FILES))
         self._lock = threading.Lock()
         self._fd = -1
+        self._path = directory
         self._size = 0
         self._pid = 0
         self._warned_at = float("-inf")
@@ -68,7 +69,7 @@ class ReceiptWriter:
             try:
                 self._append(text)
             except OSError as error:
-                self._close()
+                self._give_up()
                 if time.monotonic() - self._warned_at >= _WARN_SECONDS:
                     self._warned_at = time.monotonic()
                     logger.warning(
@@ -98,7 +99,8 @@ class ReceiptWriter:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._tidy()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(new_path(self._directory), flags, 0o640)
+        self._path = new_path(self._directory)
+        self._fd = os.open(self._path, flags, 0o640)
         self._size = 0
 
     def _tidy(self) -> None:
@@ -110,6 +112,13 @@ class ReceiptWriter:
             if room < 0 or file.changed < too_old:
                 with suppress(FileNotFoundError):  # another process tidies too
                     file.path.unlink()
+
+    def _give_up(self) -> None:
+        """Close a file that takes no more. A full disk would get an empty file with each delivery."""
+        if self._fd >= 0 and self._size == 0:
+            with suppress(OSError):
+                self._path.unlink()
+        self._close()
 
     def _close(self) -> None:
         if self._fd >= 0:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -174,6 +177,31 @@ def test_a_directory_that_cannot_be_written_warns_once(tmp_path: Path, caplog: p
     kept.write([block("b")])
     (record,) = caplog.records
     assert "receipts.directory" in record.message
+
+
+def test_a_full_disk_leaves_no_empty_files_behind(tmp_path: Path) -> None:
+    kept, first, late = writer(tmp_path), IdSource().new(), IdSource().new()
+    kept.write([block(first)])
+    (file,) = receipt_files(tmp_path)
+    with files_of_at_most(file.bytes + 10):
+        kept.write([block(IdSource().new())])
+        with files_of_at_most(0):
+            for _ in range(5):
+                kept.write([block(IdSource().new())])
+    kept.write([block(late)])
+    assert set(find_receipts(tmp_path, [first, late]).by_event) == {first, late}
+    assert len(receipt_files(tmp_path)) == 2
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let this process write no more than so much into a file, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_without_room_for_any_nothing_is_written(tmp_path: Path) -> None:
