@@ -96,7 +96,16 @@ def play(
     taken = json.loads(file.read_text())
     good = frozenset(event_id for event_id, bad in emitted.items() if not bad)
     bad = frozenset(emitted) - good
-    return {name: Found(counts=ledger[name], taken=taken[name], good=good, bad=bad) for name in STALLS}
+    nothing: frozenset[str] = frozenset()
+    return {
+        name: Found(
+            counts=ledger[name],
+            taken=taken[name],
+            good=good if stall.refuses else good | bad,
+            bad=bad if stall.refuses else nothing,
+        )
+        for name, stall in STALLS.items()
+    }
 
 
 def _configure(site: Site, urls: Mapping[str, str]) -> None:

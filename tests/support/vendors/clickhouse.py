@@ -47,8 +47,9 @@ class ClickHouseVendor(Vendor):
             return exception(62, "SYNTAX_ERROR", 400)
         if POISON in call.text:
             return exception(27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", 400)
-        rows = [json.loads(line) for line in call.content.splitlines()]
-        if (token := call.query["insert_deduplication_token"]) not in self._tokens:
-            self._tokens.add(token)
-            self.rows.update(row["id"] for row in rows)
-        return Reply()
+        ids = [json.loads(line)["id"] for line in call.content.splitlines()]
+        if (token := call.query["insert_deduplication_token"]) in self._tokens:
+            return Reply()
+        self._tokens.add(token)
+        self.rows.update(ids)
+        return Reply(taken=ids)
