@@ -5,6 +5,7 @@ Each process has files of its own, so that nothing is locked, and hosts may shar
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 # Bytes of one file, and how many of them the directory has at least before the oldest is deleted.
 _FILE_BYTES: Final = 4 << 20
 _FEWEST_FILES: Final = 8
+# A full disk, a used up quota, a limit on the size of files.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Seconds between two warnings that receipts are not written.
 _WARN_SECONDS: Final = 600.0
 
@@ -69,7 +72,7 @@ class ReceiptWriter:
             try:
                 self._append(text)
             except OSError as error:
-                self._give_up()
+                self._give_up(error)
                 if time.monotonic() - self._warned_at >= _WARN_SECONDS:
                     self._warned_at = time.monotonic()
                     logger.warning(
@@ -90,10 +93,10 @@ class ReceiptWriter:
             self._close()
         if self._fd < 0:
             self._open()
-        written = os.write(self._fd, text)
-        self._size += written
-        if written < len(text):  # a full disk: what follows goes to another file, since a half block ends this one
-            raise OSError(0, "the disk is full")
+        if os.write(self._fd, text) < len(text):
+            os.ftruncate(self._fd, self._size)  # a half block would hide what follows
+            raise OSError(errno.ENOSPC, "the disk is full")
+        self._size += len(text)
 
     def _open(self) -> None:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -113,11 +116,13 @@ class ReceiptWriter:
                 with suppress(FileNotFoundError):  # another process tidies too
                     file.path.unlink()
 
-    def _give_up(self) -> None:
-        """Close a file that takes no more. A full disk would get an empty file with each delivery."""
+    def _give_up(self, error: OSError) -> None:
+        """Close the file, for another one. On a full disk it stays, or each delivery would leave one."""
         if self._fd >= 0 and self._size == 0:
             with suppress(OSError):
                 self._path.unlink()
+        elif error.errno in _FULL:
+            return
         self._close()
 
     def _close(self) -> None:

@@ -1,6 +1,7 @@
 """The cases, by kind."""
 
 from tests.faults.case import Case
+from tests.faults.cases.analyst import analyst
 from tests.faults.cases.collectors import collectors
 from tests.faults.cases.crowds import crowds
 from tests.faults.cases.dead_letters import dead_letters
@@ -16,6 +17,7 @@ from tests.faults.cases.sink_faults import sink_faults
 
 _KINDS = (
     *(kills, joined, redis_faults, sink_faults, disks, power, crowds, dead_letters, operations, collectors, handover),
+    analyst,
     outage,
 )
 CASES: dict[str, Case] = {case.name: case for kind in _KINDS for case in kind.all}

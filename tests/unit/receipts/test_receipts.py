@@ -190,7 +190,10 @@ def test_a_full_disk_leaves_no_empty_files_behind(tmp_path: Path) -> None:
                 kept.write([block(IdSource().new())])
     kept.write([block(late)])
     assert set(find_receipts(tmp_path, [first, late]).by_event) == {first, late}
-    assert len(receipt_files(tmp_path)) == 2
+    assert len(receipt_files(tmp_path)) == 1
+    with files_of_at_most(0):
+        writer(tmp_path).write([block(IdSource().new())])
+    assert len(receipt_files(tmp_path)) == 1
 
 
 @contextmanager
