@@ -53,7 +53,7 @@ class ForgettingSettings(Table):
     @classmethod
     def _check_directories(cls, directories: tuple[Path, ...]) -> tuple[Path, ...]:
         if any(":" in path.parts[0] for path in directories if path.parts):
-            raise ValueError("an address is none of a directory: name it in forgetting.buckets")
+            raise ValueError("must be directories: the address of a bucket's folder goes into forgetting.buckets")
         return directories
 
 
