@@ -25,17 +25,21 @@ def an_event(number: int, name: str = "shop.order.paid", *, text: str = "") -> b
     return encode(Event(id=f"id-{number}", name=name, timestamp=datetime.now(UTC), data=data, context={}))
 
 
-def add_dead_letters(store: BatchStore, *payloads: bytes, reason: str = "oversized", start: int = 0) -> None:
+def add_dead_letters(
+    store: BatchStore, *payloads: bytes, reason: str = "oversized", start: int = 0, destination: str = NAME
+) -> None:
     """Put a batch of these events, and have all of them die at the destination.
 
     Args:
+        destination: Whose they are.
         start: The batch's position in the journal; every batch needs one of its own, in steps of 8.
     """
-    put = Put(destination=NAME, journal="1-a", start=start, end=start + 8, packed=pack(payloads), count=len(payloads))
+    packed = pack(payloads)
+    put = Put(destination=destination, journal="1-a", start=start, end=start + 8, packed=packed, count=len(payloads))
     assert store.put([put]) == [None]
-    claim = store.claim(NAME, put.batch_id, token="t", lease_seconds=60)
+    claim = store.claim(destination, put.batch_id, token="t", lease_seconds=60)
     assert isinstance(claim, Claim)
-    dead = [DeadEvent(reason, f"too large for {NAME}", payload) for payload in payloads]
+    dead = [DeadEvent(reason, f"too large for {destination}", payload) for payload in payloads]
     assert store.settle(claim, Settlement(dead=dead, error="too large"))
 
 

@@ -132,7 +132,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(events=st.lists(_EVENTS, min_size=2, max_size=5))
 def test_nobody_is_missed_and_nobody_else_is_found(directory: Path, events: list[bytes]) -> None:
     suppressed = SuppressionList(directory)
