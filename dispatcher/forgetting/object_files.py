@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,19 +59,15 @@ class ObjectFiles:
 
     def look(self, person: Person, watch: Watcher) -> Iterator[Found]:
         """How many lines of each folder name the person, and each object that cannot be read."""
-        yield from self._cleanly(person, None, watch)
+        yield from self._each_folder(person, None, watch)
 
     def forget(self, person: Person, change: Change, watch: Watcher) -> Iterator[Found]:
         """Replace the objects that have some; those in which nothing is left are deleted."""
-        yield from self._cleanly(person, change, watch)
-
-    def _cleanly(self, person: Person, change: Change | None, watch: Watcher) -> Iterator[Found]:
         # What a run leaves that was killed names the person.
         shutil.rmtree(self._work, ignore_errors=True)
-        try:
-            yield from self._each_folder(person, change, watch)
-        finally:
-            shutil.rmtree(self._work, ignore_errors=True)
+        yield from self._each_folder(person, change, watch)
+        with suppress(OSError):  # somebody may be looking at the same time
+            self._work.rmdir()
 
     def _each_folder(self, person: Person, change: Change | None, watch: Watcher) -> Iterator[Found]:
         self._troubles = 0

@@ -176,6 +176,9 @@ def test_an_object_that_fails_is_named_and_the_others_are_done(s3: BucketServer,
     obstore.put(store, "dt=2026-03-06/gone.log.gz", gzip.compress(line % (4200042, 91)))
     obstore.put(store, "of-somebody-else.txt", b"ada_1815")
     before = contents(s3)
+    # As a run leaves it that was killed.
+    (tmp_path / "work" / "killed").mkdir(parents=True)
+    (tmp_path / "work" / "killed" / "object").write_bytes(b"ada_1815")
 
     def choose(method: str, path: str, _: int) -> str:
         if method == "GET" and "gone.log" in path:
