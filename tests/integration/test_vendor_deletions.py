@@ -14,7 +14,9 @@ from dispatcher.forgetting import Deletion, Found, Person, Place
 from tests.support.vendor import CUT, Reply
 from tests.support.vendors.deletions import PROPERTY_ID, TOKEN, GoogleAdminApi, SegmentPublicApi
 
-ADA = Person(user_ids=("42",), usernames=("ada", "ada_old"), emails=("ada@example.org",), anonymous_ids=("1234.5678",))
+GRACE = Person(
+    user_ids=("42",), usernames=("grace", "grace_old"), emails=("grace@example.org",), anonymous_ids=("1234.5678",)
+)
 
 
 @pytest.fixture
@@ -47,11 +49,11 @@ def google_place(tmp_path: Path, api: GoogleAdminApi, **table: Any) -> Place:
     return place
 
 
-def look(place: Place, person: Person = ADA) -> list[Found]:
+def look(place: Place, person: Person = GRACE) -> list[Found]:
     return list(place.look(person, lambda _what, _done, _of: None))
 
 
-def forget(place: Place, person: Person = ADA) -> list[Found]:
+def forget(place: Place, person: Person = GRACE) -> list[Found]:
     return list(place.forget(person, Deletion(), lambda _what, _done, _of: None))
 
 
@@ -68,7 +70,7 @@ def test_segment_is_asked_once_for_all_names(tmp_path: Path, segment: SegmentPub
     (found,) = forget(place)
     assert (found.events, found.left) == (1, "")
     assert "request reg1" in found.where
-    assert segment.taken == {"42": 1, "ada": 1, "ada_old": 1}
+    assert segment.taken == {"42": 1, "grace": 1, "grace_old": 1}
     assert segment.calls[0].value["regulationType"] == "SUPPRESS_WITH_DELETE"
 
     again = segment_place(tmp_path, segment)
@@ -85,7 +87,7 @@ def test_the_record_names_nobody_and_is_the_owners_alone(tmp_path: Path, segment
     record = tmp_path / "forgetting" / "deletions.json"
     assert record.stat().st_mode & 0o777 == 0o600
     assert "reg1" in record.read_text()
-    assert [name for name in ('"42"', "ada", "example.org", TOKEN) if name in record.read_text()] == []
+    assert [name for name in ('"42"', "grace", "example.org", TOKEN) if name in record.read_text()] == []
 
 
 def test_two_destinations_are_asked_each(tmp_path: Path, segment: SegmentPublicApi) -> None:
@@ -144,7 +146,7 @@ def test_what_segment_refuses_is_left_and_sent_again(
     assert found.events == 0
     assert "Segment's Public API" in found.left
     assert remedy in found.left
-    assert "ada" not in found.left
+    assert "grace" not in found.left
     assert look(place)[0].events == 1
     assert forget(place)[0].events == 1
 
@@ -159,7 +161,7 @@ def test_google_is_asked_for_each_id_that_it_knows(tmp_path: Path, google: Googl
     assert kinds == ["clientId"] * 5 + ["userId"] * 3
     assert {"userId=42", "clientId=1234.5678"} <= google.taken.keys()
     assert [found.left for found in founds] == [""] * 8
-    assert "ada@example.org" not in str(google.taken)
+    assert "grace@example.org" not in str(google.taken)
     assert look(place)[0].events == 0
     assert forget(place) == []
 

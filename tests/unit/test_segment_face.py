@@ -158,8 +158,8 @@ def test_the_callers_dicts_are_not_changed(recorder: RecordingTracker) -> None:
 @pytest.mark.parametrize("call", [segment.identify, segment.page, segment.screen])
 def test_details_in_the_place_of_the_user_are_an_error_that_says_what_comes_first(call: Any) -> None:
     with capture(), pytest.raises(InvalidEventError, match="who it is comes first") as raised:
-        call({"email": "ada@example.org"})
-    assert "ada" not in str(raised.value)
+        call({"email": "grace@example.org"})
+    assert "grace" not in str(raised.value)
 
     lenient = tracker.Tracker(outbox=(outbox := MemoryOutbox()))
     before = tracker.set_tracker(lenient)

@@ -17,10 +17,10 @@ def test_a_person_is_named_by_any_identifier() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"user_ids": ("",)}, {"usernames": ("a\nb",)}, {"emails": ("ada",)}, {"sessions": ("x" * 513,)}],
+    [{}, {"user_ids": ("",)}, {"usernames": ("a\nb",)}, {"emails": ("grace",)}, {"sessions": ("x" * 513,)}],
     ids=["nobody", "empty", "control", "no_at", "long"],
 )
 def test_what_names_nobody_is_refused_without_being_quoted(given: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(ValueError, match=r"nobody|one of") as caught:
         Person(**given)
-    assert "ada" not in str(caught.value)
+    assert "grace" not in str(caught.value)

@@ -303,5 +303,5 @@ def test_values_are_set_inside_objects_only(rule: dict[str, Any]) -> None:
 def test_no_error_contains_event_data() -> None:
     for rule in ({"set": {"mode.x": 1}}, {"set": {"x": "{data.mode}{data.gone}"}}, {"name": "{data.grade}"}):
         with pytest.raises(UndeliverableError) as caught:
-            mapped(rule, data=DATA | {"mode": "ada@example.org", "grade": {"of": "ada@example.org"}})
-        assert "ada" not in str(caught.value)
+            mapped(rule, data=DATA | {"mode": "grace@example.org", "grade": {"of": "grace@example.org"}})
+        assert "grace" not in str(caught.value)

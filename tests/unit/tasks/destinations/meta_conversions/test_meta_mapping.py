@@ -197,12 +197,12 @@ def test_a_mapping_can_set_several_values_and_remove_one() -> None:
 
 
 def test_a_misspelt_field_in_a_mapping_is_reported() -> None:
-    error = refusal(an_event(data={"user_data": {"email": "ada@example.org"}}))
+    error = refusal(an_event(data={"user_data": {"email": "grace@example.org"}}))
 
     assert error.reason == "invalid"
     assert "user_data.email" in str(error)
     assert "em, ph" in str(error)
-    assert "ada" not in str(error)
+    assert "grace" not in str(error)
 
 
 def test_a_click_id_in_the_page_url_becomes_fbc() -> None:
@@ -214,7 +214,8 @@ def test_a_click_id_in_the_page_url_becomes_fbc() -> None:
     damaged = {"page": page, "fbc": "fb.1.1698765432000."}
     assert sent(an_event(context=CONTEXT | damaged))["user_data"]["fbc"] == "fb.1.1795441844123.IwAR2_aem_X"
     for query in ("fbclid=", "fbclid=%20", "fbclid=a%00b", f"fbclid={'x' * 5000}", "fbclid=%F0%9F%8E%89"):
-        assert "fbc" not in sent(an_event(context={**CONTEXT, "page": f"{PAGE}?{query}"}))["user_data"]
+        found = sent(an_event(context={**CONTEXT, "page": f"{PAGE}?{query}"}))
+        assert found["user_data"].get("fbc") is None
 
 
 @pytest.mark.parametrize("field", ["fbc", "fbp"])
@@ -241,7 +242,7 @@ def test_a_value_that_cannot_be_gives_way_to_one_that_can() -> None:
         {"client_user_agent": AGENT},
         {"ct": "Paris", "country": "FR", "st": "idf", "zp": "75018", "ge": "f", "client_user_agent": AGENT},
         {"db": "1997-02-16", "client_user_agent": AGENT},
-        {"fn": "Ada", "ge": "f"},
+        {"fn": "Grace", "ge": "f"},
         {"ln": "King"},
     ],
 )
@@ -250,7 +251,7 @@ def test_an_event_of_an_unknown_person_is_dead_and_says_what_to_bind(said: dict[
 
     assert error.reason == "missing_user_data"
     assert "Bind user_id, email, ip, fbp or fbc" in str(error)
-    assert "Ada" not in str(error)
+    assert "Grace" not in str(error)
 
 
 @pytest.mark.parametrize("said", [{"fn": "Ada", "ln": "King"}, {"em": "a@b.org"}, {"fbp": "fb.1.1596403881668.1"}])
