@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test pythons servers lrs clickhouse constraints lint format bench client peers faults fuzz edge screenshots clean
+.PHONY: help venv demo test pythons servers lrs clickhouse otel constraints lint format bench client peers faults fuzz edge screenshots clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -46,6 +46,9 @@ lrs: $(INSTALLED) ## fetch event-routing-backends and Ralph, an LRS, into .venvs
 
 clickhouse: $(INSTALLED) ## fetch chDB, ClickHouse's engine, into .venvs, for the tests; 183 MB, installs nothing
 	@.ci/venvs clickhouse
+
+otel: $(INSTALLED) ## fetch OpenTelemetry's SDK, which apps trace with, into .venvs, for the tests; installs nothing
+	@.ci/venvs otel
 
 constraints: $(INSTALLED) ## write constraints.txt anew: the newest release of all that is needed
 	@.ci/constraints

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
 
 from dispatcher import config
 from dispatcher.monitoring.otel.traceparent import KEY
 from dispatcher.outbox import Reader, find_outboxes
 from dispatcher.store.event_ids import SOURCE_KEY, source_of
 from dispatcher.tracker import Tracker
+from tests.support.spans import current_span
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -19,20 +19,15 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 def emitted_in_a_span(root: Path, *, ids_repeat: bool = False) -> tuple[str, bytes]:
     """The trace of a span, and the payload of an event that was emitted in it."""
     settings = config.load({}, {"outbox": {"directory": str(root)}, "relay": {"mode": "external"}})
-    provider = TracerProvider(shutdown_on_exit=False)
     one = Tracker(settings, ids_repeat=ids_repeat)
-    with (
-        provider.get_tracer("shop").start_as_current_span("request") as span,
-        one.context("request", {"user_id": 7, SOURCE_KEY: "web"}),
-    ):
+    with current_span() as span, one.context("request", {"user_id": 7, SOURCE_KEY: "web"}):
         one.emit("shop.order.paid", {"n": 1})
-    provider.shutdown()
     (directory,) = find_outboxes(root)
     reader = Reader(directory)
     (payload,), _ = reader.read()
     reader.close()
     one.close()
-    return f"{span.get_span_context().trace_id:032x}", payload
+    return f"{span.trace_id:032x}", payload
 
 
 def test_an_event_has_the_trace_of_the_span_that_it_was_emitted_in(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace import Tracer, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from dispatcher.monitoring.otel.sampler import Sampler
 from dispatcher.monitoring.otel.traceparent import KEY, Parent, add_current, parse_traceparent, trace_context
 from dispatcher.monitoring.otel.variables import OtelVariables
 from dispatcher.monitoring.traces import remove_traces
 from dispatcher.wire import add_to_context
+from tests.support.spans import current_span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{SPAN}-01"
@@ -46,43 +43,33 @@ def test_what_is_not_one_or_not_sampled_is_left_out(text: str) -> None:
     assert trace_context(text) == {}
 
 
-@pytest.fixture
-def tracer() -> Iterator[Tracer]:
-    provider = TracerProvider(shutdown_on_exit=False)
-    yield provider.get_tracer("shop")
-    provider.shutdown()
-
-
-def test_the_span_of_the_app_wins_over_the_header(tracer: Tracer) -> None:
+def test_the_span_of_the_app_wins_over_the_header() -> None:
     assert trace_context(HEADER) == {KEY: HEADER}
-    with tracer.start_as_current_span("request") as span:
-        context = span.get_span_context()
+    with current_span() as span:
         bound = trace_context(HEADER)
-    assert bound == {KEY: f"00-{context.trace_id:032x}-{context.span_id:016x}-01"}
+    assert bound == {KEY: f"00-{span.trace_id:032x}-{span.span_id:016x}-01"}
 
 
 def test_a_span_that_is_not_sampled_leaves_the_event_as_it_is() -> None:
-    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
     payload = b'{"data":{},"context":{}}'
-    with provider.get_tracer("shop").start_as_current_span("request"):
+    with current_span(sampled=False):
         assert add_current(payload) is payload
     assert add_current(payload) is payload
-    provider.shutdown()
 
 
 @pytest.mark.parametrize("context", [{}, {"user_id": 7}, {"a": {}}, {"a": "{"}], ids=["empty", "one", "nested", "text"])
-def test_an_event_gets_the_current_span_and_loses_it_again(tracer: Tracer, context: dict[str, object]) -> None:
+def test_an_event_gets_the_current_span_and_loses_it_again(context: dict[str, object]) -> None:
     payload = msgspec.json.encode({"id": "1", "data": {"n": 1}, "context": context})
-    with tracer.start_as_current_span("first"):
+    with current_span():
         add_current(payload)
-        with tracer.start_as_current_span("second") as span:
+        with current_span() as span:
             traced = add_current(payload)
             assert add_current(traced) is traced, "the context has a trace already"
 
     clean, _, (parent,) = remove_traces([traced])
 
     assert clean == (payload,)
-    assert parent == Parent(f"{span.get_span_context().trace_id:032x}", f"{span.get_span_context().span_id:016x}")
+    assert parent == Parent(f"{span.trace_id:032x}", f"{span.span_id:016x}")
 
 
 @given(context=st.dictionaries(st.text(), st.text() | st.integers(0, 9) | st.just({}), max_size=3))
