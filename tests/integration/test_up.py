@@ -90,7 +90,7 @@ def test_ups_that_start_at_once_choose_ports_of_their_own(machine: Machine) -> N
     # All of them want the board's usual port.
     processes = Processes(machine.state.parent / "others", {**machine.processes.environ})
     ups = []
-    for number in range(3):
+    for number in range(2):
         state = machine.state.parent / f"state-{number}"
         ups.append(processes.dispatcher("up", "--no-flower", DISPATCHER_STATE_DIRECTORY=str(state)))
     try:
@@ -173,9 +173,10 @@ def test_up_restarts_each_of_its_processes_that_dies(machine: Machine) -> None:
 
 @pytest.mark.parametrize("part", ["relay", "worker", "flower"])
 def test_up_is_ready_only_once_each_part_answers(machine: Machine, part: str) -> None:
-    # Redis still knows the worker of an earlier run.
-    machine.up().kill()
-    assert_none_left(str(machine.state))
+    if part == "worker":
+        # Redis still knows the worker of an earlier run.
+        machine.up().kill()
+        assert_none_left(str(machine.state))
     up = machine.processes.dispatcher("up", "--flower-port", "0")
     pids = wait_for(lambda: find_part(machine, part), what=lambda: up.output)
     os.kill(pids[0], signal.SIGSTOP)
