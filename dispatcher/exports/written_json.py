@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 # A key, and what stands between it and its value.
-_KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*":( ?)')
+_KEY: Final = re.compile(r'"(?:[^"\\]|\\.){0,256}":( ?)')
 
 
 def read(text: str | bytes) -> Any:

@@ -24,8 +24,8 @@ _OF_ACTOR: Final = frozenset(
 _MIN_NAME_CHARACTERS: Final = 3
 _MIN_DIGITS: Final = 5
 # What Tutor's logging puts before a line.
-_USER: Final = re.compile(r"\[user ([^\]]*)\]")
-_ADDRESS: Final = re.compile(r"\[ip [^\]]*\]")
+_USER: Final = re.compile(r"\[user ([^\[\]]{0,512})\]")
+_ADDRESS: Final = re.compile(r"\[ip [^\[\]]{0,512}\]")
 
 
 class Pseudonymisation:
