@@ -149,7 +149,8 @@ def write_rows(table: Any, path: Path, *, statistics: bool | list[str] = _IN_STA
         table,
         path,
         compression="zstd",
-        compression_level=3,
+        # Two thirds of the time of level 3, and within a twentieth of its size; 9 saves a fifth for several times it.
+        compression_level=1,
         use_dictionary=_OF_FEW_VALUES,
         write_statistics=statistics,
     )

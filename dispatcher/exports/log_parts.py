@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PART_BYTES: Final = 256 << 20
 # Bytes by which a log is known again under another name.
 _HEAD_BYTES: Final = 64 << 10
-_BLOCK_BYTES: Final = 4 << 20
+# Few enough that lines are still in the processor's cache when they are read.
+_BLOCK_BYTES: Final = 1 << 18
 # Less: what was asked for together is lost together, where the file is damaged.
 _PACKED_BLOCK_BYTES: Final = 1 << 16
 # As for replay: a line with more bytes holds no event.

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Final
 
@@ -13,10 +14,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dispatcher.edx_log.record import LINE_PROBLEMS, BrokenLineError
+from dispatcher.edx_log.record import LINE_PROBLEMS, LineProblem
 from dispatcher.edx_log.source import READ_ERRORS
 from dispatcher.exports.day_files import write_rows
-from dispatcher.exports.event_rows import EventRows, by_day, sorted_rows
+from dispatcher.exports.event_rows import BATCH_ROWS, EventRows, by_day, sorted_rows
 from dispatcher.exports.log_parts import LineBlock, LogPart, read_blocks
 from dispatcher.exports.pseudonyms import Pseudonyms
 from dispatcher.outcomes import FORGOTTEN
@@ -138,7 +139,9 @@ class _PartReading:
         self._forgotten = forgotten
         self._pseudonyms = pseudonyms
         self._under_way = EventRows(str(part.path))
+        # Of each day, and of all days; which is counted as they come, since there are many.
         self._rows: dict[date, list[pa.RecordBatch]] = {}
+        self._held_rows = self._held_bytes = 0
         self._files = 0
         self._left_out: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
@@ -176,16 +179,27 @@ class _PartReading:
         self._lines += len(block.lines)
         if block.is_unfinished:
             self._take()
-        rows = self._under_way
-        for number, line in enumerate(self._forgotten.leave_out(block.lines), block.first_number):
-            if line == FORGOTTEN_LINE:
-                self._left_out[FORGOTTEN] += 1
-                continue
-            rows.add(line if line is None or self._pseudonyms is None else self._pseudonyms.line(line), number)
-            if rows.is_full:
-                self._take()
+        lines, number = self._forgotten.leave_out(block.lines), block.first_number
+        # Where nobody is to be forgotten, all of them are one run.
+        runs = [(False, lines)] if lines is block.lines else groupby(lines, lambda line: line == FORGOTTEN_LINE)
+        for is_forgotten, found in runs:
+            run = list(found)
+            if is_forgotten:
+                self._left_out[FORGOTTEN] += len(run)
+            else:
+                self._add_lines(run, number)
+            number += len(run)
         if block.is_unfinished:
             self._take(is_unfinished=True)
+
+    def _add_lines(self, lines: Sequence[bytes | None], number: int) -> None:
+        if self._pseudonyms is not None:
+            lines = [line if line is None else self._pseudonyms.line(line) for line in lines]
+        added = 0
+        while added < len(lines):
+            added += self._under_way.add(lines[added : added + BATCH_ROWS], number + added)
+            if self._under_way.is_full:
+                self._take()
 
     def _take(self, *, is_unfinished: bool = False) -> None:
         rows, refused = self._under_way.take()
@@ -196,35 +210,34 @@ class _PartReading:
                 # Its writer is at work on it: the next export has it whole.
                 self._left_out["unfinished"] += 1
             else:
-                self._keep_broken(one.number, one.line, one.error)
+                self._keep_broken(one.number, one.line, one.problem)
         chosen = self._chosen.of(rows)
         if len(chosen) < len(rows):
             self._left_out["not_chosen"] += len(rows) - len(chosen)
         for day, of_day in by_day(chosen):
             self._rows.setdefault(day, []).append(of_day)
-        while self._is_much():
+            self._held_rows += len(of_day)
+            self._held_bytes += of_day.nbytes
+        while self._held_rows >= _FILE_ROWS or self._held_bytes >= _FILE_BYTES or len(self._rows) > _MAX_DAYS:
             self._write(max(self._rows, key=lambda day: _count(self._rows[day])))
-
-    def _is_much(self) -> bool:
-        batches = [one for of_day in self._rows.values() for one in of_day]
-        is_long = sum(one.nbytes for one in batches) >= _FILE_BYTES
-        return is_long or _count(batches) >= _FILE_ROWS or len(self._rows) > _MAX_DAYS
 
     def _write(self, day: date) -> None:
         rows = self._rows.pop(day)
+        self._held_rows -= _count(rows)
+        self._held_bytes -= sum(one.nbytes for one in rows)
         self._days[day.isoformat()] += _count(rows)
         self._files += 1
         write_rows(sorted_rows(rows), self._directory / f"{day.isoformat()}.{self._files:06}.parquet")
 
-    def _keep_broken(self, number: int, line: bytes | None, error: BrokenLineError) -> None:
-        self._problems[error.problem] += 1
+    def _keep_broken(self, number: int, line: bytes | None, problem: LineProblem) -> None:
+        self._problems[problem] += 1
         # Whom a broken line names, nobody knows.
         text = "" if line is None or self._pseudonyms is not None else line.decode(errors="backslashreplace")
         kept = {
             "file": str(self._part.path),
             "line": number,
-            "reason": error.problem,
-            "what": LINE_PROBLEMS[error.problem],
+            "reason": problem,
+            "what": LINE_PROBLEMS[problem],
             "text": text[:_KEPT_CHARACTERS],
         }
         self._broken.write(msgspec.json.encode(kept) + b"\n")

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 # What stands before the JSON where lines come out of a container.
 _PREFIX: Final = "lms_1  | 2026-03-01 08:15:00,123 INFO 21 [tracking] [user 42] [ip 198.51.100.7] logger.py:41 - "
-# One of each kind of line that cannot be read, as logs have them after a full disk, a crash, or a careless script.
-_BROKEN: Final[tuple[Callable[[str], bytes], ...]] = (
+#: One of each kind of line that cannot be read, as logs have them after a full disk, a crash, or a careless script.
+BROKEN: Final[tuple[Callable[[str], bytes], ...]] = (
     lambda line: line[: len(line) // 2].encode(),
     lambda line: (line[:80] + line).encode(),
     lambda line: line.replace("{", "", 1).encode(),
@@ -58,7 +58,7 @@ def write_log(
     with path.open("wb") as file:
         for number, line in enumerate(_lines(chance, lines, step)):
             if dirty and chance.random() < 0.01:
-                content = _BROKEN[broken % len(_BROKEN)](line)
+                content = BROKEN[broken % len(BROKEN)](line)
                 file.write((content if not in_utf8 else content.replace(b"\xff\xfe", b"??")) + b"\n")
                 broken += 1
             elif dirty and number % 5 < 2:

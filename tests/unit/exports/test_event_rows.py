@@ -25,10 +25,9 @@ def line(time: Any = "2026-01-02T03:04:05+00:00", **fields: Any) -> bytes:
 
 def rows_of(*lines: bytes | None) -> tuple[Any, list[tuple[int, str]]]:
     rows = EventRows("a.log")
-    for number, one in enumerate(lines, 1):
-        rows.add(one, number)
+    assert rows.add(lines, 1) == len(lines)
     batch, refused = rows.take()
-    return batch, [(one.number, one.error.problem) for one in refused]
+    return batch, [(one.number, one.problem) for one in refused]
 
 
 def as_python(text: str) -> datetime | None:
@@ -80,11 +79,15 @@ def test_nothing_is_an_empty_batch() -> None:
 
 @pytest.mark.parametrize(("content", "lines"), [("", BATCH_ROWS), ("x" * (10 << 20), 7)], ids=["rows", "bytes"])
 def test_a_batch_is_full_by_rows_and_by_bytes(content: str, lines: int) -> None:
-    rows, added = EventRows("a.log"), 0
-    while not rows.is_full:
-        rows.add(line(event=content), added)
-        added += 1
+    many = [line(event=content)] * (lines + 3)
+    rows = EventRows("a.log")
+    assert rows.add(many, 1) == lines
+    assert rows.is_full
+    one_by_one, added = EventRows("a.log"), 0
+    while not one_by_one.is_full:
+        added += one_by_one.add(many[:1], added + 1)
     assert added == lines
+    assert rows.add(many, lines + 1) == 0
 
 
 def test_rows_are_parted_by_their_day_in_utc() -> None:
