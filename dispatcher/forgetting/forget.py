@@ -16,6 +16,7 @@ from dispatcher.forgetting.change import Change, Deletion
 from dispatcher.forgetting.person import Person
 from dispatcher.forgetting.place import Found, Place, Watcher
 from dispatcher.forgetting.places.bucket_folders import folder_places
+from dispatcher.forgetting.places.claimed import Claimed
 from dispatcher.forgetting.places.dead import Dead, DeadFiles
 from dispatcher.forgetting.places.exports import Exports
 from dispatcher.forgetting.places.outboxes import Outboxes
@@ -62,6 +63,9 @@ def places_of(
         browsers = list(settings.browser_destinations)
         places += [Waiting(pool, names, kept_here), Posted(pool, browsers), Dead(pool, names, kept_here)]
     places.append(DeadFiles(directory_of(settings.state_directory), kept_here))
+    if pool is not None:
+        longest = {one.name: one.longest_seconds(one.options) for one in destinations if one.deletion == "here"}
+        places.append(Claimed(pool, {name: seconds for name, seconds in longest.items() if seconds}))
     for destination in destinations:
         destination.state_directory = settings.state_directory
         places += destination.places()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,13 +17,21 @@ from click.testing import CliRunner, Result
 from dispatcher.cli import main
 from dispatcher.event import Event, encode
 from dispatcher.exports.pseudonyms import Pseudonyms, read_key
+from dispatcher.forgetting import Person
+from dispatcher.forgetting.change import Deletion
+from dispatcher.forgetting.places.claimed import Claimed
 from dispatcher.store import dead_letter_files
+from dispatcher.store.claim import Claim
 from dispatcher.store.dead_letter import DeadLetter
+from dispatcher.store.packing import pack
+from dispatcher.store.put import Put
+from dispatcher.store.settlement import Settlement
 from tests.support.dead_letters import add_dead_letters
 from tests.support.deliveries import LOG, SEGMENT
+from tests.support.open_store import OpenStore
 from tests.support.search_of_bytes import has_ada, places_with_ada, unpacked
 from tests.support.site import ALLOWLIST, Site
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 OPTIONS = ("--user", "4200042", "--username", "ada_1815", "--username", "ada_old_1815")
 ALL_OPTIONS = (*OPTIONS, "--email", "Ada@Lovelace.example", "--session", "5e55")
@@ -292,3 +301,23 @@ def test_who_is_written_about_meanwhile_is_not_held_up(site: Site) -> None:
     lines = b"".join(path.read_bytes() for path in site.log.parent.glob("tracking.log*"))
     assert numbers_in(lines) == sorted([4 * n + 3 for n in range(20)] + [4 * n + 3 for n in range(300)])
     site.assert_ledger_closes()
+
+
+def test_what_workers_have_taken_is_waited_for(store: OpenStore) -> None:
+    puts = [Put(destination=LOG, journal="7-a", start=at, end=at + 1, packed=pack([b"{}"]), count=1) for at in range(2)]
+    store.put(puts)
+    claims = [store.claim(LOG, put.batch_id, token="me", lease_seconds=60) for put in puts]
+    person = Person(usernames=("ada_1815",))
+
+    def settle(claim: object) -> None:
+        assert isinstance(claim, Claim)
+        store.settle(claim, Settlement(delivered=1))
+
+    def forget(seconds: float, *settled: object) -> list[str]:
+        place = Claimed(store.pool, {LOG: seconds})
+        threads = [threading.Thread(target=settle, args=(claim,)) for claim in settled]
+        found = place.forget(person, Deletion(), lambda *_: [thread.start() for thread in threads] and None)
+        return [one.left for one in found]
+
+    assert forget(0.0) == ["2 batches may still be on the way there: run it again"]
+    assert forget(PATIENCE, *claims) == []
