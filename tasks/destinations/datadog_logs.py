@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, SecretStr
 from dispatcher.destinations.base import reveal
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.age import check_age
+from dispatcher.tasks.destinations.http.json_array import json_array, json_array_bytes
 from dispatcher.tasks.destinations.http.urls import Host
 
 if TYPE_CHECKING:
@@ -97,12 +98,11 @@ class DatadogLogs(HttpDestination[DatadogLogsOptions, bytes]):
         return msgspec.json.encode(log)
 
     def body_bytes(self, items: Sequence[bytes], items_bytes: int) -> int:
-        # Brackets and commas.
-        return items_bytes + len(items) + 1
+        return json_array_bytes(len(items), items_bytes)
 
     def request(self, items: Sequence[bytes]) -> Request:
         return Request(
             url=self.endpoint,
-            body=b"[" + b",".join(items) + b"]",
+            body=json_array(items),
             headers={"Content-Type": "application/json", "DD-API-KEY": reveal(self.options.api_key)},
         )

@@ -20,6 +20,7 @@ from dispatcher.destinations.base import reveal
 from dispatcher.event import as_object
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
 from dispatcher.tasks.destinations.http.age import check_age
+from dispatcher.tasks.destinations.http.json_array import json_array, json_array_bytes
 from dispatcher.tasks.destinations.http.urls import Host
 from dispatcher.templates.number import to_number
 
@@ -139,13 +140,12 @@ class NewRelicEvents(HttpDestination[NewRelicEventsOptions, bytes]):
         return msgspec.json.encode(custom_event)
 
     def body_bytes(self, items: Sequence[bytes], items_bytes: int) -> int:
-        # Brackets and commas.
-        return items_bytes + len(items) + 1
+        return json_array_bytes(len(items), items_bytes)
 
     def request(self, items: Sequence[bytes]) -> Request:
         return Request(
             url=self.endpoint,
-            body=b"[" + b",".join(items) + b"]",
+            body=json_array(items),
             headers={"Content-Type": "application/json", "Api-Key": reveal(self.options.license_key)},
         )
 

@@ -22,6 +22,7 @@ from pydantic import Field, SecretStr, field_validator
 from dispatcher.destinations.base import reveal
 from dispatcher.event import encode
 from dispatcher.tasks.destinations.http import HttpDestination, HttpOptions, Limits, Request
+from dispatcher.tasks.destinations.http.json_array import json_array
 from dispatcher.tasks.destinations.http.more_headers import check_headers
 from dispatcher.tasks.destinations.http.urls import parse_url
 
@@ -158,7 +159,7 @@ class Webhook(HttpDestination[WebhookOptions, WebhookItem]):
     def _body(self, events: Sequence[bytes]) -> bytes:
         if self.options.format == "ndjson":
             return b"".join(event + b"\n" for event in events)
-        return b"[" + b",".join(events) + b"]" if self._is_array else events[0]
+        return json_array(events) if self._is_array else events[0]
 
 
 def webhook_id(event_ids: Sequence[str]) -> str:

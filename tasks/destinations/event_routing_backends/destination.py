@@ -25,6 +25,7 @@ from dispatcher.tasks.destinations.event_routing_backends.transformers import (
     missing_package,
 )
 from dispatcher.tasks.destinations.http import Answer, HttpDestination, HttpOptions, Limits, NoAnswer, Request
+from dispatcher.tasks.destinations.http.json_array import json_array
 from dispatcher.tasks.destinations.http.urls import BaseUrl
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class EventRoutingBackends(HttpDestination[EventRoutingBackendsOptions, Transfor
         for item in items:
             for id_, part in zip(item.ids, item.parts, strict=True):
                 parts.setdefault(id_, part)
-        body = b"[" + b",".join(parts.values()) + b"]"
+        body = json_array(list(parts.values()))
         headers = {"Content-Type": "application/json", **self._authorization()}
         if self._is_xapi:
             return Request(url=self.endpoint, body=body, headers={**headers, "X-Experience-API-Version": _XAPI_VERSION})
