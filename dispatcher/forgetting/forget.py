@@ -156,8 +156,10 @@ def _at_destinations(settings: Settings) -> Iterator[str]:
     """What is left to do at each destination: those who were given data have to be told (GDPR, Art. 19)."""
     for name, table in settings.destinations.items():
         type_ = load_type(table.type)
-        if type_.deletion != "here" or type_.deletion_steps:
+        if type_.deletion != "here":
             yield describe(name, type_.deletion, type_.deletion_steps)
+        elif type_.deletion_steps:
+            yield f"{name}: {type_.deletion_steps}"
 
 
 def _check(settings: Settings, person: Person, receipt: Receipt, max_share: float) -> None:

@@ -31,7 +31,7 @@ def print_receipt(receipt: Receipt) -> None:
     if receipt.did:
         click.echo(f"The receipt is {receipt.id}.json in the directory forgetting/receipts of the state directory.")
         for text in receipt.beyond:
-            click.echo(f"Not reached: {text}")
+            click.echo(f"Left to you: {text}")
 
 
 def _describe(one: Found) -> str:
