@@ -10,6 +10,7 @@ import msgspec
 
 from dispatcher import config
 from dispatcher.cli.input.times import TIMESTAMP, utc
+from dispatcher.cli.main import EXIT_UNAVAILABLE
 from dispatcher.cli.output.export_summary import export_progress
 from dispatcher.cli.output.found_event import print_found
 from dispatcher.connections.redis_pool import RedisPool
@@ -54,7 +55,7 @@ def find(
     --user and --name find the events that are in this machine's tracking logs, or are dead letters: no other place
     knows them by that.
 
-    Exit code 1 if one of the events is found nowhere, or none matches.
+    Exit code 1 if one of the events is found nowhere, or none matches; 4 if it may be in Redis, which does not answer.
     """
     if bool(ids) == bool(user or name):
         raise click.UsageError("give the ids of events, or --user or --name")
@@ -89,4 +90,6 @@ def find(
             click.echo(msgspec.json.encode(one).decode())
     else:
         print_found(found)
-    sys.exit(0 if all(one["places"] for one in found) else 1)
+    if all(one["places"] for one in found):
+        sys.exit(0)
+    sys.exit(1 if found[0]["redis_answers"] else EXIT_UNAVAILABLE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from dispatcher.errors import StoreUnavailableError
 from dispatcher.find.in_logs import LoggedLine, find_in_log
 from dispatcher.find.in_outboxes import find_in_outboxes
 from dispatcher.find.in_store import find_dead, find_filed, find_posted, find_waiting
@@ -47,13 +48,11 @@ def find_events(
         are left, or nothing; ``places``, one object for each place where it was found, the latest one of a destination
         last: ``destination`` (empty for an outbox), ``state`` (delivered, filtered, logged, outbox, waiting, posted,
         dead), and what is known of it there; ``routes``, where it goes by the settings as they are now, empty where
-        its name is not known; ``receipts_since_ms``; and ``partial``, sentences on what was not looked at.
-
-    Raises:
-        StoreUnavailableError: Redis does not answer.
+        its name is not known; ``receipts_since_ms``; ``redis_answers``; and ``partial``, sentences on what was not
+        looked at.
     """
     wanted = Wanted(event_ids)
-    since_ms = _add_receipts(settings, pool, wanted)
+    since_ms = _add_receipts(settings, wanted)
     for name, table in settings.served_destinations.items():
         log = table.traits.log
         if log is not None and (path := table.options.get(log)):
@@ -61,20 +60,40 @@ def find_events(
             for finding, line in found:
                 _add_line(finding, name, line)
     find_in_outboxes(settings.outbox_directory, wanted)
-    for name in dict.fromkeys([*settings.destinations, NOT_TAKEN]):
+    names = list(dict.fromkeys([*settings.destinations, NOT_TAKEN]))
+    for name in names:
+        find_filed(settings.state_directory, name, wanted)
+    redis_answers = True
+    try:
+        _find_in_redis(settings, pool, names, wanted)
+    except StoreUnavailableError as error:
+        redis_answers = False
+        wanted.note(f"what waits in Redis, and is dead there, was not looked at: {error}")
+    router = Router(settings)
+    return [
+        {
+            **_describe(finding, router),
+            "receipts_since_ms": since_ms,
+            "redis_answers": redis_answers,
+            "partial": list(wanted.partial),
+        }
+        for finding in wanted.findings.values()
+    ]
+
+
+def _find_in_redis(settings: Settings, pool: RedisPool, names: Sequence[str], wanted: Wanted) -> None:
+    for name in names:
         if name != NOT_TAKEN:
             find_waiting(pool, name, wanted)
-        find_filed(settings.state_directory, name, wanted)
         find_dead(pool, name, wanted)
     for name in settings.browser_destinations:
         find_posted(pool, name, wanted)
-    router = Router(settings)
-    return [_describe(finding, router, since_ms, wanted.partial) for finding in wanted.findings.values()]
+    if settings.receipts.max_bytes:
+        _note_hosts_without_receipts(settings, pool, wanted)
 
 
-def _add_receipts(settings: Settings, pool: RedisPool, wanted: Wanted) -> int | None:
-    directory = settings.receipts_directory
-    found = find_receipts(directory, wanted.ids, since=wanted.since_seconds)
+def _add_receipts(settings: Settings, wanted: Wanted) -> int | None:
+    found = find_receipts(settings.receipts_directory, wanted.ids, since=wanted.since_seconds)
     for event_id, receipts in found.by_event.items():
         for receipt in receipts:
             _add_receipt(wanted.findings[event_id], receipt)
@@ -82,16 +101,19 @@ def _add_receipts(settings: Settings, pool: RedisPool, wanted: Wanted) -> int | 
         wanted.note(problem)
     if not settings.receipts.max_bytes:
         wanted.note("workers write no receipts, so that what was delivered is not known: receipts.max_bytes is 0")
-        return found.since_ms
+    wanted.hosts_with_receipts = found.hosts
+    return found.since_ms
+
+
+def _note_hosts_without_receipts(settings: Settings, pool: RedisPool, wanted: Wanted) -> None:
     counts = BatchStore(pool).counts(list(settings.served_destinations))
     workers = {worker for one in counts.values() for worker in one.workers or ()}
     here = host_of_worker(f"@{socket.gethostname()}")
-    for host in sorted({host_of_worker(worker.name) for worker in workers} - found.hosts - {here}):
+    for host in sorted({host_of_worker(worker.name) for worker in workers} - wanted.hosts_with_receipts - {here}):
         wanted.note(
-            f"the receipts of the workers on {host} are not in {directory}: look there too, or let receipts.directory "
-            "name one that all hosts share"
+            f"the receipts of the workers on {host} are not in {settings.receipts_directory}: look there too, or let "
+            "receipts.directory name one that all hosts share"
         )
-    return found.since_ms
 
 
 def _add_receipt(finding: Finding, receipt: Receipt) -> None:
@@ -132,7 +154,7 @@ def _shown(line: bytes) -> object:
         return one_line(line[:_MAX_LINE].decode("utf-8", "replace"))
 
 
-def _describe(finding: Finding, router: Router, since_ms: int | None, partial: Sequence[str]) -> dict[str, Any]:
+def _describe(finding: Finding, router: Router) -> dict[str, Any]:
     arrival = None
     routes: list[dict[str, Any]] = []
     event = finding.event
@@ -157,6 +179,4 @@ def _describe(finding: Finding, router: Router, since_ms: int | None, partial: S
         "event": arrival,
         "places": finding.places,
         "routes": routes,
-        "receipts_since_ms": since_ms,
-        "partial": list(partial),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dispatcher.edx_log.source import READ_ERRORS, Source
+from dispatcher.errors import StoreUnavailableError
 from dispatcher.event import Event, users_of
 from dispatcher.find.in_logs import event_of, log_files
 from dispatcher.store.counts import NOT_TAKEN
@@ -89,8 +90,6 @@ def select_events(
         limit: How many at the most.
         progress: Called with the bytes that were read, and those of all files.
 
-    Raises:
-        StoreUnavailableError: Redis does not answer.
     """
     found: dict[str, datetime] = {}
     problems: list[str] = []
@@ -106,14 +105,19 @@ def select_events(
             why = getattr(error, "strerror", None) or type(error).__name__
             problems.append(f"{path} cannot be read: {why}")
         read += size
-    dead = DeadLetterFilter(name=wanted.name, user=wanted.user, since=wanted.since)
-    letters = DeadLetters(pool)
-    for name in [*settings.destinations, NOT_TAKEN]:
-        for letter in letters.select(name, dead):
-            if (event := letter.event) is not None and event in wanted:
-                found[event.id] = event.timestamp
+    try:
+        found |= _dead_ones(settings, pool, wanted)
+    except StoreUnavailableError as error:
+        problems.append(f"the dead letters in Redis: {error}")
     latest = sorted(found, key=found.__getitem__)
     return Selected(latest[-limit:], max(0, len(latest) - limit), problems)
+
+
+def _dead_ones(settings: Settings, pool: RedisPool, wanted: Description) -> dict[str, datetime]:
+    dead = DeadLetterFilter(name=wanted.name, user=wanted.user, since=wanted.since)
+    letters = DeadLetters(pool)
+    events = (letter.event for name in [*settings.destinations, NOT_TAKEN] for letter in letters.select(name, dead))
+    return {event.id: event.timestamp for event in events if event is not None and event in wanted}
 
 
 def log_files_since(settings: Settings, since: datetime | None, problems: list[str]) -> list[tuple[Path, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -70,6 +70,8 @@ class Wanted:
         self.findings: Final = {one: Finding(one, emitted_at(one)) for one in event_ids}
         #: Sentences on what was not looked through.
         self.partial: list[str] = []
+        #: The hosts whose workers' receipts were looked through.
+        self.hosts_with_receipts: Set[str] = frozenset()
         self._texts = [id_text(one) for one in self.findings]
 
     @property

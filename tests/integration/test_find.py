@@ -124,6 +124,19 @@ def test_what_is_nowhere_and_what_was_not_looked_at_is_said(site: Site) -> None:
     assert "segment: nothing is known" in text(site, event_id)
 
 
+def test_without_redis_all_else_is_looked_at(site: Site) -> None:
+    site.worker()
+    event_id = emit(site, "shop.order.paid", {"user_id": 42})
+    site.wait_until_delivered()
+    site.processes.close()
+    site.redis.stop()
+    for asked in ((event_id,), ("--user", "42")):
+        (found,) = find(site, *asked)
+        assert {("tracking_log", "logged"), ("segment", "delivered")} <= set(places(found))
+        assert any(sentence.startswith("what waits in Redis") for sentence in found["partial"])
+    assert find(site, NOBODY, code=4)[0]["places"] == []
+
+
 def test_receipts_of_workers_on_another_host_are_missed_by_name(site: Site) -> None:
     site.worker("--name", "celery@elsewhere")
     site.wait_until_delivered()
