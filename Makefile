@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 FUZZ_INSTALLED := $(VENV)/.installed-fuzz
-# Twice, or it warns of everything that an index of its own does not have; errors are still shown.
-PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+# Quiet twice, or it warns of everything that an index of its own does not have; errors are still shown. What is imported
+# is compiled then, which is a small part of it all.
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 
 # Half of the tests' time is spent waiting, so twice as many files at a time as two processors could run. Empty: one
 # after another.

@@ -44,13 +44,19 @@ for number in (1, 2):
     print(f"{span.trace_id:032x} {span.span_id:016x}")
 request(ALWAYS_OFF, 3)
 tracker.emit("shop.order.paid", {"n": 4})
-dispatcher.flush(60)
 """
 
 
 def emit_traced(site: Site, collector: OtlpCollector) -> dict[str, str]:
-    """Emit seven events, four of them in two sampled requests. Returns the requests' spans by their traces."""
-    printed = site.emitting(APP, PYTHONPATH=str(SDK), **collector.environ).succeed()
+    """Emit seven events, four of them in two sampled requests, and put them into one batch for each destination.
+
+    Returns:
+        The requests' spans by their traces.
+    """
+    environ = {**collector.environ, "DISPATCHER_RELAY__MODE": "external"}
+    printed = site.emitting(APP, PYTHONPATH=str(SDK), **environ).succeed()
+    # A relay in the app would put them as they come.
+    site.processes.dispatcher("relay", "--once", **environ).succeed()
     return dict(line.split() for line in printed.splitlines())
 
 
