@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if named_by_address:
         raise pytest.UsageError(f"give these cases ids of your own: {', '.join(named_by_address)}")
     items.sort(key=lambda item: item.path.parent.name not in ("integration", "faults", "edge", "simulator"))
+
+
+def pytest_collection_finish() -> None:
+    # What thousands of tests consist of stays to the end: looking through it again and again took a tenth of their time.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 METRICS_BEHIND: Final = 10
 #: Seconds that requests have to end once no new ones come.
 SHUTDOWN_SECONDS: Final = 10
+# Connections that wait to be taken.
+_BACKLOG: Final = 2048
 
 
 def listen(settings: Settings, *, is_shared: bool = False) -> socket.socket:
-    """A socket on the address of the settings, bound and not listening yet.
+    """A socket on the address of the settings, to which clients can connect; one that is shared does not listen yet.
 
     Args:
         settings: The host and port.
@@ -65,6 +67,10 @@ def _bind(host: str, port: int, *, is_shared: bool) -> socket.socket:
         if is_shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
+        if not is_shared:
+            # Whoever is told the address gets an answer, if a little later. One that is shared would take connections
+            # for a process that only keeps the port.
+            listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()
@@ -108,7 +114,7 @@ def serve(settings: Settings, listener: socket.socket, metrics: socket.socket | 
     config = uvicorn.Config(
         app,
         http=make_protocol(table, app),
-        backlog=2048,
+        backlog=_BACKLOG,
         timeout_keep_alive=int(table.keep_alive_seconds),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         **shared,

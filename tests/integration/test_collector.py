@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from dispatcher.collector.client import files
 from tests.support.collector import Collector
 from tests.support.processes import Processes
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 SOURCES = {
     "web": {"write_key": ["k1", "k1-new"], "origins": ["https://*.example.org"], "names": ["Click*"], "ip": "truncate"},
@@ -291,6 +292,14 @@ def test_the_site_says_who_the_user_is_to_listed_pages_only(tmp_path: Path) -> N
     refused = Processes(tmp_path / "wrong", wrong).run("collector", "--port", "0")
     assert refused.returncode == 3
     assert "collector.user" in refused.stderr
+
+
+def test_whoever_is_told_the_address_can_connect(tmp_path: Path) -> None:
+    child = Processes(tmp_path / "logs", environ_of(tmp_path)).dispatcher("collector", "--port", "0")
+    child.wait_for_output("metrics: http://127.0.0.1:")
+    for port in re.findall(r"http://127\.0\.0\.1:(\d+)", child.output):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE).close()
+    assert child.stop() == 0
 
 
 @pytest.mark.parametrize("durability", ["process", "disk"])

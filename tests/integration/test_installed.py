@@ -113,9 +113,10 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation
     return Installation(python)
 
 
-@pytest.fixture(params=["wheel", "checkout"])
+@pytest.fixture
 def installation(request: pytest.FixtureRequest) -> Installation:
-    if request.param == "checkout":
+    """That of the wheel; that of this checkout where a test asks for it, which starts as many processes again."""
+    if getattr(request, "param", "wheel") == "checkout":
         return Installation(Path(sys.executable))
     found: Installation = request.getfixturevalue("fresh")
     return found
@@ -252,6 +253,7 @@ def test_worker_and_flower_run_in_a_project_with_its_own_celery(project: Project
     assert [each.stop() for each in (worker, flower, up)] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("installation", ["wheel", "checkout"], indirect=True)
 def test_nothing_is_imported_from_the_current_directory(in_the_way: Project) -> None:
     up = in_the_way.up()
     worker = in_the_way.processes.dispatcher("worker", "-n", "second@%h")

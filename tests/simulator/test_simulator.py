@@ -29,11 +29,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. .*ScandirIterator"),
 ]
 
-# Seeds of each case: those of all of them take about 30 seconds of two processors.
+# Seeds of each case: those of all of them take about 15 seconds of two processors.
 # `python -m tests.simulator` plays as many as are wanted.
-_MIXED = 500
-_ALONE = 30
-_TOGETHER = 60
+_MIXED = 200
+_ALONE = 12
+_TOGETHER = 30
 
 #: Troubles that belong together: each of these has lost or doubled something once.
 _PAIRS = (

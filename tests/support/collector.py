@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 from dispatcher.outbox.journal import parse
 from tests.support.processes import Child, Processes
+from tests.support.waiting import wait_for
 
 
 class Collector:
@@ -30,6 +31,12 @@ class Collector:
         self.child.wait_for_output("Started server process")
         self.metrics_port = int(self.child.output.partition("/metrics")[0].rpartition(":")[2])
         self.port = int(self.child.output.split("http://127.0.0.1:")[1].split()[0])
+        # One of several processes listens some time after its port is known.
+        wait_for(self._is_listening, what=lambda: self.child.output)
+
+    def _is_listening(self) -> bool:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", self.port)) == 0
 
     def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
         """The status, the headers in lower case, and the body of an answer."""
