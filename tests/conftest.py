@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What thousands of tests consist of stays to the end: looking through it again and again took a tenth of their time.
+    # What thousands of tests consist of stays: to look through it again and again took a tenth of their time.
     gc.collect()
     gc.freeze()
 
