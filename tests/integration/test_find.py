@@ -100,7 +100,7 @@ def test_what_an_allowlist_and_a_rule_keep_back_is_said_with_the_entry(site: Sit
     assert "not sent (excluded): an exception of its allowlist matches: !shop.secret" in text(site, excluded)
 
 
-def test_events_are_found_by_their_user_name_and_time(site: Site) -> None:
+def test_events_are_found_by_their_user_name_and_time_without_redis_too(site: Site) -> None:
     site.worker()
     mine = emit(site, "shop.order.paid", {"user_id": 42})
     emit(site, "shop.order.paid", {"user_id": 7, "n": 42})
@@ -109,6 +109,14 @@ def test_events_are_found_by_their_user_name_and_time(site: Site) -> None:
     assert [one["id"] for one in find(site, "--user", "42", "--name", "shop.*")] == [mine]
     assert len(find(site, "--name", "*", "--limit", "2")) == 2
     assert find(site, "--user", "42", "--since", "2100-01-01", code=1) == []
+    site.wait_until_delivered()
+    site.processes.close()
+    site.redis.stop()
+    for asked in ((mine,), ("--user", "42", "--name", "shop.*")):
+        (found,) = find(site, *asked)
+        assert {("tracking_log", "logged"), ("segment", "delivered")} <= set(places(found))
+        assert any(sentence.startswith("what waits in Redis") for sentence in found["partial"])
+    assert find(site, NOBODY, code=4)[0]["places"] == []
 
 
 def test_what_is_nowhere_and_what_was_not_looked_at_is_said(site: Site) -> None:
@@ -122,19 +130,6 @@ def test_what_is_nowhere_and_what_was_not_looked_at_is_said(site: Site) -> None:
     assert places(found) == [("tracking_log", "logged")]
     assert any("receipts.max_bytes is 0" in sentence for sentence in found["partial"])
     assert "segment: nothing is known" in text(site, event_id)
-
-
-def test_without_redis_all_else_is_looked_at(site: Site) -> None:
-    site.worker()
-    event_id = emit(site, "shop.order.paid", {"user_id": 42})
-    site.wait_until_delivered()
-    site.processes.close()
-    site.redis.stop()
-    for asked in ((event_id,), ("--user", "42")):
-        (found,) = find(site, *asked)
-        assert {("tracking_log", "logged"), ("segment", "delivered")} <= set(places(found))
-        assert any(sentence.startswith("what waits in Redis") for sentence in found["partial"])
-    assert find(site, NOBODY, code=4)[0]["places"] == []
 
 
 def test_receipts_of_workers_on_another_host_are_missed_by_name(site: Site) -> None:

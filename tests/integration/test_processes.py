@@ -270,8 +270,7 @@ def request(port: int, n: int) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
-@pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize(("kind", "preload"), [("sync", False), ("gthread", True), ("gevent", False)])
 def test_every_request_to_gunicorn_delivers_its_event(site: Site, kind: str, preload: bool) -> None:
     arguments = ["--worker-class", kind, *(["--threads", "4"] if kind == "gthread" else [])]
     server, port = serve(site, *arguments, *(["--preload"] if preload else []), EMIT_AT_IMPORT="yes" * preload)

@@ -32,8 +32,7 @@ def play(site: Site, command: list[str], kinds: tuple[str, ...], *, more: int = 
     assert_each_has_its_own(site.log, kinds)
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
-@pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize(("kind", "preload"), [("sync", True), ("gthread", False), ("gevent", True)])
 def test_django_under_gunicorn(site: Site, kind: str, preload: bool) -> None:
     command = ["gunicorn", "tests.support.web_apps.django_app:wsgi", "--bind", "127.0.0.1:0", "--workers", "2"]
     command += ["--worker-class", kind, "--graceful-timeout", "10", "--no-control-socket"]

@@ -58,8 +58,7 @@ def assert_isolated(site: Site, *, lines: int) -> None:
     assert json.loads(letter[b"event"])["data"] == {"n": POISON}
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
-@pytest.mark.parametrize("effect", ["kills before", "kills after"])
+@pytest.mark.parametrize(("effect", "pool"), [("kills before", "threads"), ("kills after", "prefork")])
 def test_an_event_that_kills_workers_is_dead_and_the_others_are_delivered(site: Site, effect: str, pool: str) -> None:
     put_events(site, effect)
     worker = wait_until_settled(site, site.worker("--no-restart", "-P", pool, "-c", "2"), "-P", pool, "-c", "2")
