@@ -299,6 +299,7 @@ def test_whoever_is_told_the_address_can_connect(tmp_path: Path) -> None:
     child.wait_for_output("metrics: http://127.0.0.1:")
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", child.output):
         socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE).close()
+    child.wait_for_output("Started server process")
     assert child.stop() == 0
 
 
